@@ -1,0 +1,127 @@
+//! `check`: the same decision tree, once: nothing is waited for, ended or recorded.
+//!
+//! Refuses to touch: whatever it finds, the files and processes are as they were.
+
+use super::report::Report;
+use super::{Error, readable};
+use crate::decide::history::{History, meta_of, remarks, run_key};
+use crate::decide::judge::{Next, Verdict, judge};
+use crate::decide::policy::{Policy, START_TIMEOUT, Threshold, Wishes};
+use crate::monitor::Told;
+use crate::os::clock;
+use crate::os::directory::{Directory, why};
+use crate::protocol::outcome::{Action, Outcome};
+use crate::protocol::step::StepName;
+use crate::step::look::{Looker, here, refuse_newer};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What to look at.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Check {
+    /// The monitor directory.
+    pub directory: PathBuf,
+    /// The steps; one named twice counts once.
+    pub steps: Vec<StepName>,
+    /// As for a wait.
+    pub stale: Option<Duration>,
+    /// As for a wait.
+    pub max_timeout: Option<Duration>,
+    /// How many of the log's last lines are reported on anything but success.
+    pub log_tail: usize,
+    pub(crate) environment_stale: Option<Duration>,
+    pub(crate) environment_max_timeout: Option<Duration>,
+}
+
+impl Check {
+    /// Looks at these steps with every default.
+    #[must_use]
+    pub fn new(directory: PathBuf, steps: Vec<StepName>) -> Self {
+        Self {
+            directory,
+            steps,
+            stale: None,
+            max_timeout: None,
+            log_tail: 20,
+            environment_stale: None,
+            environment_max_timeout: None,
+        }
+    }
+}
+
+/// Looks once at each step and says how it stands and what to do.
+///
+/// # Errors
+/// [`Error::Usage`] where a threshold does not fit the run, [`Error::Own`] where the files cannot be read.
+pub fn check(request: &Check) -> Result<Vec<Report>, Error> {
+    let directory = Arc::new(Directory::at(request.directory.clone()));
+    readable(&directory)?;
+    let here = Arc::new(here(&directory));
+    let mut seen = std::collections::HashSet::new();
+    let steps = request.steps.iter().filter(|step| seen.insert(step.as_str()));
+    steps
+        .enumerate()
+        .map(|(index, step)| {
+            let mut looker = Looker::new(Arc::clone(&directory), step.clone(), Arc::clone(&here));
+            check_one(request, index, &mut looker)
+        })
+        .collect()
+}
+
+fn check_one(request: &Check, index: usize, looker: &mut Looker) -> Result<Report, Error> {
+    let step = looker.step().clone();
+    let directory = Arc::clone(looker.directory());
+    let look = looker
+        .look()
+        .map_err(|error| Error::Own(format!("cannot look at {step} in {}: {}", directory.path().display(), why(&error))))?;
+    refuse_newer(&look, &step).map_err(|error| Error::Own(error.0))?;
+    let mut history = History::default();
+    let seen = history.note(&look);
+    let wishes = Wishes {
+        stale: Threshold { flag: request.stale, environment: request.environment_stale },
+        max_timeout: Threshold { flag: request.max_timeout, environment: request.environment_max_timeout },
+        start_timeout: START_TIMEOUT,
+        // Patience is over at once, and a death needs no second look: that is what "once" means.
+        until: Some(clock::now().min(look.at)),
+        settle: Duration::ZERO,
+    };
+    let policy =
+        Policy::resolve(&wishes, meta_of(&look, run_key(&look))).map_err(|error| Error::Usage(error.to_string()))?;
+    let (outcome, action, mut sentences) = match judge(&seen, &policy, look.at) {
+        Verdict::Final(finding) => {
+            let action = match finding.next {
+                Next::Terminate(_) => Some(Action::Kill),
+                Next::Report | Next::Record(_) => None,
+            };
+            (finding.outcome, action, finding.detail.into_iter().collect::<Vec<_>>())
+        }
+        Verdict::Pending { .. } => (Outcome::Running, None, Vec::new()),
+    };
+    if outcome == Outcome::Running {
+        sentences.extend(remarks(&look, seen.liveness).into_iter().map(|remark| remark.to_string()));
+        let unconfirmed = seen.heartbeat.is_some_and(|beat| {
+            beat.unconfirmed.is_some() && policy.stale.is_some_and(|stale| look.at >= beat.fresh.plus(stale))
+        });
+        if unconfirmed {
+            sentences.push("the heartbeat looks stale, but this machine has slept since boot: look again soon".to_owned());
+        }
+    }
+    let told = Told {
+        index,
+        outcome,
+        detail: (!sentences.is_empty()).then(|| sentences.join("; ")),
+        killed: false,
+        left_alone: None,
+        fresh: seen.heartbeat.map(|beat| beat.fresh),
+        began: seen.absent_since.is_none().then_some(seen.began),
+        look: Some(look),
+        backend: "none",
+    };
+    let mut report = Report::of(&told, &step, &directory, request.log_tail);
+    if let Some(action) = action {
+        report.action = action;
+    }
+    Ok(report)
+}

@@ -1,0 +1,169 @@
+//! What is said of one step: every fact of the contract, absent ones as null.
+//!
+//! Refuses to judge again: it gathers what the last look showed and what the files beside it tell.
+
+use crate::decide::breaker::{MAX_CONSECUTIVE, is_open};
+use crate::decide::history::{RunKey, meta_of, run_key};
+use crate::monitor::Told;
+use crate::os::directory::Directory;
+use crate::os::{clock, log};
+use crate::protocol::SCHEMA;
+use crate::protocol::file::File;
+use crate::protocol::layout::{Record, file_name};
+use crate::protocol::meta::Meta;
+use crate::protocol::outcome::{Action, Outcome};
+use crate::protocol::result::{ResultText, one_line};
+use crate::protocol::step::StepName;
+use crate::protocol::time::{Wall, millis};
+use crate::step::circuit;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use std::time::Duration;
+
+/// What is known of one step. As JSON it is one object with these keys; absent facts are null.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Report {
+    /// The step's name.
+    pub step: String,
+    /// How it stands or ended.
+    pub outcome: Outcome,
+    /// What the caller should do next.
+    pub action: Action,
+    /// COMMAND's exit code, where it is known.
+    pub exit_code: Option<i32>,
+    /// The signal that ended COMMAND, such as `SIGTERM`.
+    pub signal: Option<String>,
+    /// How long the run took, or has taken so far, in milliseconds.
+    pub elapsed_ms: Option<u64>,
+    /// How old the heartbeat is, in milliseconds.
+    pub heartbeat_age_ms: Option<u64>,
+    /// The wrapper's process id.
+    pub pid: Option<i32>,
+    /// Whether this call ended the run's processes, and all of them are gone.
+    pub killed: bool,
+    /// The result, exactly as written but for white space between tokens.
+    pub result: Option<Box<RawValue>>,
+    /// Why there is no result although a file of it is there.
+    pub result_error: Option<String>,
+    /// A sentence for people.
+    pub detail: Option<String>,
+    /// Where the log is.
+    pub log: Option<String>,
+    /// The log's last lines, on anything but success.
+    pub log_tail: Option<Vec<String>>,
+    /// The log line that matched.
+    pub marker: Option<String>,
+    /// The process tree of a hung or overdue run.
+    pub evidence: Option<Box<RawValue>>,
+    /// How long ago the log was last written, in milliseconds.
+    pub output_age_ms: Option<u64>,
+    /// The circuit breaker that counts the run.
+    pub breaker: Option<Circuit>,
+    /// How changes were noticed: `inotify`, `kqueue`, `poll`, or `none` where nothing had to be.
+    pub backend: &'static str,
+    /// The monitor directory.
+    pub dir: String,
+    /// The run's unique id.
+    pub run_id: Option<String>,
+    /// The form of this object.
+    pub schema: u64,
+}
+
+/// A circuit breaker as a report shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Circuit {
+    /// Its name.
+    pub name: String,
+    /// Failures since the last success.
+    pub consecutive_failures: u32,
+    /// How many failures in a row open it; zero for never.
+    pub max_consecutive: u32,
+    /// Whether it is open.
+    pub open: bool,
+}
+
+impl Report {
+    /// Puts together what is said of a step.
+    pub(crate) fn of(told: &Told, step: &StepName, directory: &Directory, log_tail: usize) -> Self {
+        let look = told.look.as_ref().filter(|_| told.outcome != Outcome::NotStarted);
+        let key = look.and_then(run_key);
+        let meta = look.and_then(|look| meta_of(look, key));
+        let log_path = directory.join(&file_name(step, Record::Log));
+        let log_modified = match directory.stat(&file_name(step, Record::Log)) {
+            Ok(File::There { stamp, .. }) => Some(stamp.modified),
+            Ok(File::Absent | File::Unfit(_)) | Err(_) => None,
+        };
+        let wanted = told.outcome != Outcome::Success && log_modified.is_some();
+        let (result, result_error) = match look.filter(|_| told.outcome == Outcome::Success).map(|look| &look.result) {
+            Some(File::There { content: ResultText::Json(value), .. }) => (Some(one_line(value)), None),
+            Some(File::There { content: ResultText::Unfinished(error), .. }) => (None, Some(error.clone())),
+            Some(File::Unfit(fault)) => (None, Some(format!("the result file {fault}"))),
+            Some(File::Absent) | None => (None, None),
+        };
+        let breaker = look.and_then(|_| circuit_of(meta, step, directory));
+        let circuit_open = breaker.as_ref().is_some_and(|breaker| breaker.open);
+        let detail = match told.outcome {
+            Outcome::NotStarted => Some(super::absence(directory, step)),
+            _ => told.detail.clone(),
+        };
+        Self {
+            step: step.as_str().to_owned(),
+            outcome: told.outcome,
+            action: Action::after(told.outcome, circuit_open),
+            exit_code: meta.and_then(|meta| meta.exit_code),
+            signal: meta.and_then(|meta| meta.signal.clone()),
+            elapsed_ms: elapsed(told, meta, key).map(millis),
+            heartbeat_age_ms: told.fresh.zip(look).map(|(fresh, look)| millis(look.at.since(fresh))),
+            pid: key.map(|(pid, _)| pid),
+            killed: told.killed,
+            result,
+            result_error,
+            detail,
+            log: log_modified.map(|_| log_path.to_string_lossy().into_owned()),
+            log_tail: wanted.then(|| log::tail(&log_path, log_tail)),
+            marker: None,
+            evidence: None,
+            output_age_ms: log_modified.map(|modified| millis(clock::wall().since(modified))),
+            breaker,
+            backend: told.backend,
+            dir: directory.path().to_string_lossy().into_owned(),
+            run_id: meta.map(|meta| meta.run_id.clone()),
+            schema: SCHEMA,
+        }
+    }
+}
+
+/// By the run's own two stamps, by its two files' times, or until the last look.
+fn elapsed(told: &Told, meta: Option<&Meta>, key: Option<RunKey>) -> Option<Duration> {
+    let look = told.look.as_ref()?;
+    if told.outcome.is_end()
+        && let Some(took) = meta.and_then(Meta::took)
+    {
+        return Some(took);
+    }
+    let written = look.status.stamp().map(|stamp| stamp.modified);
+    let since = |written: Wall, (_, began): RunKey| written.since(began);
+    match (told.outcome.is_end(), written, key) {
+        (true, Some(written), Some(key)) => Some(since(written, key)),
+        (true, Some(_), None) => None,
+        _ => told.began.map(|began| look.at.since(began)),
+    }
+}
+
+fn circuit_of(meta: Option<&Meta>, step: &StepName, directory: &Directory) -> Option<Circuit> {
+    // A run of this program says which breaker counts it, or that none does; a plain-shell run's has the step's name.
+    let name = match meta {
+        Some(meta) => StepName::parse(meta.breaker.as_deref()?).ok()?,
+        None => step.clone(),
+    };
+    let max_consecutive = meta.and_then(|meta| meta.max_consecutive).unwrap_or(MAX_CONSECUTIVE);
+    let record = circuit::read(directory, &name).ok()?;
+    Some(Circuit {
+        name: name.as_str().to_owned(),
+        consecutive_failures: record.consecutive_failures,
+        max_consecutive,
+        open: is_open(&record, max_consecutive),
+    })
+}

@@ -1,0 +1,170 @@
+//! `wait`: blocks until steps end, and says how.
+//!
+//! Refuses to wait without a bound that the caller can know: a start timeout, a staleness and a maximum are in force
+//! unless they are taken off.
+
+use super::report::Report;
+use super::{Error, readable};
+use crate::decide::judge::SETTLE_DEATH;
+use crate::decide::policy::{GRACE, POLL_INTERVAL, START_TIMEOUT, Threshold, Wishes};
+use crate::monitor::{self, Backend, End, Order, Until};
+use crate::os::clock;
+use crate::os::directory::Directory;
+use crate::protocol::outcome::{Outcome, Reason};
+use crate::protocol::step::StepName;
+use crate::step::record::count_seen;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What to wait for, and how long.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Wait {
+    /// The monitor directory.
+    pub directory: PathBuf,
+    /// The steps; one named twice counts once.
+    pub steps: Vec<StepName>,
+    /// How old a heartbeat may become; zero for any age. Nothing takes the run's own, then the default of 60 s.
+    pub stale: Option<Duration>,
+    /// How long a run may take; zero for as long as it likes. Nothing takes the run's own, then the default of 30 min.
+    pub max_timeout: Option<Duration>,
+    /// From TERM to KILL where a run has to be ended.
+    pub grace: Duration,
+    /// Whether a hung or overdue run is ended; else it is only reported.
+    pub kill: bool,
+    /// The longest this call blocks.
+    pub at_most: Option<Duration>,
+    /// How long a step may take to start.
+    pub start_timeout: Duration,
+    /// Whether the first end of any step ends the wait.
+    pub any: bool,
+    /// Whether the first bad end ends the wait.
+    pub fail_fast: bool,
+    /// Whether an outcome recorded before the call is passed over.
+    pub new: bool,
+    /// How many of the log's last lines are reported on anything but success.
+    pub log_tail: usize,
+    pub(crate) backend: Backend,
+    pub(crate) poll_interval: Duration,
+    pub(crate) environment_stale: Option<Duration>,
+    pub(crate) environment_max_timeout: Option<Duration>,
+}
+
+impl Wait {
+    /// Waits for these steps with every default.
+    #[must_use]
+    pub fn new(directory: PathBuf, steps: Vec<StepName>) -> Self {
+        Self {
+            directory,
+            steps,
+            stale: None,
+            max_timeout: None,
+            grace: GRACE,
+            kill: true,
+            at_most: None,
+            start_timeout: START_TIMEOUT,
+            any: false,
+            fail_fast: false,
+            new: false,
+            log_tail: 20,
+            backend: Backend::Auto,
+            poll_interval: POLL_INTERVAL,
+            environment_stale: None,
+            environment_max_timeout: None,
+        }
+    }
+}
+
+/// Hears the answers of a wait as they come.
+pub(crate) trait Listener {
+    /// One step's answer.
+    fn answer(&mut self, report: Report);
+    /// A line on how the waiting is done.
+    fn verbose(&mut self, line: &str);
+    /// Something that could not be done and changes no answer.
+    fn trouble(&mut self, line: &str);
+}
+
+/// Blocks until the steps have ended.
+///
+/// Each answer comes back in the order in which the steps ended. A signal that asks this process to stop (INT, TERM)
+/// ends the wait early and leaves the work alone: the answers so far come back.
+///
+/// # Errors
+/// [`Error::Usage`] where a threshold does not fit the run, [`Error::Own`] where the directory cannot be read.
+pub fn wait(request: &Wait) -> Result<Vec<Report>, Error> {
+    struct Collected(Vec<Report>);
+    impl Listener for Collected {
+        fn answer(&mut self, report: Report) {
+            self.0.push(report);
+        }
+        fn verbose(&mut self, _line: &str) {}
+        fn trouble(&mut self, _line: &str) {}
+    }
+    let mut collected = Collected(Vec::new());
+    listen(request, &mut collected)?;
+    Ok(collected.0)
+}
+
+/// As [`wait`], with each answer told as it comes.
+pub(crate) fn listen(request: &Wait, listener: &mut dyn Listener) -> Result<End, Error> {
+    let directory = Directory::at(request.directory.clone());
+    readable(&directory)?;
+    let order = order(request);
+    // Two closures and one listener: what each has to say is kept until the loop gives the turn back.
+    let listener = std::cell::RefCell::new(listener);
+    let mut tell = |told: monitor::Told| {
+        let step = &order.steps[told.index];
+        count(&directory, step, &told, &mut |line| listener.borrow_mut().trouble(line));
+        listener.borrow_mut().answer(Report::of(&told, step, &directory, request.log_tail));
+    };
+    let end = monitor::wait(&directory, &order, &mut tell, &mut |line| listener.borrow_mut().verbose(line))?;
+    Ok(end)
+}
+
+/// A run whose end nobody of this program recorded is counted by whoever sees it.
+fn count(directory: &Directory, step: &StepName, told: &monitor::Told, trouble: &mut dyn FnMut(&str)) {
+    let Some(look) = &told.look else { return };
+    let reason = match told.outcome {
+        Outcome::Success => Reason::Success,
+        Outcome::Failed => Reason::Failed,
+        // These were recorded, and counted with it, or they are not certain.
+        Outcome::Hung | Outcome::Died | Outcome::Timeout => return,
+        Outcome::NotStarted | Outcome::Running | Outcome::Marker => return,
+    };
+    let key = crate::decide::history::run_key(look);
+    let meta = crate::decide::history::meta_of(look, key);
+    // Who records a reason counts it before the status is out.
+    if meta.is_some_and(|meta| meta.reason.is_some()) {
+        return;
+    }
+    if let Err(sentence) = count_seen(directory, step, look, reason) {
+        trouble(&sentence);
+    }
+}
+
+fn order(request: &Wait) -> Order {
+    let mut steps: Vec<StepName> = Vec::with_capacity(request.steps.len());
+    let mut seen = std::collections::HashSet::new();
+    steps.extend(request.steps.iter().filter(|step| seen.insert(step.as_str())).cloned());
+    Order {
+        steps,
+        wishes: Wishes {
+            stale: Threshold { flag: request.stale, environment: request.environment_stale },
+            max_timeout: Threshold { flag: request.max_timeout, environment: request.environment_max_timeout },
+            start_timeout: request.start_timeout,
+            until: request.at_most.map(|span| clock::now().plus(span)),
+            settle: SETTLE_DEATH,
+        },
+        until: match (request.any, request.fail_fast) {
+            (true, _) => Until::Any,
+            (false, true) => Until::FirstBad,
+            (false, false) => Until::All,
+        },
+        new: request.new,
+        kill: request.kill,
+        grace: request.grace,
+        backend: request.backend,
+        poll_interval: request.poll_interval,
+    }
+}

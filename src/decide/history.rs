@@ -1,0 +1,431 @@
+//! What earlier looks left in memory: which run is followed, when its heartbeat was last seen to change, since when its
+//! status stands still, whether its process was ever seen alive.
+//!
+//! Refuses to compare a file's time with this machine's clock wherever a change can be observed instead: clocks of file
+//! servers are skewed, wall clocks are set, machines sleep. Only the first look at a file uses its age.
+
+use super::observation::{Beat, Liveness, Look, Observation, Process, Remark, ResultState, Status};
+use crate::protocol::file::{File, Hold, Stamp};
+use crate::protocol::meta::{Meta, MetaText};
+use crate::protocol::pid::PidText;
+use crate::protocol::result::ResultText;
+use crate::protocol::status::{StatusText, Word};
+use crate::protocol::time::{Moment, Wall};
+use std::time::Duration;
+
+/// How much later than its `.pid` a process may seem to have started and still be the one it names. Start times are
+/// granular by 10 ms, file times by a jiffy (4 ms) or, on old filesystems, 2 s.
+const RECYCLED_SLACK: Duration = Duration::from_secs(2);
+
+/// How much older than `.pid` a dead run's own status may be: `work & echo $! > s.pid` may write the pid second.
+const LEFT_OVER_SLACK: Duration = Duration::from_secs(2);
+
+/// A machine counts as having slept from this on: the two clocks are not read at one instant.
+const SLEPT: Duration = Duration::from_secs(1);
+
+/// Which run a `.pid` file names: its pid and the file's modification time.
+pub(crate) type RunKey = (i32, Wall);
+
+/// The memory of one step's looks.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct History {
+    /// The run being followed, from the first look that shows any file of the step.
+    run: Option<Run>,
+    /// Since when no file of the step is there.
+    absent_since: Option<Moment>,
+    /// The status that stood there before the call and is not to be reported.
+    ignored: Option<Stamp>,
+    /// Whether the run followed first was replaced by another.
+    replaced: bool,
+}
+
+/// What is remembered of one run.
+#[derive(Clone, Debug)]
+struct Run {
+    key: Option<RunKey>,
+    began: Moment,
+    seen_alive: bool,
+    dead_since: Option<Moment>,
+    starting_since: Option<Moment>,
+    status: Option<(Stamp, Moment)>,
+    heartbeat: Option<Pulse>,
+    last_look: Moment,
+}
+
+/// The heartbeat as last seen.
+#[derive(Clone, Copy, Debug)]
+struct Pulse {
+    stamp: Stamp,
+    beat: Beat,
+}
+
+impl History {
+    /// From now on takes the status that this look shows for one of before the call.
+    pub(crate) fn ignore(&mut self, look: &Look) {
+        self.ignored = look.status.stamp();
+    }
+
+    /// Whether another run took the place of the one followed first.
+    pub(crate) fn replaced(&self) -> bool {
+        self.replaced
+    }
+
+    /// Folds one look into the memory and says what it means.
+    pub(crate) fn note(&mut self, look: &Look) -> Observation {
+        let ignored = self.ignored.is_some() && self.ignored == look.status.stamp();
+        let there = look.pid.is_there() || look.heartbeat.is_there() || look.status.is_there() || look.meta.is_there();
+        if ignored || !there {
+            let since = *self.absent_since.get_or_insert(look.at);
+            return Observation::absent(since);
+        }
+        self.ignored = None;
+        self.absent_since = None;
+        let key = run_key(look);
+        let meta = meta_of(look, key);
+        let run = match self.run.take() {
+            // Not the same pid file: another run, of which nothing is known yet.
+            Some(run) if run.key.is_some() && key.is_some() && run.key != key => {
+                self.replaced = true;
+                Run::begin(look, key, meta)
+            }
+            // The pid came late: the same run, whose beginning is better known now.
+            Some(run) if run.key.is_none() && key.is_some() => {
+                Run { key, began: began(look, meta), dead_since: None, ..run }
+            }
+            // A pid file that goes away takes nothing back: many a wrapper removes it in its last line.
+            Some(run) => run,
+            None => Run::begin(look, key, meta),
+        };
+        self.run.insert(run).note(look, key, meta)
+    }
+}
+
+impl Run {
+    fn begin(look: &Look, key: Option<RunKey>, meta: Option<&Meta>) -> Self {
+        Self {
+            key,
+            began: began(look, meta),
+            seen_alive: false,
+            dead_since: None,
+            starting_since: None,
+            status: None,
+            heartbeat: None,
+            // No look came before: any age is possible.
+            last_look: Moment::from_nanos(i64::MIN),
+        }
+    }
+
+    fn note(&mut self, look: &Look, key: Option<RunKey>, meta: Option<&Meta>) -> Observation {
+        let liveness = self.liveness(look, key, meta);
+        let old = LeftOver::of(look, key, meta, liveness);
+        let status = self.status(look, &old);
+        let heartbeat = self.heartbeat(look, key, &old);
+        let result = match &look.result {
+            File::There { stamp, content } if !old.holds(stamp.modified) => match content {
+                ResultText::Json(_) => ResultState::Whole,
+                ResultText::Unfinished(_) => ResultState::Unfinished,
+            },
+            File::There { .. } | File::Absent | File::Unfit(_) => ResultState::Absent,
+        };
+        self.last_look = look.at;
+        Observation {
+            absent_since: None,
+            liveness,
+            status,
+            recorded: meta.and_then(|meta| meta.reason),
+            recorded_detail: meta.and_then(|meta| meta.detail.clone()),
+            intent: meta.and_then(|meta| meta.intent),
+            result,
+            heartbeat,
+            began: self.began,
+            unfit: unfit(look),
+        }
+    }
+
+    fn liveness(&mut self, look: &Look, key: Option<RunKey>, meta: Option<&Meta>) -> Liveness {
+        if key.is_none() && look.lock == Hold::Held {
+            // `run` takes the lock, withdraws the old pid first and publishes the new one last, so with no pid under a
+            // held lock every other file may be the old run's.
+            let since = *self.starting_since.get_or_insert(look.at);
+            self.dead_since = None;
+            return Liveness::Starting { since };
+        }
+        self.starting_since = None;
+        let seen = claimed(look, key, meta, self.seen_alive);
+        self.seen_alive |= seen == Claimed::Alive;
+        if seen != Claimed::Dead {
+            self.dead_since = None;
+        }
+        match seen {
+            Claimed::Alive => Liveness::Alive,
+            Claimed::Dead => Liveness::Dead { since: *self.dead_since.get_or_insert(look.at) },
+            Claimed::Elsewhere => Liveness::Elsewhere,
+            Claimed::Nobody => Liveness::Unclaimed,
+        }
+    }
+
+    fn status(&mut self, look: &Look, old: &LeftOver) -> Status {
+        let File::There { stamp, content } = &look.status else {
+            self.status = None;
+            return Status::Absent;
+        };
+        if old.holds(stamp.modified) {
+            self.status = None;
+            return Status::Absent;
+        }
+        let first_look = self.last_look == Moment::from_nanos(i64::MIN);
+        let since = match self.status {
+            Some((known, since)) if known == *stamp => since,
+            // Never seen before and there at the first look: only its age can tell how long it has stood.
+            None if first_look => look.at.minus(look.wall.since(stamp.modified)),
+            Some(_) | None => look.at,
+        };
+        self.status = Some((*stamp, since));
+        match content {
+            StatusText::Unfinished(word) => Status::Unfinished { since, word: word.clone() },
+            StatusText::Odd(word) => Status::Odd { since, word: word.clone() },
+            StatusText::Complete(word) => Status::Complete { since, word: *word },
+        }
+    }
+
+    fn heartbeat(&mut self, look: &Look, key: Option<RunKey>, old: &LeftOver) -> Option<Beat> {
+        let stamp = look.heartbeat.stamp().filter(|stamp| !old.beats(stamp.modified))?;
+        let beat = match self.heartbeat {
+            Some(pulse) if pulse.stamp == stamp => pulse.beat,
+            Some(pulse) => {
+                // It has changed, so it beat between the last look and this one. When exactly: as much after the beat
+                // before as their two file times differ. Both are of one clock, so its skew falls out; where that
+                // clock was set in between, the two looks bound the error.
+                let gap = stamp.modified.since(pulse.stamp.modified);
+                let gap = if gap.is_zero() { look.at.since(pulse.beat.fresh) } else { gap };
+                let fresh = pulse.beat.fresh.plus(gap).clamp(self.last_look.min(look.at), look.at);
+                Beat { fresh, seen: look.at, unconfirmed: None }
+            }
+            None => {
+                // Age counts from the later of heartbeat and pid: a left-over heartbeat must not condemn a run that
+                // has just begun.
+                let from = key.map_or(stamp.modified, |(_, pid)| pid.max(stamp.modified));
+                let fresh = look.at.minus(look.wall.since(from));
+                let unconfirmed = (look.slept > SLEPT).then_some(look.at);
+                Beat { fresh, seen: fresh, unconfirmed }
+            }
+        };
+        self.heartbeat = Some(Pulse { stamp, beat });
+        Some(beat)
+    }
+}
+
+/// What the claim in `.pid` comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Claimed {
+    Alive,
+    Dead,
+    Elsewhere,
+    Nobody,
+}
+
+fn claimed(look: &Look, key: Option<RunKey>, meta: Option<&Meta>, seen_alive: bool) -> Claimed {
+    let Some((_, pid_modified)) = key else { return Claimed::Nobody };
+    if let Some(meta) = meta {
+        if is_of_other_machine(look, meta) {
+            return Claimed::Elsewhere;
+        }
+        // The kernel's own word: the lock goes with the process, however that dies, and is seen across namespaces.
+        if meta.locked {
+            match look.lock {
+                Hold::Held => return Claimed::Alive,
+                Hold::Free => return Claimed::Dead,
+                Hold::Absent | Hold::Unknown => {}
+            }
+        }
+        if is_of_other_namespace(look, meta) {
+            return Claimed::Elsewhere;
+        }
+    }
+    match look.process {
+        Process::Unclaimed => Claimed::Nobody,
+        Process::Hidden => Claimed::Elsewhere,
+        Process::Running { started, started_wall } => {
+            let recycled = match meta.and_then(|meta| meta.pid_started_at) {
+                Some(recorded) => recorded != started,
+                None => started_wall > pid_modified.plus(RECYCLED_SLACK),
+            };
+            match (recycled, seen_alive || look.here.local_filesystem) {
+                (false, _) => Claimed::Alive,
+                (true, true) => Claimed::Dead,
+                (true, false) => Claimed::Elsewhere,
+            }
+        }
+        Process::Gone { borne_elsewhere } => {
+            if seen_alive || (look.here.local_filesystem && !borne_elsewhere) {
+                Claimed::Dead
+            } else {
+                Claimed::Elsewhere
+            }
+        }
+    }
+}
+
+fn is_of_other_machine(look: &Look, meta: &Meta) -> bool {
+    let differs = |recorded: &Option<String>, here: &str| recorded.as_deref().is_some_and(|recorded| recorded != here);
+    differs(&meta.host, &look.here.host) || differs(&meta.boot_id, &look.here.boot_id)
+}
+
+fn is_of_other_namespace(look: &Look, meta: &Meta) -> bool {
+    meta.pid_namespace.is_some() && meta.pid_namespace != look.here.pid_namespace
+}
+
+/// Which files are left over from an earlier run.
+#[derive(Clone, Copy, Debug)]
+enum LeftOver {
+    /// None: this program cleared the place before the run began, or nothing tells.
+    Nothing,
+    /// What was modified before the living process started.
+    Before(Wall),
+    /// What is this old; heartbeats do not count, since their age is measured from `.pid`.
+    Older(Wall),
+}
+
+impl LeftOver {
+    fn of(look: &Look, key: Option<RunKey>, meta: Option<&Meta>, liveness: Liveness) -> Self {
+        // A run that holds its lock removed the old files itself. Times are not compared then: a clock set back during
+        // the run would make its own status look old.
+        if meta.is_some_and(|meta| meta.locked || meta.reason.is_some()) {
+            return Self::Nothing;
+        }
+        match (liveness, look.process, key) {
+            (Liveness::Alive, Process::Running { started_wall, .. }, _) => Self::Before(started_wall),
+            // Where the process is dead or out of sight the two files are compared, both on their filesystem's clock.
+            (Liveness::Dead { .. } | Liveness::Elsewhere, _, Some((_, pid_modified))) => {
+                Self::Older(pid_modified.minus(LEFT_OVER_SLACK))
+            }
+            _ => Self::Nothing,
+        }
+    }
+
+    /// Whether a status or result modified then is left over.
+    fn holds(&self, modified: Wall) -> bool {
+        match *self {
+            Self::Nothing => false,
+            Self::Before(limit) | Self::Older(limit) => modified < limit,
+        }
+    }
+
+    /// Whether a heartbeat modified then is left over.
+    fn beats(&self, modified: Wall) -> bool {
+        match *self {
+            Self::Nothing | Self::Older(_) => false,
+            Self::Before(limit) => modified < limit,
+        }
+    }
+}
+
+/// The run that the pid file names.
+pub(crate) fn run_key(look: &Look) -> Option<RunKey> {
+    match &look.pid {
+        File::There { stamp, content: PidText::Pid(pid) } => Some((*pid, stamp.modified)),
+        File::There { content: PidText::Unfinished | PidText::Bad(_), .. } | File::Absent | File::Unfit(_) => None,
+    }
+}
+
+/// The meta record, where it speaks of the run that this pid file names.
+pub(crate) fn meta_of(look: &Look, key: Option<RunKey>) -> Option<&Meta> {
+    match look.meta.content().map(AsRef::as_ref) {
+        Some(MetaText::Known(meta)) if meta.speaks_of(key) => Some(meta),
+        _ => None,
+    }
+}
+
+/// When the run began: by its own record on this boot, else by the age of its oldest file less all sleep since boot.
+fn began(look: &Look, meta: Option<&Meta>) -> Moment {
+    if let Some(meta) = meta
+        && !is_of_other_machine(look, meta)
+        && let Some(began) = meta.began()
+    {
+        return began.min(look.at);
+    }
+    let pid = look.pid.stamp().map(|stamp| stamp.modified);
+    let first = pid.or_else(|| {
+        let others = [look.heartbeat.stamp(), look.status.stamp(), look.meta.stamp()];
+        others.into_iter().flatten().map(|stamp| stamp.modified).min()
+    });
+    first.map_or(look.at, |first| look.at.minus(look.wall.since(first).saturating_sub(look.slept)))
+}
+
+/// The first sentinel that is no regular file, with what it is.
+fn unfit(look: &Look) -> Option<String> {
+    let faults = [
+        ("status", fault(&look.status)),
+        ("pid", fault(&look.pid)),
+        ("heartbeat", fault(&look.heartbeat)),
+        ("result", fault(&look.result)),
+        ("meta", fault(&look.meta)),
+    ];
+    faults.into_iter().find_map(|(name, fault)| Some(format!("the {name} file {}", fault?)))
+}
+
+fn fault<T>(file: &File<T>) -> Option<&str> {
+    match file {
+        File::Unfit(fault) => Some(fault),
+        File::Absent | File::There { .. } => None,
+    }
+}
+
+/// What a person should know of this look, whatever the verdict.
+pub(crate) fn remarks(look: &Look, liveness: Liveness) -> Vec<Remark> {
+    let mut remarks = Vec::new();
+    if let File::There { content: PidText::Bad(text), .. } = &look.pid {
+        remarks.push(Remark::BadPid(text.clone()));
+    }
+    if let Some(MetaText::Broken(error)) = look.meta.content().map(AsRef::as_ref) {
+        remarks.push(Remark::BrokenMeta(error.clone()));
+    }
+    let key = run_key(look);
+    match meta_of(look, key) {
+        Some(meta) if is_of_other_machine(look, meta) => match &meta.host {
+            Some(host) if *host != look.here.host => remarks.push(Remark::OtherHost(host.clone())),
+            _ => remarks.push(Remark::OtherBoot),
+        },
+        Some(meta) if is_of_other_namespace(look, meta) => remarks.push(Remark::OtherNamespace),
+        _ => {
+            if let (Liveness::Elsewhere, Some((pid, _))) = (liveness, key) {
+                remarks.push(Remark::Unseen(pid));
+            }
+        }
+    }
+    remarks
+}
+
+/// Whether this machine may signal the run's processes as far as its record tells; the reason where it may not.
+pub(crate) fn out_of_reach(look: &Look) -> Option<Remark> {
+    let meta = meta_of(look, run_key(look))?;
+    if is_of_other_machine(look, meta) || is_of_other_namespace(look, meta) {
+        return remarks(look, Liveness::Elsewhere).into_iter().find(|remark| {
+            matches!(remark, Remark::OtherHost(_) | Remark::OtherBoot | Remark::OtherNamespace)
+        });
+    }
+    None
+}
+
+impl Observation {
+    /// The step whose files have not been there since this moment.
+    pub(crate) fn absent(since: Moment) -> Self {
+        Self {
+            absent_since: Some(since),
+            liveness: Liveness::Unclaimed,
+            status: Status::Absent,
+            recorded: None,
+            recorded_detail: None,
+            intent: None,
+            result: ResultState::Absent,
+            heartbeat: None,
+            began: since,
+            unfit: None,
+        }
+    }
+
+    /// Whether this run's status says SUCCESS.
+    pub(crate) fn succeeded(&self) -> bool {
+        matches!(self.status, Status::Complete { word: Word::Success, .. })
+    }
+}

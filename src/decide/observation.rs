@@ -1,0 +1,216 @@
+//! What one look shows (`Look`), and what it means together with what was seen before (`Observation`).
+//!
+//! Plain data. A look holds raw facts, the unreadable included; an observation holds only what judgement needs, with
+//! left-overs of earlier runs already taken out. Neither says what follows: that is `judge`.
+
+use crate::protocol::file::{File, Hold};
+use crate::protocol::meta::MetaText;
+use crate::protocol::outcome::{Intent, Reason};
+use crate::protocol::pid::PidText;
+use crate::protocol::result::ResultText;
+use crate::protocol::status::{StatusText, Word};
+use crate::protocol::time::{Moment, Wall};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What the kernel says of the process that `.pid` names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Process {
+    /// Nobody asked: there is no pid.
+    Unclaimed,
+    /// It is there and no zombie.
+    Running {
+        /// The kernel's raw start time, as `.meta` has it.
+        started: u64,
+        /// The same on the wall clock of this machine; granular by about 10 ms.
+        started_wall: Wall,
+    },
+    /// There is no such process here, or only its zombie.
+    Gone {
+        /// Some visible process bears that number in a PID namespace of its own.
+        borne_elsewhere: bool,
+    },
+    /// The kernel does not tell.
+    Hidden,
+}
+
+/// Where the looker stands; a pid means something only here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Here {
+    /// This machine's name.
+    pub(crate) host: String,
+    /// The kernel's id of this boot.
+    pub(crate) boot_id: String,
+    /// The looker's PID namespace (Linux).
+    pub(crate) pid_namespace: Option<u64>,
+    /// Whether the monitor directory lies on a filesystem of this machine alone.
+    pub(crate) local_filesystem: bool,
+}
+
+/// All that one look shows. The liveness facts were gathered before the status (I4).
+#[derive(Clone, Debug)]
+pub(crate) struct Look {
+    /// The awake clock, read before anything else (I3).
+    pub(crate) at: Moment,
+    /// The wall clock, read at the same time.
+    pub(crate) wall: Wall,
+    /// How long this machine has slept since boot.
+    pub(crate) slept: Duration,
+    /// Where the looker stands.
+    pub(crate) here: Arc<Here>,
+    /// `STEP.pid`.
+    pub(crate) pid: File<PidText>,
+    /// `STEP.meta`, whatever run it speaks of.
+    pub(crate) meta: File<Arc<MetaText>>,
+    /// `STEP.lock`.
+    pub(crate) lock: Hold,
+    /// The process that `.pid` names.
+    pub(crate) process: Process,
+    /// `STEP.status`.
+    pub(crate) status: File<StatusText>,
+    /// `STEP.result`; absent as long as the status is no SUCCESS.
+    pub(crate) result: File<ResultText>,
+    /// `STEP.heartbeat`.
+    pub(crate) heartbeat: File<()>,
+}
+
+/// Whether the run's process lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Liveness {
+    /// It does.
+    Alive,
+    /// It is known not to.
+    Dead {
+        /// When a look first showed it.
+        since: Moment,
+    },
+    /// It may, where this looker cannot see: heartbeat and time decide.
+    Elsewhere,
+    /// No usable pid says which process it is: heartbeat and time decide.
+    Unclaimed,
+    /// A new run holds the lock and has not published its pid: what stands there may be the old run's.
+    Starting {
+        /// When a look first showed it.
+        since: Moment,
+    },
+}
+
+/// The status, with left-overs taken out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Status {
+    /// None of this run.
+    Absent,
+    /// Empty, or the beginning of a word.
+    Unfinished {
+        /// Since when it has not changed.
+        since: Moment,
+        /// What is there, quoted.
+        word: String,
+    },
+    /// A word that is none of the two.
+    Odd {
+        /// Since when it has not changed.
+        since: Moment,
+        /// What is there, quoted.
+        word: String,
+    },
+    /// The run has ended.
+    Complete {
+        /// When it was written, as far as can be told.
+        since: Moment,
+        /// How.
+        word: Word,
+    },
+}
+
+/// How far the result has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ResultState {
+    /// None of this run.
+    Absent,
+    /// There, and no JSON yet.
+    Unfinished,
+    /// One whole JSON value.
+    Whole,
+}
+
+/// The heartbeat, by observed change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Beat {
+    /// When it last beat, as far as can be told.
+    pub(crate) fresh: Moment,
+    /// When a look first showed that beat; a beat is never stale at the look that shows it change.
+    pub(crate) seen: Moment,
+    /// Set while only one age was ever seen of it, on a machine that has slept: since when it is under observation.
+    pub(crate) unconfirmed: Option<Moment>,
+}
+
+/// Something a person should know that decides nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Remark {
+    /// The pid file holds no pid; quoted.
+    BadPid(String),
+    /// The meta file is no record of this program.
+    BrokenMeta(String),
+    /// The run lives on another machine.
+    OtherHost(String),
+    /// The run began before this machine's last boot.
+    OtherBoot,
+    /// The run lives in another PID namespace.
+    OtherNamespace,
+    /// No process has the pid, and that proves nothing here.
+    Unseen(i32),
+    /// The run followed first was replaced before its end was seen.
+    Replaced,
+}
+
+impl fmt::Display for Remark {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadPid(text) => {
+                write!(formatter, "the pid file holds {text}, which is no process id: only heartbeat and time decide")
+            }
+            Self::BrokenMeta(error) => write!(formatter, "the meta file is not readable ({error}) and was ignored"),
+            Self::OtherHost(host) => {
+                write!(formatter, "the run lives on {host}: only heartbeat and time decide, and nothing is signalled")
+            }
+            Self::OtherBoot => formatter.write_str(
+                "the run began before this machine's last boot: only heartbeat and time decide, and nothing is signalled",
+            ),
+            Self::OtherNamespace => formatter
+                .write_str("the run lives in another PID namespace, so its processes are not signalled from here"),
+            Self::Unseen(pid) => {
+                write!(formatter, "process {pid} is not to be seen from here: only heartbeat and time decide")
+            }
+            Self::Replaced => {
+                formatter.write_str("the run followed first was replaced before its end was seen; this is the new one")
+            }
+        }
+    }
+}
+
+/// What judgement needs.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Observation {
+    /// Since when no file of the step is there; nothing where one is.
+    pub(crate) absent_since: Option<Moment>,
+    /// Whether the process lives.
+    pub(crate) liveness: Liveness,
+    /// The status of this run.
+    pub(crate) status: Status,
+    /// The outcome that somebody recorded for this run.
+    pub(crate) recorded: Option<Reason>,
+    /// The sentence recorded with it.
+    pub(crate) recorded_detail: Option<String>,
+    /// What a terminator has announced for this run.
+    pub(crate) intent: Option<Intent>,
+    /// How far the result has come.
+    pub(crate) result: ResultState,
+    /// The heartbeat of this run.
+    pub(crate) heartbeat: Option<Beat>,
+    /// When the run began; judged from then.
+    pub(crate) began: Moment,
+    /// A sentinel that is no regular file: what is wrong with it.
+    pub(crate) unfit: Option<String>,
+}

@@ -1,0 +1,195 @@
+//! The thresholds that a step is judged by, put together once from their four sources.
+//!
+//! Refuses a threshold that would call a healthy run hung: one that is not above twice its heartbeat interval.
+
+use crate::protocol::meta::Meta;
+use crate::protocol::time::Moment;
+use std::fmt;
+use std::time::Duration;
+
+/// How often a run beats when nobody says otherwise.
+pub(crate) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
+/// How old a heartbeat may become when nobody says otherwise.
+pub(crate) const STALE: Duration = Duration::from_secs(60);
+/// How long a run may take when nobody says otherwise.
+pub(crate) const MAX_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+/// How long a step may take to start when nobody says otherwise.
+pub(crate) const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// From TERM to KILL when nobody says otherwise.
+pub(crate) const GRACE: Duration = Duration::from_secs(5);
+/// How often is looked where no events come, when nobody says otherwise.
+pub(crate) const POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A threshold as its sources give it. Zero means none, as in timeout(1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Threshold {
+    /// From a flag of this call.
+    pub(crate) flag: Option<Duration>,
+    /// From the environment.
+    pub(crate) environment: Option<Duration>,
+}
+
+/// What a call says about thresholds, before the run is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wishes {
+    /// `--stale`.
+    pub(crate) stale: Threshold,
+    /// `--max-timeout`.
+    pub(crate) max_timeout: Threshold,
+    /// How long the step may take to start.
+    pub(crate) start_timeout: Duration,
+    /// Until when this call blocks; nothing for as long as it takes.
+    pub(crate) until: Option<Moment>,
+    /// How long after a death a status may still come.
+    pub(crate) settle: Duration,
+}
+
+/// The thresholds of one run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Policy {
+    /// A heartbeat of this age is stale; nothing for never.
+    pub(crate) stale: Option<Duration>,
+    /// A run of this age is over its time; nothing for never.
+    pub(crate) max_timeout: Option<Duration>,
+    /// How often the run beats.
+    pub(crate) heartbeat_interval: Duration,
+    /// How long the step may take to start.
+    pub(crate) start_timeout: Duration,
+    /// Until when this call blocks.
+    pub(crate) until: Option<Moment>,
+    /// How long after a death a status may still come.
+    pub(crate) settle: Duration,
+}
+
+/// A `--stale` that this run cannot be held to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooStrict {
+    stale: Duration,
+    interval: Duration,
+}
+
+impl fmt::Display for TooStrict {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { stale, interval } = *self;
+        write!(
+            formatter,
+            "--stale {} is not above twice the run's heartbeat interval of {}, so a healthy run would be called hung; \
+             use more than {}",
+            humantime::format_duration(stale),
+            humantime::format_duration(interval),
+            humantime::format_duration(interval.saturating_mul(2)),
+        )
+    }
+}
+
+impl Policy {
+    /// Puts the thresholds together: the flag, then the run's own meta, then the environment, then the default.
+    ///
+    /// # Errors
+    /// [`TooStrict`] where the flag's staleness is not above twice the interval that the run recorded.
+    pub(crate) fn resolve(wishes: &Wishes, meta: Option<&Meta>) -> Result<Self, TooStrict> {
+        let recorded_interval = meta.and_then(Meta::heartbeat_interval);
+        let least = recorded_interval.map(|interval| interval.saturating_mul(2));
+        if let (Some(stale), Some(interval), Some(least)) = (wishes.stale.flag, recorded_interval, least)
+            && !stale.is_zero()
+            && stale <= least
+        {
+            return Err(TooStrict { stale, interval });
+        }
+        let recorded = |millis: Option<u64>| millis.map(Duration::from_millis);
+        let mut stale = wishes
+            .stale
+            .flag
+            .or(recorded(meta.and_then(|meta| meta.stale_ms)))
+            .or(wishes.stale.environment)
+            .unwrap_or(STALE);
+        // A default that nobody chose for this run widens to three of its beats, where a flag is refused.
+        if let (Some(interval), Some(least)) = (recorded_interval, least)
+            && !stale.is_zero()
+            && stale <= least
+        {
+            stale = interval.saturating_mul(3);
+        }
+        let max_timeout = wishes
+            .max_timeout
+            .flag
+            .or(recorded(meta.and_then(|meta| meta.max_timeout_ms)))
+            .or(wishes.max_timeout.environment)
+            .unwrap_or(MAX_TIMEOUT);
+        let some = |span: Duration| (!span.is_zero()).then_some(span);
+        Ok(Self {
+            stale: some(stale),
+            max_timeout: some(max_timeout),
+            heartbeat_interval: recorded_interval.unwrap_or(HEARTBEAT_INTERVAL),
+            start_timeout: wishes.start_timeout,
+            until: wishes.until,
+            settle: wishes.settle,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn wishes(flag: Option<u64>, environment: Option<u64>) -> Wishes {
+        let threshold = Threshold { flag: flag.map(seconds), environment: environment.map(seconds) };
+        Wishes {
+            stale: threshold,
+            max_timeout: threshold,
+            start_timeout: START_TIMEOUT,
+            until: None,
+            settle: Duration::ZERO,
+        }
+    }
+
+    fn meta(threshold: Option<u64>, interval: u64) -> Meta {
+        Meta {
+            stale_ms: threshold.map(|seconds| seconds * 1000),
+            max_timeout_ms: threshold.map(|seconds| seconds * 1000),
+            heartbeat_interval_ms: Some(interval * 1000),
+            ..Meta::default()
+        }
+    }
+
+    #[test]
+    fn the_flag_outranks_the_run_the_run_the_environment_and_that_the_default() {
+        let run = meta(Some(200), 1);
+        let plain = meta(None, 1);
+        for (wished, meta, stale, timeout) in [
+            (wishes(Some(100), Some(300)), Some(&run), 100, 100),
+            (wishes(None, Some(300)), Some(&run), 200, 200),
+            (wishes(None, Some(300)), Some(&plain), 300, 300),
+            (wishes(None, Some(300)), None, 300, 300),
+            (wishes(None, None), Some(&plain), 60, 1800),
+            (wishes(None, None), None, 60, 1800),
+        ] {
+            let policy = Policy::resolve(&wished, meta).unwrap();
+            assert_eq!(policy.stale, Some(seconds(stale)));
+            assert_eq!(policy.max_timeout, Some(seconds(timeout)));
+        }
+    }
+
+    #[test]
+    fn zero_means_none_from_every_source() {
+        for (wished, meta) in [(wishes(Some(0), None), None), (wishes(None, Some(0)), None)] {
+            let policy = Policy::resolve(&wished, meta).unwrap();
+            assert_eq!((policy.stale, policy.max_timeout), (None, None));
+        }
+        let policy = Policy::resolve(&wishes(None, Some(9)), Some(&meta(Some(0), 1))).unwrap();
+        assert_eq!((policy.stale, policy.max_timeout), (None, None));
+    }
+
+    #[test]
+    fn a_flag_not_above_twice_the_interval_is_refused_and_a_default_widens() {
+        let slow = meta(None, 40);
+        let error = Policy::resolve(&wishes(Some(80), None), Some(&slow)).unwrap_err();
+        assert!(error.to_string().contains("--stale 1m 20s is not above twice"), "{error}");
+        assert!(Policy::resolve(&wishes(Some(81), None), Some(&slow)).is_ok());
+        assert_eq!(Policy::resolve(&wishes(None, None), Some(&slow)).unwrap().stale, Some(seconds(120)));
+    }
+}

@@ -1,0 +1,520 @@
+//! The waiting loop: one `select!` over events, exits, signals, endings and the wheel's next deadline, for one step or
+//! ten thousand.
+//!
+//! It arms, looks and sleeps, in that order (I2); every wake-up only says where to look (I1). It refuses to judge, which
+//! `decide` does, and to word an answer, which `command` does. What has ended before the call needs no watch: the first
+//! look comes before anything is armed.
+
+mod endings;
+mod senses;
+mod watched;
+
+use crate::decide::judge::{Next, Verdict};
+use crate::decide::observation::Look;
+use crate::decide::policy::{TooStrict, Wishes};
+use crate::os::clock;
+use crate::os::directory::{Directory, why};
+use crate::os::events::Hint;
+use crate::os::platform::exits::Armed;
+use crate::os::signals;
+use crate::protocol::outcome::{Intent, Outcome, Reason};
+use crate::protocol::step::StepName;
+use crate::protocol::time::Moment;
+use crate::step::look::{TooNew, here};
+use crate::timer::{Timer, Wheel};
+use endings::{Endings, Job};
+use nix::sys::signal::Signal;
+pub(crate) use senses::Backend;
+use senses::Senses;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+use watched::{State, Watched};
+
+/// How often everything is looked at whatever the events say: the bound on the damage of a lost one.
+const SAFETY_RESCAN: Duration = Duration::from_secs(15);
+/// How many notices may wait; past that everything is looked at.
+pub(crate) const QUEUE: usize = 1024;
+
+/// What to wait for, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct Order {
+    /// The steps, each once.
+    pub(crate) steps: Vec<StepName>,
+    /// The thresholds wished for.
+    pub(crate) wishes: Wishes,
+    /// Which ends end the wait.
+    pub(crate) until: Until,
+    /// Whether an outcome recorded before the call is passed over.
+    pub(crate) new: bool,
+    /// Whether a hung or overdue run is ended; else it is only reported.
+    pub(crate) kill: bool,
+    /// From TERM to KILL.
+    pub(crate) grace: Duration,
+    /// How changes are noticed.
+    pub(crate) backend: Backend,
+    /// How often is looked where no events come.
+    pub(crate) poll_interval: Duration,
+}
+
+/// Which ends end the wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// Every step's.
+    All,
+    /// The first one, whatever it is.
+    Any,
+    /// Every step's, or the first bad one.
+    FirstBad,
+}
+
+/// What is said of a step when its waiting is over.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    /// Its place in the order.
+    pub(crate) index: usize,
+    /// The answer.
+    pub(crate) outcome: Outcome,
+    /// A sentence for people.
+    pub(crate) detail: Option<String>,
+    /// Whether processes were signalled and all are gone.
+    pub(crate) killed: bool,
+    /// Whether a hung or overdue run was left alone.
+    pub(crate) left_alone: Option<Intent>,
+    /// The last look, from which the facts are told; nothing where none was possible.
+    pub(crate) look: Option<Look>,
+    /// How the change was noticed: `inotify`, `kqueue`, `poll` or `none`.
+    pub(crate) backend: &'static str,
+    /// When its heartbeat last beat.
+    pub(crate) fresh: Option<Moment>,
+    /// When it began.
+    pub(crate) began: Option<Moment>,
+}
+
+/// How the wait came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Every answer was told.
+    Answered,
+    /// A signal asked this process to stop; the work was left alone.
+    Interrupted(Signal),
+}
+
+/// Why there can be no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The thresholds do not fit the run; nothing was touched.
+    Usage(String),
+    /// This program could not do its part.
+    Own(String),
+}
+
+impl From<TooStrict> for Failure {
+    fn from(error: TooStrict) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+impl From<TooNew> for Failure {
+    fn from(TooNew(sentence): TooNew) -> Self {
+        Self::Own(sentence)
+    }
+}
+
+/// Waits, and tells each step's answer as it comes. `verbose` gets a line for whoever asked how it is done.
+///
+/// # Errors
+/// [`Failure`]; what was told before it stays true.
+pub(crate) fn wait(
+    directory: &Directory,
+    order: &Order,
+    tell: &mut dyn FnMut(Told),
+    verbose: &mut dyn FnMut(&str),
+) -> Result<End, Failure> {
+    // Before the first look, so that a signal between the two finds a handler: the work is left alone either way.
+    let interrupts = signals::channel(&signals::not_ignored(&[Signal::SIGINT, Signal::SIGTERM]))
+        .map_err(|error| Failure::Own(format!("cannot catch signals: {}", why(&error))))?;
+    let mut monitor = Monitor::new(directory, order, tell);
+    monitor.look_before_arming()?;
+    if monitor.is_over() {
+        return Ok(monitor.close());
+    }
+    monitor.senses.arm(&monitor.directory, order, verbose);
+    monitor.look_at_all()?;
+    while !monitor.is_over() {
+        if let Some(signal) = monitor.turn(&interrupts, verbose)? {
+            return Ok(End::Interrupted(signal));
+        }
+    }
+    Ok(monitor.close())
+}
+
+struct Monitor<'call> {
+    directory: Arc<Directory>,
+    order: &'call Order,
+    watched: Vec<Watched>,
+    places: HashMap<StepName, usize>,
+    senses: Senses,
+    endings: Endings,
+    wheel: Wheel<Due>,
+    rescan: Option<Timer>,
+    origin: Moment,
+    open: usize,
+    over: bool,
+    tell: &'call mut dyn FnMut(Told),
+}
+
+/// What a timer is for.
+#[derive(Clone, Copy, Debug)]
+enum Due {
+    Step(usize),
+    Rescan,
+}
+
+impl<'call> Monitor<'call> {
+    fn new(directory: &Directory, order: &'call Order, tell: &'call mut dyn FnMut(Told)) -> Self {
+        let directory = Arc::new(directory.clone());
+        let here = Arc::new(here(&directory));
+        let watched: Vec<Watched> = order
+            .steps
+            .iter()
+            .map(|step| Watched::new(Arc::clone(&directory), step.clone(), Arc::clone(&here)))
+            .collect();
+        let places = order.steps.iter().cloned().zip(0..).collect();
+        let open = watched.len();
+        Self {
+            directory,
+            order,
+            watched,
+            places,
+            senses: Senses::none(),
+            endings: Endings::new(),
+            wheel: Wheel::new(0),
+            rescan: None,
+            origin: clock::now(),
+            open,
+            over: false,
+            tell,
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.over || self.open == 0
+    }
+
+    /// What stood there before the call: with `--any` the earliest end wins, not the first looked at.
+    fn look_before_arming(&mut self) -> Result<(), Failure> {
+        let mut ended: Option<(crate::protocol::time::Wall, usize)> = None;
+        for index in 0..self.watched.len() {
+            let verdict = self.watched[index].look(&self.order.wishes, self.order.new)?;
+            let Some(verdict) = verdict else { continue };
+            if self.order.until != Until::Any {
+                self.follow_up(index, verdict);
+                if self.is_over() {
+                    return Ok(());
+                }
+                continue;
+            }
+            if let Verdict::Final(finding) = &verdict
+                && finding.outcome.is_end()
+                && finding.next == Next::Report
+            {
+                let at = self.watched[index].ended_at();
+                if ended.is_none_or(|(earliest, _)| at < earliest) {
+                    ended = Some((at, index));
+                }
+            }
+        }
+        if self.order.until == Until::Any {
+            match ended {
+                Some((_, index)) => self.look_at(index)?,
+                None => self.look_at_all()?,
+            }
+        }
+        Ok(())
+    }
+
+    fn look_at_all(&mut self) -> Result<(), Failure> {
+        for index in 0..self.watched.len() {
+            if self.is_over() {
+                break;
+            }
+            self.look_at(index)?;
+        }
+        Ok(())
+    }
+
+    fn look_at(&mut self, index: usize) -> Result<(), Failure> {
+        if self.watched[index].state != State::Open {
+            return Ok(());
+        }
+        let verdict = self.watched[index].look(&self.order.wishes, self.order.new)?;
+        match verdict {
+            Some(verdict) => self.follow_up(index, verdict),
+            // The kernel could not answer; the next look may get one.
+            None => self.look_again(index, clock::now().plus(self.order.poll_interval)),
+        }
+        // A notice armed by this look may have been too late for what it is about: look once more (I2).
+        if self.watched[index].state == State::Open && self.arm_exit(index) {
+            let verdict = self.watched[index].look(&self.order.wishes, self.order.new)?;
+            if let Some(verdict) = verdict {
+                self.follow_up(index, verdict);
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for a notice of the run's end where there is none yet; whether something new was armed.
+    fn arm_exit(&mut self, index: usize) -> bool {
+        if !self.senses.are_armed() {
+            return false;
+        }
+        let watched = &mut self.watched[index];
+        let Some(run) = watched.exit_to_arm() else { return false };
+        match self.senses.watch_exit(run.0, index) {
+            Some(Armed::Watching) => {
+                watched.exit = Some(run);
+                watched.deaf = false;
+                true
+            }
+            Some(Armed::Gone) => {
+                watched.exit = Some(run);
+                true
+            }
+            None => {
+                watched.deaf = true;
+                false
+            }
+        }
+    }
+
+    fn follow_up(&mut self, index: usize, verdict: Verdict) {
+        match verdict {
+            Verdict::Pending { look_again, closely } => self.keep_watching(index, look_again, closely),
+            Verdict::Final(finding) => match finding.next {
+                Next::Report => self.answer(index, finding.outcome, finding.detail, false, None),
+                Next::Terminate(intent) if !self.order.kill => {
+                    let detail = Some(self.watched[index].why(intent));
+                    self.answer(index, finding.outcome, detail, false, Some(intent));
+                }
+                Next::Record(reason) if !self.order.kill && reason == Reason::Died => {
+                    self.answer(index, finding.outcome, finding.detail, false, None);
+                }
+                Next::Terminate(intent) => {
+                    let why = self.watched[index].why(intent);
+                    self.end(index, finding.outcome, Job::terminate(intent, why));
+                }
+                Next::Record(reason) => self.end(index, finding.outcome, Job::bury(reason)),
+            },
+        }
+    }
+
+    /// Has a run ended, in a thread of its own: the grace of one must not delay the others.
+    fn end(&mut self, index: usize, outcome: Outcome, job: Job) {
+        let watched = &mut self.watched[index];
+        let Some(look) = watched.last_look() else { return };
+        watched.state = State::Ending(outcome);
+        let looker = watched.another_looker();
+        self.endings.begin(index, looker, look, job, self.order.grace);
+    }
+
+    fn keep_watching(&mut self, index: usize, look_again: Moment, closely: bool) {
+        let now = clock::now();
+        let watched = &mut self.watched[index];
+        let mut next = look_again;
+        if let Some(path) = watched.file_to_follow() {
+            let followed = self.senses.follow(&self.directory.join(&path));
+            watched.followed = followed;
+            if !followed && !closely {
+                next = next.min(now.plus(self.order.poll_interval));
+            }
+        }
+        if closely {
+            next = next.min(now.plus(watched.soon()));
+        }
+        if self.senses.polls() || watched.deaf {
+            next = next.min(now.plus(self.order.poll_interval));
+        }
+        self.look_again(index, next);
+    }
+
+    fn look_again(&mut self, index: usize, next: Moment) {
+        if next == Moment::NEVER {
+            if let Some(timer) = self.watched[index].timer.take() {
+                self.wheel.cancel(timer);
+            }
+            return;
+        }
+        // Up, so that no timer is early; the loop rounds its own time down.
+        let tick = self.tick(next.plus(Duration::from_nanos(999_999)));
+        let timer = self.watched[index].timer;
+        if !timer.is_some_and(|timer| self.wheel.reschedule(timer, tick)) {
+            self.watched[index].timer = Some(self.wheel.schedule(tick, Due::Step(index)));
+        }
+    }
+
+    /// Whole milliseconds since the loop began, rounded down.
+    fn tick(&self, moment: Moment) -> u64 {
+        u64::try_from(moment.since(self.origin).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn answer(
+        &mut self,
+        index: usize,
+        outcome: Outcome,
+        detail: Option<String>,
+        killed: bool,
+        left_alone: Option<Intent>,
+    ) {
+        let watched = &mut self.watched[index];
+        watched.state = State::Told;
+        self.open -= 1;
+        if let Some(timer) = watched.timer.take() {
+            self.wheel.cancel(timer);
+        }
+        self.senses.forget_exit(index);
+        let told = watched.told(index, outcome, detail, killed, left_alone, self.senses.name());
+        match self.order.until {
+            Until::All => (self.tell)(told),
+            Until::FirstBad => {
+                self.over = outcome.is_end() && outcome != Outcome::Success || outcome == Outcome::NotStarted;
+                (self.tell)(told);
+            }
+            Until::Any if outcome.is_end() => {
+                self.over = true;
+                (self.tell)(told);
+            }
+            // Nobody has won yet: what is told of this one is told at the close, if at all.
+            Until::Any => watched.kept = Some(told),
+        }
+        // Those that end no wait are told when all are in, so a first bad one leaves the rest where they stand.
+    }
+
+    /// The last words: those who have not answered still run, or have not started.
+    fn close(&mut self) -> End {
+        if self.order.until == Until::FirstBad && self.over {
+            for index in 0..self.watched.len() {
+                if self.watched[index].state != State::Told {
+                    let outcome = self.watched[index].outcome_so_far();
+                    let told = self.watched[index].told(index, outcome, None, false, None, self.senses.name());
+                    (self.tell)(told);
+                }
+            }
+        }
+        if self.order.until == Until::Any && !self.over {
+            let kept: Vec<Told> = self.watched.iter_mut().filter_map(|watched| watched.kept.take()).collect();
+            let running = kept.iter().any(|told| told.outcome == Outcome::Running);
+            for told in kept {
+                if !running || told.outcome == Outcome::Running {
+                    (self.tell)(told);
+                    if !running {
+                        break;
+                    }
+                }
+            }
+        }
+        End::Answered
+    }
+
+    /// One turn: sleep until something says *look*, then look there.
+    fn turn(
+        &mut self,
+        interrupts: &crossbeam_channel::Receiver<Signal>,
+        verbose: &mut dyn FnMut(&str),
+    ) -> Result<Option<Signal>, Failure> {
+        self.schedule_rescan();
+        let now = clock::now();
+        let wake = self.wheel.next_deadline();
+        let rest = wake.map_or(SAFETY_RESCAN, |tick| self.origin.plus(Duration::from_millis(tick)).since(now));
+        let mut places: BTreeSet<usize> = BTreeSet::new();
+        let mut everything = false;
+        let mut ended = None;
+        crossbeam_channel::select! {
+            recv(self.senses.hints) -> hint => everything |= self.note(hint.ok(), &mut places),
+            recv(self.senses.exits) -> number => places.extend(number.ok().and_then(|number| usize::try_from(number).ok())),
+            recv(self.endings.results) -> result => ended = result.ok(),
+            recv(interrupts) -> signal => if let Ok(signal) = signal { return Ok(Some(signal)) },
+            default(rest) => {}
+        }
+        while let Ok(hint) = self.senses.hints.try_recv() {
+            everything |= self.note(Some(hint), &mut places);
+        }
+        everything |= self.senses.has_missed();
+        let mut due = Vec::new();
+        let tick = self.tick(clock::now());
+        self.wheel.advance(tick, &mut |what| due.push(what));
+        for what in due {
+            match what {
+                Due::Step(index) => {
+                    self.watched[index].timer = None;
+                    places.insert(index);
+                }
+                Due::Rescan => {
+                    self.rescan = None;
+                    everything = true;
+                }
+            }
+        }
+        if let Some((index, termination)) = ended {
+            self.ended(index, &termination)?;
+            self.endings.next();
+        }
+        if everything {
+            if self.senses.renew(&self.directory, verbose) {
+                let here = Arc::new(here(&self.directory));
+                self.watched.iter_mut().for_each(|watched| watched.stand(Arc::clone(&here)));
+            }
+            self.look_at_all()?;
+        } else {
+            for index in places {
+                if self.is_over() {
+                    break;
+                }
+                if index < self.watched.len() {
+                    self.look_at(index)?;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes a hint in: the place to look at, or whether everything has to be.
+    fn note(&self, hint: Option<Hint>, places: &mut BTreeSet<usize>) -> bool {
+        match hint {
+            Some(Hint::Name(name)) => {
+                let step = crate::protocol::layout::parse_file_name(&name).map(|(step, _)| step);
+                places.extend(step.and_then(|step| self.places.get(step)));
+                false
+            }
+            Some(Hint::Everything) => true,
+            None => false,
+        }
+    }
+
+    fn ended(&mut self, index: usize, termination: &crate::step::terminate::Termination) -> Result<(), Failure> {
+        let State::Ending(outcome) = self.watched[index].state else { return Ok(()) };
+        self.watched[index].state = State::Open;
+        // What stands in the files is the outcome for everybody, this waiter too: work that finished in between has
+        // finished, and another terminator's word may have come first.
+        let verdict = self.watched[index].look(&self.order.wishes, false)?;
+        match verdict {
+            Some(Verdict::Final(finding)) if finding.next == Next::Report && finding.outcome.is_end() => {
+                let detail = termination.detail.clone().or(finding.detail);
+                self.answer(index, finding.outcome, detail, termination.killed, None);
+            }
+            // Replaced while it was being ended: the new run is followed.
+            Some(verdict @ Verdict::Pending { .. }) if termination.recorded && self.watched[index].is_replaced() => {
+                self.follow_up(index, verdict);
+            }
+            _ => self.answer(index, outcome, termination.detail.clone(), termination.killed, None),
+        }
+        Ok(())
+    }
+
+    fn schedule_rescan(&mut self) {
+        if self.rescan.is_none() && !self.senses.polls() {
+            let tick = self.tick(clock::now().plus(SAFETY_RESCAN)).saturating_add(1);
+            self.rescan = Some(self.wheel.schedule(tick, Due::Rescan));
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! One step under the loop's eye: its looks, its memory, and what is armed for it.
+//!
+//! Refuses to act: it says what it sees and what should be armed, and the loop does it.
+
+use super::{Failure, Told};
+use crate::decide::history::{History, RunKey, meta_of, remarks, run_key};
+use crate::decide::judge::{Verdict, judge};
+use crate::decide::observation::{Here, Liveness, Look, Observation, Remark, Status};
+use crate::decide::policy::{Policy, Wishes};
+use crate::os::directory::Directory;
+use crate::protocol::file::File;
+use crate::protocol::layout::{Record, file_name};
+use crate::protocol::outcome::{Intent, Outcome};
+use crate::protocol::step::StepName;
+use crate::protocol::time::Wall;
+use crate::step::look::{Looker, refuse_newer};
+use crate::timer::Timer;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The shortest and the longest pause between two looks at a file that is being written.
+const SOON: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
+
+/// How far a step has come in this call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// It is looked at.
+    Open,
+    /// Its run is being ended, for this outcome.
+    Ending(Outcome),
+    /// Its answer is out.
+    Told,
+}
+
+/// One step.
+#[derive(Debug)]
+pub(super) struct Watched {
+    looker: Looker,
+    history: History,
+    here: Arc<Here>,
+    last: Option<(Look, Observation, Policy)>,
+    ignoring: bool,
+    close_looks: u32,
+    pub(super) state: State,
+    pub(super) timer: Option<Timer>,
+    /// The run whose end is noticed.
+    pub(super) exit: Option<RunKey>,
+    /// Whether the run's end cannot be noticed: then it is looked for.
+    pub(super) deaf: bool,
+    /// Whether the file to be followed is.
+    pub(super) followed: bool,
+    /// An answer that is told at the close, if at all.
+    pub(super) kept: Option<Told>,
+}
+
+impl Watched {
+    pub(super) fn new(directory: Arc<Directory>, step: StepName, here: Arc<Here>) -> Self {
+        Self {
+            looker: Looker::new(directory, step, Arc::clone(&here)),
+            history: History::default(),
+            here,
+            last: None,
+            ignoring: false,
+            close_looks: 0,
+            state: State::Open,
+            timer: None,
+            exit: None,
+            deaf: false,
+            followed: false,
+            kept: None,
+        }
+    }
+
+    /// Looks and judges; nothing where the kernel could not answer this time.
+    pub(super) fn look(&mut self, wishes: &Wishes, new: bool) -> Result<Option<Verdict>, Failure> {
+        let Ok(look) = self.looker.look() else { return Ok(None) };
+        refuse_newer(&look, self.looker.step())?;
+        if new && !self.ignoring {
+            self.ignoring = true;
+            self.history.ignore(&look);
+        }
+        let observation = self.history.note(&look);
+        let meta = meta_of(&look, run_key(&look));
+        let policy = Policy::resolve(wishes, meta)?;
+        let verdict = judge(&observation, &policy, look.at);
+        if !matches!(verdict, Verdict::Pending { closely: true, .. }) {
+            self.close_looks = 0;
+        }
+        self.last = Some((look, observation, policy));
+        Ok(Some(verdict))
+    }
+
+    /// From now on looks from here.
+    pub(super) fn stand(&mut self, here: Arc<Here>) {
+        self.here = Arc::clone(&here);
+        self.looker.stand(here);
+    }
+
+    pub(super) fn last_look(&self) -> Option<Look> {
+        self.last.as_ref().map(|(look, _, _)| look.clone())
+    }
+
+    /// A looker of its own for a thread that ends the run.
+    pub(super) fn another_looker(&self) -> Looker {
+        Looker::new(Arc::clone(self.looker.directory()), self.looker.step().clone(), Arc::clone(&self.here))
+    }
+
+    /// The run whose end should be noticed and is not yet.
+    pub(super) fn exit_to_arm(&self) -> Option<RunKey> {
+        let (look, observation, _) = self.last.as_ref()?;
+        let run = run_key(look)?;
+        let lives_here = observation.liveness == Liveness::Alive
+            && !remarks(look, observation.liveness).contains(&Remark::OtherNamespace);
+        (lives_here && self.exit != Some(run)).then_some(run)
+    }
+
+    /// The name of a file that is there, decides, and may be written in place: an unfinished status or result, or one
+    /// left over. The directory's events do not show that.
+    pub(super) fn file_to_follow(&self) -> Option<String> {
+        let (look, observation, _) = self.last.as_ref()?;
+        let step = self.looker.step();
+        let status_there = matches!(look.status, File::There { .. });
+        match observation.status {
+            Status::Complete { .. } => {
+                matches!(look.result, File::There { .. }).then(|| file_name(step, Record::Result))
+            }
+            Status::Absent | Status::Unfinished { .. } | Status::Odd { .. } => {
+                status_there.then(|| file_name(step, Record::Status))
+            }
+        }
+    }
+
+    /// How soon to look again at a file that is being written: at once, and less and less often.
+    pub(super) fn soon(&mut self) -> Duration {
+        let (shortest, longest) = SOON;
+        let pause = shortest.saturating_mul(1 << (self.close_looks / 2).min(6)).min(longest);
+        self.close_looks = self.close_looks.saturating_add(1);
+        pause
+    }
+
+    /// Why a run is ended, for people.
+    pub(super) fn why(&self, intent: Intent) -> String {
+        let Some((look, observation, policy)) = &self.last else { return String::new() };
+        let show = |span: Duration| humantime::format_duration(Duration::from_millis(crate::protocol::time::millis(span)));
+        match intent {
+            Intent::Hung => {
+                let age = observation.heartbeat.map_or(Duration::ZERO, |beat| look.at.since(beat.fresh));
+                let limit = policy.stale.unwrap_or_default();
+                format!("no heartbeat for {} (limit {})", show(age), show(limit))
+            }
+            Intent::Timeout => {
+                let limit = policy.max_timeout.unwrap_or_default();
+                format!("it ran for {} (limit {})", show(look.at.since(observation.began)), show(limit))
+            }
+            Intent::Killed => "killed on request".to_owned(),
+        }
+    }
+
+    /// When what stands there was recorded, by the status file's time.
+    pub(super) fn ended_at(&self) -> Wall {
+        let stamp = self.last.as_ref().and_then(|(look, _, _)| look.status.stamp());
+        stamp.map_or(Wall::from_nanos(i64::MAX), |stamp| stamp.modified)
+    }
+
+    pub(super) fn is_replaced(&self) -> bool {
+        self.history.replaced()
+    }
+
+    /// What is said of a step whose wait ends before its own.
+    pub(super) fn outcome_so_far(&self) -> Outcome {
+        match &self.last {
+            Some((_, observation, _)) if observation.absent_since.is_none() => Outcome::Running,
+            _ => Outcome::NotStarted,
+        }
+    }
+
+    /// Puts the answer together.
+    pub(super) fn told(
+        &self,
+        index: usize,
+        outcome: Outcome,
+        detail: Option<String>,
+        killed: bool,
+        left_alone: Option<Intent>,
+        backend: &'static str,
+    ) -> Told {
+        let mut sentences: Vec<String> = detail.into_iter().collect();
+        if self.history.replaced() {
+            sentences.push(Remark::Replaced.to_string());
+        }
+        let mut told = Told {
+            index,
+            outcome,
+            detail: None,
+            killed,
+            left_alone,
+            look: None,
+            backend,
+            fresh: None,
+            began: None,
+        };
+        if let Some((look, observation, _)) = &self.last {
+            if outcome != Outcome::NotStarted {
+                let remarks = remarks(look, observation.liveness).into_iter().map(|remark| remark.to_string());
+                sentences.extend(remarks.filter(|_| outcome != Outcome::Success));
+            }
+            told.look = Some(look.clone());
+            told.fresh = observation.heartbeat.map(|beat| beat.fresh);
+            told.began = observation.absent_since.is_none().then_some(observation.began);
+        }
+        sentences.dedup();
+        told.detail = (!sentences.is_empty()).then(|| sentences.join("; "));
+        told
+    }
+
+}

@@ -1,0 +1,324 @@
+//! The monitor directory: bounded reads of what anybody wrote there, atomic publication of what we write.
+//!
+//! Refuses to block on what stands under a record's name (FIFO, device, socket), to read without a bound, to hold the
+//! directory open (a removed directory would raise no event while somebody holds it), and to leave a half-written
+//! record under a name that readers look for (I5).
+
+use super::environment;
+use crate::protocol::file::{File, Stamp};
+use crate::protocol::time::Wall;
+use nix::sys::stat::{UtimensatFlags, utimensat};
+use nix::sys::time::TimeSpec;
+use std::fs::{self, Metadata, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// The one directory that holds every step's files.
+#[derive(Clone, Debug)]
+pub(crate) struct Directory {
+    path: PathBuf,
+}
+
+impl Directory {
+    /// The directory at this path, whether it is there or not.
+    pub(crate) fn at(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where a file of it is.
+    pub(crate) fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Makes the directory and its parents where they are missing, and the user's base with mode 0700.
+    ///
+    /// # Errors
+    /// A sentence: it cannot be made, is no directory, cannot be written, or lies in a base that is another user's.
+    pub(crate) fn create(&self) -> Result<(), String> {
+        let base = environment::base();
+        if self.path.starts_with(&base) {
+            make_private(&base)?;
+        }
+        let say = |error: &io::Error| format!("cannot make the monitor directory {}: {}", self.path.display(), why(error));
+        match fs::metadata(&self.path) {
+            Ok(there) if there.is_dir() => {}
+            Ok(_) => return Err(format!("{} is no directory; choose another with --dir", self.path.display())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir_all(&self.path).map_err(|error| say(&error))?;
+            }
+            Err(error) => return Err(say(&error)),
+        }
+        Ok(())
+    }
+
+    /// Refuses a default directory that somebody else made: its base is another user's, or a link.
+    ///
+    /// # Errors
+    /// A sentence that says whose it is.
+    pub(crate) fn refuse_foreign_base(&self) -> Result<(), String> {
+        let base = environment::base();
+        if self.path.starts_with(&base) { check_private(&base).map(|_there| ()) } else { Ok(()) }
+    }
+
+    /// The names in the directory, none where it is not there.
+    ///
+    /// # Errors
+    /// Where it cannot be listed.
+    pub(crate) fn names(&self) -> io::Result<Vec<String>> {
+        let entries = match fs::read_dir(&self.path) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    }
+
+    /// What the kernel says of a file, without opening it: raises no event and waits for nobody.
+    ///
+    /// # Errors
+    /// What the kernel cannot say at all, such as a stale network handle.
+    pub(crate) fn stat(&self, name: &str) -> io::Result<File<()>> {
+        match fs::metadata(self.join(name)) {
+            Ok(metadata) => Ok(match kind_fault(&metadata) {
+                Some(fault) => File::Unfit(fault.to_owned()),
+                None => File::There { stamp: stamp_of(&metadata), content: () },
+            }),
+            Err(error) => absent_or_unfit(error),
+        }
+    }
+
+    /// Reads at most `limit` bytes of a file.
+    ///
+    /// # Errors
+    /// What the kernel cannot say at all, such as no descriptor being left.
+    pub(crate) fn read(&self, name: &str, limit: usize) -> io::Result<File<Vec<u8>>> {
+        let path = self.join(name);
+        // Opening a device can act on it (a tape rewinds), so the kind is looked at before; and again after, on the
+        // descriptor, because the name may have been replaced between the two.
+        match fs::metadata(&path) {
+            Ok(metadata) => {
+                if let Some(fault) = kind_fault(&metadata) {
+                    return Ok(File::Unfit(fault.to_owned()));
+                }
+            }
+            Err(error) => return absent_or_unfit(error),
+        }
+        // O_NONBLOCK: a FIFO put there in between must not block the open (fifo(7)).
+        let file = match OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(&path) {
+            Ok(file) => file,
+            Err(error) => return absent_or_unfit(error),
+        };
+        let metadata = file.metadata()?;
+        if let Some(fault) = kind_fault(&metadata) {
+            return Ok(File::Unfit(fault.to_owned()));
+        }
+        let room = usize::try_from(metadata.size()).unwrap_or(limit).min(limit);
+        let mut content = Vec::with_capacity(room + 1);
+        file.take(limit as u64).read_to_end(&mut content)?;
+        Ok(File::There { stamp: stamp_of(&metadata), content })
+    }
+
+    /// Publishes a whole file under `name`: written as `temporary`, then renamed.
+    ///
+    /// # Errors
+    /// What the kernel says; nothing half-written stays behind.
+    pub(crate) fn publish(&self, temporary: &str, name: &str, content: &[u8]) -> io::Result<()> {
+        let temporary = self.join(temporary);
+        let written = create_new(&temporary).and_then(|mut file| file.write_all(content));
+        let published = written.and_then(|()| fs::rename(&temporary, self.join(name)));
+        if published.is_err() {
+            // The first error is the one to tell; a temporary that was never made has nothing to remove.
+            let _ignored = fs::remove_file(&temporary);
+        }
+        published
+    }
+
+    /// Removes a file; one that is not there is removed already.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
+        match fs::remove_file(self.join(name)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Sets a file's times to this moment: one system call, no data, no sync. Makes the file where it is missing.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub(crate) fn touch(&self, name: &str) -> io::Result<()> {
+        touch(&self.join(name))
+    }
+}
+
+/// Sets a file's times to this moment; makes it where it is missing.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn touch(path: &Path) -> io::Result<()> {
+    let now = TimeSpec::new(0, libc::UTIME_NOW as _);
+    match utimensat(nix::fcntl::AT_FDCWD, path, &now, &now, UtimensatFlags::FollowSymlink) {
+        Err(nix::errno::Errno::ENOENT) => {
+            OpenOptions::new().create(true).append(true).open(path).map(|_made| ())
+        }
+        other => other.map_err(io::Error::from),
+    }
+}
+
+/// Makes a file that must not be there yet, readable as the umask allows. (`tempfile` would make it 0600, and a waiter
+/// of another user could not read what was published.)
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn create_new(path: &Path) -> io::Result<fs::File> {
+    OpenOptions::new().write(true).create_new(true).open(path)
+}
+
+/// An error in a person's words, without the number.
+pub(crate) fn why(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.find(" (os error") {
+        Some(end) => text[..end].to_lowercase(),
+        None => text,
+    }
+}
+
+fn stamp_of(metadata: &Metadata) -> Stamp {
+    Stamp {
+        modified: Wall::from_parts(metadata.mtime(), metadata.mtime_nsec()),
+        size: metadata.size(),
+        inode: metadata.ino(),
+        owner: metadata.uid(),
+    }
+}
+
+fn kind_fault(metadata: &Metadata) -> Option<&'static str> {
+    let kind = metadata.file_type();
+    if kind.is_file() {
+        None
+    } else if kind.is_dir() {
+        Some("is a directory, not a regular file")
+    } else if kind.is_fifo() {
+        Some("is a FIFO, not a regular file")
+    } else if kind.is_socket() {
+        Some("is a socket, not a regular file")
+    } else {
+        Some("is a device, not a regular file")
+    }
+}
+
+fn absent_or_unfit<T>(error: io::Error) -> io::Result<File<T>> {
+    match error.raw_os_error() {
+        Some(libc::ENOENT | libc::ENOTDIR) => Ok(File::Absent),
+        // Those last until somebody mends them; every other error may be over at the next look.
+        Some(libc::EACCES | libc::EPERM | libc::ELOOP | libc::ENXIO) => {
+            Ok(File::Unfit(format!("cannot be read: {}", why(&error))))
+        }
+        _ => Err(error),
+    }
+}
+
+fn make_private(base: &Path) -> Result<(), String> {
+    if check_private(base)? {
+        return Ok(());
+    }
+    match fs::DirBuilder::new().mode(0o700).create(base) {
+        Ok(()) => Ok(()),
+        // Another run of this user was faster, or somebody else was: look again.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_private(base).map(|_there| ()),
+        Err(error) => Err(format!("cannot make {}: {}", base.display(), why(&error))),
+    }
+}
+
+/// Whether the base is there; refused where it is not this user's own folder.
+fn check_private(base: &Path) -> Result<bool, String> {
+    let shown = base.display();
+    let metadata = match fs::symlink_metadata(base) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(format!("cannot look at {shown}: {}", why(&error))),
+    };
+    if metadata.file_type().is_symlink() {
+        return Err(format!("{shown} is a symbolic link and could lead anywhere; remove it or choose a directory with --dir"));
+    }
+    if !metadata.is_dir() {
+        return Err(format!("{shown} is no directory; remove it or choose a directory with --dir"));
+    }
+    if metadata.uid() != environment::user() {
+        return Err(format!(
+            "{shown} belongs to user {}, not to you; choose a directory of your own with --dir",
+            metadata.uid()
+        ));
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn here() -> (tempfile::TempDir, Directory) {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = Directory::at(folder.path().to_path_buf());
+        (folder, directory)
+    }
+
+    #[test]
+    fn a_published_file_is_whole_and_leaves_no_temporary() {
+        let (_folder, directory) = here();
+        directory.publish(".t", "a.status", b"SUCCESS\n").unwrap();
+        directory.publish(".t", "a.status", b"FAILED\n").unwrap();
+        let File::There { content, .. } = directory.read("a.status", 100).unwrap() else { panic!("no file") };
+        assert_eq!(content, b"FAILED\n");
+        assert_eq!(directory.names().unwrap(), ["a.status"]);
+        assert!(directory.publish("missing/.t", "a.status", b"x").is_err());
+    }
+
+    #[test]
+    fn reads_are_bounded() {
+        let (_folder, directory) = here();
+        directory.publish(".t", "a.status", &[b'x'; 100]).unwrap();
+        let File::There { content, stamp } = directory.read("a.status", 10).unwrap() else { panic!("no file") };
+        assert_eq!((content.len(), stamp.size), (10, 100));
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_named_and_never_waited_for() {
+        let (folder, directory) = here();
+        std::fs::create_dir(folder.path().join("d")).unwrap();
+        nix::unistd::mkfifo(&folder.path().join("f"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(folder.path().join("s")).unwrap();
+        std::os::unix::fs::symlink("/dev/null", folder.path().join("n")).unwrap();
+        std::os::unix::fs::symlink("l", folder.path().join("l")).unwrap();
+        for (name, word) in [("d", "directory"), ("f", "FIFO"), ("s", "socket"), ("n", "device"), ("l", "cannot")] {
+            let File::Unfit(fault) = directory.read(name, 10).unwrap() else { panic!("{name} was read") };
+            assert!(fault.contains(word), "{fault}");
+            assert!(matches!(directory.stat(name).unwrap(), File::Unfit(_)));
+        }
+        assert!(matches!(directory.read("none", 10).unwrap(), File::Absent));
+    }
+
+    #[test]
+    fn a_touch_moves_the_time_forward_and_makes_what_is_missing() {
+        let (_folder, directory) = here();
+        directory.touch("a.heartbeat").unwrap();
+        let before = directory.stat("a.heartbeat").unwrap();
+        let File::There { stamp: before, .. } = before else { panic!("no file") };
+        loop {
+            directory.touch("a.heartbeat").unwrap();
+            let File::There { stamp, .. } = directory.stat("a.heartbeat").unwrap() else { panic!("no file") };
+            assert!(stamp.modified >= before.modified);
+            if stamp.modified > before.modified {
+                break;
+            }
+        }
+    }
+}

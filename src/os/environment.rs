@@ -1,0 +1,64 @@
+//! What the process was given: variables, the current folder, who and where it is.
+//!
+//! Refuses to interpret a variable: words become values in `cli`.
+
+use super::platform::machine;
+use nix::unistd::{Uid, gethostname, getuid};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// The folder below which every user's default monitor directories stand.
+const BASE: &str = "/tmp";
+
+/// A variable, or nothing where it is unset or empty.
+pub(crate) fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// The current folder.
+///
+/// # Errors
+/// Where it was removed, or may not be read.
+pub(crate) fn current_folder() -> std::io::Result<PathBuf> {
+    std::env::current_dir()
+}
+
+/// The real user who runs this process.
+pub(crate) fn user() -> u32 {
+    getuid().as_raw()
+}
+
+/// Whether this process may do everything.
+pub(crate) fn is_root() -> bool {
+    Uid::effective().is_root()
+}
+
+/// This machine's name.
+pub(crate) fn host() -> String {
+    gethostname().map_or_else(|_| String::from("localhost"), |name| name.to_string_lossy().into_owned())
+}
+
+/// The kernel's id of this boot; empty where it has none, which then equals only itself.
+pub(crate) fn boot_id() -> String {
+    machine::boot_id().unwrap_or_default()
+}
+
+/// The user's folder for default monitor directories.
+pub(crate) fn base() -> PathBuf {
+    Path::new(BASE).join(format!("dogwatch-{}", user()))
+}
+
+/// The nearest folder from `start` upwards that holds `.git`, or `start` itself; links resolved.
+pub(crate) fn project(start: &Path) -> PathBuf {
+    let start = start.canonicalize().unwrap_or_else(|_| start.to_path_buf());
+    let found = start.ancestors().find(|folder| folder.join(".git").symlink_metadata().is_ok());
+    found.map_or_else(|| start.clone(), Path::to_path_buf)
+}
+
+/// A word that no other process and no earlier call of this one has: pid, a clock and a counter.
+pub(crate) fn unique() -> String {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static CALLS: AtomicU64 = AtomicU64::new(0);
+    let call = CALLS.fetch_add(1, Ordering::Relaxed);
+    format!("{:x}-{:x}-{:x}", std::process::id(), super::clock::wall().as_nanos(), call)
+}

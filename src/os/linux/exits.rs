@@ -1,0 +1,108 @@
+//! Notices of processes' ends: one thread asleep in epoll over pidfds.
+//!
+//! Refuses to say how a process ended, or that the number still meant the same process when the watch began: a notice
+//! means *look* (I1), and whoever arms one looks afterwards (I2).
+
+use crossbeam_channel::Sender;
+use rustix::event::epoll;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+/// A set of watched processes. Each has the caller's own number, which is what a notice carries.
+#[derive(Debug)]
+pub(crate) struct Exits {
+    epoll: Arc<OwnedFd>,
+    watched: HashMap<u64, OwnedFd>,
+}
+
+/// What came of asking for a notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Armed {
+    /// The notice will come.
+    Watching,
+    /// The process is gone already: no notice comes.
+    Gone,
+}
+
+impl Exits {
+    /// Starts the thread that sends notices.
+    ///
+    /// # Errors
+    /// No descriptor or no thread to be had.
+    pub(crate) fn start(notices: Sender<u64>) -> io::Result<Self> {
+        let epoll = Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC)?);
+        let watched = Arc::clone(&epoll);
+        std::thread::Builder::new().name("exits".into()).spawn(move || forward(&watched, &notices))?;
+        Ok(Self { epoll, watched: HashMap::new() })
+    }
+
+    /// Asks for a notice of the end of the process that has this pid now; replaces the one asked for under `number`.
+    ///
+    /// # Errors
+    /// No descriptor left, or a kernel without pidfd: the caller has to look by itself.
+    pub(crate) fn watch(&mut self, pid: i32, number: u64) -> io::Result<Armed> {
+        self.forget(number);
+        let Some(pid) = Pid::from_raw(pid) else { return Ok(Armed::Gone) };
+        // A pidfd becomes readable when the process ends, also as a zombie, whoever its parent is (pidfd_open(2)).
+        let descriptor = match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(descriptor) => descriptor,
+            Err(rustix::io::Errno::SRCH) => return Ok(Armed::Gone),
+            Err(errno) => return Err(errno.into()),
+        };
+        // One notice is enough, and a readable pidfd stays readable: without ONESHOT the thread would spin.
+        let flags = epoll::EventFlags::IN | epoll::EventFlags::ONESHOT;
+        epoll::add(&self.epoll, &descriptor, epoll::EventData::new_u64(number), flags)?;
+        self.watched.insert(number, descriptor);
+        Ok(Armed::Watching)
+    }
+
+    /// Takes a request back. A notice that is already on its way still comes.
+    pub(crate) fn forget(&mut self, number: u64) {
+        // Closing the last descriptor of a pidfd takes it out of every epoll (epoll(7), Questions and answers).
+        self.watched.remove(&number);
+    }
+}
+
+fn forward(epoll: &OwnedFd, notices: &Sender<u64>) {
+    let mut events = Vec::with_capacity(64);
+    loop {
+        events.clear();
+        match epoll::wait(epoll, rustix::buffer::spare_capacity(&mut events), None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return,
+        }
+        for event in &events {
+            if notices.send(event.data.u64()).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_notice_comes_once_for_each_watched_process_that_ends() {
+        let (sender, receiver) = crossbeam_channel::bounded(8);
+        let mut exits = Exits::start(sender).unwrap();
+        let mut first = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let mut second = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        assert_eq!(exits.watch(first.id().cast_signed(), 7).unwrap(), Armed::Watching);
+        assert_eq!(exits.watch(second.id().cast_signed(), 8).unwrap(), Armed::Watching);
+        exits.forget(8);
+        second.kill().unwrap();
+        second.wait().unwrap();
+        first.kill().unwrap();
+        // Not reaped yet: a zombie's end is already told.
+        assert_eq!(receiver.recv_timeout(Duration::from_secs(20)), Ok(7));
+        first.wait().unwrap();
+        assert_eq!(exits.watch(first.id().cast_signed(), 9).unwrap(), Armed::Gone);
+        assert!(receiver.try_recv().is_err());
+    }
+}

@@ -1,0 +1,106 @@
+//! Which filesystem a directory lies on, and whether its events tell all.
+//!
+//! Adding an inotify watch succeeds on network and FUSE filesystems too, and what the far side does raises nothing
+//! (inotify(7), Limitations). So the type decides, and an unknown type counts as remote.
+
+use std::io;
+use std::path::Path;
+
+/// Where a directory lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Locality {
+    /// Whether only this machine writes there, through its own kernel.
+    pub(crate) local: bool,
+    /// The filesystem's name, or its number where it has none here.
+    pub(crate) name: String,
+}
+
+/// Filesystems on which every change raises an event here: `f_type` of statfs(2) and a name for people.
+const LOCAL: [(u32, &str); 18] = [
+    (0x0000_EF53, "ext4"),
+    (0x5846_5342, "xfs"),
+    (0x9123_683E, "btrfs"),
+    (0x0102_1994, "tmpfs"),
+    (0x8584_58F6, "ramfs"),
+    (0x2FC1_2FC1, "zfs"),
+    (0xF2F5_2010, "f2fs"),
+    (0xCA45_1A4E, "bcachefs"),
+    (0x794C_7630, "overlayfs"),
+    (0x0000_F15F, "ecryptfs"),
+    (0x3153_464A, "jfs"),
+    (0x5265_4973, "reiserfs"),
+    (0x5346_544E, "ntfs"),
+    (0x7366_746E, "ntfs3"),
+    (0x2011_BAB0, "exfat"),
+    (0x0000_4D44, "fat"),
+    (0x4244_5355, "ubifs"),
+    (0x4CF5_AD4E, "nilfs"),
+];
+
+/// Names for the commonest others, so that `-v` can say more than a number.
+const REMOTE: [(u32, &str); 11] = [
+    (0x0000_6969, "nfs"),
+    (0x0000_517B, "smb"),
+    (0xFE53_4D42, "smb2"),
+    (0xFF53_4D42, "cifs"),
+    (0x6573_5546, "fuse"),
+    (0x0102_1997, "9p"),
+    (0x00C3_6400, "ceph"),
+    (0x5346_414F, "afs"),
+    (0x0BD0_0BD0, "lustre"),
+    (0x4750_4653, "gpfs"),
+    (0x786F_4256, "vboxsf"),
+];
+
+/// Looks at the filesystem of a directory.
+///
+/// # Errors
+/// Where the directory is not there or its filesystem does not answer.
+pub(crate) fn look(path: &Path) -> io::Result<Locality> {
+    let found = rustix::fs::statfs(path)?;
+    // Signed on some architectures, and sign-extended there; the numbers have 32 bits.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::allow_attributes_without_reason)]
+    let number = found.f_type as u32;
+    Ok(by_number(number))
+}
+
+fn by_number(number: u32) -> Locality {
+    let named = |table: &[(u32, &str)]| {
+        table.iter().find(|(known, _)| *known == number).map(|(_, name)| (*name).to_owned())
+    };
+    match named(&LOCAL) {
+        Some(name) => Locality { local: true, name },
+        None => Locality {
+            local: false,
+            name: named(&REMOTE).unwrap_or_else(|| format!("filesystem type {number:#x}")),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn network_and_unknown_filesystems_are_remote() {
+        for (number, _) in REMOTE {
+            assert!(!by_number(number).local, "{number:#x}");
+        }
+        assert_eq!(by_number(0x1234), Locality { local: false, name: "filesystem type 0x1234".into() });
+        assert!(by_number(0xEF53).local && by_number(0x0102_1994).local);
+    }
+
+    #[test]
+    fn no_number_is_in_both_tables_or_twice() {
+        let mut numbers: Vec<u32> = LOCAL.iter().chain(&REMOTE).map(|(number, _)| *number).collect();
+        let count = numbers.len();
+        numbers.sort_unstable();
+        numbers.dedup();
+        assert_eq!(numbers.len(), count);
+    }
+
+    #[test]
+    fn procfs_is_not_local_in_this_sense() {
+        assert!(!look(Path::new("/proc")).unwrap().local);
+    }
+}

@@ -1,0 +1,90 @@
+//! This boot of this kernel: its clocks, its id, its namespaces, and what it does for a wrapper's children.
+
+use crate::protocol::time::{Moment, Wall};
+use nix::time::{ClockId, clock_gettime};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+
+/// What a backend of directory events is called here.
+pub(crate) const EVENTS: &str = "inotify";
+
+/// The monotonic clock that stops in suspend (`clock_getres(2)`: `CLOCK_MONOTONIC` does not count suspended time).
+pub(crate) fn awake() -> Moment {
+    read(ClockId::CLOCK_MONOTONIC)
+}
+
+/// The monotonic clock that goes on in suspend.
+pub(crate) fn with_sleep() -> Moment {
+    read(ClockId::CLOCK_BOOTTIME)
+}
+
+fn read(clock: ClockId) -> Moment {
+    // Both clocks exist on every kernel since 2.6.39; a failure cannot come from the arguments.
+    clock_gettime(clock).map_or(Moment::from_nanos(0), |time| {
+        Moment::from_nanos(Wall::from_parts(time.tv_sec(), time.tv_nsec()).as_nanos())
+    })
+}
+
+/// The id that the kernel drew at this boot (`random(4)`).
+pub(crate) fn boot_id() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(text.trim().to_owned())
+}
+
+/// The number of this process's PID namespace (`pid_namespaces(7)`).
+pub(crate) fn pid_namespace() -> Option<u64> {
+    std::fs::metadata("/proc/self/ns/pid").ok().map(|metadata| metadata.ino())
+}
+
+/// Makes orphans among this process's descendants its own children, so that they can be seen and reaped
+/// (`PR_SET_CHILD_SUBREAPER(2const)`).
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn adopt_orphans() -> io::Result<()> {
+    nix::sys::prctl::set_child_subreaper(true).map_err(io::Error::from)
+}
+
+/// Has the kernel kill this process when the thread that forked it ends. Called between fork and exec, so it makes one
+/// system call and nothing else.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn die_with_parent() -> io::Result<()> {
+    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL).map_err(io::Error::from)
+}
+
+/// Gives the disk space of a file's first `length` bytes back; its size stays.
+///
+/// # Errors
+/// `EOPNOTSUPP` where the filesystem cannot.
+pub(crate) fn punch(file: &File, length: u64) -> io::Result<()> {
+    use rustix::fs::FallocateFlags;
+    rustix::fs::fallocate(file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, 0, length)?;
+    Ok(())
+}
+
+/// Reserves disk space for a file's first `length` bytes, without changing what it reads as beyond its end.
+///
+/// # Errors
+/// `ENOSPC` where there is none, `EOPNOTSUPP` where the filesystem cannot.
+pub(crate) fn reserve(file: &File, length: u64) -> io::Result<()> {
+    rustix::fs::fallocate(file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, length)?;
+    Ok(())
+}
+
+/// How many processes the kernel killed for memory in this process's control group, where it tells
+/// (`cgroup v2: memory.events, oom_kill`).
+pub(crate) fn memory_kills() -> Option<u64> {
+    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let path = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
+    // mountinfo: "… root mount-point options … - type source options" (proc_pid_mountinfo(5)).
+    let mount = mounts.lines().find_map(|line| {
+        let (before, after) = line.split_once(" - ")?;
+        after.starts_with("cgroup2 ").then(|| before.split(' ').nth(4)).flatten()
+    })?;
+    let events = std::fs::read_to_string(format!("{mount}{path}/memory.events")).ok()?;
+    events.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok())
+}

@@ -1,0 +1,9 @@
+//! Linux: pidfd, procfs, inotify, statfs. The same signatures stand in `os/macos`.
+
+pub(crate) mod exits;
+pub(crate) mod growth;
+
+pub(crate) mod locality;
+pub(crate) mod machine;
+pub(crate) mod process;
+mod procfs;

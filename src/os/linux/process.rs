@@ -1,0 +1,166 @@
+//! Processes by procfs and pidfd: who they are, and signals that reach them and nobody else.
+//!
+//! Refuses to signal a number: a [`Handle`] is taken first, then the identity is checked, and only then is it signalled
+//! (`pidfd_open(2)`, NOTES on reuse). Where the kernel has no pidfd (before 5.3, or an old container's filter) the start
+//! time is compared right before `kill(2)`.
+
+use super::procfs;
+use crate::os::process::{Entry, Lookup};
+use crate::protocol::time::{Moment, Wall};
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, SysconfVar, sysconf};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+/// What the kernel says of one process.
+pub(crate) fn look(pid: i32) -> Lookup {
+    match std::fs::read(format!("/proc/{pid}/stat")) {
+        Ok(bytes) => procfs::stat(&bytes).map_or(Lookup::Hidden, |stat| entry(&stat)),
+        Err(error) => match error.raw_os_error() {
+            // ESRCH: it went between the open and the read.
+            Some(libc::ENOENT | libc::ESRCH) => missing(pid),
+            _ => Lookup::Hidden,
+        },
+    }
+}
+
+/// procfs may be mounted so that others' processes are not shown (`hidepid`, proc(5)); kill(2) tells those apart.
+fn missing(pid: i32) -> Lookup {
+    match kill(Pid::from_raw(pid), None) {
+        Ok(()) | Err(Errno::EPERM) => Lookup::Hidden,
+        Err(_) => Lookup::Gone,
+    }
+}
+
+fn entry(stat: &procfs::Stat) -> Lookup {
+    // A zombie has ended; only its parent has not looked yet.
+    if matches!(stat.state, 'Z' | 'X' | 'x') {
+        return Lookup::Gone;
+    }
+    Lookup::There(Entry {
+        pid: stat.pid,
+        parent: stat.parent,
+        group: stat.group,
+        session: stat.session,
+        started: stat.started,
+        kernel_thread: stat.kernel_thread,
+    })
+}
+
+/// Every living process that is visible here.
+pub(crate) fn all() -> Vec<Entry> {
+    let pids = pids();
+    pids.into_iter()
+        .filter_map(|pid| match look(pid) {
+            Lookup::There(entry) => Some(entry),
+            Lookup::Gone | Lookup::Hidden => None,
+        })
+        .collect()
+}
+
+fn pids() -> Vec<i32> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// The real user of a process.
+pub(crate) fn user(pid: i32) -> Option<u32> {
+    procfs::user(&std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
+}
+
+/// Whether a process was given exactly this variable (`NAME=value`); no where it may not be read.
+pub(crate) fn environment_holds(pid: i32, variable: &str) -> bool {
+    std::fs::read(format!("/proc/{pid}/environ")).is_ok_and(|block| procfs::environment_holds(&block, variable))
+}
+
+/// Whether some visible process bears this number in a PID namespace of its own.
+pub(crate) fn borne_elsewhere(number: i32) -> bool {
+    pids().into_iter().any(|pid| {
+        std::fs::read_to_string(format!("/proc/{pid}/status"))
+            .is_ok_and(|text| procfs::inner_pid(&text) == Some(number))
+    })
+}
+
+/// A raw start time on the wall clock, granular by one tick (10 ms) and rounded down.
+pub(crate) fn started_wall(started: u64, wall: Wall, since_boot: Moment) -> Wall {
+    let per_second = sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|ticks| u64::try_from(ticks).ok());
+    let per_second = per_second.filter(|&ticks| ticks != 0).unwrap_or(100);
+    let after_boot = Duration::from_nanos(started.saturating_mul(1_000_000_000 / per_second));
+    let boot = wall.minus(since_boot.since(Moment::from_nanos(0)));
+    boot.plus(after_boot)
+}
+
+/// One process, held so that its number cannot come to mean another.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    pid: i32,
+    started: u64,
+    descriptor: Option<OwnedFd>,
+}
+
+impl Handle {
+    /// Takes hold of the process with this number and start time; nothing where it is gone or another has the number.
+    pub(crate) fn open(pid: i32, started: u64) -> Option<Self> {
+        let number = rustix::process::Pid::from_raw(pid)?;
+        let descriptor = match pidfd_open(number, PidfdFlags::empty()) {
+            Ok(descriptor) => Some(descriptor),
+            Err(rustix::io::Errno::SRCH) => return None,
+            // ENOSYS, EPERM of an old container's filter, or no descriptor left: the start time has to do.
+            Err(_) => None,
+        };
+        // After the pidfd: had the number been reused before, the start time shows it; from now on it cannot be.
+        let handle = Self { pid, started, descriptor };
+        handle.is_same().then_some(handle)
+    }
+
+    fn is_same(&self) -> bool {
+        matches!(look(self.pid), Lookup::There(entry) if entry.started == self.started)
+    }
+
+    /// Whether the process has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        !self.is_same()
+    }
+
+    /// Sends a signal; false where the process has ended.
+    ///
+    /// # Errors
+    /// `EPERM` where it may not be signalled.
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<bool> {
+        let sent = match &self.descriptor {
+            Some(descriptor) => {
+                let number = rustix::process::Signal::from_named_raw(signal as i32)
+                    .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+                pidfd_send_signal(descriptor, number).map_err(|errno| Errno::from_raw(errno.raw_os_error()))
+            }
+            None if self.is_same() => kill(Pid::from_raw(self.pid), signal),
+            None => return Ok(false),
+        };
+        match sent {
+            Ok(()) => Ok(true),
+            Err(Errno::ESRCH) => Ok(false),
+            Err(errno) => Err(io::Error::from(errno)),
+        }
+    }
+}
+
+/// Blocks until one of these processes ends, `limit` at most.
+pub(crate) fn wait_for_any(handles: &[&Handle], limit: Duration) {
+    let mut polled: Vec<PollFd<'_>> = handles
+        .iter()
+        .filter_map(|handle| handle.descriptor.as_ref())
+        .map(|descriptor| PollFd::new(descriptor, PollFlags::IN))
+        .collect();
+    // Without pidfds there is nothing to be told by; the caller looks again soon.
+    let limit = if polled.len() == handles.len() { limit } else { limit.min(Duration::from_millis(10)) };
+    let timeout = rustix::event::Timespec {
+        tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(limit.subsec_nanos()),
+    };
+    // An interruption or an error only makes the caller look earlier.
+    let _ready = poll(&mut polled, Some(&timeout));
+}

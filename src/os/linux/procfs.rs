@@ -1,0 +1,114 @@
+//! `/proc/PID/stat` and its kin as values: parsers only, fed with bytes.
+//!
+//! Refuses to trust spaces before the last parenthesis: a command's name may hold anything (proc_pid_stat(5)).
+
+/// The flag of a kernel thread in `stat`'s ninth field (`PF_KTHREAD`, include/linux/sched.h).
+const KERNEL_THREAD: u64 = 0x0020_0000;
+
+/// What one line of `/proc/PID/stat` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stat {
+    /// The process.
+    pub(super) pid: i32,
+    /// Its state as one letter.
+    pub(super) state: char,
+    /// Its parent.
+    pub(super) parent: i32,
+    /// Its process group.
+    pub(super) group: i32,
+    /// Its session.
+    pub(super) session: i32,
+    /// Whether it is a thread of the kernel.
+    pub(super) kernel_thread: bool,
+    /// When it started, in clock ticks after boot.
+    pub(super) started: u64,
+}
+
+/// Reads `/proc/PID/stat`.
+pub(super) fn stat(bytes: &[u8]) -> Option<Stat> {
+    let open = bytes.iter().position(|&byte| byte == b'(')?;
+    let close = bytes.iter().rposition(|&byte| byte == b')')?;
+    let pid = std::str::from_utf8(bytes.get(..open)?).ok()?.trim().parse().ok()?;
+    let rest = std::str::from_utf8(bytes.get(close + 1..)?).ok()?;
+    // The first field after the name is the third of the line.
+    let mut fields = rest.split_ascii_whitespace();
+    let state = fields.next()?.chars().next()?;
+    let parent = fields.next()?.parse().ok()?;
+    let group = fields.next()?.parse().ok()?;
+    let session = fields.next()?.parse().ok()?;
+    let flags: u64 = fields.nth(2)?.parse().ok()?;
+    let started = fields.nth(12)?.parse().ok()?;
+    Some(Stat { pid, state, parent, group, session, kernel_thread: flags & KERNEL_THREAD != 0, started })
+}
+
+/// The real user of `/proc/PID/status`.
+pub(super) fn user(text: &str) -> Option<u32> {
+    field(text, "Uid:")?.split_ascii_whitespace().next()?.parse().ok()
+}
+
+/// The pid in the innermost namespace, from `/proc/PID/status`; nothing where it lives in only one.
+pub(super) fn inner_pid(text: &str) -> Option<i32> {
+    let pids = field(text, "NSpid:")?.split_ascii_whitespace().skip(1);
+    pids.last()?.parse().ok()
+}
+
+fn field<'text>(text: &'text str, name: &str) -> Option<&'text str> {
+    text.lines().find_map(|line| line.strip_prefix(name))
+}
+
+/// Whether an environment block (`NAME=value`, NUL after each) holds exactly this variable.
+pub(super) fn environment_holds(block: &[u8], variable: &str) -> bool {
+    block.split(|&byte| byte == 0).any(|entry| entry == variable.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LINE: &str = "4242 (a) b (c) S 17 4242 4200 0 -1 4194560 96 0 0 0 3 1 0 0 20 0 1 0 987654 2703360 229 1 1";
+
+    #[test]
+    fn the_name_may_hold_spaces_and_parentheses() {
+        let read = stat(LINE.as_bytes()).unwrap();
+        let expected = Stat {
+            pid: 4242,
+            state: 'S',
+            parent: 17,
+            group: 4242,
+            session: 4200,
+            kernel_thread: false,
+            started: 987_654,
+        };
+        assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn kernel_threads_show_by_their_flag() {
+        let line = "2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 0 0 0 20 0 1 0 1 0 0";
+        assert!(stat(line.as_bytes()).unwrap().kernel_thread);
+    }
+
+    #[test]
+    fn user_and_inner_pid_are_read_from_status() {
+        let text = "Name:\tx\nUid:\t1000\t0\t0\t0\nNSpid:\t300\t20\t1\n";
+        assert_eq!((user(text), inner_pid(text)), (Some(1000), Some(1)));
+        assert_eq!(inner_pid("NSpid:\t300\n"), None);
+    }
+
+    #[test]
+    fn an_environment_entry_must_match_whole() {
+        let block = b"A=1\0DOGWATCH_RUN_ID=ab\0";
+        assert!(environment_holds(block, "DOGWATCH_RUN_ID=ab"));
+        assert!(!environment_holds(block, "DOGWATCH_RUN_ID=a"));
+        assert!(!environment_holds(block, "OG"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_parsing_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), cut in 0usize..100) {
+            let _any = stat(&bytes);
+            let _cut = stat(&LINE.as_bytes()[..cut.min(LINE.len())]);
+        }
+    }
+}

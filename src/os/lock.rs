@@ -1,0 +1,125 @@
+//! flock on a file: the kernel's own word that its holder lives, and a short hold around read-modify-write.
+//!
+//! Refuses to wait without a bound, and to pass a lock on: the descriptor is close-on-exec, because a lock belongs to
+//! the open file and a child that inherited it would keep a dead run alive.
+
+use super::clock;
+use crate::protocol::file::Hold;
+use crate::protocol::time::Moment;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+/// How often a taken lock is tried again. Holders of short locks are done in well under a millisecond.
+const RETRY: Duration = Duration::from_millis(1);
+
+/// A held lock; given back when dropped, or by the kernel when the process ends.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    file: File,
+}
+
+impl Lock {
+    /// Tries once to take the lock; nothing where somebody else has it. Makes the file where it is missing.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub(crate) fn try_take(path: &Path) -> io::Result<Option<Self>> {
+        let file = open(OpenOptions::new().write(true).create(true), path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self { file })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    /// Takes the lock, waiting for it until `deadline`; nothing where it was not to be had.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub(crate) fn take(path: &Path, deadline: Moment) -> io::Result<Option<Self>> {
+        loop {
+            if let Some(lock) = Self::try_take(path)? {
+                return Ok(Some(lock));
+            }
+            let now = clock::now();
+            if now >= deadline {
+                return Ok(None);
+            }
+            clock::sleep_until(now.plus(RETRY).min(deadline));
+        }
+    }
+
+    /// Gives the lock back before the value goes out of scope.
+    pub(crate) fn release(self) {
+        drop(self);
+    }
+
+    /// The locked file's device and inode, by which a replaced lock file is noticed.
+    fn identity(&self) -> io::Result<(u64, u64)> {
+        let metadata = self.file.metadata()?;
+        Ok((metadata.dev(), metadata.ino()))
+    }
+
+    /// Whether the file under this name is still the locked one.
+    pub(crate) fn still_at(&self, path: &Path) -> bool {
+        let there = std::fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()));
+        matches!((self.identity(), there), (Ok(mine), Ok(there)) if mine == there)
+    }
+}
+
+/// Looks whether somebody holds the lock, without waiting.
+pub(crate) fn probe(path: &Path) -> Hold {
+    let file = match open(OpenOptions::new().read(true), path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Hold::Absent,
+        Err(_) => return Hold::Unknown,
+    };
+    // Shared, so that two lookers never take each other for a holder; it lasts some microseconds, and a run that meets
+    // it tries again.
+    match file.try_lock_shared() {
+        Ok(()) => Hold::Free,
+        Err(TryLockError::WouldBlock) => Hold::Held,
+        Err(TryLockError::Error(_)) => Hold::Unknown,
+    }
+}
+
+fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let file = options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::other(format!("{} is no regular file", path.display())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_held_until_it_is_dropped_and_a_probe_takes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.lock");
+        assert_eq!(probe(&path), Hold::Absent);
+        let lock = Lock::try_take(&path).unwrap().unwrap();
+        assert_eq!(probe(&path), Hold::Held);
+        assert!(Lock::try_take(&path).unwrap().is_none());
+        assert!(Lock::take(&path, clock::now().plus(Duration::from_millis(3))).unwrap().is_none());
+        assert!(lock.still_at(&path));
+        std::fs::remove_file(&path).unwrap();
+        assert!(!lock.still_at(&path));
+        lock.release();
+        std::fs::write(&path, "").unwrap();
+        assert_eq!(probe(&path), Hold::Free);
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_no_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(probe(folder.path()), Hold::Unknown);
+        assert!(Lock::try_take(folder.path()).is_err());
+    }
+}

@@ -1,0 +1,24 @@
+//! The machine, without judgement: files, clocks, processes, signals, events, each said exactly as the kernel says it.
+//!
+//! This is the only layer that reads a clock, opens a file or calls the kernel. It refuses to conclude anything: a
+//! missing process is `Gone`, not "died"; an old file has a time, not an age. What the two platforms do differently
+//! stands in files of the same signatures under `platform`, chosen in one line.
+
+pub(crate) mod clock;
+pub(crate) mod directory;
+pub(crate) mod environment;
+pub(crate) mod events;
+pub(crate) mod lock;
+pub(crate) mod log;
+pub(crate) mod process;
+pub(crate) mod reserve;
+pub(crate) mod signals;
+pub(crate) mod spawn;
+pub(crate) mod tee;
+pub(crate) mod terminal;
+pub(crate) mod tree;
+
+#[cfg_attr(target_os = "linux", path = "linux/mod.rs")]
+#[cfg_attr(target_os = "macos", path = "macos/mod.rs")]
+#[cfg_attr(not(any(target_os = "linux", target_os = "macos")), path = "unsupported.rs")]
+pub(crate) mod platform;

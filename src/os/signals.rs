@@ -1,0 +1,71 @@
+//! Which signal came, as a value: through a descriptor for `run`, through a channel for `wait`.
+//!
+//! Refuses to take over a signal that this process was told to ignore (`nohup`, a shell's `&`): signal-hook would
+//! replace that disposition. Refuses to block signals: a mask is inherited by children.
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use nix::sys::signal::{SigHandler, Signal};
+use signal_hook::iterator::Signals;
+use signal_hook::iterator::backend::SignalDelivery;
+use signal_hook::iterator::exfiltrator::SignalOnly;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+
+/// Signals that wait to be fetched, and a descriptor that is readable while some do.
+pub(crate) struct Pending {
+    delivery: SignalDelivery<UnixStream, SignalOnly>,
+}
+
+impl Pending {
+    /// Catches these signals from now on.
+    ///
+    /// # Errors
+    /// No descriptors left.
+    pub(crate) fn catch(signals: &[Signal]) -> io::Result<Self> {
+        let (read, write) = UnixStream::pair()?;
+        let numbers: Vec<i32> = signals.iter().map(|&signal| signal as i32).collect();
+        Ok(Self { delivery: SignalDelivery::with_pipe(read, write, SignalOnly, numbers)? })
+    }
+
+    /// What poll(2) waits for.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.delivery.get_read().as_fd()
+    }
+
+    /// The signals that came since the last call, each once.
+    pub(crate) fn fetch(&mut self) -> Vec<Signal> {
+        self.delivery.pending().filter_map(|number| Signal::try_from(number).ok()).collect()
+    }
+}
+
+/// Sends these signals into a channel from now on, from a thread of its own.
+///
+/// # Errors
+/// No descriptors or no thread to be had.
+pub(crate) fn channel(signals: &[Signal]) -> io::Result<Receiver<Signal>> {
+    let numbers: Vec<i32> = signals.iter().map(|&signal| signal as i32).collect();
+    let mut incoming = Signals::new(numbers)?;
+    // Nobody presses Ctrl-C sixteen times between two turns of a loop; were it so, the first sixteen are enough.
+    let (sender, receiver): (Sender<Signal>, Receiver<Signal>) = bounded(16);
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        for number in incoming.forever() {
+            if let Ok(signal) = Signal::try_from(number)
+                && sender.send(signal).is_err()
+            {
+                return;
+            }
+        }
+    })?;
+    Ok(receiver)
+}
+
+/// Whether this process was started with a signal ignored. To be asked before any is caught.
+pub(crate) fn is_ignored(signal: Signal) -> bool {
+    super::spawn::disposition(signal).is_ok_and(|handler| matches!(handler, SigHandler::SigIgn))
+}
+
+/// Those of `wanted` that this process was not told to ignore.
+pub(crate) fn not_ignored(wanted: &[Signal]) -> Vec<Signal> {
+    wanted.iter().copied().filter(|&signal| !is_ignored(signal)).collect()
+}

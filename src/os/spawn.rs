@@ -1,0 +1,443 @@
+//! Fork and exec, by hand: COMMAND is held between the two until its run's start files stand, and gets clean signals.
+//!
+//! Refuses std's `Command` here, because its `spawn` returns only after the exec, which is what has to be held; and
+//! because it passes inherited signal masks and dispositions on. Everything that the child needs is made before the
+//! fork: between fork and exec only async-signal-safe calls are allowed (signal-safety(7)).
+//!
+//! One of the files with unsafe code: fork, exec and signal dispositions have no safe form.
+
+use super::platform::machine;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, fork, pipe, setsid};
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+/// Where execvp(3) looks when there is no PATH.
+const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// What is to be started.
+#[derive(Debug)]
+pub(crate) struct Program {
+    /// The program and its arguments.
+    pub(crate) command: Vec<OsString>,
+    /// Variables set beyond those inherited.
+    pub(crate) variables: Vec<(String, OsString)>,
+    /// Its standard input; nothing keeps the inherited one.
+    pub(crate) stdin: Option<File>,
+    /// Its standard output; nothing keeps the inherited one.
+    pub(crate) stdout: Option<File>,
+    /// Its standard error; nothing keeps the inherited one.
+    pub(crate) stderr: Option<File>,
+    /// Whether HUP stays ignored, as `nohup` asked for.
+    pub(crate) ignore_hangup: bool,
+}
+
+/// A child that waits before its exec. Dropped without release, it ends without having run anything.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pid: i32,
+    go: OwnedFd,
+    failure: OwnedFd,
+}
+
+/// How a child ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// With this exit code.
+    Code(i32),
+    /// By this signal's number.
+    Signal(i32),
+}
+
+/// An open `/dev/null` for reading.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn null_input() -> io::Result<File> {
+    File::open("/dev/null")
+}
+
+/// An open `/dev/null` for writing.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn null_output() -> io::Result<File> {
+    OpenOptions::new().write(true).open("/dev/null")
+}
+
+impl Held {
+    /// Forks a child into a session and process group of its own, up to its exec.
+    ///
+    /// # Errors
+    /// No process or descriptor to be had, or a NUL in an argument.
+    pub(crate) fn fork(program: Program) -> io::Result<Self> {
+        let prepared = Prepared::new(&program)?;
+        // std's pipes are close-on-exec from the start, so no other child can keep one of these ends open.
+        let (wait_for_go, go) = pipe_closed_on_exec()?;
+        let (failure, tell_failure) = pipe_closed_on_exec()?;
+        let parent = Pid::this();
+        // Signals are kept out of the child until its handlers are gone: a handler of ours run there would write into
+        // the parent's own pipe.
+        let mut before = SigSet::empty();
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
+        // SAFETY: the child's branch makes only async-signal-safe calls and never returns: all that allocates was done
+        // in `Prepared::new`.
+        #[expect(unsafe_code, reason = "fork has no safe form")]
+        let forked = unsafe { fork() };
+        match forked {
+            Ok(ForkResult::Child) => {
+                drop_in_child(&go);
+                drop_in_child(&failure);
+                become_command(&program, &prepared, parent, &wait_for_go, &tell_failure)
+            }
+            Ok(ForkResult::Parent { child }) => {
+                sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
+                Ok(Self { pid: child.as_raw(), go, failure })
+            }
+            Err(errno) => {
+                sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
+                Err(errno.into())
+            }
+        }
+    }
+
+    /// The child's pid, which is also its process group and session.
+    pub(crate) fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Lets the child go on to its exec, and says whether that worked.
+    ///
+    /// # Errors
+    /// The exec's own error; the child has ended then and waits to be reaped.
+    pub(crate) fn release(self) -> io::Result<()> {
+        let mut go = File::from(self.go);
+        // A child that is gone (killed while held) closed its end: EPIPE, and the reaping tells the rest.
+        let _gone = go.write_all(b"g");
+        drop(go);
+        let mut answer = Vec::with_capacity(4);
+        File::from(self.failure).read_to_end(&mut answer)?;
+        match <[u8; 4]>::try_from(answer.as_slice()) {
+            Ok(number) => Err(io::Error::from_raw_os_error(i32::from_ne_bytes(number))),
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+/// A pipe whose two ends are closed in every program that is started.
+fn pipe_closed_on_exec() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = pipe()?;
+    for end in [&read, &write] {
+        nix::fcntl::fcntl(end, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))?;
+    }
+    Ok((read, write))
+}
+
+/// The C strings of an exec, made before the fork.
+struct Prepared {
+    candidates: Vec<CString>,
+    arguments: Vec<CString>,
+    /// What the shell runs where a file has no interpreter line, as execvp(3) has it.
+    shell_arguments: Vec<Vec<CString>>,
+    environment: Vec<CString>,
+}
+
+impl Prepared {
+    fn new(program: &Program) -> io::Result<Self> {
+        let text = |bytes: Vec<u8>| CString::new(bytes).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput));
+        let name = program.command.first().map(OsString::as_os_str).unwrap_or_default();
+        let candidates: Vec<CString> =
+            places(name, std::env::var_os("PATH").as_deref()).into_iter().map(text).collect::<io::Result<_>>()?;
+        let arguments: Vec<CString> =
+            program.command.iter().map(|argument| text(argument.as_bytes().to_vec())).collect::<io::Result<_>>()?;
+        let shell_arguments = candidates
+            .iter()
+            .map(|file| {
+                let mut line = vec![text(b"sh".to_vec())?, file.clone()];
+                line.extend(arguments.iter().skip(1).cloned());
+                Ok(line)
+            })
+            .collect::<io::Result<_>>()?;
+        let inherited = std::env::vars_os().filter(|(name, _)| !program.variables.iter().any(|(set, _)| name == set.as_str()));
+        let set = program.variables.iter().map(|(name, value)| (OsString::from(name), value.clone()));
+        let environment = inherited
+            .chain(set)
+            .map(|(name, value)| {
+                let mut entry = name.into_vec();
+                entry.push(b'=');
+                entry.extend(value.into_vec());
+                text(entry)
+            })
+            .collect::<io::Result<_>>()?;
+        Ok(Self { candidates, arguments, shell_arguments, environment })
+    }
+}
+
+/// The files that execvp(3) would try for this name.
+fn places(name: &OsStr, path: Option<&OsStr>) -> Vec<Vec<u8>> {
+    if name.as_bytes().contains(&b'/') || name.is_empty() {
+        return vec![name.as_bytes().to_vec()];
+    }
+    let path = path.unwrap_or(OsStr::new(DEFAULT_PATH));
+    path.as_bytes()
+        .split(|&byte| byte == b':')
+        .map(|folder| {
+            // An empty element means the current folder.
+            let mut file = if folder.is_empty() { b".".to_vec() } else { folder.to_vec() };
+            file.push(b'/');
+            file.extend(name.as_bytes());
+            file
+        })
+        .collect()
+}
+
+/// Closes the child's copy of an end that the parent holds: the end of file must be seen when the parent is gone.
+fn drop_in_child(end: &OwnedFd) {
+    // SAFETY: the child owns its copy of the descriptor and never uses it again; close(2) is async-signal-safe. The
+    // value itself is never dropped in the child, which execs or exits without unwinding.
+    #[expect(unsafe_code, reason = "a borrowed descriptor is closed in the child only")]
+    unsafe {
+        libc::close(end.as_raw_fd());
+    }
+}
+
+fn become_command(
+    program: &Program,
+    prepared: &Prepared,
+    parent: Pid,
+    wait_for_go: &OwnedFd,
+    tell_failure: &OwnedFd,
+) -> ! {
+    let set_up = || -> Result<(), nix::errno::Errno> {
+        // A session of its own is a process group of its own too, has no terminal to be stopped by, and marks the
+        // run's processes for whoever has to find them after the wrapper was killed.
+        setsid()?;
+        machine::die_with_parent().map_err(|_| nix::errno::Errno::last())?;
+        // The parent may have ended before that call took effect (PR_SET_PDEATHSIG(2const), CAVEATS).
+        if nix::unistd::getppid() != parent {
+            return Err(nix::errno::Errno::ESRCH);
+        }
+        if let Some(file) = &program.stdin {
+            dup2_stdin(file)?;
+        }
+        if let Some(file) = &program.stdout {
+            dup2_stdout(file)?;
+        }
+        if let Some(file) = &program.stderr {
+            dup2_stderr(file)?;
+        }
+        reset_signals(program.ignore_hangup);
+        // Held: nothing of COMMAND runs until the start files stand. End of file means the wrapper is gone.
+        let mut word = [0_u8; 1];
+        loop {
+            match nix::unistd::read(wait_for_go.as_fd(), &mut word) {
+                Ok(1) => return Ok(()),
+                Err(nix::errno::Errno::EINTR) => {}
+                Ok(_) | Err(_) => return Err(nix::errno::Errno::ESRCH),
+            }
+        }
+    };
+    let errno = match set_up() {
+        Ok(()) => exec(prepared),
+        Err(errno) => errno as i32,
+    };
+    // Nobody may be left to read it; the exit says the rest.
+    let _told = nix::unistd::write(tell_failure, &errno.to_ne_bytes());
+    // SAFETY: _exit(2) is async-signal-safe and runs no destructors or handlers of the parent's.
+    #[expect(unsafe_code, reason = "a forked child must not unwind into the parent's frames")]
+    unsafe {
+        libc::_exit(127)
+    }
+}
+
+/// Tries every candidate as execvp(3) does; the errno that tells most where none works.
+fn exec(prepared: &Prepared) -> i32 {
+    let mut forbidden = false;
+    let mut last = libc::ENOENT;
+    for (file, through_shell) in prepared.candidates.iter().zip(&prepared.shell_arguments) {
+        let mut errno = exec_once(file, &prepared.arguments, &prepared.environment);
+        if errno == libc::ENOEXEC {
+            errno = exec_once(c"/bin/sh", through_shell, &prepared.environment);
+        }
+        match errno {
+            libc::EACCES => forbidden = true,
+            libc::ENOENT | libc::ENOTDIR => {}
+            other => {
+                last = other;
+                break;
+            }
+        }
+    }
+    if forbidden && last == libc::ENOENT { libc::EACCES } else { last }
+}
+
+/// How many arguments and variables an exec passes on without allocating.
+const POINTERS: usize = 1 << 12;
+
+fn exec_once(file: &std::ffi::CStr, arguments: &[CString], environment: &[CString]) -> i32 {
+    let mut argument_pointers = [std::ptr::null(); POINTERS];
+    let mut environment_pointers = [std::ptr::null(); POINTERS];
+    // One null stays at the end of each.
+    if arguments.len() >= POINTERS || environment.len() >= POINTERS {
+        return libc::E2BIG;
+    }
+    for (slot, text) in argument_pointers.iter_mut().zip(arguments) {
+        *slot = text.as_ptr();
+    }
+    for (slot, text) in environment_pointers.iter_mut().zip(environment) {
+        *slot = text.as_ptr();
+    }
+    // SAFETY: both arrays hold pointers to NUL-terminated strings that outlive the call and end with a null pointer.
+    // execve(2) is async-signal-safe, and returns only on failure.
+    #[expect(unsafe_code, reason = "nix's execve allocates between fork and exec")]
+    unsafe {
+        libc::execve(file.as_ptr(), argument_pointers.as_ptr(), environment_pointers.as_ptr());
+    }
+    nix::errno::Errno::last_raw()
+}
+
+/// Default dispositions for every signal, none blocked. Called in the child.
+fn reset_signals(ignore_hangup: bool) {
+    for signal in Signal::iterator() {
+        let handler =
+            if ignore_hangup && signal == Signal::SIGHUP { SigHandler::SigIgn } else { SigHandler::SigDfl };
+        let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
+        // SAFETY: default and ignore run no code of ours. KILL and STOP refuse, which is their default.
+        #[expect(unsafe_code, reason = "sigaction has no safe form")]
+        let _refused = unsafe { sigaction(signal, &action) };
+    }
+    let _cannot_fail = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
+}
+
+/// What this process does on a signal now.
+///
+/// # Errors
+/// A signal that the kernel does not know.
+pub(crate) fn disposition(signal: Signal) -> io::Result<SigHandler> {
+    // sigaction(2) can only be asked through a change: the mask keeps a signal that comes in between for later.
+    let mut before = SigSet::empty();
+    let mut only = SigSet::empty();
+    only.add(signal);
+    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&only), Some(&mut before))?;
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: the disposition found is put back unchanged right away, while the signal is blocked.
+    #[expect(unsafe_code, reason = "sigaction has no safe form")]
+    let found = unsafe {
+        let found = sigaction(signal, &default)?;
+        sigaction(signal, &found)?;
+        found
+    };
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
+    Ok(found.handler())
+}
+
+/// Reaps every child that has ended; with whether any child is left.
+pub(crate) fn reap() -> (Vec<(i32, Ended)>, bool) {
+    let mut ended = Vec::new();
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(pid, code)) => ended.push((pid.as_raw(), Ended::Code(code))),
+            Ok(WaitStatus::Signaled(pid, signal, _)) => ended.push((pid.as_raw(), Ended::Signal(signal as i32))),
+            Ok(WaitStatus::StillAlive) => return (ended, true),
+            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            // A real-time signal has no name in nix, and its child is reaped all the same: EINVAL tells of it.
+            Err(nix::errno::Errno::EINVAL) => {}
+            Err(_) => return (ended, false),
+        }
+    }
+}
+
+/// Goes on in a process of its own session; this one waits for its word.
+///
+/// The caller's process gets the reading end of a pipe. The new process gets the writing end, has no terminal, no
+/// inherited descriptors and `/dev/null` for its three standard ones. It is no child of the caller's process, so nobody
+/// has to reap it. Call it before any thread is started.
+///
+/// # Errors
+/// No process or descriptor to be had.
+pub(crate) fn detach() -> io::Result<Detached> {
+    let (word, tell) = pipe_closed_on_exec()?;
+    // SAFETY: this process has one thread, so the child may go on as if nothing had happened.
+    #[expect(unsafe_code, reason = "fork has no safe form")]
+    if let ForkResult::Parent { child } = unsafe { fork() }? {
+        drop(tell);
+        // The process in between ends at once; its exit says nothing.
+        let _ended = waitpid(child, None);
+        return Ok(Detached::Caller(File::from(word)));
+    }
+    drop(word);
+    setsid()?;
+    // A session leader could get a terminal by opening one; its child cannot (setsid(2)).
+    // SAFETY: as above.
+    #[expect(unsafe_code, reason = "fork has no safe form")]
+    if let ForkResult::Parent { .. } = unsafe { fork() }? {
+        // SAFETY: ends the process in between without flushing what the caller's process will flush.
+        #[expect(unsafe_code, reason = "a forked child must not run the parent's exit handlers")]
+        unsafe {
+            libc::_exit(0)
+        }
+    }
+    let tell = close_inherited(tell)?;
+    dup2_stdin(null_input()?)?;
+    dup2_stdout(null_output()?)?;
+    dup2_stderr(null_output()?)?;
+    Ok(Detached::Worker(File::from(tell)))
+}
+
+/// The two sides of a detachment.
+#[derive(Debug)]
+pub(crate) enum Detached {
+    /// The process that was called; the other one's words can be read here.
+    Caller(File),
+    /// The process that goes on; its words go here.
+    Worker(File),
+}
+
+/// Closes every descriptor beyond the three standard ones and `keep`: a caller's pipe that stays open here would keep
+/// its reader waiting for as long as the work goes on.
+fn close_inherited(keep: OwnedFd) -> io::Result<OwnedFd> {
+    let folder = if cfg!(target_os = "linux") { "/proc/self/fd" } else { "/dev/fd" };
+    let open: Vec<i32> = std::fs::read_dir(folder)?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|&number| number > 2 && number != keep.as_raw_fd())
+        .collect();
+    for number in open {
+        // SAFETY: these were inherited or belong to values that this process no longer uses. The one that listed the
+        // folder is closed already: EBADF says so.
+        #[expect(unsafe_code, reason = "descriptors without an owner here")]
+        unsafe {
+            libc::close(number);
+        }
+    }
+    Ok(keep)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_looked_for_where_execvp_looks() {
+        let places = |name: &str, path: Option<&str>| -> Vec<String> {
+            let found = super::places(OsStr::new(name), path.map(OsStr::new));
+            found.into_iter().map(|place| String::from_utf8(place).unwrap()).collect()
+        };
+        assert_eq!(places("ls", Some("/a::/b")), ["/a/ls", "./ls", "/b/ls"]);
+        assert_eq!(places("./ls", Some("/a")), ["./ls"]);
+        assert_eq!(places("", Some("/a")), [""]);
+        assert_eq!(places("ls", None).len(), 3);
+    }
+
+    #[test]
+    fn asking_for_a_disposition_leaves_it_as_it_was() {
+        // std ignores SIGPIPE at start, and nothing has touched USR2.
+        for _ in 0..2 {
+            assert!(matches!(disposition(Signal::SIGPIPE).unwrap(), SigHandler::SigIgn));
+            assert!(matches!(disposition(Signal::SIGUSR2).unwrap(), SigHandler::SigDfl));
+        }
+    }
+}

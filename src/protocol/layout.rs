@@ -1,0 +1,113 @@
+//! Where a step's records stand: file names in the monitor directory, and the way back from a name to its step.
+//!
+//! Refuses to know folders: these are bare file names; `os::directory` joins them to the one directory.
+
+use super::step::StepName;
+
+/// The records a step can have; each is the file `STEP.<suffix>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Record {
+    /// The wrapper's process id.
+    Pid,
+    /// Its modification time is the sign of life.
+    Heartbeat,
+    /// `SUCCESS` or `FAILED`.
+    Status,
+    /// One JSON value.
+    Result,
+    /// The work's output.
+    Log,
+    /// What `run`, or whoever recorded the outcome, knows of the run.
+    Meta,
+    /// Held with flock while a run lives; never deleted.
+    Lock,
+    /// The circuit breaker's state.
+    Breaker,
+}
+
+impl Record {
+    /// Every record, each once.
+    pub(crate) const ALL: [Self; 8] =
+        [Self::Pid, Self::Heartbeat, Self::Status, Self::Result, Self::Log, Self::Meta, Self::Lock, Self::Breaker];
+
+    /// What follows the last dot of the file name.
+    pub(crate) const fn suffix(self) -> &'static str {
+        match self {
+            Self::Pid => "pid",
+            Self::Heartbeat => "heartbeat",
+            Self::Status => "status",
+            Self::Result => "result",
+            Self::Log => "log",
+            Self::Meta => "meta",
+            Self::Lock => "lock",
+            Self::Breaker => "breaker",
+        }
+    }
+
+    /// Whether this file's being there means that the step has started.
+    pub(crate) const fn shows_start(self) -> bool {
+        match self {
+            Self::Pid | Self::Heartbeat | Self::Status | Self::Meta => true,
+            Self::Result | Self::Log | Self::Lock | Self::Breaker => false,
+        }
+    }
+}
+
+/// The file name of a step's record.
+pub(crate) fn file_name(step: &StepName, record: Record) -> String {
+    format!("{step}.{}", record.suffix())
+}
+
+/// The file on which whoever records an outcome of this step holds a flock.
+pub(crate) fn record_lock(step: &StepName) -> String {
+    format!(".{step}.record")
+}
+
+/// The file on which whoever changes this breaker holds a flock.
+pub(crate) fn breaker_lock(name: &StepName) -> String {
+    format!(".{name}.breaker.lock")
+}
+
+/// A name for a file that is not published yet: it begins with a dot, so that no reader takes it for a record, and
+/// carries `unique`, so that two writers never share one.
+pub(crate) fn temporary_name(step: &StepName, record: Record, unique: &str) -> String {
+    format!(".{step}.{}.{unique}.tmp", record.suffix())
+}
+
+/// The step and record a file name stands for, or nothing where it is no record's name.
+pub(crate) fn parse_file_name(name: &str) -> Option<(&str, Record)> {
+    // The suffix is what follows the last dot: a step name may hold dots itself.
+    let (step, suffix) = name.rsplit_once('.')?;
+    let record = Record::ALL.into_iter().find(|record| record.suffix() == suffix)?;
+    StepName::parse(step).ok()?;
+    Some((step, record))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_records_go_there_and_back_even_with_dots_in_the_step() {
+        for step in ["build", "a.b.c", "x.pid", "v1.2:test@host"] {
+            let step = StepName::parse(step).unwrap();
+            for record in Record::ALL {
+                assert_eq!(parse_file_name(&file_name(&step, record)), Some((step.as_str(), record)));
+            }
+        }
+    }
+
+    #[test]
+    fn temporary_and_lock_names_are_no_records() {
+        let step = StepName::parse("build").unwrap();
+        for hidden in
+            [temporary_name(&step, Record::Status, "7-1"), record_lock(&step), breaker_lock(&step), ".status".into()]
+        {
+            assert!(hidden.starts_with('.'));
+            assert_eq!(parse_file_name(&hidden), None, "{hidden}");
+        }
+        for other in ["build", "build.txt", "status", "a b.status", "build.status.old"] {
+            assert_eq!(parse_file_name(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Text of others made fit to be shown: one line, no control characters, a bounded length.
+//!
+//! Refuses to guess an encoding: what is no UTF-8 is shown with replacement characters. A log line or a status word
+//! is written by anybody, and a terminal obeys what it is sent.
+
+/// How many characters of somebody else's text a message quotes.
+const QUOTED: usize = 40;
+
+/// Quotes bytes that a file holds, for a message: escaped, in double quotes, cut after 40 characters.
+pub(crate) fn quote(bytes: &[u8]) -> String {
+    // Four bytes a character at most: nothing beyond can be part of what is shown.
+    let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(QUOTED * 4 + 4)]);
+    let mut quoted = String::from("\"");
+    for (index, character) in shown.chars().enumerate() {
+        if index == QUOTED {
+            quoted.push('…');
+            break;
+        }
+        quoted.extend(character.escape_debug());
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// Makes one line of somebody else's output safe for a terminal: control characters become `\u{..}` forms, tabs stay.
+pub(crate) fn harmless(line: &str) -> String {
+    let mut safe = String::with_capacity(line.len());
+    for character in line.chars() {
+        // U+202A–202E and U+2066–2069 reorder what a terminal shows ("trojan source").
+        let reorders = matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if (character.is_control() && character != '\t') || reorders {
+            safe.extend(character.escape_default());
+        } else {
+            safe.push(character);
+        }
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quote_is_one_escaped_line_of_bounded_length() {
+        assert_eq!(quote(b"SUCCES\x1b[2J\n"), "\"SUCCES\\u{1b}[2J\\n\"");
+        let long = quote(&[b'7'; 400]);
+        assert_eq!(long, format!("\"{}…\"", "7".repeat(40)));
+        assert_eq!(quote(b"\xff"), "\"\u{fffd}\"");
+    }
+
+    #[test]
+    fn a_terminal_is_never_sent_a_control_character_from_a_log() {
+        assert_eq!(harmless("a\tb\x1b]0;x\x07\u{9b}31m"), "a\tb\\u{1b}]0;x\\u{7}\\u{9b}31m");
+        assert_eq!(harmless("left \u{202e}right"), "left \\u{202e}right");
+        assert_eq!(harmless("grün ✓"), "grün ✓");
+    }
+}

@@ -1,0 +1,138 @@
+//! Two kinds of time, kept apart by type: moments on the awake clock, and wall time for people and files.
+//!
+//! Refuses to read a clock: values are made in `os::clock` and passed down. All arithmetic saturates, because file
+//! times and thresholds come from outside and `Instant + u64::MAX seconds` panics (I11).
+
+use std::time::{Duration, UNIX_EPOCH};
+
+/// A moment on the monotonic clock that stops while the machine sleeps, in nanoseconds since boot.
+///
+/// May be negative: a run can have begun before this machine was booted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Moment(i64);
+
+impl Moment {
+    /// Later than any moment that comes: nothing changes by time alone.
+    pub(crate) const NEVER: Self = Self(i64::MAX);
+
+    /// The moment that lies `nanos` nanoseconds after boot.
+    pub(crate) const fn from_nanos(nanos: i64) -> Self {
+        Self(nanos)
+    }
+
+    /// The moment that lies `millis` milliseconds after boot.
+    pub(crate) const fn from_millis(millis: i64) -> Self {
+        Self(millis.saturating_mul(1_000_000))
+    }
+
+    /// Nanoseconds since boot.
+    pub(crate) const fn as_nanos(self) -> i64 {
+        self.0
+    }
+
+    /// Whole milliseconds since boot, rounded down.
+    pub(crate) const fn as_millis(self) -> i64 {
+        self.0.div_euclid(1_000_000)
+    }
+
+    /// The moment `span` later; never past [`Moment::NEVER`].
+    pub(crate) fn plus(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(nanos(span)))
+    }
+
+    /// The moment `span` earlier.
+    pub(crate) fn minus(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(nanos(span)))
+    }
+
+    /// The time from `earlier` to here; zero where `earlier` is the later one.
+    pub(crate) fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+}
+
+/// A wall-clock time as files carry it, in nanoseconds since 1970 (UTC).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Wall(i64);
+
+impl Wall {
+    /// The time `nanos` nanoseconds after 1970.
+    pub(crate) const fn from_nanos(nanos: i64) -> Self {
+        Self(nanos)
+    }
+
+    /// The time given by a `timespec`; saturates where 64 bits of nanoseconds do not reach (the years 1677 and 2262).
+    pub(crate) const fn from_parts(seconds: i64, nanos: i64) -> Self {
+        Self(seconds.saturating_mul(1_000_000_000).saturating_add(nanos))
+    }
+
+    /// Nanoseconds since 1970.
+    pub(crate) const fn as_nanos(self) -> i64 {
+        self.0
+    }
+
+    /// The time `span` later.
+    pub(crate) fn plus(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(nanos(span)))
+    }
+
+    /// The time `span` earlier.
+    pub(crate) fn minus(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(nanos(span)))
+    }
+
+    /// The age of `earlier` at this time; the future has age zero, because a file's clock may run ahead of ours.
+    pub(crate) fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// This time as RFC 3339 in UTC with milliseconds, for people and for `.meta`.
+    pub(crate) fn rfc3339(self) -> String {
+        let since_1970 = Duration::from_nanos(u64::try_from(self.0).unwrap_or(0));
+        humantime::format_rfc3339_millis(UNIX_EPOCH + since_1970).to_string()
+    }
+}
+
+/// A span as whole milliseconds, as every record and JSON key has it.
+pub(crate) fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn nanos(span: Duration) -> i64 {
+    i64::try_from(span.as_nanos()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arithmetic_saturates_at_both_ends() {
+        let huge = Duration::from_secs(u64::MAX);
+        assert_eq!(Moment::from_nanos(5).plus(huge), Moment::NEVER);
+        assert!(Moment::from_nanos(5).minus(huge) < Moment::from_nanos(0));
+        assert_eq!(Wall::from_parts(i64::MAX, 1).as_nanos(), i64::MAX);
+        assert_eq!(Moment::from_nanos(i64::MIN).since(Moment::NEVER), Duration::ZERO);
+        assert_eq!(Moment::from_millis(i64::MAX), Moment::NEVER);
+    }
+
+    #[test]
+    fn the_future_has_age_zero() {
+        assert_eq!(Wall::from_nanos(5).since(Wall::from_nanos(9)), Duration::ZERO);
+        assert_eq!(Wall::from_nanos(9).since(Wall::from_nanos(5)), Duration::from_nanos(4));
+    }
+
+    #[test]
+    fn wall_time_is_written_as_rfc_3339_in_utc() {
+        assert_eq!(Wall::from_parts(1_500_000_000, 250_000_000).rfc3339(), "2017-07-14T02:40:00.250Z");
+        assert_eq!(Wall::from_nanos(-1).rfc3339(), "1970-01-01T00:00:00.000Z");
+        // The last nanosecond that 64 bits hold is still a year that the format takes.
+        assert_eq!(Wall::from_nanos(i64::MAX).rfc3339(), "2262-04-11T23:47:16.854Z");
+    }
+
+    #[test]
+    fn milliseconds_round_down_on_both_sides_of_boot() {
+        assert_eq!(Moment::from_nanos(1_999_999).as_millis(), 1);
+        assert_eq!(Moment::from_nanos(-1).as_millis(), -1);
+    }
+}

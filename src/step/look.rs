@@ -1,0 +1,231 @@
+//! One consistent look at a step's files and process.
+//!
+//! The order closes three races, and refuses every shorter one: the clock is read first (I3); liveness comes before the
+//! status, so that "dead" and *then* no status means died (I4); and the pid file is looked at first and last, because a
+//! new run withdraws it before it touches anything else and publishes it after everything else: where it is the same at
+//! both ends, all that was read between is of one run.
+
+use crate::decide::history::meta_of;
+use crate::decide::observation::{Here, Look, Process};
+use crate::os::directory::Directory;
+use crate::os::platform::{locality, machine, process};
+use crate::os::process::Lookup;
+use crate::os::{clock, environment, lock};
+use crate::protocol::file::{File, Hold, Stamp};
+use crate::protocol::layout::{Record, file_name};
+use crate::protocol::meta::MetaText;
+use crate::protocol::pid::{self, PidText};
+use crate::protocol::result::{self, ResultText};
+use crate::protocol::status::{self, StatusText, Word};
+use crate::protocol::step::StepName;
+use crate::protocol::{SCHEMA, meta};
+use std::io;
+use std::sync::Arc;
+
+/// How often a look that was overtaken by a new run is taken again before it has to do.
+const ATTEMPTS: usize = 8;
+
+/// Where this process stands, for the looks at one directory.
+pub(crate) fn here(directory: &Directory) -> Here {
+    Here {
+        host: environment::host(),
+        boot_id: environment::boot_id(),
+        pid_namespace: machine::pid_namespace(),
+        // A directory that is not there yet says nothing; its looks find no files either.
+        local_filesystem: locality::look(directory.path()).is_ok_and(|found| found.local),
+    }
+}
+
+/// Looks at one step again and again.
+#[derive(Debug)]
+pub(crate) struct Looker {
+    directory: Arc<Directory>,
+    step: StepName,
+    names: Names,
+    here: Arc<Here>,
+    /// The meta record as last read: it is long, and changes twice in a run.
+    meta: Option<(Stamp, Arc<MetaText>)>,
+    /// Whether this process holds the step's lock itself: whoever held it before is gone.
+    holding: bool,
+    /// Whether the pid of this stamp was found in another namespace: a scan of all processes, done once.
+    elsewhere: Option<(Stamp, bool)>,
+}
+
+#[derive(Debug)]
+struct Names {
+    pid: String,
+    heartbeat: String,
+    status: String,
+    result: String,
+    meta: String,
+    lock: String,
+}
+
+/// A record of a schema that this program does not know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TooNew(pub(crate) String);
+
+impl Looker {
+    /// Prepares to look at a step.
+    pub(crate) fn new(directory: Arc<Directory>, step: StepName, here: Arc<Here>) -> Self {
+        let name = |record| file_name(&step, record);
+        let names = Names {
+            pid: name(Record::Pid),
+            heartbeat: name(Record::Heartbeat),
+            status: name(Record::Status),
+            result: name(Record::Result),
+            meta: name(Record::Meta),
+            lock: name(Record::Lock),
+        };
+        Self { directory, step, names, here, meta: None, holding: false, elsewhere: None }
+    }
+
+    /// The step's name.
+    pub(crate) fn step(&self) -> &StepName {
+        &self.step
+    }
+
+    /// Where its files are.
+    pub(crate) fn directory(&self) -> &Arc<Directory> {
+        &self.directory
+    }
+
+    /// From now on looks from here: the directory came into being, or its filesystem changed.
+    pub(crate) fn stand(&mut self, here: Arc<Here>) {
+        self.here = here;
+    }
+
+    /// From now on takes the step's lock for free: this process holds it, so the run that recorded it does not.
+    pub(crate) fn hold(&mut self) {
+        self.holding = true;
+    }
+
+    /// Looks once.
+    ///
+    /// # Errors
+    /// What the kernel could not say this time; the next look may be able to.
+    pub(crate) fn look(&mut self) -> io::Result<Look> {
+        let mut attempt = 1;
+        loop {
+            let (look, overtaken) = self.attempt()?;
+            if !overtaken || attempt == ATTEMPTS {
+                return Ok(look);
+            }
+            attempt += 1;
+        }
+    }
+
+    /// One pass over the files; with whether the pid file changed meanwhile.
+    fn attempt(&mut self) -> io::Result<(Look, bool)> {
+        let at = clock::now();
+        let wall = clock::wall();
+        let pid = self.directory.read(&self.names.pid, pid::LONGEST)?.map(|bytes| PidText::parse(&bytes));
+        let meta = self.read_meta()?;
+        let mut look = Look {
+            at,
+            wall,
+            slept: clock::slept(),
+            here: Arc::clone(&self.here),
+            pid,
+            meta,
+            lock: Hold::Unknown,
+            process: Process::Unclaimed,
+            status: File::Absent,
+            result: File::Absent,
+            heartbeat: File::Absent,
+        };
+        self.look_for_life(&mut look);
+        look.status = self.directory.read(&self.names.status, status::LONGEST)?.map(|bytes| StatusText::parse(&bytes));
+        match look.status.content() {
+            Some(StatusText::Complete(word)) => {
+                // The reason was published before the status: read again, it is there.
+                look.meta = self.read_meta()?;
+                if *word == Word::Success {
+                    look.result =
+                        self.directory.read(&self.names.result, result::LONGEST)?.map(|bytes| ResultText::parse(&bytes));
+                    reject_oversize(&mut look.result);
+                }
+            }
+            Some(StatusText::Unfinished(_) | StatusText::Odd(_)) | None => {}
+        }
+        look.heartbeat = self.directory.stat(&self.names.heartbeat)?;
+        let again = self.directory.stat(&self.names.pid)?;
+        let overtaken = again.stamp() != look.pid.stamp();
+        Ok((look, overtaken))
+    }
+
+    fn look_for_life(&mut self, look: &mut Look) {
+        let key = crate::decide::history::run_key(look);
+        let locked = meta_of(look, key).is_some_and(|meta| meta.locked);
+        // With no pid a held lock says that a run is starting; with one it counts only for the run that took it.
+        look.lock = if self.holding {
+            Hold::Free
+        } else if locked || key.is_none() {
+            lock::probe(&self.directory.join(&self.names.lock))
+        } else {
+            Hold::Unknown
+        };
+        let (Some((pid, _)), Some(stamp)) = (key, look.pid.stamp()) else { return };
+        if locked && matches!(look.lock, Hold::Held | Hold::Free) {
+            return;
+        }
+        look.process = match process::look(pid) {
+            Lookup::There(entry) => Process::Running {
+                started: entry.started,
+                started_wall: process::started_wall(entry.started, look.wall, machine::with_sleep()),
+            },
+            Lookup::Gone => Process::Gone { borne_elsewhere: self.borne_elsewhere(pid, stamp) },
+            Lookup::Hidden => Process::Hidden,
+        };
+    }
+
+    fn borne_elsewhere(&mut self, pid: i32, stamp: Stamp) -> bool {
+        match self.elsewhere {
+            Some((known, answer)) if known == stamp => answer,
+            _ => {
+                let answer = process::borne_elsewhere(pid);
+                self.elsewhere = Some((stamp, answer));
+                answer
+            }
+        }
+    }
+
+    fn read_meta(&mut self) -> io::Result<File<Arc<MetaText>>> {
+        if let Some((known, text)) = &self.meta
+            && let File::There { stamp, .. } = self.directory.stat(&self.names.meta)?
+            && stamp == *known
+        {
+            return Ok(File::There { stamp, content: Arc::clone(text) });
+        }
+        let read = self.directory.read(&self.names.meta, meta::LONGEST)?;
+        let read = read.map(|bytes| Arc::new(MetaText::parse(&bytes)));
+        if let File::There { stamp, content } = &read {
+            self.meta = Some((*stamp, Arc::clone(content)));
+        }
+        Ok(read)
+    }
+}
+
+/// Refuses a step whose record was written by a newer program: what it means is not known here.
+///
+/// # Errors
+/// [`TooNew`], a sentence.
+pub(crate) fn refuse_newer(look: &Look, step: &StepName) -> Result<(), TooNew> {
+    match look.meta.content().map(AsRef::as_ref) {
+        Some(MetaText::Newer(schema)) => Err(TooNew(format!(
+            "{step}.meta has schema {schema}, and this dogwatch reads up to {SCHEMA}; update dogwatch"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn reject_oversize(file: &mut File<ResultText>) {
+    if let File::There { stamp, content } = file
+        && stamp.size > result::LONGEST as u64
+    {
+        *content = ResultText::Unfinished(format!(
+            "the result is longer than {} MiB and was not read",
+            result::LONGEST >> 20
+        ));
+    }
+}

@@ -1,0 +1,256 @@
+//! The end of a run, written once: whoever records it first wins, everybody else reads it (I6).
+//!
+//! Refuses to write over an outcome, and to write one for a run that another has replaced: under the step's record lock
+//! the files are read again before anything is written. The order is result, meta, breaker, status: a reader that sees
+//! the status finds all the others, and a writer that dies in between leaves a meta from which the next one goes on.
+
+use super::circuit;
+use super::look::Looker;
+use crate::decide::history::{RunKey, meta_of, run_key};
+use crate::decide::observation::{Here, Look, Process};
+use crate::os::directory::{Directory, why};
+use crate::os::lock::Lock;
+use crate::os::reserve::Reserve;
+use crate::os::{clock, environment};
+use crate::protocol::file::File;
+use crate::protocol::layout::{Record, file_name, record_lock, temporary_name};
+use crate::protocol::meta::{Meta, MetaText};
+use crate::protocol::outcome::{Intent, Reason};
+use crate::protocol::status::{StatusText, Word};
+use crate::protocol::step::StepName;
+use crate::protocol::time::Moment;
+use std::time::Duration;
+
+/// How long the record lock is waited for; it is held for a few reads and renames.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Ending {
+    /// Why.
+    pub(crate) reason: Reason,
+    /// A sentence for people.
+    pub(crate) detail: Option<String>,
+    /// COMMAND's exit code.
+    pub(crate) exit_code: Option<i32>,
+    /// The signal that ended COMMAND.
+    pub(crate) signal: Option<String>,
+    /// What to publish as the result.
+    pub(crate) result: Option<Vec<u8>>,
+}
+
+impl Ending {
+    /// An end of which only the reason is known.
+    pub(crate) fn of(reason: Reason) -> Self {
+        Self { reason, detail: None, exit_code: None, signal: None, result: None }
+    }
+}
+
+/// Room set aside for the last writes.
+#[derive(Debug, Default)]
+pub(crate) struct Rooms {
+    /// For `.meta`.
+    pub(crate) meta: Option<Reserve>,
+    /// For `.status`.
+    pub(crate) status: Option<Reserve>,
+    /// For `.result`.
+    pub(crate) result: Option<Reserve>,
+}
+
+/// What came of recording or announcing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// It stands in the files now.
+    ByUs,
+    /// The run had an outcome already; it stays.
+    Already,
+    /// Another run has the step now; nothing was written.
+    Replaced,
+}
+
+/// Records the end of the run that `run` names.
+///
+/// # Errors
+/// The first thing that could not be written, as a sentence. What could be written after it was: a status without its
+/// meta is better than none.
+pub(crate) fn record(looker: &mut Looker, run: Option<RunKey>, ending: &Ending, rooms: Rooms) -> Result<Written, String> {
+    let directory = looker.directory().clone();
+    let step = looker.step().clone();
+    let publisher = Publisher { directory: &directory, step: &step };
+    let Rooms { meta: meta_room, status: status_room, result: result_room } = rooms;
+    let held = lock(&directory, &step)?;
+    let look = looker.look().map_err(|error| format!("cannot look at {step} again: {}", why(&error)))?;
+    let written = match standing(&look, run) {
+        Standing::Replaced => Written::Replaced,
+        Standing::Ended => Written::Already,
+        Standing::Open => {
+            let mut meta = known_meta(&look, &step);
+            // A SUCCESS still wins; any other end after an announcement is the announcer's.
+            meta.reason = Some(match (meta.reason, meta.intent) {
+                (Some(recorded), _) => recorded,
+                (None, Some(intent)) if ending.reason != Reason::Success => intent.reason(),
+                (None, _) => ending.reason,
+            });
+            meta.ended_at.get_or_insert_with(|| clock::wall().rfc3339());
+            meta.detail = meta.detail.or_else(|| ending.detail.clone());
+            meta.exit_code = meta.exit_code.or(ending.exit_code);
+            meta.signal = meta.signal.or_else(|| ending.signal.clone());
+            let reason = meta.reason.unwrap_or(ending.reason);
+            let word = if reason == Reason::Success { Word::Success } else { Word::Failed };
+            let mut faults = Vec::new();
+            if let (Word::Success, Some(result)) = (word, &ending.result) {
+                faults.extend(publisher.publish(Record::Result, result, result_room).err());
+            } else if let Some(room) = result_room {
+                room.release(&directory);
+            }
+            faults.extend(publisher.publish(Record::Meta, &meta.encode(), meta_room).err());
+            faults.extend(count(&directory, &meta, reason).err());
+            faults.extend(publisher.publish(Record::Status, word.line().as_bytes(), status_room).err());
+            if let Some(fault) = faults.into_iter().next() {
+                return Err(fault);
+            }
+            held.release();
+            return Ok(Written::ByUs);
+        }
+    };
+    for room in [meta_room, status_room, result_room].into_iter().flatten() {
+        room.release(&directory);
+    }
+    Ok(written)
+}
+
+/// Announces what a terminator is about to record, before its first signal.
+///
+/// # Errors
+/// A sentence; nothing was written.
+pub(crate) fn announce(looker: &mut Looker, run: Option<RunKey>, intent: Intent, detail: &str) -> Result<Written, String> {
+    let directory = looker.directory().clone();
+    let step = looker.step().clone();
+    let held = lock(&directory, &step)?;
+    let look = looker.look().map_err(|error| format!("cannot look at {step} again: {}", why(&error)))?;
+    let written = match standing(&look, run) {
+        Standing::Replaced => Written::Replaced,
+        Standing::Ended => Written::Already,
+        Standing::Open => {
+            let mut meta = known_meta(&look, &step);
+            // The first announcer's word counts: two terminators then report the same.
+            if meta.intent.is_none() {
+                meta.intent = Some(intent);
+                meta.detail = Some(detail.to_owned());
+                let publisher = Publisher { directory: &directory, step: &step };
+                publisher.publish(Record::Meta, &meta.encode(), None)?;
+            }
+            Written::ByUs
+        }
+    };
+    held.release();
+    Ok(written)
+}
+
+/// Counts a run whose end stands in the files already, for its breaker; a run counts once, whoever sees its end.
+///
+/// # Errors
+/// As [`circuit::change`].
+pub(crate) fn count_seen(directory: &Directory, step: &StepName, look: &Look, reason: Reason) -> Result<(), String> {
+    count(directory, &known_meta(look, step), reason)
+}
+
+fn count(directory: &Directory, meta: &Meta, reason: Reason) -> Result<(), String> {
+    let Some(name) = meta.breaker.as_deref().and_then(|name| StepName::parse(name).ok()) else { return Ok(()) };
+    circuit::count_end(directory, &name, &meta.run_id, reason).map(|_record| ())
+}
+
+fn lock(directory: &Directory, step: &StepName) -> Result<Lock, String> {
+    let path = directory.join(&record_lock(step));
+    Lock::take(&path, clock::now().plus(PATIENCE))
+        .map_err(|error| format!("cannot lock {}: {}", path.display(), why(&error)))?
+        .ok_or_else(|| format!("{} stays locked by another process; try again", path.display()))
+}
+
+enum Standing {
+    Open,
+    Ended,
+    Replaced,
+}
+
+fn standing(look: &Look, run: Option<RunKey>) -> Standing {
+    if run_key(look) != run {
+        return Standing::Replaced;
+    }
+    match look.status.content() {
+        Some(StatusText::Complete(_)) if !is_left_over(look) => Standing::Ended,
+        _ => Standing::Open,
+    }
+}
+
+/// Whether the status that stands there is an earlier run's: older than the living process, or by more than the slack
+/// older than the dead one's pid file.
+fn is_left_over(look: &Look) -> bool {
+    let mut history = crate::decide::history::History::default();
+    matches!(history.note(look).status, crate::decide::observation::Status::Absent)
+}
+
+/// The meta record of the run that stands there, or one made up for a plain-shell run.
+pub(crate) fn known_meta(look: &Look, step: &StepName) -> Meta {
+    let key = run_key(look);
+    if let Some(meta) = meta_of(look, key) {
+        return meta.clone();
+    }
+    let Here { host, boot_id, pid_namespace, .. } = look.here.as_ref();
+    let (run_id, started) = match (key, &look.process) {
+        (Some((pid, modified)), process) => (
+            format!("pid-{pid}-{}", modified.as_nanos()),
+            match process {
+                Process::Running { started, .. } => Some(*started),
+                Process::Unclaimed | Process::Gone { .. } | Process::Hidden => None,
+            },
+        ),
+        (None, _) => {
+            let stamp = look.status.stamp().or(look.heartbeat.stamp());
+            (format!("status-{}", stamp.map_or(0, |stamp| stamp.modified.as_nanos())), None)
+        }
+    };
+    Meta {
+        run_id,
+        host: Some(host.clone()),
+        boot_id: Some(boot_id.clone()),
+        pid_namespace: *pid_namespace,
+        pid: key.map(|(pid, _)| pid),
+        pid_mtime_ns: key.map(|(_, modified)| modified.as_nanos()),
+        pid_started_at: started,
+        uid: look.pid.stamp().map(|stamp| stamp.owner),
+        breaker: Some(step.as_str().to_owned()),
+        max_consecutive: Some(crate::decide::breaker::MAX_CONSECUTIVE),
+        started_at: key.map(|(_, modified)| modified.rfc3339()),
+        ..Meta::default()
+    }
+}
+
+/// Whether a record of the run is there that must not be rewritten.
+pub(crate) fn is_newer(look: &Look) -> bool {
+    matches!(look.meta, File::There { ref content, .. } if matches!(content.as_ref(), MetaText::Newer(_)))
+}
+
+struct Publisher<'place> {
+    directory: &'place Directory,
+    step: &'place StepName,
+}
+
+impl Publisher<'_> {
+    fn publish(&self, record: Record, content: &[u8], room: Option<Reserve>) -> Result<(), String> {
+        let name = file_name(self.step, record);
+        let published = match room {
+            Some(room) => room.publish(self.directory, &name, content),
+            None => {
+                let temporary = temporary_name(self.step, record, &environment::unique());
+                self.directory.publish(&temporary, &name, content)
+            }
+        };
+        published.map_err(|error| format!("cannot write {}: {}", self.directory.join(&name).display(), why(&error)))
+    }
+}
+
+/// When a lock that somebody else holds for a moment is given up.
+pub(crate) fn patience() -> Moment {
+    clock::now().plus(PATIENCE)
+}

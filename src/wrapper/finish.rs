@@ -1,0 +1,146 @@
+//! The end of a run: what is left is ended, the outcome is published, the lock is dropped.
+//!
+//! Refuses to publish while something of the run still runs, unless that was asked for: who reads the status may start
+//! the next step on the same files.
+
+use super::start::Run;
+use super::supervise::{Exit, target};
+use super::{Finished, Job, Listener, ResultFrom};
+use crate::decide::history::{History, meta_of, run_key};
+use crate::os::clock;
+use crate::os::platform::machine;
+use crate::os::spawn::{Ended, reap};
+use crate::os::tree;
+use crate::protocol::file::File;
+use crate::protocol::layout::{Record, temporary_name};
+use crate::protocol::outcome::{Intent, Outcome, Reason};
+use crate::protocol::result::{LONGEST, ResultText};
+use crate::protocol::time::millis;
+use crate::step::record::{Ending, Rooms, Written, record};
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+use serde_json::json;
+
+/// Publishes the end of a run whose COMMAND has ended.
+pub(super) fn finish(mut run: Run, job: &Job, exit: Exit, listener: &mut dyn Listener) -> Finished {
+    let elapsed = millis(clock::now().since(run.began));
+    if !job.keep_children {
+        end_what_is_left(&run, job, listener);
+    }
+    let ending = ending(&run, job, exit, elapsed, listener);
+    let rooms = std::mem::replace(&mut run.rooms, Rooms { meta: None, status: None, result: None });
+    let written = record(&mut run.looker, Some(run.key), &ending, rooms).unwrap_or_else(|sentence| {
+        listener.trouble(&sentence);
+        Written::ByUs
+    });
+    let outcome = match written {
+        Written::ByUs => recorded(&mut run).unwrap_or_else(|| intended(&ending, exit.intent).outcome()),
+        Written::Already => recorded(&mut run).unwrap_or(ending.reason.outcome()),
+        Written::Replaced => ending.reason.outcome(),
+    };
+    // Only now, and at once: with the status out the run is over, and a newcomer may be waiting for the lock.
+    run.lock.release();
+    // COMMAND's own copy has been published or was never there.
+    let _gone = run.directory.remove(&temporary_name(&job.step, Record::Result, &run.id));
+    run.output.close();
+    Finished { outcome, ended: exit.ended, not_started: run.fault }
+}
+
+/// What the files say now; somebody else may have recorded first.
+fn recorded(run: &mut Run) -> Option<Outcome> {
+    let look = run.looker.look().ok()?;
+    let meta = meta_of(&look, run_key(&look))?;
+    let seen = History::default().note(&look);
+    seen.recorded.or(meta.reason).map(Reason::outcome)
+}
+
+fn intended(ending: &Ending, intent: Option<Intent>) -> Reason {
+    match intent {
+        Some(intent) if ending.reason != Reason::Success => intent.reason(),
+        _ => ending.reason,
+    }
+}
+
+fn end_what_is_left(run: &Run, job: &Job, listener: &mut dyn Listener) {
+    let (_, children) = reap();
+    // One system call in the usual case: with orphans adopted, no child means nobody is left. Where the platform adopts
+    // none, the group is asked as well.
+    let group = nix::sys::signal::killpg(Pid::from_raw(run.child), None).is_ok();
+    if !children && !group {
+        return;
+    }
+    let report = tree::terminate(&target(run, false), job.grace);
+    if !report.survivors.is_empty() {
+        listener.trouble(&format!("these processes of the run are still there: {:?}", report.survivors));
+    }
+    reap();
+}
+
+fn ending(run: &Run, job: &Job, exit: Exit, elapsed: u64, listener: &mut dyn Listener) -> Ending {
+    if let Some(fault) = &run.fault {
+        let code = if fault.missing { 127 } else { 126 };
+        return Ending {
+            detail: Some(fault.sentence.clone()),
+            exit_code: Some(code),
+            ..Ending::of(Reason::Failed)
+        };
+    }
+    match exit.ended {
+        Some(Ended::Code(0)) => {
+            let result = Some(result(run, job, elapsed, listener));
+            Ending { exit_code: Some(0), result, ..Ending::of(Reason::Success) }
+        }
+        Some(Ended::Code(code)) => {
+            Ending { exit_code: Some(code), detail: interruption(exit), ..Ending::of(failure(exit)) }
+        }
+        Some(Ended::Signal(number)) => {
+            let name = signal_name(number);
+            let for_memory = number == Signal::SIGKILL as i32 && machine::memory_kills() > run.memory_kills;
+            let detail = if for_memory { Some("killed for using too much memory".to_owned()) } else { interruption(exit) };
+            Ending { signal: Some(name), detail, ..Ending::of(failure(exit)) }
+        }
+        None => Ending { detail: Some("COMMAND could not be ended".to_owned()), ..Ending::of(failure(exit)) },
+    }
+}
+
+/// A run that somebody interrupted was killed; it says nothing about the work.
+fn failure(exit: Exit) -> Reason {
+    if exit.interrupted.is_some() { Reason::Killed } else { Reason::Failed }
+}
+
+fn interruption(exit: Exit) -> Option<String> {
+    exit.interrupted.map(|signal| format!("interrupted by {}", signal.as_str()))
+}
+
+/// The name of a signal's number; real-time signals have none but their number.
+pub(super) fn signal_name(number: i32) -> String {
+    Signal::try_from(number).map_or_else(|_| format!("SIG{number}"), |signal| signal.as_str().to_owned())
+}
+
+/// The bytes of `.result`: what COMMAND gave where it is JSON, else a record of the run itself.
+fn result(run: &Run, job: &Job, elapsed: u64, listener: &mut dyn Listener) -> Vec<u8> {
+    let given = match run.directory.read(&temporary_name(&job.step, Record::Result, &run.id), LONGEST + 1) {
+        Ok(File::There { content, .. }) => Ok(Some(content)),
+        Ok(File::Absent) => Ok(None),
+        Ok(File::Unfit(fault)) => Err(format!("the result file {fault}")),
+        Err(error) => Err(format!("the result cannot be read: {error}")),
+    };
+    let fault = match (given, job.result) {
+        (Ok(Some(bytes)), _) if bytes.len() > LONGEST => {
+            format!("the result is longer than {} MiB", LONGEST >> 20)
+        }
+        (Ok(Some(bytes)), _) => match ResultText::parse(&bytes) {
+            ResultText::Json(_) => return bytes,
+            ResultText::Unfinished(fault) => fault,
+        },
+        (Ok(None), ResultFrom::Auto) => return line(&json!({ "exit_code": 0, "elapsed_ms": elapsed })),
+        (Ok(None), ResultFrom::File | ResultFrom::Stdout) => "COMMAND wrote no result".to_owned(),
+        (Err(fault), _) => fault,
+    };
+    listener.trouble(&format!("{fault}; the run succeeded all the same"));
+    line(&json!({ "exit_code": 0, "elapsed_ms": elapsed, "result_error": fault }))
+}
+
+fn line(value: &serde_json::Value) -> Vec<u8> {
+    format!("{value}\n").into_bytes()
+}

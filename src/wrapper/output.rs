@@ -1,0 +1,120 @@
+//! What a run does with its log while it grows: passes it through, and keeps it within its bound.
+//!
+//! Refuses to let a slow reader of the passed-through output hold the run up: a thread of its own writes it. Refuses to
+//! wake up while nothing is written.
+
+use super::{Job, Listener, LogStreams};
+use crate::os::log::{self, Bound};
+use crate::os::platform::growth::Growth;
+use crate::os::tee::Tee;
+use crate::os::{clock, directory};
+use crate::protocol::time::Moment;
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How often a growing log is held against its bound.
+const LOOK: Duration = Duration::from_millis(50);
+/// How long after the start looks go on without a notice being asked for: short runs never need one, and giving an
+/// inotify instance back takes the kernel some milliseconds.
+const WARM: Duration = Duration::from_secs(1);
+
+/// The log of one run.
+#[derive(Debug)]
+pub(super) struct Output {
+    path: PathBuf,
+    bound: Option<Bound>,
+    tee: Option<Tee>,
+    growth: Option<Growth>,
+    began: Moment,
+    next: Moment,
+    last_size: u64,
+    deaf: bool,
+}
+
+impl Output {
+    /// Begins to look after a log.
+    pub(super) fn start(path: PathBuf, job: &Job, listener: &mut dyn Listener) -> Self {
+        let logged = job.log != LogStreams::None;
+        let tee = if job.tee && logged {
+            Tee::start(&path)
+                .inspect_err(|error| listener.trouble(&format!("cannot pass the output through: {}", directory::why(error))))
+                .ok()
+        } else {
+            None
+        };
+        let bound = (logged && job.log_max != 0).then(|| Bound::new(job.log_max));
+        let began = clock::now();
+        let next = if bound.is_some() { began.plus(LOOK) } else { Moment::NEVER };
+        Self { path, bound, tee, growth: None, began, next, last_size: 0, deaf: false }
+    }
+
+    /// When to look again.
+    pub(super) fn due(&self) -> Moment {
+        self.next
+    }
+
+    /// The log's size in bytes.
+    pub(super) fn size(&self) -> u64 {
+        log::size(&self.path).unwrap_or(0)
+    }
+
+    /// What poll(2) waits for beside the clock.
+    pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.growth.as_ref().map(Growth::descriptor)
+    }
+
+    /// The log has grown: look soon.
+    pub(super) fn grew(&mut self, now: Moment) {
+        if let Some(growth) = &self.growth {
+            growth.drain();
+        }
+        if self.bound.is_some() {
+            self.next = self.next.min(now.plus(LOOK));
+        }
+    }
+
+    /// Holds the log against its bound.
+    pub(super) fn look(&mut self, now: Moment, listener: &mut dyn Listener) {
+        if now < self.next {
+            return;
+        }
+        let Some(bound) = &mut self.bound else {
+            self.next = Moment::NEVER;
+            return;
+        };
+        if let Err(error) = bound.apply(&self.path) {
+            listener.trouble(&format!("the log cannot be kept within its bound: {}", directory::why(&error)));
+            self.bound = None;
+            self.next = Moment::NEVER;
+            return;
+        }
+        let size = self.size();
+        let grew = size != self.last_size;
+        self.last_size = size;
+        self.next = now.plus(LOOK);
+        if !grew && !self.deaf && now >= self.began.plus(WARM) {
+            self.wait_for_growth();
+        }
+    }
+
+    /// Sleeps until the log grows, where a notice can be had; keeps looking where not.
+    fn wait_for_growth(&mut self) {
+        if self.growth.is_none() {
+            self.growth = Growth::new().ok();
+        }
+        let armed = self.growth.as_ref().is_some_and(|growth| growth.arm(&self.path).is_ok());
+        self.deaf = !armed;
+        // Armed, then looked at once more: what was written in between raised no notice (I2).
+        if armed && self.size() == self.last_size {
+            self.next = Moment::NEVER;
+        }
+    }
+
+    /// Passes the rest of the output through; after the end of the run is published, for its reader may be slow.
+    pub(super) fn close(self) {
+        if let Some(tee) = self.tee {
+            tee.finish();
+        }
+    }
+}

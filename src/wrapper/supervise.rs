@@ -1,0 +1,148 @@
+//! From COMMAND's start to its end: one blocking call, until a signal, a beat, a limit or a grown log.
+//!
+//! One thread, so that reaping is never behind anything slow. It refuses to wait for a disk or a reader.
+
+use super::start::Run;
+use super::{Job, Listener};
+use crate::os::spawn::{Ended, reap};
+use crate::os::tree::{self, Target};
+use crate::os::{clock, directory, environment};
+use crate::protocol::file::File;
+use crate::protocol::layout::{Record, file_name};
+use crate::protocol::outcome::Intent;
+use crate::protocol::time::Moment;
+use crate::step::record::{Written, announce};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use std::time::Duration;
+
+/// How COMMAND's part came to its end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Exit {
+    /// How COMMAND itself ended.
+    pub(super) ended: Option<Ended>,
+    /// What this wrapper ended it for.
+    pub(super) intent: Option<Intent>,
+    /// The signal by which somebody asked this wrapper to end it.
+    pub(super) interrupted: Option<Signal>,
+}
+
+/// Watches over COMMAND until it has ended.
+pub(super) fn supervise(run: &mut Run, job: &Job, listener: &mut dyn Listener) -> Exit {
+    let mut exit = Exit { ended: None, intent: None, interrupted: None };
+    let over_at = job.max_timeout.filter(|limit| !limit.is_zero()).map_or(Moment::NEVER, |limit| run.began.plus(limit));
+    loop {
+        // The descriptor is drained before the reaping: a child that ends in between makes it readable again.
+        for signal in run.signals.fetch() {
+            forward(run, signal, &mut exit);
+        }
+        let (ended, _) = reap();
+        if let Some((_, how)) = ended.into_iter().find(|(pid, _)| *pid == run.child) {
+            exit.ended = Some(how);
+            return exit;
+        }
+        let now = clock::now();
+        beat(run, job, now, listener);
+        run.output.look(now, listener);
+        if let Some((intent, why)) = overdue(run, job, now, over_at) {
+            end(run, job, intent, &why, listener);
+            exit.intent = Some(intent);
+            let (ended, _) = reap();
+            exit.ended = ended.into_iter().find(|(pid, _)| *pid == run.child).map(|(_, how)| how);
+            return exit;
+        }
+        let next = run.pulse.due().min(run.output.due()).min(over_at);
+        sleep(run, next);
+    }
+}
+
+/// Passes a signal on to COMMAND's group; it is in another session, so the terminal's own did not reach it.
+fn forward(run: &Run, signal: Signal, exit: &mut Exit) {
+    if signal == Signal::SIGCHLD {
+        return;
+    }
+    // ESRCH: COMMAND has just ended, and the reaping that follows tells how.
+    let _gone = killpg(Pid::from_raw(run.child), signal);
+    if matches!(signal, Signal::SIGINT | Signal::SIGTERM | Signal::SIGHUP | Signal::SIGQUIT) {
+        exit.interrupted = Some(signal);
+    }
+}
+
+fn beat(run: &mut Run, job: &Job, now: Moment, listener: &mut dyn Listener) {
+    if run.fault.is_some() || now < run.pulse.due() {
+        return;
+    }
+    let size = run.output.size();
+    if run.pulse.beats(now, size) {
+        let name = file_name(&job.step, Record::Heartbeat);
+        if let Err(error) = run.directory.touch(&name) {
+            listener.trouble(&format!("cannot beat {}: {}", run.directory.join(&name).display(), directory::why(&error)));
+        }
+    }
+}
+
+/// Whether the run is over one of the limits that it was given.
+fn overdue(run: &mut Run, job: &Job, now: Moment, over_at: Moment) -> Option<(Intent, String)> {
+    let show = |span: Duration| humantime::format_duration(Duration::from_millis(crate::protocol::time::millis(span)));
+    if now >= over_at && over_at != Moment::NEVER {
+        let limit = show(job.max_timeout.unwrap_or_default());
+        return Some((Intent::Timeout, format!("it ran for {} (limit {limit})", show(now.since(run.began)))));
+    }
+    let stale = job.stale.filter(|stale| !stale.is_zero())?;
+    let name = file_name(&job.step, Record::Heartbeat);
+    let modified = match run.directory.stat(&name) {
+        Ok(File::There { stamp, .. }) => Some(stamp.modified),
+        Ok(File::Absent | File::Unfit(_)) => None,
+        // Not knowing is no reason to kill.
+        Err(_) => return None,
+    };
+    if run.pulse.is_stale(now, modified) {
+        let age = show(run.pulse.age(now));
+        return Some((Intent::Hung, format!("no heartbeat for {age} (limit {})", show(stale))));
+    }
+    None
+}
+
+/// Ends COMMAND and all that it started.
+fn end(run: &mut Run, job: &Job, intent: Intent, why: &str, listener: &mut dyn Listener) {
+    match announce(&mut run.looker, Some(run.key), intent, why) {
+        Ok(Written::ByUs | Written::Already | Written::Replaced) => {}
+        // The limit holds all the same; who looks later sees only that it failed.
+        Err(sentence) => listener.trouble(&sentence),
+    }
+    let report = tree::terminate(&target(run, true), job.grace);
+    if !report.survivors.is_empty() {
+        listener.trouble(&format!("these processes are still there: {:?}", report.survivors));
+    }
+}
+
+/// COMMAND's tree, or what it has left behind: everything that descends from this wrapper.
+pub(super) fn target(run: &Run, with_command: bool) -> Target {
+    Target {
+        pid: with_command.then_some(run.child),
+        started: run.child_started,
+        claimed_at: run.key.1,
+        owner: environment::user(),
+        group: Some(run.child),
+        mark: None,
+        own_descendants: true,
+    }
+}
+
+fn sleep(run: &mut Run, next: Moment) {
+    let rest = next.since(clock::now());
+    // Up to the next whole millisecond, so that the wake-up is never early and then again.
+    let limit = Duration::from_millis(u64::try_from(rest.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX));
+    let timeout = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
+    let grew = {
+        let mut waited = vec![PollFd::new(run.signals.descriptor(), PollFlags::POLLIN)];
+        waited.extend(run.output.descriptor().map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN)));
+        // EINTR is a signal, and its descriptor is looked at next.
+        let _woken = poll(&mut waited, timeout);
+        waited.get(1).and_then(PollFd::any).unwrap_or(false)
+    };
+    if grew {
+        run.output.grew(clock::now());
+    }
+}

@@ -1,0 +1,203 @@
+//! What every test of the real binary stands on: a directory of its own, a clean environment, bounded waits for facts.
+//!
+//! Refuses fixed sleeps: a test waits for a fact, and fails with everything it knows where the fact does not come.
+
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use serde_json::Value;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// The longest any fact is waited for. Generous: a slow machine must not fail a test.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A monitor directory of its own, gone with the test.
+pub struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    pub fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("a temporary folder") }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Where a file of the directory is.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path().join(name)
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.file(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    pub fn write(&self, name: &str, content: &str) {
+        std::fs::write(self.file(name), content).unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+
+    pub fn meta(&self, step: &str) -> Value {
+        serde_json::from_str(&self.read(&format!("{step}.meta"))).expect("a meta record")
+    }
+
+    pub fn pid(&self, step: &str) -> i32 {
+        self.read(&format!("{step}.pid")).trim().parse().expect("a pid")
+    }
+
+    /// The binary with this directory and no other variable of ours.
+    pub fn command<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, arguments: I) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dogwatch"));
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("DOGWATCH_") {
+                command.env_remove(name);
+            }
+        }
+        command.env("DOGWATCH_DIR", self.path()).env("NO_COLOR", "1").args(arguments).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs the binary to its end.
+    pub fn dogwatch<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, arguments: I) -> Ended {
+        let output = self.command(arguments).output().expect("dogwatch runs");
+        Ended::of(output)
+    }
+
+    /// Starts the binary with its output kept.
+    pub fn start<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, arguments: I) -> Running {
+        let child = self.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        Running { child: Some(child.expect("dogwatch starts")) }
+    }
+
+    /// Starts a step detached and returns once COMMAND runs.
+    pub fn detach(&self, step: &str, script: &str) -> i32 {
+        let ended = self.dogwatch(["run", "-d", step, "--", "sh", "-c", script]);
+        assert_eq!(ended.code, 0, "{ended:?}");
+        self.pid(step)
+    }
+
+    /// What `wait --json` says of one step.
+    pub fn wait_json(&self, step: &str, more: &[&str]) -> Value {
+        let mut arguments = vec!["wait", step, "--json"];
+        arguments.extend(more);
+        self.dogwatch(arguments).json()
+    }
+}
+
+/// A dogwatch that has ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its exit code; 128 + n for signal n.
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ended {
+    pub fn of(output: Output) -> Self {
+        use std::os::unix::process::ExitStatusExt;
+        let code = output.status.code().or(output.status.signal().map(|signal| 128 + signal));
+        Self {
+            code: code.expect("a code or a signal"),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// The one JSON object on standard output.
+    pub fn json(&self) -> Value {
+        let lines = self.lines();
+        assert_eq!(lines.len(), 1, "one line: {self:?}");
+        lines.into_iter().next().expect("one line")
+    }
+
+    /// Every JSON object on standard output.
+    pub fn lines(&self) -> Vec<Value> {
+        let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {self:?}"));
+        self.stdout.lines().map(parse).collect()
+    }
+}
+
+/// A dogwatch that runs.
+#[derive(Debug)]
+pub struct Running {
+    child: Option<Child>,
+}
+
+impl Running {
+    pub fn pid(&self) -> i32 {
+        self.child.as_ref().expect("runs").id().cast_signed()
+    }
+
+    /// Waits for its end.
+    pub fn end(mut self) -> Ended {
+        let child = self.child.take().expect("runs");
+        Ended::of(child.wait_with_output().expect("its output"))
+    }
+
+    /// Whether it has ended already.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.as_mut().expect("runs").try_wait().expect("its status").is_some()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ended = child.kill();
+            let _ended = child.wait();
+        }
+    }
+}
+
+/// Waits for a fact; fails with its name where it does not come.
+pub fn until(fact: &str, mut holds: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < PATIENCE, "it never came: {fact}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Whether a process lives; a zombie does not.
+pub fn lives(pid: i32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X'])))
+}
+
+/// Sends a signal by kill(1).
+pub fn kill(signal: &str, pid: i32) {
+    let status = Command::new("kill").args([format!("-{signal}"), pid.to_string()]).status().expect("kill runs");
+    assert!(status.success(), "kill -{signal} {pid}");
+}
+
+/// The living processes whose environment carries this variable.
+pub fn marked(variable: &str) -> Vec<i32> {
+    let entries = std::fs::read_dir("/proc").expect("/proc");
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter(|&pid| {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environment.split(|&byte| byte == 0).any(|entry| entry == variable.as_bytes()) && lives(pid)
+    })
+    .collect()
+}
+
+/// Numbers that look random and are the same in every run with the same seed (xorshift64*).
+pub struct Dice(u64);
+
+impl Dice {
+    pub fn new(seed: u64) -> Self {
+        Self(seed.max(1))
+    }
+
+    /// A number below `limit`.
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) % limit.max(1)
+    }
+}
