@@ -18,8 +18,7 @@ use std::time::Duration;
     about,
     arg_required_else_help = true,
     disable_help_subcommand = true,
-    after_help = "Example:\n  dogwatch run build -- cargo build &\n  dogwatch wait build && echo go\n\n\
-                  Every step's files stand in one directory; `dogwatch dir` prints it."
+    after_help = main_help()
 )]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -31,7 +30,7 @@ pub(super) struct Arguments {
 /// Flags that every command takes.
 #[derive(Debug, Args)]
 pub(super) struct Global {
-    /// The monitor directory [default: $DOGWATCH_DIR, else one of your own for this project]
+    /// The monitor directory [default: `$DOGWATCH_DIR`, else one of your own for this project]
     #[arg(long, value_name = "DIR", global = true, help_heading = "Global options")]
     pub(super) dir: Option<PathBuf>,
     /// Machine output: one JSON object a line on standard output
@@ -43,8 +42,15 @@ pub(super) struct Global {
     /// Say on standard error how it is done; repeat for more
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Global options")]
     pub(super) verbose: u8,
-    /// Colour: auto, always or never (NO_COLOR is respected)
-    #[arg(long, value_name = "WHEN", global = true, default_value = "auto", hide_default_value = true, help_heading = "Global options")]
+    /// Colour: auto, always or never (`NO_COLOR` is respected)
+    #[arg(
+        long,
+        value_name = "WHEN",
+        global = true,
+        default_value = "auto",
+        hide_default_value = true,
+        help_heading = "Global options"
+    )]
     pub(super) color: Color,
 }
 
@@ -74,7 +80,7 @@ pub(super) enum Command {
     /// Beat for a step: a sign of life from a script or from COMMAND itself
     #[command(after_help = "Example:\n  dogwatch beat build\n\nInside a run the step may be left out.")]
     Beat {
-        /// The step [default: the one this runs in, $DOGWATCH_STEP]
+        /// The step [default: the one this runs in, `$DOGWATCH_STEP`]
         #[arg(value_parser = step)]
         step: Option<StepName>,
     },
@@ -148,7 +154,7 @@ pub(super) struct RunArguments {
     /// How much disk the log may use; beyond it the oldest part goes (0: no bound) [default: 1GiB]
     #[arg(long, value_name = "SIZE", value_parser = quantity::size)]
     pub(super) log_max: Option<u64>,
-    /// Where the result comes from: $DOGWATCH_RESULT where COMMAND writes it, its standard output, or the file only
+    /// Where the result comes from: the file that COMMAND is told, its standard output, or the file only
     #[arg(long, value_name = "FROM", default_value = "auto")]
     pub(super) result: ResultWord,
     /// End the run after this long, even if nobody waits (0: never) [default: no limit]
@@ -312,15 +318,16 @@ fn step(text: &str) -> Result<StepName, String> {
     StepName::parse(text).map_err(|error| error.to_string())
 }
 
+fn main_help() -> String {
+    format!(
+        "Example:\n  dogwatch run build -- cargo build &\n  dogwatch wait build && echo go\n\n\
+         Every step's files stand in one directory; `dogwatch dir` prints it.\n\n{}",
+        table(&Exit::ALL)
+    )
+}
+
 fn run_help() -> String {
-    let codes = table(&[
-        Exit::Hung,
-        Exit::CircuitOpen,
-        Exit::Timeout,
-        Exit::Own,
-        Exit::NotExecutable,
-        Exit::NotFound,
-    ]);
+    let codes = table(&[Exit::Hung, Exit::CircuitOpen, Exit::Timeout, Exit::Own, Exit::NotExecutable, Exit::NotFound]);
     format!(
         "Example:\n  dogwatch run build --max-timeout 30m -- cargo build --release\n\n\
          Ends with COMMAND's own exit code, 128 + n where signal n ended it.\n{codes}"
@@ -345,15 +352,10 @@ fn wait_help() -> String {
 }
 
 fn check_help() -> String {
-    format!("Example:\n  dogwatch check build --json\n\nEnds as `wait` does; 75 while the step runs.\n{}", table(&[
-        Exit::Success,
-        Exit::Failed,
-        Exit::Hung,
-        Exit::Died,
-        Exit::NotStarted,
-        Exit::Running,
-        Exit::Timeout,
-    ]))
+    format!(
+        "Example:\n  dogwatch check build --json\n\nEnds as `wait` does; 75 while the step runs.\n{}",
+        table(&[Exit::Success, Exit::Failed, Exit::Hung, Exit::Died, Exit::NotStarted, Exit::Running, Exit::Timeout,])
+    )
 }
 
 /// Reads the command line.
@@ -377,7 +379,8 @@ pub(super) fn one_sentence(error: &clap::Error) -> String {
         said.push(paragraph.trim_start_matches("error: ").trim_start_matches("tip: ").to_owned());
     }
     let about = text.lines().find_map(|line| line.strip_prefix("Usage: dogwatch "));
-    let command = about.and_then(|usage| usage.split_whitespace().next()).filter(|word| word.starts_with(char::is_alphabetic));
+    let command =
+        about.and_then(|usage| usage.split_whitespace().next()).filter(|word| word.starts_with(char::is_alphabetic));
     let help = command.map_or_else(|| "dogwatch --help".to_owned(), |command| format!("dogwatch {command} --help"));
     format!("{} (see {help})", said.join("; "))
 }

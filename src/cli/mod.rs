@@ -26,6 +26,7 @@ use exit::Exit;
 use nix::sys::signal::Signal;
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 use words::Paint;
 
@@ -44,7 +45,9 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => {
             let reports = resolve::check(&arguments, &global).and_then(|request| check::check(&request));
             reports.map(|reports| {
-                reports.iter().for_each(|report| print_report(report, &global, global.quiet));
+                for report in &reports {
+                    print_report(report, &global, global.quiet);
+                }
                 code_of(reports.iter().map(|report| report.outcome), false)
             })
         }
@@ -52,7 +55,6 @@ pub fn main() -> ExitCode {
         Command::Breaker { what } => breaker_command(&what, &global),
         Command::Dir => resolve::directory(&global).map(|directory| {
             let path = std::path::absolute(&directory).unwrap_or(directory);
-            use std::os::unix::ffi::OsStrExt;
             let mut line = path.as_os_str().as_bytes().to_vec();
             line.push(b'\n');
             print(&line);
@@ -67,21 +69,15 @@ pub fn main() -> ExitCode {
 
 /// Help and version are asked for; everything else is a usage error in one sentence.
 fn answer_clap(error: &clap::Error) -> u8 {
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            // Whoever closed the pipe has read enough.
-            let _closed = error.print();
-            Exit::Success.code()
-        }
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            let _closed = error.print();
-            Exit::Usage.code()
-        }
-        _ => {
-            complain(&arguments::one_sentence(error));
-            Exit::Usage.code()
-        }
+    let kind = error.kind();
+    let help_wanted = matches!(kind, ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    if help_wanted || kind == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        // Whoever closed the pipe has read enough.
+        let _closed = error.print();
+    } else {
+        complain(&arguments::one_sentence(error));
     }
+    if help_wanted { Exit::Success.code() } else { Exit::Usage.code() }
 }
 
 /// Writes to standard output; a reader that has gone has read enough.
@@ -149,7 +145,9 @@ impl wait::Listener for WaitListener<'_> {
             match &report.result {
                 Some(result) => print_line(result.get()),
                 None => {
-                    words::aside(&report).iter().for_each(|line| note(line));
+                    for line in words::aside(&report) {
+                        note(&line);
+                    }
                     complain(&words::line(&report, Paint(false)));
                 }
             }
@@ -297,7 +295,9 @@ fn hear(mut word: File, request: &Run, arguments: &RunArguments, global: &Global
 
 fn print_end(request: &Run, arguments: &RunArguments) -> Result<(), Error> {
     let reports = check::check(&check::Check::new(request.directory.clone(), vec![arguments.step.clone()]))?;
-    reports.iter().for_each(print_json);
+    for report in &reports {
+        print_json(report);
+    }
     Ok(())
 }
 
@@ -313,7 +313,8 @@ fn beat_command(step: Option<StepName>, global: &Global) -> Result<u8, Error> {
             let name = environment::variable("DOGWATCH_STEP").ok_or_else(|| {
                 Error::Usage("no step was named, and this is not inside a run; name it: dogwatch beat STEP".to_owned())
             })?;
-            StepName::parse(&name.to_string_lossy()).map_err(|error| Error::Usage(format!("$DOGWATCH_STEP: {error}")))?
+            StepName::parse(&name.to_string_lossy())
+                .map_err(|error| Error::Usage(format!("$DOGWATCH_STEP: {error}")))?
         }
     };
     beat::beat(resolve::directory(global)?, &step)?;

@@ -97,9 +97,14 @@ mod tests {
 
     #[test]
     fn a_shown_span_has_at_most_two_units() {
-        for (millis, text) in
-            [(0, "0.0s"), (1234, "1.2s"), (59_999, "59.9s"), (61_000, "1m 1s"), (3_600_000, "1h 0m"), (90_000_000, "1d 1h")]
-        {
+        for (millis, text) in [
+            (0, "0.0s"),
+            (1234, "1.2s"),
+            (59_999, "59.9s"),
+            (61_000, "1m 1s"),
+            (3_600_000, "1h 0m"),
+            (90_000_000, "1d 1h"),
+        ] {
             assert_eq!(shown(millis), text);
         }
     }

@@ -40,7 +40,8 @@ pub(super) fn directory(global: &Global) -> Result<PathBuf, Error> {
 /// A flag's default from the environment.
 fn from_environment<T>(name: &str, read: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, Error> {
     let Some(value) = environment::variable(name) else { return Ok(None) };
-    let text = value.to_str().ok_or_else(|| Error::Usage(format!("${name} is no text; set it to a value or unset it")))?;
+    let text =
+        value.to_str().ok_or_else(|| Error::Usage(format!("${name} is no text; set it to a value or unset it")))?;
     read(text).map(Some).map_err(|fault| Error::Usage(format!("${name}: {fault}")))
 }
 
@@ -48,7 +49,11 @@ fn duration_from(name: &str) -> Result<Option<Duration>, Error> {
     from_environment(name, quantity::duration)
 }
 
-fn or_environment<T>(flag: Option<T>, name: &str, read: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, Error> {
+fn or_environment<T>(
+    flag: Option<T>,
+    name: &str,
+    read: impl Fn(&str) -> Result<T, String>,
+) -> Result<Option<T>, Error> {
     match flag {
         Some(value) => Ok(Some(value)),
         None => from_environment(name, read),
@@ -90,7 +95,8 @@ pub(super) fn run(arguments: &RunArguments, global: &Global) -> Result<Run, Erro
     };
     if arguments.result == ResultWord::Stdout && arguments.log == LogWord::Stdout {
         return Err(Error::Usage(
-            "--result stdout takes COMMAND's standard output, so --log stdout has nothing to log; use --log stderr".to_owned(),
+            "--result stdout takes COMMAND's standard output, so --log stdout has nothing to log; use --log stderr"
+                .to_owned(),
         ));
     }
     job.keep_children = arguments.keep_children;

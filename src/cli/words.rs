@@ -25,33 +25,24 @@ impl Paint {
 
 /// One step's answer in one line.
 pub(super) fn line(report: &Report, paint: Paint) -> String {
-    let mut text = format!("{}: {}", report.step, paint.outcome(report.outcome));
-    if report.outcome == Outcome::Failed {
-        match (&report.signal, report.exit_code) {
-            (Some(signal), _) => text.push_str(&format!(", ended by {}", harmless(signal))),
-            (None, Some(code)) => text.push_str(&format!(", exit code {code}")),
-            (None, None) => {}
-        }
-    }
-    if report.killed {
-        text.push_str(", killed");
-    }
-    match (report.outcome, report.elapsed_ms, report.heartbeat_age_ms) {
+    let how = match (report.outcome, &report.signal, report.exit_code) {
+        (Outcome::Failed, Some(signal), _) => format!(", ended by {}", harmless(signal)),
+        (Outcome::Failed, None, Some(code)) => format!(", exit code {code}"),
+        _ => String::new(),
+    };
+    // What a dead run left is ended too, but nobody killed the run itself.
+    let killed = if report.killed && report.outcome != Outcome::Died { ", killed" } else { "" };
+    let when = match (report.outcome, report.elapsed_ms, report.heartbeat_age_ms) {
+        (Outcome::NotStarted, _, _) | (_, None, _) => String::new(),
         (Outcome::Running, Some(elapsed), Some(age)) => {
-            text.push_str(&format!(" for {} (heartbeat {} ago)", shown(elapsed), shown(age)));
+            format!(" for {} (heartbeat {} ago)", shown(elapsed), shown(age))
         }
-        (Outcome::Running, Some(elapsed), None) => text.push_str(&format!(" for {}", shown(elapsed))),
-        (Outcome::NotStarted, _, _) | (_, None, _) => {}
-        (_, Some(elapsed), _) => text.push_str(&format!(" after {}", shown(elapsed))),
-    }
-    if let Some(detail) = &report.detail {
-        text.push_str(": ");
-        text.push_str(&harmless(detail));
-    } else if let Some(error) = &report.result_error {
-        text.push_str(": ");
-        text.push_str(&harmless(error));
-    }
-    text
+        (Outcome::Running, Some(elapsed), None) => format!(" for {}", shown(elapsed)),
+        (_, Some(elapsed), _) => format!(" after {}", shown(elapsed)),
+    };
+    let why = report.detail.as_ref().or(report.result_error.as_ref());
+    let why = why.map_or(String::new(), |why| format!(": {}", harmless(why)));
+    format!("{}: {}{how}{killed}{when}{why}", report.step, paint.outcome(report.outcome))
 }
 
 /// What stands on standard error beside a line: the log's end and what to do about an open circuit.
@@ -77,5 +68,8 @@ pub(super) fn aside(report: &Report) -> Vec<String> {
 /// One breaker in one line.
 pub(super) fn circuit(breaker: &Circuit) -> String {
     let state = if breaker.open { "open" } else { "closed" };
-    format!("{}: {state}, {} of {} failures in a row", breaker.name, breaker.consecutive_failures, breaker.max_consecutive)
+    format!(
+        "{}: {state}, {} of {} failures in a row",
+        breaker.name, breaker.consecutive_failures, breaker.max_consecutive
+    )
 }

@@ -27,7 +27,11 @@ fn shown(record: &BreakerRecord, name: &StepName, max_consecutive: u32) -> Circu
 ///
 /// # Errors
 /// [`Error::Own`] where a record cannot be read.
-pub(crate) fn show(directory: PathBuf, name: Option<&StepName>, max_consecutive: Option<u32>) -> Result<Vec<Circuit>, Error> {
+pub(crate) fn show(
+    directory: PathBuf,
+    name: Option<&StepName>,
+    max_consecutive: Option<u32>,
+) -> Result<Vec<Circuit>, Error> {
     let directory = Directory::at(directory);
     super::readable(&directory)?;
     let names = match name {
@@ -71,7 +75,8 @@ pub(crate) fn record(
     directory.create().map_err(Error::Own)?;
     let reason = if success { Reason::Success } else { Reason::Failed };
     let id = environment::unique();
-    let after = circuit::change(&directory, name, |record| count(record, &id, reason, clock::wall())).map_err(Error::Own)?;
+    let after =
+        circuit::change(&directory, name, |record| count(record, &id, reason, clock::wall())).map_err(Error::Own)?;
     Ok(shown(&after, name, max_consecutive.unwrap_or(MAX_CONSECUTIVE)))
 }
 

@@ -73,9 +73,9 @@ pub fn check(request: &Check) -> Result<Vec<Report>, Error> {
 fn check_one(request: &Check, index: usize, looker: &mut Looker) -> Result<Report, Error> {
     let step = looker.step().clone();
     let directory = Arc::clone(looker.directory());
-    let look = looker
-        .look()
-        .map_err(|error| Error::Own(format!("cannot look at {step} in {}: {}", directory.path().display(), why(&error))))?;
+    let look = looker.look().map_err(|error| {
+        Error::Own(format!("cannot look at {step} in {}: {}", directory.path().display(), why(&error)))
+    })?;
     refuse_newer(&look, &step).map_err(|error| Error::Own(error.0))?;
     let mut history = History::default();
     let seen = history.note(&look);
@@ -105,7 +105,8 @@ fn check_one(request: &Check, index: usize, looker: &mut Looker) -> Result<Repor
             beat.unconfirmed.is_some() && policy.stale.is_some_and(|stale| look.at >= beat.fresh.plus(stale))
         });
         if unconfirmed {
-            sentences.push("the heartbeat looks stale, but this machine has slept since boot: look again soon".to_owned());
+            sentences
+                .push("the heartbeat looks stale, but this machine has slept since boot: look again soon".to_owned());
         }
     }
     let told = Told {
@@ -113,7 +114,6 @@ fn check_one(request: &Check, index: usize, looker: &mut Looker) -> Result<Repor
         outcome,
         detail: (!sentences.is_empty()).then(|| sentences.join("; ")),
         killed: false,
-        left_alone: None,
         fresh: seen.heartbeat.map(|beat| beat.fresh),
         began: seen.absent_since.is_none().then_some(seen.began),
         look: Some(look),

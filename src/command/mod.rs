@@ -56,7 +56,7 @@ impl From<Failure> for Error {
 pub fn default_directory(folder: &Path) -> PathBuf {
     use std::os::unix::ffi::OsStrExt;
     let project = environment::project(folder);
-    let name = project.file_name().map_or_else(|| "root".into(), |name| name.to_os_string());
+    let name = project.file_name().map_or_else(|| "root".into(), std::ffi::OsStr::to_os_string);
     let mut directory = name;
     directory.push(format!("-{:08x}", stable_hash(project.as_os_str().as_bytes()) >> 32));
     environment::base().join(directory)
@@ -106,7 +106,9 @@ fn readable(directory: &Directory) -> Result<(), Error> {
         }
         Ok(_) => {}
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(Error::Own(format!("cannot look at {}: {}", directory.path().display(), why(&error)))),
+        Err(error) => {
+            return Err(Error::Own(format!("cannot look at {}: {}", directory.path().display(), why(&error))));
+        }
     }
     directory
         .names()

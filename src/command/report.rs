@@ -104,9 +104,10 @@ impl Report {
         };
         let breaker = look.and_then(|_| circuit_of(meta, step, directory));
         let circuit_open = breaker.as_ref().is_some_and(|breaker| breaker.open);
-        let detail = match told.outcome {
-            Outcome::NotStarted => Some(super::absence(directory, step)),
-            _ => told.detail.clone(),
+        let detail = if told.outcome == Outcome::NotStarted {
+            Some(super::absence(directory, step))
+        } else {
+            told.detail.clone()
         };
         Self {
             step: step.as_str().to_owned(),

@@ -13,7 +13,6 @@ pub(crate) use crate::wrapper::Listener;
 use crate::wrapper::{self, Finished, HeartbeatOn, Job, LogStreams, Refusal, ResultFrom};
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::Duration;
 
 /// What to run.
 #[derive(Clone, Debug)]

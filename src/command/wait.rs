@@ -128,9 +128,10 @@ fn count(directory: &Directory, step: &StepName, told: &monitor::Told, trouble: 
     let reason = match told.outcome {
         Outcome::Success => Reason::Success,
         Outcome::Failed => Reason::Failed,
-        // These were recorded, and counted with it, or they are not certain.
-        Outcome::Hung | Outcome::Died | Outcome::Timeout => return,
-        Outcome::NotStarted | Outcome::Running | Outcome::Marker => return,
+        // These were recorded, and counted with it, or they are no end.
+        Outcome::Hung | Outcome::Died | Outcome::Timeout | Outcome::NotStarted | Outcome::Running | Outcome::Marker => {
+            return;
+        }
     };
     let key = crate::decide::history::run_key(look);
     let meta = crate::decide::history::meta_of(look, key);

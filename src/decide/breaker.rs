@@ -27,19 +27,12 @@ pub(crate) fn is_open(record: &BreakerRecord, max_consecutive: u32) -> bool {
 }
 
 /// Whether a run may start at `now`.
-pub(crate) fn admit(
-    record: &BreakerRecord,
-    max_consecutive: u32,
-    cooldown: Option<Duration>,
-    now: Wall,
-) -> Admission {
+pub(crate) fn admit(record: &BreakerRecord, max_consecutive: u32, cooldown: Option<Duration>, now: Wall) -> Admission {
     if !is_open(record, max_consecutive) {
         return Admission::Closed;
     }
     let rested = match (cooldown, record.last_failure_at_ms) {
-        (Some(cooldown), Some(failed)) => {
-            now >= Wall::from_nanos(failed.saturating_mul(1_000_000)).plus(cooldown)
-        }
+        (Some(cooldown), Some(failed)) => now >= Wall::from_nanos(failed.saturating_mul(1_000_000)).plus(cooldown),
         (Some(_), None) => true,
         (None, _) => false,
     };

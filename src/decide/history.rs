@@ -400,9 +400,9 @@ pub(crate) fn remarks(look: &Look, liveness: Liveness) -> Vec<Remark> {
 pub(crate) fn out_of_reach(look: &Look) -> Option<Remark> {
     let meta = meta_of(look, run_key(look))?;
     if is_of_other_machine(look, meta) || is_of_other_namespace(look, meta) {
-        return remarks(look, Liveness::Elsewhere).into_iter().find(|remark| {
-            matches!(remark, Remark::OtherHost(_) | Remark::OtherBoot | Remark::OtherNamespace)
-        });
+        return remarks(look, Liveness::Elsewhere)
+            .into_iter()
+            .find(|remark| matches!(remark, Remark::OtherHost(_) | Remark::OtherBoot | Remark::OtherNamespace));
     }
     None
 }

@@ -60,11 +60,12 @@ pub(crate) fn judge(seen: &Observation, policy: &Policy, now: Moment) -> Verdict
     if let Some(since) = seen.absent_since {
         return judge_absent(since, policy, now);
     }
-    let by_status = judge_status(seen, now);
+    let by_status = judge_status(seen, policy, now);
     if let Some(verdict @ Verdict::Final(_)) = by_status {
         return verdict;
     }
-    if let Some(fault) = &seen.unfit {
+    // A complete status that still waits for its result has decided; another broken sentinel changes nothing then.
+    if let (Some(fault), false) = (&seen.unfit, matches!(seen.status, Status::Complete { .. })) {
         return report(Outcome::Failed, Some(fault.clone()));
     }
     let by_death = judge_death(seen, policy, now);
@@ -106,10 +107,10 @@ fn judge_absent(since: Moment, policy: &Policy, now: Moment) -> Verdict {
 }
 
 /// The first rule: a status decides, once it and on success its result are whole. Nothing where there is none.
-fn judge_status(seen: &Observation, now: Moment) -> Option<Verdict> {
+fn judge_status(seen: &Observation, policy: &Policy, now: Moment) -> Option<Verdict> {
     let (settled_at, word) = match &seen.status {
         Status::Absent => return None,
-        Status::Complete { since, word } => return Some(judge_complete(seen, *since, *word, now)),
+        Status::Complete { since, word } => return Some(judge_complete(seen, policy, *since, *word, now)),
         Status::Unfinished { since, word } | Status::Odd { since, word } => (since.plus(SETTLE_STATUS), word),
     };
     if settled_at != Moment::NEVER && now >= settled_at {
@@ -122,7 +123,7 @@ fn unreadable_status(word: &str) -> String {
     format!("the status file holds {word}, which is neither SUCCESS nor FAILED")
 }
 
-fn judge_complete(seen: &Observation, since: Moment, word: Word, now: Moment) -> Verdict {
+fn judge_complete(seen: &Observation, policy: &Policy, since: Moment, word: Word, now: Moment) -> Verdict {
     if let Liveness::Starting { since } = seen.liveness {
         let believed = since.plus(SETTLE_START);
         if believed == Moment::NEVER || now < believed {
@@ -136,9 +137,7 @@ fn judge_complete(seen: &Observation, since: Moment, word: Word, now: Moment) ->
         return report(reason.outcome(), recorded_detail(seen, reason));
     }
     match (word, seen.intent) {
-        (Word::Failed, Some(intent)) => {
-            report(intent.reason().outcome(), recorded_detail(seen, intent.reason()))
-        }
+        (Word::Failed, Some(intent)) => report(intent.reason().outcome(), recorded_detail(seen, intent.reason())),
         (Word::Failed, None) => report(Outcome::Failed, seen.recorded_detail.clone()),
         (Word::Success, _) => {
             if let Some(fault) = seen.unfit.as_ref().filter(|fault| fault.starts_with("the result")) {
@@ -146,7 +145,8 @@ fn judge_complete(seen: &Observation, since: Moment, word: Word, now: Moment) ->
             }
             // Our own writers publish the result first; a dead writer brings none; a foreign one may be second.
             let may_come = seen.recorded.is_none() && !matches!(seen.liveness, Liveness::Dead { .. });
-            let limit = since.plus(SETTLE_RESULT);
+            // A caller that leaves sooner is told of the success all the same: a complete status outranks its patience.
+            let limit = policy.until.map_or(since.plus(SETTLE_RESULT), |until| until.min(since.plus(SETTLE_RESULT)));
             if seen.result != ResultState::Whole && may_come && limit != Moment::NEVER && now < limit {
                 return Verdict::Pending { look_again: limit, closely: true };
             }

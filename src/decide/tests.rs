@@ -1,1 +1,4 @@
-#[cfg(test)] mod placeholder {}
+//! `judge` over a grid of every kind of observation and policy, and `History` over scripted looks.
+
+mod grid;
+mod looks;

@@ -17,7 +17,7 @@ use crate::os::directory::{Directory, why};
 use crate::os::events::Hint;
 use crate::os::platform::exits::Armed;
 use crate::os::signals;
-use crate::protocol::outcome::{Intent, Outcome, Reason};
+use crate::protocol::outcome::{Outcome, Reason};
 use crate::protocol::step::StepName;
 use crate::protocol::time::Moment;
 use crate::step::look::{TooNew, here};
@@ -79,8 +79,6 @@ pub(crate) struct Told {
     pub(crate) detail: Option<String>,
     /// Whether processes were signalled and all are gone.
     pub(crate) killed: bool,
-    /// Whether a hung or overdue run was left alone.
-    pub(crate) left_alone: Option<Intent>,
     /// The last look, from which the facts are told; nothing where none was possible.
     pub(crate) look: Option<Look>,
     /// How the change was noticed: `inotify`, `kqueue`, `poll` or `none`.
@@ -292,13 +290,13 @@ impl<'call> Monitor<'call> {
         match verdict {
             Verdict::Pending { look_again, closely } => self.keep_watching(index, look_again, closely),
             Verdict::Final(finding) => match finding.next {
-                Next::Report => self.answer(index, finding.outcome, finding.detail, false, None),
+                Next::Report => self.answer(index, finding.outcome, finding.detail, false),
                 Next::Terminate(intent) if !self.order.kill => {
                     let detail = Some(self.watched[index].why(intent));
-                    self.answer(index, finding.outcome, detail, false, Some(intent));
+                    self.answer(index, finding.outcome, detail, false);
                 }
                 Next::Record(reason) if !self.order.kill && reason == Reason::Died => {
-                    self.answer(index, finding.outcome, finding.detail, false, None);
+                    self.answer(index, finding.outcome, finding.detail, false);
                 }
                 Next::Terminate(intent) => {
                     let why = self.watched[index].why(intent);
@@ -358,14 +356,7 @@ impl<'call> Monitor<'call> {
         u64::try_from(moment.since(self.origin).as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn answer(
-        &mut self,
-        index: usize,
-        outcome: Outcome,
-        detail: Option<String>,
-        killed: bool,
-        left_alone: Option<Intent>,
-    ) {
+    fn answer(&mut self, index: usize, outcome: Outcome, detail: Option<String>, killed: bool) {
         let watched = &mut self.watched[index];
         watched.state = State::Told;
         self.open -= 1;
@@ -373,7 +364,7 @@ impl<'call> Monitor<'call> {
             self.wheel.cancel(timer);
         }
         self.senses.forget_exit(index);
-        let told = watched.told(index, outcome, detail, killed, left_alone, self.senses.name());
+        let told = watched.told(index, outcome, detail, killed, self.senses.name());
         match self.order.until {
             Until::All => (self.tell)(told),
             Until::FirstBad => {
@@ -396,7 +387,7 @@ impl<'call> Monitor<'call> {
             for index in 0..self.watched.len() {
                 if self.watched[index].state != State::Told {
                     let outcome = self.watched[index].outcome_so_far();
-                    let told = self.watched[index].told(index, outcome, None, false, None, self.senses.name());
+                    let told = self.watched[index].told(index, outcome, None, false, self.senses.name());
                     (self.tell)(told);
                 }
             }
@@ -500,13 +491,13 @@ impl<'call> Monitor<'call> {
         match verdict {
             Some(Verdict::Final(finding)) if finding.next == Next::Report && finding.outcome.is_end() => {
                 let detail = termination.detail.clone().or(finding.detail);
-                self.answer(index, finding.outcome, detail, termination.killed, None);
+                self.answer(index, finding.outcome, detail, termination.killed);
             }
             // Replaced while it was being ended: the new run is followed.
             Some(verdict @ Verdict::Pending { .. }) if termination.recorded && self.watched[index].is_replaced() => {
                 self.follow_up(index, verdict);
             }
-            _ => self.answer(index, outcome, termination.detail.clone(), termination.killed, None),
+            _ => self.answer(index, outcome, termination.detail.clone(), termination.killed),
         }
         Ok(())
     }

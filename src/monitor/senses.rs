@@ -137,8 +137,7 @@ impl Senses {
 fn wanted(steps: &[StepName]) -> Wanted {
     let steps: HashSet<String> = steps.iter().map(|step| step.as_str().to_owned()).collect();
     Arc::new(move |name| {
-        parse_file_name(name).is_some_and(|(step, record)| {
-            (record.shows_start() || record == Record::Result) && steps.contains(step)
-        })
+        parse_file_name(name)
+            .is_some_and(|(step, record)| (record.shows_start() || record == Record::Result) && steps.contains(step))
     })
 }

@@ -141,7 +141,8 @@ impl Watched {
     /// Why a run is ended, for people.
     pub(super) fn why(&self, intent: Intent) -> String {
         let Some((look, observation, policy)) = &self.last else { return String::new() };
-        let show = |span: Duration| humantime::format_duration(Duration::from_millis(crate::protocol::time::millis(span)));
+        let show =
+            |span: Duration| humantime::format_duration(Duration::from_millis(crate::protocol::time::millis(span)));
         match intent {
             Intent::Hung => {
                 let age = observation.heartbeat.map_or(Duration::ZERO, |beat| look.at.since(beat.fresh));
@@ -181,24 +182,13 @@ impl Watched {
         outcome: Outcome,
         detail: Option<String>,
         killed: bool,
-        left_alone: Option<Intent>,
         backend: &'static str,
     ) -> Told {
         let mut sentences: Vec<String> = detail.into_iter().collect();
         if self.history.replaced() {
             sentences.push(Remark::Replaced.to_string());
         }
-        let mut told = Told {
-            index,
-            outcome,
-            detail: None,
-            killed,
-            left_alone,
-            look: None,
-            backend,
-            fresh: None,
-            began: None,
-        };
+        let mut told = Told { index, outcome, detail: None, killed, look: None, backend, fresh: None, began: None };
         if let Some((look, observation, _)) = &self.last {
             if outcome != Outcome::NotStarted {
                 let remarks = remarks(look, observation.liveness).into_iter().map(|remark| remark.to_string());
@@ -212,5 +202,4 @@ impl Watched {
         told.detail = (!sentences.is_empty()).then(|| sentences.join("; "));
         told
     }
-
 }

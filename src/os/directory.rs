@@ -45,7 +45,8 @@ impl Directory {
         if self.path.starts_with(&base) {
             make_private(&base)?;
         }
-        let say = |error: &io::Error| format!("cannot make the monitor directory {}: {}", self.path.display(), why(error));
+        let say =
+            |error: &io::Error| format!("cannot make the monitor directory {}: {}", self.path.display(), why(error));
         match fs::metadata(&self.path) {
             Ok(there) if there.is_dir() => {}
             Ok(_) => return Err(format!("{} is no directory; choose another with --dir", self.path.display())),
@@ -166,9 +167,7 @@ impl Directory {
 pub(crate) fn touch(path: &Path) -> io::Result<()> {
     let now = TimeSpec::new(0, libc::UTIME_NOW as _);
     match utimensat(nix::fcntl::AT_FDCWD, path, &now, &now, UtimensatFlags::FollowSymlink) {
-        Err(nix::errno::Errno::ENOENT) => {
-            OpenOptions::new().create(true).append(true).open(path).map(|_made| ())
-        }
+        Err(nix::errno::Errno::ENOENT) => OpenOptions::new().create(true).append(true).open(path).map(|_made| ()),
         other => other.map_err(io::Error::from),
     }
 }
@@ -247,7 +246,9 @@ fn check_private(base: &Path) -> Result<bool, String> {
         Err(error) => return Err(format!("cannot look at {shown}: {}", why(&error))),
     };
     if metadata.file_type().is_symlink() {
-        return Err(format!("{shown} is a symbolic link and could lead anywhere; remove it or choose a directory with --dir"));
+        return Err(format!(
+            "{shown} is a symbolic link and could lead anywhere; remove it or choose a directory with --dir"
+        ));
     }
     if !metadata.is_dir() {
         return Err(format!("{shown} is no directory; remove it or choose a directory with --dir"));

@@ -29,7 +29,8 @@ pub(crate) type Wanted = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
 /// A watched directory.
 pub(crate) struct Events {
-    watcher: RecommendedWatcher,
+    /// Held, because dropping it ends the watch.
+    _watcher: RecommendedWatcher,
     /// The watch on single files, made when the first is followed.
     follower: Option<RecommendedWatcher>,
     /// What is watched: the directory, or its nearest ancestor that is there.
@@ -76,11 +77,11 @@ impl Events {
         let identity = identity(&watched);
         // CREATE and MODIFY_NAME together are what lets a rename into place through: the first asks the kernel for it,
         // the second keeps notify from dropping it again. Heartbeats, log writes and reads raise nothing.
-        let mask = EventKindMask::CREATE | EventKindMask::REMOVE | EventKindMask::MODIFY_NAME;
+        let mask = EventKindMask::CREATE | EventKindMask::REMOVE | EventKindMask::MODIFY_NAME | machine::ENTRIES;
         let scope = if watched == directory { Scope::Directory(watched.clone()) } else { Scope::Ancestor };
         let mut watcher = watcher(mask, outlet.clone(), scope)?;
         add(&mut watcher, &watched)?;
-        Ok(Self { watcher, follower: None, watched, identity, outlet })
+        Ok(Self { _watcher: watcher, follower: None, watched, identity, outlet })
     }
 
     /// Whether the watch still stands on the directory that has this path now.
@@ -132,10 +133,14 @@ impl Outlet {
             return self.send(Hint::Everything);
         }
         for path in &event.paths {
+            // The directory's own events first: kqueue tells of every change of its entries by the directory alone.
+            if matches!(scope, Scope::Directory(watched) if watched == path) {
+                self.send(Hint::Everything);
+                continue;
+            }
             match path.file_name().and_then(|name| name.to_str()) {
                 Some(name) if (self.wanted)(name) => self.send(Hint::Name(name.to_owned())),
                 // The directory's own removal or renaming carries the directory's path.
-                _ if matches!(scope, Scope::Directory(watched) if watched == path) => self.send(Hint::Everything),
                 _ => {}
             }
         }
@@ -195,7 +200,9 @@ mod tests {
         fs::write(folder.path().join("a.log"), "x").unwrap();
         fs::write(folder.path().join(".tmp"), "SUCCESS").unwrap();
         fs::rename(folder.path().join(".tmp"), folder.path().join("a.status")).unwrap();
-        assert_eq!(hints.recv_timeout(PATIENCE), Ok(Hint::Name("a.status".into())));
+        let hint = hints.recv_timeout(PATIENCE).unwrap();
+        // kqueue tells of the directory only; the look is the same.
+        assert!(hint == Hint::Name("a.status".into()) || (cfg!(target_os = "macos") && hint == Hint::Everything));
     }
 
     #[test]

@@ -124,7 +124,7 @@ impl Bound {
         }
         // Not O_APPEND: pwrite(2) ignores its offset on such a descriptor (BUGS).
         let file = OpenOptions::new().read(true).write(true).open(path)?;
-        let from = self.line_start(&file, keep_from)?;
+        let from = Self::line_start(&file, keep_from)?;
         machine::punch(&file, keep_from)?;
         self.gone = keep_from;
         // The notice stands right before the first line that stays whole, over bytes that have gone.
@@ -137,7 +137,7 @@ impl Bound {
     }
 
     /// The start of the first whole line from `offset` on, looked for within a block; `offset` where there is none.
-    fn line_start(&self, file: &File, offset: u64) -> io::Result<u64> {
+    fn line_start(file: &File, offset: u64) -> io::Result<u64> {
         let mut bytes = vec![0; usize::try_from(BLOCK).unwrap_or(0)];
         let length = read_at_most(file, &mut bytes, offset)?;
         let end = bytes[..length].iter().position(|&byte| byte == b'\n');

@@ -8,7 +8,7 @@
 
 use super::platform::machine;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, fork, pipe, setsid};
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::{File, OpenOptions};
@@ -74,8 +74,8 @@ impl Held {
     ///
     /// # Errors
     /// No process or descriptor to be had, or a NUL in an argument.
-    pub(crate) fn fork(program: Program) -> io::Result<Self> {
-        let prepared = Prepared::new(&program)?;
+    pub(crate) fn fork(program: &Program) -> io::Result<Self> {
+        let mut prepared = Prepared::new(program)?;
         // std's pipes are close-on-exec from the start, so no other child can keep one of these ends open.
         let (wait_for_go, go) = pipe_closed_on_exec()?;
         let (failure, tell_failure) = pipe_closed_on_exec()?;
@@ -92,7 +92,7 @@ impl Held {
             Ok(ForkResult::Child) => {
                 drop_in_child(&go);
                 drop_in_child(&failure);
-                become_command(&program, &prepared, parent, &wait_for_go, &tell_failure)
+                become_command(program, &mut prepared, parent, &wait_for_go, &tell_failure)
             }
             Ok(ForkResult::Parent { child }) => {
                 sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
@@ -137,13 +137,28 @@ fn pipe_closed_on_exec() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((read, write))
 }
 
-/// The C strings of an exec, made before the fork.
+/// The strings of an exec and the arrays that point at them, made before the fork.
 struct Prepared {
     candidates: Vec<CString>,
-    arguments: Vec<CString>,
-    /// What the shell runs where a file has no interpreter line, as execvp(3) has it.
-    shell_arguments: Vec<Vec<CString>>,
-    environment: Vec<CString>,
+    arguments: Pointers,
+    /// `sh FILE ARGUMENT…`, as execvp(3) has it for a file without an interpreter line; FILE is set when it is known.
+    through_shell: Pointers,
+    environment: Pointers,
+}
+
+/// A null-terminated array of C strings, as execve(2) takes it.
+struct Pointers {
+    array: Vec<*const libc::c_char>,
+    /// What the array points at.
+    _strings: Vec<CString>,
+}
+
+impl Pointers {
+    fn to(strings: Vec<CString>) -> Self {
+        // The strings' bytes are on the heap and stay where they are when the vector of them moves.
+        let array = strings.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect();
+        Self { array, _strings: strings }
+    }
 }
 
 impl Prepared {
@@ -154,15 +169,10 @@ impl Prepared {
             places(name, std::env::var_os("PATH").as_deref()).into_iter().map(text).collect::<io::Result<_>>()?;
         let arguments: Vec<CString> =
             program.command.iter().map(|argument| text(argument.as_bytes().to_vec())).collect::<io::Result<_>>()?;
-        let shell_arguments = candidates
-            .iter()
-            .map(|file| {
-                let mut line = vec![text(b"sh".to_vec())?, file.clone()];
-                line.extend(arguments.iter().skip(1).cloned());
-                Ok(line)
-            })
-            .collect::<io::Result<_>>()?;
-        let inherited = std::env::vars_os().filter(|(name, _)| !program.variables.iter().any(|(set, _)| name == set.as_str()));
+        let mut through_shell = vec![text(b"sh".to_vec())?, text(Vec::new())?];
+        through_shell.extend(arguments.iter().skip(1).cloned());
+        let is_set = |name: &OsStr| program.variables.iter().any(|(set, _)| name == set.as_str());
+        let inherited = std::env::vars_os().filter(|(name, _)| !is_set(name));
         let set = program.variables.iter().map(|(name, value)| (OsString::from(name), value.clone()));
         let environment = inherited
             .chain(set)
@@ -173,7 +183,12 @@ impl Prepared {
                 text(entry)
             })
             .collect::<io::Result<_>>()?;
-        Ok(Self { candidates, arguments, shell_arguments, environment })
+        Ok(Self {
+            candidates,
+            arguments: Pointers::to(arguments),
+            through_shell: Pointers::to(through_shell),
+            environment: Pointers::to(environment),
+        })
     }
 }
 
@@ -207,7 +222,7 @@ fn drop_in_child(end: &OwnedFd) {
 
 fn become_command(
     program: &Program,
-    prepared: &Prepared,
+    prepared: &mut Prepared,
     parent: Pid,
     wait_for_go: &OwnedFd,
     tell_failure: &OwnedFd,
@@ -255,47 +270,32 @@ fn become_command(
 }
 
 /// Tries every candidate as execvp(3) does; the errno that tells most where none works.
-fn exec(prepared: &Prepared) -> i32 {
+fn exec(prepared: &mut Prepared) -> i32 {
+    let Prepared { candidates, arguments, through_shell, environment } = prepared;
     let mut forbidden = false;
-    let mut last = libc::ENOENT;
-    for (file, through_shell) in prepared.candidates.iter().zip(&prepared.shell_arguments) {
-        let mut errno = exec_once(file, &prepared.arguments, &prepared.environment);
+    for file in candidates {
+        let mut errno = exec_once(file, arguments, environment);
         if errno == libc::ENOEXEC {
-            errno = exec_once(c"/bin/sh", through_shell, &prepared.environment);
+            if let Some(place) = through_shell.array.get_mut(1) {
+                *place = file.as_ptr();
+            }
+            errno = exec_once(c"/bin/sh", through_shell, environment);
         }
         match errno {
             libc::EACCES => forbidden = true,
             libc::ENOENT | libc::ENOTDIR => {}
-            other => {
-                last = other;
-                break;
-            }
+            other => return other,
         }
     }
-    if forbidden && last == libc::ENOENT { libc::EACCES } else { last }
+    if forbidden { libc::EACCES } else { libc::ENOENT }
 }
 
-/// How many arguments and variables an exec passes on without allocating.
-const POINTERS: usize = 1 << 12;
-
-fn exec_once(file: &std::ffi::CStr, arguments: &[CString], environment: &[CString]) -> i32 {
-    let mut argument_pointers = [std::ptr::null(); POINTERS];
-    let mut environment_pointers = [std::ptr::null(); POINTERS];
-    // One null stays at the end of each.
-    if arguments.len() >= POINTERS || environment.len() >= POINTERS {
-        return libc::E2BIG;
-    }
-    for (slot, text) in argument_pointers.iter_mut().zip(arguments) {
-        *slot = text.as_ptr();
-    }
-    for (slot, text) in environment_pointers.iter_mut().zip(environment) {
-        *slot = text.as_ptr();
-    }
+fn exec_once(file: &std::ffi::CStr, arguments: &Pointers, environment: &Pointers) -> i32 {
     // SAFETY: both arrays hold pointers to NUL-terminated strings that outlive the call and end with a null pointer.
     // execve(2) is async-signal-safe, and returns only on failure.
     #[expect(unsafe_code, reason = "nix's execve allocates between fork and exec")]
     unsafe {
-        libc::execve(file.as_ptr(), argument_pointers.as_ptr(), environment_pointers.as_ptr());
+        libc::execve(file.as_ptr(), arguments.array.as_ptr(), environment.array.as_ptr());
     }
     nix::errno::Errno::last_raw()
 }
@@ -303,8 +303,7 @@ fn exec_once(file: &std::ffi::CStr, arguments: &[CString], environment: &[CStrin
 /// Default dispositions for every signal, none blocked. Called in the child.
 fn reset_signals(ignore_hangup: bool) {
     for signal in Signal::iterator() {
-        let handler =
-            if ignore_hangup && signal == Signal::SIGHUP { SigHandler::SigIgn } else { SigHandler::SigDfl };
+        let handler = if ignore_hangup && signal == Signal::SIGHUP { SigHandler::SigIgn } else { SigHandler::SigDfl };
         let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
         // SAFETY: default and ignore run no code of ours. KILL and STOP refuse, which is their default.
         #[expect(unsafe_code, reason = "sigaction has no safe form")]
@@ -336,17 +335,23 @@ pub(crate) fn disposition(signal: Signal) -> io::Result<SigHandler> {
 }
 
 /// Reaps every child that has ended; with whether any child is left.
+///
+/// By libc's call, since nix has no value for an end by a real-time signal and would lose it.
 pub(crate) fn reap() -> (Vec<(i32, Ended)>, bool) {
     let mut ended = Vec::new();
     loop {
-        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::Exited(pid, code)) => ended.push((pid.as_raw(), Ended::Code(code))),
-            Ok(WaitStatus::Signaled(pid, signal, _)) => ended.push((pid.as_raw(), Ended::Signal(signal as i32))),
-            Ok(WaitStatus::StillAlive) => return (ended, true),
-            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
-            // A real-time signal has no name in nix, and its child is reaped all the same: EINVAL tells of it.
-            Err(nix::errno::Errno::EINVAL) => {}
-            Err(_) => return (ended, false),
+        let mut status = 0;
+        // SAFETY: the pointer is to a local that outlives the call.
+        #[expect(unsafe_code, reason = "waitpid's safe form cannot tell of a real-time signal")]
+        let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
+        match pid {
+            0 => return (ended, true),
+            -1 if nix::errno::Errno::last() == nix::errno::Errno::EINTR => {}
+            -1 => return (ended, false),
+            pid if libc::WIFEXITED(status) => ended.push((pid, Ended::Code(libc::WEXITSTATUS(status)))),
+            pid if libc::WIFSIGNALED(status) => ended.push((pid, Ended::Signal(libc::WTERMSIG(status)))),
+            // Stops and continuations are not asked for.
+            _ => {}
         }
     }
 }

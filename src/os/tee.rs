@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread::JoinHandle;
 
 /// How long the thread rests where no notice of growth is to be had, in milliseconds.
@@ -43,7 +43,7 @@ impl Tee {
     }
 }
 
-fn pass(mut log: File, path: &PathBuf, stopped: &UnixStream) {
+fn pass(mut log: File, path: &Path, stopped: &UnixStream) {
     let growth = Growth::new().ok();
     let mut stopping = false;
     loop {
@@ -59,7 +59,9 @@ fn pass(mut log: File, path: &PathBuf, stopped: &UnixStream) {
             Ok(()) => {}
         }
         let mut waited = vec![PollFd::new(stopped.as_fd(), PollFlags::POLLIN)];
-        waited.extend(growth.as_ref().filter(|_| armed).map(|growth| PollFd::new(growth.descriptor(), PollFlags::POLLIN)));
+        waited.extend(
+            growth.as_ref().filter(|_| armed).map(|growth| PollFd::new(growth.descriptor(), PollFlags::POLLIN)),
+        );
         let limit = if armed { PollTimeout::NONE } else { PollTimeout::from(REST) };
         // An interruption only makes it look earlier.
         let _woken = poll(&mut waited, limit);

@@ -217,7 +217,7 @@ impl Hunt<'_> {
             return false;
         }
         // None of the run's processes is older than the run.
-        if self.root.is_some_and(|root| entry.started < root.started) {
+        if machine::STARTS_ARE_ORDERED && self.root.is_some_and(|root| entry.started < root.started) {
             return false;
         }
         match machine::user(entry.pid) {
@@ -263,16 +263,12 @@ impl Hunt<'_> {
             *handle = Handle::open(entry.pid, *started);
         }
         let Some(handle) = handle else { return };
-        match handle.signal(signal) {
-            Ok(sent) => {
-                self.signalled |= sent;
-                if signal == Signal::SIGTERM {
-                    // A stopped process handles TERM only once it goes on. ESRCH here means it went at once.
-                    let _gone = handle.signal(Signal::SIGCONT);
-                }
-            }
-            // It cannot be signalled from here; it shows up among the survivors.
-            Err(_) => {}
+        // Whoever cannot be signalled from here shows up among the survivors.
+        let Ok(sent) = handle.signal(signal) else { return };
+        self.signalled |= sent;
+        if signal == Signal::SIGTERM {
+            // A stopped process handles TERM only once it goes on. Gone at once is no fault either.
+            let _gone = handle.signal(Signal::SIGCONT);
         }
     }
 
@@ -305,7 +301,11 @@ fn add_descendants(all: &BTreeMap<i32, Entry>, members: &mut BTreeMap<i32, Entry
         let children: Vec<Entry> = all
             .values()
             .filter(|entry| !members.contains_key(&entry.pid))
-            .filter(|entry| members.get(&entry.parent).is_some_and(|parent| parent.started <= entry.started))
+            .filter(|entry| {
+                members
+                    .get(&entry.parent)
+                    .is_some_and(|parent| !machine::STARTS_ARE_ORDERED || parent.started <= entry.started)
+            })
             .copied()
             .collect();
         if children.is_empty() {

@@ -203,10 +203,34 @@ mod tests {
         let value: Value = serde_json::from_slice(&Meta::default().encode()).unwrap();
         let keys: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
         for key in [
-            "schema", "run_id", "host", "boot_id", "pid_namespace", "pid", "pid_mtime_ns", "pid_started_at", "locked",
-            "started_awake_ms", "breaker", "max_consecutive", "detail", "intent", "child_pid", "process_group", "uid",
-            "command", "cwd", "started_at", "heartbeat_interval_ms", "heartbeat_on", "stale_ms", "max_timeout_ms",
-            "ended_at", "exit_code", "signal", "reason",
+            "schema",
+            "run_id",
+            "host",
+            "boot_id",
+            "pid_namespace",
+            "pid",
+            "pid_mtime_ns",
+            "pid_started_at",
+            "locked",
+            "started_awake_ms",
+            "breaker",
+            "max_consecutive",
+            "detail",
+            "intent",
+            "child_pid",
+            "process_group",
+            "uid",
+            "command",
+            "cwd",
+            "started_at",
+            "heartbeat_interval_ms",
+            "heartbeat_on",
+            "stale_ms",
+            "max_timeout_ms",
+            "ended_at",
+            "exit_code",
+            "signal",
+            "reason",
         ] {
             assert!(keys.contains(&key), "{key}");
         }

@@ -71,7 +71,9 @@ impl fmt::Display for BadName {
         let Self { text, fault } = self;
         write!(formatter, "{text} is no step name: ")?;
         match fault {
-            Fault::Empty => write!(formatter, "it is empty; use 1 to {LONGEST} characters of A-Z a-z 0-9 . _ @ + = : -"),
+            Fault::Empty => {
+                write!(formatter, "it is empty; use 1 to {LONGEST} characters of A-Z a-z 0-9 . _ @ + = : -")
+            }
             Fault::Long => write!(formatter, "it is longer than {LONGEST} characters; use a shorter one"),
             Fault::Start => write!(formatter, "it begins with '.' or '-'; begin it with a letter or a digit"),
             Fault::Character(character) => {

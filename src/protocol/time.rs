@@ -25,11 +25,6 @@ impl Moment {
         Self(millis.saturating_mul(1_000_000))
     }
 
-    /// Nanoseconds since boot.
-    pub(crate) const fn as_nanos(self) -> i64 {
-        self.0
-    }
-
     /// Whole milliseconds since boot, rounded down.
     pub(crate) const fn as_millis(self) -> i64 {
         self.0.div_euclid(1_000_000)

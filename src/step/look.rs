@@ -141,8 +141,10 @@ impl Looker {
                 // The reason was published before the status: read again, it is there.
                 look.meta = self.read_meta()?;
                 if *word == Word::Success {
-                    look.result =
-                        self.directory.read(&self.names.result, result::LONGEST)?.map(|bytes| ResultText::parse(&bytes));
+                    look.result = self
+                        .directory
+                        .read(&self.names.result, result::LONGEST)?
+                        .map(|bytes| ResultText::parse(&bytes));
                     reject_oversize(&mut look.result);
                 }
             }
@@ -223,9 +225,7 @@ fn reject_oversize(file: &mut File<ResultText>) {
     if let File::There { stamp, content } = file
         && stamp.size > result::LONGEST as u64
     {
-        *content = ResultText::Unfinished(format!(
-            "the result is longer than {} MiB and was not read",
-            result::LONGEST >> 20
-        ));
+        *content =
+            ResultText::Unfinished(format!("the result is longer than {} MiB and was not read", result::LONGEST >> 20));
     }
 }

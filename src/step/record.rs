@@ -12,9 +12,8 @@ use crate::os::directory::{Directory, why};
 use crate::os::lock::Lock;
 use crate::os::reserve::Reserve;
 use crate::os::{clock, environment};
-use crate::protocol::file::File;
 use crate::protocol::layout::{Record, file_name, record_lock, temporary_name};
-use crate::protocol::meta::{Meta, MetaText};
+use crate::protocol::meta::Meta;
 use crate::protocol::outcome::{Intent, Reason};
 use crate::protocol::status::{StatusText, Word};
 use crate::protocol::step::StepName;
@@ -73,7 +72,12 @@ pub(crate) enum Written {
 /// # Errors
 /// The first thing that could not be written, as a sentence. What could be written after it was: a status without its
 /// meta is better than none.
-pub(crate) fn record(looker: &mut Looker, run: Option<RunKey>, ending: &Ending, rooms: Rooms) -> Result<Written, String> {
+pub(crate) fn record(
+    looker: &mut Looker,
+    run: Option<RunKey>,
+    ending: &Ending,
+    rooms: Rooms,
+) -> Result<Written, String> {
     let directory = looker.directory().clone();
     let step = looker.step().clone();
     let publisher = Publisher { directory: &directory, step: &step };
@@ -123,7 +127,12 @@ pub(crate) fn record(looker: &mut Looker, run: Option<RunKey>, ending: &Ending, 
 ///
 /// # Errors
 /// A sentence; nothing was written.
-pub(crate) fn announce(looker: &mut Looker, run: Option<RunKey>, intent: Intent, detail: &str) -> Result<Written, String> {
+pub(crate) fn announce(
+    looker: &mut Looker,
+    run: Option<RunKey>,
+    intent: Intent,
+    detail: &str,
+) -> Result<Written, String> {
     let directory = looker.directory().clone();
     let step = looker.step().clone();
     let held = lock(&directory, &step)?;
@@ -224,11 +233,6 @@ pub(crate) fn known_meta(look: &Look, step: &StepName) -> Meta {
         started_at: key.map(|(_, modified)| modified.rfc3339()),
         ..Meta::default()
     }
-}
-
-/// Whether a record of the run is there that must not be rewritten.
-pub(crate) fn is_newer(look: &Look) -> bool {
-    matches!(look.meta, File::There { ref content, .. } if matches!(content.as_ref(), MetaText::Newer(_)))
 }
 
 struct Publisher<'place> {

@@ -9,7 +9,6 @@ use crate::decide::history::{meta_of, out_of_reach, run_key};
 use crate::decide::observation::Look;
 use crate::os::tree::{self, Report, Target};
 use crate::protocol::outcome::{Intent, Reason};
-use crate::protocol::status::StatusText;
 use crate::protocol::time::Wall;
 use std::time::Duration;
 
@@ -50,7 +49,7 @@ pub(crate) fn terminate(looker: &mut Looker, look: &Look, intent: Intent, why: &
         return Termination { killed: false, recorded: false, detail: Some(format!("{why}; {detail}")) };
     }
     let ending = Ending { detail: Some(why.to_owned()), ..Ending::of(intent.reason()) };
-    finish(looker, look, &ending, report)
+    finish(looker, look, &ending, &report)
 }
 
 /// Records the end of a run whose process is dead, after what it left has been ended.
@@ -60,16 +59,16 @@ pub(crate) fn bury(looker: &mut Looker, look: &Look, reason: Reason, grace: Dura
         Some((pid, _)) => format!("process {pid} is gone and left no status"),
         None => "its process is gone and left no status".to_owned(),
     });
-    let mut termination = finish(looker, look, &Ending { detail, ..Ending::of(reason) }, report.clone());
+    let mut termination = finish(looker, look, &Ending { detail, ..Ending::of(reason) }, &report);
     if let Some(fault) = fault(&report) {
         termination.detail = Some(fault);
     }
     termination
 }
 
-fn finish(looker: &mut Looker, look: &Look, ending: &Ending, report: Report) -> Termination {
+fn finish(looker: &mut Looker, look: &Look, ending: &Ending, report: &Report) -> Termination {
     let recorded = record(looker, run_key(look), ending, Rooms::default());
-    Termination { killed: report.killed, recorded: recorded.is_ok(), detail: recorded.err().or(fault(&report)) }
+    Termination { killed: report.killed, recorded: recorded.is_ok(), detail: recorded.err().or(fault(report)) }
 }
 
 fn unverified(detail: String) -> Termination {
@@ -99,11 +98,6 @@ fn target(look: &Look) -> Target {
 }
 
 /// What a dead wrapper left: never the number in its pid file, which may be anybody's by now.
-pub(crate) fn remains(look: &Look) -> Target {
+fn remains(look: &Look) -> Target {
     Target { pid: None, ..target(look) }
-}
-
-/// Whether a complete status stands in this look.
-pub(crate) fn has_status(look: &Look) -> bool {
-    matches!(look.status.content(), Some(StatusText::Complete(_)))
 }

@@ -17,7 +17,9 @@ fn advance(wheel: &mut Wheel<u64>, now: u64) -> Vec<u64> {
 #[test]
 fn a_timer_is_handed_out_at_its_tick_and_not_before() {
     for start in [0, 1, 63, 64, 4095, 4096, SPAN - 1, SPAN, 5 * SPAN + 17] {
-        for delay in [1, 2, 62, 63, 64, 65, 4095, 4096, 4097, 1 << 18, 1 << 24, 1 << 30, SPAN - 1, SPAN, SPAN + 1, 9 * SPAN] {
+        for delay in
+            [1, 2, 62, 63, 64, 65, 4095, 4096, 4097, 1 << 18, 1 << 24, 1 << 30, SPAN - 1, SPAN, SPAN + 1, 9 * SPAN]
+        {
             let mut wheel = Wheel::new(start);
             wheel.schedule(start + delay, 7);
             assert_eq!(wheel.next_deadline(), Some(start + delay), "{start} + {delay}");

@@ -11,15 +11,15 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 
 /// How many levels there are; together they span 64^6 ticks, about 2.2 years. What lies beyond waits in an ordered map.
-const LEVELS: usize = 6;
+const LEVELS: usize = BEYOND as usize;
 /// How many bits of a tick choose a slot.
 const BITS: u32 = 6;
 /// How many slots a level has.
 const SLOTS: usize = 1 << BITS;
 /// How many bits of a tick lie below those that choose a slot of the last level.
-const TOP: u32 = BITS * (LEVELS as u32 - 1);
+const TOP: u32 = BITS * (BEYOND as u32 - 1);
 /// The level of a node that waits beyond all levels.
-const BEYOND: u8 = LEVELS as u8;
+const BEYOND: u8 = 6;
 /// No node.
 const NONE: u32 = u32::MAX;
 /// How many dropped entries the front may hold beyond twice the live timers.
@@ -264,7 +264,7 @@ impl<T> Wheel<T> {
     fn slot_for(&self, deadline: u64) -> (usize, usize) {
         let deadline = deadline.max(self.elapsed);
         let differing = u64::BITS - (self.elapsed ^ deadline).leading_zeros();
-        let level = (differing.saturating_sub(1) / BITS).min(LEVELS as u32 - 1);
+        let level = (differing.saturating_sub(1) / BITS).min(u32::from(BEYOND) - 1);
         let slot = (deadline >> (BITS * level)) & (SLOTS as u64 - 1);
         (level as usize, usize::try_from(slot).unwrap_or(0))
     }

@@ -38,7 +38,9 @@ impl Output {
         let logged = job.log != LogStreams::None;
         let tee = if job.tee && logged {
             Tee::start(&path)
-                .inspect_err(|error| listener.trouble(&format!("cannot pass the output through: {}", directory::why(error))))
+                .inspect_err(|error| {
+                    listener.trouble(&format!("cannot pass the output through: {}", directory::why(error)));
+                })
                 .ok()
         } else {
             None

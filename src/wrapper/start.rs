@@ -60,8 +60,6 @@ pub(super) struct Run {
     pub(super) signals: Pending,
     pub(super) pulse: Pulse,
     pub(super) output: Output,
-    /// The file that COMMAND may write its result to, or its standard output's.
-    pub(super) result: PathBuf,
     /// How many processes the kernel had killed for memory before.
     pub(super) memory_kills: Option<u64>,
 }
@@ -89,17 +87,20 @@ pub(super) fn start(directory: &Directory, job: &Job, listener: &mut dyn Listene
     let began = clock::now();
     let wall = clock::wall();
     let files = open_files(&directory, job, &id)?;
-    let result = files.result.clone();
     let memory_kills = machine::memory_kills();
     let program = Program {
         command: job.command.clone(),
         variables: variables(&directory, &job.step, &id, &files.result),
-        stdin: if job.inherit_stdin { None } else { Some(null_input().map_err(|error| own("open /dev/null", &error))?) },
+        stdin: if job.inherit_stdin {
+            None
+        } else {
+            Some(null_input().map_err(|error| own("open /dev/null", &error))?)
+        },
         stdout: files.stdout,
         stderr: files.stderr,
         ignore_hangup,
     };
-    let held = Held::fork(program).map_err(|error| own("start a process", &error))?;
+    let held = Held::fork(&program).map_err(|error| own("start a process", &error))?;
     let child = held.pid();
     let child_started = match crate::os::platform::process::look(child) {
         process::Lookup::There(entry) => Some(entry.started),
@@ -125,7 +126,6 @@ pub(super) fn start(directory: &Directory, job: &Job, listener: &mut dyn Listene
         signals,
         pulse,
         output,
-        result,
         memory_kills,
     })
 }
@@ -162,8 +162,6 @@ fn take_lock(directory: &Directory, looker: &mut Looker, step: &StepName) -> Res
             .map_err(|error| Refusal::Own(format!("cannot lock {}: {}", path.display(), why(&error))))?;
         match taken {
             Some(lock) if lock.still_at(&path) => return Ok(lock),
-            // Somebody replaced the file between the open and the lock: it is the new one that counts.
-            Some(_) => {}
             None if now >= began.plus(LOOKERS) => {
                 let look = looker.look().map_err(|error| own("look at the step", &error))?;
                 let seen = History::default().note(&look);
@@ -173,7 +171,8 @@ fn take_lock(directory: &Directory, looker: &mut Looker, step: &StepName) -> Res
                     return Err(running(step, run_key(&look)));
                 }
             }
-            None => {}
+            // Taken, but somebody replaced the file in between, and the new one counts; or a looker has it for a moment.
+            Some(_) | None => {}
         }
         clock::sleep_until(now.plus(Duration::from_millis(2)));
     }
@@ -238,7 +237,7 @@ fn sweep(directory: &Directory, step: &StepName) {
     let records = [Record::Pid, Record::Status, Record::Result, Record::Meta];
     let prefixes: Vec<String> = records.iter().map(|record| format!(".{step}.{}.", record.suffix())).collect();
     for name in directory.names().unwrap_or_default() {
-        if name.ends_with(".tmp") && prefixes.iter().any(|prefix| name.starts_with(prefix)) {
+        if name.rsplit('.').next() == Some("tmp") && prefixes.iter().any(|prefix| name.starts_with(prefix)) {
             // What cannot be removed does no harm: no reader takes it for a record.
             let _stays = directory.remove(&name);
         }
@@ -246,14 +245,8 @@ fn sweep(directory: &Directory, step: &StepName) {
 }
 
 fn catch_signals() -> Result<Pending, Refusal> {
-    let forwarded = [
-        Signal::SIGINT,
-        Signal::SIGTERM,
-        Signal::SIGHUP,
-        Signal::SIGQUIT,
-        Signal::SIGUSR1,
-        Signal::SIGUSR2,
-    ];
+    let forwarded =
+        [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2];
     let mut wanted = signals::not_ignored(&forwarded);
     // Also where it was inherited as ignored: the kernel would then reap COMMAND itself and its code be lost (wait(2)).
     wanted.push(Signal::SIGCHLD);
@@ -345,7 +338,8 @@ fn first_meta(job: &Job, id: &str, began: Moment, wall: Wall, child: i32) -> Met
 /// Publishes the start files, the pid last, and sets room aside for the last ones.
 fn publish(directory: &Directory, job: &Job, id: &str, mut meta: Meta) -> Result<(RunKey, Rooms), String> {
     let step = &job.step;
-    let say = |name: &str, error: &std::io::Error| format!("cannot write {}: {}", directory.join(name).display(), why(error));
+    let say =
+        |name: &str, error: &std::io::Error| format!("cannot write {}: {}", directory.join(name).display(), why(error));
     let heartbeat = file_name(step, Record::Heartbeat);
     directory.touch(&heartbeat).map_err(|error| say(&heartbeat, &error))?;
     // The meta names the pid file's time, and the pid comes last: so it is written first, under another name. A rename
@@ -369,17 +363,20 @@ fn publish(directory: &Directory, job: &Job, id: &str, mut meta: Meta) -> Result
         result: Some(reserve(directory, step, Record::Result, &format!("{id}-end"), RESULT_ROOM)?),
     };
     let name = file_name(step, Record::Meta);
-    directory
-        .publish(&temporary_name(step, Record::Meta, id), &name, &encoded)
-        .map_err(|error| say(&name, &error))?;
+    directory.publish(&temporary_name(step, Record::Meta, id), &name, &encoded).map_err(|error| say(&name, &error))?;
     fs::rename(directory.join(&pid_temporary), directory.join(&pid)).map_err(|error| say(&pid, &error))?;
     Ok(((process::myself(), modified), rooms))
 }
 
-fn reserve(directory: &Directory, step: &StepName, record: Record, unique: &str, room: usize) -> Result<Reserve, String> {
-    Reserve::take(directory, temporary_name(step, record, unique), room).map_err(|error| {
-        format!("cannot write in {}: {}", directory.path().display(), why(&error))
-    })
+fn reserve(
+    directory: &Directory,
+    step: &StepName,
+    record: Record,
+    unique: &str,
+    room: usize,
+) -> Result<Reserve, String> {
+    Reserve::take(directory, temporary_name(step, record, unique), room)
+        .map_err(|error| format!("cannot write in {}: {}", directory.path().display(), why(&error)))
 }
 
 fn not_started(job: &Job, error: &std::io::Error) -> NotStarted {

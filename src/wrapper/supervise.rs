@@ -77,7 +77,11 @@ fn beat(run: &mut Run, job: &Job, now: Moment, listener: &mut dyn Listener) {
     if run.pulse.beats(now, size) {
         let name = file_name(&job.step, Record::Heartbeat);
         if let Err(error) = run.directory.touch(&name) {
-            listener.trouble(&format!("cannot beat {}: {}", run.directory.join(&name).display(), directory::why(&error)));
+            listener.trouble(&format!(
+                "cannot beat {}: {}",
+                run.directory.join(&name).display(),
+                directory::why(&error)
+            ));
         }
     }
 }
@@ -111,6 +115,7 @@ fn end(run: &mut Run, job: &Job, intent: Intent, why: &str, listener: &mut dyn L
         // The limit holds all the same; who looks later sees only that it failed.
         Err(sentence) => listener.trouble(&sentence),
     }
+    listener.trouble(&format!("{why}; ending it"));
     let report = tree::terminate(&target(run, true), job.grace);
     if !report.survivors.is_empty() {
         listener.trouble(&format!("these processes are still there: {:?}", report.survivors));

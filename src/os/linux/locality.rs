@@ -65,15 +65,13 @@ pub(crate) fn look(path: &Path) -> io::Result<Locality> {
 }
 
 fn by_number(number: u32) -> Locality {
-    let named = |table: &[(u32, &str)]| {
-        table.iter().find(|(known, _)| *known == number).map(|(_, name)| (*name).to_owned())
-    };
+    let named =
+        |table: &[(u32, &str)]| table.iter().find(|(known, _)| *known == number).map(|(_, name)| (*name).to_owned());
     match named(&LOCAL) {
         Some(name) => Locality { local: true, name },
-        None => Locality {
-            local: false,
-            name: named(&REMOTE).unwrap_or_else(|| format!("filesystem type {number:#x}")),
-        },
+        None => {
+            Locality { local: false, name: named(&REMOTE).unwrap_or_else(|| format!("filesystem type {number:#x}")) }
+        }
     }
 }
 

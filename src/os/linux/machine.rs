@@ -2,12 +2,15 @@
 
 use crate::protocol::time::{Moment, Wall};
 use nix::time::{ClockId, clock_gettime};
+use notify::event::EventKindMask;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
 /// What a backend of directory events is called here.
 pub(crate) const EVENTS: &str = "inotify";
+/// What tells of changes of a directory's entries beyond creation, removal and renaming: nothing has to, here.
+pub(crate) const ENTRIES: EventKindMask = EventKindMask::empty();
 
 /// The monotonic clock that stops in suspend (`clock_getres(2)`: `CLOCK_MONOTONIC` does not count suspended time).
 pub(crate) fn awake() -> Moment {

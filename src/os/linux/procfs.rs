@@ -1,6 +1,6 @@
 //! `/proc/PID/stat` and its kin as values: parsers only, fed with bytes.
 //!
-//! Refuses to trust spaces before the last parenthesis: a command's name may hold anything (proc_pid_stat(5)).
+//! Refuses to trust spaces before the last parenthesis: a command's name may hold anything (`proc_pid_stat(5)`).
 
 /// The flag of a kernel thread in `stat`'s ninth field (`PF_KTHREAD`, include/linux/sched.h).
 const KERNEL_THREAD: u64 = 0x0020_0000;

@@ -1,0 +1,93 @@
+//! The calls that neither std nor nix has, each as a function that cannot be called wrongly.
+//!
+//! Refuses to interpret: what comes back is the kernel's own structure, bytes or error. The only file of this platform
+//! with unsafe code.
+
+use libc::{c_int, c_uint, proc_bsdinfo};
+use nix::errno::Errno;
+use std::ffi::CStr;
+use std::fs::File;
+use std::mem::MaybeUninit;
+use std::os::fd::AsRawFd;
+use std::ptr::null_mut;
+
+/// More room in the list of processes than the kernel asks for.
+const MORE_PIDS: usize = 64;
+
+/// What libproc says of one process, be it on its way out or a zombie.
+///
+/// # Errors
+/// `ESRCH` where there is none; `EPERM` where it has another effective user.
+pub(super) fn process(pid: i32) -> Result<proc_bsdinfo, Errno> {
+    let size = c_int::try_from(size_of::<proc_bsdinfo>()).map_err(|_| Errno::EOVERFLOW)?;
+    // Only with this argument are processes found that have begun to exit (xnu bsd/kern/proc_info.c, proc_pidinfo).
+    let with_exiting = 1;
+    let mut found = MaybeUninit::<proc_bsdinfo>::zeroed();
+    // SAFETY: the buffer has `size` bytes, and the kernel writes no more than it is told.
+    #[expect(unsafe_code, reason = "libproc has no safe form")]
+    let written =
+        unsafe { libc::proc_pidinfo(pid, libc::PROC_PIDTBSDINFO, with_exiting, found.as_mut_ptr().cast(), size) };
+    // Zero is libproc's word for an error (xnu libsyscall/wrappers/libproc/libproc.c).
+    if written != size {
+        return Err(Errno::last());
+    }
+    // SAFETY: every byte was set, and the structure has integers only.
+    #[expect(unsafe_code, reason = "a structure filled by the kernel")]
+    let found = unsafe { found.assume_init() };
+    Ok(found)
+}
+
+/// The numbers of all processes; none where they may not be listed.
+pub(super) fn pids() -> Vec<i32> {
+    // SAFETY: without a buffer nothing is written.
+    #[expect(unsafe_code, reason = "libproc has no safe form")]
+    let expected = unsafe { libc::proc_listallpids(null_mut(), 0) };
+    let mut pids = vec![0_i32; usize::try_from(expected).unwrap_or(0) + MORE_PIDS];
+    let Ok(size) = c_int::try_from(size_of_val(pids.as_slice())) else { return Vec::new() };
+    // SAFETY: the buffer has `size` bytes, and the kernel writes whole numbers into no more than those.
+    #[expect(unsafe_code, reason = "libproc has no safe form")]
+    let count = unsafe { libc::proc_listallpids(pids.as_mut_ptr().cast(), size) };
+    pids.truncate(usize::try_from(count).unwrap_or(0));
+    pids
+}
+
+/// Reads a value of the kernel into `buffer` and says how long it is; with an empty buffer only the latter.
+///
+/// # Errors
+/// What the kernel says; `ENOMEM` where the buffer is too short.
+pub(super) fn sysctl(name: &[c_int], buffer: &mut [u8]) -> Result<usize, Errno> {
+    let mut length = buffer.len();
+    let place = if buffer.is_empty() { null_mut() } else { buffer.as_mut_ptr() };
+    let count = c_uint::try_from(name.len()).map_err(|_| Errno::EINVAL)?;
+    // SAFETY: `name` has `count` numbers, which are only read (sysctl(3)). `place` is null or has `length` bytes, and
+    // the kernel writes no more than that. Nothing is set.
+    #[expect(unsafe_code, reason = "sysctl has no safe form")]
+    let status = unsafe { libc::sysctl(name.as_ptr().cast_mut(), count, place.cast(), &raw mut length, null_mut(), 0) };
+    Errno::result(status).map(|_| length)
+}
+
+/// As [`sysctl`], for a value that has no fixed number.
+///
+/// # Errors
+/// As [`sysctl`].
+pub(super) fn sysctl_by_name(name: &CStr, buffer: &mut [u8]) -> Result<usize, Errno> {
+    let mut length = buffer.len();
+    // SAFETY: `name` ends with a NUL. The buffer has `length` bytes, and the kernel writes no more than that. Nothing
+    // is set.
+    #[expect(unsafe_code, reason = "sysctl has no safe form")]
+    let status =
+        unsafe { libc::sysctlbyname(name.as_ptr(), buffer.as_mut_ptr().cast(), &raw mut length, null_mut(), 0) };
+    Errno::result(status).map(|_| length)
+}
+
+/// Makes a hole of a file's first `length` bytes, which are whole blocks.
+///
+/// # Errors
+/// What the kernel says.
+pub(super) fn punch_hole(file: &File, length: i64) -> Result<(), Errno> {
+    let hole = libc::fpunchhole_t { fp_flags: 0, reserved: 0, fp_offset: 0, fp_length: length };
+    // SAFETY: F_PUNCHHOLE takes a pointer to this structure and only reads it (fcntl(2)).
+    #[expect(unsafe_code, reason = "nix has no F_PUNCHHOLE")]
+    let status = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_PUNCHHOLE, &raw const hole) };
+    Errno::result(status).map(drop)
+}

@@ -1,0 +1,145 @@
+//! Notices of processes' ends: one thread asleep in kevent(2) over `EVFILT_PROC`.
+//!
+//! Refuses to say how a process ended, or that the number still meant the same process when the watch began: a notice
+//! means *look* (I1), and whoever arms one looks afterwards (I2). The end of a process that a debugger holds is told
+//! when the debugger lets it go (xnu `bsd/kern/kern_event.c`, `filt_procevent`).
+
+use super::process;
+use crate::os::process::Lookup;
+use crossbeam_channel::Sender;
+use nix::errno::Errno;
+use nix::sys::event::{EvFlags, EventFilter, FilterFlag, KEvent64, Kevent64Flags, Kqueue};
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+
+/// A set of watched processes. Each has the caller's own number, which is what a notice carries.
+#[derive(Debug)]
+pub(crate) struct Exits {
+    queue: Arc<Kqueue>,
+    watched: HashMap<u64, i32>,
+}
+
+/// What came of asking for a notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Armed {
+    /// The notice will come.
+    Watching,
+    /// The process is gone already: no notice comes.
+    Gone,
+}
+
+impl Exits {
+    /// Starts the thread that sends notices.
+    ///
+    /// # Errors
+    /// No descriptor or no thread to be had.
+    pub(crate) fn start(notices: Sender<u64>) -> io::Result<Self> {
+        let queue = Arc::new(Kqueue::new()?);
+        let watched = Arc::clone(&queue);
+        std::thread::Builder::new().name("exits".into()).spawn(move || forward(&watched, &notices))?;
+        Ok(Self { queue, watched: HashMap::new() })
+    }
+
+    /// Asks for a notice of the end of the process that has this pid now; replaces the one asked for under `number`.
+    ///
+    /// # Errors
+    /// `EBUSY` where the process is on its way out, which kqueue refuses to watch; `ENOMEM`. The caller has to look by
+    /// itself then.
+    pub(crate) fn watch(&mut self, pid: i32, number: u64) -> io::Result<Armed> {
+        self.forget(number);
+        let Some(request) = exit_of(pid, number, EvFlags::EV_ADD | EvFlags::EV_ONESHOT) else {
+            return Ok(Armed::Gone);
+        };
+        match self.change(request) {
+            Ok(()) => {
+                self.watched.insert(number, pid);
+                Ok(Armed::Watching)
+            }
+            Err(Errno::ESRCH) if process::look(pid) == Lookup::Gone => Ok(Armed::Gone),
+            Err(Errno::ESRCH) => Err(Errno::EBUSY.into()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Takes a request back. A notice that is already on its way still comes.
+    pub(crate) fn forget(&mut self, number: u64) {
+        let request = self.watched.remove(&number).and_then(|pid| exit_of(pid, number, EvFlags::EV_DELETE));
+        if let Some(request) = request {
+            // One that was told is taken out by the kernel already: ENOENT.
+            let _told = self.change(request);
+        }
+    }
+
+    fn change(&self, request: KEvent64) -> Result<(), Errno> {
+        // Without room for events an error is the call's own (kqueue(2), RETURN VALUES), and nothing is waited for.
+        self.queue.kevent64(&[request], &mut [], Kevent64Flags::empty(), None).map(drop)
+    }
+}
+
+/// A request about the end of one process; nothing for a number that no process has.
+pub(super) fn exit_of(pid: i32, number: u64, action: EvFlags) -> Option<KEvent64> {
+    let pid = u64::try_from(pid).ok().filter(|&pid| pid != 0)?;
+    // Without this flag a second request about the same pid would take the first one's place, and its number with it
+    // (xnu bsd/kern/kern_event.c, knote_fdfind). nix has no name for it.
+    let action = action | EvFlags::from_bits_retain(libc::EV_UDATA_SPECIFIC);
+    Some(KEvent64::new(pid, EventFilter::EVFILT_PROC, action, FilterFlag::NOTE_EXIT, 0, number, [0; 2]))
+}
+
+fn forward(queue: &Kqueue, notices: &Sender<u64>) {
+    let nothing = KEvent64::new(0, EventFilter::EVFILT_PROC, EvFlags::empty(), FilterFlag::empty(), 0, 0, [0; 2]);
+    let mut events = [nothing; 64];
+    loop {
+        let count = match queue.kevent64(&[], &mut events, Kevent64Flags::empty(), None) {
+            Ok(count) => count,
+            Err(Errno::EINTR) => 0,
+            Err(_) => return,
+        };
+        for event in &events[..count] {
+            if notices.send(event.udata()).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_notice_comes_once_for_each_watched_process_that_ends() {
+        let (sender, receiver) = crossbeam_channel::bounded(8);
+        let mut exits = Exits::start(sender).unwrap();
+        let mut first = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let mut second = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        assert_eq!(exits.watch(first.id().cast_signed(), 7).unwrap(), Armed::Watching);
+        assert_eq!(exits.watch(second.id().cast_signed(), 8).unwrap(), Armed::Watching);
+        exits.forget(8);
+        second.kill().unwrap();
+        second.wait().unwrap();
+        first.kill().unwrap();
+        // Not reaped yet: a zombie's end is already told, and a look because of it sees the end.
+        assert_eq!(receiver.recv_timeout(Duration::from_secs(20)), Ok(7));
+        assert_eq!(process::look(first.id().cast_signed()), Lookup::Gone);
+        first.wait().unwrap();
+        assert_eq!(exits.watch(first.id().cast_signed(), 9).unwrap(), Armed::Gone);
+        assert!(receiver.try_recv().is_err());
+    }
+
+    #[test]
+    fn two_requests_about_one_process_are_both_answered() {
+        let (sender, receiver) = crossbeam_channel::bounded(8);
+        let mut exits = Exits::start(sender).unwrap();
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        for number in [1, u64::MAX] {
+            assert_eq!(exits.watch(child.id().cast_signed(), number).unwrap(), Armed::Watching);
+        }
+        child.kill().unwrap();
+        let mut told = [(); 2].map(|()| receiver.recv_timeout(Duration::from_secs(20)).unwrap());
+        told.sort_unstable();
+        assert_eq!(told, [1, u64::MAX]);
+        child.wait().unwrap();
+    }
+}

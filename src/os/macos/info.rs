@@ -1,0 +1,176 @@
+//! What the kernel says of a process as values: parsers only, fed with its structures.
+//!
+//! Two sources say the same: libproc's `proc_bsdinfo` of the caller's own processes, and sysctl's `kinfo_proc` of
+//! everybody's. Refuses a `kinfo_proc` of any other length than the one whose layout is written down here.
+
+/// `PROC_FLAG_SYSTEM` (xnu `bsd/sys/proc_info.h`).
+const FLAG_SYSTEM: u32 = 1;
+/// `PROC_FLAG_INEXIT` (same place).
+const FLAG_EXITING: u32 = 4;
+/// `P_SYSTEM` (xnu `bsd/sys/proc.h`).
+const P_SYSTEM: i32 = 0x200;
+/// `P_WEXIT` (same place).
+const P_EXITING: i32 = 0x2000;
+/// The length of a `kinfo_proc` of a 64-bit process (xnu `bsd/sys/sysctl.h`; `SizeofKinfoProc` in Go's
+/// `x/sys/unix/ztypes_darwin_arm64.go`, made from the headers, as are the places of the fields below).
+pub(super) const KINFO: usize = 648;
+
+/// What is known of one process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Info {
+    /// The process.
+    pub(super) pid: i32,
+    /// Its parent.
+    pub(super) parent: i32,
+    /// Its process group.
+    pub(super) group: i32,
+    /// Its real user.
+    pub(super) user: u32,
+    /// When it started, in microseconds since 1970.
+    pub(super) started: u64,
+    /// Whether it belongs to the kernel.
+    pub(super) system: bool,
+    /// How far it is.
+    pub(super) stage: Stage,
+}
+
+/// How far a process is from being gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// It lives.
+    Living,
+    /// It has begun to exit: no call finds it, but threads of it may still be on their way out.
+    Exiting,
+    /// Nothing of it runs any more.
+    Zombie,
+}
+
+impl Info {
+    /// From libproc's structure.
+    pub(super) fn from_libproc(found: &libc::proc_bsdinfo) -> Self {
+        Self {
+            pid: found.pbi_pid.cast_signed(),
+            parent: found.pbi_ppid.cast_signed(),
+            group: found.pbi_pgid.cast_signed(),
+            user: found.pbi_ruid,
+            started: micros(found.pbi_start_tvsec, found.pbi_start_tvusec),
+            system: found.pbi_flags & FLAG_SYSTEM != 0,
+            stage: stage(found.pbi_status, found.pbi_flags & FLAG_EXITING != 0),
+        }
+    }
+
+    /// From sysctl's structure.
+    pub(super) fn from_kinfo(block: &[u8]) -> Option<Self> {
+        if block.len() != KINFO {
+            return None;
+        }
+        let number = |at: usize| block.get(at..)?.first_chunk().copied().map(i32::from_ne_bytes);
+        let seconds = i64::from_ne_bytes(*block.first_chunk()?);
+        let flags = number(32)?;
+        Some(Self {
+            pid: number(40)?,
+            parent: number(560)?,
+            group: number(564)?,
+            user: number(392)?.cast_unsigned(),
+            started: micros(u64::try_from(seconds).ok()?, u64::try_from(number(8)?).ok()?),
+            system: flags & P_SYSTEM != 0,
+            stage: stage(u32::from(*block.get(36)?), flags & P_EXITING != 0),
+        })
+    }
+}
+
+fn stage(status: u32, exiting: bool) -> Stage {
+    if status == libc::SZOMB {
+        Stage::Zombie
+    } else if exiting {
+        Stage::Exiting
+    } else {
+        Stage::Living
+    }
+}
+
+fn micros(seconds: u64, micros: u64) -> u64 {
+    seconds.saturating_mul(1_000_000).saturating_add(micros)
+}
+
+/// Whether a block of `KERN_PROCARGS2` holds exactly this variable: the count of arguments, the program's path, NULs up
+/// to a word's end, the arguments, the environment (xnu `bsd/kern/kern_sysctl.c`, `sysctl_procargsx`). An argument that
+/// looks like the variable does not count.
+pub(super) fn environment_holds(block: &[u8], variable: &str) -> bool {
+    let Some((count, strings)) = block.split_first_chunk() else { return false };
+    let Ok(arguments) = usize::try_from(i32::from_ne_bytes(*count)) else { return false };
+    let Some(path) = strings.iter().position(|&byte| byte == 0) else { return false };
+    let after_path = &strings[path..];
+    let padding = after_path.iter().take_while(|&&byte| byte == 0).count();
+    let mut entries = after_path[padding..].split(|&byte| byte == 0).skip(arguments);
+    entries.any(|entry| entry == variable.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(fields: &[(usize, &[u8])]) -> Vec<u8> {
+        let mut block = vec![0; KINFO];
+        for (at, bytes) in fields {
+            block[*at..at + bytes.len()].copy_from_slice(bytes);
+        }
+        block
+    }
+
+    #[test]
+    fn sysctls_structure_is_read_at_its_places_and_only_in_its_length() {
+        let block = block(&[
+            (0, &1_700_000_000_i64.to_ne_bytes()),
+            (8, &123_456_i32.to_ne_bytes()),
+            (32, &0x4004_i32.to_ne_bytes()),
+            (36, &[2]),
+            (40, &4242_i32.to_ne_bytes()),
+            (392, &501_u32.to_ne_bytes()),
+            (560, &17_i32.to_ne_bytes()),
+            (564, &4200_i32.to_ne_bytes()),
+        ]);
+        let expected = Info {
+            pid: 4242,
+            parent: 17,
+            group: 4200,
+            user: 501,
+            started: 1_700_000_000_123_456,
+            system: false,
+            stage: Stage::Living,
+        };
+        assert_eq!(Info::from_kinfo(&block), Some(expected));
+        assert_eq!(Info::from_kinfo(&block[1..]), None);
+        assert_eq!(Info::from_kinfo(&[]), None);
+    }
+
+    #[test]
+    fn the_exiting_and_the_zombies_are_told_apart() {
+        let stage_of = |flags: i32, status: u8| {
+            Info::from_kinfo(&block(&[(32, &flags.to_ne_bytes()), (36, &[status])])).map(|info| info.stage)
+        };
+        assert_eq!(stage_of(0, 2), Some(Stage::Living));
+        assert_eq!(stage_of(0x2000, 2), Some(Stage::Exiting));
+        assert_eq!(stage_of(0x2000, 5), Some(Stage::Zombie));
+    }
+
+    #[test]
+    fn only_the_environment_counts_and_an_entry_must_match_whole() {
+        let mut block = 2_i32.to_ne_bytes().to_vec();
+        block.extend(b"/bin/x\0\0\0x\0DOGWATCH_RUN_ID=no\0A=1\0DOGWATCH_RUN_ID=ab\0");
+        assert!(environment_holds(&block, "DOGWATCH_RUN_ID=ab"));
+        assert!(environment_holds(&block, "A=1"));
+        for absent in ["DOGWATCH_RUN_ID=no", "DOGWATCH_RUN_ID=a", "x", "/bin/x"] {
+            assert!(!environment_holds(&block, absent), "{absent}");
+        }
+    }
+
+    #[test]
+    fn no_cut_block_makes_parsing_panic() {
+        let mut block = i32::MAX.to_ne_bytes().to_vec();
+        block.extend(b"/bin/x\0\0A=1\0");
+        for length in 0..block.len() {
+            assert!(!environment_holds(&block[..length], "A=1"));
+        }
+    }
+}

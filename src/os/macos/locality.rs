@@ -1,0 +1,56 @@
+//! Which filesystem a directory lies on, and whether its events tell all.
+//!
+//! kqueue takes a watch on network and user-space filesystems too, and what the far side does may raise nothing. So the
+//! type decides, and an unknown type counts as remote.
+
+use nix::mount::MntFlags;
+use nix::sys::statfs::statfs;
+use std::io;
+use std::path::Path;
+
+/// Where a directory lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Locality {
+    /// Whether only this machine writes there, through its own kernel.
+    pub(crate) local: bool,
+    /// The filesystem's name.
+    pub(crate) name: String,
+}
+
+/// Filesystems on which every change raises an event here: `f_fstypename` of statfs(2). `MNT_LOCAL` alone does not
+/// do: a user-space filesystem's mount may claim it (macFUSE, option `local`), and so may a folder shared by a host.
+const LOCAL: [&str; 7] = ["apfs", "hfs", "tmpfs", "exfat", "msdos", "ntfs", "udf"];
+
+/// Looks at the filesystem of a directory.
+///
+/// # Errors
+/// Where the directory is not there or its filesystem does not answer.
+pub(crate) fn look(path: &Path) -> io::Result<Locality> {
+    let found = statfs(path)?;
+    Ok(by_name(found.filesystem_type_name(), found.flags().contains(MntFlags::MNT_LOCAL)))
+}
+
+fn by_name(name: &str, on_this_machine: bool) -> Locality {
+    Locality { local: on_this_machine && LOCAL.contains(&name), name: name.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn network_and_unknown_filesystems_are_remote() {
+        for name in ["nfs", "smbfs", "webdav", "macfuse", "devfs", ""] {
+            assert!(!by_name(name, true).local, "{name}");
+        }
+        assert!(!by_name("hfs", false).local);
+        assert_eq!(by_name("apfs", true), Locality { local: true, name: "apfs".into() });
+    }
+
+    #[test]
+    fn the_root_is_local_and_devfs_is_not_in_this_sense() {
+        assert!(look(Path::new("/")).unwrap().local);
+        assert!(!look(Path::new("/dev")).unwrap().local);
+        assert!(look(Path::new("/no/such/folder")).is_err());
+    }
+}

@@ -1,0 +1,158 @@
+//! This boot of this kernel: its clocks, its id, and what it does not do for a wrapper's children.
+
+use super::calls;
+use crate::protocol::time::{Moment, Wall};
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::time::{ClockId, clock_gettime};
+use notify::event::EventKindMask;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+
+/// What a backend of directory events is called here.
+pub(crate) const EVENTS: &str = "kqueue";
+/// What tells of changes of a directory's entries: notify reports kqueue's word of them as a write to the directory
+/// itself (notify 9.0.0-rc.7, kqueue.rs). Writes inside files raise nothing on the directory.
+pub(crate) const ENTRIES: EventKindMask = EventKindMask::MODIFY_DATA;
+
+/// The size whose multiples are whole blocks on APFS and HFS+. Holes begin and end at blocks (fcntl(2), `F_PUNCHHOLE`).
+const BLOCK: u64 = 4096;
+
+/// The unit of `st_blocks` (stat(2)).
+const STAT_BLOCK: u64 = 512;
+
+/// The monotonic clock that stops in sleep (`clock_gettime(3)`: `CLOCK_UPTIME_RAW` does not increment then).
+pub(crate) fn awake() -> Moment {
+    read(libc::CLOCK_UPTIME_RAW)
+}
+
+/// The monotonic clock that goes on in sleep.
+///
+/// The raw one: it and [`awake`] count the same ticks, so that they differ by the sleep and by nothing else.
+/// `CLOCK_MONOTONIC` is made from the wall clock (Libc `gen/clock_gettime.c`), which is speeded up and slowed down to
+/// keep the time: after weeks that would look like sleep.
+pub(crate) fn with_sleep() -> Moment {
+    read(libc::CLOCK_MONOTONIC_RAW)
+}
+
+fn read(clock: libc::clockid_t) -> Moment {
+    // Both clocks exist since macOS 10.12; a failure cannot come from the arguments.
+    clock_gettime(ClockId::from_raw(clock)).map_or(Moment::from_nanos(0), |time| {
+        Moment::from_nanos(Wall::from_parts(time.tv_sec(), time.tv_nsec()).as_nanos())
+    })
+}
+
+/// The id that the kernel drew at this boot (`kern.bootsessionuuid`, xnu `bsd/kern/kern_sysctl.c`).
+pub(crate) fn boot_id() -> Option<String> {
+    let mut text = [0; 64];
+    let length = calls::sysctl_by_name(c"kern.bootsessionuuid", &mut text).ok()?;
+    // The length counts the final NUL.
+    let text = text.get(..length)?.split(|&byte| byte == 0).next()?;
+    std::str::from_utf8(text).ok().filter(|id| !id.is_empty()).map(str::to_owned)
+}
+
+/// The number of this process's PID namespace: macOS has only one, without a number.
+pub(crate) fn pid_namespace() -> Option<u64> {
+    None
+}
+
+/// Makes orphans among this process's descendants its own children: macOS cannot, and nothing is done.
+///
+/// Orphans go to launchd, who reaps them. Whoever ends the tree finds them by group, session and mark.
+///
+/// # Errors
+/// None here.
+#[expect(clippy::unnecessary_wraps, reason = "the signature is both platforms'")]
+pub(crate) fn adopt_orphans() -> io::Result<()> {
+    Ok(())
+}
+
+/// Has the kernel kill this process when the thread that forked it ends: macOS cannot, and nothing is done.
+///
+/// A COMMAND whose wrapper was killed runs on until the run is ended, by whoever finds its group, session or mark.
+///
+/// # Errors
+/// None here.
+#[expect(clippy::unnecessary_wraps, reason = "the signature is both platforms'")]
+pub(crate) fn die_with_parent() -> io::Result<()> {
+    Ok(())
+}
+
+/// Gives the disk space of a file's first `length` bytes back, as far as they are whole blocks; its size stays.
+///
+/// # Errors
+/// `ENOTTY` or `ENOTSUP` where the filesystem cannot.
+pub(crate) fn punch(file: &File, length: u64) -> io::Result<()> {
+    let whole = length / BLOCK * BLOCK;
+    if whole == 0 {
+        return Ok(());
+    }
+    calls::punch_hole(file, i64::try_from(whole).map_err(io::Error::other)?)?;
+    Ok(())
+}
+
+/// Reserves disk space for a file's first `length` bytes, without changing what it reads as beyond its end. It is kept
+/// for as long as the file stays open.
+///
+/// # Errors
+/// `ENOSPC` where there is none, `ENOTSUP` where the filesystem cannot.
+pub(crate) fn reserve(file: &File, length: u64) -> io::Result<()> {
+    // What the call adds, it adds behind the space that the file has (fcntl(2), F_PEOFPOSMODE).
+    let missing = length.saturating_sub(file.metadata()?.blocks().saturating_mul(STAT_BLOCK));
+    if missing == 0 {
+        return Ok(());
+    }
+    let mut wish = libc::fstore_t {
+        fst_flags: libc::F_ALLOCATEALL,
+        fst_posmode: libc::F_PEOFPOSMODE,
+        fst_offset: 0,
+        fst_length: i64::try_from(missing).map_err(io::Error::other)?,
+        fst_bytesalloc: 0,
+    };
+    fcntl(file, FcntlArg::F_PREALLOCATE(&mut wish))?;
+    Ok(())
+}
+
+/// How many processes the kernel killed for memory in this process's control group: macOS has none to count by.
+pub(crate) fn memory_kills() -> Option<u64> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::FileExt;
+
+    #[test]
+    fn the_clock_with_sleep_is_never_behind() {
+        let awake = awake();
+        assert!(awake > Moment::from_nanos(0) && with_sleep() >= awake);
+    }
+
+    #[test]
+    fn the_boot_has_one_id() {
+        let id = boot_id().unwrap();
+        assert_eq!(id.len(), 36, "{id}");
+        assert_eq!(boot_id(), Some(id));
+    }
+
+    #[test]
+    fn a_hole_gives_whole_blocks_back_and_room_leaves_the_size_alone() {
+        let file = tempfile::tempfile().unwrap();
+        reserve(&file, 100_000).unwrap();
+        assert_eq!(file.metadata().unwrap().len(), 0);
+        file.write_all_at(&vec![b'x'; 1 << 20], 0).unwrap();
+        file.sync_all().unwrap();
+        let before = file.metadata().unwrap().blocks();
+        punch(&file, (1 << 19) + 1).unwrap();
+        let after = file.metadata().unwrap();
+        assert_eq!(after.len(), 1 << 20);
+        assert!(after.blocks() < before, "{} {before}", after.blocks());
+        let mut byte = [0; 1];
+        for (at, expected) in [(0, 0), ((1 << 19) - 1, 0), (1 << 19, b'x')] {
+            file.read_exact_at(&mut byte, at).unwrap();
+            assert_eq!(byte[0], expected, "{at}");
+        }
+        punch(&file, BLOCK - 1).unwrap();
+    }
+}

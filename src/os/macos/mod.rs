@@ -1,0 +1,9 @@
+//! macOS: libproc, sysctl, kqueue, statfs. The same signatures stand in `os/linux`.
+
+mod calls;
+pub(crate) mod exits;
+pub(crate) mod growth;
+mod info;
+pub(crate) mod locality;
+pub(crate) mod machine;
+pub(crate) mod process;

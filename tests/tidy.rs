@@ -1,0 +1,671 @@
+//! Holds the tree to the rules that no compiler checks: layers, purity, headers, sizes, unfinished work, the top level.
+//!
+//! Reads the source as text (tokens, so comments and strings cannot mislead) and says file, line and what to do.
+//! Refuses to judge style beyond these rules, and to read a type: what passes by way of a re-export in `os` is not seen.
+//! Each rule is a pure function of a file's name and text, fed with a violation in `every_rule_catches_its_violation`.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::Path;
+use std::process::Command;
+
+/// The layers and their heights: a module may use its own, and any that is strictly lower.
+const LAYERS: [(&str, u8); 10] = [
+    ("cli", 6),
+    ("command", 5),
+    ("monitor", 4),
+    ("wrapper", 4),
+    ("preflight", 4),
+    ("step", 3),
+    ("timer", 2),
+    ("decide", 2),
+    ("os", 2),
+    ("protocol", 1),
+];
+
+/// What only `src/os` calls: clocks, files, the environment, processes, and the crates that reach the kernel.
+const MACHINE: [&str; 15] = [
+    "std::env",
+    "std::fs",
+    "std::net",
+    "std::os::unix::fs",
+    "std::os::unix::net",
+    "std::os::unix::process",
+    "std::path::absolute",
+    "std::process::Command",
+    "std::process::id",
+    "std::thread::sleep",
+    "libc",
+    "rustix",
+    "nix",
+    "notify",
+    "signal_hook",
+];
+/// The same, whatever path they are reached by.
+const MACHINE_NAMES: [&str; 6] =
+    ["Instant", "SystemTime", "OpenOptions", "File::open", "File::create", "File::options"];
+/// The same as methods of a path, a file or a time.
+const MACHINE_METHODS: [&str; 11] = [
+    "canonicalize",
+    "elapsed",
+    "exists",
+    "is_dir",
+    "is_file",
+    "is_symlink",
+    "metadata",
+    "read_dir",
+    "read_link",
+    "symlink_metadata",
+    "try_exists",
+];
+/// What unit tests may use all the same.
+const IN_TESTS: [&str; 3] = ["std::fs", "std::os::unix::fs", "std::time::Instant"];
+
+/// File, path (`::*`: and all in it), and why it may be there although it is the machine's.
+const ALLOWED: [(&str, &str, &str); 11] = [
+    ("src/cli/mod.rs", "std::env::args_os", "the arguments are what this layer is there to read"),
+    ("src/cli/mod.rs", "std::fs::File", "holds the pipe that os::spawn::detach gave; opens nothing"),
+    ("src/cli/mod.rs", "nix::sys::signal::Signal::*", "the name of a signal, to turn into an exit code"),
+    ("src/monitor/mod.rs", "nix::sys::signal::Signal::*", "the name of a signal, as os::signals reports it"),
+    ("src/wrapper/start.rs", "nix::sys::signal::Signal::*", "the name of a signal, as os::signals takes it"),
+    ("src/wrapper/start.rs", "std::fs::File", "holds the log that os::log opened; opens nothing"),
+    ("src/wrapper/finish.rs", "nix::sys::signal::*", "asks by signal 0 whether the own child's group is empty"),
+    ("src/wrapper/finish.rs", "nix::unistd::Pid::*", "the form in which killpg takes the own child's number"),
+    ("src/wrapper/supervise.rs", "nix::poll::*", "the one wait of this loop: signals, output and a deadline"),
+    ("src/wrapper/supervise.rs", "nix::sys::signal::*", "passes a signal on to the own child, which is not reaped yet"),
+    ("src/wrapper/supervise.rs", "nix::unistd::Pid::*", "the form in which killpg takes the own child's number"),
+];
+
+const LONGEST_HEADER: usize = 15;
+const LONGEST_FILE: usize = 400;
+const LONGEST_FUNCTION: usize = 70;
+/// Files that are longer, and why.
+const LONG_FILES: [(&str, &str); 6] = [
+    ("src/cli/arguments.rs", "one list of arguments, each with its help text; 29 lines are tests"),
+    ("src/decide/history.rs", "to be split: a history's folding and its remarks are two matters"),
+    ("src/monitor/mod.rs", "to be split: the orders and reports of the loop are no part of the loop"),
+    ("src/os/spawn.rs", "to be split: what stands between fork and exec, and detaching, are two matters"),
+    ("src/os/tree.rs", "88 lines are tests, which a file of their own can hold"),
+    ("tests/tidy.rs", "all rules in one place, with what proves them"),
+];
+
+const VAGUE: [&str; 8] = ["core", "util", "utils", "common", "helpers", "helper", "types", "misc"];
+const UNSAFE_FILES: [&str; 2] = ["src/os/spawn.rs", "src/os/macos/"];
+
+#[test]
+fn imports_go_down_only() {
+    each(upward);
+}
+
+#[test]
+fn the_pure_layers_do_not_even_name_the_machine() {
+    each(names_os);
+}
+
+#[test]
+fn only_os_reads_clocks_files_and_environment_or_touches_processes() {
+    each(impure);
+    let used = |file: &str, path: &str| {
+        let text = read(file);
+        names(file, &tokens(&text)).iter().any(|name| allows(path, &name.path))
+    };
+    let idle = ALLOWED.iter().filter(|(file, path, _)| !used(file, path));
+    report(idle.map(|(file, path, _)| format!("tests/tidy.rs: {file} needs {path} no more: strike it from ALLOWED")));
+}
+
+#[test]
+fn every_file_opens_with_a_header_of_bounded_length() {
+    each(headless);
+}
+
+#[test]
+fn files_and_functions_stay_short() {
+    each(long);
+    let short = LONG_FILES.iter().filter(|(file, _)| read(file).lines().count() <= LONGEST_FILE);
+    report(short.map(|(file, _)| format!("tests/tidy.rs: {file} is short now: strike it from LONG_FILES")));
+}
+
+#[test]
+fn nothing_is_unfinished_ignored_or_dropped_without_a_reason() {
+    each(unfinished);
+}
+
+#[test]
+fn unsafe_code_stands_in_its_two_places_and_says_why_it_is_sound() {
+    each(unsound);
+}
+
+#[test]
+fn the_top_level_holds_what_it_may() {
+    report(strays(&tracked()));
+}
+
+#[test]
+fn modules_are_named_after_what_they_hold() {
+    each(vague);
+}
+
+#[test]
+fn every_dependency_says_what_it_is_for_and_where_it_is_used() {
+    // A packaged Cargo.toml is written by cargo, without comments; the original lies beside it.
+    let original = root().join("Cargo.toml.orig").exists();
+    let manifest = read(if original { "Cargo.toml.orig" } else { "Cargo.toml" });
+    report(unexplained(&manifest, |path| root().join(path).exists()));
+}
+
+#[test]
+fn no_text_refers_to_a_tracker_of_its_own() {
+    let lock = read("Cargo.lock");
+    let foreign = |name: &&str| *name != env!("CARGO_PKG_NAME");
+    let crates: Vec<&str> =
+        lock.lines().filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"')).filter(foreign).collect();
+    let texts =
+        tracked().into_iter().filter_map(|file| Some((std::fs::read_to_string(root().join(&file)).ok()?, file)));
+    report(texts.flat_map(|(text, file)| own_tracker(&file, &text, &crates)));
+}
+
+// --- the rules ---
+
+fn upward(file: &str, text: &str) -> Vec<String> {
+    let Some(own) = layer(file) else { return Vec::new() };
+    let height = |layer: &str| LAYERS.iter().find(|(name, _)| *name == layer).map(|(_, height)| *height);
+    let Some(top) = height(own) else {
+        return vec![format!("{file}:1: {own} has no place among the layers: give it one in LAYERS and DESIGN.md")];
+    };
+    let fault = |name: Name| {
+        let target = name.path.strip_prefix("crate::")?.split("::").next()?;
+        let what = match height(target) {
+            None => format!("{} comes from the top of the crate: name it where it is defined, below {own}", name.path),
+            Some(height) if target != own && height >= top => {
+                format!("{own} uses {}, which is not below it: take it as an argument, or move it down", name.path)
+            }
+            Some(_) => return None,
+        };
+        Some(format!("{file}:{}: {what}", name.line))
+    };
+    names(file, &tokens(text)).into_iter().filter_map(fault).collect()
+}
+
+fn names_os(file: &str, text: &str) -> Vec<String> {
+    if !matches!(layer(file), Some("protocol" | "decide" | "timer")) {
+        return Vec::new();
+    }
+    let advice = "names crate::os: time and files are arguments here, in comments too";
+    lines(text, |line| line.contains("crate::os")).map(|line| format!("{file}:{line}: {advice}")).collect()
+}
+
+fn impure(file: &str, text: &str) -> Vec<String> {
+    if !file.starts_with("src/") || layer(file) == Some("os") {
+        return Vec::new();
+    }
+    let tokens = tokens(text);
+    let tests = test_code(file, &tokens);
+    let in_tests = |at: usize| tests.iter().any(|range| range.contains(&at));
+    let advice = "is the machine's: let a function of src/os do it";
+    let called = |(at, three): (usize, &[Token])| {
+        let method = three[0].text == "." && three[2].text == "(" && MACHINE_METHODS.contains(&three[1].text);
+        (method && !in_tests(at)).then(|| format!("{file}:{}: .{}() {advice}", three[1].line, three[1].text))
+    };
+    let named = |name: Name| {
+        let whole = |part: &&str| format!("::{}::", name.path).contains(&format!("::{part}::"));
+        let glob = |part: &&str| name.path.strip_suffix("::*").is_some_and(|outer| within(part, outer));
+        let machine = MACHINE.iter().any(|part| within(&name.path, part) || glob(part))
+            || MACHINE_NAMES.iter().any(|part| whole(part))
+            || name.path == "std::time::*";
+        let allowed = ALLOWED.iter().any(|(place, path, _)| *place == file && allows(path, &name.path))
+            || in_tests(name.at) && IN_TESTS.iter().any(|part| within(&name.path, part));
+        (machine && !allowed).then(|| format!("{file}:{}: {} {advice}", name.line, name.path))
+    };
+    let paths = names(file, &tokens).into_iter().filter_map(named);
+    paths.chain(tokens.windows(3).enumerate().filter_map(called)).collect()
+}
+
+fn headless(file: &str, text: &str) -> Vec<String> {
+    let length = text.lines().take_while(|line| line.starts_with("//!")).count();
+    if length == 0 {
+        return vec![format!("{file}:1: open it with //!: what it is for, and what it refuses")];
+    }
+    let fault =
+        format!("{file}:{length}: the header has over {LONGEST_HEADER} lines: say it in fewer, or where it applies");
+    if length > LONGEST_HEADER && file != "src/lib.rs" { vec![fault] } else { Vec::new() }
+}
+
+fn long(file: &str, text: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    let length = text.lines().count();
+    if length > LONGEST_FILE && LONG_FILES.iter().all(|(known, _)| *known != file) {
+        faults.push(format!("{file}:{length}: over {LONGEST_FILE} lines: split it by what its parts are about"));
+    }
+    let tokens = tokens(text);
+    let tests = test_code(file, &tokens);
+    for (at, pair) in tokens.windows(2).enumerate() {
+        let last = tokens[item_end(&tokens, at) - 1].line;
+        let counts = pair[0].text == "fn" && is_word(pair[1].text) && !tests.iter().any(|range| range.contains(&at));
+        if counts && last - pair[0].line >= LONGEST_FUNCTION {
+            let (line, name, length) = (pair[0].line, pair[1].text, last - pair[0].line + 1);
+            faults.push(format!(
+                "{file}:{line}: fn {name} has {length} lines, over {LONGEST_FUNCTION}: split it by its steps"
+            ));
+        }
+    }
+    faults
+}
+
+fn unfinished(file: &str, text: &str) -> Vec<String> {
+    let tokens = tokens(text);
+    let mut faults: Vec<String> = [
+        (&["todo", "!"][..], "do it"),
+        (&["unimplemented", "!"], "do it, or make the case unwritable"),
+        (&["dbg", "!"], "remove it"),
+        (&["#", "[", "ignore"], "mend the test, or remove it"),
+        (&["let", "_", "="], "name what is dropped and why: `let _gone =`"),
+        (&["let", "_", ":"], "name what is dropped and why: `let _gone: T =`"),
+    ]
+    .into_iter()
+    .flat_map(|(what, advice)| {
+        let places =
+            tokens.windows(what.len()).filter(move |some| some.iter().zip(what).all(|(one, two)| one.text == *two));
+        places.map(move |some| format!("{file}:{}: {}: {advice}", some[0].line, what.concat()))
+    })
+    .collect();
+    for (at, token) in tokens.iter().enumerate().filter(|(_, token)| token.text == "#") {
+        let attribute = &tokens[at..item_end(&tokens[..], at).min(closing(&tokens, at))];
+        let has = |what: [&str; 2]| attribute.windows(2).any(|two| two[0].text == what[0] && two[1].text == what[1]);
+        if has(["allow", "("]) && !has(["reason", "="]) {
+            faults.push(format!(
+                "{file}:{}: allow without a reason: add `reason = \"…\"`, or mend what is warned of",
+                token.line
+            ));
+        }
+    }
+    let marks = [concat!("FIX", "ME"), concat!("X", "XX")];
+    let marked = |line: &str| line.split(|one: char| !one.is_alphanumeric()).any(|word| marks.contains(&word));
+    faults.extend(lines(text, marked).map(|line| format!("{file}:{line}: a mark of unfinished work: finish it")));
+    faults
+}
+
+fn unsound(file: &str, text: &str) -> Vec<String> {
+    let home = UNSAFE_FILES.iter().any(|place| file.starts_with(place));
+    let raw: Vec<&str> = text.lines().collect();
+    let tokens = tokens(text);
+    let places = tokens.windows(2).filter(|two| two[0].text == "unsafe");
+    places
+        .filter_map(|two| {
+            let line = two[0].line;
+            let argued = raw[line.saturating_sub(4)..line].iter().any(|line| line.contains("// SAFETY:"));
+            if !home {
+                Some(format!(
+                    "{file}:{line}: unsafe stands in {} only: call a safe function of theirs",
+                    UNSAFE_FILES.join(", ")
+                ))
+            } else if !argued && two[1].text == "{" {
+                Some(format!(
+                    "{file}:{line}: no `// SAFETY:` in the three lines above: say which obligations are met, and how"
+                ))
+            } else {
+                None
+            }
+        })
+        .collect()
+}
+
+fn strays(files: &[String]) -> Vec<String> {
+    let mut tops: Vec<&str> = files.iter().filter_map(|file| file.split('/').next()).collect();
+    tops.dedup();
+    let known = ["Cargo.toml", "Cargo.lock", "src", "tests", "scripts", "README.md"];
+    let stray = |top: &&str| !known.contains(top) && !top.starts_with("LICENSE-") && !top.starts_with('.');
+    tops.into_iter()
+        .filter(stray)
+        .map(|top| format!("{top}:1: not at the top level: move it into a folder, or .github"))
+        .collect()
+}
+
+fn vague(file: &str, text: &str) -> Vec<String> {
+    let tokens = tokens(text);
+    let inner = tokens.windows(2).filter(|two| two[0].text == "mod").map(|two| (two[0].line, two[1].text));
+    let outer = file.split('/').map(|part| (1, part.trim_end_matches(".rs")));
+    let faults = outer.chain(inner).filter(|(_, name)| VAGUE.contains(name));
+    faults
+        .map(|(line, name)| format!("{file}:{line}: {name} says nothing: name the module after what it holds"))
+        .collect()
+}
+
+fn unexplained(manifest: &str, exists: impl Fn(&str) -> bool) -> Vec<String> {
+    let (mut faults, mut comment, mut listing, mut depth) = (Vec::new(), String::new(), false, 0_usize);
+    for (number, line) in manifest.lines().enumerate() {
+        if let Some(words) = line.trim_start().strip_prefix('#') {
+            comment.push_str(words);
+            continue;
+        }
+        let header = line.strip_prefix('[').filter(|_| depth == 0).map(|rest| rest.trim_end().trim_end_matches(']'));
+        listing = header.map_or(listing, |header| header.ends_with("dependencies"));
+        let name = match header.and_then(|header| header.rsplit_once("dependencies.")) {
+            Some((_, name)) => Some(name),
+            None if listing && depth == 0 && header.is_none() => {
+                line.split_once(['=', '.']).map(|(name, _)| name.trim())
+            }
+            None => None,
+        };
+        if let Some(name) = name {
+            let place = |what: &str| format!("Cargo.toml:{}: {name}: {what}", number + 1);
+            let used = comment.split_once("Used in").map_or("", |(_, places)| places);
+            let words = used.split_whitespace().map(|word| word.trim_matches(|one: char| "`'\".,;:()".contains(one)));
+            let paths: Vec<&str> =
+                words.filter(|word| word.starts_with("src/") || word.starts_with("tests/")).collect();
+            if paths.is_empty() {
+                faults.push(place("no comment directly above says what it is for and \"Used in\" which files: add it"));
+            }
+            let folder =
+                |path: &str| path.find(['*', '{']).map_or(path.len(), |glob| path[..glob].rfind('/').unwrap_or(0));
+            let missing = paths.into_iter().filter(|path| !exists(&path[..folder(path)]));
+            faults.extend(missing.map(|path| place(&format!("there is no {path}: name the file that uses it"))));
+        }
+        if header.is_none() {
+            depth = (depth + line.matches(['[', '{']).count()).saturating_sub(line.matches([']', '}']).count());
+        }
+        comment.clear();
+    }
+    faults
+}
+
+fn own_tracker(file: &str, text: &str, crates: &[&str]) -> Vec<String> {
+    let fault = |line: &str| {
+        let lower = line.to_ascii_lowercase();
+        let mut places = lower.match_indices(concat!("issue", " #"));
+        places.any(|(at, _)| {
+            let before = lower[..at].split_whitespace().next_back().unwrap_or("").trim_end_matches("'s");
+            let word = before.trim_matches(|one: char| !one.is_alphanumeric());
+            !word.contains('/') && !crates.contains(&word)
+        })
+    };
+    let advice = "a number of whose tracker? Write owner/name#123, or say the fact itself";
+    lines(text, fault).map(|line| format!("{file}:{line}: {advice}")).collect()
+}
+
+// --- how they read ---
+
+/// A word, a literal or a sign, and the line it begins in.
+#[derive(Clone, Copy, Debug)]
+struct Token<'text> {
+    line: usize,
+    text: &'text str,
+}
+
+/// The code without comments, lifetimes and blanks; a literal is one token and so never a word of the code.
+fn tokens(text: &str) -> Vec<Token<'_>> {
+    let (mut found, mut line, mut at) = (Vec::new(), 1, 0);
+    while at < text.len() {
+        let (length, counts) = piece(&text[at..]);
+        let piece = &text[at..at + length];
+        if counts {
+            found.push(Token { line, text: piece });
+        }
+        line += piece.matches('\n').count();
+        at += length;
+    }
+    found
+}
+
+/// The length of what the text begins with, and whether it counts.
+fn piece(text: &str) -> (usize, bool) {
+    let word = |text: &str| text.find(|one: char| !one.is_alphanumeric() && one != '_').unwrap_or(text.len());
+    let through = |from: usize, end: &str| text[from..].find(end).map_or(text.len(), |at| from + at + end.len());
+    let first = text.chars().next().map_or(0, char::len_utf8);
+    if text.starts_with("//") {
+        return (text.find('\n').unwrap_or(text.len()), false);
+    }
+    if text.starts_with("/*") {
+        return (comment(text), false);
+    }
+    let bare = text.trim_start_matches(['b', 'c', 'r']);
+    let prefix = &text[..text.len() - bare.len()];
+    let quoted = bare.trim_start_matches('#');
+    let hashes = &bare[..bare.len() - quoted.len()];
+    if quoted.starts_with('"') && prefix.contains('r') {
+        return (through(prefix.len() + hashes.len() + 1, &format!("\"{hashes}")), true);
+    }
+    if bare.starts_with('"') {
+        let mut escaped = false;
+        let end = bare.char_indices().skip(1).find(|&(_, one)| {
+            let ends = one == '"' && !escaped;
+            escaped = one == '\\' && !escaped;
+            ends
+        });
+        return (end.map_or(text.len(), |(at, _)| prefix.len() + at + 1), true);
+    }
+    if let Some(rest) = text.strip_prefix('\'') {
+        return match rest.chars().next() {
+            Some('\\') => (through(3, "'"), true),
+            Some(one) if rest[one.len_utf8()..].starts_with('\'') => (one.len_utf8() + 2, true),
+            _ => (1 + word(rest), false),
+        };
+    }
+    let length = if text.starts_with("::") { 2 } else { word(text).max(first) };
+    (length, !text.starts_with(char::is_whitespace))
+}
+
+/// The length of a block comment, those inside it included.
+fn comment(text: &str) -> usize {
+    let (mut depth, mut at) = (0_usize, 0);
+    while let Some(next) = text[at..].find(['/', '*']).map(|next| at + next) {
+        let (opens, closes) = (text[next..].starts_with("/*"), text[next..].starts_with("*/"));
+        depth = (depth + usize::from(opens)).saturating_sub(usize::from(closes));
+        at = next + if opens || closes { 2 } else { 1 };
+        if depth == 0 {
+            return at;
+        }
+    }
+    text.len()
+}
+
+/// A path that the code names, from the crate's root or an outer crate's.
+#[derive(Debug)]
+struct Name {
+    line: usize,
+    /// The index of its first token.
+    at: usize,
+    path: String,
+    /// What a `use` makes of it in this file.
+    alias: Option<String>,
+}
+
+/// Every path of the file, imports and those in the code alike, followed through the file's own imports.
+fn names(file: &str, tokens: &[Token]) -> Vec<Name> {
+    let (mut found, mut inner, mut depth, mut at) = (Vec::new(), Vec::new(), 0, 0);
+    let folder = file.trim_start_matches("src/").trim_end_matches(".rs").trim_end_matches("/mod");
+    let home = if layer(file).is_some() { format!("crate::{}", folder.replace('/', "::")) } else { "crate".to_owned() };
+    let text = |at: usize| tokens.get(at).map_or("", |token| token.text);
+    while at < tokens.len() {
+        let (from, before) = (at, found.len());
+        at += 1;
+        match text(from) {
+            "{" => depth += 1,
+            "}" => {
+                depth -= 1;
+                inner.retain(|(outside, _)| *outside < depth);
+            }
+            "mod" if text(from + 2) == "{" => inner.push((depth, text(from + 1))),
+            "use" if text(at) != "<" => import(tokens, &mut at, "", &mut found),
+            word if is_word(word) && text(at) == "::" => {
+                while text(at) == "::" && is_word(text(at + 1)) {
+                    at += 2;
+                }
+                let path = tokens[from..at].iter().map(|token| token.text).collect();
+                found.push(Name { line: tokens[from].line, at: from, path, alias: None });
+            }
+            _ => {}
+        }
+        let here = inner.iter().fold(home.clone(), |home, (_, name)| format!("{home}::{name}"));
+        found[before..].iter_mut().for_each(|name| name.path = absolute(&name.path, &here));
+    }
+    let known: HashMap<String, String> =
+        found.iter().filter_map(|name| Some((name.alias.clone()?, name.path.clone()))).collect();
+    for name in &mut found {
+        // An alias of an alias of an alias is as far as anybody goes.
+        for _ in 0..3 {
+            let (first, rest) = name.path.split_once("::").map_or((&*name.path, ""), |(first, rest)| (first, rest));
+            let Some(outer) = known.get(first).filter(|outer| !within(outer, first)) else { break };
+            name.path = if rest.is_empty() { outer.clone() } else { format!("{outer}::{rest}") };
+        }
+    }
+    found
+}
+
+/// Reads one branch of a `use`, those in its braces included.
+fn import(tokens: &[Token], at: &mut usize, prefix: &str, found: &mut Vec<Name>) {
+    let mut path = prefix.to_owned();
+    while let Some(&Token { line, text }) = tokens.get(*at) {
+        let from = *at;
+        *at += 1;
+        let next = |at: usize| tokens.get(at).map_or("", |token| token.text);
+        if text == "{" {
+            while !matches!(next(*at), "}" | ";" | "") {
+                import(tokens, at, &path, found);
+            }
+            *at += 1;
+            return;
+        } else if text == "*" || is_word(text) {
+            if text != "self" || path.is_empty() {
+                path = if path.is_empty() { text.to_owned() } else { format!("{path}::{text}") };
+            }
+            if next(*at) != "::" {
+                let renamed = next(*at) == "as";
+                let alias = if renamed { next(*at + 1) } else { path.rsplit("::").next().unwrap_or("") };
+                let alias = is_word(alias).then(|| alias.to_owned());
+                *at += if renamed { 2 } else { 0 };
+                found.push(Name { line, at: from, path, alias });
+                return;
+            }
+        } else if text != "::" {
+            return;
+        }
+    }
+}
+
+/// A path that begins with `self` or `super`, from the root.
+fn absolute(path: &str, home: &str) -> String {
+    let (mut home, mut rest) = (home, path);
+    loop {
+        let (first, after) = rest.split_once("::").unwrap_or((rest, ""));
+        match first {
+            "self" => {}
+            "super" => home = home.rsplit_once("::").map_or("crate", |(outer, _)| outer),
+            "" => return home.to_owned(),
+            _ if rest == path => return path.to_owned(),
+            _ => return format!("{home}::{rest}"),
+        }
+        rest = after;
+    }
+}
+
+/// Where the tests are among the tokens.
+fn test_code(file: &str, tokens: &[Token]) -> Vec<Range<usize>> {
+    if file.starts_with("tests/") || file.ends_with("/tests.rs") || file.contains("/tests/") {
+        return vec![0..tokens.len()];
+    }
+    let attributes =
+        tokens.iter().enumerate().filter(|(_, token)| token.text == "#").map(|(at, _)| (at, closing(tokens, at)));
+    let tests = attributes.filter(|&(at, end)| {
+        let has = |what: &str| tokens[at..end].iter().any(|token| token.text == what);
+        has("test") && !has("not") && !has("any") && (has("cfg") || end - at == 4)
+    });
+    tests.map(|(at, end)| at..item_end(tokens, end)).collect()
+}
+
+/// The token after an item: after its body, or its semicolon where it has none.
+fn item_end(tokens: &[Token], from: usize) -> usize {
+    let mut depth = 0_usize;
+    for (at, token) in tokens.iter().enumerate().skip(from) {
+        match token.text {
+            "{" | "(" | "[" => depth += 1,
+            "}" if depth == 1 => return at + 1,
+            "}" | ")" | "]" if depth == 0 => return at.max(from + 1),
+            "}" | ")" | "]" => depth -= 1,
+            ";" if depth == 0 => return at + 1,
+            _ => {}
+        }
+    }
+    tokens.len()
+}
+
+/// The token after the bracket that closes the first one opened.
+fn closing(tokens: &[Token], from: usize) -> usize {
+    let mut depth = 0_usize;
+    for (at, token) in tokens.iter().enumerate().skip(from) {
+        match token.text {
+            "[" => depth += 1,
+            "]" if depth <= 1 => return at + 1,
+            "]" => depth -= 1,
+            _ => {}
+        }
+    }
+    tokens.len()
+}
+
+fn is_word(text: &str) -> bool {
+    text.starts_with(|one: char| one.is_alphabetic() || one == '_')
+}
+
+/// The layer a file belongs to; none for the top and what is outside `src`.
+fn layer(file: &str) -> Option<&str> {
+    let first = file.strip_prefix("src/")?.split('/').next()?.trim_end_matches(".rs");
+    Some(first).filter(|first| !matches!(*first, "lib" | "main"))
+}
+
+/// Whether `path` is `outer` or in it.
+fn within(path: &str, outer: &str) -> bool {
+    path.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+}
+
+/// Whether an entry of the allow-list covers a path.
+fn allows(entry: &str, path: &str) -> bool {
+    entry.strip_suffix("::*").map_or(path == entry, |outer| within(path, outer))
+}
+
+/// The numbers of the lines of which something holds.
+fn lines(text: &str, holds: impl Fn(&str) -> bool) -> impl Iterator<Item = usize> {
+    text.lines().enumerate().filter(move |(_, line)| holds(line)).map(|(at, _)| at + 1)
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(file: &str) -> String {
+    std::fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+/// Every file in a folder of the tree, by its name from the root, sorted.
+fn walk(folder: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(root().join(folder)).unwrap_or_else(|error| panic!("{folder}: {error}"));
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    let paths = names.into_iter().map(|name| if folder.is_empty() { name } else { format!("{folder}/{name}") });
+    let inner = |path: String| if root().join(&path).is_dir() { walk(&path) } else { vec![path] };
+    // Built and packed by cargo, or git's own.
+    paths.filter(|path| !matches!(&**path, "target" | "Cargo.toml.orig" | ".git")).flat_map(inner).collect()
+}
+
+/// What git keeps; where there is no git, what lies there.
+fn tracked() -> Vec<String> {
+    let git = || Command::new("git").args(["ls-files", "-z"]).current_dir(root()).output().ok();
+    match root().join(".git").exists().then(git).flatten().filter(|output| output.status.success()) {
+        Some(output) => String::from_utf8_lossy(&output.stdout).split_terminator('\0').map(str::to_owned).collect(),
+        None => walk(""),
+    }
+}
+
+/// Applies a rule to every Rust file.
+fn each(rule: fn(&str, &str) -> Vec<String>) {
+    let mut files = walk("src");
+    files.extend(walk("tests"));
+    files.retain(|file| file.ends_with(".rs"));
+    assert!(["src/lib.rs", "tests/tidy.rs"].iter().all(|known| files.iter().any(|file| file == known)), "{files:?}");
+    report(files.iter().flat_map(|file| rule(file, &read(file))));
+}
+
+fn report(faults: impl IntoIterator<Item = String>) {
+    let faults: Vec<String> = faults.into_iter().collect();
+    assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+}
