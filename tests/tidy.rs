@@ -1,8 +1,8 @@
 //! Holds the tree to the rules that no compiler checks: layers, purity, headers, sizes, unfinished work, the top level.
 //!
-//! Reads the source as text (tokens, so comments and strings cannot mislead) and says file, line and what to do.
+//! Reads the source as tokens, so that comments and strings cannot mislead, and says file, line and what to do.
 //! Refuses to judge style beyond these rules, and to read a type: what passes by way of a re-export in `os` is not seen.
-//! Each rule is a pure function of a file's name and text, fed with a violation in `every_rule_catches_its_violation`.
+//! Each rule is a pure function of a file's name and text, fed with violations under "the proofs".
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -210,7 +210,7 @@ fn impure(file: &str, text: &str) -> Vec<String> {
         let whole = |part: &&str| format!("::{}::", name.path).contains(&format!("::{part}::"));
         let glob = |part: &&str| name.path.strip_suffix("::*").is_some_and(|outer| within(part, outer));
         let machine = MACHINE.iter().any(|part| within(&name.path, part) || glob(part))
-            || MACHINE_NAMES.iter().any(|part| whole(part))
+            || MACHINE_NAMES.iter().any(whole)
             || name.path == "std::time::*";
         let allowed = ALLOWED.iter().any(|(place, path, _)| *place == file && allows(path, &name.path))
             || in_tests(name.at) && IN_TESTS.iter().any(|part| within(&name.path, part));
@@ -268,14 +268,12 @@ fn unfinished(file: &str, text: &str) -> Vec<String> {
         places.map(move |some| format!("{file}:{}: {}: {advice}", some[0].line, what.concat()))
     })
     .collect();
-    for (at, token) in tokens.iter().enumerate().filter(|(_, token)| token.text == "#") {
-        let attribute = &tokens[at..item_end(&tokens[..], at).min(closing(&tokens, at))];
+    for range in attributes(&tokens) {
+        let attribute = &tokens[range];
         let has = |what: [&str; 2]| attribute.windows(2).any(|two| two[0].text == what[0] && two[1].text == what[1]);
         if has(["allow", "("]) && !has(["reason", "="]) {
-            faults.push(format!(
-                "{file}:{}: allow without a reason: add `reason = \"…\"`, or mend what is warned of",
-                token.line
-            ));
+            let line = attribute[0].line;
+            faults.push(format!("{file}:{line}: allow without a reason: add `reason = \"…\"`, or mend the cause"));
         }
     }
     let marks = [concat!("FIX", "ME"), concat!("X", "XX")];
@@ -286,27 +284,25 @@ fn unfinished(file: &str, text: &str) -> Vec<String> {
 
 fn unsound(file: &str, text: &str) -> Vec<String> {
     let home = UNSAFE_FILES.iter().any(|place| file.starts_with(place));
-    let raw: Vec<&str> = text.lines().collect();
-    let tokens = tokens(text);
-    let places = tokens.windows(2).filter(|two| two[0].text == "unsafe");
-    places
-        .filter_map(|two| {
-            let line = two[0].line;
-            let argued = raw[line.saturating_sub(4)..line].iter().any(|line| line.contains("// SAFETY:"));
-            if !home {
-                Some(format!(
-                    "{file}:{line}: unsafe stands in {} only: call a safe function of theirs",
-                    UNSAFE_FILES.join(", ")
-                ))
-            } else if !argued && two[1].text == "{" {
-                Some(format!(
-                    "{file}:{line}: no `// SAFETY:` in the three lines above: say which obligations are met, and how"
-                ))
-            } else {
-                None
-            }
-        })
-        .collect()
+    let raw: Vec<&str> = text.lines().map(str::trim_start).collect();
+    // Counted from the comment's last line; an attribute and the statement's beginning may stand between.
+    let argued = |line: usize| {
+        let above: Vec<&str> = raw[..line - 1].iter().rev().copied().collect();
+        let gap = above.iter().position(|line| line.starts_with("//")).filter(|gap| *gap < 3);
+        let comment = |gap: usize| above[gap..].iter().take_while(|line| line.starts_with("//"));
+        gap.is_some_and(|gap| comment(gap).any(|line| line.starts_with("// SAFETY:")))
+    };
+    let fault = |two: &[Token]| {
+        let line = two[0].line;
+        if !home {
+            Some(format!("{file}:{line}: unsafe stands in {} only: call a function of theirs", UNSAFE_FILES.join(", ")))
+        } else if two[1].text == "{" && !argued(line) {
+            Some(format!("{file}:{line}: no `// SAFETY:` within three lines above: say why it is sound"))
+        } else {
+            None
+        }
+    };
+    tokens(text).windows(2).filter(|two| two[0].text == "unsafe").filter_map(fault).collect()
 }
 
 fn strays(files: &[String]) -> Vec<String> {
@@ -561,15 +557,20 @@ fn absolute(path: &str, home: &str) -> String {
 /// Where the tests are among the tokens.
 fn test_code(file: &str, tokens: &[Token]) -> Vec<Range<usize>> {
     if file.starts_with("tests/") || file.ends_with("/tests.rs") || file.contains("/tests/") {
-        return vec![0..tokens.len()];
+        return std::iter::once(0..tokens.len()).collect();
     }
-    let attributes =
-        tokens.iter().enumerate().filter(|(_, token)| token.text == "#").map(|(at, _)| (at, closing(tokens, at)));
-    let tests = attributes.filter(|&(at, end)| {
-        let has = |what: &str| tokens[at..end].iter().any(|token| token.text == what);
-        has("test") && !has("not") && !has("any") && (has("cfg") || end - at == 4)
-    });
-    tests.map(|(at, end)| at..item_end(tokens, end)).collect()
+    let tests = |range: &Range<usize>| {
+        let has = |what: &str| tokens[range.clone()].iter().any(|token| token.text == what);
+        has("test") && !has("not") && !has("any") && (has("cfg") || range.len() == 4)
+    };
+    attributes(tokens).filter(tests).map(|range| range.start..item_end(tokens, range.end)).collect()
+}
+
+/// Where the attributes are.
+fn attributes(tokens: &[Token]) -> impl Iterator<Item = Range<usize>> {
+    let begins =
+        |at: &usize| tokens[*at].text == "#" && tokens.get(at + 1).is_some_and(|next| "![".contains(next.text));
+    (0..tokens.len()).filter(begins).map(|at| at..closing(tokens, at))
 }
 
 /// The token after an item: after its body, or its semicolon where it has none.
@@ -660,7 +661,7 @@ fn tracked() -> Vec<String> {
 fn each(rule: fn(&str, &str) -> Vec<String>) {
     let mut files = walk("src");
     files.extend(walk("tests"));
-    files.retain(|file| file.ends_with(".rs"));
+    files.retain(|file| Path::new(file).extension().is_some_and(|extension| extension == "rs"));
     assert!(["src/lib.rs", "tests/tidy.rs"].iter().all(|known| files.iter().any(|file| file == known)), "{files:?}");
     report(files.iter().flat_map(|file| rule(file, &read(file))));
 }
@@ -668,4 +669,226 @@ fn each(rule: fn(&str, &str) -> Vec<String>) {
 fn report(faults: impl IntoIterator<Item = String>) {
     let faults: Vec<String> = faults.into_iter().collect();
     assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+}
+
+// --- the proofs ---
+
+/// Asserts that a rule finds exactly these faults; of each, a part of it.
+#[track_caller]
+fn finds(faults: &[String], expected: &[&str]) {
+    let same = faults.len() == expected.len() && faults.iter().zip(expected).all(|(fault, part)| fault.contains(part));
+    assert!(same, "found {faults:#?}\nexpected {expected:#?}");
+}
+
+#[test]
+fn upward_and_sideways_imports_are_caught_however_they_are_written() {
+    for (file, text, expected) in [
+        ("src/decide/judge.rs", "//! x\nuse crate::cli;", "judge.rs:2: decide uses crate::cli,"),
+        ("src/decide/judge.rs", "use crate::{\n    protocol::time,\n    os::{self, clock},\n};", ":3:"),
+        ("src/step/look.rs", "fn f() {\n    super::super::monitor::run()\n}", ":2: step uses crate::monitor::run,"),
+        ("src/step/mod.rs", "use super::wrapper::Job;", "crate::wrapper::Job"),
+        (
+            "src/os/linux/exits.rs",
+            "mod inner { use super::super::super::super::decide::judge; }",
+            "crate::decide::judge",
+        ),
+        ("src/monitor/mod.rs", "use crate::wrapper;", "crate::wrapper"),
+        ("src/timer/tests.rs", "use crate::os::clock;", "crate::os::clock"),
+        ("src/protocol/time.rs", "#[cfg(test)]\nmod tests { fn f() { crate::step::look(); } }", ":2: protocol"),
+        (
+            "src/protocol/time.rs",
+            "use super::super as top;\nfn f() { top::cli::main() }",
+            ":2: protocol uses crate::cli::main",
+        ),
+        ("src/os/mod.rs", "use super::*;", "comes from the top"),
+        ("src/command/run.rs", "fn f(_: crate::Outcome) {}", "comes from the top"),
+        ("src/os/mod.rs", "macro_rules! m { () => { $crate::cli::main() } }", "crate::cli::main"),
+        (
+            "src/os/mod.rs",
+            "/* a /* b */ c */ fn f<'a>(x: &'a crate::command::Error) -> char { '\"' }",
+            "crate::command",
+        ),
+        ("src/report/mod.rs", "//! x", "no place among the layers"),
+    ] {
+        let faults = upward(file, text);
+        assert!(faults.iter().any(|fault| fault.contains(expected)), "{file}: {text}: {faults:?}");
+    }
+}
+
+#[test]
+fn comments_strings_and_what_lies_below_are_no_imports() {
+    for (file, text) in [
+        (
+            "src/decide/judge.rs",
+            "// use crate::cli;\n/* crate::os /* */ crate::cli::x */\n/// [`crate::cli`]\nfn f() {}",
+        ),
+        (
+            "src/decide/judge.rs",
+            r##"const A: &str = "crate::cli::a \" crate::os::b"; const B: &str = r#"" crate::os::c"#;"##,
+        ),
+        ("src/decide/judge.rs", "use super::policy::Policy;\nuse crate::protocol::time::{Moment, Wall};"),
+        ("src/decide/judge.rs", "mod tests { use super::super::policy::Policy; use super::*; }"),
+        ("src/os/linux/exits.rs", "use super::super::clock; use crate::protocol::pid; pub(super) fn f() {}"),
+        ("src/cli/mod.rs", "use crate::{command, monitor, os, protocol, step, timer, wrapper};"),
+        ("src/main.rs", "use crate::cli; fn main() { dogwatch::main() }"),
+    ] {
+        finds(&upward(file, text), &[]);
+    }
+    finds(&names_os("src/timer/wheel.rs", "//! x\n/// See [`crate::os::clock`].\n"), &["wheel.rs:2: names crate::os"]);
+    finds(&names_os("src/step/look.rs", "use crate::os;"), &[]);
+}
+
+#[test]
+fn the_machine_is_caught_outside_os_however_it_is_written() {
+    for (text, expected) in [
+        ("use std::time::{Duration, Instant};", ":1: std::time::Instant is"),
+        ("use std::time;\nfn f() { time::SystemTime::now(); }", ":2: std::time::SystemTime::now is"),
+        ("use std::time::*;", "std::time::*"),
+        ("use std::{fs as disk};\nfn f() { disk::read(x); }", ":2: std::fs::read is"),
+        ("fn f() { let _all = ::std::fs::read(\"x\"); }", "std::fs::read is"),
+        ("use std::*;", "std::*"),
+        ("use crate::os::spawn::File; fn f() { File::open(x) }", "File::open"),
+        ("fn f() { std::env::var(\"HOME\"); }", "std::env::var"),
+        ("fn f() { std::process::id(); }", "std::process::id"),
+        ("use std::process::Command;", "std::process::Command"),
+        ("fn f() { std::thread::sleep(x) }", "std::thread::sleep"),
+        ("use libc::kill;", "libc::kill"),
+        ("use nix::unistd::Pid;", "nix::unistd::Pid"),
+        ("fn f() { rustix::process::getpid(); }", "rustix::process::getpid"),
+        ("fn f(path: &Path) -> bool {\n    path\n        .exists()\n}", ":3: .exists() is"),
+        ("#[cfg(test)]\nmod tests { fn f() { std::env::var(\"HOME\"); } }", ":2: std::env::var"),
+        ("#[cfg(not(test))]\nfn f() { std::fs::read(x); }", ":2: std::fs::read"),
+        ("#[cfg(test)]\nmod tests {}\nfn f() { std::fs::read(x); }", ":3: std::fs::read"),
+    ] {
+        let faults = impure("src/monitor/endings.rs", text);
+        assert!(faults.iter().any(|fault| fault.contains(expected)), "{text}: {faults:?}");
+    }
+    for (file, text) in [
+        (
+            "src/monitor/endings.rs",
+            "use std::time::{Duration, UNIX_EPOCH}; // std::fs\nfn f() { env!(\"X\"); \"std::fs\"; }",
+        ),
+        (
+            "src/monitor/endings.rs",
+            "#[cfg(test)]\nmod tests { use std::time::Instant; fn f() { std::fs::read(x); y.exists(); } }",
+        ),
+        ("src/monitor/tests.rs", "use std::fs;"),
+        ("src/os/clock.rs", "use std::time::Instant;"),
+        ("src/cli/mod.rs", "use nix::sys::signal::Signal; fn f() { Signal::SIGINT; std::env::args_os(); }"),
+    ] {
+        finds(&impure(file, text), &[]);
+    }
+    let beyond =
+        impure("src/cli/mod.rs", "fn f() { std::env::args(); std::fs::File::open(x); nix::sys::signal::kill(); }");
+    finds(&beyond, &["std::env::args is", "std::fs::File::open is", "nix::sys::signal::kill is"]);
+}
+
+#[test]
+fn headers_and_lengths_are_measured() {
+    finds(&headless("src/os/a.rs", "use x;\n//! late"), &["a.rs:1: open it with //!"]);
+    finds(&headless("src/os/a.rs", "// plain"), &["a.rs:1: open it"]);
+    finds(&headless("src/os/a.rs", &"//! x\n".repeat(16)), &["a.rs:16: the header has over 15"]);
+    finds(&headless("src/os/a.rs", &"//! x\n".repeat(15)), &[]);
+    finds(&headless("src/lib.rs", &"//! x\n".repeat(99)), &[]);
+    finds(&long("src/os/a.rs", &"\n".repeat(401)), &["a.rs:401: over 400"]);
+    finds(&long("src/os/a.rs", &"\n".repeat(400)), &[]);
+    finds(&long(LONG_FILES[0].0, &"\n".repeat(401)), &[]);
+    let function = |lines: usize| format!("\nfn f(x: [u8; 3]) -> Y {{{}}}\nfn g();\n", "{ \"}\" }\n".repeat(lines - 1));
+    finds(&long("src/os/a.rs", &function(71)), &["a.rs:2: fn f has 71 lines"]);
+    finds(&long("src/os/a.rs", &function(70)), &[]);
+    finds(&long("src/os/a.rs", &format!("#[cfg(test)]\nmod tests {{ {} }}", function(71))), &[]);
+    finds(&long("src/os/a.rs", &format!("#[test]{}", function(71))), &[]);
+}
+
+#[test]
+fn unfinished_work_and_unsafe_code_are_caught() {
+    let marks = concat!("// FIX", "ME\n\"a ", "X", "XX\"\nXXXX");
+    finds(&unfinished("src/a.rs", marks), &["a.rs:1: a mark", "a.rs:2: a mark"]);
+    let code =
+        "todo!();\nunimplemented!()\ndbg!(x)\n#[ignore = \"slow\"]\nlet _ = f();\nlet _: u8 = g();\n#![allow(x)]\n";
+    let expected =
+        ["a.rs:1: todo!", "rs:2: unimpl", "rs:3: dbg!", "rs:4: #[ignore", "rs:5: let_=", "rs:6: let_:", "rs:7: allow"];
+    finds(&unfinished("src/a.rs", code), &expected);
+    finds(
+        &unfinished("src/a.rs", "#[cfg_attr(test, allow(x))]\n#[allow(\n    a,\n    b\n)]\nfn f() {}"),
+        &["rs:1: ", "rs:2: "],
+    );
+    let fine =
+        "#[allow(\n    dead_code,\n    reason = \"x\"\n)]\nlet _why = f(); // todo!() dbg!\nfn todo() { \"let _ = \" }";
+    finds(&unfinished("src/a.rs", fine), &[]);
+
+    finds(&unsound("src/cli/mod.rs", "// SAFETY: none\nunsafe { f() }"), &["mod.rs:2: unsafe stands in"]);
+    finds(&unsound("src/os/spawn.rs", "f();\nunsafe { f() }"), &["spawn.rs:2: no `// SAFETY:`"]);
+    finds(&unsound("src/os/spawn.rs", "// SAFETY: a\n1;\n2;\n3;\nunsafe { f() }"), &["spawn.rs:5: no"]);
+    finds(&unsound("src/os/macos/calls.rs", "// other\nunsafe { f() }"), &["calls.rs:2: no"]);
+    let fine =
+        "// SAFETY: a\n// b\n// c\n#[expect(unsafe_code)]\nlet x =\n    unsafe { f() };\nunsafe fn g() {} // unsafe";
+    finds(&unsound("src/os/spawn.rs", fine), &[]);
+}
+
+#[test]
+fn stray_files_and_vague_names_are_caught() {
+    let files = ["src/a.rs", "LICENSE-MIT", ".github/x", "Cargo.lock", "docs/a", "docs/b", "Makefile", "tests/a"];
+    finds(&strays(&files.map(str::to_owned)), &["docs:1: ", "Makefile:1: "]);
+    finds(&vague("src/os/util.rs", "//! x\nmod types;\nmod other;"), &["util.rs:1: util", "util.rs:2: types"]);
+    finds(&vague("tests/common/mod.rs", ""), &["common/mod.rs:1: common"]);
+    finds(&vague("src/os/utility.rs", "// mod util;\nfn core() {}"), &[]);
+}
+
+#[test]
+fn dependencies_and_trackers_are_checked() {
+    let manifest = "# No word. Used in src/x.rs.\n[package]\nname = \"x\"\n\n[dependencies]\n# Why. Used\n# in `src/a.rs`, \
+        src/os/*.rs.\na = { version = \"1\", features = [\n  \"z\",\n] }\nb = \"1\"\n# Why.\nc = \"1\"\n# Used in src/gone.rs.\n\
+        \nd.workspace = true\n\n[target.'cfg(unix)'.dev-dependencies]\n# Used in src/gone.rs and src/a.rs.\ne = \"1\"\n\
+        [dependencies.f]\nversion = \"1\"\n[lints.rust]\ng = \"deny\"\n";
+    let expected =
+        ["toml:11: b: no", "toml:13: c: no", "toml:16: d: no", "toml:20: e: there is no src/gone.rs", "toml:21: f: no"];
+    finds(&unexplained(manifest, |path| ["src/a.rs", "src/os"].contains(&path)), &expected);
+
+    let text =
+        concat!("// issue", " #1\nsee Issue", " #2\nnotify's issue", " #3, owner/name issue", " #4, owner/name#5\n");
+    finds(&own_tracker("README.md", text, &["notify"]), &["README.md:1: ", "README.md:2: "]);
+}
+
+#[test]
+fn tokens_are_told_apart_and_imports_followed() {
+    let text = "a/*b/*c*/d*/e'f \"g\\\"h\" b'\\'' '\"' r#\"i\"j\"# br\"k\\\" 'l' l::m // n\n/// o\n\"\n\"\np";
+    let found: Vec<&str> = tokens(text).iter().map(|token| token.text).collect();
+    let expected = [
+        "a",
+        "e",
+        "\"g\\\"h\"",
+        "b",
+        "'\\''",
+        "'\"'",
+        "r#\"i\"j\"#",
+        "br\"k\\\"",
+        "'l'",
+        "l",
+        "::",
+        "m",
+        "\"\n\"",
+        "p",
+    ];
+    assert_eq!(found, expected);
+    assert_eq!(tokens(text).last().map(|token| token.line), Some(5));
+    for unended in ["\"", "r#\"", "'", "/*", "b'", "use a::{", "use", "#[", "fn f", "mod a {", "a::"] {
+        names("src/os/a.rs", &tokens(unended));
+        long("src/os/a.rs", unended);
+        unfinished("src/os/a.rs", unended);
+    }
+    let text =
+        "use a::{self, b::{c as d, *}, super::e};\nmod inner {\n    use super::f;\n}\nfn g() { d::h(); self::i::j() }";
+    let names = names("src/os/linux/mod.rs", &tokens(text));
+    let found: Vec<String> = names.iter().map(|name| format!("{} {}", name.line, name.path)).collect();
+    let expected = [
+        "1 a",
+        "1 a::b::c",
+        "1 a::b::*",
+        "1 a::super::e",
+        "3 crate::os::linux::f",
+        "5 a::b::c::h",
+        "5 crate::os::linux::i::j",
+    ];
+    assert_eq!(found, expected);
 }

@@ -11,7 +11,7 @@ pub(crate) mod run;
 pub(crate) mod wait;
 
 use crate::monitor::Failure;
-use crate::os::directory::{Directory, why};
+use crate::os::directory::Directory;
 use crate::os::environment;
 use crate::protocol::layout::parse_file_name;
 use crate::protocol::step::StepName;
@@ -97,23 +97,7 @@ fn absence(directory: &Directory, step: &StepName) -> String {
 /// Refuses a directory that cannot be looked at, in a sentence; one that is not there is no fault.
 fn readable(directory: &Directory) -> Result<(), Error> {
     directory.refuse_foreign_base().map_err(Error::Own)?;
-    match directory.path().metadata() {
-        Ok(there) if !there.is_dir() => {
-            return Err(Error::Own(format!(
-                "{} is no directory; choose another with --dir",
-                directory.path().display()
-            )));
-        }
-        Ok(_) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => {
-            return Err(Error::Own(format!("cannot look at {}: {}", directory.path().display(), why(&error))));
-        }
-    }
-    directory
-        .names()
-        .map(|_names| ())
-        .map_err(|error| Error::Own(format!("cannot read {}: {}", directory.path().display(), why(&error))))
+    directory.check_readable().map_err(Error::Own)
 }
 
 #[cfg(test)]

@@ -72,6 +72,14 @@ impl Endings {
         self.start();
     }
 
+    /// Waits for those that have begun; the others are not begun any more.
+    pub(super) fn finish(&mut self) {
+        self.waiting.clear();
+        while self.running > 0 && self.results.recv().is_ok() {
+            self.running -= 1;
+        }
+    }
+
     fn start(&mut self) {
         while self.running < AT_ONCE {
             let Some(task) = self.waiting.pop_front() else { return };

@@ -6,24 +6,24 @@
 //! look comes before anything is armed.
 
 mod endings;
+mod order;
 mod senses;
 mod watched;
 
 use crate::decide::judge::{Next, Verdict};
-use crate::decide::observation::Look;
-use crate::decide::policy::{TooStrict, Wishes};
 use crate::os::clock;
 use crate::os::directory::{Directory, why};
 use crate::os::events::Hint;
 use crate::os::platform::exits::Armed;
 use crate::os::signals;
-use crate::protocol::outcome::{Outcome, Reason};
+use crate::protocol::outcome::Outcome;
 use crate::protocol::step::StepName;
 use crate::protocol::time::Moment;
-use crate::step::look::{TooNew, here};
+use crate::step::look::here;
 use crate::timer::{Timer, Wheel};
 use endings::{Endings, Job};
 use nix::sys::signal::Signal;
+pub(crate) use order::{End, Failure, Order, Told, Until};
 pub(crate) use senses::Backend;
 use senses::Senses;
 use std::collections::{BTreeSet, HashMap};
@@ -33,91 +33,10 @@ use watched::{State, Watched};
 
 /// How often everything is looked at whatever the events say: the bound on the damage of a lost one.
 const SAFETY_RESCAN: Duration = Duration::from_secs(15);
+/// How many runs may follow each other within one look at a step.
+const ROUNDS: usize = 4;
 /// How many notices may wait; past that everything is looked at.
 pub(crate) const QUEUE: usize = 1024;
-
-/// What to wait for, and how.
-#[derive(Clone, Debug)]
-pub(crate) struct Order {
-    /// The steps, each once.
-    pub(crate) steps: Vec<StepName>,
-    /// The thresholds wished for.
-    pub(crate) wishes: Wishes,
-    /// Which ends end the wait.
-    pub(crate) until: Until,
-    /// Whether an outcome recorded before the call is passed over.
-    pub(crate) new: bool,
-    /// Whether a hung or overdue run is ended; else it is only reported.
-    pub(crate) kill: bool,
-    /// From TERM to KILL.
-    pub(crate) grace: Duration,
-    /// How changes are noticed.
-    pub(crate) backend: Backend,
-    /// How often is looked where no events come.
-    pub(crate) poll_interval: Duration,
-}
-
-/// Which ends end the wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Until {
-    /// Every step's.
-    All,
-    /// The first one, whatever it is.
-    Any,
-    /// Every step's, or the first bad one.
-    FirstBad,
-}
-
-/// What is said of a step when its waiting is over.
-#[derive(Clone, Debug)]
-pub(crate) struct Told {
-    /// Its place in the order.
-    pub(crate) index: usize,
-    /// The answer.
-    pub(crate) outcome: Outcome,
-    /// A sentence for people.
-    pub(crate) detail: Option<String>,
-    /// Whether processes were signalled and all are gone.
-    pub(crate) killed: bool,
-    /// The last look, from which the facts are told; nothing where none was possible.
-    pub(crate) look: Option<Look>,
-    /// How the change was noticed: `inotify`, `kqueue`, `poll` or `none`.
-    pub(crate) backend: &'static str,
-    /// When its heartbeat last beat.
-    pub(crate) fresh: Option<Moment>,
-    /// When it began.
-    pub(crate) began: Option<Moment>,
-}
-
-/// How the wait came to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    /// Every answer was told.
-    Answered,
-    /// A signal asked this process to stop; the work was left alone.
-    Interrupted(Signal),
-}
-
-/// Why there can be no answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Failure {
-    /// The thresholds do not fit the run; nothing was touched.
-    Usage(String),
-    /// This program could not do its part.
-    Own(String),
-}
-
-impl From<TooStrict> for Failure {
-    fn from(error: TooStrict) -> Self {
-        Self::Usage(error.to_string())
-    }
-}
-
-impl From<TooNew> for Failure {
-    fn from(TooNew(sentence): TooNew) -> Self {
-        Self::Own(sentence)
-    }
-}
 
 /// Waits, and tells each step's answer as it comes. `verbose` gets a line for whoever asked how it is done.
 ///
@@ -129,22 +48,23 @@ pub(crate) fn wait(
     tell: &mut dyn FnMut(Told),
     verbose: &mut dyn FnMut(&str),
 ) -> Result<End, Failure> {
-    // Before the first look, so that a signal between the two finds a handler: the work is left alone either way.
-    let interrupts = signals::channel(&signals::not_ignored(&[Signal::SIGINT, Signal::SIGTERM]))
-        .map_err(|error| Failure::Own(format!("cannot catch signals: {}", why(&error))))?;
     let mut monitor = Monitor::new(directory, order, tell);
     monitor.look_before_arming()?;
-    if monitor.is_over() {
-        return Ok(monitor.close());
-    }
-    monitor.senses.arm(&monitor.directory, order, verbose);
-    monitor.look_at_all()?;
-    while !monitor.is_over() {
-        if let Some(signal) = monitor.turn(&interrupts, verbose)? {
-            return Ok(End::Interrupted(signal));
+    if !monitor.is_over() {
+        // Not before: work that has ended needs no thread either. A signal until then ends this process as any other,
+        // which leaves the work alone too.
+        let interrupts = signals::channel(&signals::not_ignored(&[Signal::SIGINT, Signal::SIGTERM]))
+            .map_err(|error| Failure::Own(format!("cannot catch signals: {}", why(&error))))?;
+        monitor.senses.arm(&monitor.directory, order, verbose);
+        monitor.look_at_all()?;
+        while !monitor.is_over() {
+            if let Some(signal) = monitor.turn(&interrupts, verbose)? {
+                return Ok(End::Interrupted(signal));
+            }
         }
     }
-    Ok(monitor.close())
+    monitor.close();
+    Ok(End::Answered)
 }
 
 struct Monitor<'call> {
@@ -243,20 +163,19 @@ impl<'call> Monitor<'call> {
     }
 
     fn look_at(&mut self, index: usize) -> Result<(), Failure> {
-        if self.watched[index].state != State::Open {
-            return Ok(());
-        }
-        let verdict = self.watched[index].look(&self.order.wishes, self.order.new)?;
-        match verdict {
-            Some(verdict) => self.follow_up(index, verdict),
-            // The kernel could not answer; the next look may get one.
-            None => self.look_again(index, clock::now().plus(self.order.poll_interval)),
-        }
-        // A notice armed by this look may have been too late for what it is about: look once more (I2).
-        if self.watched[index].state == State::Open && self.arm_exit(index) {
-            let verdict = self.watched[index].look(&self.order.wishes, self.order.new)?;
-            if let Some(verdict) = verdict {
-                self.follow_up(index, verdict);
+        // A notice armed by a look may have come too late for what it is about: look once more (I2). Each round is
+        // another run's notice, so the rounds are as few as runs follow each other within a look.
+        for _ in 0..ROUNDS {
+            if self.watched[index].state != State::Open {
+                return Ok(());
+            }
+            match self.watched[index].look(&self.order.wishes, self.order.new)? {
+                Some(verdict) => self.follow_up(index, verdict),
+                // The kernel could not answer; the next look may get one.
+                None => self.look_again(index, clock::now().plus(self.order.poll_interval)),
+            }
+            if self.watched[index].state != State::Open || !self.arm_exit(index) {
+                return Ok(());
             }
         }
         Ok(())
@@ -295,7 +214,7 @@ impl<'call> Monitor<'call> {
                     let detail = Some(self.watched[index].why(intent));
                     self.answer(index, finding.outcome, detail, false);
                 }
-                Next::Record(reason) if !self.order.kill && reason == Reason::Died => {
+                Next::Record(_) if !self.order.kill => {
                     self.answer(index, finding.outcome, finding.detail, false);
                 }
                 Next::Terminate(intent) => {
@@ -320,10 +239,12 @@ impl<'call> Monitor<'call> {
         let now = clock::now();
         let watched = &mut self.watched[index];
         let mut next = look_again;
-        if let Some(path) = watched.file_to_follow() {
-            let followed = self.senses.follow(&self.directory.join(&path));
-            watched.followed = followed;
-            if !followed && !closely {
+        if let Some((name, stamp)) = watched.file_to_follow() {
+            if watched.followed != Some(stamp) && self.senses.follow(&self.directory.join(&name)) {
+                watched.followed = Some(stamp);
+                // Armed after the look: what was written in between raised no notice (I2).
+                next = next.min(now.plus(watched.soon()));
+            } else if watched.followed != Some(stamp) {
                 next = next.min(now.plus(self.order.poll_interval));
             }
         }
@@ -378,11 +299,11 @@ impl<'call> Monitor<'call> {
             // Nobody has won yet: what is told of this one is told at the close, if at all.
             Until::Any => watched.kept = Some(told),
         }
-        // Those that end no wait are told when all are in, so a first bad one leaves the rest where they stand.
     }
 
-    /// The last words: those who have not answered still run, or have not started.
-    fn close(&mut self) -> End {
+    /// The last words: those who have not answered still run, or have not started. And the last acts: what is being
+    /// ended when the wait is over is ended whole.
+    fn close(&mut self) {
         if self.order.until == Until::FirstBad && self.over {
             for index in 0..self.watched.len() {
                 if self.watched[index].state != State::Told {
@@ -394,17 +315,14 @@ impl<'call> Monitor<'call> {
         }
         if self.order.until == Until::Any && !self.over {
             let kept: Vec<Told> = self.watched.iter_mut().filter_map(|watched| watched.kept.take()).collect();
-            let running = kept.iter().any(|told| told.outcome == Outcome::Running);
-            for told in kept {
-                if !running || told.outcome == Outcome::Running {
-                    (self.tell)(told);
-                    if !running {
-                        break;
-                    }
-                }
+            let running: Vec<Told> = kept.iter().filter(|told| told.outcome == Outcome::Running).cloned().collect();
+            // Nobody has won: each that runs is told, or, where none has started, the first.
+            let last = if running.is_empty() { kept.into_iter().take(1).collect() } else { running };
+            for told in last {
+                (self.tell)(told);
             }
         }
-        End::Answered
+        self.endings.finish();
     }
 
     /// One turn: sleep until something says *look*, then look there.

@@ -8,7 +8,7 @@ use crate::decide::judge::{Verdict, judge};
 use crate::decide::observation::{Here, Liveness, Look, Observation, Remark, Status};
 use crate::decide::policy::{Policy, Wishes};
 use crate::os::directory::Directory;
-use crate::protocol::file::File;
+use crate::protocol::file::Stamp;
 use crate::protocol::layout::{Record, file_name};
 use crate::protocol::outcome::{Intent, Outcome};
 use crate::protocol::step::StepName;
@@ -47,8 +47,8 @@ pub(super) struct Watched {
     pub(super) exit: Option<RunKey>,
     /// Whether the run's end cannot be noticed: then it is looked for.
     pub(super) deaf: bool,
-    /// Whether the file to be followed is.
-    pub(super) followed: bool,
+    /// The file that is followed for being written in place, as it was when that was armed.
+    pub(super) followed: Option<Stamp>,
     /// An answer that is told at the close, if at all.
     pub(super) kept: Option<Told>,
 }
@@ -66,7 +66,7 @@ impl Watched {
             timer: None,
             exit: None,
             deaf: false,
-            followed: false,
+            followed: None,
             kept: None,
         }
     }
@@ -114,20 +114,15 @@ impl Watched {
         (lives_here && self.exit != Some(run)).then_some(run)
     }
 
-    /// The name of a file that is there, decides, and may be written in place: an unfinished status or result, or one
-    /// left over. The directory's events do not show that.
-    pub(super) fn file_to_follow(&self) -> Option<String> {
+    /// A file that is there, decides, and may be written in place: an unfinished status or result, or one left over.
+    /// The directory's events do not show that.
+    pub(super) fn file_to_follow(&self) -> Option<(String, Stamp)> {
         let (look, observation, _) = self.last.as_ref()?;
-        let step = self.looker.step();
-        let status_there = matches!(look.status, File::There { .. });
-        match observation.status {
-            Status::Complete { .. } => {
-                matches!(look.result, File::There { .. }).then(|| file_name(step, Record::Result))
-            }
-            Status::Absent | Status::Unfinished { .. } | Status::Odd { .. } => {
-                status_there.then(|| file_name(step, Record::Status))
-            }
-        }
+        let (record, stamp) = match observation.status {
+            Status::Complete { .. } => (Record::Result, look.result.stamp()),
+            Status::Absent | Status::Unfinished { .. } | Status::Odd { .. } => (Record::Status, look.status.stamp()),
+        };
+        Some((file_name(self.looker.step(), record), stamp?))
     }
 
     /// How soon to look again at a file that is being written: at once, and less and less often.

@@ -9,6 +9,7 @@ use crate::protocol::file::{File, Stamp};
 use crate::protocol::time::Wall;
 use nix::sys::stat::{UtimensatFlags, utimensat};
 use nix::sys::time::TimeSpec;
+use nix::unistd::{AccessFlags, access};
 use std::fs::{self, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
@@ -65,6 +66,22 @@ impl Directory {
     pub(crate) fn refuse_foreign_base(&self) -> Result<(), String> {
         let base = environment::base();
         if self.path.starts_with(&base) { check_private(&base).map(|_there| ()) } else { Ok(()) }
+    }
+
+    /// Refuses what cannot be looked into; a directory that is not there is no fault. Lists nothing: it may be large.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong and what to do.
+    pub(crate) fn check_readable(&self) -> Result<(), String> {
+        let shown = self.path.display();
+        match fs::metadata(&self.path) {
+            Ok(there) if !there.is_dir() => return Err(format!("{shown} is no directory; choose another with --dir")),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(format!("cannot look at {shown}: {}; choose another with --dir", why(&error))),
+        }
+        access(&self.path, AccessFlags::R_OK | AccessFlags::X_OK)
+            .map_err(|errno| format!("cannot read {shown}: {}; choose another with --dir", why(&errno.into())))
     }
 
     /// The names in the directory, none where it is not there.

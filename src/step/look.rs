@@ -31,8 +31,12 @@ pub(crate) fn here(directory: &Directory) -> Here {
         host: environment::host(),
         boot_id: environment::boot_id(),
         pid_namespace: machine::pid_namespace(),
-        // A directory that is not there yet says nothing; its looks find no files either.
-        local_filesystem: locality::look(directory.path()).is_ok_and(|found| found.local),
+        // Of a directory that is not there yet the nearest ancestor tells: it will come into being there.
+        local_filesystem: directory
+            .path()
+            .ancestors()
+            .find_map(|folder| locality::look(folder).ok())
+            .is_some_and(|found| found.local),
     }
 }
 

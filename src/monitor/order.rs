@@ -1,0 +1,96 @@
+//! What a wait is asked for, and what it answers: plain values.
+//!
+//! Refuses to hold anything of how it is done.
+
+use super::Backend;
+use crate::decide::observation::Look;
+use crate::decide::policy::{TooStrict, Wishes};
+use crate::protocol::outcome::Outcome;
+use crate::protocol::step::StepName;
+use crate::protocol::time::Moment;
+use crate::step::look::TooNew;
+use nix::sys::signal::Signal;
+use std::time::Duration;
+
+/// What to wait for, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct Order {
+    /// The steps, each once.
+    pub(crate) steps: Vec<StepName>,
+    /// The thresholds wished for.
+    pub(crate) wishes: Wishes,
+    /// Which ends end the wait.
+    pub(crate) until: Until,
+    /// Whether an outcome recorded before the call is passed over.
+    pub(crate) new: bool,
+    /// Whether a hung or overdue run is ended; else it is only reported.
+    pub(crate) kill: bool,
+    /// From TERM to KILL.
+    pub(crate) grace: Duration,
+    /// How changes are noticed.
+    pub(crate) backend: Backend,
+    /// How often is looked where no events come.
+    pub(crate) poll_interval: Duration,
+}
+
+/// Which ends end the wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// Every step's.
+    All,
+    /// The first one, whatever it is.
+    Any,
+    /// Every step's, or the first bad one.
+    FirstBad,
+}
+
+/// What is said of a step when its waiting is over.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    /// Its place in the order.
+    pub(crate) index: usize,
+    /// The answer.
+    pub(crate) outcome: Outcome,
+    /// A sentence for people.
+    pub(crate) detail: Option<String>,
+    /// Whether processes were signalled and all are gone.
+    pub(crate) killed: bool,
+    /// The last look, from which the facts are told; nothing where none was possible.
+    pub(crate) look: Option<Look>,
+    /// How the change was noticed: `inotify`, `kqueue`, `poll` or `none`.
+    pub(crate) backend: &'static str,
+    /// When its heartbeat last beat.
+    pub(crate) fresh: Option<Moment>,
+    /// When it began.
+    pub(crate) began: Option<Moment>,
+}
+
+/// How the wait came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Every answer was told.
+    Answered,
+    /// A signal asked this process to stop; the work was left alone.
+    Interrupted(Signal),
+}
+
+/// Why there can be no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The thresholds do not fit the run; nothing was touched.
+    Usage(String),
+    /// This program could not do its part.
+    Own(String),
+}
+
+impl From<TooStrict> for Failure {
+    fn from(error: TooStrict) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+impl From<TooNew> for Failure {
+    fn from(TooNew(sentence): TooNew) -> Self {
+        Self::Own(sentence)
+    }
+}
