@@ -94,45 +94,46 @@ const UNSAFE_FILES: [&str; 2] = ["src/os/spawn.rs", "src/os/macos/"];
 
 #[test]
 fn imports_go_down_only() {
-    each(upward);
+    report(each(upward));
 }
 
 #[test]
 fn the_pure_layers_do_not_even_name_the_machine() {
-    each(names_os);
+    report(each(names_os));
 }
 
 #[test]
 fn only_os_reads_clocks_files_and_environment_or_touches_processes() {
-    each(impure);
     let used = |file: &str, path: &str| {
         let text = read(file);
         names(file, &tokens(&text)).iter().any(|name| allows(path, &name.path))
     };
     let idle = ALLOWED.iter().filter(|(file, path, _)| !used(file, path));
-    report(idle.map(|(file, path, _)| format!("tests/tidy.rs: {file} needs {path} no more: strike it from ALLOWED")));
+    let idle =
+        idle.map(|(file, path, _)| format!("tests/tidy.rs:1: {file} needs {path} no more: strike it from ALLOWED"));
+    report(each(impure).into_iter().chain(idle));
 }
 
 #[test]
 fn every_file_opens_with_a_header_of_bounded_length() {
-    each(headless);
+    report(each(headless));
 }
 
 #[test]
 fn files_and_functions_stay_short() {
-    each(long);
     let short = LONG_FILES.iter().filter(|(file, _)| read(file).lines().count() <= LONGEST_FILE);
-    report(short.map(|(file, _)| format!("tests/tidy.rs: {file} is short now: strike it from LONG_FILES")));
+    let short = short.map(|(file, _)| format!("tests/tidy.rs:1: {file} is short now: strike it from LONG_FILES"));
+    report(each(long).into_iter().chain(short));
 }
 
 #[test]
 fn nothing_is_unfinished_ignored_or_dropped_without_a_reason() {
-    each(unfinished);
+    report(each(unfinished));
 }
 
 #[test]
 fn unsafe_code_stands_in_its_two_places_and_says_why_it_is_sound() {
-    each(unsound);
+    report(each(unsound));
 }
 
 #[test]
@@ -142,7 +143,7 @@ fn the_top_level_holds_what_it_may() {
 
 #[test]
 fn modules_are_named_after_what_they_hold() {
-    each(vague);
+    report(each(vague));
 }
 
 #[test]
@@ -657,15 +658,17 @@ fn tracked() -> Vec<String> {
     }
 }
 
-/// Applies a rule to every Rust file.
-fn each(rule: fn(&str, &str) -> Vec<String>) {
+/// What a rule finds in all Rust files.
+fn each(rule: fn(&str, &str) -> Vec<String>) -> Vec<String> {
     let mut files = walk("src");
     files.extend(walk("tests"));
     files.retain(|file| Path::new(file).extension().is_some_and(|extension| extension == "rs"));
-    assert!(["src/lib.rs", "tests/tidy.rs"].iter().all(|known| files.iter().any(|file| file == known)), "{files:?}");
-    report(files.iter().flat_map(|file| rule(file, &read(file))));
+    let seen = |known: &str| files.iter().any(|file| file == known);
+    assert!(seen("src/lib.rs") && seen("tests/tidy.rs"), "the tree was not read: {files:?}");
+    files.iter().flat_map(|file| rule(file, &read(file))).collect()
 }
 
+#[track_caller]
 fn report(faults: impl IntoIterator<Item = String>) {
     let faults: Vec<String> = faults.into_iter().collect();
     assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));

@@ -13,7 +13,7 @@ use crate::command::run::Run;
 use crate::command::{Error, beat, breaker, check, run, wait};
 use crate::decide::severity::worst;
 use crate::monitor::End;
-use crate::os::spawn::{Detached, detach};
+use crate::os::detach::{Detached, detach};
 use crate::os::{environment, terminal};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::step::StepName;

@@ -4,9 +4,10 @@
 
 use super::report::Report;
 use super::{Error, readable};
-use crate::decide::history::{History, meta_of, remarks, run_key};
+use crate::decide::history::{History, meta_of, run_key};
 use crate::decide::judge::{Next, Verdict, judge};
 use crate::decide::policy::{Policy, START_TIMEOUT, Threshold, Wishes};
+use crate::decide::remark::remarks;
 use crate::monitor::Told;
 use crate::os::clock;
 use crate::os::directory::{Directory, why};

@@ -4,12 +4,12 @@
 //! Refuses to compare a file's time with this machine's clock wherever a change can be observed instead: clocks of file
 //! servers are skewed, wall clocks are set, machines sleep. Only the first look at a file uses its age.
 
-use super::observation::{Beat, Liveness, Look, Observation, Process, Remark, ResultState, Status};
+use super::observation::{Beat, Liveness, Look, Observation, Process, ResultState, Status};
 use crate::protocol::file::{File, Hold, Stamp};
 use crate::protocol::meta::{Meta, MetaText};
 use crate::protocol::pid::PidText;
 use crate::protocol::result::ResultText;
-use crate::protocol::status::{StatusText, Word};
+use crate::protocol::status::StatusText;
 use crate::protocol::time::{Moment, Wall};
 use std::time::Duration;
 
@@ -266,12 +266,12 @@ fn claimed(look: &Look, key: Option<RunKey>, meta: Option<&Meta>, seen_alive: bo
     }
 }
 
-fn is_of_other_machine(look: &Look, meta: &Meta) -> bool {
+pub(super) fn is_of_other_machine(look: &Look, meta: &Meta) -> bool {
     let differs = |recorded: &Option<String>, here: &str| recorded.as_deref().is_some_and(|recorded| recorded != here);
     differs(&meta.host, &look.here.host) || differs(&meta.boot_id, &look.here.boot_id)
 }
 
-fn is_of_other_namespace(look: &Look, meta: &Meta) -> bool {
+pub(super) fn is_of_other_namespace(look: &Look, meta: &Meta) -> bool {
     meta.pid_namespace.is_some() && meta.pid_namespace != look.here.pid_namespace
 }
 
@@ -368,64 +368,5 @@ fn fault<T>(file: &File<T>) -> Option<&str> {
     match file {
         File::Unfit(fault) => Some(fault),
         File::Absent | File::There { .. } => None,
-    }
-}
-
-/// What a person should know of this look, whatever the verdict.
-pub(crate) fn remarks(look: &Look, liveness: Liveness) -> Vec<Remark> {
-    let mut remarks = Vec::new();
-    if let File::There { content: PidText::Bad(text), .. } = &look.pid {
-        remarks.push(Remark::BadPid(text.clone()));
-    }
-    if let Some(MetaText::Broken(error)) = look.meta.content().map(AsRef::as_ref) {
-        remarks.push(Remark::BrokenMeta(error.clone()));
-    }
-    let key = run_key(look);
-    match meta_of(look, key) {
-        Some(meta) if is_of_other_machine(look, meta) => match &meta.host {
-            Some(host) if *host != look.here.host => remarks.push(Remark::OtherHost(host.clone())),
-            _ => remarks.push(Remark::OtherBoot),
-        },
-        Some(meta) if is_of_other_namespace(look, meta) => remarks.push(Remark::OtherNamespace),
-        _ => {
-            if let (Liveness::Elsewhere, Some((pid, _))) = (liveness, key) {
-                remarks.push(Remark::Unseen(pid));
-            }
-        }
-    }
-    remarks
-}
-
-/// Whether this machine may signal the run's processes as far as its record tells; the reason where it may not.
-pub(crate) fn out_of_reach(look: &Look) -> Option<Remark> {
-    let meta = meta_of(look, run_key(look))?;
-    if is_of_other_machine(look, meta) || is_of_other_namespace(look, meta) {
-        return remarks(look, Liveness::Elsewhere)
-            .into_iter()
-            .find(|remark| matches!(remark, Remark::OtherHost(_) | Remark::OtherBoot | Remark::OtherNamespace));
-    }
-    None
-}
-
-impl Observation {
-    /// The step whose files have not been there since this moment.
-    pub(crate) fn absent(since: Moment) -> Self {
-        Self {
-            absent_since: Some(since),
-            liveness: Liveness::Unclaimed,
-            status: Status::Absent,
-            recorded: None,
-            recorded_detail: None,
-            intent: None,
-            result: ResultState::Absent,
-            heartbeat: None,
-            began: since,
-            unfit: None,
-        }
-    }
-
-    /// Whether this run's status says SUCCESS.
-    pub(crate) fn succeeded(&self) -> bool {
-        matches!(self.status, Status::Complete { word: Word::Success, .. })
     }
 }

@@ -10,7 +10,6 @@ use crate::protocol::pid::PidText;
 use crate::protocol::result::ResultText;
 use crate::protocol::status::{StatusText, Word};
 use crate::protocol::time::{Moment, Wall};
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -146,50 +145,6 @@ pub(crate) struct Beat {
     pub(crate) unconfirmed: Option<Moment>,
 }
 
-/// Something a person should know that decides nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Remark {
-    /// The pid file holds no pid; quoted.
-    BadPid(String),
-    /// The meta file is no record of this program.
-    BrokenMeta(String),
-    /// The run lives on another machine.
-    OtherHost(String),
-    /// The run began before this machine's last boot.
-    OtherBoot,
-    /// The run lives in another PID namespace.
-    OtherNamespace,
-    /// No process has the pid, and that proves nothing here.
-    Unseen(i32),
-    /// The run followed first was replaced before its end was seen.
-    Replaced,
-}
-
-impl fmt::Display for Remark {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::BadPid(text) => {
-                write!(formatter, "the pid file holds {text}, which is no process id: only heartbeat and time decide")
-            }
-            Self::BrokenMeta(error) => write!(formatter, "the meta file is not readable ({error}) and was ignored"),
-            Self::OtherHost(host) => {
-                write!(formatter, "the run lives on {host}: only heartbeat and time decide, and nothing is signalled")
-            }
-            Self::OtherBoot => formatter.write_str(
-                "the run began before this machine's last boot: only heartbeat and time decide, and nothing is signalled",
-            ),
-            Self::OtherNamespace => formatter
-                .write_str("the run lives in another PID namespace, so its processes are not signalled from here"),
-            Self::Unseen(pid) => {
-                write!(formatter, "process {pid} is not to be seen from here: only heartbeat and time decide")
-            }
-            Self::Replaced => {
-                formatter.write_str("the run followed first was replaced before its end was seen; this is the new one")
-            }
-        }
-    }
-}
-
 /// What judgement needs.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Observation {
@@ -213,4 +168,27 @@ pub(crate) struct Observation {
     pub(crate) began: Moment,
     /// A sentinel that is no regular file: what is wrong with it.
     pub(crate) unfit: Option<String>,
+}
+
+impl Observation {
+    /// The step whose files have not been there since this moment.
+    pub(crate) fn absent(since: Moment) -> Self {
+        Self {
+            absent_since: Some(since),
+            liveness: Liveness::Unclaimed,
+            status: Status::Absent,
+            recorded: None,
+            recorded_detail: None,
+            intent: None,
+            result: ResultState::Absent,
+            heartbeat: None,
+            began: since,
+            unfit: None,
+        }
+    }
+
+    /// Whether this run's status says SUCCESS.
+    pub(crate) fn succeeded(&self) -> bool {
+        matches!(self.status, Status::Complete { word: Word::Success, .. })
+    }
 }

@@ -3,10 +3,11 @@
 //! Refuses to act: it says what it sees and what should be armed, and the loop does it.
 
 use super::{Failure, Told};
-use crate::decide::history::{History, RunKey, meta_of, remarks, run_key};
+use crate::decide::history::{History, RunKey, meta_of, run_key};
 use crate::decide::judge::{Verdict, judge};
-use crate::decide::observation::{Here, Liveness, Look, Observation, Remark, Status};
+use crate::decide::observation::{Here, Liveness, Look, Observation, Status};
 use crate::decide::policy::{Policy, Wishes};
+use crate::decide::remark::{Remark, remarks};
 use crate::os::directory::Directory;
 use crate::protocol::file::Stamp;
 use crate::protocol::layout::{Record, file_name};

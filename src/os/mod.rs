@@ -5,6 +5,7 @@
 //! stands in files of the same signatures under `platform`, chosen in one line.
 
 pub(crate) mod clock;
+pub(crate) mod detach;
 pub(crate) mod directory;
 pub(crate) mod environment;
 pub(crate) mod events;

@@ -8,7 +8,6 @@
 
 use super::platform::machine;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
-use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, fork, pipe, setsid};
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::{File, OpenOptions};
@@ -129,7 +128,7 @@ impl Held {
 }
 
 /// A pipe whose two ends are closed in every program that is started.
-fn pipe_closed_on_exec() -> io::Result<(OwnedFd, OwnedFd)> {
+pub(super) fn pipe_closed_on_exec() -> io::Result<(OwnedFd, OwnedFd)> {
     let (read, write) = pipe()?;
     for end in [&read, &write] {
         nix::fcntl::fcntl(end, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))?;
@@ -354,71 +353,6 @@ pub(crate) fn reap() -> (Vec<(i32, Ended)>, bool) {
             _ => {}
         }
     }
-}
-
-/// Goes on in a process of its own session; this one waits for its word.
-///
-/// The caller's process gets the reading end of a pipe. The new process gets the writing end, has no terminal, no
-/// inherited descriptors and `/dev/null` for its three standard ones. It is no child of the caller's process, so nobody
-/// has to reap it. Call it before any thread is started.
-///
-/// # Errors
-/// No process or descriptor to be had.
-pub(crate) fn detach() -> io::Result<Detached> {
-    let (word, tell) = pipe_closed_on_exec()?;
-    // SAFETY: this process has one thread, so the child may go on as if nothing had happened.
-    #[expect(unsafe_code, reason = "fork has no safe form")]
-    if let ForkResult::Parent { child } = unsafe { fork() }? {
-        drop(tell);
-        // The process in between ends at once; its exit says nothing.
-        let _ended = waitpid(child, None);
-        return Ok(Detached::Caller(File::from(word)));
-    }
-    drop(word);
-    setsid()?;
-    // A session leader could get a terminal by opening one; its child cannot (setsid(2)).
-    // SAFETY: as above.
-    #[expect(unsafe_code, reason = "fork has no safe form")]
-    if let ForkResult::Parent { .. } = unsafe { fork() }? {
-        // SAFETY: ends the process in between without flushing what the caller's process will flush.
-        #[expect(unsafe_code, reason = "a forked child must not run the parent's exit handlers")]
-        unsafe {
-            libc::_exit(0)
-        }
-    }
-    let tell = close_inherited(tell)?;
-    dup2_stdin(null_input()?)?;
-    dup2_stdout(null_output()?)?;
-    dup2_stderr(null_output()?)?;
-    Ok(Detached::Worker(File::from(tell)))
-}
-
-/// The two sides of a detachment.
-#[derive(Debug)]
-pub(crate) enum Detached {
-    /// The process that was called; the other one's words can be read here.
-    Caller(File),
-    /// The process that goes on; its words go here.
-    Worker(File),
-}
-
-/// Closes every descriptor beyond the three standard ones and `keep`: a caller's pipe that stays open here would keep
-/// its reader waiting for as long as the work goes on.
-fn close_inherited(keep: OwnedFd) -> io::Result<OwnedFd> {
-    let folder = if cfg!(target_os = "linux") { "/proc/self/fd" } else { "/dev/fd" };
-    let open: Vec<i32> = std::fs::read_dir(folder)?
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|&number| number > 2 && number != keep.as_raw_fd())
-        .collect();
-    for number in open {
-        // SAFETY: these were inherited or belong to values that this process no longer uses. The one that listed the
-        // folder is closed already: EBADF says so.
-        #[expect(unsafe_code, reason = "descriptors without an owner here")]
-        unsafe {
-            libc::close(number);
-        }
-    }
-    Ok(keep)
 }
 
 #[cfg(test)]

@@ -5,8 +5,9 @@
 
 use super::look::Looker;
 use super::record::{Ending, Rooms, Written, announce, record};
-use crate::decide::history::{meta_of, out_of_reach, run_key};
+use crate::decide::history::{meta_of, run_key};
 use crate::decide::observation::Look;
+use crate::decide::remark::out_of_reach;
 use crate::os::tree::{self, Report, Target};
 use crate::protocol::outcome::{Intent, Reason};
 use crate::protocol::time::Wall;

@@ -1,7 +1,8 @@
 //! `History` over scripted looks: left-overs, heartbeats by observed change, deaths, replaced runs, other machines.
 
-use crate::decide::history::{History, remarks};
-use crate::decide::observation::{Here, Liveness, Look, Process, Remark, ResultState, Status};
+use crate::decide::history::History;
+use crate::decide::observation::{Here, Liveness, Look, Process, ResultState, Status};
+use crate::decide::remark::{Remark, remarks};
 use crate::protocol::file::{File, Hold, Stamp};
 use crate::protocol::meta::{Meta, MetaText};
 use crate::protocol::outcome::Reason;

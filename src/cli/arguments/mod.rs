@@ -1,0 +1,207 @@
+//! The command line as typed: flags, their help, and nothing resolved.
+//!
+//! Refuses to read the environment and to combine flags; that is `resolve`'s.
+
+mod run;
+mod wait;
+
+use super::exit::{Exit, table};
+use crate::protocol::step::StepName;
+use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum};
+pub(in crate::cli) use run::{HeartbeatWord, LogWord, ResultWord, RunArguments, StdinWord};
+use std::ffi::OsString;
+use std::path::PathBuf;
+pub(in crate::cli) use wait::{BackendWord, CheckArguments, WaitArguments};
+
+/// Runs background work and tells you the moment it succeeded, failed, hung, died or ran out of time.
+#[derive(Debug, Parser)]
+#[command(
+    name = "dogwatch",
+    version,
+    about,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    after_help = main_help()
+)]
+pub(in crate::cli) struct Arguments {
+    #[command(flatten)]
+    pub(in crate::cli) global: Global,
+    #[command(subcommand)]
+    pub(in crate::cli) command: Command,
+}
+
+/// Flags that every command takes.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Global {
+    /// The monitor directory [default: `$DOGWATCH_DIR`, else one of your own for this project]
+    #[arg(long, value_name = "DIR", global = true, help_heading = "Global options")]
+    pub(in crate::cli) dir: Option<PathBuf>,
+    /// Machine output: one JSON object a line on standard output
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub(in crate::cli) json: bool,
+    /// Say nothing but what was asked for
+    #[arg(short, long, global = true, help_heading = "Global options")]
+    pub(in crate::cli) quiet: bool,
+    /// Say on standard error how it is done; repeat for more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Global options")]
+    pub(in crate::cli) verbose: u8,
+    /// Colour: auto, always or never (`NO_COLOR` is respected)
+    #[arg(
+        long,
+        value_name = "WHEN",
+        global = true,
+        default_value = "auto",
+        hide_default_value = true,
+        help_heading = "Global options"
+    )]
+    pub(in crate::cli) color: Color,
+}
+
+/// When output has colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum Color {
+    /// On a terminal.
+    Auto,
+    /// Even into a pipe.
+    Always,
+    /// Not at all.
+    Never,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum Command {
+    /// Run COMMAND as a step: log, heartbeat, status, result
+    #[command(after_help = run::help())]
+    Run(Box<RunArguments>),
+    /// Block until steps end, and say how
+    #[command(after_help = wait::wait_help())]
+    Wait(Box<WaitArguments>),
+    /// Say once how steps stand; waits for nothing and touches nothing
+    #[command(after_help = wait::check_help())]
+    Check(CheckArguments),
+    /// Beat for a step: a sign of life from a script or from COMMAND itself
+    #[command(after_help = "Example:\n  dogwatch beat build\n\nInside a run the step may be left out.")]
+    Beat {
+        /// The step [default: the one this runs in, `$DOGWATCH_STEP`]
+        #[arg(value_parser = step)]
+        step: Option<StepName>,
+    },
+    /// Show, close or feed a circuit breaker
+    #[command(after_help = "Example:\n  dogwatch breaker reset build")]
+    Breaker {
+        #[command(subcommand)]
+        what: BreakerCommand,
+    },
+    /// Print the monitor directory
+    #[command(after_help = "Example:\n  ls \"$(dogwatch dir)\"")]
+    Dir,
+}
+
+/// What is done with a breaker.
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum BreakerCommand {
+    /// Show one breaker, or all of the directory
+    Show {
+        /// Its name; a step's own breaker has the step's name
+        #[arg(value_parser = step)]
+        name: Option<StepName>,
+    },
+    /// Close one breaker, or all of the directory
+    Reset {
+        /// Its name
+        #[arg(value_parser = step)]
+        name: Option<StepName>,
+    },
+    /// Count a success or a failure by hand
+    Record {
+        /// Its name
+        #[arg(value_parser = step)]
+        name: StepName,
+        /// What to count
+        #[arg(value_name = "success|failed")]
+        outcome: Counted,
+    },
+}
+
+/// What is counted by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum Counted {
+    /// Resets.
+    Success,
+    /// Adds one.
+    Failed,
+}
+
+fn step(text: &str) -> Result<StepName, String> {
+    StepName::parse(text).map_err(|error| error.to_string())
+}
+
+fn main_help() -> String {
+    format!(
+        "Example:\n  dogwatch run build -- cargo build &\n  dogwatch wait build && echo go\n\n\
+         Every step's files stand in one directory; `dogwatch dir` prints it.\n\n{}",
+        table(&Exit::ALL)
+    )
+}
+
+/// Reads the command line.
+///
+/// # Errors
+/// clap's own: help and version are among them.
+pub(in crate::cli) fn parse(
+    line: impl IntoIterator<Item = OsString>,
+    color: ColorChoice,
+) -> Result<Arguments, clap::Error> {
+    let matches = Arguments::command().color(color).try_get_matches_from(line)?;
+    <Arguments as clap::FromArgMatches>::from_arg_matches(&matches)
+}
+
+/// A usage error in one sentence: what clap says in several lines, and where help is.
+pub(in crate::cli) fn one_sentence(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let mut said: Vec<String> = Vec::new();
+    for paragraph in text.split("\n\n") {
+        let paragraph = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
+        if paragraph.starts_with("Usage:") || paragraph.starts_with("For more information") {
+            continue;
+        }
+        said.push(paragraph.trim_start_matches("error: ").trim_start_matches("tip: ").to_owned());
+    }
+    let about = text.lines().find_map(|line| line.strip_prefix("Usage: dogwatch "));
+    let command =
+        about.and_then(|usage| usage.split_whitespace().next()).filter(|word| word.starts_with(char::is_alphabetic));
+    let help = command.map_or_else(|| "dogwatch --help".to_owned(), |command| format!("dogwatch {command} --help"));
+    format!("{} (see {help})", said.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clap_finds_no_fault_in_the_definition() {
+        Arguments::command().debug_assert();
+    }
+
+    fn refused(line: &str) -> String {
+        let words = std::iter::once("dogwatch").chain(line.split_whitespace()).map(OsString::from);
+        one_sentence(&parse(words, ColorChoice::Never).unwrap_err())
+    }
+
+    #[test]
+    fn a_usage_error_is_one_line_that_names_the_fault_and_the_help() {
+        for (line, fault, help) in [
+            ("wiat build", "'wait'", "dogwatch --help"),
+            ("wait", "<STEP>", "dogwatch wait --help"),
+            ("wait a/b", "no step name", "--help"),
+            ("wait b --stale soon", "is no duration", "--help"),
+            ("run build", "<COMMAND>", "dogwatch run --help"),
+            ("run build --log-max huge -- true", "is no size", "--help"),
+        ] {
+            let sentence = refused(line);
+            assert!(sentence.contains(fault) && sentence.contains(help), "{line}: {sentence}");
+            assert!(!sentence.contains('\n'), "{sentence}");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! `wait` and `check`, as typed.
+//!
+//! Refuses to combine flags; that is `resolve`'s.
+
+use super::step;
+use crate::cli::exit::{Exit, table};
+use crate::cli::quantity;
+use crate::protocol::step::StepName;
+use clap::{Args, ValueEnum};
+use std::time::Duration;
+
+/// `wait`, as typed.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct WaitArguments {
+    /// The steps to wait for
+    #[arg(required = true, value_name = "STEP", value_parser = step)]
+    pub(in crate::cli) steps: Vec<StepName>,
+    /// A heartbeat this old means hung (0: never) [default: the run's own, else 60s]
+    #[arg(long, value_name = "D", value_parser = quantity::duration)]
+    pub(in crate::cli) stale: Option<Duration>,
+    /// A run this old is out of time (0: never) [default: the run's own, else 30m]
+    #[arg(long, value_name = "D", value_parser = quantity::duration)]
+    pub(in crate::cli) max_timeout: Option<Duration>,
+    /// From TERM to KILL [default: 5s]
+    #[arg(long, value_name = "D", value_parser = quantity::duration)]
+    pub(in crate::cli) grace: Option<Duration>,
+    /// Only report a hung or overdue run; end and record nothing
+    #[arg(long)]
+    pub(in crate::cli) no_kill: bool,
+    /// The longest this call blocks; then exit 75, and call again to go on
+    #[arg(long = "for", value_name = "D", value_parser = quantity::duration)]
+    pub(in crate::cli) at_most: Option<Duration>,
+    /// How long a step may take to start [default: 60s]
+    #[arg(long, value_name = "D", value_parser = quantity::duration)]
+    pub(in crate::cli) start_timeout: Option<Duration>,
+    /// Until all have ended (the default)
+    #[arg(long, conflicts_with = "any")]
+    pub(in crate::cli) all: bool,
+    /// Until the first has ended, whatever its outcome
+    #[arg(long)]
+    pub(in crate::cli) any: bool,
+    /// Until all have ended, or the first badly
+    #[arg(long, conflicts_with = "any")]
+    pub(in crate::cli) fail_fast: bool,
+    /// Pass over an outcome that was recorded before this call
+    #[arg(long)]
+    pub(in crate::cli) new: bool,
+    /// How to notice changes [default: auto]
+    #[arg(long, value_name = "HOW")]
+    pub(in crate::cli) backend: Option<BackendWord>,
+    /// How often to look where no events come [default: 1s]
+    #[arg(long, value_name = "D", value_parser = quantity::duration)]
+    pub(in crate::cli) poll_interval: Option<Duration>,
+    /// End with COMMAND's own exit code where it is known (one step)
+    #[arg(long)]
+    pub(in crate::cli) propagate: bool,
+    /// Print only the result's JSON
+    #[arg(long, conflicts_with = "json")]
+    pub(in crate::cli) result: bool,
+    /// How many of the log's last lines to show on anything but success
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(in crate::cli) log_tail: usize,
+}
+
+/// `--backend`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum BackendWord {
+    /// Events where they tell all, else polling
+    Auto,
+    /// Events
+    Event,
+    /// Polling
+    Poll,
+}
+
+/// `check`, as typed.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct CheckArguments {
+    /// The steps to look at
+    #[arg(required = true, value_name = "STEP", value_parser = step)]
+    pub(in crate::cli) steps: Vec<StepName>,
+    /// A heartbeat this old means hung (0: never) [default: the run's own, else 60s]
+    #[arg(long, value_name = "D", value_parser = quantity::duration)]
+    pub(in crate::cli) stale: Option<Duration>,
+    /// A run this old is out of time (0: never) [default: the run's own, else 30m]
+    #[arg(long, value_name = "D", value_parser = quantity::duration)]
+    pub(in crate::cli) max_timeout: Option<Duration>,
+    /// How many of the log's last lines to show on anything but success
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(in crate::cli) log_tail: usize,
+}
+
+pub(super) fn wait_help() -> String {
+    let codes = table(&[
+        Exit::Success,
+        Exit::Failed,
+        Exit::Usage,
+        Exit::Hung,
+        Exit::Died,
+        Exit::NotStarted,
+        Exit::Running,
+        Exit::Timeout,
+        Exit::Own,
+        Exit::Interrupted,
+        Exit::Terminated,
+    ]);
+    format!("Example:\n  dogwatch wait build test --for 9m --json\n\nOf several steps the worst decides.\n{codes}")
+}
+
+pub(super) fn check_help() -> String {
+    format!(
+        "Example:\n  dogwatch check build --json\n\nEnds as `wait` does; 75 while the step runs.\n{}",
+        table(&[Exit::Success, Exit::Failed, Exit::Hung, Exit::Died, Exit::NotStarted, Exit::Running, Exit::Timeout,])
+    )
+}

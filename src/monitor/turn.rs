@@ -1,0 +1,121 @@
+//! One turn of the loop: the one blocking call, and where to look after it.
+//!
+//! Refuses to conclude anything from what woke it: a hint, an exit, a timer each only name a place to look at (I1).
+
+use super::watched::State;
+use super::{Due, Failure, Monitor, SAFETY_RESCAN};
+use crate::decide::judge::{Next, Verdict};
+use crate::os::clock;
+use crate::os::events::Hint;
+use crate::protocol::layout::parse_file_name;
+use crate::step::look::here;
+use crate::step::terminate::Termination;
+use crossbeam_channel::Receiver;
+use nix::sys::signal::Signal;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+impl Monitor<'_> {
+    /// One turn: sleep until something says *look*, then look there.
+    pub(super) fn turn(
+        &mut self,
+        interrupts: &Receiver<Signal>,
+        verbose: &mut dyn FnMut(&str),
+    ) -> Result<Option<Signal>, Failure> {
+        self.schedule_rescan();
+        let now = clock::now();
+        let wake = self.wheel.next_deadline();
+        let rest = wake.map_or(SAFETY_RESCAN, |tick| self.origin.plus(Duration::from_millis(tick)).since(now));
+        let mut places: BTreeSet<usize> = BTreeSet::new();
+        let mut everything = false;
+        let mut ended = None;
+        crossbeam_channel::select! {
+            recv(self.senses.hints) -> hint => everything |= self.note(hint.ok(), &mut places),
+            recv(self.senses.exits) -> number => places.extend(number.ok().and_then(|number| usize::try_from(number).ok())),
+            recv(self.endings.results) -> result => ended = result.ok(),
+            recv(interrupts) -> signal => if let Ok(signal) = signal { return Ok(Some(signal)) },
+            default(rest) => {}
+        }
+        while let Ok(hint) = self.senses.hints.try_recv() {
+            everything |= self.note(Some(hint), &mut places);
+        }
+        everything |= self.senses.has_missed();
+        let mut due = Vec::new();
+        let tick = self.tick(clock::now());
+        self.wheel.advance(tick, &mut |what| due.push(what));
+        for what in due {
+            match what {
+                Due::Step(index) => {
+                    self.watched[index].timer = None;
+                    places.insert(index);
+                }
+                Due::Rescan => {
+                    self.rescan = None;
+                    everything = true;
+                }
+            }
+        }
+        if let Some((index, termination)) = ended {
+            self.ended(index, &termination)?;
+            self.endings.next();
+        }
+        if everything {
+            if self.senses.renew(&self.directory, verbose) {
+                let here = Arc::new(here(&self.directory));
+                self.watched.iter_mut().for_each(|watched| watched.stand(Arc::clone(&here)));
+            }
+            self.look_at_all()?;
+        } else {
+            for index in places {
+                if self.is_over() {
+                    break;
+                }
+                if index < self.watched.len() {
+                    self.look_at(index)?;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes a hint in: the place to look at, or whether everything has to be.
+    fn note(&self, hint: Option<Hint>, places: &mut BTreeSet<usize>) -> bool {
+        match hint {
+            Some(Hint::Name(name)) => {
+                let step = parse_file_name(&name).map(|(step, _)| step);
+                places.extend(step.and_then(|step| self.places.get(step)));
+                false
+            }
+            Some(Hint::Everything) => true,
+            None => false,
+        }
+    }
+
+    fn ended(&mut self, index: usize, termination: &Termination) -> Result<(), Failure> {
+        let State::Ending(outcome) = self.watched[index].state else { return Ok(()) };
+        self.watched[index].state = State::Open;
+        // What stands in the files is the outcome for everybody, this waiter too: work that finished in between has
+        // finished, and another terminator's word may have come first.
+        let verdict = self.watched[index].look(&self.order.wishes, false)?;
+        match verdict {
+            Some(Verdict::Final(finding)) if finding.next == Next::Report && finding.outcome.is_end() => {
+                let detail = termination.detail.clone().or(finding.detail);
+                self.answer(index, finding.outcome, detail, termination.killed);
+            }
+            // Replaced while it was being ended: the new run is followed.
+            Some(verdict @ Verdict::Pending { .. }) if termination.recorded && self.watched[index].is_replaced() => {
+                self.follow_up(index, verdict);
+            }
+            _ => self.answer(index, outcome, termination.detail.clone(), termination.killed),
+        }
+        Ok(())
+    }
+
+    fn schedule_rescan(&mut self) {
+        if self.rescan.is_none() && !self.senses.polls() {
+            let tick = self.tick(clock::now().plus(SAFETY_RESCAN)).saturating_add(1);
+            self.rescan = Some(self.wheel.schedule(tick, Due::Rescan));
+        }
+    }
+}
