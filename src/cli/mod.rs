@@ -14,6 +14,7 @@ use crate::command::{Error, beat, breaker, check, run, wait};
 use crate::decide::severity::worst;
 use crate::monitor::End;
 use crate::os::detach::{Detached, detach};
+use crate::os::signals::Signal;
 use crate::os::{environment, terminal};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::step::StepName;
@@ -23,7 +24,6 @@ use arguments::{Arguments, BreakerCommand, Color, Command, Counted, Global, RunA
 use clap::ColorChoice;
 use clap::error::ErrorKind;
 use exit::Exit;
-use nix::sys::signal::Signal;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -54,7 +54,7 @@ pub fn main() -> ExitCode {
         Command::Beat { step } => beat_command(step, &global),
         Command::Breaker { what } => breaker_command(&what, &global),
         Command::Dir => resolve::directory(&global).map(|directory| {
-            let path = std::path::absolute(&directory).unwrap_or(directory);
+            let path = environment::absolute(&directory);
             let mut line = path.as_os_str().as_bytes().to_vec();
             line.push(b'\n');
             print(&line);
@@ -243,7 +243,7 @@ fn run_command(arguments: &RunArguments, global: &Global) -> Result<u8, Error> {
     let mut listener = RunListener { step: arguments.step.as_str(), caller: None };
     if arguments.detach {
         // A detached run keeps its folder and needs the directory's whole name.
-        request.directory = std::path::absolute(&request.directory).unwrap_or(request.directory);
+        request.directory = environment::absolute(&request.directory);
         match detach().map_err(|error| Error::Own(format!("cannot detach: {error}")))? {
             Detached::Caller(word) => return Ok(hear(word, &request, arguments, global)),
             Detached::Worker(caller) => listener.caller = Some(caller),

@@ -83,7 +83,7 @@ fn steps_there(directory: &Directory) -> Vec<String> {
 fn absence(directory: &Directory, step: &StepName) -> String {
     const SHOWN: usize = 10;
     let place = directory.path().display();
-    if !directory.path().is_dir() {
+    if !directory.is_there() {
         return format!("there is no directory {place}; start the step with: dogwatch run {step} -- COMMAND");
     }
     let there = steps_there(directory);

@@ -5,11 +5,11 @@
 use super::Backend;
 use crate::decide::observation::Look;
 use crate::decide::policy::{TooStrict, Wishes};
+use crate::os::signals::Signal;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::step::StepName;
 use crate::protocol::time::Moment;
 use crate::step::look::TooNew;
-use nix::sys::signal::Signal;
 use std::time::Duration;
 
 /// What to wait for, and how.

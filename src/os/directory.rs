@@ -84,6 +84,19 @@ impl Directory {
             .map_err(|errno| format!("cannot read {shown}: {}; choose another with --dir", why(&errno.into())))
     }
 
+    /// Whether it is there.
+    pub(crate) fn is_there(&self) -> bool {
+        self.path.is_dir()
+    }
+
+    /// Renames a file of the directory; its modification time stays.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub(crate) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.join(from), self.join(to))
+    }
+
     /// The names in the directory, none where it is not there.
     ///
     /// # Errors

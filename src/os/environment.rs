@@ -23,6 +23,11 @@ pub(crate) fn current_folder() -> std::io::Result<PathBuf> {
     std::env::current_dir()
 }
 
+/// A path from the root on; links stay as they are.
+pub(crate) fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
+}
+
 /// The real user who runs this process.
 pub(crate) fn user() -> u32 {
     getuid().as_raw()

@@ -4,7 +4,8 @@
 //! replace that disposition. Refuses to block signals: a mask is inherited by children.
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use nix::sys::signal::{SigHandler, Signal};
+use nix::sys::signal::SigHandler;
+pub(crate) use nix::sys::signal::Signal;
 use signal_hook::iterator::Signals;
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;

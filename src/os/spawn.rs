@@ -18,6 +18,9 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 /// Where execvp(3) looks when there is no PATH.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
+/// A file as one of a program's standard streams.
+pub(crate) type Stream = File;
+
 /// What is to be started.
 #[derive(Debug)]
 pub(crate) struct Program {

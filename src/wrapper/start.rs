@@ -16,7 +16,7 @@ use crate::os::lock::Lock;
 use crate::os::platform::machine;
 use crate::os::reserve::Reserve;
 use crate::os::signals::{self, Pending};
-use crate::os::spawn::{Held, Program, null_input};
+use crate::os::spawn::{Held, Program, Stream, null_input};
 use crate::os::{clock, environment, log, process};
 use crate::protocol::file::File;
 use crate::protocol::layout::{Record, file_name, record_lock, temporary_name};
@@ -30,7 +30,6 @@ use crate::step::record::{self, Rooms, count_seen};
 use crate::step::terminate::{MARK, bury};
 use nix::sys::signal::Signal;
 use std::ffi::OsString;
-use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -135,7 +134,7 @@ fn own(what: &str, error: &std::io::Error) -> Refusal {
 }
 
 fn absolute(directory: &Directory) -> PathBuf {
-    std::path::absolute(directory.path()).unwrap_or_else(|_| directory.path().to_path_buf())
+    environment::absolute(directory.path())
 }
 
 fn admit(directory: &Directory, job: &Job, id: &str) -> Result<(), Refusal> {
@@ -264,14 +263,14 @@ fn clear(directory: &Directory, step: &StepName) -> Result<(), Refusal> {
 }
 
 struct Files {
-    stdout: Option<fs::File>,
-    stderr: Option<fs::File>,
+    stdout: Option<Stream>,
+    stderr: Option<Stream>,
     result: PathBuf,
 }
 
 fn open_files(directory: &Directory, job: &Job, id: &str) -> Result<Files, Refusal> {
     let log_path = directory.join(&file_name(&job.step, Record::Log));
-    let opened = |what: &PathBuf, file: std::io::Result<fs::File>| {
+    let opened = |what: &PathBuf, file: std::io::Result<Stream>| {
         file.map_err(|error| own(&format!("open {}", what.display()), &error))
     };
     let log = match job.log {
@@ -284,7 +283,7 @@ fn open_files(directory: &Directory, job: &Job, id: &str) -> Result<Files, Refus
         LogStreams::Both | LogStreams::Stdout | LogStreams::Stderr => Some(opened(&log_path, log::start(&log_path))?),
     };
     let result = directory.join(&temporary_name(&job.step, Record::Result, id));
-    let same = |log: &fs::File| opened(&log_path, log.try_clone());
+    let same = |log: &Stream| opened(&log_path, log.try_clone());
     let stdout = match (job.result, job.log, &log) {
         (ResultFrom::Stdout, _, _) => Some(opened(&result, create_new(&result))?),
         (_, LogStreams::Both | LogStreams::Stdout, Some(log)) => Some(same(log)?),
@@ -364,7 +363,7 @@ fn publish(directory: &Directory, job: &Job, id: &str, mut meta: Meta) -> Result
     };
     let name = file_name(step, Record::Meta);
     directory.publish(&temporary_name(step, Record::Meta, id), &name, &encoded).map_err(|error| say(&name, &error))?;
-    fs::rename(directory.join(&pid_temporary), directory.join(&pid)).map_err(|error| say(&pid, &error))?;
+    directory.rename(&pid_temporary, &pid).map_err(|error| say(&pid, &error))?;
     Ok(((process::myself(), modified), rooms))
 }
 

@@ -201,3 +201,140 @@ impl Dice {
         self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) % limit.max(1)
     }
 }
+
+impl Running {
+    /// Waits for its end, and fails where it does not come: for what must not hang. Its output fits into a pipe.
+    pub fn end_at_all(mut self) -> Ended {
+        until("dogwatch ends", || self.has_ended());
+        self.end()
+    }
+}
+
+impl Place {
+    /// As `start`, with the signals that a shell's `&` or `nohup` had the whole test run ignore back at their defaults.
+    pub fn start_undisturbed<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, arguments: I) -> Running {
+        let plain = self.command(arguments);
+        let mut command = Command::new("env");
+        if cfg!(target_os = "linux") {
+            command.arg("--default-signal=HUP,INT,QUIT,TERM,USR1,USR2");
+        }
+        command.arg(plain.get_program()).args(plain.get_args()).stdin(Stdio::null());
+        for (name, value) in plain.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        Running { child: Some(child.expect("dogwatch starts")) }
+    }
+
+    /// What every file of the directory holds and when it was written: for what must not touch any.
+    pub fn snapshot(&self) -> Vec<(String, Vec<u8>, std::time::SystemTime)> {
+        let entries = std::fs::read_dir(self.path()).expect("the directory");
+        let mut files: Vec<_> = entries
+            .map(|entry| {
+                let entry = entry.expect("an entry");
+                let modified = entry.metadata().expect("metadata").modified().expect("a time");
+                let content = std::fs::read(entry.path()).unwrap_or_default();
+                (entry.file_name().to_string_lossy().into_owned(), content, modified)
+            })
+            .collect();
+        files.sort();
+        files
+    }
+
+    /// Makes a file look as if it was last written this long ago.
+    pub fn age(&self, name: &str, age: Duration) {
+        let file = std::fs::OpenOptions::new().append(true).open(self.file(name)).expect("the file");
+        file.set_modified(std::time::SystemTime::now() - age).expect("its time is set");
+    }
+}
+
+/// A name that no other test and no other run of the tests has.
+pub fn unique() -> String {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A plain shell script in a place, in a process group of its own; every process of it is gone with the test.
+pub struct Shell {
+    child: Child,
+    /// The variable (`NAME=value`) by which `marked` finds its processes.
+    pub mark: String,
+}
+
+impl Shell {
+    /// Starts `sh -c SCRIPT sh ARGUMENT…` in the place's folder.
+    pub fn start(place: &Place, script: &str, arguments: &[&str]) -> Self {
+        use std::os::unix::process::CommandExt;
+        let value = unique();
+        let child = Command::new("sh")
+            .args(["-c", script, "sh"])
+            .args(arguments)
+            .current_dir(place.path())
+            .env("TEST_MARK", &value)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .expect("a shell starts");
+        Self { child, mark: format!("TEST_MARK={value}") }
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.child.id().cast_signed()
+    }
+
+    /// Kills it and nothing else, and reaps it.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it is killed");
+        self.child.wait().expect("it is reaped");
+    }
+
+    /// Waits for its own end.
+    pub fn end(&mut self) {
+        self.child.wait().expect("it is reaped");
+    }
+}
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        use nix::sys::signal::{Signal, kill as send, killpg};
+        use nix::unistd::Pid;
+        // Who left the group is found by the mark; who has gone meanwhile needs nothing.
+        let _gone = killpg(Pid::from_raw(self.pid()), Signal::SIGKILL);
+        if std::thread::panicking() {
+            for pid in marked(&self.mark) {
+                let _gone = send(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+        }
+        let _reaped = self.child.wait();
+    }
+}
+
+/// Does `work` for every number below `count`, on so many threads.
+pub fn in_parallel(count: usize, threads: usize, work: impl Fn(usize) + Sync) {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..threads.min(count) {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= count {
+                        return;
+                    }
+                    work(number);
+                }
+            });
+        }
+    });
+}
+
+/// Rests for a random time below `limit` milliseconds: what follows is to meet another process in any phase of its own.
+pub fn any_moment_within(dice: &mut Dice, limit: u64) {
+    std::thread::sleep(Duration::from_micros(dice.below(limit * 1000)));
+}
