@@ -294,7 +294,11 @@ impl LeftOver {
             return Self::Nothing;
         }
         match (liveness, look.process, key) {
-            (Liveness::Alive, Process::Running { started_wall, .. }, _) => Self::Before(started_wall),
+            // What was written after the pid file is the run's own even where it seems older than the process: a file's
+            // time comes from a clock that is a few milliseconds behind, and both files have theirs from it.
+            (Liveness::Alive, Process::Running { started_wall, .. }, Some((_, pid_modified))) => {
+                Self::Before(started_wall.min(pid_modified))
+            }
             // Where the process is dead or out of sight the two files are compared, both on their filesystem's clock.
             (Liveness::Dead { .. } | Liveness::Elsewhere, _, Some((_, pid_modified))) => {
                 Self::Older(pid_modified.minus(LEFT_OVER_SLACK))

@@ -2,7 +2,7 @@
 //!
 //! Refuses fixed sleeps: a test waits for a fact, and fails with everything it knows where the fact does not come.
 
-#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file is a program of its own and uses its own part")]
 
 use serde_json::Value;
 use std::ffi::OsStr;

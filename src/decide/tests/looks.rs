@@ -88,6 +88,13 @@ fn a_status_from_before_the_living_process_is_left_over_and_one_from_after_is_no
 }
 
 #[test]
+fn what_was_written_after_the_pid_file_is_never_left_over_however_coarse_its_clock() {
+    let late_start = Process::Running { started: 7, started_wall: wall(100.008) };
+    let quick = Look { status: success(100.004), process: late_start, ..plain(101.0) };
+    assert!(matches!(History::default().note(&quick).status, Status::Complete { .. }));
+}
+
+#[test]
 fn a_dead_runs_status_may_be_two_seconds_older_than_its_pid_file_and_no_more() {
     for (written, counts) in [(98.1, true), (97.9, false)] {
         let seen = History::default().note(&Look { status: success(written), process: GONE, ..plain(110.0) });
