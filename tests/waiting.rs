@@ -327,7 +327,8 @@ fn a_run_that_is_replaced_while_it_is_waited_for_is_followed_and_said_so() {
     // Between two looks: the old process goes, another takes its place and ends.
     first.kill();
     place.write(".new", "1\n");
-    let second = Shell::start(&place, "echo $$ > .p; mv .p s.pid; echo FAILED > .f; mv .f s.status; exec sleep 300", &[]);
+    let second =
+        Shell::start(&place, "echo $$ > .p; mv .p s.pid; echo FAILED > .f; mv .f s.status; exec sleep 300", &[]);
     let report = wait.end_at_all().json();
     assert_eq!(report["outcome"], "failed", "{report}");
     assert!(report["detail"].as_str().unwrap().contains("was replaced"), "{report}");
@@ -337,9 +338,29 @@ fn a_run_that_is_replaced_while_it_is_waited_for_is_followed_and_said_so() {
 #[test]
 fn every_key_is_there_in_every_outcome() {
     const KEYS: [&str; 23] = [
-        "step", "outcome", "action", "exit_code", "signal", "elapsed_ms", "heartbeat_age_ms", "pid", "killed", "result",
-        "result_error", "detail", "log", "log_tail", "marker", "evidence", "output_age_ms", "breaker", "backend", "dir",
-        "run_id", "schema", "outcome",
+        "step",
+        "outcome",
+        "action",
+        "exit_code",
+        "signal",
+        "elapsed_ms",
+        "heartbeat_age_ms",
+        "pid",
+        "killed",
+        "result",
+        "result_error",
+        "detail",
+        "log",
+        "log_tail",
+        "marker",
+        "evidence",
+        "output_age_ms",
+        "breaker",
+        "backend",
+        "dir",
+        "run_id",
+        "schema",
+        "outcome",
     ];
     let place = Place::new();
     place.write("good.status", "SUCCESS\n");

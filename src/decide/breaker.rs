@@ -31,13 +31,21 @@ pub(crate) fn admit(record: &BreakerRecord, max_consecutive: u32, cooldown: Opti
     if !is_open(record, max_consecutive) {
         return Admission::Closed;
     }
-    let rested = match (cooldown, record.last_failure_at_ms) {
-        (Some(cooldown), Some(failed)) => now >= Wall::from_nanos(failed.saturating_mul(1_000_000)).plus(cooldown),
-        (Some(_), None) => true,
-        (None, _) => false,
+    let Some(cooldown) = cooldown else { return Admission::Open };
+    let rested = |since: Option<i64>| {
+        since.is_none_or(|millis| now >= Wall::from_nanos(millis.saturating_mul(1_000_000)).plus(cooldown))
     };
-    // One trial at a time: its own end, counted, decides about the next.
-    if rested && record.trial.is_none() { Admission::Trial } else { Admission::Open }
+    // One trial at a time: its own end, counted, decides about the next. A trial whose run was killed before anybody
+    // could count it gives way after another cooldown, or the circuit would stay open for ever.
+    let alone = record.trial.is_none() || (record.trial_at_ms.is_some() && rested(record.trial_at_ms));
+    if rested(record.last_failure_at_ms) && alone { Admission::Trial } else { Admission::Open }
+}
+
+/// The same breaker with `run` let through as its trial.
+pub(crate) fn try_out(mut record: BreakerRecord, run: &str, now: Wall) -> BreakerRecord {
+    record.trial = Some(run.to_owned());
+    record.trial_at_ms = Some(now.as_nanos() / 1_000_000);
+    record
 }
 
 /// Counts the end of a run; nothing changes where it was counted before or does not count.
@@ -49,7 +57,7 @@ pub(crate) fn count(mut record: BreakerRecord, run: &str, reason: Reason, now: W
         // A person's or a script's own decision says nothing about the work. It must not end a trial's right either.
         Reason::Killed => {
             if record.trial.as_deref() == Some(run) {
-                record.trial = None;
+                (record.trial, record.trial_at_ms) = (None, None);
             }
             return record;
         }
@@ -62,7 +70,7 @@ pub(crate) fn count(mut record: BreakerRecord, run: &str, reason: Reason, now: W
             record.last_failure_at_ms = Some(now.as_nanos() / 1_000_000);
         }
     }
-    record.trial = None;
+    (record.trial, record.trial_at_ms) = (None, None);
     record.runs.push(CountedRun { run: run.to_owned(), reason, at: now.rfc3339() });
     let surplus = record.runs.len().saturating_sub(KEPT);
     record.runs.drain(..surplus);
@@ -73,7 +81,7 @@ pub(crate) fn count(mut record: BreakerRecord, run: &str, reason: Reason, now: W
 pub(crate) fn reset(mut record: BreakerRecord) -> BreakerRecord {
     record.consecutive_failures = 0;
     record.last_failure_at_ms = None;
-    record.trial = None;
+    (record.trial, record.trial_at_ms) = (None, None);
     record
 }
 
@@ -125,11 +133,12 @@ mod tests {
     #[test]
     fn one_trial_passes_after_the_cooldown_and_its_end_decides() {
         let cooldown = Some(Duration::from_secs(10));
-        let mut failed = after(&[Reason::Failed; 3]);
+        let failed = after(&[Reason::Failed; 3]);
         assert_eq!(admit(&failed, 3, cooldown, at(109)), Admission::Open);
         assert_eq!(admit(&failed, 3, cooldown, at(110)), Admission::Trial);
-        failed.trial = Some("t".into());
-        assert_eq!(admit(&failed, 3, cooldown, at(110)), Admission::Open);
+        let failed = try_out(failed, "t", at(110));
+        assert_eq!(admit(&failed, 3, cooldown, at(119)), Admission::Open);
+        assert_eq!(admit(&failed, 3, cooldown, at(120)), Admission::Trial, "its run never came to an end");
         let good = count(failed.clone(), "t", Reason::Success, at(111));
         assert_eq!(admit(&good, 3, cooldown, at(111)), Admission::Closed);
         let bad = count(failed.clone(), "t", Reason::Hung, at(111));

@@ -304,12 +304,16 @@ fn exec_once(file: &std::ffi::CStr, arguments: &Pointers, environment: &Pointers
 
 /// Default dispositions for every signal, none blocked. Called in the child.
 fn reset_signals(ignore_hangup: bool) {
-    for signal in Signal::iterator() {
-        let handler = if ignore_hangup && signal == Signal::SIGHUP { SigHandler::SigIgn } else { SigHandler::SigDfl };
-        let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
-        // SAFETY: default and ignore run no code of ours. KILL and STOP refuse, which is their default.
-        #[expect(unsafe_code, reason = "sigaction has no safe form")]
-        let _refused = unsafe { sigaction(signal, &action) };
+    // By number, so that the real-time ones are among them. KILL and STOP refuse, which is their default, and so do the
+    // two that the C library keeps for itself.
+    let last = if cfg!(target_os = "linux") { 64 } else { 31 };
+    for number in 1..=last {
+        let handler = if ignore_hangup && number == libc::SIGHUP { libc::SIG_IGN } else { libc::SIG_DFL };
+        // SAFETY: default and ignore run no code of ours; signal(2) is async-signal-safe.
+        #[expect(unsafe_code, reason = "a disposition has no safe form")]
+        unsafe {
+            libc::signal(number, handler);
+        }
     }
     let _cannot_fail = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
 }

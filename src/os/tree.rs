@@ -228,13 +228,19 @@ impl Hunt<'_> {
         }
     }
 
-    /// TERM to everybody but the wrapper, until a listing shows nobody new; then to the wrapper, which would otherwise
-    /// react to its children's ends by starting others.
+    /// TERM to everybody but the wrapper, until a listing shows nobody new; then to the wrapper.
+    ///
+    /// The wrapper is stopped meanwhile: a shell whose child was ended first would go on with its next line, and were
+    /// that the one that writes SUCCESS, the run would have succeeded by being killed. It goes on with TERM pending, so
+    /// it handles that first. Parents come before children for the same reason.
     fn ask(&mut self) {
+        if let Some(root) = self.root {
+            self.send(&root, Signal::SIGSTOP);
+        }
         let mut asked = BTreeSet::new();
         for _ in 0..ROUNDS {
             let members = self.members();
-            let new: Vec<Entry> = members
+            let mut new: Vec<Entry> = members
                 .into_values()
                 .filter(|entry| self.root.is_none_or(|root| root.pid != entry.pid))
                 .filter(|entry| asked.insert((entry.pid, entry.started)))
@@ -242,6 +248,7 @@ impl Hunt<'_> {
             if new.is_empty() {
                 break;
             }
+            new.sort_by_key(|entry| (entry.started, entry.pid));
             for entry in new {
                 self.send(&entry, Signal::SIGTERM);
             }

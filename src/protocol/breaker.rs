@@ -27,6 +27,8 @@ pub(crate) struct BreakerRecord {
     pub(crate) last_failure_at_ms: Option<i64>,
     /// The run let through while the circuit was open, until it is counted.
     pub(crate) trial: Option<String>,
+    /// When that run was let through, in milliseconds since 1970.
+    pub(crate) trial_at_ms: Option<i64>,
     /// The last counted runs, the oldest first, [`KEPT`] at most.
     pub(crate) runs: Vec<CountedRun>,
     /// Keys of other writers, kept as they are.
@@ -53,6 +55,7 @@ impl Default for BreakerRecord {
             consecutive_failures: 0,
             last_failure_at_ms: None,
             trial: None,
+            trial_at_ms: None,
             runs: Vec::new(),
             other: Map::new(),
         }

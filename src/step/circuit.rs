@@ -3,7 +3,7 @@
 //! Refuses to lose a count to a concurrent writer, and to fail a run because its breaker cannot be written: the caller
 //! gets a sentence to pass on.
 
-use crate::decide::breaker::{Admission, admit, count};
+use crate::decide::breaker::{Admission, admit, count, try_out};
 use crate::os::directory::{Directory, why};
 use crate::os::lock::Lock;
 use crate::os::{clock, environment};
@@ -76,29 +76,41 @@ pub(crate) fn count_end(
     change(directory, name, |record| count(record, run, reason, clock::wall()))
 }
 
-/// Asks whether a run may start; a trial is written down, so that no second one starts beside it.
+/// Asks whether a run may start, without changing anything.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn ask(
+    directory: &Directory,
+    name: &StepName,
+    max_consecutive: u32,
+    cooldown: Option<Duration>,
+) -> Result<(Admission, BreakerRecord), String> {
+    let record = read(directory, name)?;
+    Ok((admit(&record, max_consecutive, cooldown, clock::wall()), record))
+}
+
+/// Asks for a run that starts now; a trial is written down, so that no second one starts beside it.
 ///
 /// # Errors
 /// As [`change`].
-pub(crate) fn ask(
+pub(crate) fn enter(
     directory: &Directory,
     name: &StepName,
     max_consecutive: u32,
     cooldown: Option<Duration>,
     run: &str,
 ) -> Result<(Admission, BreakerRecord), String> {
-    let record = read(directory, name)?;
-    if admit(&record, max_consecutive, cooldown, clock::wall()) != Admission::Trial {
-        return Ok((admit(&record, max_consecutive, cooldown, clock::wall()), record));
+    let (admission, record) = ask(directory, name, max_consecutive, cooldown)?;
+    if admission != Admission::Trial {
+        return Ok((admission, record));
     }
     let mut admission = Admission::Open;
-    let record = change(directory, name, |mut record| {
+    let record = change(directory, name, |record| {
         // Asked again under the lock: another run may have taken the trial since.
-        admission = admit(&record, max_consecutive, cooldown, clock::wall());
-        if admission == Admission::Trial {
-            record.trial = Some(run.to_owned());
-        }
-        record
+        let now = clock::wall();
+        admission = admit(&record, max_consecutive, cooldown, now);
+        if admission == Admission::Trial { try_out(record, run, now) } else { record }
     })?;
     Ok((admission, record))
 }

@@ -68,14 +68,14 @@ pub(super) fn start(directory: &Directory, job: &Job, listener: &mut dyn Listene
     directory.create().map_err(Refusal::Own)?;
     let directory = Arc::new(Directory::at(absolute(directory)));
     let id = environment::unique();
-    // Asked before anything is touched; asked again where settling the run before may have opened it.
-    admit(&directory, job, &id)?;
+    // Asked before anything is touched, and again when nothing can come between any more: the end of the run before,
+    // counted below, may have opened the circuit.
+    admit(&directory, job, None)?;
     let mut looker = Looker::new(Arc::clone(&directory), job.step.clone(), Arc::new(here(&directory)));
     let lock = take_lock(&directory, &mut looker, &job.step)?;
     looker.hold();
-    if settle(&mut looker, job, listener)? {
-        admit(&directory, job, &id)?;
-    }
+    settle(&mut looker, job, listener)?;
+    admit(&directory, job, Some(&id))?;
     // Before the fork, so that no signal is lost between; the child puts its own dispositions back.
     let ignore_hangup = signals::is_ignored(Signal::SIGHUP);
     let signals = catch_signals()?;
@@ -137,10 +137,14 @@ fn absolute(directory: &Directory) -> PathBuf {
     environment::absolute(directory.path())
 }
 
-fn admit(directory: &Directory, job: &Job, id: &str) -> Result<(), Refusal> {
+/// Asks the breaker; for the run that is named, which then starts.
+fn admit(directory: &Directory, job: &Job, run: Option<&str>) -> Result<(), Refusal> {
     let Some(name) = &job.breaker else { return Ok(()) };
-    let (admission, record) =
-        circuit::ask(directory, name, job.max_consecutive, job.cooldown, id).map_err(Refusal::Own)?;
+    let answer = match run {
+        Some(run) => circuit::enter(directory, name, job.max_consecutive, job.cooldown, run),
+        None => circuit::ask(directory, name, job.max_consecutive, job.cooldown),
+    };
+    let (admission, record) = answer.map_err(Refusal::Own)?;
     match admission {
         Admission::Closed | Admission::Trial => Ok(()),
         Admission::Open => Err(Refusal::CircuitOpen(format!(
@@ -182,14 +186,13 @@ fn running(step: &StepName, key: Option<RunKey>) -> Refusal {
     Refusal::Running(format!("step {step} is already running{pid}; wait for it with: dogwatch wait {step}"))
 }
 
-/// Settles the run before: refuses where it still lives, records and counts its end where nobody has. Whether there was
-/// anything to count.
-fn settle(looker: &mut Looker, job: &Job, listener: &mut dyn Listener) -> Result<bool, Refusal> {
+/// Settles the run before: refuses where it still lives, records and counts its end where nobody has.
+fn settle(looker: &mut Looker, job: &Job, listener: &mut dyn Listener) -> Result<(), Refusal> {
     let look = looker.look().map_err(|error| own("look at the step", &error))?;
     refuse_newer(&look, &job.step).map_err(|error| Refusal::Own(error.0))?;
     let seen = History::default().note(&look);
     if seen.absent_since.is_some() {
-        return Ok(false);
+        return Ok(());
     }
     let key = run_key(&look);
     let reason = match (&seen.status, seen.liveness) {
@@ -206,7 +209,7 @@ fn settle(looker: &mut Looker, job: &Job, listener: &mut dyn Listener) -> Result
                 listener.trouble(&sentence);
             }
             sweep(looker.directory(), &job.step);
-            return Ok(true);
+            return Ok(());
         }
         (_, Liveness::Elsewhere | Liveness::Unclaimed | Liveness::Starting { .. }) => {
             let wishes = Wishes {
@@ -227,7 +230,7 @@ fn settle(looker: &mut Looker, job: &Job, listener: &mut dyn Listener) -> Result
     if let Err(sentence) = count_seen(looker.directory(), &job.step, &look, reason) {
         listener.trouble(&sentence);
     }
-    Ok(true)
+    Ok(())
 }
 
 /// Removes temporary files that a killed writer left. The record lock keeps living writers out meanwhile.

@@ -85,3 +85,17 @@ fn a_process_of_somebody_else_than_the_pid_files_owner_is_refused() {
     child.kill().unwrap();
     child.wait().unwrap();
 }
+
+#[test]
+fn a_wrapper_whose_child_is_ended_never_goes_on_with_its_next_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("went-on");
+    for _ in 0..20 {
+        let script = format!("echo ready; sh -c 'sleep 300; :'; echo on > {}", path.display());
+        let (mut child, _) = tree(&script);
+        let report = terminate(&target(child.id().cast_signed()), Duration::from_secs(5));
+        assert!(report.killed, "{report:?}");
+        child.wait().unwrap();
+        assert!(!path.exists());
+    }
+}
