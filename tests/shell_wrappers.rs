@@ -17,7 +17,7 @@ use support::{Dice, Ended, Place, Running, Shell, any_moment_within, in_parallel
 const EVENTFUL: Duration = Duration::from_secs(10);
 /// How much older than the write the kernel's coarse file times make a file look (a jiffy, at most 10 ms).
 const COARSE: Duration = Duration::from_millis(20);
-const HOUR: Duration = Duration::from_secs(3600);
+const HOUR: Duration = Duration::from_hours(1);
 
 /// A wrapper as people write it: $1 is the step, $2 how long it works.
 const WRAPPER: &str = r#"
@@ -136,7 +136,7 @@ fn wait_around_publication(place: &Place, number: usize, waits: usize) -> (usize
         let word = if succeeds { "SUCCESS\n" } else { "FAILED\n" };
         let publish_result = || succeeds.then(|| std::fs::write(file("result"), result.to_string()).expect("a result"));
         let published = Instant::now();
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             publish_result();
             std::fs::write(place.file(&format!(".{step}.tmp")), word).expect("a temporary file");
             std::fs::rename(place.file(&format!(".{step}.tmp")), file("status")).expect("a rename");
@@ -212,7 +212,7 @@ fn a_word_that_is_never_finished_or_is_none_of_the_two_fails_after_two_seconds_a
     in_parallel(words.len() * 2, words.len() * 2, |number| {
         let (word, step) = (words[number / 2], format!("s{number}"));
         let _living = (number % 4 < 2).then(|| living(&place, &step));
-        let early = (number % 2 == 0).then(|| waiting(&place, &step, &[]));
+        let early = number.is_multiple_of(2).then(|| waiting(&place, &step, &[]));
         let written = Instant::now();
         place.write(&format!("{step}.status"), word);
         let ended = early.unwrap_or_else(|| waiting(&place, &step, &[])).end_at_all();

@@ -13,10 +13,11 @@ use std::os::unix::fs::MetadataExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use support::{Dice, Ended, Place, Running, Shell, any_moment_within, in_parallel, lives, marked, unique, until};
+use support::{
+    Dice, Ended, Place, Running, Shell, any_moment_within, in_parallel, lives, marked, own_namespace, unique, until,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
-const HOUR: Duration = Duration::from_secs(3600);
 
 /// COMMAND: a shell with a child that has a child in a session of its own. It works for $1 and leaves both running.
 const COMMAND: &str = r#"sh -c 'setsid sleep 60 & sleep 60' & sleep "$1""#;
@@ -69,7 +70,7 @@ fn kill_a_wrapper(number: usize) -> usize {
     let mark = format!("TEST_MARK={}", unique());
     let work = format!("0.{:03}", dice.below(60));
     // Half of the waits are there already; the other half comes after the kill.
-    let early = (number % 2 == 0).then(|| waiting(&place, &[]));
+    let early = number.is_multiple_of(2).then(|| waiting(&place, &[]));
     let mut run = place.command(["run", "s", "--", "sh", "-c", COMMAND, "sh", &work]);
     run.env("TEST_MARK", mark.trim_start_matches("TEST_MARK=")).stdout(Stdio::null()).stderr(Stdio::null());
     let mut wrapper = run.spawn().expect("dogwatch starts");
@@ -89,7 +90,7 @@ fn kill_a_wrapper(number: usize) -> usize {
     }
     let finished = std::fs::read_to_string(place.file("s.status")).is_ok_and(|word| word == "SUCCESS\n");
     let ended = early.unwrap_or_else(|| waiting(&place, &[])).end_at_all();
-    let took = killed.elapsed();
+    let took = killed.elapsed(); eprintln!("TOOK {number} {}", took.as_millis());
     is_gone(&mark, &ended);
     assert!(took < SECOND, "{number}: {took:?}; {ended:?}");
     // Recorded as a success and not published any more is the truth as well.
@@ -199,8 +200,7 @@ fn catches(pid: i32, signal: Signal) -> bool {
 
 #[test]
 fn waiters_that_find_a_hung_step_at_once_agree() {
-    for _ in 0..3 {
-        let place = Place::new();
+    for place in [Place::new(), Place::new(), Place::new()] {
         let shell = tree(&place, HUNG, HUNG_TREE);
         let waiters: Vec<Running> = (0..4).map(|_| waiting(&place, &["--stale", "1s"])).collect();
         let mut killers = 0;
@@ -225,11 +225,8 @@ fn the_callers_own_group_outlives_the_hung_background_job_in_it() {
         kill -0 $job 2> /dev/null && [ "$(ps -o stat= -p $job | cut -c1)" != Z ] && echo job lives
         exit 0
     "#;
-    let wait = place.command(["wait", "s", "--stale", "1s", "-q"]);
-    let mut caller = Command::new("sh");
-    caller.args(["-c", script, "sh"]).arg(wait.get_program()).args(wait.get_args());
-    let output = caller.current_dir(place.path()).env("DOGWATCH_DIR", place.path()).output().expect("a shell");
-    let ended = Ended::of(output);
+    let mut caller = place.through(&["sh", "-c", script, "sh"], ["wait", "s", "--stale", "1s", "-q"]);
+    let ended = Ended::of(caller.output().expect("a shell"));
     assert_eq!((ended.code, ended.stdout.as_str()), (0, "code 3\nbystander lives\n"), "{ended:?}");
 }
 
@@ -262,9 +259,9 @@ fn a_process_that_is_younger_than_the_pid_file_is_somebody_elses_and_the_run_is_
     let place = Place::new();
     let foreign = Bystander::sleeping();
     place.write("s.heartbeat", "");
-    place.age("s.heartbeat", HOUR);
+    place.age("s.heartbeat", Duration::from_hours(1));
     place.write("s.pid", &format!("{}\n", foreign.pid()));
-    place.age("s.pid", HOUR);
+    place.age("s.pid", Duration::from_hours(1));
     said(&wait(&place, &[]).0, 4, "died", false);
     assert!(lives(foreign.pid()));
     assert_eq!(place.meta("s")["reason"], "died");
@@ -299,7 +296,7 @@ fn started(pid: i32) -> u64 {
 
 #[test]
 fn a_recycled_pid_is_known_by_the_start_time_in_meta_and_a_recycled_group_by_its_age() {
-    for (age, group) in [(Duration::ZERO, false), (Duration::from_secs(60), true)] {
+    for (age, group) in [(Duration::ZERO, false), (Duration::from_mins(1), true)] {
         let place = Place::new();
         let foreign = Shell::start(&place, "exec sleep 300", &[]);
         forge(&place, foreign.pid(), age, |meta| {
@@ -349,51 +346,36 @@ fn an_ancestor_of_the_waiter_is_never_signalled() {
     is_refused(&Place::new(), std::process::id().cast_signed());
 }
 
-#[test]
-fn the_waiter_itself_and_its_shell_are_never_signalled() {
-    for (script, own) in [("echo $$ > s.pid; touch s.heartbeat; exec \"$@\"", true), (CALL, false)] {
-        let place = Place::new();
-        let wait = place.command(["wait", "s", "--json", "--stale", "0.5", "--grace", "0.2"]);
-        let mut caller = Command::new("sh");
-        caller.args(["-c", script, "sh"]).arg(wait.get_program()).args(wait.get_args());
-        let output = caller.current_dir(place.path()).env("DOGWATCH_DIR", place.path()).output().expect("a shell");
-        let ended = Ended::of(output);
-        said(&ended, 3, "hung", false);
-        assert!(
-            ended.json()["detail"].as_str().is_some_and(|detail| detail.contains(place.read("s.pid").trim())),
-            "{own}"
-        );
-    }
-}
-
 /// Names itself as the step's wrapper, calls, and notes a signal.
 const CALL: &str = r#"
-    trap 'touch signalled; exit 99' TERM
+    trap 'touch signalled' TERM
     echo $$ > s.pid; touch s.heartbeat
     "$@"; code=$?
     exit $code
 "#;
 
+#[track_caller]
+fn is_refused_to(place: &Place, caller: &[&str]) {
+    let arguments = ["wait", "s", "--json", "--stale", "0.5", "--grace", "0.2"];
+    let ended = Ended::of(place.through(caller, arguments).output().expect("a caller"));
+    said(&ended, 3, "hung", false);
+    let pid = place.read("s.pid");
+    assert!(ended.json()["detail"].as_str().is_some_and(|detail| detail.contains(pid.trim())), "{ended:?}");
+    assert!(!place.file("signalled").exists() && !place.file("s.status").exists(), "{ended:?}");
+}
+
+#[test]
+fn the_waiter_itself_and_the_shell_that_called_it_are_never_signalled() {
+    is_refused_to(&Place::new(), &["sh", "-c", "echo $$ > s.pid; touch s.heartbeat; exec \"$@\"", "sh"]);
+    is_refused_to(&Place::new(), &["sh", "-c", CALL, "sh"]);
+}
+
 #[test]
 fn init_is_never_signalled() {
+    let Some(namespace) = own_namespace() else { return };
     let place = Place::new();
-    let wait = place.command(["wait", "s", "--json", "--stale", "0.5", "--grace", "0.2"]);
-    // A program with a fault must not meet this machine's init: it gets one of its own.
-    let namespace = ["--pid", "--fork", "--mount-proc", "--kill-child"];
-    let seal: &[&str] = if nix::unistd::geteuid().is_root() { &[] } else { &["--map-root-user"] };
-    let can_seal = Command::new("unshare").args(namespace).args(seal).arg("true").output();
-    if !can_seal.is_ok_and(|tried| tried.status.success()) {
-        eprintln!("skipped: no PID namespace is to be had here (unshare --pid), and the real init is not put at risk");
-        return;
-    }
-    let mut caller = Command::new("unshare");
-    caller.args(namespace).args(seal).args(["sh", "-c", CALL, "sh"]).arg(wait.get_program()).args(wait.get_args());
-    let output = caller.current_dir(place.path()).env("DOGWATCH_DIR", place.path()).output().expect("unshare");
-    let ended = Ended::of(output);
+    is_refused_to(&place, &[namespace.as_slice(), &["sh", "-c", CALL, "sh"]].concat());
     assert_eq!(place.read("s.pid"), "1\n");
-    said(&ended, 3, "hung", false);
-    assert!(ended.json()["detail"].as_str().is_some_and(|detail| detail.contains("process 1")), "{ended:?}");
-    assert!(!place.file("signalled").exists());
 }
 
 #[test]

@@ -225,7 +225,13 @@ enum Claimed {
 }
 
 fn claimed(look: &Look, key: Option<RunKey>, meta: Option<&Meta>, seen_alive: bool) -> Claimed {
-    let Some((_, pid_modified)) = key else { return Claimed::Nobody };
+    let Some((_, pid_modified)) = key else {
+        return if meta.is_some_and(|meta| meta.locked && !is_of_other_machine(look, meta)) {
+            Claimed::Dead
+        } else {
+            Claimed::Nobody
+        };
+    };
     if let Some(meta) = meta {
         if is_of_other_machine(look, meta) {
             return Claimed::Elsewhere;
@@ -333,11 +339,18 @@ pub(crate) fn run_key(look: &Look) -> Option<RunKey> {
 }
 
 /// The meta record, where it speaks of the run that this pid file names.
+///
+/// With no pid file it may also be the record of a run whose wrapper was killed between publishing it and its pid, or
+/// of one whose pid a next starter withdrew before it was killed itself: its lock is free then. A heartbeat that goes on
+/// after it is somebody else's.
 pub(crate) fn meta_of(look: &Look, key: Option<RunKey>) -> Option<&Meta> {
-    match look.meta.content().map(AsRef::as_ref) {
-        Some(MetaText::Known(meta)) if meta.speaks_of(key) => Some(meta),
-        _ => None,
-    }
+    let File::There { stamp, content } = &look.meta else { return None };
+    let MetaText::Known(meta) = content.as_ref() else { return None };
+    let orphaned = || {
+        let beaten = look.heartbeat.stamp().is_none_or(|beat| beat.modified <= stamp.modified.plus(LEFT_OVER_SLACK));
+        key.is_none() && !look.pid.is_there() && meta.locked && look.lock == Hold::Free && beaten
+    };
+    (meta.speaks_of(key) || orphaned()).then_some(meta)
 }
 
 /// When the run began: by its own record on this boot, else by the age of its oldest file less all sleep since boot.

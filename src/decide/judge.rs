@@ -166,7 +166,8 @@ fn judge_death(seen: &Observation, policy: &Policy, now: Moment) -> Option<Verdi
         Liveness::Starting { since } => {
             // Bounded, so that a lock that somebody else holds for ever cannot hide the step's own limits.
             let believed = since.plus(SETTLE_START);
-            return (now < believed).then_some(Verdict::Pending { look_again: believed, closely: false });
+            // Closely: with no pid known, no notice would tell of its wrapper's end.
+            return (now < believed).then_some(Verdict::Pending { look_again: believed, closely: true });
         }
         Liveness::Alive | Liveness::Elsewhere | Liveness::Unclaimed => return None,
     };

@@ -189,12 +189,11 @@ impl<'call> Monitor<'call> {
         let Some(run) = watched.exit_to_arm() else { return false };
         match self.senses.watch_exit(run.0, index) {
             Some(Armed::Watching) => {
-                watched.exit = Some(run);
-                watched.deaf = false;
+                (watched.exit, watched.gone, watched.deaf) = (Some(run), false, false);
                 true
             }
             Some(Armed::Gone) => {
-                watched.exit = Some(run);
+                (watched.exit, watched.gone) = (Some(run), true);
                 true
             }
             None => {
@@ -247,7 +246,7 @@ impl<'call> Monitor<'call> {
                 next = next.min(now.plus(self.order.poll_interval));
             }
         }
-        if closely {
+        if closely || watched.lingers() {
             next = next.min(now.plus(watched.soon()));
         }
         if self.senses.polls() || watched.deaf {

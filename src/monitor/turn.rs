@@ -32,7 +32,7 @@ impl Monitor<'_> {
         let mut ended = None;
         crossbeam_channel::select! {
             recv(self.senses.hints) -> hint => everything |= self.note(hint.ok(), &mut places),
-            recv(self.senses.exits) -> number => places.extend(number.ok().and_then(|number| usize::try_from(number).ok())),
+            recv(self.senses.exits) -> number => places.extend(number.ok().and_then(|number| self.note_exit(number))),
             recv(self.endings.results) -> result => ended = result.ok(),
             recv(interrupts) -> signal => if let Ok(signal) = signal { return Ok(Some(signal)) },
             default(rest) => {}
@@ -77,6 +77,13 @@ impl Monitor<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// Takes the notice of a process's end in: the place to look at.
+    fn note_exit(&mut self, number: u64) -> Option<usize> {
+        let index = usize::try_from(number).ok()?;
+        self.watched.get_mut(index)?.gone = true;
+        Some(index)
     }
 
     /// Takes a hint in: the place to look at, or whether everything has to be.

@@ -22,6 +22,9 @@ use std::time::Duration;
 /// The shortest and the longest pause between two looks at a file that is being written.
 const SOON: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
+/// How many close looks are given to a lock that outlives its wrapper: ten seconds at the longest pause.
+const LINGERING: u32 = 200;
+
 /// How far a step has come in this call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
@@ -46,6 +49,9 @@ pub(super) struct Watched {
     pub(super) timer: Option<Timer>,
     /// The run whose end is noticed.
     pub(super) exit: Option<RunKey>,
+    /// Whether the noticed end came. A look may still find the lock held: a child that the wrapper had forked and not
+    /// yet let go on to its exec holds a copy of the descriptor until it has ended too.
+    pub(super) gone: bool,
     /// Whether the run's end cannot be noticed: then it is looked for.
     pub(super) deaf: bool,
     /// The file that is followed for being written in place, as it was when that was armed.
@@ -66,6 +72,7 @@ impl Watched {
             state: State::Open,
             timer: None,
             exit: None,
+            gone: false,
             deaf: false,
             followed: None,
             kept: None,
@@ -84,7 +91,7 @@ impl Watched {
         let meta = meta_of(&look, run_key(&look));
         let policy = Policy::resolve(wishes, meta)?;
         let verdict = judge(&observation, &policy, look.at);
-        if !matches!(verdict, Verdict::Pending { closely: true, .. }) {
+        if !matches!(verdict, Verdict::Pending { closely: true, .. }) && !self.gone {
             self.close_looks = 0;
         }
         self.last = Some((look, observation, policy));
@@ -113,6 +120,14 @@ impl Watched {
         let lives_here = observation.liveness == Liveness::Alive
             && !remarks(look, observation.liveness).contains(&Remark::OtherNamespace);
         (lives_here && self.exit != Some(run)).then_some(run)
+    }
+
+    /// Whether a look shows the run alive although the notice of its end has come: look soon.
+    pub(super) fn lingers(&self) -> bool {
+        // Bounded: a late notice about the run before must not keep the next one under close watch for ever.
+        self.gone
+            && self.close_looks < LINGERING
+            && self.last.as_ref().is_some_and(|(_, seen, _)| seen.liveness == Liveness::Alive)
     }
 
     /// A file that is there, decides, and may be written in place: an unfinished status or result, or one left over.

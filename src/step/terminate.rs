@@ -91,7 +91,8 @@ fn target(look: &Look) -> Target {
         pid: run.map(|(pid, _)| pid),
         started: meta.and_then(|meta| meta.pid_started_at),
         claimed_at: run.map_or(Wall::from_nanos(0), |(_, modified)| modified),
-        owner: look.pid.stamp().map_or(u32::MAX, |stamp| stamp.owner),
+        // Without either nobody is the run's user, and nothing is signalled.
+        owner: look.pid.stamp().map(|stamp| stamp.owner).or(meta.and_then(|meta| meta.uid)).unwrap_or(u32::MAX),
         group: meta.and_then(|meta| meta.process_group),
         mark: meta.filter(|meta| meta.child_pid.is_some()).map(|meta| format!("{MARK}={}", meta.run_id)),
         own_descendants: false,

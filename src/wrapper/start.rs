@@ -256,9 +256,10 @@ fn catch_signals() -> Result<Pending, Refusal> {
 }
 
 /// Takes the run before away, its pid first: from then on, with the lock held and no pid, everybody knows that a run is
-/// starting and takes nothing else that is there for its own.
+/// starting and takes nothing else that is there for its own. The meta stays until the new one replaces it: should this
+/// process be killed on the way, it tells how the run before ended.
 fn clear(directory: &Directory, step: &StepName) -> Result<(), Refusal> {
-    for record in [Record::Pid, Record::Status, Record::Result, Record::Heartbeat] {
+    for record in [Record::Pid, Record::Heartbeat, Record::Status, Record::Result] {
         let name = file_name(step, record);
         directory.remove(&name).map_err(|error| own(&format!("remove {}", directory.join(&name).display()), &error))?;
     }
@@ -337,13 +338,11 @@ fn first_meta(job: &Job, id: &str, began: Moment, wall: Wall, child: i32) -> Met
     }
 }
 
-/// Publishes the start files, the pid last, and sets room aside for the last ones.
+/// Publishes the start files, the meta first and the pid last, and sets room aside for the last ones.
 fn publish(directory: &Directory, job: &Job, id: &str, mut meta: Meta) -> Result<(RunKey, Rooms), String> {
     let step = &job.step;
     let say =
         |name: &str, error: &std::io::Error| format!("cannot write {}: {}", directory.join(name).display(), why(error));
-    let heartbeat = file_name(step, Record::Heartbeat);
-    directory.touch(&heartbeat).map_err(|error| say(&heartbeat, &error))?;
     // The meta names the pid file's time, and the pid comes last: so it is written first, under another name. A rename
     // leaves the modification time as it is.
     let pid = file_name(step, Record::Pid);
@@ -366,6 +365,8 @@ fn publish(directory: &Directory, job: &Job, id: &str, mut meta: Meta) -> Result
     };
     let name = file_name(step, Record::Meta);
     directory.publish(&temporary_name(step, Record::Meta, id), &name, &encoded).map_err(|error| say(&name, &error))?;
+    let heartbeat = file_name(step, Record::Heartbeat);
+    directory.touch(&heartbeat).map_err(|error| say(&heartbeat, &error))?;
     directory.rename(&pid_temporary, &pid).map_err(|error| say(&pid, &error))?;
     Ok(((process::myself(), modified), rooms))
 }

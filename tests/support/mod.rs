@@ -338,3 +338,35 @@ pub fn in_parallel(count: usize, threads: usize, work: impl Fn(usize) + Sync) {
 pub fn any_moment_within(dice: &mut Dice, limit: u64) {
     std::thread::sleep(Duration::from_micros(dice.below(limit * 1000)));
 }
+
+impl Place {
+    /// The binary as another program starts it, in this directory's folder: `prefix` comes first on the command line.
+    pub fn through<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, prefix: &[&str], arguments: I) -> Command {
+        let plain = self.command(arguments);
+        let mut command = Command::new(prefix[0]);
+        command.args(&prefix[1..]).arg(plain.get_program()).args(plain.get_args());
+        for (name, value) in plain.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command.current_dir(self.path()).stdin(Stdio::null());
+        command
+    }
+}
+
+/// What starts a program in a PID namespace of its own, for claims on pids that a faulty program must not act on here.
+/// Nothing, and a word on why, where this user may make none.
+pub fn own_namespace() -> Option<Vec<&'static str>> {
+    let mut prefix = vec!["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
+    if !nix::unistd::geteuid().is_root() {
+        prefix.push("--map-root-user");
+    }
+    let tried = Command::new(prefix[0]).args(&prefix[1..]).arg("true").output();
+    if tried.is_ok_and(|tried| tried.status.success()) {
+        return Some(prefix);
+    }
+    eprintln!("skipped: this user may make no PID namespace, and nobody's real processes are put at risk");
+    None
+}

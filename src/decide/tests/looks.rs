@@ -199,6 +199,23 @@ fn with_no_pid_a_held_lock_means_a_run_is_starting() {
 }
 
 #[test]
+fn a_wrapper_killed_before_its_pid_stood_is_dead_and_a_withdrawn_pid_leaves_the_recorded_outcome() {
+    let orphan = |reason, lock, heartbeat| Look {
+        meta: of_run(Meta { locked: true, reason, ..local() }),
+        heartbeat: there(heartbeat, ()),
+        lock,
+        ..look(110.0)
+    };
+    let first = |look: &Look| History::default().note(look);
+    assert_eq!(first(&orphan(None, Hold::Free, 100.1)).liveness, Liveness::Dead { since: moment(110.0) });
+    let withdrawn = first(&orphan(Some(Reason::Hung), Hold::Free, 90.0));
+    assert_eq!((withdrawn.liveness, withdrawn.recorded), (Liveness::Dead { since: moment(110.0) }, Some(Reason::Hung)));
+    assert_eq!(first(&orphan(None, Hold::Held, 100.1)).liveness, Liveness::Starting { since: moment(110.0) });
+    // Somebody who writes no pid beats on: the old record is not theirs.
+    assert_eq!(first(&orphan(None, Hold::Free, 109.0)).liveness, Liveness::Unclaimed);
+}
+
+#[test]
 fn a_missing_pid_is_dead_where_that_is_known_and_elsewhere_where_not() {
     let gone = |borne_elsewhere, local_filesystem| {
         let here = Here { local_filesystem, ..look(0.0).here.as_ref().clone() };

@@ -1,0 +1,367 @@
+//! What is wrong with a call, an environment, a directory or a file: one sentence, the right code, and nothing touched.
+//!
+//! Refuses several lines where one sentence is due, a hang whatever stands under a record's name, and any signal to
+//! what a broken pid file could mean: such claims are put to the program in a PID namespace of its own.
+
+mod support;
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use support::{Ended, Place, in_parallel, own_namespace, until};
+
+/// One sentence on standard error that holds these words, this code, and nothing on standard output.
+#[track_caller]
+fn is_refused(ended: &Ended, code: i32, words: &[&str]) {
+    assert_eq!((ended.code, ended.stdout.as_str()), (code, ""), "{ended:?}");
+    let sentence = ended.stderr.strip_suffix('\n').unwrap_or_default();
+    assert!(sentence.len() > 10 && !sentence.contains('\n'), "one sentence is due: {ended:?}");
+    for word in words {
+        assert!(sentence.contains(word), "{word:?} is not said: {ended:?}");
+    }
+}
+
+fn run(command: &mut Command) -> Ended {
+    Ended::of(command.output().expect("dogwatch runs"))
+}
+
+#[test]
+fn a_call_that_cannot_be_meant_is_a_usage_error_that_names_its_fault() {
+    let place = Place::new();
+    let bad: [(&str, &str); 21] = [
+        ("wiat s", "wiat"),
+        ("wait", "STEP"),
+        ("wait s --frobnicate", "--frobnicate"),
+        ("wait s --any --fail-fast", "--fail-fast"),
+        ("wait s t --propagate", "--propagate"),
+        ("wait s --backend magic", "magic"),
+        ("wait s --stale soon", "soon"),
+        ("wait s --stale 1parsec", "1parsec"),
+        ("wait s --for=-1", "-1"),
+        ("wait s --max-timeout 1e999", "1e999"),
+        ("wait s --grace nan", "nan"),
+        ("wait s --start-timeout 5x", "5x"),
+        ("wait s --poll-interval 0", "poll"),
+        ("wait s --log-tail some", "some"),
+        ("check s --stale never", "never"),
+        ("run s", "COMMAND"),
+        ("run s --", "COMMAND"),
+        ("run s --log-max wide -- true", "wide"),
+        ("run s --heartbeat-on nothing -- true", "nothing"),
+        ("run s --heartbeat-interval 1s --stale 2s -- true", "--heartbeat-interval"),
+        ("wait s --color blue", "blue"),
+    ];
+    for (line, word) in bad {
+        is_refused(&place.dogwatch(line.split(' ')), 2, &[word]);
+    }
+    assert!(place.snapshot().is_empty());
+}
+
+#[test]
+fn no_command_at_all_is_a_usage_error_in_one_sentence() {
+    let none: [&str; 0] = [];
+    is_refused(&Place::new().dogwatch(none), 2, &["dogwatch"]);
+}
+
+#[test]
+fn a_name_that_no_step_can_have_is_a_usage_error() {
+    let place = Place::new();
+    let long = "x".repeat(101);
+    for name in ["a/b", "..", ".", ".hidden", "/", "a b", "", "ä", "a\nb", "a*", "a\\b", "a\u{1b}[31m", &long] {
+        for before in [vec!["wait", "--for", "0"], vec!["check"], vec!["beat"]] {
+            is_refused(&place.dogwatch(before.into_iter().chain([name])), 2, &[]);
+        }
+        is_refused(&place.dogwatch(["run", name, "--", "true"]), 2, &[]);
+    }
+    is_refused(&place.dogwatch(["run", "-x", "--", "true"]), 2, &["-x"]);
+    assert!(place.snapshot().is_empty());
+    // The longest and the strangest that a step can have.
+    assert_eq!(place.dogwatch(["run", &long[1..], "--", "true"]).code, 0);
+    assert_eq!(place.dogwatch(["run", "aZ9._@+=:-", "--", "true"]).code, 0);
+}
+
+#[test]
+fn a_bad_default_in_the_environment_is_a_usage_error_that_names_the_variable() {
+    let place = Place::new();
+    let wait = ["STALE", "MAX_TIMEOUT", "GRACE", "POLL_INTERVAL", "BACKEND", "START_TIMEOUT"];
+    let run_only = ["HEARTBEAT_INTERVAL", "LOG_MAX", "MAX_CONSECUTIVE"];
+    let both = ["STALE", "MAX_TIMEOUT", "GRACE"];
+    let calls = [("wait s --for 0", wait.to_vec()), ("run s -- true", [run_only, both].concat())];
+    for (line, names) in calls {
+        for name in names.into_iter().map(|name| format!("DOGWATCH_{name}")) {
+            for value in [OsString::from("soon"), OsString::from("-1"), OsString::from_vec(vec![0xff])] {
+                let ended = run(place.command(line.split(' ')).env(&name, value));
+                is_refused(&ended, 2, &[&name]);
+            }
+        }
+    }
+    assert!(place.snapshot().is_empty());
+}
+
+#[test]
+fn a_step_that_is_not_there_is_not_started_and_those_that_are_there_are_named() {
+    let place = Place::new();
+    for step in ["build", "unit-tests"] {
+        assert_eq!(place.dogwatch(["run", step, "--", "true"]).code, 0);
+    }
+    for arguments in
+        [vec!["wait", "biuld", "--start-timeout", "0.1"], vec!["wait", "biuld", "--for", "0"], vec!["check", "biuld"]]
+    {
+        let ended = place.dogwatch(&arguments);
+        assert_eq!((ended.code, ended.stdout.lines().count()), (5, 1), "{ended:?}");
+        assert!(ended.stdout.contains("build") && ended.stdout.contains("unit-tests"), "{ended:?}");
+        let answer = place.dogwatch(arguments.iter().chain(&["--json"])).json();
+        assert!(answer["detail"].as_str().is_some_and(|text| text.contains("build, unit-tests")), "{answer}");
+    }
+}
+
+#[test]
+fn a_directory_that_is_a_file_is_refused() {
+    let place = Place::new();
+    place.write("file", "");
+    let file = place.file("file").to_string_lossy().into_owned();
+    for line in ["wait s", "check s", "run s -- true", "beat s"] {
+        is_refused(&place.dogwatch(["--dir", &file].into_iter().chain(line.split(' '))), 125, &[&file]);
+    }
+    let below = format!("{file}/below");
+    is_refused(&place.dogwatch(["--dir", &below, "run", "s", "--", "true"]), 125, &[&below]);
+    is_refused(&place.dogwatch(["--dir", "", "wait", "s"]), 2, &["--dir"]);
+}
+
+/// How root starts a program as a user without rights.
+fn as_user(user: u32) -> [String; 4] {
+    ["setpriv".into(), format!("--reuid={user}"), format!("--regid={user}"), "--clear-groups".into()]
+}
+
+/// The binary where every user can reach it: a target folder may lie in a home that is closed.
+fn reachable_binary(folder: &Path) -> PathBuf {
+    let copy = folder.join("dogwatch");
+    std::fs::copy(env!("CARGO_BIN_EXE_dogwatch"), &copy).expect("a copy");
+    std::fs::set_permissions(folder, PermissionsExt::from_mode(0o755)).expect("an open folder");
+    copy
+}
+
+#[test]
+fn a_directory_that_may_not_be_written_or_read_is_refused() {
+    let (place, tools) = (Place::new(), Place::new());
+    let is_root = nix::unistd::geteuid().is_root();
+    let binary = reachable_binary(tools.path());
+    let shown = place.path().to_string_lossy().into_owned();
+    let call = |line: &str| {
+        let prefix = if is_root { as_user(65534).to_vec() } else { vec!["env".to_owned()] };
+        let mut command = Command::new(&prefix[0]);
+        command.args(&prefix[1..]).arg(&binary).args(["--dir", &shown]).args(line.split(' '));
+        run(command.current_dir("/").env_remove("DOGWATCH_DIR"))
+    };
+    std::fs::set_permissions(place.path(), PermissionsExt::from_mode(0o555)).expect("read only");
+    is_refused(&call("run s --log none -- echo ran"), 125, &[&shown]);
+    assert_eq!(call("wait s --for 0").code, 5);
+    std::fs::set_permissions(place.path(), PermissionsExt::from_mode(0o000)).expect("closed");
+    for line in ["run s --log none -- echo ran", "wait s --for 0", "check s"] {
+        is_refused(&call(line), 125, &[&shown]);
+    }
+    std::fs::set_permissions(place.path(), PermissionsExt::from_mode(0o700)).expect("open again");
+    assert!(place.snapshot().is_empty());
+}
+
+/// The default base of a user whom nobody is, gone with the test.
+struct Base(PathBuf);
+
+impl Drop for Base {
+    fn drop(&mut self) {
+        let _gone = std::fs::remove_file(&self.0);
+        let _gone = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn a_default_directory_in_a_base_that_is_another_users_or_a_link_is_refused() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: only root can make a folder that belongs to another user");
+        return;
+    }
+    let user = 64_000 + std::process::id() % 1000;
+    let base = Base(PathBuf::from(format!("/tmp/dogwatch-{user}")));
+    assert!(base.0.symlink_metadata().is_err(), "{} is in the way", base.0.display());
+    let shown = base.0.to_string_lossy().into_owned();
+    let (tools, target) = (Place::new(), Place::new());
+    let binary = reachable_binary(tools.path());
+    std::os::unix::fs::chown(target.path(), Some(user), Some(user)).expect("a chown");
+    let call = |line: &str| {
+        let prefix = as_user(user);
+        let mut command = Command::new(&prefix[0]);
+        command.args(&prefix[1..]).arg(&binary).args(line.split(' '));
+        run(command.current_dir("/").env_remove("DOGWATCH_DIR").env("HOME", "/").stdin(Stdio::null()))
+    };
+    let refuses = || {
+        for line in ["run s --log none -- echo ran", "wait s --for 0", "check s", "beat s"] {
+            is_refused(&call(line), 125, &[&shown]);
+        }
+    };
+    std::fs::create_dir(&base.0).expect("root's folder");
+    std::fs::set_permissions(&base.0, PermissionsExt::from_mode(0o777)).expect("open to all");
+    refuses();
+    assert_eq!(base.0.read_dir().expect("a folder").count(), 0);
+    std::fs::remove_dir(&base.0).expect("removed");
+    symlink(target.path(), &base.0).expect("a link");
+    refuses();
+    assert!(target.snapshot().is_empty());
+    std::fs::remove_file(&base.0).expect("removed");
+    std::fs::write(&base.0, "").expect("a file");
+    refuses();
+    std::fs::remove_file(&base.0).expect("removed");
+    // Nothing in the way: it is made, and closed to others.
+    assert_eq!(call("run s -- true").code, 0);
+    let made = base.0.metadata().expect("a folder");
+    assert_eq!((made.uid(), made.mode() & 0o7777), (user, 0o700));
+}
+
+const RECORDS: [&str; 5] = ["status", "pid", "heartbeat", "result", "meta"];
+const KINDS: [&str; 5] = ["FIFO", "folder", "socket", "loop", "device"];
+
+/// Puts what is no regular file under a name; what comes back keeps a socket open.
+fn put(kind: &str, path: &Path) -> Option<UnixListener> {
+    match kind {
+        "FIFO" => nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO"),
+        "folder" => std::fs::create_dir(path).expect("a folder"),
+        "socket" => return Some(UnixListener::bind(path).expect("a socket")),
+        "loop" => symlink(path.file_name().expect("a name"), path).expect("a link"),
+        _ => symlink("/dev/zero", path).expect("a link"),
+    }
+    None
+}
+
+#[test]
+fn what_is_no_regular_file_under_a_records_name_fails_the_step_and_never_hangs_it() {
+    in_parallel(RECORDS.len() * KINDS.len(), 6, |number| {
+        let (record, kind) = (RECORDS[number / KINDS.len()], KINDS[number % KINDS.len()]);
+        let place = Place::new();
+        let _kept = put(kind, &place.file(&format!("s.{record}")));
+        if record == "result" {
+            place.write("s.status", "SUCCESS\n");
+        }
+        for command in ["wait", "check"] {
+            let ended = place.start([command, "s", "--json"]).end_at_all();
+            let answer = ended.json();
+            assert_eq!((ended.code, answer["outcome"].as_str()), (1, Some("failed")), "{record}, {kind}: {ended:?}");
+            let detail = answer["detail"].as_str().unwrap_or_default();
+            assert!(detail.contains(record), "{record}, {kind}: {ended:?}");
+        }
+    });
+}
+
+#[test]
+fn a_run_over_what_is_no_regular_file_replaces_or_refuses_it_and_never_hangs() {
+    in_parallel((RECORDS.len() + 1) * KINDS.len(), 6, |number| {
+        let record = RECORDS.get(number / KINDS.len()).unwrap_or(&"log");
+        let kind = KINDS[number % KINDS.len()];
+        let place = Place::new();
+        let _kept = put(kind, &place.file(&format!("s.{record}")));
+        let ended = place.start(["run", "s", "--", "echo", "ran"]).end_at_all();
+        if ended.code == 0 {
+            assert_eq!(place.read("s.status"), "SUCCESS\n", "{record}, {kind}: {ended:?}");
+        } else {
+            is_refused(&ended, 125, &[&format!("s.{record}")]);
+        }
+    });
+}
+
+#[test]
+fn a_pid_file_without_a_usable_pid_is_named_and_nobody_is_ever_signalled() {
+    let Some(namespace) = own_namespace() else { return };
+    // The first process there would note a signal; nothing else is in reach.
+    let script = "trap 'touch signalled' TERM HUP INT; \"$@\"; code=$?; exit $code";
+    let caller = [namespace.as_slice(), &["sh", "-c", script, "sh"]].concat();
+    let digits = "9".repeat(400);
+    let contents = ["-1\n", "0\n", "1\n", "-7", "a few words\n", "12 13\n", "0x10\n", &digits, ""];
+    in_parallel(contents.len(), contents.len(), |number| {
+        let (content, place) = (contents[number], Place::new());
+        place.write("s.pid", content);
+        place.write("s.heartbeat", "");
+        let call = |more: &[&str]| {
+            let arguments = ["wait", "s", "--json", "--grace", "0.1"].iter().chain(more);
+            let ended = run(&mut place.through(&caller, arguments));
+            assert!(!place.file("signalled").exists(), "{content:?}: {ended:?}");
+            (ended.code, ended.json())
+        };
+        let (code, answer) = call(&["--for", "0.3"]);
+        assert_eq!((code, answer["outcome"].as_str()), (75, Some("running")), "{content:?}: {answer}");
+        // One is a pid, if nobody's to signal, and an empty file is one that is still being written.
+        if !["1\n", ""].contains(&content) {
+            let start = content.trim().get(..8).unwrap_or(content.trim());
+            assert!(answer["detail"].as_str().is_some_and(|text| text.contains(start)), "{content:?}: {answer}");
+        }
+        let (code, answer) = call(&["--stale", "0.4"]);
+        assert_eq!((code, answer["outcome"].as_str()), (3, Some("hung")), "{content:?}: {answer}");
+        assert_eq!(answer["killed"], false, "{content:?}: {answer}");
+        assert!(answer["detail"].is_string(), "{content:?}: {answer}");
+    });
+}
+
+#[test]
+fn a_record_of_a_newer_schema_is_refused_and_left_as_it_is() {
+    let place = Place::new();
+    place.write("s.meta", "{\"schema\": 2, \"pid\": {\"new\": \"form\"}}\n");
+    place.write("s.status", "SUCCESS\n");
+    let before = place.snapshot();
+    for line in ["wait s", "check s", "run s -- true"] {
+        is_refused(&place.dogwatch(line.split(' ')), 125, &["schema 2", "s.meta"]);
+    }
+    let now = place.snapshot();
+    let kept = before.iter().all(|file| now.contains(file));
+    assert!(kept, "{now:?}");
+}
+
+#[test]
+fn a_record_that_is_garbage_is_ignored() {
+    let long = "x".repeat(2 << 20);
+    let deep = "[".repeat(100_000);
+    for garbage in ["", "{", "[]", "null", "7", "\0\u{1}\u{7f}", "{\"schema\": \"one\"}", "{\"pid\": []}", &long, &deep]
+    {
+        let place = Place::new();
+        place.write("s.meta", garbage);
+        place.write("s.status", "SUCCESS\n");
+        place.write("s.result", "[1]");
+        let shown = garbage.get(..20).unwrap_or(garbage);
+        for command in ["wait", "check"] {
+            let ended = place.start([command, "s", "--json"]).end_at_all();
+            let answer = ended.json();
+            let said = (ended.code, answer["outcome"].as_str(), answer["result"].to_string());
+            assert_eq!(said, (0, Some("success"), "[1]".to_owned()), "{shown:?}: {ended:?}");
+        }
+        assert_eq!(place.dogwatch(["run", "s", "--", "true"]).code, 0, "{shown:?}");
+        assert_eq!(place.meta("s")["schema"], 1);
+    }
+}
+
+#[test]
+fn a_threshold_that_the_runs_own_interval_cannot_meet_is_a_usage_error_and_nothing_is_touched() {
+    let place = Place::new();
+    let run = place.start(["run", "s", "--heartbeat-interval", "60s", "--", "sleep", "300"]);
+    until("the run has started", || place.file("s.pid").exists());
+    let before = place.snapshot();
+    for stale in ["1s", "119s", "120s"] {
+        is_refused(&place.dogwatch(["wait", "s", "--for", "0.1", "--stale", stale]), 2, &["2m"]);
+    }
+    let answers =
+        |ended: &Ended| assert_eq!((ended.code, &ended.json()["outcome"]), (75, &"running".into()), "{ended:?}");
+    answers(&place.dogwatch(["wait", "s", "--for", "0.1", "--stale", "121s", "--json"]));
+    // A default that nobody chose for this run is no reason to end it either: here it is over at once.
+    let mut strict = place.command(["wait", "s", "--for", "1.5", "--json"]);
+    answers(&self::run(strict.env("DOGWATCH_STALE", "0.5")));
+    assert_eq!(place.snapshot(), before);
+    drop(run);
+}
+
+#[test]
+fn a_step_that_runs_is_not_started_again() {
+    let place = Place::new();
+    let first = place.start(["run", "s", "--", "sleep", "300"]);
+    until("the run has started", || place.file("s.pid").exists());
+    let before = place.snapshot();
+    is_refused(&place.dogwatch(["run", "s", "--", "true"]), 125, &[&first.pid().to_string()]);
+    assert_eq!(place.snapshot(), before);
+}
