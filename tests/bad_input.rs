@@ -25,7 +25,7 @@ fn is_refused(ended: &Ended, code: i32, words: &[&str]) {
 }
 
 fn run(command: &mut Command) -> Ended {
-    Ended::of(command.output().expect("dogwatch runs"))
+    Ended::of(&command.output().expect("dogwatch runs"))
 }
 
 #[test]

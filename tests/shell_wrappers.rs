@@ -91,7 +91,7 @@ fn five_hundred_waits_in_any_phase_of_a_shell_wrapper_see_its_success_and_its_ow
 fn two_thousand_waits_around_the_publication_of_a_status_neither_hang_nor_err() {
     let place = Place::new();
     let started: [AtomicUsize; 2] = Default::default();
-    in_parallel(100, 3, |number| {
+    in_parallel(100, 2, |number| {
         let (before, after) = wait_around_publication(&place, number, 20);
         started[0].fetch_add(before, Ordering::Relaxed);
         started[1].fetch_add(after, Ordering::Relaxed);

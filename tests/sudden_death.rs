@@ -90,7 +90,7 @@ fn kill_a_wrapper(number: usize) -> usize {
     }
     let finished = std::fs::read_to_string(place.file("s.status")).is_ok_and(|word| word == "SUCCESS\n");
     let ended = early.unwrap_or_else(|| waiting(&place, &[])).end_at_all();
-    let took = killed.elapsed(); eprintln!("TOOK {number} {}", took.as_millis());
+    let took = killed.elapsed();
     is_gone(&mark, &ended);
     assert!(took < SECOND, "{number}: {took:?}; {ended:?}");
     // Recorded as a success and not published any more is the truth as well.
@@ -112,22 +112,6 @@ fn a_hung_tree_is_gone_before_wait_returns_and_every_later_waiter_hears_the_same
     assert!(answer["heartbeat_age_ms"].as_u64() >= Some(2000), "{ended:?}");
     assert_eq!((place.read("s.status").as_str(), &place.meta("s")["reason"]), ("FAILED\n", &json!("hung")));
     said(&wait(&place, &[]).0, 3, "hung", false);
-}
-
-#[test]
-fn a_hung_answer_shows_the_tree_that_hung() {
-    let place = Place::new();
-    let shell = tree(&place, HUNG, HUNG_TREE);
-    let mut tree = marked(&shell.mark);
-    let (ended, answer) = wait(&place, &["--stale", "1s"]);
-    let evidence = answer["evidence"].as_array().unwrap_or_else(|| panic!("no evidence: {ended:?}"));
-    let mut pids: Vec<i64> = evidence.iter().filter_map(|process| process["pid"].as_i64()).collect();
-    pids.sort_unstable();
-    tree.sort_unstable();
-    assert_eq!(pids, tree.into_iter().map(i64::from).collect::<Vec<_>>(), "{ended:?}");
-    for key in ["ppid", "command", "state", "cpu_ms", "blocked_on"] {
-        assert!(evidence.iter().all(|process| process.get(key).is_some()), "no {key}: {ended:?}");
-    }
 }
 
 #[test]
@@ -226,7 +210,7 @@ fn the_callers_own_group_outlives_the_hung_background_job_in_it() {
         exit 0
     "#;
     let mut caller = place.through(&["sh", "-c", script, "sh"], ["wait", "s", "--stale", "1s", "-q"]);
-    let ended = Ended::of(caller.output().expect("a shell"));
+    let ended = Ended::of(&caller.output().expect("a shell"));
     assert_eq!((ended.code, ended.stdout.as_str()), (0, "code 3\nbystander lives\n"), "{ended:?}");
 }
 
@@ -357,7 +341,7 @@ const CALL: &str = r#"
 #[track_caller]
 fn is_refused_to(place: &Place, caller: &[&str]) {
     let arguments = ["wait", "s", "--json", "--stale", "0.5", "--grace", "0.2"];
-    let ended = Ended::of(place.through(caller, arguments).output().expect("a caller"));
+    let ended = Ended::of(&place.through(caller, arguments).output().expect("a caller"));
     said(&ended, 3, "hung", false);
     let pid = place.read("s.pid");
     assert!(ended.json()["detail"].as_str().is_some_and(|detail| detail.contains(pid.trim())), "{ended:?}");

@@ -71,7 +71,7 @@ pub fn main() -> ExitCode {
 fn answer_clap(error: &clap::Error) -> u8 {
     let kind = error.kind();
     let help_wanted = matches!(kind, ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-    if help_wanted || kind == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+    if help_wanted {
         // Whoever closed the pipe has read enough.
         let _closed = error.print();
     } else {

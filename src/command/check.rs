@@ -117,7 +117,7 @@ fn check_one(request: &Check, index: usize, looker: &mut Looker) -> Result<Repor
         killed: false,
         fresh: seen.heartbeat.map(|beat| beat.fresh),
         began: seen.absent_since.is_none().then_some(seen.began),
-        look: Some(look),
+        look: Some(look.without_left_over(&seen)),
         backend: "none",
     };
     let mut report = Report::of(&told, &step, &directory, request.log_tail);

@@ -74,6 +74,16 @@ pub(crate) struct Look {
     pub(crate) heartbeat: File<()>,
 }
 
+impl Look {
+    /// The same look without a result that is an earlier run's: it is told of, not only judged.
+    pub(crate) fn without_left_over(mut self, seen: &Observation) -> Self {
+        if seen.result == ResultState::Absent && matches!(self.result, File::There { .. }) {
+            self.result = File::Absent;
+        }
+        self
+    }
+}
+
 /// Whether the run's process lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Liveness {

@@ -205,7 +205,7 @@ impl Watched {
                 let remarks = remarks(look, observation.liveness).into_iter().map(|remark| remark.to_string());
                 sentences.extend(remarks.filter(|_| outcome != Outcome::Success));
             }
-            told.look = Some(look.clone());
+            told.look = Some(look.clone().without_left_over(observation));
             told.fresh = observation.heartbeat.map(|beat| beat.fresh);
             told.began = observation.absent_since.is_none().then_some(observation.began);
         }

@@ -63,7 +63,7 @@ impl Place {
     /// Runs the binary to its end.
     pub fn dogwatch<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, arguments: I) -> Ended {
         let output = self.command(arguments).output().expect("dogwatch runs");
-        Ended::of(output)
+        Ended::of(&output)
     }
 
     /// Starts the binary with its output kept.
@@ -97,7 +97,7 @@ pub struct Ended {
 }
 
 impl Ended {
-    pub fn of(output: Output) -> Self {
+    pub fn of(output: &Output) -> Self {
         use std::os::unix::process::ExitStatusExt;
         let code = output.status.code().or(output.status.signal().map(|signal| 128 + signal));
         Self {
@@ -135,7 +135,7 @@ impl Running {
     /// Waits for its end.
     pub fn end(mut self) -> Ended {
         let child = self.child.take().expect("runs");
-        Ended::of(child.wait_with_output().expect("its output"))
+        Ended::of(&child.wait_with_output().expect("its output"))
     }
 
     /// Whether it has ended already.

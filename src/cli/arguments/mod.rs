@@ -19,7 +19,6 @@ pub(in crate::cli) use wait::{BackendWord, CheckArguments, WaitArguments};
     name = "dogwatch",
     version,
     about,
-    arg_required_else_help = true,
     disable_help_subcommand = true,
     after_help = main_help()
 )]
@@ -159,6 +158,11 @@ pub(in crate::cli) fn parse(
 
 /// A usage error in one sentence: what clap says in several lines, and where help is.
 pub(in crate::cli) fn one_sentence(error: &clap::Error) -> String {
+    if error.kind() == clap::error::ErrorKind::MissingSubcommand {
+        let names: Vec<String> =
+            Arguments::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
+        return format!("no command was given; use one of {} (see dogwatch --help)", names.join(", "));
+    }
     let text = error.render().to_string();
     let mut said: Vec<String> = Vec::new();
     for paragraph in text.split("\n\n") {
@@ -193,6 +197,7 @@ mod tests {
     fn a_usage_error_is_one_line_that_names_the_fault_and_the_help() {
         for (line, fault, help) in [
             ("wiat build", "'wait'", "dogwatch --help"),
+            ("--json", "no command", "dogwatch --help"),
             ("wait", "<STEP>", "dogwatch wait --help"),
             ("wait a/b", "no step name", "--help"),
             ("wait b --stale soon", "is no duration", "--help"),
