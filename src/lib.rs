@@ -68,7 +68,9 @@
 //! A *step* is a name; a *run* is one execution of it. A run *beats*; its *heartbeat* becomes *stale*. A *look* gathers
 //! facts, an *observation* is what they mean, a *verdict* is what follows. A run *died* when its process is gone without
 //! a *status*, is *hung* when its heartbeat is stale, and gets a *grace* from TERM to KILL. How it ended is its
-//! *outcome*, recorded with a *reason*.
+//! *outcome*, recorded with a *reason*. What has ended may take a moment to say how (a status after a death, a result
+//! after a success): that is *settling*, and it is the one thing that may outlast a caller's own patience, since both
+//! answers that could be given sooner, "it runs" and "it left nothing", may be false.
 //!
 //! # As a library
 //!

@@ -67,6 +67,20 @@ fn no_command_at_all_is_a_usage_error_in_one_sentence() {
 }
 
 #[test]
+fn help_is_no_error_and_names_the_exit_codes() {
+    let place = Place::new();
+    for help in ["--help", "run --help", "wait -h", "check --help", "beat --help", "breaker --help", "dir --help"] {
+        let ended = place.dogwatch(help.split(' '));
+        assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{help}");
+        assert!(ended.stdout.contains("Usage: dogwatch"), "{ended:?}");
+        let has_codes = !["beat", "breaker", "dir"].iter().any(|command| help.starts_with(command));
+        assert!(!has_codes || ended.stdout.contains("  124  "), "{ended:?}");
+    }
+    let version = place.dogwatch(["--version"]);
+    assert_eq!((version.code, version.stdout), (0, format!("dogwatch {}\n", env!("CARGO_PKG_VERSION"))));
+}
+
+#[test]
 fn a_name_that_no_step_can_have_is_a_usage_error() {
     let place = Place::new();
     let long = "x".repeat(101);
@@ -99,6 +113,10 @@ fn a_bad_default_in_the_environment_is_a_usage_error_that_names_the_variable() {
         }
     }
     assert!(place.snapshot().is_empty());
+    // A good one is used.
+    let began = std::time::Instant::now();
+    assert_eq!(run(place.command(["wait", "s"]).env("DOGWATCH_START_TIMEOUT", "0.2")).code, 5);
+    assert!(began.elapsed() < std::time::Duration::from_secs(50));
 }
 
 #[test]

@@ -5,7 +5,7 @@
 mod support;
 
 use serde_json::json;
-use support::{Place, in_parallel, kill, lives, until};
+use support::{Place, Shell, in_parallel, kill, lives, until};
 
 #[test]
 fn work_that_answers_term_with_success_has_succeeded() {
@@ -31,6 +31,21 @@ fn two_waiters_and_a_run_with_its_own_limit_tell_one_outcome() {
         assert_eq!(run.end_at_all().code, 124);
         assert_eq!(place.meta(&step)["reason"], "timeout");
     });
+}
+
+#[test]
+fn an_interrupted_wait_ends_whole_what_it_has_begun_to_end() {
+    let place = Place::new();
+    let script = "trap 'touch told' TERM; echo $$ > s.pid; touch s.heartbeat; while :; do sleep 0.05; done";
+    let shell = Shell::start(&place, script, &[]);
+    until("it has started", || place.file("s.heartbeat").exists());
+    let wait = place.start_undisturbed(["wait", "s", "--stale", "300ms", "--grace", "1s"]);
+    until("it was asked to end", || place.file("told").exists());
+    kill("INT", wait.pid());
+    let ended = wait.end_at_all();
+    assert_eq!(ended.code, 130, "{ended:?}");
+    assert!(!lives(shell.pid()));
+    assert_eq!((place.read("s.status").as_str(), &place.meta("s")["reason"]), ("FAILED\n", &json!("hung")));
 }
 
 #[test]

@@ -30,6 +30,20 @@ fn a_run_over_its_own_limits_ends_itself_with_nobody_waiting() {
 }
 
 #[test]
+fn a_run_that_cannot_begin_leaves_the_run_before_as_it_was() {
+    let place = Place::new();
+    assert_eq!(place.dogwatch(["run", "s", "--", "sh", "-c", "echo 7 > $DOGWATCH_RESULT"]).code, 0);
+    std::fs::remove_file(place.file("s.log")).unwrap();
+    std::fs::create_dir(place.file("s.log")).unwrap();
+    let before: Vec<_> = place.snapshot().into_iter().filter(|(name, ..)| name != "s.lock").collect();
+    let refused = place.dogwatch(["run", "s", "--", "true"]);
+    assert_eq!((refused.code, refused.stderr.lines().count()), (125, 1), "{refused:?}");
+    let after: Vec<_> = place.snapshot().into_iter().filter(|(name, ..)| name != "s.lock").collect();
+    assert_eq!(after, before);
+    assert_eq!(place.wait_json("s", &[])["result"], 7);
+}
+
+#[test]
 fn a_step_that_runs_is_not_started_again() {
     let place = Place::new();
     let pid = place.detach("s", "sleep 300");

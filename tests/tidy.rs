@@ -146,6 +146,12 @@ fn every_dependency_says_what_it_is_for_and_where_it_is_used() {
 }
 
 #[test]
+fn the_readmes_exit_codes_are_those_of_the_program() {
+    let help = Command::new(env!("CARGO_BIN_EXE_dogwatch")).arg("--help").output().expect("dogwatch runs");
+    report(differing(&read("README.md"), &String::from_utf8_lossy(&help.stdout)));
+}
+
+#[test]
 fn no_text_refers_to_a_tracker_of_its_own() {
     let lock = read("Cargo.lock");
     let foreign = |name: &&str| *name != env!("CARGO_PKG_NAME");
@@ -353,6 +359,31 @@ fn unexplained(manifest: &str, exists: impl Fn(&str) -> bool) -> Vec<String> {
         }
         comment.clear();
     }
+    faults
+}
+
+fn differing(readme: &str, help: &str) -> Vec<String> {
+    let code = |word: &str| word.parse::<u8>().ok();
+    let row = |line: &str| {
+        let (number, meaning) = line.strip_prefix('|')?.strip_suffix('|')?.split_once('|')?;
+        Some((code(number.trim())?, meaning.trim().to_owned()))
+    };
+    let listed = |line: &str| {
+        let (number, meaning) = line.trim_start().split_once("  ")?;
+        Some((code(number)?, meaning.trim().to_owned()))
+    };
+    let written: Vec<(u8, String)> = readme.lines().filter_map(row).collect();
+    let said: Vec<(u8, String)> = help.lines().filter_map(listed).collect();
+    let mut faults = Vec::new();
+    if said.is_empty() {
+        faults.push("README.md:1: dogwatch --help lists no exit codes to hold the table against".to_owned());
+    }
+    let lacks = |these: &[(u8, String)], those: &[(u8, String)], what: &str| -> Vec<String> {
+        let missing = these.iter().filter(|row| !those.contains(row));
+        missing.map(|(code, meaning)| format!("README.md:1: exit code {code}, \"{meaning}\", {what}")).collect()
+    };
+    faults.extend(lacks(&said, &written, "is missing: dogwatch --help has it so"));
+    faults.extend(lacks(&written, &said, "is none of the program's"));
     faults
 }
 
@@ -831,7 +862,7 @@ fn stray_files_and_vague_names_are_caught() {
 }
 
 #[test]
-fn dependencies_and_trackers_are_checked() {
+fn dependencies_exit_codes_and_trackers_are_checked() {
     let manifest = "# No word. Used in src/x.rs.\n[package]\nname = \"x\"\n\n[dependencies]\n# Why. Used\n# in `src/a.rs`, \
         src/os/*.rs.\na = { version = \"1\", features = [\n  \"z\",\n] }\nb = \"1\"\n# Why.\nc = \"1\"\n# Used in src/gone.rs.\n\
         \nd.workspace = true\n\n[target.'cfg(unix)'.dev-dependencies]\n# Used in src/gone.rs and src/a.rs.\ne = \"1\"\n\
@@ -839,6 +870,12 @@ fn dependencies_and_trackers_are_checked() {
     let expected =
         ["toml:11: b: no", "toml:13: c: no", "toml:16: d: no", "toml:20: e: there is no src/gone.rs", "toml:21: f: no"];
     finds(&unexplained(manifest, |path| ["src/a.rs", "src/os"].contains(&path)), &expected);
+
+    let readme = "| code | meaning |\n| --- | --- |\n| 0 | good |\n| 1 | bad |\n| file | 2 |\n";
+    finds(&differing(readme, "Exit codes:\n    0  good\n    1  bad\n"), &[]);
+    let other = "Exit codes:\n    0  good\n    1  worse\n  124  late\n";
+    finds(&differing(readme, other), &["1, \"worse\", is missing", "124, \"late\", is missing", "1, \"bad\", is none"]);
+    finds(&differing("", "no list"), &["lists no exit codes"]);
 
     let text =
         concat!("// issue", " #1\nsee Issue", " #2\nnotify's issue", " #3, owner/name issue", " #4, owner/name#5\n");

@@ -133,23 +133,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_readmes_table_is_this_table() {
-        let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
-        let rows: Vec<(String, String)> = readme
-            .lines()
-            .filter_map(|line| {
-                let mut cells = line.strip_prefix('|')?.split('|').map(str::trim);
-                let code = cells.next()?;
-                code.parse::<u8>().ok()?;
-                Some((code.to_owned(), cells.next()?.to_owned()))
-            })
-            .collect();
-        let expected: Vec<(String, String)> =
-            Exit::ALL.iter().map(|exit| (exit.code().to_string(), exit.meaning().to_owned())).collect();
-        assert_eq!(rows, expected);
-    }
-
-    #[test]
     fn no_two_exits_share_a_code() {
         for (index, one) in Exit::ALL.iter().enumerate() {
             assert!(Exit::ALL[index + 1..].iter().all(|other| other.code() != one.code()));

@@ -6,10 +6,9 @@ use super::report::Report;
 use super::{Error, readable};
 use crate::decide::history::{History, meta_of, run_key};
 use crate::decide::judge::{Next, Verdict, judge};
-use crate::decide::policy::{Policy, START_TIMEOUT, Threshold, Wishes};
+use crate::decide::policy::{Policy, START_TIMEOUT, Settle, Threshold, Wishes};
 use crate::decide::remark::remarks;
 use crate::monitor::Told;
-use crate::os::clock;
 use crate::os::directory::{Directory, why};
 use crate::protocol::outcome::{Action, Outcome};
 use crate::protocol::step::StepName;
@@ -84,9 +83,9 @@ fn check_one(request: &Check, index: usize, looker: &mut Looker) -> Result<Repor
         stale: Threshold { flag: request.stale, environment: request.environment_stale },
         max_timeout: Threshold { flag: request.max_timeout, environment: request.environment_max_timeout },
         start_timeout: START_TIMEOUT,
-        // Patience is over at once, and a death needs no second look: that is what "once" means.
-        until: Some(clock::now().min(look.at)),
-        settle: Duration::ZERO,
+        // Patience is over at once, and no end needs a second look: that is what "once" means.
+        until: Some(look.at),
+        settle: Settle::NONE,
     };
     let policy =
         Policy::resolve(&wishes, meta_of(&look, run_key(&look))).map_err(|error| Error::Usage(error.to_string()))?;

@@ -5,8 +5,7 @@
 
 use super::report::Report;
 use super::{Error, readable};
-use crate::decide::judge::SETTLE_DEATH;
-use crate::decide::policy::{GRACE, POLL_INTERVAL, START_TIMEOUT, Threshold, Wishes};
+use crate::decide::policy::{GRACE, POLL_INTERVAL, START_TIMEOUT, Settle, Threshold, Wishes};
 use crate::monitor::{self, Backend, End, Order, Until};
 use crate::os::clock;
 use crate::os::directory::Directory;
@@ -155,7 +154,7 @@ fn order(request: &Wait) -> Order {
             max_timeout: Threshold { flag: request.max_timeout, environment: request.environment_max_timeout },
             start_timeout: request.start_timeout,
             until: request.at_most.map(|span| clock::now().plus(span)),
-            settle: SETTLE_DEATH,
+            settle: Settle::CONTRACT,
         },
         until: match (request.any, request.fail_fast) {
             (true, _) => Until::Any,

@@ -226,28 +226,29 @@ enum Claimed {
 
 fn claimed(look: &Look, key: Option<RunKey>, meta: Option<&Meta>, seen_alive: bool) -> Claimed {
     let Some((_, pid_modified)) = key else {
-        return if meta.is_some_and(|meta| meta.locked && !is_of_other_machine(look, meta)) {
-            Claimed::Dead
-        } else {
-            Claimed::Nobody
-        };
+        let here = |meta: &Meta| look.here.local_filesystem && !is_of_other_machine(look, meta);
+        return if meta.is_some_and(|meta| meta.locked && here(meta)) { Claimed::Dead } else { Claimed::Nobody };
     };
     if let Some(meta) = meta {
         if is_of_other_machine(look, meta) {
             return Claimed::Elsewhere;
         }
-        // The kernel's own word: the lock goes with the process, however that dies, and is seen across namespaces.
+        // The kernel's own word: the lock goes with the process, however that dies, and is seen across namespaces. On a
+        // network filesystem another client's lock may not show, so only a held one says something there.
         if meta.locked {
             match look.lock {
                 Hold::Held => return Claimed::Alive,
-                Hold::Free => return Claimed::Dead,
-                Hold::Absent | Hold::Unknown => {}
+                Hold::Free if look.here.local_filesystem => return Claimed::Dead,
+                Hold::Free | Hold::Absent | Hold::Unknown => {}
             }
         }
         if is_of_other_namespace(look, meta) {
             return Claimed::Elsewhere;
         }
     }
+    // Whether a number that is missing or means another process proves a death: not where the pid file may be another
+    // machine's. A run of this program has said that it is of this one.
+    let proves = seen_alive || look.here.local_filesystem || meta.is_some_and(|meta| meta.locked);
     match look.process {
         Process::Unclaimed => Claimed::Nobody,
         Process::Hidden => Claimed::Elsewhere,
@@ -256,14 +257,14 @@ fn claimed(look: &Look, key: Option<RunKey>, meta: Option<&Meta>, seen_alive: bo
                 Some(recorded) => recorded != started,
                 None => started_wall > pid_modified.plus(RECYCLED_SLACK),
             };
-            match (recycled, seen_alive || look.here.local_filesystem) {
+            match (recycled, proves) {
                 (false, _) => Claimed::Alive,
                 (true, true) => Claimed::Dead,
                 (true, false) => Claimed::Elsewhere,
             }
         }
         Process::Gone { borne_elsewhere } => {
-            if seen_alive || (look.here.local_filesystem && !borne_elsewhere) {
+            if seen_alive || (proves && !borne_elsewhere) {
                 Claimed::Dead
             } else {
                 Claimed::Elsewhere

@@ -12,10 +12,6 @@ use std::time::Duration;
 
 /// How long a half-written status may stand unchanged.
 pub(crate) const SETTLE_STATUS: Duration = Duration::from_secs(2);
-/// How long after the status a result may come.
-pub(crate) const SETTLE_RESULT: Duration = Duration::from_secs(1);
-/// How long after a death a status may come.
-pub(crate) const SETTLE_DEATH: Duration = Duration::from_millis(200);
 /// How long a held lock without a pid counts as a run that is starting.
 pub(crate) const SETTLE_START: Duration = Duration::from_secs(5);
 
@@ -61,19 +57,27 @@ pub(crate) fn judge(seen: &Observation, policy: &Policy, now: Moment) -> Verdict
         return judge_absent(since, policy, now);
     }
     let by_status = judge_status(seen, policy, now);
-    if let Some(verdict @ Verdict::Final(_)) = by_status {
-        return verdict;
+    match by_status {
+        Some(verdict @ Verdict::Final(_)) => return verdict,
+        // It has ended and is about to say how: that takes a bounded moment, which nobody's patience cuts short.
+        Some(verdict) if seen.succeeded() && !matches!(seen.liveness, Liveness::Starting { .. }) => return verdict,
+        _ => {}
     }
     // A complete status that still waits for its result has decided; another broken sentinel changes nothing then.
     if let (Some(fault), false) = (&seen.unfit, matches!(seen.status, Status::Complete { .. })) {
         return report(Outcome::Failed, Some(fault.clone()));
     }
     let by_death = judge_death(seen, policy, now);
-    if let Some(verdict @ Verdict::Final(_)) = by_death {
-        return verdict;
+    match by_death {
+        Some(verdict @ Verdict::Final(_)) => return verdict,
+        // Or callers in short slices would never learn of a death, or learn of one that was none.
+        Some(death) if matches!(seen.liveness, Liveness::Dead { .. }) => {
+            return by_status.map_or(death.clone(), |status| earlier(status, death));
+        }
+        _ => {}
     }
-    // A status that is being written, a death that may still be followed by one, a run that is just starting: each is
-    // settled in a moment, and until then nothing may be terminated. Only the caller's own patience ends sooner.
+    // A status that is being written, a run that is just starting: each is settled in a moment, and until then nothing
+    // may be terminated. Only the caller's own patience ends sooner.
     if let Some(settling) = by_status.into_iter().chain(by_death).reduce(earlier) {
         return patience(policy, now, settling);
     }
@@ -145,8 +149,7 @@ fn judge_complete(seen: &Observation, policy: &Policy, since: Moment, word: Word
             }
             // Our own writers publish the result first; a dead writer brings none; a foreign one may be second.
             let may_come = seen.recorded.is_none() && !matches!(seen.liveness, Liveness::Dead { .. });
-            // A caller that leaves sooner is told of the success all the same: a complete status outranks its patience.
-            let limit = policy.until.map_or(since.plus(SETTLE_RESULT), |until| until.min(since.plus(SETTLE_RESULT)));
+            let limit = since.plus(policy.settle.result);
             if seen.result != ResultState::Whole && may_come && limit != Moment::NEVER && now < limit {
                 return Verdict::Pending { look_again: limit, closely: true };
             }
@@ -171,8 +174,7 @@ fn judge_death(seen: &Observation, policy: &Policy, now: Moment) -> Option<Verdi
         }
         Liveness::Alive | Liveness::Elsewhere | Liveness::Unclaimed => return None,
     };
-    // A caller that leaves sooner still gets the truth, or calls in short slices would never learn of a death.
-    let settled_at = policy.until.map_or(since.plus(policy.settle), |until| until.min(since.plus(policy.settle)));
+    let settled_at = since.plus(policy.settle.death);
     if settled_at != Moment::NEVER && now >= settled_at {
         return Some(match (&seen.status, seen.recorded) {
             (Status::Unfinished { word, .. } | Status::Odd { word, .. }, None) => {

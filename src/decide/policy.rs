@@ -40,8 +40,25 @@ pub(crate) struct Wishes {
     pub(crate) start_timeout: Duration,
     /// Until when this call blocks; nothing for as long as it takes.
     pub(crate) until: Option<Moment>,
-    /// How long after a death a status may still come.
-    pub(crate) settle: Duration,
+    /// How long what has ended may take to say how.
+    pub(crate) settle: Settle,
+}
+
+/// How long the last words of a run that has ended may take. They are waited for even where the caller's own patience
+/// ends first, since nobody can tell how a run ended before they are out; a look that may not block takes none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Settle {
+    /// From a death to its status.
+    pub(crate) death: Duration,
+    /// From a success to its result.
+    pub(crate) result: Duration,
+}
+
+impl Settle {
+    /// As the contract has it.
+    pub(crate) const CONTRACT: Self = Self { death: Duration::from_millis(200), result: Duration::from_secs(1) };
+    /// Not at all: for a look that may not block.
+    pub(crate) const NONE: Self = Self { death: Duration::ZERO, result: Duration::ZERO };
 }
 
 /// The thresholds of one run.
@@ -57,8 +74,8 @@ pub(crate) struct Policy {
     pub(crate) start_timeout: Duration,
     /// Until when this call blocks.
     pub(crate) until: Option<Moment>,
-    /// How long after a death a status may still come.
-    pub(crate) settle: Duration,
+    /// How long what has ended may take to say how.
+    pub(crate) settle: Settle,
 }
 
 /// A `--stale` that this run cannot be held to.
@@ -143,7 +160,7 @@ mod tests {
             max_timeout: threshold,
             start_timeout: START_TIMEOUT,
             until: None,
-            settle: Duration::ZERO,
+            settle: Settle::NONE,
         }
     }
 

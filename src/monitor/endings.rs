@@ -3,10 +3,11 @@
 //! Refuses to hold the loop up: a grace of five seconds for one step must not delay the others' answers.
 
 use crate::decide::observation::Look;
+use crate::os::signals::Signal;
 use crate::protocol::outcome::{Intent, Reason};
 use crate::step::look::Looker;
 use crate::step::terminate::{Termination, bury, terminate};
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, select};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -72,11 +73,18 @@ impl Endings {
         self.start();
     }
 
-    /// Waits for those that have begun; the others are not begun any more.
-    pub(super) fn finish(&mut self) {
+    /// Waits for those that have begun, since a tree that is half ended is nobody's wish; the others are not begun any
+    /// more. Whoever interrupts this too is obeyed at once.
+    pub(super) fn finish(&mut self, interrupts: &Receiver<Signal>) {
         self.waiting.clear();
-        while self.running > 0 && self.results.recv().is_ok() {
-            self.running -= 1;
+        while self.running > 0 {
+            select! {
+                recv(self.results) -> result => match result {
+                    Ok(_) => self.running -= 1,
+                    Err(_) => return,
+                },
+                recv(interrupts) -> _ => return,
+            }
         }
     }
 

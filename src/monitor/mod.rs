@@ -21,6 +21,7 @@ use crate::protocol::step::StepName;
 use crate::protocol::time::Moment;
 use crate::step::look::here;
 use crate::timer::{Timer, Wheel};
+use crossbeam_channel::never;
 use endings::{Endings, Job};
 pub(crate) use order::{End, Failure, Order, Told, Until};
 pub(crate) use senses::Backend;
@@ -49,20 +50,23 @@ pub(crate) fn wait(
 ) -> Result<End, Failure> {
     let mut monitor = Monitor::new(directory, order, tell);
     monitor.look_before_arming()?;
+    let mut interrupts = never();
     if !monitor.is_over() {
         // Not before: work that has ended needs no thread either. A signal until then ends this process as any other,
         // which leaves the work alone too.
-        let interrupts = signals::channel(&signals::not_ignored(&[Signal::SIGINT, Signal::SIGTERM]))
+        interrupts = signals::channel(&signals::not_ignored(&[Signal::SIGINT, Signal::SIGTERM]))
             .map_err(|error| Failure::Own(format!("cannot catch signals: {}", why(&error))))?;
         monitor.senses.arm(&monitor.directory, order, verbose);
         monitor.look_at_all()?;
         while !monitor.is_over() {
             if let Some(signal) = monitor.turn(&interrupts, verbose)? {
+                monitor.endings.finish(&interrupts);
                 return Ok(End::Interrupted(signal));
             }
         }
     }
     monitor.close();
+    monitor.endings.finish(&interrupts);
     Ok(End::Answered)
 }
 
@@ -299,8 +303,7 @@ impl<'call> Monitor<'call> {
         }
     }
 
-    /// The last words: those who have not answered still run, or have not started. And the last acts: what is being
-    /// ended when the wait is over is ended whole.
+    /// The last words: those who have not answered still run, or have not started.
     fn close(&mut self) {
         if self.order.until == Until::FirstBad && self.over {
             for index in 0..self.watched.len() {
@@ -320,6 +323,5 @@ impl<'call> Monitor<'call> {
                 (self.tell)(told);
             }
         }
-        self.endings.finish();
     }
 }

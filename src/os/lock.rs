@@ -8,12 +8,15 @@ use crate::protocol::file::Hold;
 use crate::protocol::time::Moment;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
 /// How often a taken lock is tried again. Holders of short locks are done in well under a millisecond.
 const RETRY: Duration = Duration::from_millis(1);
+
+/// The most bytes of a note that are read.
+const LONGEST_NOTE: usize = 64;
 
 /// A held lock; given back when dropped, or by the kernel when the process ends.
 #[derive(Debug)]
@@ -27,7 +30,7 @@ impl Lock {
     /// # Errors
     /// What the kernel says.
     pub(crate) fn try_take(path: &Path) -> io::Result<Option<Self>> {
-        let file = open(OpenOptions::new().write(true).create(true), path)?;
+        let file = open(OpenOptions::new().read(true).write(true).create(true), path)?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Self { file })),
             Err(TryLockError::WouldBlock) => Ok(None),
@@ -55,6 +58,23 @@ impl Lock {
     /// Gives the lock back before the value goes out of scope.
     pub(crate) fn release(self) {
         drop(self);
+    }
+
+    /// What the last holder noted in the file; at most 64 bytes of it.
+    pub(crate) fn noted(&self) -> Vec<u8> {
+        let mut note = [0; LONGEST_NOTE];
+        // What cannot be read says nothing.
+        let length = self.file.read_at(&mut note, 0).unwrap_or(0);
+        note[..length].to_vec()
+    }
+
+    /// Notes a word in the file, for whoever holds the lock next.
+    ///
+    /// # Errors
+    /// No space.
+    pub(crate) fn note(&self, word: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(word, 0)?;
+        self.file.set_len(word.len() as u64)
     }
 
     /// The locked file's device and inode, by which a replaced lock file is noticed.
@@ -114,6 +134,17 @@ mod tests {
         lock.release();
         std::fs::write(&path, "").unwrap();
         assert_eq!(probe(&path), Hold::Free);
+    }
+
+    #[test]
+    fn a_note_is_read_by_the_next_holder_and_replaces_the_one_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.lock");
+        for (before, note) in [("", "a longer one"), ("a longer one", "short"), ("short", "")] {
+            let lock = Lock::try_take(&path).unwrap().unwrap();
+            assert_eq!(lock.noted(), before.as_bytes());
+            lock.note(note.as_bytes()).unwrap();
+        }
     }
 
     #[test]

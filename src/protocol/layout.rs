@@ -74,6 +74,44 @@ pub(crate) fn temporary_name(step: &StepName, record: Record, unique: &str) -> S
     format!(".{step}.{}.{unique}.tmp", record.suffix())
 }
 
+/// Which file of a run is not published yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unpublished {
+    /// A record of its start.
+    Start(Record),
+    /// A record of its end, whose room is taken at the start.
+    End(Record),
+    /// The result as COMMAND writes it.
+    Given,
+}
+
+impl Unpublished {
+    /// Every file of a run that can be left over by one that was killed, each once.
+    const ALL: [Self; 7] = [
+        Self::Start(Record::Pid),
+        Self::Start(Record::Meta),
+        Self::Start(Record::Heartbeat),
+        Self::End(Record::Meta),
+        Self::End(Record::Status),
+        Self::End(Record::Result),
+        Self::Given,
+    ];
+
+    /// Its name.
+    pub(crate) fn of(self, step: &StepName, run: &str) -> String {
+        match self {
+            Self::Start(record) => temporary_name(step, record, run),
+            Self::End(record) => temporary_name(step, record, &format!("{run}-end")),
+            Self::Given => temporary_name(step, Record::Result, run),
+        }
+    }
+}
+
+/// The names of all that a run may have left unpublished.
+pub(crate) fn unpublished(step: &StepName, run: &str) -> impl Iterator<Item = String> {
+    Unpublished::ALL.into_iter().map(move |file| file.of(step, run))
+}
+
 /// The step and record a file name stands for, or nothing where it is no record's name.
 pub(crate) fn parse_file_name(name: &str) -> Option<(&str, Record)> {
     // The suffix is what follows the last dot: a step name may hold dots itself.
@@ -95,6 +133,14 @@ mod tests {
                 assert_eq!(parse_file_name(&file_name(&step, record)), Some((step.as_str(), record)));
             }
         }
+    }
+
+    #[test]
+    fn no_two_unpublished_files_of_a_run_share_a_name() {
+        let step = StepName::parse("build").unwrap();
+        let names: std::collections::BTreeSet<String> = unpublished(&step, "7-1").collect();
+        assert_eq!(names.len(), Unpublished::ALL.len());
+        assert!(names.iter().all(|name| name.starts_with(".build.") && parse_file_name(name).is_none()));
     }
 
     #[test]

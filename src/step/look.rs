@@ -172,7 +172,7 @@ impl Looker {
             Hold::Unknown
         };
         let (Some((pid, _)), Some(stamp)) = (key, look.pid.stamp()) else { return };
-        if locked && matches!(look.lock, Hold::Held | Hold::Free) {
+        if locked && (look.lock == Hold::Held || look.lock == Hold::Free && self.here.local_filesystem) {
             return;
         }
         look.process = match process::look(pid) {

@@ -12,7 +12,7 @@ use crate::os::directory::{Directory, why};
 use crate::os::lock::Lock;
 use crate::os::reserve::Reserve;
 use crate::os::{clock, environment};
-use crate::protocol::layout::{Record, file_name, record_lock, temporary_name};
+use crate::protocol::layout::{Record, file_name, record_lock, temporary_name, unpublished};
 use crate::protocol::meta::Meta;
 use crate::protocol::outcome::{Intent, Reason};
 use crate::protocol::status::{StatusText, Word};
@@ -154,6 +154,15 @@ pub(crate) fn announce(
     };
     held.release();
     Ok(written)
+}
+
+/// Removes what a run that has ended, or never began, left unpublished. Its id is in every name, so nothing of another
+/// run's is touched.
+pub(crate) fn remove_unpublished(directory: &Directory, step: &StepName, run: &str) {
+    for name in unpublished(step, run) {
+        // What cannot be removed does no harm: no reader takes it for a record.
+        let _stays = directory.remove(&name);
+    }
 }
 
 /// Counts a run whose end stands in the files already, for its breaker; a run counts once, whoever sees its end.

@@ -4,11 +4,12 @@
 //! look has to judge anew.
 
 use super::look::Looker;
-use super::record::{Ending, Rooms, Written, announce, record};
+use super::record::{Ending, Rooms, Written, announce, record, remove_unpublished};
 use crate::decide::history::{meta_of, run_key};
-use crate::decide::observation::Look;
+use crate::decide::observation::{Look, Process};
 use crate::decide::remark::out_of_reach;
 use crate::os::tree::{self, Report, Target};
+use crate::protocol::file::Hold;
 use crate::protocol::outcome::{Intent, Reason};
 use crate::protocol::time::Wall;
 use std::time::Duration;
@@ -31,11 +32,15 @@ pub(crate) struct Termination {
 pub(crate) fn terminate(looker: &mut Looker, look: &Look, intent: Intent, why: &str, grace: Duration) -> Termination {
     let run = run_key(look);
     if let Some(remark) = out_of_reach(look) {
-        return Termination { killed: false, recorded: false, detail: Some(remark.to_string()) };
+        return unverified(remark.to_string());
     }
-    if run.is_none() {
-        let detail = format!("{why}; no pid says which process to end, so nothing was signalled");
-        return unverified(detail);
+    let Some((pid, _)) = run else {
+        return unverified(format!("{why}; no pid says which process to end, so nothing was signalled"));
+    };
+    // It is not known to be dead, or this would be a burial; it lives where it cannot be seen, and could not be seen
+    // to go either.
+    if look.lock != Hold::Held && matches!(look.process, Process::Gone { .. } | Process::Hidden) {
+        return unverified(format!("{why}; process {pid} is not to be seen from here, so nothing was signalled"));
     }
     // The look before the first signal is the one under the record lock: work that finished in between has finished.
     match announce(looker, run, intent, why) {
@@ -69,6 +74,9 @@ pub(crate) fn bury(looker: &mut Looker, look: &Look, reason: Reason, grace: Dura
 
 fn finish(looker: &mut Looker, look: &Look, ending: &Ending, report: &Report) -> Termination {
     let recorded = record(looker, run_key(look), ending, Rooms::default());
+    if let Some(meta) = meta_of(look, run_key(look)).filter(|meta| meta.locked && report.survivors.is_empty()) {
+        remove_unpublished(looker.directory(), looker.step(), &meta.run_id);
+    }
     Termination { killed: report.killed, recorded: recorded.is_ok(), detail: recorded.err().or(fault(report)) }
 }
 

@@ -12,11 +12,11 @@ use crate::os::platform::machine;
 use crate::os::spawn::{Ended, reap};
 use crate::os::tree;
 use crate::protocol::file::File;
-use crate::protocol::layout::{Record, temporary_name};
+use crate::protocol::layout::Unpublished;
 use crate::protocol::outcome::{Intent, Outcome, Reason};
 use crate::protocol::result::{LONGEST, ResultText};
 use crate::protocol::time::millis;
-use crate::step::record::{Ending, Rooms, Written, record};
+use crate::step::record::{Ending, Rooms, Written, record, remove_unpublished};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
@@ -39,8 +39,8 @@ pub(super) fn finish(mut run: Run, job: &Job, exit: Exit, listener: &mut dyn Lis
     };
     // Only now, and at once: with the status out the run is over, and a newcomer may be waiting for the lock.
     run.lock.release();
-    // COMMAND's own copy has been published or was never there.
-    let _gone = run.directory.remove(&temporary_name(&job.step, Record::Result, &run.id));
+    // COMMAND's own copy of its result above all: it has been published or was never there.
+    remove_unpublished(&run.directory, &job.step, &run.id);
     run.output.close();
     Finished { outcome, ended: exit.ended, not_started: run.fault }
 }
@@ -115,7 +115,7 @@ pub(super) fn signal_name(number: i32) -> String {
 
 /// The bytes of `.result`: what COMMAND gave where it is JSON, else a record of the run itself.
 fn result(run: &Run, job: &Job, elapsed: u64, listener: &mut dyn Listener) -> Vec<u8> {
-    let given = match run.directory.read(&temporary_name(&job.step, Record::Result, &run.id), LONGEST + 1) {
+    let given = match run.directory.read(&Unpublished::Given.of(&job.step, &run.id), LONGEST + 1) {
         Ok(File::There { content, .. }) => Ok(Some(content)),
         Ok(File::Absent) => Ok(None),
         Ok(File::Unfit(fault)) => Err(format!("the result file {fault}")),

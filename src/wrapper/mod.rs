@@ -4,6 +4,7 @@
 //! publishes the end. It refuses to change COMMAND's fate by its own troubles (I8): what cannot be written is said on
 //! stderr, and the exit code stays COMMAND's.
 
+mod before;
 mod finish;
 mod output;
 mod pulse;

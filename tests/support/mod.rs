@@ -107,6 +107,14 @@ impl Ended {
         }
     }
 
+    /// Asserts its exit code and what its one JSON object says.
+    #[track_caller]
+    pub fn said(&self, code: i32, outcome: &str, killed: bool) {
+        let answer = self.json();
+        let all = (self.code, answer["outcome"].as_str(), answer["killed"].as_bool());
+        assert_eq!(all, (code, Some(outcome), Some(killed)), "{self:?}");
+    }
+
     /// The one JSON object on standard output.
     pub fn json(&self) -> Value {
         let lines = self.lines();

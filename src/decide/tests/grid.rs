@@ -1,8 +1,8 @@
 //! The properties of `judge` that license a loop to sleep, each over the whole grid: several hundred thousand cases.
 
-use crate::decide::judge::{Next, SETTLE_DEATH, Verdict, judge};
+use crate::decide::judge::{Next, Verdict, judge};
 use crate::decide::observation::{Beat, Liveness, Observation, ResultState, Status};
-use crate::decide::policy::Policy;
+use crate::decide::policy::{Policy, Settle};
 use crate::protocol::outcome::{Intent, Outcome, Reason};
 use crate::protocol::status::Word;
 use crate::protocol::time::Moment;
@@ -104,7 +104,7 @@ fn policies() -> Vec<Policy> {
                 heartbeat_interval: Duration::from_secs(10),
                 start_timeout: Duration::from_secs(60),
                 until,
-                settle: SETTLE_DEATH,
+                settle: Settle::CONTRACT,
             });
         }
     }
@@ -235,7 +235,8 @@ fn widening_a_threshold_never_ends_a_run_sooner() {
             Policy { stale: None, ..*policy },
             Policy { max_timeout: policy.max_timeout.map(|limit| limit * 2), ..*policy },
             Policy { max_timeout: None, ..*policy },
-            Policy { settle: policy.settle * 2, ..*policy },
+            Policy { settle: Settle { death: policy.settle.death * 2, ..policy.settle }, ..*policy },
+            Policy { settle: Settle { result: policy.settle.result * 2, ..policy.settle }, ..*policy },
             Policy { start_timeout: policy.start_timeout * 2, ..*policy },
         ];
         for policy in wider {
@@ -268,23 +269,25 @@ fn nothing_is_terminated_but_a_stale_or_overdue_run_without_a_status() {
 }
 
 #[test]
-fn died_is_said_only_of_the_known_dead_and_only_after_the_settling_time_or_the_callers_own() {
+fn died_is_said_only_of_the_known_dead_and_only_after_the_settling_time() {
     for_all(|seen, policy, verdict| {
         if outcome(&verdict) != Some(Outcome::Died) {
             return;
         }
         let Liveness::Dead { since } = seen.liveness else { panic!("{seen:?}") };
-        let over = policy.until.is_some_and(|until| at(NOW) >= until);
-        assert!(over || at(NOW) >= since.plus(policy.settle), "{seen:?}\n{policy:?}");
+        assert!(at(NOW) >= since.plus(policy.settle.death), "{seen:?}\n{policy:?}");
         assert!(matches!(verdict, Verdict::Final(finding) if finding.next == Next::Record(Reason::Died)));
     });
 }
 
 #[test]
-fn the_callers_patience_ends_a_wait_without_touching_anything() {
-    for_all(|_, policy, verdict| {
-        if policy.until == Some(at(NOW)) {
-            assert!(pending(&verdict).is_none(), "{policy:?}");
+fn the_callers_patience_ends_a_wait_without_touching_anything_but_lets_the_ended_say_how() {
+    for_all(|seen, policy, verdict| {
+        if let (true, Some(again)) = (policy.until == Some(at(NOW)), pending(&verdict)) {
+            let ended = seen.succeeded() || matches!(seen.liveness, Liveness::Dead { .. });
+            assert!(ended && again <= at(NOW + 1000), "{seen:?}\n{policy:?}");
+            let at_once = Policy { settle: Settle::NONE, ..*policy };
+            assert!(pending(&judge(seen, &at_once, at(NOW))).is_none(), "{seen:?}\n{policy:?}");
         }
         if let Verdict::Final(finding) = &verdict
             && matches!(finding.outcome, Outcome::Running | Outcome::NotStarted)

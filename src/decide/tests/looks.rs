@@ -181,6 +181,22 @@ fn the_lock_outranks_the_pid_in_both_directions() {
 }
 
 #[test]
+fn on_a_network_filesystem_a_free_lock_proves_nothing_and_a_gone_process_of_this_machine_does() {
+    let here = Arc::new(Here { local_filesystem: false, ..look(0.0).here.as_ref().clone() });
+    let locked = of_run(Meta { locked: true, pid_started_at: Some(9), ..local() });
+    let running = Process::Running { started: 9, started_wall: wall(99.0) };
+    for (lock, process, liveness) in [
+        (Hold::Free, running, Liveness::Alive),
+        (Hold::Held, GONE, Liveness::Alive),
+        (Hold::Free, GONE, Liveness::Dead { since: moment(110.0) }),
+        (Hold::Unknown, GONE, Liveness::Dead { since: moment(110.0) }),
+    ] {
+        let look = Look { here: Arc::clone(&here), meta: locked.clone(), lock, process, ..plain(110.0) };
+        assert_eq!(History::default().note(&look).liveness, liveness, "{lock:?} {process:?}");
+    }
+}
+
+#[test]
 fn a_held_lock_counts_only_for_the_run_that_recorded_it() {
     let of_other = there(100.0, Arc::new(MetaText::Known(Box::new(Meta { locked: true, pid: Some(41), ..local() }))));
     let look = Look { meta: of_other, lock: Hold::Held, process: GONE, ..plain(110.0) };

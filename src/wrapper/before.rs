@@ -1,0 +1,148 @@
+//! The run before: refused where it lives, settled where nobody has recorded its end.
+//!
+//! Comes before anything of the new run, and before anything of the old one is touched. Refuses to take an end for
+//! granted: a run that may still live elsewhere is one that runs.
+
+use super::start::own;
+use super::{Job, Listener, Refusal};
+use crate::decide::history::{History, RunKey, meta_of, run_key};
+use crate::decide::observation::{Liveness, Look, Observation, Status};
+use crate::decide::policy::{Policy, START_TIMEOUT, Settle, Threshold, Wishes};
+use crate::os::clock;
+use crate::os::directory::{Directory, why};
+use crate::os::lock::Lock;
+use crate::protocol::layout::{Record, file_name, record_lock};
+use crate::protocol::outcome::{Intent, Reason};
+use crate::protocol::step::StepName;
+use crate::step::look::{Looker, refuse_newer};
+use crate::step::record::{self, count_seen, remove_unpublished};
+use crate::step::terminate::bury;
+use std::time::Duration;
+
+/// How long a newcomer waits for a lock that a run with a complete status has not dropped yet.
+const FINISHING: Duration = Duration::from_secs(5);
+/// How long a newcomer tries before it takes a held lock for a living run's. Lookers hold it for microseconds.
+const LOOKERS: Duration = Duration::from_millis(50);
+/// How often a run that has died is looked at for its status.
+const SETTLING: Duration = Duration::from_millis(5);
+
+/// Takes `STEP.lock`, or says who has it.
+pub(super) fn take_lock(directory: &Directory, looker: &mut Looker, step: &StepName) -> Result<Lock, Refusal> {
+    let path = directory.join(&file_name(step, Record::Lock));
+    let began = clock::now();
+    loop {
+        let now = clock::now();
+        let taken = Lock::try_take(&path)
+            .map_err(|error| Refusal::Own(format!("cannot lock {}: {}", path.display(), why(&error))))?;
+        match taken {
+            Some(lock) if lock.still_at(&path) => return Ok(lock),
+            None if now >= began.plus(LOOKERS) => {
+                let look = looker.look().map_err(|error| own("look at the step", &error))?;
+                let seen = History::default().note(&look);
+                let over = matches!(seen.status, Status::Complete { .. });
+                let starting = matches!(seen.liveness, Liveness::Starting { .. });
+                if !(over || starting) || now >= began.plus(FINISHING) {
+                    return Err(running(step, run_key(&look)));
+                }
+            }
+            // Taken, but somebody replaced the file in between, and the new one counts; or a looker has it for a moment.
+            Some(_) | None => {}
+        }
+        clock::sleep_until(now.plus(Duration::from_millis(2)));
+    }
+}
+
+fn running(step: &StepName, key: Option<RunKey>) -> Refusal {
+    let pid = key.map_or(String::new(), |(pid, _)| format!(" (pid {pid})"));
+    Refusal::Running(format!("step {step} is already running{pid}; wait for it with: dogwatch wait {step}"))
+}
+
+/// Leaves this run's id in the lock file, and removes what the run whose id stood there left unpublished. A run that is
+/// killed before it has published anything can be cleaned up after by nothing else, short of listing the directory.
+pub(super) fn succeed(lock: &Lock, directory: &Directory, step: &StepName, id: &str) {
+    let noted = lock.noted();
+    let is_id = |text: &&str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    if let Some(before) = std::str::from_utf8(&noted).ok().filter(is_id) {
+        remove_unpublished(directory, step, before);
+    }
+    // On a full disk a left-over or two may stay; that is no reason not to run.
+    let _stays = lock.note(id.as_bytes());
+}
+
+/// Settles the run before: refuses where it still lives, records and counts its end where nobody has.
+pub(super) fn settle(looker: &mut Looker, job: &Job, listener: &mut dyn Listener) -> Result<(), Refusal> {
+    let (look, seen) = look_settled(looker, &job.step)?;
+    if seen.absent_since.is_some() {
+        return Ok(());
+    }
+    let key = run_key(&look);
+    let reason = match (&seen.status, seen.liveness) {
+        (Status::Complete { .. }, _) => seen.recorded.unwrap_or_else(|| {
+            let failed = seen.intent.map_or(Reason::Failed, Intent::reason);
+            if seen.succeeded() { Reason::Success } else { failed }
+        }),
+        (_, Liveness::Alive) => return Err(running(&job.step, key)),
+        (Status::Unfinished { .. } | Status::Odd { .. }, Liveness::Dead { .. }) => Reason::Failed,
+        (_, Liveness::Dead { .. }) => {
+            let reason = seen.recorded.or(seen.intent.map(Intent::reason));
+            let buried = bury(looker, &look, reason.unwrap_or(Reason::Died), job.grace);
+            if let Some(sentence) = buried.detail {
+                listener.trouble(&sentence);
+            }
+            sweep(looker.directory(), &job.step);
+            return Ok(());
+        }
+        (_, Liveness::Elsewhere | Liveness::Unclaimed | Liveness::Starting { .. }) => {
+            let wishes = Wishes {
+                stale: Threshold::default(),
+                max_timeout: Threshold::default(),
+                start_timeout: START_TIMEOUT,
+                until: None,
+                settle: Settle::NONE,
+            };
+            let stale = Policy::resolve(&wishes, meta_of(&look, key)).ok().and_then(|policy| policy.stale);
+            let fresh = seen.heartbeat.zip(stale).is_some_and(|(beat, stale)| look.at < beat.fresh.plus(stale));
+            if fresh {
+                return Err(running(&job.step, key));
+            }
+            Reason::Died
+        }
+    };
+    if let Err(sentence) = count_seen(looker.directory(), &job.step, &look, reason) {
+        listener.trouble(&sentence);
+    }
+    Ok(())
+}
+
+/// Looks at the run before until it has had its time to say how it ended: a plain shell notes its work's end some
+/// milliseconds after the work's own process is gone. A run that held the lock says so before it lets go of it.
+fn look_settled(looker: &mut Looker, step: &StepName) -> Result<(Look, Observation), Refusal> {
+    let mut history = History::default();
+    loop {
+        let look = looker.look().map_err(|error| own("look at the step", &error))?;
+        refuse_newer(&look, step).map_err(|error| Refusal::Own(error.0))?;
+        let seen = history.note(&look);
+        let locked = meta_of(&look, run_key(&look)).is_some_and(|meta| meta.locked);
+        match (&seen.status, seen.liveness) {
+            (Status::Absent | Status::Unfinished { .. } | Status::Odd { .. }, Liveness::Dead { since })
+                if !locked && look.at < since.plus(Settle::CONTRACT.death) =>
+            {
+                clock::sleep_until(look.at.plus(SETTLING));
+            }
+            _ => return Ok((look, seen)),
+        }
+    }
+}
+
+/// Removes temporary files that a killed writer left. The record lock keeps living writers out meanwhile.
+fn sweep(directory: &Directory, step: &StepName) {
+    let Ok(Some(_held)) = Lock::take(&directory.join(&record_lock(step)), record::patience()) else { return };
+    let records = [Record::Pid, Record::Status, Record::Result, Record::Meta];
+    let prefixes: Vec<String> = records.iter().map(|record| format!(".{step}.{}.", record.suffix())).collect();
+    for name in directory.names().unwrap_or_default() {
+        if name.rsplit('.').next() == Some("tmp") && prefixes.iter().any(|prefix| name.starts_with(prefix)) {
+            // What cannot be removed does no harm: no reader takes it for a record.
+            let _stays = directory.remove(&name);
+        }
+    }
+}
