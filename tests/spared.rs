@@ -7,9 +7,9 @@ mod support;
 
 use serde_json::{Value, json};
 use std::os::unix::fs::MetadataExt;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
-use support::{Ended, Place, Shell, lives, own_namespace, until};
+use support::{Bystander, Ended, Place, Shell, lives, own_namespace, until};
 
 fn wait(place: &Place, more: &[&str]) -> (Ended, Value) {
     let ended = place.start(["wait", "s", "--json"].iter().chain(more)).end_at_all();
@@ -31,30 +31,6 @@ fn the_callers_own_group_outlives_the_hung_background_job_in_it() {
     let mut caller = place.through(&["sh", "-c", script, "sh"], ["wait", "s", "--stale", "1s", "-q"]);
     let ended = Ended::of(&caller.output().expect("a shell"));
     assert_eq!((ended.code, ended.stdout.as_str()), (0, "code 3\nbystander lives\n"), "{ended:?}");
-}
-
-/// A living process of nobody's run, gone with the test.
-struct Bystander(Child);
-
-impl Bystander {
-    fn start(command: &mut Command) -> Self {
-        Self(command.stdin(Stdio::null()).spawn().expect("a process starts"))
-    }
-
-    fn sleeping() -> Self {
-        Self::start(Command::new("sleep").arg("300"))
-    }
-
-    fn pid(&self) -> i32 {
-        self.0.id().cast_signed()
-    }
-}
-
-impl Drop for Bystander {
-    fn drop(&mut self) {
-        let _gone = self.0.kill();
-        let _reaped = self.0.wait();
-    }
 }
 
 #[test]
