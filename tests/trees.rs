@@ -69,10 +69,10 @@ fn in_time(began: Instant, after: Duration) {
 #[test]
 fn a_run_over_its_own_time_leaves_nothing_of_two_hundred_processes() {
     let (place, others) = (Place::new(), bystanders());
-    let (running, mark) = start(&place, &["--max-timeout", "20s"]);
+    let (running, mark) = start(&place, &["--max-timeout", "12s"]);
     let meta = place.meta("s");
-    assert_eq!(meta["max_timeout_ms"], 20_000);
-    let limit = Duration::from_secs(20);
+    assert_eq!(meta["max_timeout_ms"], 12_000);
+    let limit = Duration::from_secs(12);
     let began = Instant::now();
     let ended = running.end_at_all();
     in_time(began, limit);

@@ -41,12 +41,12 @@ pub(crate) fn pid_namespace() -> Option<u64> {
 }
 
 /// Makes orphans among this process's descendants its own children, so that they can be seen and reaped
-/// (`PR_SET_CHILD_SUBREAPER(2const)`).
+/// (`PR_SET_CHILD_SUBREAPER(2const)`); whether that is so now.
 ///
 /// # Errors
 /// What the kernel says.
-pub(crate) fn adopt_orphans() -> io::Result<()> {
-    nix::sys::prctl::set_child_subreaper(true).map_err(io::Error::from)
+pub(crate) fn adopt_orphans() -> io::Result<bool> {
+    nix::sys::prctl::set_child_subreaper(true).map(|()| true).map_err(io::Error::from)
 }
 
 /// Has the kernel kill this process when the thread that forked it ends. Called between fork and exec, so it makes one

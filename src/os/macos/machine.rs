@@ -63,8 +63,8 @@ pub(crate) fn pid_namespace() -> Option<u64> {
 /// # Errors
 /// None here.
 #[expect(clippy::unnecessary_wraps, reason = "the signature is both platforms'")]
-pub(crate) fn adopt_orphans() -> io::Result<()> {
-    Ok(())
+pub(crate) fn adopt_orphans() -> io::Result<bool> {
+    Ok(false)
 }
 
 /// Has the kernel kill this process when the thread that forked it ends: macOS cannot, and nothing is done.
