@@ -98,6 +98,15 @@ impl Running {
     }
 }
 
+impl Running {
+    /// Whether a waiter has looked once and asked for events.
+    pub fn has_events(&self) -> bool {
+        let folder = format!("/proc/{}/fd", self.pid());
+        let mut links = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path().read_link());
+        links.any(|link| link.is_ok_and(|link| link.to_string_lossy().contains("inotify")))
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         if let Some(child) = &mut self.child {
