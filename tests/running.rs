@@ -183,3 +183,50 @@ fn beat_is_a_sign_of_life_from_inside_and_outside() {
     assert_eq!(run.code, 0, "{run:?} {}", place.read("in.log"));
     assert_eq!(place.dogwatch(["beat"]).code, 2, "outside a run the step has to be named");
 }
+
+/// A control group with little memory, gone with the test; nothing where this user can make none.
+struct SmallGroup(std::path::PathBuf);
+
+impl SmallGroup {
+    fn new() -> Option<Self> {
+        for (base, limit) in [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")] {
+            let group = Self(std::path::Path::new(base).join(format!("dogwatch-test-{}", support::unique())));
+            let is_made = std::path::Path::new(base).join("cgroup.procs").exists()
+                && std::fs::create_dir(&group.0).is_ok()
+                && group.0.join(limit).exists()
+                && std::fs::write(group.0.join(limit), "30M").is_ok();
+            if is_made {
+                return Some(group);
+            }
+        }
+        None
+    }
+}
+
+impl Drop for SmallGroup {
+    fn drop(&mut self) {
+        // What was killed in it may take a moment to leave it; a group that was never made is gone already.
+        until("the control group is empty", || std::fs::remove_dir(&self.0).is_ok() || !self.0.exists());
+    }
+}
+
+#[test]
+fn a_command_that_is_killed_for_memory_is_told_so() {
+    let Some(group) = SmallGroup::new() else {
+        eprintln!("skipped: no control group with a memory limit can be made here");
+        return;
+    };
+    let place = Place::new();
+    // tail(1) keeps the last lines, and this one never ends.
+    let enter = format!("echo $$ > {}/cgroup.procs; exec \"$@\"", group.0.display());
+    let mut run = place.through(&["sh", "-c", &enter, "sh"], ["run", "s", "--", "tail", "/dev/zero"]);
+    let ended = support::Ended::of(&run.output().expect("a shell"));
+    assert_eq!(ended.code, 137, "{ended:?}");
+    let report = place.wait_json("s", &[]);
+    assert_eq!((&report["outcome"], &report["signal"]), (&json!("failed"), &json!("SIGKILL")), "{report}");
+    assert!(report["detail"].as_str().is_some_and(|detail| detail.contains("too much memory")), "{report}");
+    // One that is killed by somebody is not.
+    let mut run = place.through(&["sh", "-c", &enter, "sh"], ["run", "k", "--", "sh", "-c", "kill -9 $$"]);
+    assert_eq!(support::Ended::of(&run.output().expect("a shell")).code, 137);
+    assert_eq!(place.wait_json("k", &[])["detail"], Value::Null);
+}

@@ -8,7 +8,7 @@ use super::supervise::{Exit, target};
 use super::{Finished, Job, Listener, ResultFrom};
 use crate::decide::history::{History, meta_of, run_key};
 use crate::os::clock;
-use crate::os::platform::machine;
+use crate::os::platform::memory;
 use crate::os::spawn::{Ended, reap};
 use crate::os::tree;
 use crate::protocol::file::File;
@@ -105,7 +105,7 @@ fn ending(run: &Run, job: &Job, exit: Exit, elapsed: u64, listener: &mut dyn Lis
         }
         Some(Ended::Signal(number)) => {
             let name = signal_name(number);
-            let for_memory = number == Signal::SIGKILL as i32 && machine::memory_kills() > run.memory_kills;
+            let for_memory = number == Signal::SIGKILL as i32 && memory::kills() > run.memory_kills;
             let detail =
                 if for_memory { Some("killed for using too much memory".to_owned()) } else { interruption(exit) };
             Ending { signal: Some(name), detail, ..Ending::of(failure(exit)) }

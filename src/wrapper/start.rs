@@ -12,7 +12,7 @@ use crate::decide::breaker::Admission;
 use crate::decide::history::RunKey;
 use crate::os::directory::{Directory, create_new, why};
 use crate::os::lock::Lock;
-use crate::os::platform::machine;
+use crate::os::platform::{machine, memory};
 use crate::os::reserve::Reserve;
 use crate::os::signals::{self, Pending};
 use crate::os::spawn::{Held, Program, Stream, null_input};
@@ -82,7 +82,7 @@ pub(super) fn start(directory: &Directory, job: &Job, listener: &mut dyn Listene
         false
     });
     let began = clock::now();
-    let memory_kills = machine::memory_kills();
+    let memory_kills = memory::kills();
     let Begun { held, key, rooms, child_started } = begin(&directory, job, &id, began, ignore_hangup)
         .inspect_err(|_| remove_unpublished(&directory, &job.step, &id))?;
     let child = held.pid();

@@ -76,18 +76,3 @@ pub(crate) fn reserve(file: &File, length: u64) -> io::Result<()> {
     rustix::fs::fallocate(file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, length)?;
     Ok(())
 }
-
-/// How many processes the kernel killed for memory in this process's control group, where it tells
-/// (`cgroup v2: memory.events, oom_kill`).
-pub(crate) fn memory_kills() -> Option<u64> {
-    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-    let path = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
-    // mountinfo: "… root mount-point options … - type source options" (proc_pid_mountinfo(5)).
-    let mount = mounts.lines().find_map(|line| {
-        let (before, after) = line.split_once(" - ")?;
-        after.starts_with("cgroup2 ").then(|| before.split(' ').nth(4)).flatten()
-    })?;
-    let events = std::fs::read_to_string(format!("{mount}{path}/memory.events")).ok()?;
-    events.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok())
-}

@@ -5,5 +5,6 @@ pub(crate) mod growth;
 
 pub(crate) mod locality;
 pub(crate) mod machine;
+pub(crate) mod memory;
 pub(crate) mod process;
 mod procfs;

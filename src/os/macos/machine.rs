@@ -113,11 +113,6 @@ pub(crate) fn reserve(file: &File, length: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// How many processes the kernel killed for memory in this process's control group: macOS has none to count by.
-pub(crate) fn memory_kills() -> Option<u64> {
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

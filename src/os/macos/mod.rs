@@ -6,4 +6,5 @@ pub(crate) mod growth;
 mod info;
 pub(crate) mod locality;
 pub(crate) mod machine;
+pub(crate) mod memory;
 pub(crate) mod process;
