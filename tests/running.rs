@@ -116,6 +116,24 @@ fn the_log_tail_is_shown_on_failure_only_and_made_safe() {
 }
 
 #[test]
+fn a_log_of_gigabytes_never_takes_more_than_its_bound_and_what_is_written_between_two_looks() {
+    use std::os::unix::fs::MetadataExt;
+    let place = Place::new();
+    let script = "yes 'a line as logs have them, of no great length' | head -c 2000000000; echo; echo last";
+    let mut run = place.start(["run", "s", "--log-max", "20MB", "--", "sh", "-c", script]);
+    let (mut most, disk) = (0, || std::fs::metadata(place.file("s.log")).map_or(0, |log| log.blocks() * 512));
+    until("the run ends", || {
+        most = most.max(disk());
+        run.has_ended()
+    });
+    assert_eq!(run.end().code, 0);
+    // A look every 50 ms; a machine that is busy elsewhere may be late by a few.
+    assert!(most < 500_000_000 && disk() < 25_000_000, "{most} and at last {}", disk());
+    assert!(std::fs::metadata(place.file("s.log")).unwrap().size() > 2_000_000_000, "offsets stay true");
+    assert_eq!(place.wait_json("s", &[])["outcome"], "success");
+}
+
+#[test]
 fn inherited_signal_state_does_not_reach_the_command() {
     let place = Place::new();
     // INT, QUIT, CHLD and HUP ignored by the caller, as by a shell's `&`, a careless daemon and nohup.
@@ -178,7 +196,7 @@ fn beat_is_a_sign_of_life_from_inside_and_outside() {
     let before = place.snapshot();
     assert_eq!(place.dogwatch(["beat", "s"]).code, 0);
     assert_ne!(place.snapshot(), before);
-    let inside = format!("{} beat", env!("CARGO_BIN_EXE_dogwatch"));
+    let inside = format!("{} beat", support::binary().display());
     let run = place.dogwatch(["run", "in", "--heartbeat-on", "manual", "--", "sh", "-c", &inside]);
     assert_eq!(run.code, 0, "{run:?} {}", place.read("in.log"));
     assert_eq!(place.dogwatch(["beat"]).code, 2, "outside a run the step has to be named");

@@ -124,7 +124,7 @@ fn in_namespace(place: &Place, script: &str) -> Option<Ended> {
     let namespace = own_namespace()?;
     let mut command = Command::new(namespace[0]);
     command.args(&namespace[1..]).args(["sh", "-c", &format!("{REUSE}\n{script}")]);
-    command.env("DOGWATCH", env!("CARGO_BIN_EXE_dogwatch")).env("DOGWATCH_DIR", place.path());
+    command.env("DOGWATCH", support::binary()).env("DOGWATCH_DIR", place.path());
     Some(Ended::of(&command.current_dir(place.path()).output().expect("a shell")))
 }
 

@@ -15,11 +15,17 @@ mod processes;
 pub use place::Place;
 pub use processes::{Bystander, Shell, kill, lives, marked, own_namespace};
 use serde_json::Value;
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// The longest any fact is waited for. Generous: a slow machine must not fail a test.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The program under test: cargo's, or a copy that every user can reach.
+pub fn binary() -> PathBuf {
+    std::env::var_os("DOGWATCH_TEST_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_dogwatch").into(), PathBuf::from)
+}
 
 /// A dogwatch that has ended.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 //! Refuses to leave anything behind: what was started here goes with it.
 
 use super::processes::end_marked;
-use super::{Ended, Running, unique};
+use super::{Ended, Running, binary, unique};
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -52,7 +52,7 @@ impl Place {
 
     /// The binary with this directory and no other variable of ours.
     pub fn command<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, arguments: I) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_dogwatch"));
+        let mut command = Command::new(binary());
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("DOGWATCH_") {
                 command.env_remove(name);
