@@ -8,3 +8,4 @@ pub(crate) mod machine;
 pub(crate) mod memory;
 pub(crate) mod process;
 mod procfs;
+pub(crate) mod work;

@@ -8,3 +8,4 @@ pub(crate) mod locality;
 pub(crate) mod machine;
 pub(crate) mod memory;
 pub(crate) mod process;
+pub(crate) mod work;
