@@ -9,6 +9,7 @@ pub(crate) mod detach;
 pub(crate) mod directory;
 pub(crate) mod environment;
 pub(crate) mod events;
+pub(crate) mod evidence;
 pub(crate) mod lock;
 pub(crate) mod log;
 pub(crate) mod process;

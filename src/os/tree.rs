@@ -53,21 +53,10 @@ pub(crate) struct Report {
 
 /// Ends the tree: TERM, the wrapper last; KILL after `grace`; verified gone.
 pub(crate) fn terminate(target: &Target, grace: Duration) -> Report {
-    let protected = Protected::now();
-    let root = match claim(target, &protected) {
-        Ok(root) => root,
-        Err(refusal) => return Report { refusal: Some(refusal), ..Report::default() },
-    };
-    let mut hunt = Hunt { target, protected, root, known: BTreeMap::new(), signalled: false };
-    hunt.ask();
-    let asked = clock::now();
-    hunt.wait(asked.plus(grace), Signal::SIGTERM);
-    if !hunt.members().is_empty() {
-        hunt.kill();
-        hunt.wait(clock::now().plus(KILL_LIMIT), Signal::SIGKILL);
+    match Hunt::begin(target.clone()) {
+        Ok(hunt) => hunt.end(grace),
+        Err(refusal) => Report { refusal: Some(refusal), ..Report::default() },
     }
-    let survivors: Vec<i32> = hunt.members().into_keys().collect();
-    Report { killed: hunt.signalled && survivors.is_empty(), survivors, refusal: None }
 }
 
 /// Those who are never signalled, whatever a file claims.
@@ -143,8 +132,9 @@ fn started_after(entry: &Entry, claimed_at: Wall) -> bool {
     started > claimed_at.plus(RECYCLED_SLACK)
 }
 
-struct Hunt<'target> {
-    target: &'target Target,
+/// A tree whose claim was checked: it can be listed, and then ended as it was listed.
+pub(crate) struct Hunt {
+    target: Target,
     protected: Protected,
     root: Option<Entry>,
     /// Everybody who was ever found to belong to the run, with a hold on each where it was still there.
@@ -152,7 +142,46 @@ struct Hunt<'target> {
     signalled: bool,
 }
 
-impl Hunt<'_> {
+impl Hunt {
+    /// Checks the claim; nobody is signalled yet.
+    ///
+    /// # Errors
+    /// A sentence that says why the claimed process must not be signalled.
+    pub(crate) fn begin(target: Target) -> Result<Self, String> {
+        let protected = Protected::now();
+        let root = claim(&target, &protected)?;
+        Ok(Self { target, protected, root, known: BTreeMap::new(), signalled: false })
+    }
+
+    /// Ends it.
+    pub(crate) fn end(mut self, grace: Duration) -> Report {
+        self.ask();
+        let asked = clock::now();
+        self.wait(asked.plus(grace), Signal::SIGTERM);
+        if !self.members().is_empty() {
+            self.kill();
+            self.wait(clock::now().plus(KILL_LIMIT), Signal::SIGKILL);
+        }
+        let survivors: Vec<i32> = self.members().into_keys().collect();
+        Report { killed: self.signalled && survivors.is_empty(), survivors, refusal: None }
+    }
+
+    /// Who would be ended now, and what belongs to them without being so: their zombies, which nothing can end, and this
+    /// process where it is the wrapper. The oldest come first, so a parent before its children.
+    pub(crate) fn list(&mut self) -> Vec<Entry> {
+        let mut members = self.members();
+        if self.target.own_descendants
+            && let Lookup::There(me) = machine::look(myself())
+        {
+            members.insert(me.pid, me);
+        }
+        let zombies = machine::zombies().into_iter().filter(|zombie| members.contains_key(&zombie.parent));
+        let zombies: Vec<Entry> = zombies.collect();
+        let mut listed: Vec<Entry> = members.into_values().chain(zombies).collect();
+        listed.sort_by_key(|entry| (entry.started, entry.pid));
+        listed
+    }
+
     /// The living processes of the run, as one fresh listing shows them.
     fn members(&mut self) -> BTreeMap<i32, Entry> {
         let all: BTreeMap<i32, Entry> = machine::all().into_iter().map(|entry| (entry.pid, entry)).collect();
