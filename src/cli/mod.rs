@@ -16,6 +16,7 @@ use crate::monitor::End;
 use crate::os::detach::{Detached, detach};
 use crate::os::signals::Signal;
 use crate::os::{environment, terminal};
+use crate::protocol::evidence::TreeProcess;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::step::StepName;
 use crate::protocol::text::harmless;
@@ -219,6 +220,8 @@ struct RunListener<'call> {
     step: &'call str,
     /// Where a detached run tells its caller that it stands.
     caller: Option<File>,
+    /// Whether people read along.
+    for_people: bool,
 }
 
 impl run::Listener for RunListener<'_> {
@@ -236,11 +239,18 @@ impl run::Listener for RunListener<'_> {
     fn trouble(&mut self, sentence: &str) {
         complain(&format!("{}: {sentence}", self.step));
     }
+
+    fn evidence(&mut self, tree: &[TreeProcess]) {
+        for line in words::tree(tree).iter().filter(|_| self.for_people) {
+            note(line);
+        }
+    }
 }
 
 fn run_command(arguments: &RunArguments, global: &Global) -> Result<u8, Error> {
     let mut request = resolve::run(arguments, global)?;
-    let mut listener = RunListener { step: arguments.step.as_str(), caller: None };
+    let mut listener =
+        RunListener { step: arguments.step.as_str(), caller: None, for_people: !global.quiet && !global.json };
     if arguments.detach {
         // A detached run keeps its folder and needs the directory's whole name.
         request.directory = environment::absolute(&request.directory);

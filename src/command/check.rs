@@ -13,6 +13,7 @@ use crate::os::directory::{Directory, why};
 use crate::protocol::outcome::{Action, Outcome};
 use crate::protocol::step::StepName;
 use crate::step::look::{Looker, here, refuse_newer};
+use crate::step::terminate::evidence;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,10 +90,14 @@ fn check_one(request: &Check, index: usize, looker: &mut Looker) -> Result<Repor
     };
     let policy =
         Policy::resolve(&wishes, meta_of(&look, run_key(&look))).map_err(|error| Error::Usage(error.to_string()))?;
+    let mut tree = None;
     let (outcome, action, mut sentences) = match judge(&seen, &policy, look.at) {
         Verdict::Final(finding) => {
             let action = match finding.next {
-                Next::Terminate(_) => Some(Action::Kill),
+                Next::Terminate(_) => {
+                    tree = Some(evidence(&look));
+                    Some(Action::Kill)
+                }
                 Next::Report | Next::Record(_) => None,
             };
             (finding.outcome, action, finding.detail.into_iter().collect::<Vec<_>>())
@@ -118,6 +123,7 @@ fn check_one(request: &Check, index: usize, looker: &mut Looker) -> Result<Repor
         began: seen.absent_since.is_none().then_some(seen.began),
         look: Some(look.without_left_over(&seen)),
         backend: "none",
+        evidence: tree,
     };
     let mut report = Report::of(&told, &step, &directory, request.log_tail);
     if let Some(action) = action {

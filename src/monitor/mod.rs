@@ -20,6 +20,7 @@ use crate::protocol::outcome::Outcome;
 use crate::protocol::step::StepName;
 use crate::protocol::time::Moment;
 use crate::step::look::here;
+use crate::step::terminate::evidence;
 use crate::timer::{Timer, Wheel};
 use crossbeam_channel::never;
 use endings::{Endings, Job};
@@ -213,7 +214,9 @@ impl<'call> Monitor<'call> {
             Verdict::Final(finding) => match finding.next {
                 Next::Report => self.answer(index, finding.outcome, finding.detail, false),
                 Next::Terminate(intent) if !self.order.kill => {
-                    let detail = Some(self.watched[index].why(intent));
+                    let watched = &mut self.watched[index];
+                    watched.evidence = watched.last_look().as_ref().map(evidence);
+                    let detail = Some(watched.why(intent));
                     self.answer(index, finding.outcome, detail, false);
                 }
                 Next::Record(_) if !self.order.kill => {

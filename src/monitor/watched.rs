@@ -9,6 +9,7 @@ use crate::decide::observation::{Here, Liveness, Look, Observation, Status};
 use crate::decide::policy::{Policy, Wishes};
 use crate::decide::remark::{Remark, remarks};
 use crate::os::directory::Directory;
+use crate::protocol::evidence::TreeProcess;
 use crate::protocol::file::Stamp;
 use crate::protocol::layout::{Record, file_name};
 use crate::protocol::outcome::{Intent, Outcome};
@@ -58,6 +59,8 @@ pub(super) struct Watched {
     pub(super) followed: Option<Stamp>,
     /// An answer that is told at the close, if at all.
     pub(super) kept: Option<Told>,
+    /// The run's tree as it was when it was found hung or overdue.
+    pub(super) evidence: Option<Vec<TreeProcess>>,
 }
 
 impl Watched {
@@ -76,6 +79,7 @@ impl Watched {
             deaf: false,
             followed: None,
             kept: None,
+            evidence: None,
         }
     }
 
@@ -199,7 +203,17 @@ impl Watched {
         if self.history.replaced() {
             sentences.push(Remark::Replaced.to_string());
         }
-        let mut told = Told { index, outcome, detail: None, killed, look: None, backend, fresh: None, began: None };
+        let mut told = Told {
+            index,
+            outcome,
+            detail: None,
+            killed,
+            look: None,
+            backend,
+            fresh: None,
+            began: None,
+            evidence: self.evidence.clone(),
+        };
         if let Some((look, observation, _)) = &self.last {
             if outcome != Outcome::NotStarted {
                 let remarks = remarks(look, observation.liveness).into_iter().map(|remark| remark.to_string());
