@@ -77,7 +77,7 @@ pub(super) fn tree(processes: &[TreeProcess]) -> Vec<String> {
     if processes.is_empty() {
         return Vec::new();
     }
-    let mut lines = vec!["--- its processes before the first signal ---".to_owned()];
+    let mut lines = vec!["--- what its processes were doing ---".to_owned()];
     let ordered = by_ancestry(processes);
     lines.extend(ordered.iter().take(SHOWN).map(|(depth, process)| {
         let command: String = process.command.chars().take(COMMAND).collect();
