@@ -305,7 +305,27 @@ fn who_comes_after_a_meta_of_other_hands_still_gets_an_array() {
     assert_eq!(answer["evidence"], json!([]));
 }
 
-/// What a tree needs must not be what a full disk takes away: the record is written without it.
+#[test]
+fn a_record_that_evidence_would_make_too_long_to_be_read_keeps_the_outcome() {
+    let place = Place::new();
+    // Arguments that fill the record up to the last kilobytes of what is read of it, and a hundred processes.
+    let script = "i=0; while [ $i -lt 100 ]; do sleep 300 & i=$((i + 1)); done; touch \"$DOGWATCH_DIR/ready\"; wait";
+    let filling = "x".repeat(130_000);
+    let mut arguments = vec!["run", "-d", "s", "--", "sh", "-c", script];
+    arguments.extend([filling.as_str(); 8]);
+    assert_eq!(place.dogwatch(arguments).code, 0);
+    until("the tree is there", || place.file("ready").exists());
+    let (ended, answer) = wait(&place, &["--max-timeout", "0.1"]);
+    ended.said(124, "timeout", true);
+    assert_eq!(processes(&answer).len(), 102);
+    let command = processes(&answer)[1]["command"].as_str().expect("a command line");
+    assert_eq!(command.chars().count(), 200, "{command}");
+    assert_eq!(place.meta("s")["evidence"], Value::Null);
+    let (ended, answer) = wait(&place, &[]);
+    ended.said(124, "timeout", false);
+    assert_eq!(answer["evidence"], json!([]));
+}
+
 #[test]
 fn on_a_full_disk_the_outcome_is_recorded_without_evidence() {
     let place = Place::new();

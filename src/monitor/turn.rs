@@ -113,6 +113,7 @@ impl Monitor<'_> {
             }
             // Replaced while it was being ended: the new run is followed.
             Some(verdict @ Verdict::Pending { .. }) if termination.recorded && self.watched[index].is_replaced() => {
+                self.watched[index].evidence = None;
                 self.follow_up(index, verdict);
             }
             _ => self.answer(index, outcome, termination.detail, termination.killed),

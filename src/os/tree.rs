@@ -166,8 +166,8 @@ impl Hunt {
         Report { killed: self.signalled && survivors.is_empty(), survivors, refusal: None }
     }
 
-    /// Who would be ended now, and what belongs to them without being so: their zombies, which nothing can end, and this
-    /// process where it is the wrapper. The oldest come first, so a parent before its children.
+    /// Who would be ended now, and this process where it is the wrapper; the oldest come first, so a parent before its
+    /// children. After them all their zombies, which nothing can end: a parent that never looks may have thousands.
     pub(crate) fn list(&mut self) -> Vec<Entry> {
         let mut members = self.members();
         if self.target.own_descendants
@@ -175,10 +175,13 @@ impl Hunt {
         {
             members.insert(me.pid, me);
         }
-        let zombies = machine::zombies().into_iter().filter(|zombie| members.contains_key(&zombie.parent));
-        let zombies: Vec<Entry> = zombies.collect();
-        let mut listed: Vec<Entry> = members.into_values().chain(zombies).collect();
-        listed.sort_by_key(|entry| (entry.started, entry.pid));
+        let mut zombies = machine::zombies();
+        zombies.retain(|zombie| members.contains_key(&zombie.parent));
+        let mut listed: Vec<Entry> = members.into_values().collect();
+        for part in [&mut listed, &mut zombies] {
+            part.sort_by_key(|entry| (entry.started, entry.pid));
+        }
+        listed.append(&mut zombies);
         listed
     }
 
