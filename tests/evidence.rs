@@ -208,7 +208,8 @@ fn a_run_that_ended_itself_with_nobody_waiting_tells_whoever_comes_later() {
     place.detach("s", "sleep 300; exit 7");
     let mark = format!("DOGWATCH_RUN_ID={}", place.meta("s")["run_id"].as_str().expect("an id"));
     until("it sleeps", || marked(&mark).into_iter().any(|pid| seen(pid) == ('S', "sleep 300".to_owned())));
-    let (ended, answer) = wait(&place, &["--max-timeout", "0.3"]);
+    // After its first second the wrapper sleeps until something happens.
+    let (ended, answer) = wait(&place, &["--max-timeout", "2"]);
     ended.said(124, "timeout", true);
     let root = &processes(&answer)[0];
     assert_eq!((&root["pid"], &root["blocked_on"]), (&answer["pid"], &json!("child")), "{answer:#}");
@@ -314,7 +315,8 @@ fn a_record_that_evidence_would_make_too_long_to_be_read_keeps_the_outcome() {
     let mut arguments = vec!["run", "-d", "s", "--", "sh", "-c", script];
     arguments.extend([filling.as_str(); 8]);
     assert_eq!(place.dogwatch(arguments).code, 0);
-    until("the tree is there", || place.file("ready").exists());
+    let mark = format!("DOGWATCH_RUN_ID={}", place.meta("s")["run_id"].as_str().expect("an id"));
+    until("the tree is there", || place.file("ready").exists() && marked(&mark).len() == 101);
     let (ended, answer) = wait(&place, &["--max-timeout", "0.1"]);
     ended.said(124, "timeout", true);
     assert_eq!(processes(&answer).len(), 102);
