@@ -128,7 +128,7 @@ impl Report {
             log_tail: wanted.then(|| log::tail(&log_path, log_tail)),
             marker: None,
             evidence: evidence(told, meta),
-            output_age_ms: log_modified.map(|modified| millis(clock::wall().since(modified))),
+            output_age_ms: log_modified.map(|modified| millis(file_wall(told).since(modified))),
             breaker,
             backend: told.backend,
             dir: directory.path().to_string_lossy().into_owned(),
@@ -163,6 +163,11 @@ fn elapsed(told: &Told, meta: Option<&Meta>, key: Option<RunKey>) -> Option<Dura
         (true, Some(_), None) => None,
         _ => told.began.map(|began| look.at.since(began)),
     }
+}
+
+/// This moment on the clock that stamps the files.
+fn file_wall(told: &Told) -> Wall {
+    told.look.as_ref().map_or_else(clock::wall, |look| look.file_wall.plus(clock::now().since(look.at)))
 }
 
 fn circuit_of(meta: Option<&Meta>, step: &StepName, directory: &Directory) -> Option<Circuit> {

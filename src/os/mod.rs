@@ -12,6 +12,7 @@ pub(crate) mod environment;
 pub(crate) mod events;
 pub(crate) mod evidence;
 mod exec;
+mod far;
 pub(crate) mod lock;
 pub(crate) mod log;
 pub(crate) mod process;

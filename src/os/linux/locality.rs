@@ -3,6 +3,8 @@
 //! Adding an inotify watch succeeds on network and FUSE filesystems too, and what the far side does raises nothing
 //! (inotify(7), Limitations). So the type decides, and an unknown type counts as remote.
 
+use rustix::fs::{AtFlags, StatxFlags, statx};
+use std::fs::File;
 use std::io;
 use std::path::Path;
 
@@ -62,6 +64,13 @@ pub(crate) fn look(path: &Path) -> io::Result<Locality> {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::allow_attributes_without_reason)]
     let number = found.f_type as u32;
     Ok(by_number(number))
+}
+
+/// Has the filesystem of an open file asked for its size and times, whatever this kernel remembers of them
+/// (`AT_STATX_FORCE_SYNC`, statx(2)): what fstat(2) says next is true.
+pub(crate) fn refresh(file: &File) {
+    // A filesystem that does not answer leaves what was known.
+    let _asked = statx(file, c"", AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC, StatxFlags::BASIC_STATS);
 }
 
 fn by_number(number: u32) -> Locality {
