@@ -24,15 +24,25 @@ pub(super) struct Far {
 #[derive(Clone, Copy, Debug, Default)]
 struct Known {
     far: bool,
-    /// How far the filesystem's clock is ahead of this machine's, in nanoseconds, once it was probed; nothing in it where
-    /// that was not possible.
-    ahead: Option<Option<i64>>,
+    clock: Clock,
+}
+
+/// The clock that stamps the files.
+#[derive(Clone, Copy, Debug, Default)]
+enum Clock {
+    /// Nobody has asked.
+    #[default]
+    Unasked,
+    /// So many nanoseconds ahead of this machine's.
+    Ahead(i64),
+    /// It cannot be asked.
+    Hidden,
 }
 
 impl Far {
     /// Notes whether the directory is far; what its clock said belongs to the filesystem that was there before.
     pub(super) fn note(&self, far: bool) {
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Known { far, ahead: None };
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Known { far, clock: Clock::Unasked };
     }
 
     pub(super) fn is_far(&self) -> bool {
@@ -46,7 +56,13 @@ impl Far {
         if !known.far {
             return Some(0);
         }
-        *known.ahead.get_or_insert_with(|| probe().ok())
+        if let Clock::Unasked = known.clock {
+            known.clock = probe().map_or(Clock::Hidden, Clock::Ahead);
+        }
+        match known.clock {
+            Clock::Ahead(ahead) => Some(ahead),
+            Clock::Unasked | Clock::Hidden => None,
+        }
     }
 }
 
