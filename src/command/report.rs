@@ -19,6 +19,7 @@ use crate::protocol::time::{Wall, millis};
 use crate::step::circuit;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use std::path::Path;
 use std::time::Duration;
 
 /// What is known of one step. As JSON it is one object with these keys; absent facts are null.
@@ -133,6 +134,36 @@ impl Report {
             backend: told.backend,
             dir: directory.path().to_string_lossy().into_owned(),
             run_id: meta.map(|meta| meta.run_id.clone()),
+            schema: SCHEMA,
+        }
+    }
+}
+
+impl Report {
+    /// What is said of a step that could not be looked at: that it runs, as far as anybody knows.
+    pub(crate) fn unseen(step: &StepName, directory: &Path, detail: String) -> Self {
+        Self {
+            step: step.as_str().to_owned(),
+            outcome: Outcome::Running,
+            action: Action::after(Outcome::Running, false),
+            exit_code: None,
+            signal: None,
+            elapsed_ms: None,
+            heartbeat_age_ms: None,
+            pid: None,
+            killed: false,
+            result: None,
+            result_error: None,
+            detail: Some(detail),
+            log: None,
+            log_tail: None,
+            marker: None,
+            evidence: None,
+            output_age_ms: None,
+            breaker: None,
+            backend: "none",
+            dir: directory.to_string_lossy().into_owned(),
+            run_id: None,
             schema: SCHEMA,
         }
     }

@@ -5,6 +5,7 @@
 //! stands in files of the same signatures under `platform`, chosen in one line.
 
 pub(crate) mod activity;
+pub(crate) mod apart;
 pub(crate) mod clock;
 pub(crate) mod detach;
 pub(crate) mod directory;
@@ -15,6 +16,7 @@ mod exec;
 mod far;
 pub(crate) mod lock;
 pub(crate) mod log;
+pub(crate) mod mounts;
 pub(crate) mod process;
 pub(crate) mod reserve;
 pub(crate) mod signals;
