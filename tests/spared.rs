@@ -223,6 +223,30 @@ fn init_is_never_signalled() {
 }
 
 #[test]
+fn a_run_inside_a_namespace_is_told_apart_by_its_record_and_its_lock_and_never_signalled_from_outside() {
+    let Some(namespace) = own_namespace() else { return };
+    let place = Place::new();
+    let mut inside = place.through(&namespace, ["run", "s", "--", "sleep", "300"]);
+    let inside = support::Running::start({
+        inside.env("TEST_MARK", "inside");
+        inside
+    });
+    until("the run has started", || place.file("s.pid").exists());
+    assert!(place.pid("s") < 100, "a number of the namespace's own, which somebody else has here");
+    // The lock is the kernel's word across namespaces: it lives.
+    let (ended, answer) = wait(&place, &["--for", "0.2"]);
+    assert_eq!((ended.code, answer["outcome"].as_str()), (75, Some("running")), "{ended:?}");
+    let (ended, answer) = wait(&place, &["--max-timeout", "0.3", "--grace", "0.2"]);
+    ended.said(124, "timeout", false);
+    assert!(answer["detail"].as_str().is_some_and(|detail| detail.contains("namespace")), "{ended:?}");
+    assert!(lives(inside.pid()) && !place.file("s.status").exists(), "{ended:?}");
+    // And once it has gone, that is the kernel's word too.
+    drop(inside);
+    let (ended, _) = wait(&place, &[]);
+    ended.said(4, "died", false);
+}
+
+#[test]
 fn work_that_only_its_own_namespace_shows_is_neither_signalled_nor_recorded() {
     let Some(namespace) = own_namespace() else { return };
     let place = Place::new();
