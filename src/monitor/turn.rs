@@ -110,10 +110,8 @@ impl Monitor<'_> {
                 let detail = termination.detail.clone().or(finding.detail);
                 self.answer(index, finding.outcome, detail, termination.killed);
             }
-            // Replaced while it was being ended: the new run is followed.
-            Some(verdict @ Verdict::Pending { .. }) if termination.recorded && self.watched[index].is_replaced() => {
-                self.follow_up(index, verdict);
-            }
+            // Replaced while it was being ended, and the new run is followed; or its result is still to come.
+            Some(verdict @ Verdict::Pending { .. }) if termination.recorded => self.follow_up(index, verdict),
             _ => self.answer(index, outcome, termination.detail.clone(), termination.killed),
         }
         Ok(())

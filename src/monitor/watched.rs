@@ -174,10 +174,6 @@ impl Watched {
         stamp.map_or(Wall::from_nanos(i64::MAX), |stamp| stamp.modified)
     }
 
-    pub(super) fn is_replaced(&self) -> bool {
-        self.history.replaced()
-    }
-
     /// What is said of a step whose wait ends before its own.
     pub(super) fn outcome_so_far(&self) -> Outcome {
         match &self.last {

@@ -185,13 +185,17 @@ fn lock(directory: &Directory, step: &StepName) -> Result<Lock, String> {
         .ok_or_else(|| format!("{} stays locked by another process; try again", path.display()))
 }
 
-enum Standing {
+/// How the run that somebody means stands at a look.
+pub(super) enum Standing {
+    /// It has no outcome yet.
     Open,
+    /// It has one.
     Ended,
+    /// Another run has the step now.
     Replaced,
 }
 
-fn standing(look: &Look, run: Option<RunKey>) -> Standing {
+pub(super) fn standing(look: &Look, run: Option<RunKey>) -> Standing {
     if run_key(look) != run {
         return Standing::Replaced;
     }
@@ -214,7 +218,7 @@ pub(crate) fn known_meta(look: &Look, step: &StepName) -> Meta {
     if let Some(meta) = meta_of(look, key) {
         return meta.clone();
     }
-    let Here { host, boot_id, pid_namespace, .. } = look.here.as_ref();
+    let Here { host, boot_id, pid_namespace, local_filesystem } = look.here.as_ref();
     let (run_id, started) = match (key, &look.process) {
         (Some((pid, modified)), process) => (
             format!("pid-{pid}-{}", modified.as_nanos()),
@@ -228,11 +232,18 @@ pub(crate) fn known_meta(look: &Look, step: &StepName) -> Meta {
             (format!("status-{}", stamp.map_or(0, |stamp| stamp.modified.as_nanos())), None)
         }
     };
+    // On a shared filesystem a process that is not to be seen may be another host's, and here another namespace's: what
+    // is not known is not written down.
+    let (here, inside) = match look.process {
+        Process::Running { .. } => (true, true),
+        Process::Gone { borne_elsewhere: true } | Process::Hidden => (*local_filesystem, false),
+        Process::Gone { borne_elsewhere: false } | Process::Unclaimed => (*local_filesystem, *local_filesystem),
+    };
     Meta {
         run_id,
-        host: Some(host.clone()),
-        boot_id: Some(boot_id.clone()),
-        pid_namespace: *pid_namespace,
+        host: here.then(|| host.clone()),
+        boot_id: here.then(|| boot_id.clone()),
+        pid_namespace: pid_namespace.filter(|_| inside),
         pid: key.map(|(pid, _)| pid),
         pid_mtime_ns: key.map(|(_, modified)| modified.as_nanos()),
         pid_started_at: started,
