@@ -45,6 +45,7 @@ fn work_on_another_host_is_ended_by_the_command_and_its_outcome_recorded() {
     let ended = Ended::of(&place.through(&["env"], arguments).output().expect("dogwatch runs"));
     ended.said(124, "timeout", true);
     assert!(ended.stderr.contains("heard\n"), "{ended:?}");
+    assert!(!detail(&ended).contains("signalled"), "{ended:?}");
     let folder = place.path().display();
     assert_eq!(place.read("seen"), format!("s\n{}\n{folder}\n", namesake.pid()));
     assert!(lives(namesake.pid()), "nothing is signalled: {ended:?}");
@@ -68,7 +69,7 @@ fn a_command_that_fails_leaves_nothing_recorded() {
 fn a_command_that_hangs_is_killed_with_all_that_it_started() {
     let place = Place::new();
     let _namesake = elsewhere(&place);
-    let ended = wait(&place, "sleep 300 & echo $! > \"$DOGWATCH_DIR/sleeper\"; wait");
+    let ended = wait(&place, "sleep 300 > /dev/null 2>&1 & echo $! > \"$DOGWATCH_DIR/sleeper\"; wait");
     ended.said(124, "timeout", false);
     assert!(detail(&ended).contains("did not end within 10s 300ms and was killed"), "{ended:?}");
     let sleeper = place.read("sleeper").trim().parse().expect("a pid");

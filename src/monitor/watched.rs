@@ -198,8 +198,10 @@ impl Watched {
         let mut told = Told { index, outcome, detail: None, killed, look: None, backend, fresh: None, began: None };
         if let Some((look, observation, _)) = &self.last {
             if outcome != Outcome::NotStarted {
-                let remarks = remarks(look, observation.liveness).into_iter().map(|remark| remark.to_string());
-                sentences.extend(remarks.filter(|_| outcome != Outcome::Success));
+                // Of a run that the caller's command has ended it need not be said that no signal reaches it.
+                let of_use = |remark: &Remark| outcome != Outcome::Success && !(killed && remark.forbids_signals());
+                let remarks = remarks(look, observation.liveness).into_iter().filter(of_use);
+                sentences.extend(remarks.map(|remark| remark.to_string()));
             }
             told.look = Some(look.clone().without_left_over(observation));
             told.fresh = observation.heartbeat.map(|beat| beat.fresh);
