@@ -278,3 +278,47 @@ impl Publisher<'_> {
 pub(crate) fn patience() -> Moment {
     clock::now().plus(PATIENCE)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::file::{File, Hold, Stamp};
+    use crate::protocol::pid::PidText;
+    use crate::protocol::time::Wall;
+    use std::sync::Arc;
+
+    fn look(process: Process, local_filesystem: bool) -> Look {
+        let stamp = Stamp { modified: Wall::from_nanos(7), size: 2, inode: 1, owner: 0 };
+        let here = Here { host: "h".into(), boot_id: "b".into(), pid_namespace: Some(1), local_filesystem };
+        Look {
+            at: Moment::from_millis(1),
+            wall: Wall::from_nanos(8),
+            slept: Duration::ZERO,
+            here: Arc::new(here),
+            pid: File::There { stamp, content: PidText::Pid(5) },
+            meta: File::Absent,
+            lock: Hold::Absent,
+            process,
+            status: File::Absent,
+            result: File::Absent,
+            heartbeat: File::Absent,
+        }
+    }
+
+    #[test]
+    fn a_record_made_up_for_a_plain_shell_run_places_it_no_more_exactly_than_is_known() {
+        let running = Process::Running { started: 3, started_wall: Wall::from_nanos(3) };
+        let gone = |borne_elsewhere| Process::Gone { borne_elsewhere };
+        for (process, local, host, namespace) in [
+            (running, false, Some("h"), Some(1)),
+            (gone(false), true, Some("h"), Some(1)),
+            (gone(true), true, Some("h"), None),
+            (Process::Hidden, true, Some("h"), None),
+            (gone(false), false, None, None),
+        ] {
+            let meta = known_meta(&look(process, local), &StepName::parse("s").unwrap());
+            assert_eq!((meta.host.as_deref(), meta.pid_namespace), (host, namespace), "{process:?}");
+            assert_eq!(meta.boot_id.is_some(), meta.host.is_some());
+        }
+    }
+}
