@@ -12,6 +12,7 @@ use crate::os::directory::Directory;
 use crate::protocol::file::Stamp;
 use crate::protocol::layout::{Record, file_name};
 use crate::protocol::outcome::{Intent, Outcome};
+use crate::protocol::pid::PidText;
 use crate::protocol::step::StepName;
 use crate::protocol::time::Wall;
 use crate::step::look::{Looker, refuse_newer};
@@ -22,7 +23,8 @@ use std::time::Duration;
 /// The shortest and the longest pause between two looks at a file that is being written.
 const SOON: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
-/// How many close looks are given to a lock that outlives its wrapper: ten seconds at the longest pause.
+/// How many close looks are given to a lock that outlives its wrapper, or to an empty pid file: ten seconds at the
+/// longest pause.
 const LINGERING: u32 = 200;
 
 /// How far a step has come in this call.
@@ -91,7 +93,8 @@ impl Watched {
         let meta = meta_of(&look, run_key(&look));
         let policy = Policy::resolve(wishes, meta)?;
         let verdict = judge(&observation, &policy, look.at);
-        if !matches!(verdict, Verdict::Pending { closely: true, .. }) && !self.gone {
+        let unfinished = look.pid.content() == Some(&PidText::Unfinished);
+        if !matches!(verdict, Verdict::Pending { closely: true, .. }) && !self.gone && !unfinished {
             self.close_looks = 0;
         }
         self.last = Some((look, observation, policy));
@@ -122,12 +125,14 @@ impl Watched {
         (lives_here && self.exit != Some(run)).then_some(run)
     }
 
-    /// Whether a look shows the run alive although the notice of its end has come: look soon.
+    /// Whether a look shows the run alive although the notice of its end has come, or a pid that is being written in
+    /// place, which raises no event: look soon.
     pub(super) fn lingers(&self) -> bool {
-        // Bounded: a late notice about the run before must not keep the next one under close watch for ever.
-        self.gone
-            && self.close_looks < LINGERING
-            && self.last.as_ref().is_some_and(|(_, seen, _)| seen.liveness == Liveness::Alive)
+        // Bounded: a late notice about the run before must not keep the next one under close watch for ever, nor a pid
+        // that is never written.
+        let Some((look, seen, _)) = &self.last else { return false };
+        let unfinished = look.pid.content() == Some(&PidText::Unfinished);
+        self.close_looks < LINGERING && (unfinished || self.gone && seen.liveness == Liveness::Alive)
     }
 
     /// A file that is there, decides, and may be written in place: an unfinished status or result, or one left over.
