@@ -10,6 +10,7 @@ pub(crate) mod judge;
 mod left_over;
 pub(crate) mod observation;
 pub(crate) mod policy;
+pub(crate) mod recovery;
 pub(crate) mod remark;
 pub(crate) mod severity;
 

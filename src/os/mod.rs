@@ -4,11 +4,14 @@
 //! missing process is `Gone`, not "died"; an old file has a time, not an age. What the two platforms do differently
 //! stands in files of the same signatures under `platform`, chosen in one line.
 
+pub(crate) mod activity;
 pub(crate) mod clock;
 pub(crate) mod detach;
 pub(crate) mod directory;
 pub(crate) mod environment;
 pub(crate) mod events;
+pub(crate) mod evidence;
+mod exec;
 pub(crate) mod lock;
 pub(crate) mod log;
 pub(crate) mod process;

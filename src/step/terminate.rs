@@ -1,4 +1,4 @@
-//! Ending a run: announce, look once more, signal the whole tree, verify, look once more, record.
+//! Ending a run: look at its tree, announce, look once more, signal the whole tree, verify, look once more, record.
 //!
 //! Refuses to record an end that it has not verified: where the target may not be signalled, or still lives, every later
 //! look has to judge anew. For work that cannot be seen from here the word of the caller's own kill command is taken.
@@ -8,8 +8,10 @@ use super::look::Looker;
 use super::record::{Ending, Rooms, Written, announce, record, remove_unpublished};
 use crate::decide::history::{meta_of, run_key};
 use crate::decide::observation::{Look, Process};
-use crate::decide::remark::out_of_reach;
-use crate::os::tree::{self, Report, Target};
+use crate::decide::remark::{Remark, out_of_reach};
+use crate::os::evidence;
+use crate::os::tree::{self, Hunt, Report, Target};
+use crate::protocol::evidence::{BlockedOn, ProcessState, TreeProcess};
 use crate::protocol::file::Hold;
 use crate::protocol::outcome::{Intent, Reason};
 use crate::protocol::time::Wall;
@@ -44,46 +46,93 @@ pub(crate) struct Termination {
     pub(crate) recorded: bool,
     /// What a person should know.
     pub(crate) detail: Option<String>,
+    /// The tree before the first signal, where it was looked at.
+    pub(crate) evidence: Option<Vec<TreeProcess>>,
 }
 
 /// Ends the run that this look shows, for this reason.
 pub(crate) fn terminate(looker: &mut Looker, look: &Look, intent: Intent, why: &str, means: &Means) -> Termination {
-    if means.command.is_none()
-        && let Some(fault) = beyond_signals(look, why)
-    {
-        return unverified(fault);
+    let within = reach(look);
+    if let (Err(obstacle), None) = (&within, &means.command) {
+        return unverified(obstacle.sentence(why));
     }
+    let mut hunt = within.map_err(|obstacle| obstacle.sentence(why)).and_then(|()| Hunt::begin(target(look)));
+    // Before anything is signalled, the wrapper's own STOP included: a stopped process waits for nothing.
+    let evidence = match &mut hunt {
+        Ok(hunt) if intent != Intent::Killed => Some(witness(look, hunt)),
+        Ok(_) | Err(_) => None,
+    };
     // The look before the first signal is the one under the record lock: work that finished in between has finished.
-    match announce(looker, run_key(look), intent, why) {
-        Ok(Written::ByUs) => {}
-        Ok(Written::Already | Written::Replaced) => {
-            return Termination { killed: false, recorded: true, detail: None };
-        }
-        Err(fault) => return unverified(fault),
-    }
+    let announced = announce(looker, run_key(look), intent, why, evidence.clone());
     let ending = Ending { detail: Some(why.to_owned()), ..Ending::of(intent.reason()) };
-    if let Some(command) = &means.command {
-        return by_command(looker, look, &ending, (command, means.grace), why);
-    }
-    let report = tree::terminate(&target(look), means.grace);
-    if let Some(detail) = fault(&report) {
-        return Termination { killed: false, recorded: false, detail: Some(format!("{why}; {detail}")) };
-    }
-    finish(looker, look, &ending, &report)
+    let termination = match (announced, &means.command, hunt) {
+        (Ok(Written::ByUs), Some(command), _) => by_command(looker, look, &ending, (command, means.grace), why),
+        (Ok(Written::ByUs), None, Ok(hunt)) => end(looker, look, &ending, why, &hunt.end(means.grace)),
+        (Ok(Written::ByUs), None, Err(refusal)) => unverified(format!("{why}; {refusal}")),
+        (Ok(Written::Already | Written::Replaced), _, _) => {
+            Termination { killed: false, recorded: true, detail: None, evidence: None }
+        }
+        (Err(fault), _, _) => unverified(fault),
+    };
+    Termination { evidence, ..termination }
 }
 
-/// Why nothing may be signalled, where that is known before looking at any process.
-fn beyond_signals(look: &Look, why: &str) -> Option<String> {
-    if let Some(remark) = out_of_reach(look) {
-        return Some(remark.to_string());
+/// The processes of a run that is not ended, only reported on; none where they are not to be seen from here.
+pub(crate) fn evidence(look: &Look) -> Vec<TreeProcess> {
+    let hunt = reach(look).ok().and_then(|()| Hunt::begin(target(look)).ok());
+    hunt.map_or_else(Vec::new, |mut hunt| witness(look, &mut hunt))
+}
+
+/// Why a run's processes cannot be looked at, let alone signalled.
+enum Obstacle {
+    OutOfReach(Remark),
+    NoPid,
+    Unseen(i32),
+}
+
+impl Obstacle {
+    fn sentence(&self, why: &str) -> String {
+        match self {
+            Self::OutOfReach(remark) => remark.to_string(),
+            Self::NoPid => format!("{why}; no pid says which process to end, so nothing was signalled"),
+            Self::Unseen(pid) => {
+                format!("{why}; process {pid} is not to be seen from here, so nothing was signalled")
+            }
+        }
     }
-    let Some((pid, _)) = run_key(look) else {
-        return Some(format!("{why}; no pid says which process to end, so nothing was signalled"));
-    };
+}
+
+fn reach(look: &Look) -> Result<(), Obstacle> {
+    if let Some(remark) = out_of_reach(look) {
+        return Err(Obstacle::OutOfReach(remark));
+    }
+    let Some((pid, _)) = run_key(look) else { return Err(Obstacle::NoPid) };
     // It is not known to be dead, or this would be a burial; it lives where it cannot be seen, and could not be seen
     // to go either.
-    let unseen = look.lock != Hold::Held && matches!(look.process, Process::Gone { .. } | Process::Hidden);
-    unseen.then(|| format!("{why}; process {pid} is not to be seen from here, so nothing was signalled"))
+    if look.lock != Hold::Held && matches!(look.process, Process::Gone { .. } | Process::Hidden) {
+        return Err(Obstacle::Unseen(pid));
+    }
+    Ok(())
+}
+
+fn witness(look: &Look, hunt: &mut Hunt) -> Vec<TreeProcess> {
+    let mut processes = evidence::take(&hunt.list());
+    let run = run_key(look);
+    let wrapper = run.filter(|_| meta_of(look, run).is_some_and(|meta| meta.child_pid.is_some())).map(|(pid, _)| pid);
+    for process in &mut processes {
+        // What the kernel shows of `run` is a wait for signals, its child's end among them; the contract knows better.
+        if Some(process.pid) == wrapper && process.state == ProcessState::Sleeping {
+            process.blocked_on = Some(BlockedOn::Child);
+        }
+    }
+    processes
+}
+
+fn end(looker: &mut Looker, look: &Look, ending: &Ending, why: &str, report: &Report) -> Termination {
+    if let Some(detail) = fault(report) {
+        return unverified(format!("{why}; {detail}"));
+    }
+    finish(looker, look, ending, report)
 }
 
 /// Has the caller's command end the run. Its word is taken where nothing is to be seen of the run from here, and not
@@ -99,8 +148,8 @@ fn by_command(
     let detail = kill_command::call(looker, run, command, grace).err().map(|fault| format!("{why}; {fault}"));
     let killed = detail.is_none();
     match (kill_command::look_for_end(looker, look, grace), detail) {
-        (End::Succeeded, detail) => Termination { killed: false, recorded: true, detail },
-        (End::Recorded, detail) => Termination { killed, recorded: true, detail },
+        (End::Succeeded, detail) => Termination { killed: false, recorded: true, detail, evidence: None },
+        (End::Recorded, detail) => Termination { killed, recorded: true, detail, evidence: None },
         // Dead as any dead run: what it left here is ended.
         (End::Gone, detail) => {
             let report = Report { killed, ..end_remains(look, grace) };
@@ -114,7 +163,7 @@ fn by_command(
         // Nothing of it is tidied up from here: it may still be on its way out over there.
         (End::Unseen, None) => {
             let recorded = record(looker, run, ending, Rooms::default());
-            Termination { killed, recorded: recorded.is_ok(), detail: recorded.err() }
+            Termination { killed, recorded: recorded.is_ok(), detail: recorded.err(), evidence: None }
         }
     }
 }
@@ -150,11 +199,12 @@ fn finish(looker: &mut Looker, look: &Look, ending: &Ending, report: &Report) ->
     if let Some(meta) = meta_of(look, run_key(look)).filter(|meta| meta.locked && report.survivors.is_empty()) {
         remove_unpublished(looker.directory(), looker.step(), &meta.run_id);
     }
-    Termination { killed: report.killed, recorded: recorded.is_ok(), detail: recorded.err().or(fault(report)) }
+    let detail = recorded.as_ref().err().cloned().or(fault(report));
+    Termination { killed: report.killed, recorded: recorded.is_ok(), detail, evidence: None }
 }
 
 fn unverified(detail: String) -> Termination {
-    Termination { killed: false, recorded: false, detail: Some(detail) }
+    Termination { killed: false, recorded: false, detail: Some(detail), evidence: None }
 }
 
 fn fault(report: &Report) -> Option<String> {
@@ -175,6 +225,7 @@ fn target(look: &Look) -> Target {
         // Without either nobody is the run's user, and nothing is signalled.
         owner: look.pid.stamp().map(|stamp| stamp.owner).or(meta.and_then(|meta| meta.uid)).unwrap_or(u32::MAX),
         group: meta.and_then(|meta| meta.process_group),
+        group_started: meta.and_then(|meta| meta.child_started_at),
         mark: meta.filter(|meta| meta.child_pid.is_some()).map(|meta| format!("{MARK}={}", meta.run_id)),
         own_descendants: false,
     }

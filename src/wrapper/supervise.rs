@@ -3,10 +3,10 @@
 //! One thread, so that reaping is never behind anything slow. It refuses to wait for a disk or a reader.
 
 use super::start::Run;
-use super::{Job, Listener};
+use super::{HeartbeatOn, Job, Listener};
 use crate::os::spawn::{Ended, reap};
-use crate::os::tree::{self, Target};
-use crate::os::{clock, directory, environment};
+use crate::os::tree::{Hunt, Report, Target};
+use crate::os::{activity, clock, directory, environment, evidence};
 use crate::protocol::file::File;
 use crate::protocol::layout::{Record, file_name};
 use crate::protocol::outcome::Intent;
@@ -70,11 +70,15 @@ fn forward(run: &Run, signal: Signal, exit: &mut Exit) {
 }
 
 fn beat(run: &mut Run, job: &Job, now: Moment, listener: &mut dyn Listener) {
-    if run.fault.is_some() || now < run.pulse.due() {
+    if run.fault.is_some() || !run.pulse.may_beat(now) {
         return;
     }
     let size = run.output.size();
-    if run.pulse.beats(now, size) {
+    let active = job.heartbeat_on == HeartbeatOn::Activity && {
+        let seen = activity::below_myself(group(run));
+        std::mem::replace(&mut run.activity, seen.clone()) != seen
+    };
+    if run.pulse.beats(now, size, active) {
         let name = file_name(&job.step, Record::Heartbeat);
         if let Err(error) = run.directory.touch(&name) {
             listener.trouble(&format!(
@@ -108,18 +112,32 @@ fn overdue(run: &mut Run, job: &Job, now: Moment, over_at: Moment) -> Option<(In
     None
 }
 
-/// Ends COMMAND and all that it started.
+/// Ends COMMAND and all that it started, after a look at what it waits for.
 fn end(run: &mut Run, job: &Job, intent: Intent, why: &str, listener: &mut dyn Listener) {
-    match announce(&mut run.looker, Some(run.key), intent, why) {
+    let mut hunt = Hunt::begin(target(run, true));
+    let evidence = hunt.as_mut().ok().map(|hunt| evidence::take(&hunt.list()));
+    match announce(&mut run.looker, Some(run.key), intent, why, evidence.clone()) {
         Ok(Written::ByUs | Written::Already | Written::Replaced) => {}
         // The limit holds all the same; who looks later sees only that it failed.
         Err(sentence) => listener.trouble(&sentence),
     }
     listener.trouble(&format!("{why}; ending it"));
-    let report = tree::terminate(&target(run, true), job.grace);
-    if !report.survivors.is_empty() {
-        listener.trouble(&format!("these processes are still there: {:?}", report.survivors));
+    listener.evidence(&evidence.unwrap_or_default());
+    match hunt.map(|hunt| hunt.end(job.grace)) {
+        Ok(Report { survivors, .. }) if !survivors.is_empty() => {
+            listener.trouble(&format!("these processes are still there: {survivors:?}"));
+        }
+        Ok(_) => {}
+        Err(refusal) => listener.trouble(&refusal),
     }
+}
+
+/// The group by which the run's processes are found where they need not descend from this one.
+///
+/// Where orphans are adopted all do, whatever group they went into; and once COMMAND is reaped, the group's number may
+/// come to mean another.
+fn group(run: &Run) -> Option<i32> {
+    (!run.adopts).then_some(run.child)
 }
 
 /// COMMAND's tree, or what it has left behind: everything that descends from this wrapper.
@@ -129,7 +147,8 @@ pub(super) fn target(run: &Run, with_command: bool) -> Target {
         started: run.child_started,
         claimed_at: run.key.1,
         owner: environment::user(),
-        group: Some(run.child),
+        group: group(run),
+        group_started: run.child_started,
         mark: None,
         own_descendants: true,
     }

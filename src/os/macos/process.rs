@@ -66,28 +66,32 @@ fn of_another_user(pid: i32) -> Option<Info> {
 fn lookup(found: Result<Info, Errno>) -> Lookup {
     match found {
         Ok(Info { stage: Stage::Zombie, .. }) | Err(Errno::ESRCH) => Lookup::Gone,
-        Ok(found) => Lookup::There(Entry {
-            pid: found.pid,
-            parent: found.parent,
-            group: found.group,
-            // Of one on its way out the kernel does not say it any more; its group is the nearest that is known.
-            session: getsid(Some(Pid::from_raw(found.pid))).map_or(found.group, Pid::as_raw),
-            started: found.started,
-            kernel_thread: found.system,
-        }),
+        Ok(found) => Lookup::There(entry(&found)),
         Err(_) => Lookup::Hidden,
     }
 }
 
-/// Every living process that is visible here.
-pub(crate) fn all() -> Vec<Entry> {
+fn entry(found: &Info) -> Entry {
+    Entry {
+        pid: found.pid,
+        parent: found.parent,
+        group: found.group,
+        // Of one on its way out the kernel does not say it any more; its group is the nearest that is known.
+        session: getsid(Some(Pid::from_raw(found.pid))).map_or(found.group, Pid::as_raw),
+        started: found.started,
+        kernel_thread: found.system,
+    }
+}
+
+/// The numbers of all processes, zombies included.
+pub(crate) fn pids() -> Vec<i32> {
     calls::pids()
-        .into_iter()
-        .filter_map(|pid| match glance(pid) {
-            Lookup::There(entry) => Some(entry),
-            Lookup::Gone | Lookup::Hidden => None,
-        })
-        .collect()
+}
+
+/// Every process that has ended and waits for its parent to look.
+pub(crate) fn zombies() -> Vec<Entry> {
+    let found = calls::pids().into_iter().filter_map(|pid| find(pid).ok());
+    found.filter(|found| found.stage == Stage::Zombie).map(|found| entry(&found)).collect()
 }
 
 /// The real user of a process.
@@ -99,12 +103,17 @@ pub(crate) fn user(pid: i32) -> Option<u32> {
 ///
 /// The environment of Apple's own restricted programs may not, by anybody, while System Integrity Protection is on
 /// (xnu `bsd/kern/kern_sysctl.c`, `sysctl_procargsx`): those are found by their group, session or parent only.
-pub(crate) fn environment_holds(pid: i32, variable: &str) -> bool {
+pub(crate) fn environment_holds(pid: i32, variable: &str) -> Option<bool> {
+    Some(arguments(pid).is_some_and(|block| info::environment_holds(&block, variable)))
+}
+
+/// The block of a process's arguments and environment.
+pub(super) fn arguments(pid: i32) -> Option<Vec<u8>> {
     let name = [libc::CTL_KERN, libc::KERN_PROCARGS2, pid];
-    let Ok(length) = calls::sysctl(&name, &mut []) else { return false };
-    let mut block = vec![0; length];
-    let Ok(length) = calls::sysctl(&name, &mut block) else { return false };
-    block.get(..length).is_some_and(|block| info::environment_holds(block, variable))
+    let mut block = vec![0; calls::sysctl(&name, &mut []).ok()?];
+    let length = calls::sysctl(&name, &mut block).ok()?;
+    block.truncate(length);
+    Some(block)
 }
 
 /// Whether some visible process bears this number in a PID namespace of its own: there are none on macOS.
@@ -194,7 +203,7 @@ mod tests {
     fn a_process_of_another_user_is_there_too() {
         let Lookup::There(first) = look(1) else { panic!("launchd is not seen") };
         assert_eq!((first.pid, first.parent, user(1)), (1, 0, Some(0)));
-        assert!(all().contains(&first));
+        assert!(pids().contains(&1));
     }
 
     #[test]
@@ -218,8 +227,8 @@ mod tests {
     #[test]
     fn this_process_was_given_its_own_variables() {
         let (name, value) = std::env::vars().next().unwrap();
-        assert!(environment_holds(myself(), &format!("{name}={value}")));
-        assert!(!environment_holds(myself(), &format!("{name}={value}x")));
+        assert_eq!(environment_holds(myself(), &format!("{name}={value}")), Some(true));
+        assert_eq!(environment_holds(myself(), &format!("{name}={value}x")), Some(false));
     }
 
     #[test]
