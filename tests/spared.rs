@@ -46,26 +46,6 @@ fn a_process_that_is_younger_than_the_pid_file_is_somebody_elses_and_the_run_is_
     assert_eq!(place.meta("s")["reason"], "died");
 }
 
-/// A step whose `.pid`, of this age, and `.meta` speak of this process, as far as `change` lets them; it holds no lock.
-fn forge(place: &Place, pid: i32, age: Duration, change: impl FnOnce(&mut Value)) {
-    assert_eq!(place.dogwatch(["run", "s", "--no-breaker", "--", "true"]).code, 0);
-    for record in ["s.status", "s.result", "s.lock"] {
-        std::fs::remove_file(place.file(record)).expect("removed");
-    }
-    place.write("s.pid", &format!("{pid}\n"));
-    place.age("s.pid", age);
-    let stamp = place.file("s.pid").metadata().expect("metadata");
-    let mut meta = place.meta("s");
-    for over in ["reason", "ended_at", "exit_code", "detail", "intent"] {
-        meta[over] = Value::Null;
-    }
-    meta["pid"] = json!(pid);
-    meta["pid_mtime_ns"] = json!(stamp.mtime() * 1_000_000_000 + stamp.mtime_nsec());
-    meta["locked"] = json!(false);
-    change(&mut meta);
-    place.write("s.meta", &meta.to_string());
-}
-
 /// A process's start in the kernel's own ticks, as proc(5) has it.
 fn started(pid: i32) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a living process");
@@ -78,7 +58,7 @@ fn a_recycled_pid_is_known_by_the_start_time_in_meta_and_a_recycled_group_by_its
     for (age, group) in [(Duration::ZERO, false), (Duration::from_mins(1), true)] {
         let place = Place::new();
         let foreign = Shell::start(&place, "exec sleep 300", &[]);
-        forge(&place, foreign.pid(), age, |meta| {
+        place.forge(foreign.pid(), age, |meta| {
             // By the smallest step there is: this is compared exactly.
             meta["pid_started_at"] = json!(started(foreign.pid()) - 1);
             if group {
@@ -97,7 +77,7 @@ fn work_of_another_host_boot_or_namespace_is_never_signalled() {
     for key in ["host", "boot_id", "pid_namespace"] {
         let place = Place::new();
         let foreign = Bystander::sleeping();
-        forge(&place, foreign.pid(), Duration::ZERO, |meta| {
+        place.forge(foreign.pid(), Duration::ZERO, |meta| {
             meta[key] = if meta[key].is_number() { json!(1) } else { json!("elsewhere") };
             meta["pid_started_at"] = Value::Null;
         });

@@ -6,6 +6,7 @@ mod support;
 
 use serde_json::json;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 use support::{Place, Shell, until};
 
 /// Starts a living plain-shell step that does nothing.
@@ -37,6 +38,21 @@ fn a_step_whose_process_goes_without_a_status_died() {
     assert_eq!(place.read("s.status"), "FAILED\n");
     assert_eq!(place.meta("s")["reason"], "died");
     assert_eq!(place.dogwatch(["wait", "s"]).code, 4, "everybody reads the same");
+}
+
+#[test]
+fn a_pid_that_is_written_in_place_after_its_file_was_seen_empty_is_noticed() {
+    let place = Place::new();
+    place.write("s.pid", "");
+    let wait = place.start(["wait", "s", "--json"]);
+    // A slice that began later and is over: the wait before it has looked and sleeps.
+    assert_eq!(place.dogwatch(["wait", "s", "--for", "400ms"]).code, 75);
+    let mut shell = living(&place, "s");
+    assert_eq!(place.wait_json("s", &["--for", "400ms"])["pid"], json!(shell.pid()));
+    let killed = Instant::now();
+    shell.kill();
+    assert_eq!(wait.end_at_all().json()["outcome"], "died");
+    assert!(killed.elapsed() < Duration::from_secs(3), "no rescan was waited for: {:?}", killed.elapsed());
 }
 
 #[test]

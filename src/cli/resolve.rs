@@ -225,6 +225,12 @@ pub(super) fn wait(arguments: &WaitArguments, global: &Global) -> Result<Wait, E
         BackendWord::Poll => Backend::Poll,
     };
     request.kill = !arguments.no_kill;
+    if arguments.kill_command.as_ref().is_some_and(|command| command.is_empty()) {
+        return Err(Error::Usage(
+            "--kill-command is empty; name a command, or use --no-kill to end nothing".to_owned(),
+        ));
+    }
+    request.kill_command.clone_from(&arguments.kill_command);
     request.at_most = arguments.at_most;
     // `--all` is the default; it is there to be said.
     request.any = arguments.any && !arguments.all;

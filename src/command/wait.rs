@@ -12,6 +12,7 @@ use crate::os::directory::Directory;
 use crate::protocol::outcome::{Outcome, Reason};
 use crate::protocol::step::StepName;
 use crate::step::record::count_seen;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -31,6 +32,9 @@ pub struct Wait {
     pub grace: Duration,
     /// Whether a hung or overdue run is ended; else it is only reported.
     pub kill: bool,
+    /// A shell command that ends a run instead of signals, for work on a cluster or another host. It sees the step's
+    /// name, its wrapper's pid and this directory as `DOGWATCH_STEP`, `DOGWATCH_PID` and `DOGWATCH_DIR`.
+    pub kill_command: Option<OsString>,
     /// The longest this call blocks.
     pub at_most: Option<Duration>,
     /// How long a step may take to start.
@@ -60,6 +64,7 @@ impl Wait {
             max_timeout: None,
             grace: GRACE,
             kill: true,
+            kill_command: None,
             at_most: None,
             start_timeout: START_TIMEOUT,
             any: false,
@@ -164,6 +169,7 @@ fn order(request: &Wait) -> Order {
         new: request.new,
         kill: request.kill,
         grace: request.grace,
+        kill_command: request.kill_command.clone(),
         backend: request.backend,
         poll_interval: request.poll_interval,
     }

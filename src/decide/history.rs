@@ -4,6 +4,7 @@
 //! Refuses to compare a file's time with this machine's clock wherever a change can be observed instead: clocks of file
 //! servers are skewed, wall clocks are set, machines sleep. Only the first look at a file uses its age.
 
+use super::left_over::{LEFT_OVER_SLACK, LeftOver};
 use super::observation::{Beat, Liveness, Look, Observation, Process, ResultState, Status};
 use crate::protocol::file::{File, Hold, Stamp};
 use crate::protocol::meta::{Meta, MetaText};
@@ -16,9 +17,6 @@ use std::time::Duration;
 /// How much later than its `.pid` a process may seem to have started and still be the one it names. Start times are
 /// granular by 10 ms, file times by a jiffy (4 ms) or, on old filesystems, 2 s.
 const RECYCLED_SLACK: Duration = Duration::from_secs(2);
-
-/// How much older than `.pid` a dead run's own status may be: `work & echo $! > s.pid` may write the pid second.
-const LEFT_OVER_SLACK: Duration = Duration::from_secs(2);
 
 /// A machine counts as having slept from this on: the two clocks are not read at one instant.
 const SLEPT: Duration = Duration::from_secs(1);
@@ -290,55 +288,6 @@ pub(super) fn is_of_other_namespace(look: &Look, meta: &Meta) -> bool {
     meta.pid_namespace.is_some() && meta.pid_namespace != look.here.pid_namespace
 }
 
-/// Which files are left over from an earlier run.
-#[derive(Clone, Copy, Debug)]
-enum LeftOver {
-    /// None: this program cleared the place before the run began, or nothing tells.
-    Nothing,
-    /// What was modified before the living process started.
-    Before(Wall),
-    /// What is this old; heartbeats do not count, since their age is measured from `.pid`.
-    Older(Wall),
-}
-
-impl LeftOver {
-    fn of(look: &Look, key: Option<RunKey>, meta: Option<&Meta>, liveness: Liveness) -> Self {
-        // A run that holds its lock removed the old files itself. Times are not compared then: a clock set back during
-        // the run would make its own status look old.
-        if meta.is_some_and(|meta| meta.locked || meta.reason.is_some()) {
-            return Self::Nothing;
-        }
-        match (liveness, look.process, key) {
-            // What was written after the pid file is the run's own even where it seems older than the process: a file's
-            // time comes from a clock that is a few milliseconds behind, and both files have theirs from it.
-            (Liveness::Alive, Process::Running { started_wall, .. }, Some((_, pid_modified))) => {
-                Self::Before(started_wall.min(pid_modified))
-            }
-            // Where the process is dead or out of sight the two files are compared, both on their filesystem's clock.
-            (Liveness::Dead { .. } | Liveness::Elsewhere, _, Some((_, pid_modified))) => {
-                Self::Older(pid_modified.minus(LEFT_OVER_SLACK))
-            }
-            _ => Self::Nothing,
-        }
-    }
-
-    /// Whether a status or result modified then is left over.
-    fn holds(&self, modified: Wall) -> bool {
-        match *self {
-            Self::Nothing => false,
-            Self::Before(limit) | Self::Older(limit) => modified < limit,
-        }
-    }
-
-    /// Whether a heartbeat modified then is left over.
-    fn beats(&self, modified: Wall) -> bool {
-        match *self {
-            Self::Nothing | Self::Older(_) => false,
-            Self::Before(limit) => modified < limit,
-        }
-    }
-}
-
 /// The run that the pid file names.
 pub(crate) fn run_key(look: &Look) -> Option<RunKey> {
     match &look.pid {
@@ -359,7 +308,16 @@ pub(crate) fn meta_of(look: &Look, key: Option<RunKey>) -> Option<&Meta> {
         let beaten = look.heartbeat.stamp().is_none_or(|beat| beat.modified <= stamp.modified.plus(LEFT_OVER_SLACK));
         key.is_none() && !look.pid.is_there() && meta.locked && look.lock == Hold::Free && beaten
     };
-    (meta.speaks_of(key) || orphaned()).then_some(meta)
+    // A record without a pid tells a run from the next one only by time: it was made for what stood there then.
+    let current = || {
+        let younger = |file: Stamp| file.modified > stamp.modified.plus(LEFT_OVER_SLACK);
+        match (key, meta.reason) {
+            (Some(_), _) => true,
+            (None, Some(_)) => look.status.stamp().is_some_and(|status| !younger(status)),
+            (None, None) => !look.heartbeat.stamp().is_some_and(younger),
+        }
+    };
+    (meta.speaks_of(key) && current() || orphaned()).then_some(meta)
 }
 
 /// When the run began: by its own record on this boot, else by the age of its oldest file less all sleep since boot.

@@ -20,7 +20,7 @@ use crate::protocol::outcome::Outcome;
 use crate::protocol::step::StepName;
 use crate::protocol::time::Moment;
 use crate::step::look::here;
-use crate::step::terminate::evidence;
+use crate::step::terminate::{Means, evidence};
 use crate::timer::{Timer, Wheel};
 use crossbeam_channel::never;
 use endings::{Endings, Job};
@@ -237,7 +237,8 @@ impl<'call> Monitor<'call> {
         let Some(look) = watched.last_look() else { return };
         watched.state = State::Ending(outcome);
         let looker = watched.another_looker();
-        self.endings.begin(index, looker, look, job, self.order.grace);
+        let means = Means { grace: self.order.grace, command: self.order.kill_command.clone() };
+        self.endings.begin(index, looker, look, job, means);
     }
 
     fn keep_watching(&mut self, index: usize, look_again: Moment, closely: bool) {

@@ -13,6 +13,7 @@ use crate::protocol::evidence::TreeProcess;
 use crate::protocol::file::Stamp;
 use crate::protocol::layout::{Record, file_name};
 use crate::protocol::outcome::{Intent, Outcome};
+use crate::protocol::pid::PidText;
 use crate::protocol::step::StepName;
 use crate::protocol::time::Wall;
 use crate::step::look::{Looker, refuse_newer};
@@ -23,7 +24,8 @@ use std::time::Duration;
 /// The shortest and the longest pause between two looks at a file that is being written.
 const SOON: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
-/// How many close looks are given to a lock that outlives its wrapper: ten seconds at the longest pause.
+/// How many close looks are given to a lock that outlives its wrapper, or to an empty pid file: ten seconds at the
+/// longest pause.
 const LINGERING: u32 = 200;
 
 /// How far a step has come in this call.
@@ -95,7 +97,8 @@ impl Watched {
         let meta = meta_of(&look, run_key(&look));
         let policy = Policy::resolve(wishes, meta)?;
         let verdict = judge(&observation, &policy, look.at);
-        if !matches!(verdict, Verdict::Pending { closely: true, .. }) && !self.gone {
+        let unfinished = look.pid.content() == Some(&PidText::Unfinished);
+        if !matches!(verdict, Verdict::Pending { closely: true, .. }) && !self.gone && !unfinished {
             self.close_looks = 0;
         }
         self.last = Some((look, observation, policy));
@@ -126,12 +129,14 @@ impl Watched {
         (lives_here && self.exit != Some(run)).then_some(run)
     }
 
-    /// Whether a look shows the run alive although the notice of its end has come: look soon.
+    /// Whether a look shows the run alive although the notice of its end has come, or a pid that is being written in
+    /// place, which raises no event: look soon.
     pub(super) fn lingers(&self) -> bool {
-        // Bounded: a late notice about the run before must not keep the next one under close watch for ever.
-        self.gone
-            && self.close_looks < LINGERING
-            && self.last.as_ref().is_some_and(|(_, seen, _)| seen.liveness == Liveness::Alive)
+        // Bounded: a late notice about the run before must not keep the next one under close watch for ever, nor a pid
+        // that is never written.
+        let Some((look, seen, _)) = &self.last else { return false };
+        let unfinished = look.pid.content() == Some(&PidText::Unfinished);
+        self.close_looks < LINGERING && (unfinished || self.gone && seen.liveness == Liveness::Alive)
     }
 
     /// The files that are there, decide, and may be written in place: a pid, a status or a result that is not whole yet,
@@ -184,10 +189,6 @@ impl Watched {
         stamp.map_or(Wall::from_nanos(i64::MAX), |stamp| stamp.modified)
     }
 
-    pub(super) fn is_replaced(&self) -> bool {
-        self.history.replaced()
-    }
-
     /// What is said of a step whose wait ends before its own.
     pub(super) fn outcome_so_far(&self) -> Outcome {
         match &self.last {
@@ -222,8 +223,10 @@ impl Watched {
         };
         if let Some((look, observation, _)) = &self.last {
             if outcome != Outcome::NotStarted {
-                let remarks = remarks(look, observation.liveness).into_iter().map(|remark| remark.to_string());
-                sentences.extend(remarks.filter(|_| outcome != Outcome::Success));
+                // Of a run that the caller's command has ended it need not be said that no signal reaches it.
+                let of_use = |remark: &Remark| outcome != Outcome::Success && !(killed && remark.forbids_signals());
+                let remarks = remarks(look, observation.liveness).into_iter().filter(of_use);
+                sentences.extend(remarks.map(|remark| remark.to_string()));
             }
             told.look = Some(look.clone().without_left_over(observation));
             told.fresh = observation.heartbeat.map(|beat| beat.fresh);

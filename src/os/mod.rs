@@ -16,6 +16,7 @@ pub(crate) mod lock;
 pub(crate) mod log;
 pub(crate) mod process;
 pub(crate) mod reserve;
+pub(crate) mod shell;
 pub(crate) mod signals;
 pub(crate) mod spawn;
 pub(crate) mod tee;

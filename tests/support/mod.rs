@@ -9,6 +9,7 @@
     reason = "each test file is a program of its own and uses its own part"
 )]
 
+mod forged;
 mod place;
 mod processes;
 
