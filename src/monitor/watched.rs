@@ -13,7 +13,6 @@ use crate::protocol::evidence::TreeProcess;
 use crate::protocol::file::Stamp;
 use crate::protocol::layout::{Record, file_name};
 use crate::protocol::outcome::{Intent, Outcome};
-use crate::protocol::pid::PidText;
 use crate::protocol::step::StepName;
 use crate::protocol::time::Wall;
 use crate::step::look::{Looker, refuse_newer};
@@ -24,8 +23,7 @@ use std::time::Duration;
 /// The shortest and the longest pause between two looks at a file that is being written.
 const SOON: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
-/// How many close looks are given to a lock that outlives its wrapper, or to an empty pid file: ten seconds at the
-/// longest pause.
+/// How many close looks are given to a lock that outlives its wrapper: ten seconds at the longest pause.
 const LINGERING: u32 = 200;
 
 /// How far a step has come in this call.
@@ -97,8 +95,7 @@ impl Watched {
         let meta = meta_of(&look, run_key(&look));
         let policy = Policy::resolve(wishes, meta)?;
         let verdict = judge(&observation, &policy, look.at);
-        let unfinished = look.pid.content() == Some(&PidText::Unfinished);
-        if !matches!(verdict, Verdict::Pending { closely: true, .. }) && !self.gone && !unfinished {
+        if !matches!(verdict, Verdict::Pending { closely: true, .. }) && !self.gone {
             self.close_looks = 0;
         }
         self.last = Some((look, observation, policy));
@@ -129,14 +126,12 @@ impl Watched {
         (lives_here && self.exit != Some(run)).then_some(run)
     }
 
-    /// Whether a look shows the run alive although the notice of its end has come, or a pid that is being written in
-    /// place, which raises no event: look soon.
+    /// Whether a look shows the run alive although the notice of its end has come: look soon.
     pub(super) fn lingers(&self) -> bool {
-        // Bounded: a late notice about the run before must not keep the next one under close watch for ever, nor a pid
-        // that is never written.
-        let Some((look, seen, _)) = &self.last else { return false };
-        let unfinished = look.pid.content() == Some(&PidText::Unfinished);
-        self.close_looks < LINGERING && (unfinished || self.gone && seen.liveness == Liveness::Alive)
+        // Bounded: a late notice about the run before must not keep the next one under close watch for ever.
+        self.gone
+            && self.close_looks < LINGERING
+            && self.last.as_ref().is_some_and(|(_, seen, _)| seen.liveness == Liveness::Alive)
     }
 
     /// The files that are there, decide, and may be written in place: a pid, a status or a result that is not whole yet,
