@@ -4,7 +4,6 @@
 
 mod arguments;
 mod exit;
-mod quantity;
 mod resolve;
 mod words;
 

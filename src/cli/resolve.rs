@@ -5,7 +5,6 @@
 use super::arguments::{
     BackendWord, CheckArguments, Global, HeartbeatWord, LogWord, ResultWord, RunArguments, StdinWord, WaitArguments,
 };
-use super::quantity;
 use crate::command::check::Check;
 use crate::command::run::Run;
 use crate::command::wait::Wait;
@@ -13,6 +12,7 @@ use crate::command::{Error, default_directory};
 use crate::decide::policy::HEARTBEAT_INTERVAL;
 use crate::monitor::Backend;
 use crate::os::environment;
+use crate::protocol::quantity;
 use crate::wrapper::{HeartbeatOn, LogStreams, ResultFrom};
 use clap::ValueEnum;
 use std::path::PathBuf;

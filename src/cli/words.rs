@@ -2,9 +2,9 @@
 //!
 //! Refuses to send a terminal anything that a log, a command line or a record says without making it harmless first.
 
-use super::quantity::shown;
 use crate::command::report::{Circuit, Report};
 use crate::protocol::outcome::{Action, Outcome};
+use crate::protocol::quantity::shown;
 use crate::protocol::text::harmless;
 
 /// Whether text may have colours.
