@@ -88,6 +88,7 @@ mod command;
 mod decide;
 mod monitor;
 mod os;
+mod preflight;
 mod protocol;
 mod step;
 mod timer;

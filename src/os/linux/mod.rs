@@ -7,3 +7,4 @@ pub(crate) mod locality;
 pub(crate) mod machine;
 pub(crate) mod process;
 mod procfs;
+pub(crate) mod supplies;

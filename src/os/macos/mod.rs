@@ -7,3 +7,4 @@ mod info;
 pub(crate) mod locality;
 pub(crate) mod machine;
 pub(crate) mod process;
+pub(crate) mod supplies;
