@@ -15,6 +15,9 @@ use std::time::Duration;
 /// The most bytes of an answer that are read in search of its status line; servers bound theirs at 8 or 16 KiB.
 const LONGEST_HEAD: usize = 64 << 10;
 
+/// How much of an answer that is no HTTP is waited for.
+const TOLD: usize = 64;
+
 /// Why there was no connection or no answer.
 #[derive(Debug)]
 pub(crate) enum Fault {
@@ -86,23 +89,37 @@ pub(crate) fn status(stream: &TcpStream, authority: &str, target: &str, deadline
     let mut stream = stream;
     stream.write_all(request.as_bytes()).map_err(fault)?;
     let mut head = Vec::new();
-    let mut buffer = [0; 4096];
     loop {
-        limit(stream, deadline)?;
-        let length = match stream.read(&mut buffer) {
-            Ok(length) => length,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(fault(error)),
-        };
-        head.extend_from_slice(&buffer[..length]);
-        match code(&head) {
-            Head::Code(code) => return Ok(code),
-            Head::Foreign => return Err(Fault::NotHttp(head)),
-            Head::Unfinished if length == 0 && head.is_empty() => {
+        let more = more(stream, deadline);
+        let ended = matches!(&more, Ok(bytes) if bytes.is_empty());
+        let more = more.map(|bytes| head.extend(bytes));
+        match (code(&head), more) {
+            (Head::Code(code), Ok(())) => return Ok(code),
+            // As much as a person needs to know whose words these are.
+            (Head::Foreign, Ok(())) if !ended && head.len() < TOLD && !head.contains(&b'\n') => {}
+            (Head::Foreign, _) => return Err(Fault::NotHttp(head)),
+            (_, Err(fault)) => return Err(fault),
+            (Head::Unfinished, Ok(())) if ended && head.is_empty() => {
                 return Err(Fault::Broken(io::ErrorKind::UnexpectedEof.into()));
             }
-            Head::Unfinished if length == 0 || head.len() > LONGEST_HEAD => return Err(Fault::NotHttp(head)),
-            Head::Unfinished => {}
+            (Head::Unfinished, Ok(())) if ended || head.len() > LONGEST_HEAD => return Err(Fault::NotHttp(head)),
+            (Head::Unfinished, Ok(())) => {}
+        }
+    }
+}
+
+/// What comes next; nothing at the end.
+fn more(mut stream: &TcpStream, deadline: Moment) -> Result<Vec<u8>, Fault> {
+    let mut buffer = vec![0; 4096];
+    loop {
+        limit(stream, deadline)?;
+        match stream.read(&mut buffer) {
+            Ok(length) => {
+                buffer.truncate(length);
+                return Ok(buffer);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(fault(error)),
         }
     }
 }
