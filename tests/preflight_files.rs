@@ -167,6 +167,16 @@ fn run_starts_nothing_where_a_check_fails() {
 }
 
 #[test]
+fn a_check_that_starts_a_run_does_not_begin_its_preflight_again() {
+    let project = Project::new();
+    let dogwatch = env!("CARGO_BIN_EXE_dogwatch");
+    project.checks(&[&format!("kind = \"command\"\ncommand = \"echo >> times; '{dogwatch}' run inner -- true\"")]);
+    let output = project.command(&["run", "s", "--", "true"]).env("DOGWATCH_PREFLIGHT", "1").output();
+    assert_eq!(output.expect("dogwatch runs").status.code(), Some(0));
+    assert_eq!(std::fs::read_to_string(project.file("times")).expect("its mark"), "\n");
+}
+
+#[test]
 fn a_run_behind_its_preflight_still_hears_signals() {
     let project = Project::new();
     project.checks(&["kind = \"command\"\ncommand = \"true\""]);

@@ -1,7 +1,7 @@
 //! `preflight` against real Python environments, made by venv and pip and by uv, then renamed, copied, moved and given
 //! another Python: found, the cause named, mended by the very command that the report gives. Sound ones pass.
 //!
-//! Needs python3 with venv, and PyPI; says what is missing where it skips.
+//! Needs python3 with venv, and `PyPI`; says what is missing where it skips.
 
 mod support;
 
@@ -31,7 +31,7 @@ fn works(folder: &Path, line: &str) -> bool {
     sh(folder, line).status.success()
 }
 
-/// The folder of uv, which PyPI ships as a binary; nothing where it is not to be had.
+/// The folder of uv, which `PyPI` ships as a binary; nothing where it is not to be had.
 fn uv() -> Option<&'static Path> {
     static TOOLS: OnceLock<Option<(tempfile::TempDir, PathBuf)>> = OnceLock::new();
     let tools = TOOLS.get_or_init(|| {
@@ -70,7 +70,7 @@ fn passes(project: &Project, folder: &Path) {
     assert_eq!(found["verdict"], "passed", "{found}");
 }
 
-/// An environment by venv with two console scripts of its own, in `one` of the project; nothing where PyPI is away.
+/// An environment by venv with two console scripts of its own, in `one` of the project; nothing where `PyPI` is away.
 fn by_pip(project: &Project) -> Option<PathBuf> {
     let folder = project.file("one");
     std::fs::create_dir(&folder).expect("a folder");
@@ -83,7 +83,7 @@ fn by_pip(project: &Project) -> Option<PathBuf> {
     Some(folder)
 }
 
-/// An environment by uv, in a folder of this name; nothing where PyPI is away.
+/// An environment by uv, in a folder of this name; nothing where `PyPI` is away.
 fn by_uv(project: &Project, name: &str) -> Option<PathBuf> {
     let folder = project.file(name);
     std::fs::create_dir(&folder).expect("a folder");

@@ -120,8 +120,7 @@ fn read(file: &Path, place: &Place) -> Result<Vec<Check>, Vec<String>> {
     }
     let text = String::from_utf8(bytes).map_err(|error| {
         let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = before.iter().filter(|&&byte| byte == b'\n').count() + 1;
-        let column = String::from_utf8_lossy(before).rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        let (line, column) = config::end_of(&String::from_utf8_lossy(before));
         vec![format!("{shown}:{line}:{column}: this is no UTF-8 text")]
     })?;
     let whole = environment::absolute(file);

@@ -28,6 +28,8 @@ const MARK: &str = "DOGWATCH_PREFLIGHT_ID";
 const FOLDER: &str = "DOGWATCH_PREFLIGHT_FOLDER";
 /// How much of a command's output is kept: its end.
 const KEPT: usize = 4096;
+/// How soon a command that cannot be seen is asked for again.
+const REST: Duration = Duration::from_millis(10);
 /// How long the rest of the output is waited for once the command has ended.
 const DRAIN: Duration = Duration::from_millis(100);
 
@@ -164,39 +166,57 @@ fn attend(held: Held, started: Option<u64>, target: &Target, order: &Order<'_>) 
         reap(pid, true);
         return Err(error);
     }
+    let Some(handle) = handle else { return Ok(attend_unseen(pid, target, order)) };
     loop {
         let now = clock::now();
-        let over = handle.as_ref().is_none_or(Handle::has_ended);
-        if over || now >= order.deadline {
+        if handle.has_ended() {
             break;
         }
-        if let Some(handle) = &handle {
-            machine::wait_for_any(&[handle], order.deadline.since(now));
+        if now >= order.deadline {
+            return Ok(overdue(pid, target, order));
         }
-    }
-    if handle.as_ref().is_some_and(|handle| !handle.has_ended()) {
-        let report = tree::terminate(target, order.grace);
-        reap(pid, report.survivors.is_empty());
-        return Ok(End::OutOfTime);
+        machine::wait_for_any(&[&handle], order.deadline.since(now));
     }
     if order.purpose == Purpose::Ask {
         // Not reaped yet, the command's number is still its group's and nobody else's. An empty group is no fault.
         let _empty = killpg(Pid::from_raw(pid), Signal::SIGKILL);
     }
-    Ok(reap(pid, true))
+    Ok(reap(pid, true).unwrap_or(End::Unknown))
 }
 
-/// Takes a child's end from the kernel, waiting for it where `wait` says so.
-fn reap(pid: i32, wait: bool) -> End {
+/// The same where processes cannot be seen (no procfs): asks until it has ended.
+fn attend_unseen(pid: i32, target: &Target, order: &Order<'_>) -> End {
+    loop {
+        if let Some(end) = reap(pid, false) {
+            return end;
+        }
+        let now = clock::now();
+        if now >= order.deadline {
+            return overdue(pid, target, order);
+        }
+        clock::sleep_until(now.plus(REST).min(order.deadline));
+    }
+}
+
+fn overdue(pid: i32, target: &Target, order: &Order<'_>) -> End {
+    let report = tree::terminate(target, order.grace);
+    // One that is stuck in the kernel is left to init.
+    let _left = reap(pid, report.survivors.is_empty() && report.refusal.is_none());
+    End::OutOfTime
+}
+
+/// Takes a child's end from the kernel, waiting for it where `wait` says so; nothing where it goes on.
+fn reap(pid: i32, wait: bool) -> Option<End> {
     let flags = (!wait).then_some(WaitPidFlag::WNOHANG);
     loop {
         return match waitpid(Pid::from_raw(pid), flags) {
-            Ok(WaitStatus::Exited(_, code)) => End::Known(Ended::Code(code)),
-            Ok(WaitStatus::Signaled(_, signal, _)) => End::Known(Ended::Signal(signal as i32)),
+            Ok(WaitStatus::Exited(_, code)) => Some(End::Known(Ended::Code(code))),
+            Ok(WaitStatus::Signaled(_, signal, _)) => Some(End::Known(Ended::Signal(signal as i32))),
+            Ok(WaitStatus::StillAlive) => None,
             Err(Errno::EINTR) => continue,
             // A real-time signal, for which nix has no value; or SIGCHLD is ignored, and the kernel has thrown the end
             // away (waitpid(2), NOTES).
-            Ok(_) | Err(_) => End::Unknown,
+            Ok(_) | Err(_) => Some(End::Unknown),
         };
     }
 }
@@ -217,6 +237,8 @@ fn program(order: &Order<'_>, mark: &str) -> io::Result<(Program, Option<Output>
         variables: vec![
             (MARK.to_owned(), OsString::from(mark)),
             (FOLDER.to_owned(), order.folder.into()),
+            // A check that starts a run must not come back here by way of that run's own preflight.
+            ("DOGWATCH_PREFLIGHT".to_owned(), "0".into()),
             // A check that imports must not leave files beside the modules.
             ("PYTHONDONTWRITEBYTECODE".to_owned(), "1".into()),
         ],

@@ -133,11 +133,9 @@ fn limit(stream: &TcpStream, deadline: Moment) -> Result<(), Fault> {
 }
 
 fn fault(error: io::Error) -> Fault {
-    match error.kind() {
-        // What a socket with a timeout says when that is over (setsockopt(2), SO_RCVTIMEO: EAGAIN).
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Fault::NoAnswer,
-        _ => Fault::Broken(error),
-    }
+    // What a socket with a timeout says when that is over (socket(7), SO_RCVTIMEO: EAGAIN).
+    let late = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
+    if late { Fault::NoAnswer } else { Fault::Broken(error) }
 }
 
 /// What the beginning of an answer says.

@@ -59,10 +59,14 @@ pub(crate) fn parse(text: &str, folder: &Path, place: &Place) -> Result<Vec<Chec
 }
 
 fn fault(text: &str, at: usize, sentence: String) -> Fault {
-    let before = text.get(..at).unwrap_or(text);
-    let line = before.bytes().filter(|&byte| byte == b'\n').count() + 1;
-    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    let (line, column) = end_of(text.get(..at).unwrap_or(text));
     Fault { line, column, sentence }
+}
+
+/// The line and the column of what follows a text.
+pub(crate) fn end_of(text: &str) -> (usize, usize) {
+    let last = text.rsplit('\n').next().unwrap_or_default();
+    (text.matches('\n').count() + 1, last.chars().count() + 1)
 }
 
 struct Reader<'text> {
@@ -78,7 +82,7 @@ struct Entry<'table, 'text> {
     at: usize,
 }
 
-impl<'text> Reader<'text> {
+impl Reader<'_> {
     fn fault<T>(&mut self, span: &Range<usize>, sentence: impl Into<String>) -> Option<T> {
         self.faults.push((span.start, sentence.into()));
         None
@@ -196,7 +200,9 @@ impl<'text> Reader<'text> {
             DeValue::String(text) => quantity::duration(text),
             DeValue::Integer(number) => quantity::duration(number.as_str()),
             DeValue::Float(number) => quantity::duration(number.as_str()),
-            other => Err(format!("\"timeout\" is {}, and has to be a duration like \"10s\"", called(other))),
+            other @ (DeValue::Boolean(_) | DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_)) => {
+                Err(format!("\"timeout\" is {}, and has to be a duration like \"10s\"", called(other)))
+            }
         };
         let bounded = read.and_then(|limit| match limit {
             Duration::ZERO => Err("a timeout of 0 leaves no time; write one like \"10s\"".to_owned()),
@@ -280,7 +286,14 @@ impl<'text> Reader<'text> {
                 self.fault(&value.span(), format!("{key:?} is empty; leave the key out or say what is meant"))
             }
             DeValue::String(text) => Some(text.to_string()),
-            other => self.fault(&value.span(), format!("{key:?} is {}, and has to be text in quotes", called(other))),
+            other @ (DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_)
+            | DeValue::Array(_)
+            | DeValue::Table(_)) => {
+                self.fault(&value.span(), format!("{key:?} is {}, and has to be text in quotes", called(other)))
+            }
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::os::spawn::Ended;
 use crate::os::{clock, directory::why};
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use network::{Address, Url};
-use report::{Finding, Word};
+use report::{Finding, OwnFix, Word};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -196,7 +196,8 @@ pub(crate) fn examine(checks: &[Check], fix: bool, listener: &mut dyn Listener) 
             for (index, seen) in failed.into_iter().zip(again) {
                 let check = &checks[index];
                 let own = check.fix.as_ref().and_then(|fix| fixes.get(&(check.folder.clone(), fix.clone())));
-                findings[index] = Finding::of(check, seen.verdict, seen.took).after_fix(own.map(Option::as_deref));
+                let own = own.map_or(OwnFix::None, |fault| fault.as_deref().map_or(OwnFix::Done, OwnFix::Broken));
+                findings[index] = Finding::of(check, seen.verdict, seen.took).after_fix(own);
             }
         }
     }

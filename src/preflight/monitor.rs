@@ -129,7 +129,7 @@ fn private(folders: &[(PathBuf, Standing)], me: u32, is_itself: bool) -> Result<
             .mended_by(ELSEWHERE));
     }
     // A closed folder above, of this user, keeps everybody out, whatever the umask made of the folders inside.
-    let closed = folders.iter().any(|(_, above)| above.owner == me && above.mode & 0o077 == 0);
+    let closed = folders.iter().any(|(_, above)| above.owner == me && (above.mode & 0o777) | 0o700 == 0o700);
     let shared = standing.mode & 0o022 != 0 && standing.mode & 0o1000 == 0;
     if shared && !closed {
         return Err(Failure::of(format!("{shown} can be written by others (mode {:o})", standing.mode & 0o7777))

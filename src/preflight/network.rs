@@ -137,12 +137,12 @@ fn failure(fault: &Fault, address: &Address, limit: Duration) -> Failure {
             .because("the name service does not answer"),
         Fault::NotTaken(at, error) => {
             let failure = Failure::of(format!("no connection to {address} ({}): {}", at.ip(), why(error)));
-            match error.kind() {
-                io::ErrorKind::ConnectionRefused => failure.because("nothing listens there: the service is not up"),
-                io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
-                    failure.because(format!("nobody answered within {limit}: a firewall, or the host is down"))
-                }
-                _ => failure,
+            if error.kind() == io::ErrorKind::ConnectionRefused {
+                failure.because("nothing listens there: the service is not up")
+            } else if matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock) {
+                failure.because(format!("nobody answered within {limit}: a firewall, or the host is down"))
+            } else {
+                failure
             }
         }
         Fault::NoAnswer => Failure::of(format!("{address} took the connection and did not answer within {limit}"))

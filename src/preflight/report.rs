@@ -82,20 +82,32 @@ impl Finding {
         }
     }
 
-    /// The same after fixes were run; `own` is what went wrong with the check's own fix, where it has one.
-    pub(super) fn after_fix(mut self, own: Option<Option<&str>>) -> Self {
+    /// The same after fixes were run.
+    pub(super) fn after_fix(mut self, own: OwnFix<'_>) -> Self {
         let passed = self.verdict == Word::Passed;
         if passed {
             self.verdict = Word::Fixed;
         }
-        self.fixed = (passed || own.is_some()).then_some(passed);
-        if let (Some(symptom), Some(Some(fault))) = (&mut self.symptom, own) {
-            symptom.push_str(&format!("; its fix was run, and {fault}"));
-        } else if let (Some(symptom), Some(None)) = (&mut self.symptom, own) {
-            symptom.push_str("; its fix was run and did not help");
-        }
+        self.fixed = (passed || own != OwnFix::None).then_some(passed);
+        let remark = match own {
+            OwnFix::None => String::new(),
+            OwnFix::Done => "; its fix was run and did not help".to_owned(),
+            OwnFix::Broken(fault) => format!("; its fix was run, and {fault}"),
+        };
+        self.symptom = self.symptom.map(|symptom| symptom + &remark);
         self
     }
+}
+
+/// What became of a check's own fix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OwnFix<'run> {
+    /// It has none.
+    None,
+    /// It was run to its end.
+    Done,
+    /// It went wrong: a sentence that follows "and".
+    Broken(&'run str),
 }
 
 #[cfg(test)]
@@ -136,12 +148,12 @@ mod tests {
             let found = Finding::of(&check(Some("f")), verdict, Duration::ZERO).after_fix(own);
             (found.verdict, found.fixed, found.symptom.unwrap_or_default())
         };
-        assert_eq!(of(Ok(None), Some(None)), (Word::Fixed, Some(true), String::new()));
-        assert_eq!(of(Ok(None), None), (Word::Fixed, Some(true), String::new()));
-        let failed = of(Err(Failure::of("x")), Some(Some("it broke")));
+        assert_eq!(of(Ok(None), OwnFix::Done), (Word::Fixed, Some(true), String::new()));
+        assert_eq!(of(Ok(None), OwnFix::None), (Word::Fixed, Some(true), String::new()));
+        let failed = of(Err(Failure::of("x")), OwnFix::Broken("it broke"));
         assert_eq!(failed, (Word::Failed, Some(false), "x; its fix was run, and it broke".into()));
-        let failed = of(Err(Failure::of("x")), Some(None));
+        let failed = of(Err(Failure::of("x")), OwnFix::Done);
         assert_eq!(failed, (Word::Failed, Some(false), "x; its fix was run and did not help".into()));
-        assert_eq!(of(Err(Failure::of("x")), None), (Word::Failed, None, "x".into()));
+        assert_eq!(of(Err(Failure::of("x")), OwnFix::None), (Word::Failed, None, "x".into()));
     }
 }

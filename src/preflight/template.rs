@@ -61,7 +61,7 @@ pub(crate) fn text(shown: &Shown, project: &Path) -> String {
     let name = project.file_name().map_or_else(|| "this project".into(), |name| name.to_string_lossy());
     // What a line of a comment could be ended by must not come from a folder's name.
     let name: String = name.chars().filter(|one| !one.is_control()).collect();
-    let mut text = format!(
+    let mut parts = vec![format!(
         "# What has to hold before work begins in {name}. Check it with: dogwatch preflight\n\
          # Mend what can be mended with: dogwatch preflight --fix\n\
          #\n\
@@ -79,30 +79,30 @@ pub(crate) fn text(shown: &Shown, project: &Path) -> String {
          kind = \"disk\"\n\
          path = \".\"\n\
          min_free = \"1GB\"\n"
-    );
+    )];
     if shown.venv {
         let fix = shown.venv_fix.as_ref().map_or_else(
             || "# fix = \"…\" # a command that makes it anew with all its packages\n".to_owned(),
             |fix| format!("fix = {}\n", quoted(fix)),
         );
-        text.push_str(&format!(
+        parts.push(format!(
             "\n# Every console script starts, by this environment's own Python. A folder that was renamed breaks them all.\n\
              [[check]]\nname = \"venv\"\nkind = \"venv\"\nvenv = \".venv\"\n{fix}"
         ));
     }
     for file in &shown.files {
         let file = quoted(file);
-        text.push_str(&format!("\n[[check]]\nname = {file}\nkind = \"file\"\nfile = {file}\n"));
+        parts.push(format!("\n[[check]]\nname = {file}\nkind = \"file\"\nfile = {file}\n"));
     }
     for (variable, address) in &shown.services {
-        text.push_str(&format!(
+        parts.push(format!(
             "\n# ${variable}\n[[check]]\nname = {}\nkind = \"tcp\"\naddress = {}\n# fix = \"docker compose up -d --wait\"\n",
             quoted(variable),
             quoted(&address.to_string())
         ));
     }
-    text.push_str(EXAMPLES);
-    text
+    parts.push(EXAMPLES.to_owned());
+    parts.concat()
 }
 
 /// The kinds that nothing pointed to.
@@ -147,16 +147,12 @@ const EXAMPLES: &str = r#"
 
 /// Text as TOML takes it.
 fn quoted(text: &str) -> String {
-    let mut quoted = String::from("\"");
-    for one in text.chars() {
-        match one {
-            '"' | '\\' => quoted.extend(['\\', one]),
-            one if one.is_control() => quoted.push_str(&format!("\\u{:04X}", u32::from(one))),
-            one => quoted.push(one),
-        }
-    }
-    quoted.push('"');
-    quoted
+    let piece = |one: char| match one {
+        '"' | '\\' => format!("\\{one}"),
+        one if one.is_control() => format!("\\u{:04X}", u32::from(one)),
+        one => one.to_string(),
+    };
+    format!("\"{}\"", text.chars().map(piece).collect::<String>())
 }
 
 #[cfg(test)]
@@ -199,8 +195,8 @@ mod tests {
         let read = |text: &str| parse(text, Path::new("/"), &Place::default()).unwrap().len();
         assert_eq!(read(&text), 5);
         let (head, examples) = text.split_once("# The other kinds:\n#\n").unwrap();
-        let examples: String =
-            examples.lines().map(|line| format!("{}\n", line.trim_start_matches(['#', ' ']))).collect();
+        let lines: Vec<&str> = examples.lines().map(|line| line.trim_start_matches(['#', ' '])).collect();
+        let examples = lines.join("\n");
         assert_eq!(read(&format!("{head}{examples}")), 11, "{examples}");
     }
 

@@ -192,7 +192,7 @@ fn python(venv: &Venv<'_>, deadline: Moment, shells: &Shells) -> Option<Finding>
     )
 }
 
-/// Follows links to the last one, and where that leads. As many as the kernel does at most (path_resolution(7)).
+/// Follows links to the last one, and where that leads. As many as the kernel does at most (`path_resolution(7)`).
 fn end_of_links(path: &Path) -> (PathBuf, PathBuf) {
     let (mut last, mut target) = (path.to_path_buf(), path.to_path_buf());
     for _ in 0..40 {
