@@ -243,7 +243,10 @@ impl Crew {
             };
             select! {
                 recv(told) -> word => match word {
-                    Ok((index, found)) => seen[index] = Some(found),
+                    // One that was given up stays so, whatever comes of it while others are waited for.
+                    Ok((index, found)) => {
+                        seen[index].get_or_insert(found);
+                    }
                     // Every check has told or lost its thread to a panic; the latter are given up at their limit.
                     Err(_) => clock::sleep_until(next),
                 },

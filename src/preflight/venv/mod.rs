@@ -160,7 +160,7 @@ fn python(venv: &Venv<'_>, deadline: Moment, shells: &Shells) -> Option<Finding>
     if let Some(home) = &venv.cfg.home
         && !matches!(paths::kind(home), Ok(Kind::Folder))
     {
-        let symptom = format!("{} in {} names {}, which is not there", "home", cfg::NAME, home.display());
+        let symptom = format!("home in {} names {}, which is not there", cfg::NAME, home.display());
         return finding(symptom, format!("{made} was removed or moved from {}", home.display()));
     }
     let text = format!(
@@ -174,7 +174,8 @@ fn python(venv: &Venv<'_>, deadline: Moment, shells: &Shells) -> Option<Finding>
     };
     let said = super::shell::last_line(&outcome);
     if outcome.end != End::Known(Ended::Code(0)) {
-        let said = said.unwrap_or_else(|| "it says nothing".to_owned());
+        let silent = if outcome.end == End::OutOfTime { "it did not answer in time" } else { "it says nothing" };
+        let said = said.unwrap_or_else(|| silent.to_owned());
         return finding(format!("{shown} does not run: {said}"), format!("{made} is damaged, or lacks what it needs"));
     }
     let real = said.as_deref().and_then(Version::parse)?;
