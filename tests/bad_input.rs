@@ -11,7 +11,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use support::{Ended, Place, in_parallel, own_namespace, until};
+use support::{Ended, Place, binary, in_parallel, own_namespace, until};
 
 /// One sentence on standard error that holds these words, this code, and nothing on standard output.
 #[track_caller]
@@ -157,7 +157,7 @@ fn as_user(user: u32) -> [String; 4] {
 /// The binary where every user can reach it: a target folder may lie in a home that is closed.
 fn reachable_binary(folder: &Path) -> PathBuf {
     let copy = folder.join("dogwatch");
-    std::fs::copy(env!("CARGO_BIN_EXE_dogwatch"), &copy).expect("a copy");
+    std::fs::copy(binary(), &copy).expect("a copy");
     std::fs::set_permissions(folder, PermissionsExt::from_mode(0o755)).expect("an open folder");
     copy
 }

@@ -57,7 +57,8 @@ fn every_signal_that_ends_a_command_is_told_as_128_and_its_number_and_by_name() 
         let (number, name) = (signals[at * 2], signals[at * 2 + 1]);
         let expected = 128 + number.parse::<i32>().expect("a number");
         let script = format!("ulimit -c 0; kill -{number} $$; sleep 60");
-        let ended = place.start(["run", number, "--", "sh", "-c", &script]).end_at_all();
+        // Undisturbed: a HUP that the caller ignores stays ignored in COMMAND, as nohup asks for.
+        let ended = place.start_undisturbed(["run", number, "--", "sh", "-c", &script]).end_at_all();
         assert_eq!(ended.code, expected, "{name}: {ended:?}");
         let (code, answer) = wait(&place, number, &[]);
         let said = (code, answer["outcome"].as_str(), &answer["exit_code"], propagated(&place, number));

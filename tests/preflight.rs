@@ -43,6 +43,16 @@ fn answer(mut stream: TcpStream) -> Option<TcpStream> {
             stream.write_all(b"HTTP/1.1 20").expect("half an answer");
             return Some(stream);
         }
+        // A byte at a time, never silent and never done, until the other end has had enough.
+        "/drip" => {
+            stream.set_read_timeout(Some(Duration::from_millis(50))).expect("a pace");
+            for byte in b"HTTP/1.1 200 OK, said slowly: ".iter().cycle() {
+                if stream.write_all(&[*byte]).is_err() || stream.read(&mut [0]).is_ok() {
+                    break;
+                }
+            }
+            return None;
+        }
         _ => return Some(stream),
     };
     assert!(request.contains("\r\nHost: 127.0.0.1:"), "{request}");
@@ -64,7 +74,9 @@ fn a_service_is_judged_by_what_it_answers_within_its_limit() {
     let (project, port, closed) = (Project::new(), server(), closed_port());
     let check = |path: &str| format!("kind = \"http\"\nurl = \"http://127.0.0.1:{port}{path}\"\ntimeout = \"700ms\"");
     let mut checks: Vec<String> =
-        ["/ok?x=1", "/empty", "/hints", "/moved", "/broken", "/ssh", "/gone", "/half", "/never"].map(check).to_vec();
+        ["/ok?x=1", "/empty", "/hints", "/moved", "/broken", "/ssh", "/gone", "/half", "/never", "/drip"]
+            .map(check)
+            .to_vec();
     checks.push(format!("kind = \"http\"\nurl = \"http://127.0.0.1:{closed}/\""));
     checks.push("kind = \"http\"\nurl = \"http://no-such-host.invalid/\"".to_owned());
     project.checks(&checks.iter().map(String::as_str).collect::<Vec<_>>());
@@ -77,12 +89,13 @@ fn a_service_is_judged_by_what_it_answers_within_its_limit() {
         (6, ["broke the connection", ""]),
         (7, ["did not answer within 700ms", "slower than this check's timeout"]),
         (8, ["did not answer within 700ms", "slower than this check's timeout"]),
-        (9, ["connection refused", "nothing listens there"]),
-        (10, ["no-such-host.invalid has no address", "name"]),
+        (9, ["did not answer within 700ms", "slower than this check's timeout"]),
+        (10, ["connection refused", "nothing listens there"]),
+        (11, ["no-such-host.invalid has no address", "name"]),
     ] {
         fails_with(&found[index], &words);
     }
-    for late in &found[7..9] {
+    for late in &found[7..10] {
         let took = late["elapsed_ms"].as_u64().expect("a number");
         assert!((700..5000).contains(&took), "{late}");
     }

@@ -116,6 +116,24 @@ fn the_log_tail_is_shown_on_failure_only_and_made_safe() {
 }
 
 #[test]
+fn a_log_of_gigabytes_never_takes_more_than_its_bound_and_what_is_written_between_two_looks() {
+    use std::os::unix::fs::MetadataExt;
+    let place = Place::new();
+    let script = "yes 'a line as logs have them, of no great length' | head -c 2000000000; echo; echo last";
+    let mut run = place.start(["run", "s", "--log-max", "20MB", "--", "sh", "-c", script]);
+    let (mut most, disk) = (0, || std::fs::metadata(place.file("s.log")).map_or(0, |log| log.blocks() * 512));
+    until("the run ends", || {
+        most = most.max(disk());
+        run.has_ended()
+    });
+    assert_eq!(run.end().code, 0);
+    // A look every 50 ms; a machine that is busy elsewhere may be late by a few.
+    assert!(most < 500_000_000 && disk() < 25_000_000, "{most} and at last {}", disk());
+    assert!(std::fs::metadata(place.file("s.log")).unwrap().size() > 2_000_000_000, "offsets stay true");
+    assert_eq!(place.wait_json("s", &[])["outcome"], "success");
+}
+
+#[test]
 fn inherited_signal_state_does_not_reach_the_command() {
     let place = Place::new();
     // INT, QUIT, CHLD and HUP ignored by the caller, as by a shell's `&`, a careless daemon and nohup.
@@ -178,8 +196,55 @@ fn beat_is_a_sign_of_life_from_inside_and_outside() {
     let before = place.snapshot();
     assert_eq!(place.dogwatch(["beat", "s"]).code, 0);
     assert_ne!(place.snapshot(), before);
-    let inside = format!("{} beat", env!("CARGO_BIN_EXE_dogwatch"));
+    let inside = format!("{} beat", support::binary().display());
     let run = place.dogwatch(["run", "in", "--heartbeat-on", "manual", "--", "sh", "-c", &inside]);
     assert_eq!(run.code, 0, "{run:?} {}", place.read("in.log"));
     assert_eq!(place.dogwatch(["beat"]).code, 2, "outside a run the step has to be named");
+}
+
+/// A control group with little memory, gone with the test; nothing where this user can make none.
+struct SmallGroup(std::path::PathBuf);
+
+impl SmallGroup {
+    fn new() -> Option<Self> {
+        for (base, limit) in [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")] {
+            let group = Self(std::path::Path::new(base).join(format!("dogwatch-test-{}", support::unique())));
+            let is_made = std::path::Path::new(base).join("cgroup.procs").exists()
+                && std::fs::create_dir(&group.0).is_ok()
+                && group.0.join(limit).exists()
+                && std::fs::write(group.0.join(limit), "30M").is_ok();
+            if is_made {
+                return Some(group);
+            }
+        }
+        None
+    }
+}
+
+impl Drop for SmallGroup {
+    fn drop(&mut self) {
+        // What was killed in it may take a moment to leave it; a group that was never made is gone already.
+        until("the control group is empty", || std::fs::remove_dir(&self.0).is_ok() || !self.0.exists());
+    }
+}
+
+#[test]
+fn a_command_that_is_killed_for_memory_is_told_so() {
+    let Some(group) = SmallGroup::new() else {
+        eprintln!("skipped: no control group with a memory limit can be made here");
+        return;
+    };
+    let place = Place::new();
+    // tail(1) keeps the last lines, and this one never ends.
+    let enter = format!("echo $$ > {}/cgroup.procs; exec \"$@\"", group.0.display());
+    let mut run = place.through(&["sh", "-c", &enter, "sh"], ["run", "s", "--", "tail", "/dev/zero"]);
+    let ended = support::Ended::of(&run.output().expect("a shell"));
+    assert_eq!(ended.code, 137, "{ended:?}");
+    let report = place.wait_json("s", &[]);
+    assert_eq!((&report["outcome"], &report["signal"]), (&json!("failed"), &json!("SIGKILL")), "{report}");
+    assert!(report["detail"].as_str().is_some_and(|detail| detail.contains("too much memory")), "{report}");
+    // One that is killed by somebody is not.
+    let mut run = place.through(&["sh", "-c", &enter, "sh"], ["run", "k", "--", "sh", "-c", "kill -9 $$"]);
+    assert_eq!(support::Ended::of(&run.output().expect("a shell")).code, 137);
+    assert_eq!(place.wait_json("k", &[])["detail"], Value::Null);
 }

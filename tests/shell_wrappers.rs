@@ -374,7 +374,7 @@ fn with_new_an_outcome_of_before_the_call_is_passed_over_and_the_next_run_is_wai
     for (phase, word) in ["FAILED\n", "SUCCESS\n", "FAILED\n"].into_iter().enumerate() {
         // The wait must know the old outcome before the new one is there.
         let wait = waiting(&place, "s", &["--new"]);
-        until("the wait has armed its events", || has_events(&wait));
+        until("the wait has armed its events", || wait.has_events());
         place.write("s.status", word);
         place.write("s.result", &phase.to_string());
         let ended = wait.end_at_all();
@@ -384,11 +384,4 @@ fn with_new_an_outcome_of_before_the_call_is_passed_over_and_the_next_run_is_wai
             assert_eq!((ended.code, &ended.json()["outcome"]), (1, &json!("failed")), "{ended:?}");
         }
     }
-}
-
-/// Whether a waiter has looked once and asked for events.
-fn has_events(wait: &Running) -> bool {
-    let folder = format!("/proc/{}/fd", wait.pid());
-    let mut links = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path().read_link());
-    links.any(|link| link.is_ok_and(|link| link.to_string_lossy().contains("inotify")))
 }

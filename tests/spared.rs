@@ -7,9 +7,9 @@ mod support;
 
 use serde_json::{Value, json};
 use std::os::unix::fs::MetadataExt;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
-use support::{Ended, Place, Shell, lives, own_namespace, until};
+use support::{Bystander, Ended, Place, Shell, lives, own_namespace, until};
 
 fn wait(place: &Place, more: &[&str]) -> (Ended, Value) {
     let ended = place.start(["wait", "s", "--json"].iter().chain(more)).end_at_all();
@@ -31,30 +31,6 @@ fn the_callers_own_group_outlives_the_hung_background_job_in_it() {
     let mut caller = place.through(&["sh", "-c", script, "sh"], ["wait", "s", "--stale", "1s", "-q"]);
     let ended = Ended::of(&caller.output().expect("a shell"));
     assert_eq!((ended.code, ended.stdout.as_str()), (0, "code 3\nbystander lives\n"), "{ended:?}");
-}
-
-/// A living process of nobody's run, gone with the test.
-struct Bystander(Child);
-
-impl Bystander {
-    fn start(command: &mut Command) -> Self {
-        Self(command.stdin(Stdio::null()).spawn().expect("a process starts"))
-    }
-
-    fn sleeping() -> Self {
-        Self::start(Command::new("sleep").arg("300"))
-    }
-
-    fn pid(&self) -> i32 {
-        self.0.id().cast_signed()
-    }
-}
-
-impl Drop for Bystander {
-    fn drop(&mut self) {
-        let _gone = self.0.kill();
-        let _reaped = self.0.wait();
-    }
 }
 
 #[test]
@@ -98,7 +74,7 @@ fn started(pid: i32) -> u64 {
 }
 
 #[test]
-fn a_recycled_pid_is_known_by_the_start_time_in_meta_and_a_recycled_group_by_its_age() {
+fn a_recycled_pid_is_known_by_the_start_time_in_meta_and_a_recycled_group_by_its_leaders() {
     for (age, group) in [(Duration::ZERO, false), (Duration::from_mins(1), true)] {
         let place = Place::new();
         let foreign = Shell::start(&place, "exec sleep 300", &[]);
@@ -108,6 +84,7 @@ fn a_recycled_pid_is_known_by_the_start_time_in_meta_and_a_recycled_group_by_its
             if group {
                 meta["child_pid"] = json!(foreign.pid());
                 meta["process_group"] = json!(foreign.pid());
+                meta["child_started_at"] = json!(started(foreign.pid()) - 1);
             }
         });
         wait(&place, &[]).0.said(4, "died", false);
@@ -128,6 +105,70 @@ fn work_of_another_host_boot_or_namespace_is_never_signalled() {
         ended.said(124, "timeout", false);
         assert!(answer["detail"].is_string() && lives(foreign.pid()), "{key}: {ended:?}");
     }
+}
+
+/// Gives numbers to new processes, each of a session of its own, and says of each whether it lives.
+const REUSE: &str = r#"
+    reuse() {
+        echo $(($1 - 1)) > /proc/sys/kernel/ns_last_pid
+        setsid sleep 300 &
+        [ $! = "$1" ] || echo "$! is not $1"
+    }
+    lives() { kill -0 "$1" && echo "$1 lives"; }
+    # This shell is the first process there: each command that it waits for has it reap the orphans that have ended.
+    gone() { while kill -0 "$1" 2> /dev/null; do sleep 0.01; done; }
+"#;
+
+/// What a script prints that runs dogwatch in a PID namespace of its own; nothing where there can be none.
+fn in_namespace(place: &Place, script: &str) -> Option<Ended> {
+    let namespace = own_namespace()?;
+    let mut command = Command::new(namespace[0]);
+    command.args(&namespace[1..]).args(["sh", "-c", &format!("{REUSE}\n{script}")]);
+    command.env("DOGWATCH", support::binary()).env("DOGWATCH_DIR", place.path());
+    Some(Ended::of(&command.current_dir(place.path()).output().expect("a shell")))
+}
+
+#[test]
+fn the_new_owners_of_a_dead_runs_numbers_are_never_signalled() {
+    let place = Place::new();
+    let script = r#"
+        "$DOGWATCH" run -d s -- sleep 300 > /dev/null
+        wrapper=$(cat s.pid)
+        command=$(sed 's/.*"child_pid":\([0-9]*\).*/\1/' s.meta)
+        kill -9 "$wrapper"; gone "$wrapper"; gone "$command"
+        reuse "$wrapper"; reuse "$command"
+        "$DOGWATCH" wait s --grace 0.2; echo "code $?"
+        lives "$wrapper"; lives "$command"
+    "#;
+    let Some(ended) = in_namespace(&place, script) else { return };
+    let lines: Vec<&str> = ended.stdout.lines().collect();
+    assert!(lines.first().is_some_and(|line| line.starts_with("s: died")), "{ended:?}");
+    assert_eq!(
+        (lines.len(), lines[1], lines[2].ends_with(" lives"), lines[3].ends_with(" lives")),
+        (4, "code 4", true, true),
+        "{ended:?}"
+    );
+    assert_eq!(place.meta("s")["reason"], "died");
+}
+
+#[test]
+fn a_waiter_that_slept_through_the_death_and_the_reuse_of_a_number_knows_it_for_another() {
+    let place = Place::new();
+    let script = r#"
+        sleep 300 & work=$!
+        echo $work > s.pid; touch s.heartbeat
+        "$DOGWATCH" wait s --stale 0.6 --grace 0.2 > answer & waiter=$!
+        # It has looked once it has asked for events.
+        while ! ls -l /proc/$waiter/fd | grep -q inotify; do sleep 0.01; done
+        kill -STOP $waiter
+        kill -9 $work; gone $work; reuse $work
+        kill -CONT $waiter; wait $waiter; echo "code $?"
+        lives $work; cat answer
+    "#;
+    let Some(ended) = in_namespace(&place, script) else { return };
+    let lines: Vec<&str> = ended.stdout.lines().collect();
+    assert_eq!((lines.len(), lines[0], lines[1].ends_with(" lives")), (3, "code 4", true), "{ended:?}");
+    assert!(lines[2].starts_with("s: died"), "{ended:?}");
 }
 
 /// Waits for a step with this pid and a heartbeat that goes stale, which must not be ended.

@@ -117,7 +117,7 @@ impl From<&Error> for Exit {
         match error {
             Error::Usage(_) => Self::Usage,
             Error::CircuitOpen(_) => Self::CircuitOpen,
-            Error::Own(_) => Self::Own,
+            Error::Running(_) | Error::Own(_) => Self::Own,
         }
     }
 }

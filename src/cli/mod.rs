@@ -6,28 +6,25 @@ mod arguments;
 mod exit;
 mod preflight;
 mod resolve;
+mod run;
+mod wait;
 mod words;
 
 use crate::command::report::Report;
-use crate::command::run::Run;
-use crate::command::{Error, beat, breaker, check, run, wait};
+use crate::command::{Error, beat, breaker, check, kill};
 use crate::decide::severity::worst;
-use crate::monitor::End;
-use crate::os::detach::{Detached, detach};
-use crate::os::signals::Signal;
 use crate::os::{environment, terminal};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::step::StepName;
 use crate::protocol::text::harmless;
-use crate::wrapper::NotStarted;
-use arguments::{Arguments, BreakerCommand, Color, Command, Counted, Global, RunArguments, WaitArguments};
+use arguments::{Arguments, BreakerCommand, Color, Command, Counted, Global};
 use clap::ColorChoice;
 use clap::error::ErrorKind;
 use exit::Exit;
-use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
+use std::time::Duration;
 use words::Paint;
 
 /// The program: reads the command line, does what it says, ends with the contract's exit code.
@@ -40,8 +37,8 @@ pub fn main() -> ExitCode {
     };
     let Arguments { global, command } = arguments;
     let code = match command {
-        Command::Run(arguments) => run_command(&arguments, &global),
-        Command::Wait(arguments) => wait_command(&arguments, &global),
+        Command::Run(arguments) => run::run(&arguments, &global),
+        Command::Wait(arguments) => wait::wait(&arguments, &global),
         Command::Check(arguments) => {
             let reports = resolve::check(&arguments, &global).and_then(|request| check::check(&request));
             reports.map(|reports| {
@@ -51,6 +48,8 @@ pub fn main() -> ExitCode {
                 code_of(reports.iter().map(|report| report.outcome), false)
             })
         }
+        Command::Recover(arguments) => wait::recover(&arguments, &global),
+        Command::Kill { steps, grace } => kill_command(&steps, grace, &global),
         Command::Beat { step } => beat_command(step, &global),
         Command::Breaker { what } => breaker_command(&what, &global),
         Command::Preflight(arguments) => preflight::command(&arguments, &global),
@@ -134,172 +133,19 @@ fn print_json(report: &impl serde::Serialize) {
     }
 }
 
-struct WaitListener<'call> {
-    global: &'call Global,
-    result_only: bool,
-    reports: Vec<(Outcome, Option<i32>, Option<String>)>,
-}
-
-impl wait::Listener for WaitListener<'_> {
-    fn answer(&mut self, report: Report) {
-        if self.result_only {
-            match &report.result {
-                Some(result) => print_line(result.get()),
-                None => {
-                    for line in words::aside(&report) {
-                        note(&line);
-                    }
-                    complain(&words::line(&report, Paint(false)));
-                }
-            }
-        } else {
-            print_report(&report, self.global, self.global.quiet);
-        }
-        self.reports.push((report.outcome, report.exit_code, report.signal));
-    }
-
-    fn verbose(&mut self, line: &str) {
-        if self.global.verbose > 0 {
-            complain(line);
-        }
-    }
-
-    fn trouble(&mut self, line: &str) {
-        complain(line);
-    }
-}
-
-fn wait_command(arguments: &WaitArguments, global: &Global) -> Result<u8, Error> {
-    let request = resolve::wait(arguments, global)?;
-    let mut listener = WaitListener { global, result_only: arguments.result, reports: Vec::new() };
-    match wait::listen(&request, &mut listener)? {
-        End::Answered => {}
-        End::Interrupted(signal) => {
-            if !global.quiet {
-                complain(&format!("interrupted; the work goes on, wait again with: {}", again(arguments, global)));
-            }
-            let exit = if signal == Signal::SIGTERM { Exit::Terminated } else { Exit::Interrupted };
-            return Ok(exit.code());
-        }
-    }
-    let outcomes = listener.reports.iter().map(|(outcome, _, _)| *outcome);
-    let code = code_of(outcomes, arguments.at_most.is_some());
-    if arguments.propagate
-        && let [(Outcome::Success | Outcome::Failed, exit_code, signal)] = listener.reports.as_slice()
-    {
-        return Ok(own_code(*exit_code, signal.as_deref()).unwrap_or(code));
-    }
-    Ok(code)
-}
-
-/// COMMAND's own code as a shell would give it.
-fn own_code(exit_code: Option<i32>, signal: Option<&str>) -> Option<u8> {
-    if let Some(code) = exit_code {
-        return u8::try_from(code).ok();
-    }
-    let signal = signal?;
-    let number = match signal.parse::<Signal>() {
-        Ok(signal) => signal as i32,
-        // Real-time signals are recorded as SIG and their number.
-        Err(_) => signal.strip_prefix("SIG")?.parse().ok()?,
-    };
-    u8::try_from(128 + number).ok()
-}
-
-/// The command line that goes on where this one was interrupted.
-fn again(arguments: &WaitArguments, global: &Global) -> String {
-    let mut words = vec!["dogwatch wait".to_owned()];
-    words.extend(arguments.steps.iter().map(StepName::to_string));
-    if let Some(directory) = &global.dir {
-        words.push(format!("--dir {}", directory.display()));
-    }
-    words.join(" ")
-}
-
-struct RunListener<'call> {
-    step: &'call str,
-    /// Where a detached run tells its caller that it stands.
-    caller: Option<File>,
-}
-
-impl run::Listener for RunListener<'_> {
-    fn started(&mut self, pid: i32, fault: Option<&NotStarted>) {
-        let Some(mut caller) = self.caller.take() else { return };
-        let word = match fault {
-            None => format!("0 {pid}"),
-            Some(NotStarted { missing: true, sentence }) => format!("{} {sentence}", Exit::NotFound.code()),
-            Some(NotStarted { missing: false, sentence }) => format!("{} {sentence}", Exit::NotExecutable.code()),
-        };
-        // A caller that has gone does not need it.
-        let _gone = caller.write_all(word.as_bytes());
-    }
-
-    fn trouble(&mut self, sentence: &str) {
-        complain(&format!("{}: {sentence}", self.step));
-    }
-}
-
-fn run_command(arguments: &RunArguments, global: &Global) -> Result<u8, Error> {
-    let mut request = resolve::run(arguments, global)?;
-    let mut listener = RunListener { step: arguments.step.as_str(), caller: None };
-    if arguments.detach {
-        // A detached run keeps its folder and needs the directory's whole name.
-        request.directory = environment::absolute(&request.directory);
-        match detach().map_err(|error| Error::Own(format!("cannot detach: {error}")))? {
-            Detached::Caller(word) => return Ok(hear(word, &request, arguments, global)),
-            Detached::Worker(caller) => listener.caller = Some(caller),
-        }
-    }
-    match run::listen(&request, &mut listener) {
-        Ok(ran) => {
-            if let Some(fault) = &ran.fault {
-                complain(fault);
-            }
-            if global.json && !arguments.detach {
-                print_end(&request, arguments)?;
-            }
-            Ok(ran.exit_code)
-        }
-        Err(error) => match listener.caller.take() {
-            Some(mut caller) => {
-                let code = Exit::from(&error).code();
-                let _gone = caller.write_all(format!("{code} {error}").as_bytes());
-                Ok(code)
-            }
-            None => Err(error),
-        },
-    }
-}
-
-/// What a detached run tells its caller: an exit code, a blank, and the pid or a sentence.
-fn hear(mut word: File, request: &Run, arguments: &RunArguments, global: &Global) -> u8 {
-    let mut text = String::new();
-    let heard = word.read_to_string(&mut text).ok().and_then(|_| text.split_once(' '));
-    let Some((code, rest)) = heard.and_then(|(code, rest)| Some((code.parse::<u8>().ok()?, rest))) else {
-        complain("the detached run ended before it began; look at the system's log for why");
-        return Exit::Own.code();
-    };
-    if code != 0 {
-        complain(rest);
-        return code;
-    }
-    if global.json {
-        if let Err(error) = print_end(request, arguments) {
-            complain(&error.to_string());
-            return Exit::from(&error).code();
-        }
-    } else if !global.quiet {
-        print_line(rest);
-    }
-    code
-}
-
-fn print_end(request: &Run, arguments: &RunArguments) -> Result<(), Error> {
-    let reports = check::check(&check::Check::new(request.directory.clone(), vec![arguments.step.clone()]))?;
+/// Nothing that was asked for may run any more: which way it ended is no fault of the call's.
+fn kill_command(steps: &[StepName], grace: Option<Duration>, global: &Global) -> Result<u8, Error> {
+    let reports = kill::kill(&resolve::kill(steps, grace, global)?)?;
     for report in &reports {
-        print_json(report);
+        print_report(report, global, global.quiet);
     }
-    Ok(())
+    let has = |outcome| reports.iter().any(|report| report.outcome == outcome);
+    let exit = match (has(Outcome::Running), has(Outcome::NotStarted)) {
+        (true, _) => Exit::Own,
+        (false, true) => Exit::NotStarted,
+        (false, false) => Exit::Success,
+    };
+    Ok(exit.code())
 }
 
 fn beat_command(step: Option<StepName>, global: &Global) -> Result<u8, Error> {

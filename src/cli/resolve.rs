@@ -3,19 +3,21 @@
 //! Refuses to look at any step: what depends on a run is resolved where the run is known.
 
 use super::arguments::{
-    BackendWord, CheckArguments, Global, HeartbeatWord, LogWord, PreflightArguments, ResultWord, RunArguments,
-    StdinWord, WaitArguments,
+    BackendWord, CheckArguments, Global, HeartbeatWord, LogWord, PreflightArguments, RecoverArguments, ResultWord,
+    RunArguments, StdinWord, WaitArguments,
 };
 use crate::command::check::Check;
+use crate::command::kill::Kill;
 use crate::command::preflight::Preflight;
 use crate::command::run::Run;
 use crate::command::wait::Wait;
 use crate::command::{Error, default_directory};
-use crate::decide::policy::HEARTBEAT_INTERVAL;
+use crate::decide::policy::{GRACE, HEARTBEAT_INTERVAL};
 use crate::monitor::Backend;
 use crate::os::environment;
 use crate::preflight::Place;
 use crate::protocol::quantity;
+use crate::protocol::step::StepName;
 use crate::wrapper::{HeartbeatOn, LogStreams, ResultFrom};
 use clap::ValueEnum;
 use std::path::PathBuf;
@@ -174,16 +176,64 @@ fn heartbeat_interval(flag: Option<Duration>, stale: Option<Duration>) -> Result
     }
 }
 
+/// A wait for what `run` found running.
+///
+/// # Errors
+/// [`Error::Usage`] where the environment does not fit.
+pub(super) fn attached(arguments: &RunArguments, global: &Global) -> Result<Wait, Error> {
+    let mut request = waiting(vec![arguments.step.clone()], global)?;
+    request.grace = or_environment(arguments.grace, "DOGWATCH_GRACE", quantity::duration)?.unwrap_or(request.grace);
+    Ok(request)
+}
+
+fn waiting(steps: Vec<StepName>, global: &Global) -> Result<Wait, Error> {
+    let mut request = Wait::new(directory(global)?, steps);
+    request.environment_stale = duration_from("DOGWATCH_STALE")?;
+    request.environment_max_timeout = duration_from("DOGWATCH_MAX_TIMEOUT")?;
+    Ok(request)
+}
+
+/// `recover`, as meant: a wait that gives a step no time to start unless it was told to.
+///
+/// # Errors
+/// As [`wait`].
+pub(super) fn recover(arguments: &RecoverArguments, global: &Global) -> Result<Wait, Error> {
+    let mut request = wait(&arguments.wait, global)?;
+    request.start_timeout = arguments.wait.start_timeout.unwrap_or(Duration::ZERO);
+    Ok(request)
+}
+
+/// `recover --dry-run`, as meant.
+///
+/// # Errors
+/// As [`wait`].
+pub(super) fn recover_dry(arguments: &RecoverArguments, global: &Global) -> Result<Check, Error> {
+    let request = recover(arguments, global)?;
+    let mut check = Check::new(request.directory, request.steps);
+    (check.stale, check.max_timeout) = (request.stale, request.max_timeout);
+    check.environment_stale = request.environment_stale;
+    check.environment_max_timeout = request.environment_max_timeout;
+    check.log_tail = request.log_tail;
+    Ok(check)
+}
+
+/// `kill`, as meant.
+///
+/// # Errors
+/// [`Error::Usage`] where the environment does not fit.
+pub(super) fn kill(steps: &[StepName], grace: Option<Duration>, global: &Global) -> Result<Kill, Error> {
+    let grace = or_environment(grace, "DOGWATCH_GRACE", quantity::duration)?.unwrap_or(GRACE);
+    Ok(Kill { directory: directory(global)?, steps: steps.to_vec(), grace })
+}
+
 /// `wait`, as meant.
 ///
 /// # Errors
 /// [`Error::Usage`] where a flag does not fit.
 pub(super) fn wait(arguments: &WaitArguments, global: &Global) -> Result<Wait, Error> {
-    let mut request = Wait::new(directory(global)?, arguments.steps.clone());
+    let mut request = waiting(arguments.steps.clone(), global)?;
     request.stale = arguments.stale;
     request.max_timeout = arguments.max_timeout;
-    request.environment_stale = duration_from("DOGWATCH_STALE")?;
-    request.environment_max_timeout = duration_from("DOGWATCH_MAX_TIMEOUT")?;
     if let Some(grace) = or_environment(arguments.grace, "DOGWATCH_GRACE", quantity::duration)? {
         request.grace = grace;
     }

@@ -5,12 +5,13 @@
 use super::report::Report;
 use super::{Error, readable};
 use crate::decide::history::{History, meta_of, run_key};
-use crate::decide::judge::{Next, Verdict, judge};
+use crate::decide::judge::{Verdict, judge};
 use crate::decide::policy::{Policy, START_TIMEOUT, Settle, Threshold, Wishes};
+use crate::decide::recovery::{Plan, plan};
 use crate::decide::remark::remarks;
 use crate::monitor::Told;
 use crate::os::directory::{Directory, why};
-use crate::protocol::outcome::{Action, Outcome};
+use crate::protocol::outcome::Outcome;
 use crate::protocol::step::StepName;
 use crate::step::look::{Looker, here, refuse_newer};
 use std::path::PathBuf;
@@ -56,6 +57,14 @@ impl Check {
 /// # Errors
 /// [`Error::Usage`] where a threshold does not fit the run, [`Error::Own`] where the files cannot be read.
 pub fn check(request: &Check) -> Result<Vec<Report>, Error> {
+    Ok(plans(request)?.into_iter().map(|(report, _)| report).collect())
+}
+
+/// As [`check`], with what a recovery would do about each.
+///
+/// # Errors
+/// As [`check`].
+pub(crate) fn plans(request: &Check) -> Result<Vec<(Report, Plan)>, Error> {
     let directory = Arc::new(Directory::at(request.directory.clone()));
     readable(&directory)?;
     let here = Arc::new(here(&directory));
@@ -70,7 +79,7 @@ pub fn check(request: &Check) -> Result<Vec<Report>, Error> {
         .collect()
 }
 
-fn check_one(request: &Check, index: usize, looker: &mut Looker) -> Result<Report, Error> {
+fn check_one(request: &Check, index: usize, looker: &mut Looker) -> Result<(Report, Plan), Error> {
     let step = looker.step().clone();
     let directory = Arc::clone(looker.directory());
     let look = looker.look().map_err(|error| {
@@ -89,16 +98,13 @@ fn check_one(request: &Check, index: usize, looker: &mut Looker) -> Result<Repor
     };
     let policy =
         Policy::resolve(&wishes, meta_of(&look, run_key(&look))).map_err(|error| Error::Usage(error.to_string()))?;
-    let (outcome, action, mut sentences) = match judge(&seen, &policy, look.at) {
-        Verdict::Final(finding) => {
-            let action = match finding.next {
-                Next::Terminate(_) => Some(Action::Kill),
-                Next::Report | Next::Record(_) => None,
-            };
-            (finding.outcome, action, finding.detail.into_iter().collect::<Vec<_>>())
-        }
-        Verdict::Pending { .. } => (Outcome::Running, None, Vec::new()),
+    let verdict = judge(&seen, &policy, look.at);
+    let plan = plan(&verdict);
+    let (outcome, detail) = match verdict {
+        Verdict::Final(finding) => (finding.outcome, finding.detail),
+        Verdict::Pending { .. } => (Outcome::Running, None),
     };
+    let mut sentences: Vec<String> = detail.into_iter().collect();
     if outcome == Outcome::Running {
         sentences.extend(remarks(&look, seen.liveness).into_iter().map(|remark| remark.to_string()));
         let unconfirmed = seen.heartbeat.is_some_and(|beat| {
@@ -120,8 +126,8 @@ fn check_one(request: &Check, index: usize, looker: &mut Looker) -> Result<Repor
         backend: "none",
     };
     let mut report = Report::of(&told, &step, &directory, request.log_tail);
-    if let Some(action) = action {
+    if let Some(action) = plan.action() {
         report.action = action;
     }
-    Ok(report)
+    Ok((report, plan))
 }

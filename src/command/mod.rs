@@ -6,6 +6,7 @@
 pub(crate) mod beat;
 pub(crate) mod breaker;
 pub(crate) mod check;
+pub(crate) mod kill;
 pub(crate) mod preflight;
 pub(crate) mod report;
 pub(crate) mod run;
@@ -27,13 +28,16 @@ pub enum Error {
     Usage(String),
     /// The step's circuit breaker is open.
     CircuitOpen(String),
+    /// The step runs already.
+    Running(String),
     /// dogwatch could not do its part: no permission, no such directory, a record of a newer version.
     Own(String),
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Usage(sentence) | Self::CircuitOpen(sentence) | Self::Own(sentence)) = self;
+        let (Self::Usage(sentence) | Self::CircuitOpen(sentence) | Self::Running(sentence) | Self::Own(sentence)) =
+            self;
         formatter.write_str(sentence)
     }
 }

@@ -71,7 +71,8 @@ pub struct Ran {
 /// it from a program that does nothing else, and from its main thread: COMMAND is ended with the thread that called.
 ///
 /// # Errors
-/// [`Error::Own`] where the step runs already or the directory cannot be written, [`Error::CircuitOpen`].
+/// [`Error::Running`] where the step runs already, [`Error::CircuitOpen`], [`Error::Own`] where the directory cannot be
+/// written.
 pub fn run(request: &Run) -> Result<Ran, Error> {
     struct Silent;
     impl Listener for Silent {
@@ -89,7 +90,8 @@ pub(crate) fn listen(request: &Run, listener: &mut dyn Listener) -> Result<Ran, 
     let directory = Directory::at(request.directory.clone());
     let finished = wrapper::run(&directory, &request.job, listener).map_err(|refusal| match refusal {
         Refusal::CircuitOpen(sentence) => Error::CircuitOpen(sentence),
-        Refusal::Running(sentence) | Refusal::Own(sentence) => Error::Own(sentence),
+        Refusal::Running(sentence) => Error::Running(sentence),
+        Refusal::Own(sentence) => Error::Own(sentence),
     })?;
     Ok(Ran {
         outcome: finished.outcome,

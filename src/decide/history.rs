@@ -45,6 +45,8 @@ struct Run {
     key: Option<RunKey>,
     began: Moment,
     seen_alive: bool,
+    /// The raw start time of the process that was alive: one with another has taken its number over.
+    started: Option<u64>,
     dead_since: Option<Moment>,
     starting_since: Option<Moment>,
     status: Option<(Stamp, Moment)>,
@@ -90,7 +92,7 @@ impl History {
             }
             // The pid came late: the same run, whose beginning is better known now.
             Some(run) if run.key.is_none() && key.is_some() => {
-                Run { key, began: began(look, meta), dead_since: None, ..run }
+                Run { key, began: began(look, meta), dead_since: None, started: None, ..run }
             }
             // A pid file that goes away takes nothing back: many a wrapper removes it in its last line.
             Some(run) => run,
@@ -106,6 +108,7 @@ impl Run {
             key,
             began: began(look, meta),
             seen_alive: false,
+            started: None,
             dead_since: None,
             starting_since: None,
             status: None,
@@ -151,8 +154,13 @@ impl Run {
             return Liveness::Starting { since };
         }
         self.starting_since = None;
-        let seen = claimed(look, key, meta, self.seen_alive);
+        let taken_over = matches!((self.started, look.process),
+            (Some(known), Process::Running { started, .. }) if known != started);
+        let seen = if taken_over { Claimed::Dead } else { claimed(look, key, meta, self.seen_alive) };
         self.seen_alive |= seen == Claimed::Alive;
+        if let (Claimed::Alive, Process::Running { started, .. }) = (seen, look.process) {
+            self.started = Some(started);
+        }
         if seen != Claimed::Dead {
             self.dead_since = None;
         }

@@ -9,6 +9,7 @@ pub(crate) mod history;
 pub(crate) mod judge;
 pub(crate) mod observation;
 pub(crate) mod policy;
+pub(crate) mod recovery;
 pub(crate) mod remark;
 pub(crate) mod severity;
 

@@ -100,6 +100,18 @@ impl fmt::Display for TooStrict {
 }
 
 impl Policy {
+    /// Holds a run to no limit, and blocks no longer than `until`.
+    pub(crate) fn without_limits(until: Moment) -> Self {
+        Self {
+            stale: None,
+            max_timeout: None,
+            heartbeat_interval: HEARTBEAT_INTERVAL,
+            start_timeout: Duration::ZERO,
+            until: Some(until),
+            settle: Settle::NONE,
+        }
+    }
+
     /// Puts the thresholds together: the flag, then the run's own meta, then the environment, then the default.
     ///
     /// # Errors

@@ -113,6 +113,7 @@ impl Shells {
             claimed_at,
             owner: environment::user(),
             group: Some(pid),
+            group_started: started,
             mark: Some(format!("{MARK}={mark}")),
             own_descendants: false,
         };
@@ -339,7 +340,8 @@ mod tests {
             assert_eq!(order(&script, LONG, purpose).unwrap().end, End::Known(Ended::Code(0)));
             let pid: i32 = std::fs::read_to_string(&file).unwrap().trim().parse().unwrap();
             // Killed and orphaned, it may take init a moment; a fix's service is there all the time.
-            while !lives && matches!(machine::look(pid), Lookup::There(_)) {
+            let patience = clock::now().plus(Duration::from_secs(20));
+            while !lives && matches!(machine::look(pid), Lookup::There(_)) && clock::now() < patience {
                 std::thread::yield_now();
             }
             assert_eq!(matches!(machine::look(pid), Lookup::There(_)), lives);

@@ -10,6 +10,7 @@ pub(crate) mod detach;
 pub(crate) mod directory;
 pub(crate) mod environment;
 pub(crate) mod events;
+mod exec;
 pub(crate) mod lock;
 pub(crate) mod log;
 pub(crate) mod net;

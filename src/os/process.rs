@@ -40,7 +40,12 @@ pub(crate) fn myself() -> i32 {
 
 /// The kernel's raw start time of this process.
 pub(crate) fn my_start() -> Option<u64> {
-    match platform::process::look(myself()) {
+    start_of(myself())
+}
+
+/// The kernel's raw start time of the process that has this number now.
+pub(crate) fn start_of(pid: i32) -> Option<u64> {
+    match platform::process::look(pid) {
         Lookup::There(entry) => Some(entry.started),
         Lookup::Gone | Lookup::Hidden => None,
     }
@@ -77,7 +82,7 @@ mod tests {
         assert_eq!((me.pid, me.kernel_thread), (myself(), false));
         assert_eq!(my_start(), Some(me.started));
         assert!(my_ancestors().iter().any(|ancestor| ancestor.pid == me.parent) || me.parent == 0);
-        assert!(platform::process::all().iter().any(|entry| entry.pid == myself()));
+        assert!(platform::process::pids().contains(&myself()));
     }
 
     #[test]

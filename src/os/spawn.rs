@@ -6,17 +6,14 @@
 //!
 //! One of the files with unsafe code: fork, exec and signal dispositions have no safe form.
 
+use super::exec::Prepared;
 use super::platform::machine;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
 use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, fork, pipe, setsid};
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-
-/// Where execvp(3) looks when there is no PATH.
-const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// A file as one of a program's standard streams.
 pub(crate) type Stream = File;
@@ -77,7 +74,7 @@ impl Held {
     /// # Errors
     /// No process or descriptor to be had, or a NUL in an argument.
     pub(crate) fn fork(program: &Program) -> io::Result<Self> {
-        let mut prepared = Prepared::new(program)?;
+        let mut prepared = Prepared::new(&program.command, &program.variables)?;
         // std's pipes are close-on-exec from the start, so no other child can keep one of these ends open.
         let (wait_for_go, go) = pipe_closed_on_exec()?;
         let (failure, tell_failure) = pipe_closed_on_exec()?;
@@ -139,79 +136,6 @@ pub(super) fn pipe_closed_on_exec() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((read, write))
 }
 
-/// The strings of an exec and the arrays that point at them, made before the fork.
-struct Prepared {
-    candidates: Vec<CString>,
-    arguments: Pointers,
-    /// `sh FILE ARGUMENT…`, as execvp(3) has it for a file without an interpreter line; FILE is set when it is known.
-    through_shell: Pointers,
-    environment: Pointers,
-}
-
-/// A null-terminated array of C strings, as execve(2) takes it.
-struct Pointers {
-    array: Vec<*const libc::c_char>,
-    /// What the array points at.
-    _strings: Vec<CString>,
-}
-
-impl Pointers {
-    fn to(strings: Vec<CString>) -> Self {
-        // The strings' bytes are on the heap and stay where they are when the vector of them moves.
-        let array = strings.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect();
-        Self { array, _strings: strings }
-    }
-}
-
-impl Prepared {
-    fn new(program: &Program) -> io::Result<Self> {
-        let text = |bytes: Vec<u8>| CString::new(bytes).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput));
-        let name = program.command.first().map(OsString::as_os_str).unwrap_or_default();
-        let candidates: Vec<CString> =
-            places(name, std::env::var_os("PATH").as_deref()).into_iter().map(text).collect::<io::Result<_>>()?;
-        let arguments: Vec<CString> =
-            program.command.iter().map(|argument| text(argument.as_bytes().to_vec())).collect::<io::Result<_>>()?;
-        let mut through_shell = vec![text(b"sh".to_vec())?, text(Vec::new())?];
-        through_shell.extend(arguments.iter().skip(1).cloned());
-        let is_set = |name: &OsStr| program.variables.iter().any(|(set, _)| name == set.as_str());
-        let inherited = std::env::vars_os().filter(|(name, _)| !is_set(name));
-        let set = program.variables.iter().map(|(name, value)| (OsString::from(name), value.clone()));
-        let environment = inherited
-            .chain(set)
-            .map(|(name, value)| {
-                let mut entry = name.into_vec();
-                entry.push(b'=');
-                entry.extend(value.into_vec());
-                text(entry)
-            })
-            .collect::<io::Result<_>>()?;
-        Ok(Self {
-            candidates,
-            arguments: Pointers::to(arguments),
-            through_shell: Pointers::to(through_shell),
-            environment: Pointers::to(environment),
-        })
-    }
-}
-
-/// The files that execvp(3) would try for this name.
-fn places(name: &OsStr, path: Option<&OsStr>) -> Vec<Vec<u8>> {
-    if name.as_bytes().contains(&b'/') || name.is_empty() {
-        return vec![name.as_bytes().to_vec()];
-    }
-    let path = path.unwrap_or(OsStr::new(DEFAULT_PATH));
-    path.as_bytes()
-        .split(|&byte| byte == b':')
-        .map(|folder| {
-            // An empty element means the current folder.
-            let mut file = if folder.is_empty() { b".".to_vec() } else { folder.to_vec() };
-            file.push(b'/');
-            file.extend(name.as_bytes());
-            file
-        })
-        .collect()
-}
-
 /// Closes the child's copy of an end that the parent holds: the end of file must be seen when the parent is gone.
 fn drop_in_child(end: &OwnedFd) {
     // SAFETY: the child owns its copy of the descriptor and never uses it again; close(2) is async-signal-safe. The
@@ -259,7 +183,7 @@ fn become_command(
         }
     };
     let errno = match set_up() {
-        Ok(()) => exec(prepared),
+        Ok(()) => prepared.exec(),
         Err(errno) => errno as i32,
     };
     // Nobody may be left to read it; the exit says the rest.
@@ -269,37 +193,6 @@ fn become_command(
     unsafe {
         libc::_exit(127)
     }
-}
-
-/// Tries every candidate as execvp(3) does; the errno that tells most where none works.
-fn exec(prepared: &mut Prepared) -> i32 {
-    let Prepared { candidates, arguments, through_shell, environment } = prepared;
-    let mut forbidden = false;
-    for file in candidates {
-        let mut errno = exec_once(file, arguments, environment);
-        if errno == libc::ENOEXEC {
-            if let Some(place) = through_shell.array.get_mut(1) {
-                *place = file.as_ptr();
-            }
-            errno = exec_once(c"/bin/sh", through_shell, environment);
-        }
-        match errno {
-            libc::EACCES => forbidden = true,
-            libc::ENOENT | libc::ENOTDIR => {}
-            other => return other,
-        }
-    }
-    if forbidden { libc::EACCES } else { libc::ENOENT }
-}
-
-fn exec_once(file: &std::ffi::CStr, arguments: &Pointers, environment: &Pointers) -> i32 {
-    // SAFETY: both arrays hold pointers to NUL-terminated strings that outlive the call and end with a null pointer.
-    // execve(2) is async-signal-safe, and returns only on failure.
-    #[expect(unsafe_code, reason = "nix's execve allocates between fork and exec")]
-    unsafe {
-        libc::execve(file.as_ptr(), arguments.array.as_ptr(), environment.array.as_ptr());
-    }
-    nix::errno::Errno::last_raw()
 }
 
 /// Default dispositions for every signal, none blocked. Called in the child.
@@ -365,18 +258,6 @@ pub(crate) fn reap() -> (Vec<(i32, Ended)>, bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_name_is_looked_for_where_execvp_looks() {
-        let places = |name: &str, path: Option<&str>| -> Vec<String> {
-            let found = super::places(OsStr::new(name), path.map(OsStr::new));
-            found.into_iter().map(|place| String::from_utf8(place).unwrap()).collect()
-        };
-        assert_eq!(places("ls", Some("/a::/b")), ["/a/ls", "./ls", "/b/ls"]);
-        assert_eq!(places("./ls", Some("/a")), ["./ls"]);
-        assert_eq!(places("", Some("/a")), [""]);
-        assert_eq!(places("ls", None).len(), 3);
-    }
 
     #[test]
     fn asking_for_a_disposition_leaves_it_as_it_was() {

@@ -3,23 +3,21 @@
 //! Refuses to signal pid 1 and below, this process, its ancestors, threads of the kernel, processes of other users, and
 //! whoever has a recycled number; each refusal has its sentence. Refuses to report a tree gone that it has not seen gone.
 
+mod hunt;
+
 use super::clock;
 use super::environment;
-use super::platform::process::{self as machine, Handle};
+use super::platform::process as machine;
 use super::process::{Entry, Lookup, my_ancestors, myself};
-use crate::protocol::time::{Moment, Wall};
-use nix::sys::signal::Signal;
-use std::collections::{BTreeMap, BTreeSet};
+use crate::protocol::time::Wall;
+use hunt::Hunt;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How long KILL may take to empty a tree. Only a process stuck in the kernel (state D) needs longer.
 const KILL_LIMIT: Duration = Duration::from_secs(2);
-/// How often the tree is listed anew while it ends, for what it forks meanwhile.
-const RELIST: Duration = Duration::from_millis(20);
-/// How many times the tree is listed while TERM is sent, until nothing new is in it: a fork bomb never settles.
-const ROUNDS: usize = 20;
-/// How much later than the `.pid` file a process may seem to have started and still be the one it names.
-const RECYCLED_SLACK: Duration = Duration::from_secs(2);
+/// From so much later on a process has not the number that the `.pid` file names, but took it over.
+const RECYCLED: Duration = Duration::from_secs(2);
 
 /// What is to be ended.
 #[derive(Clone, Debug)]
@@ -34,6 +32,8 @@ pub(crate) struct Target {
     pub(crate) owner: u32,
     /// The process group and session that `run` made for COMMAND.
     pub(crate) group: Option<i32>,
+    /// The raw start time of that group's leader, where the run recorded it.
+    pub(crate) group_started: Option<u64>,
     /// The variable (`NAME=value`) that every process of the run was given.
     pub(crate) mark: Option<String>,
     /// Whether this process's own descendants belong to the run: it is the wrapper.
@@ -58,15 +58,13 @@ pub(crate) fn terminate(target: &Target, grace: Duration) -> Report {
         Ok(root) => root,
         Err(refusal) => return Report { refusal: Some(refusal), ..Report::default() },
     };
-    let mut hunt = Hunt { target, protected, root, known: BTreeMap::new(), signalled: false };
+    let mut hunt = Hunt::new(target, protected, root);
     hunt.ask();
-    let asked = clock::now();
-    hunt.wait(asked.plus(grace), Signal::SIGTERM);
-    if !hunt.members().is_empty() {
-        hunt.kill();
-        hunt.wait(clock::now().plus(KILL_LIMIT), Signal::SIGKILL);
+    let mut left = hunt.wait(clock::now().plus(grace));
+    if !left.is_empty() {
+        left = hunt.kill(clock::now().plus(KILL_LIMIT));
     }
-    let survivors: Vec<i32> = hunt.members().into_keys().collect();
+    let survivors: Vec<i32> = left.into_keys().collect();
     Report { killed: hunt.signalled && survivors.is_empty(), survivors, refusal: None }
 }
 
@@ -114,13 +112,17 @@ fn claim(target: &Target, protected: &Protected) -> Result<Option<Entry>, String
     if entry.kernel_thread {
         return Err(format!("process {pid} is a thread of the kernel and was not signalled"));
     }
-    let same = match target.started {
-        Some(started) => started == entry.started,
-        None => !started_after(&entry, target.claimed_at),
-    };
-    if !same {
-        // The run is dead and the number is somebody else's now: they are left alone, and it is no refusal either.
-        return Ok(None);
+    // Where it is another's the run is dead: the other is left alone, and that is no refusal.
+    match target.started {
+        Some(started) if started != entry.started => return Ok(None),
+        None if started_after(&entry, target.claimed_at, RECYCLED) => return Ok(None),
+        // A clock that was set forward in between makes the run's own process look so too.
+        None if started_after(&entry, target.claimed_at, granularity(target.claimed_at)) => {
+            return Err(format!(
+                "process {pid} seems to have started after the pid file was written, so it may be another's, and was not signalled"
+            ));
+        }
+        _ => {}
     }
     match machine::user(pid) {
         Some(user) if user == target.owner => {}
@@ -138,188 +140,16 @@ fn claim(target: &Target, protected: &Protected) -> Result<Option<Entry>, String
     Ok(Some(entry))
 }
 
-fn started_after(entry: &Entry, claimed_at: Wall) -> bool {
+fn started_after(entry: &Entry, claimed_at: Wall, slack: Duration) -> bool {
     let started = machine::started_wall(entry.started, clock::wall(), super::platform::machine::with_sleep());
-    started > claimed_at.plus(RECYCLED_SLACK)
+    started > claimed_at.plus(slack)
 }
 
-struct Hunt<'target> {
-    target: &'target Target,
-    protected: Protected,
-    root: Option<Entry>,
-    /// Everybody who was ever found to belong to the run, with a hold on each where it was still there.
-    known: BTreeMap<i32, (u64, Option<Handle>)>,
-    signalled: bool,
-}
-
-impl Hunt<'_> {
-    /// The living processes of the run, as one fresh listing shows them.
-    fn members(&mut self) -> BTreeMap<i32, Entry> {
-        let all: BTreeMap<i32, Entry> = machine::all().into_iter().map(|entry| (entry.pid, entry)).collect();
-        let group = self.trusted_group(&all);
-        let mut members: BTreeMap<i32, Entry> = BTreeMap::new();
-        for entry in all.values() {
-            let is_root = self.root.is_some_and(|root| root.pid == entry.pid && root.started == entry.started);
-            let is_known = self.known.get(&entry.pid).is_some_and(|(started, _)| *started == entry.started);
-            let in_group = group.is_some_and(|group| entry.group == group || entry.session == group);
-            let is_own_child = self.target.own_descendants && entry.parent == myself();
-            if is_root || is_known || is_own_child || (in_group && self.may_signal(entry, false)) {
-                members.insert(entry.pid, *entry);
-            }
-        }
-        // Without a wrapper that still holds them together, the mark finds those who left group and session.
-        if let Some(mark) = &self.target.mark {
-            let marked = all.values().filter(|entry| !members.contains_key(&entry.pid));
-            let found: Vec<Entry> = marked
-                .filter(|entry| self.may_signal(entry, false) && machine::environment_holds(entry.pid, mark))
-                .copied()
-                .collect();
-            members.extend(found.into_iter().map(|entry| (entry.pid, entry)));
-        }
-        add_descendants(&all, &mut members);
-        members.retain(|_, entry| {
-            let is_root = self.root.is_some_and(|root| root.pid == entry.pid);
-            is_root || self.may_signal(entry, true)
-        });
-        for entry in members.values() {
-            let (started, handle) = self.known.entry(entry.pid).or_insert((entry.started, None));
-            if *started != entry.started {
-                (*started, *handle) = (entry.started, None);
-            }
-        }
-        members
-    }
-
-    /// The group and session to take whole: led by the wrapper itself, or made by `run` for COMMAND.
-    fn trusted_group(&self, all: &BTreeMap<i32, Entry>) -> Option<i32> {
-        let led = self.root.filter(|root| root.group == root.pid).map(|root| root.pid);
-        let made = self.target.group.filter(|&group| {
-            // While a group has members its number is given to no new process, so a leader that is older than the pid
-            // file, or a member with the run's mark, proves that it is still the run's.
-            let leader = all.get(&group);
-            let old_leader = leader.is_some_and(|leader| !started_after(leader, self.target.claimed_at));
-            old_leader
-                || self.target.own_descendants
-                || (leader.is_none() && self.root.is_some())
-                || self.target.mark.as_ref().is_some_and(|mark| {
-                    let mut members = all.values().filter(|entry| entry.group == group || entry.session == group);
-                    members.any(|entry| machine::environment_holds(entry.pid, mark))
-                })
-        });
-        made.or(led).filter(|group| {
-            *group > 1 && !self.protected.groups.contains(group) && !self.protected.sessions.contains(group)
-        })
-    }
-
-    /// Whether a process that seems to belong to the run may be signalled.
-    fn may_signal(&self, entry: &Entry, is_descendant: bool) -> bool {
-        if entry.pid <= 1 || entry.kernel_thread || self.protected.pids.contains(&entry.pid) {
-            return false;
-        }
-        // None of the run's processes is older than the run.
-        if machine::STARTS_ARE_ORDERED && self.root.is_some_and(|root| entry.started < root.started) {
-            return false;
-        }
-        match machine::user(entry.pid) {
-            Some(user) if user == self.target.owner => true,
-            // What root's own run started under another name is still root's run.
-            Some(_) => is_descendant && self.target.owner == 0 && environment::is_root(),
-            None => false,
-        }
-    }
-
-    /// TERM to everybody but the wrapper, until a listing shows nobody new; then to the wrapper.
-    ///
-    /// The wrapper is stopped meanwhile: a shell whose child was ended first would go on with its next line, and were
-    /// that the one that writes SUCCESS, the run would have succeeded by being killed. It goes on with TERM pending, so
-    /// it handles that first. Parents come before children for the same reason.
-    fn ask(&mut self) {
-        if let Some(root) = self.root {
-            self.send(&root, Signal::SIGSTOP);
-        }
-        let mut asked = BTreeSet::new();
-        for _ in 0..ROUNDS {
-            let members = self.members();
-            let mut new: Vec<Entry> = members
-                .into_values()
-                .filter(|entry| self.root.is_none_or(|root| root.pid != entry.pid))
-                .filter(|entry| asked.insert((entry.pid, entry.started)))
-                .collect();
-            if new.is_empty() {
-                break;
-            }
-            new.sort_by_key(|entry| (entry.started, entry.pid));
-            for entry in new {
-                self.send(&entry, Signal::SIGTERM);
-            }
-        }
-        if let Some(root) = self.root {
-            self.send(&root, Signal::SIGTERM);
-        }
-    }
-
-    fn kill(&mut self) {
-        for entry in self.members().into_values().collect::<Vec<_>>() {
-            self.send(&entry, Signal::SIGKILL);
-        }
-    }
-
-    fn send(&mut self, entry: &Entry, signal: Signal) {
-        let (started, handle) = self.known.entry(entry.pid).or_insert((entry.started, None));
-        if handle.is_none() {
-            *handle = Handle::open(entry.pid, *started);
-        }
-        let Some(handle) = handle else { return };
-        // Whoever cannot be signalled from here shows up among the survivors.
-        let Ok(sent) = handle.signal(signal) else { return };
-        self.signalled |= sent;
-        if signal == Signal::SIGTERM {
-            // A stopped process handles TERM only once it goes on. Gone at once is no fault either.
-            let _gone = handle.signal(Signal::SIGCONT);
-        }
-    }
-
-    /// Waits until a listing is empty or `deadline`; whoever is new meanwhile gets the signal too.
-    fn wait(&mut self, deadline: Moment, signal: Signal) {
-        let mut told: BTreeSet<(i32, u64)> = self.known.iter().map(|(&pid, &(started, _))| (pid, started)).collect();
-        loop {
-            let members = self.members();
-            let now = clock::now();
-            if members.is_empty() || now >= deadline {
-                return;
-            }
-            for entry in members.values() {
-                if told.insert((entry.pid, entry.started)) || signal == Signal::SIGKILL {
-                    self.send(entry, signal);
-                }
-            }
-            let handles: Vec<&Handle> = members
-                .keys()
-                .filter_map(|pid| self.known.get(pid)?.1.as_ref())
-                .filter(|handle| !handle.has_ended())
-                .collect();
-            machine::wait_for_any(&handles, RELIST.min(deadline.since(now)));
-        }
-    }
-}
-
-fn add_descendants(all: &BTreeMap<i32, Entry>, members: &mut BTreeMap<i32, Entry>) {
-    loop {
-        let children: Vec<Entry> = all
-            .values()
-            .filter(|entry| !members.contains_key(&entry.pid))
-            .filter(|entry| {
-                members
-                    .get(&entry.parent)
-                    .is_some_and(|parent| !machine::STARTS_ARE_ORDERED || parent.started <= entry.started)
-            })
-            .copied()
-            .collect();
-        if children.is_empty() {
-            return;
-        }
-        members.extend(children.into_iter().map(|entry| (entry.pid, entry)));
-    }
+/// How much later than the `.pid` file its own process may seem to have started, by the graining of the two times alone:
+/// start times have ticks (10 ms), file times a jiffy (10 ms at most), or whole seconds on old filesystems.
+fn granularity(claimed_at: Wall) -> Duration {
+    let whole_seconds = claimed_at.as_nanos().rem_euclid(1_000_000_000) == 0;
+    if whole_seconds { RECYCLED } else { Duration::from_millis(50) }
 }
 
 #[cfg(test)]

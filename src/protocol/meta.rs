@@ -46,6 +46,8 @@ pub(crate) struct Meta {
     pub(crate) intent: Option<Intent>,
     /// COMMAND's pid.
     pub(crate) child_pid: Option<i32>,
+    /// The kernel's raw start time of COMMAND: its number may have come to mean another process.
+    pub(crate) child_started_at: Option<u64>,
     /// COMMAND's process group, which is also its session.
     pub(crate) process_group: Option<i32>,
     /// The user who runs it.
@@ -95,6 +97,7 @@ impl Default for Meta {
             detail: None,
             intent: None,
             child_pid: None,
+            child_started_at: None,
             process_group: None,
             uid: None,
             command: Vec::new(),

@@ -5,9 +5,11 @@
 //! new run withdraws it before it touches anything else and publishes it after everything else: where it is the same at
 //! both ends, all that was read between is of one run.
 
-use crate::decide::history::meta_of;
-use crate::decide::observation::{Here, Look, Process};
-use crate::os::directory::Directory;
+use crate::decide::history::{History, meta_of, run_key};
+use crate::decide::judge::SETTLE_START;
+use crate::decide::observation::{Here, Liveness, Look, Observation, Process, Status};
+use crate::decide::policy::Settle;
+use crate::os::directory::{Directory, why};
 use crate::os::platform::{locality, machine, process};
 use crate::os::process::Lookup;
 use crate::os::{clock, environment, lock};
@@ -21,9 +23,13 @@ use crate::protocol::step::StepName;
 use crate::protocol::{SCHEMA, meta};
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How often a look that was overtaken by a new run is taken again before it has to do.
 const ATTEMPTS: usize = 8;
+
+/// How often a step is looked at until it stands still.
+const SETTLING: Duration = Duration::from_millis(5);
 
 /// Where this process stands, for the looks at one directory.
 pub(crate) fn here(directory: &Directory) -> Here {
@@ -161,7 +167,7 @@ impl Looker {
     }
 
     fn look_for_life(&mut self, look: &mut Look) {
-        let key = crate::decide::history::run_key(look);
+        let key = run_key(look);
         let locked = meta_of(look, key).is_some_and(|meta| meta.locked);
         // With no pid a held lock says that a run is starting; with one it counts only for the run that took it.
         look.lock = if self.holding {
@@ -222,6 +228,35 @@ pub(crate) fn refuse_newer(look: &Look, step: &StepName) -> Result<(), TooNew> {
             "{step}.meta has schema {schema}, and this dogwatch reads up to {SCHEMA}; update dogwatch"
         ))),
         _ => Ok(()),
+    }
+}
+
+/// Looks until the step stands still: a run that is just starting has started, and one whose process is gone has had its
+/// time to say how it ended, since a plain shell notes that some milliseconds later.
+///
+/// # Errors
+/// A sentence: it cannot be looked at, or a newer program wrote its record.
+pub(crate) fn settled(looker: &mut Looker) -> Result<(Look, Observation), String> {
+    let mut history = History::default();
+    loop {
+        let look = looker.look().map_err(|error| {
+            format!("cannot look at {} in {}: {}", looker.step, looker.directory.path().display(), why(&error))
+        })?;
+        refuse_newer(&look, &looker.step).map_err(|error| error.0)?;
+        let seen = history.note(&look);
+        // A run that held the lock says how it ended before it lets go of it.
+        let locked = meta_of(&look, run_key(&look)).is_some_and(|meta| meta.locked);
+        let until = match (&seen.status, seen.liveness) {
+            (_, Liveness::Starting { since }) => since.plus(SETTLE_START),
+            (Status::Absent | Status::Unfinished { .. } | Status::Odd { .. }, Liveness::Dead { since }) if !locked => {
+                since.plus(Settle::CONTRACT.death)
+            }
+            _ => look.at,
+        };
+        if look.at >= until {
+            return Ok((look, seen));
+        }
+        clock::sleep_until(look.at.plus(SETTLING));
     }
 }
 

@@ -102,6 +102,7 @@ fn target(look: &Look) -> Target {
         // Without either nobody is the run's user, and nothing is signalled.
         owner: look.pid.stamp().map(|stamp| stamp.owner).or(meta.and_then(|meta| meta.uid)).unwrap_or(u32::MAX),
         group: meta.and_then(|meta| meta.process_group),
+        group_started: meta.and_then(|meta| meta.child_started_at),
         mark: meta.filter(|meta| meta.child_pid.is_some()).map(|meta| format!("{MARK}={}", meta.run_id)),
         own_descendants: false,
     }

@@ -6,7 +6,7 @@
 use super::start::own;
 use super::{Job, Listener, Refusal};
 use crate::decide::history::{History, RunKey, meta_of, run_key};
-use crate::decide::observation::{Liveness, Look, Observation, Status};
+use crate::decide::observation::{Liveness, Status};
 use crate::decide::policy::{Policy, START_TIMEOUT, Settle, Threshold, Wishes};
 use crate::os::clock;
 use crate::os::directory::{Directory, why};
@@ -14,7 +14,7 @@ use crate::os::lock::Lock;
 use crate::protocol::layout::{Record, file_name, record_lock};
 use crate::protocol::outcome::{Intent, Reason};
 use crate::protocol::step::StepName;
-use crate::step::look::{Looker, refuse_newer};
+use crate::step::look::{Looker, settled};
 use crate::step::record::{self, count_seen, remove_unpublished};
 use crate::step::terminate::bury;
 use std::time::Duration;
@@ -23,8 +23,6 @@ use std::time::Duration;
 const FINISHING: Duration = Duration::from_secs(5);
 /// How long a newcomer tries before it takes a held lock for a living run's. Lookers hold it for microseconds.
 const LOOKERS: Duration = Duration::from_millis(50);
-/// How often a run that has died is looked at for its status.
-const SETTLING: Duration = Duration::from_millis(5);
 
 /// Takes `STEP.lock`, or says who has it.
 pub(super) fn take_lock(directory: &Directory, looker: &mut Looker, step: &StepName) -> Result<Lock, Refusal> {
@@ -71,7 +69,7 @@ pub(super) fn succeed(lock: &Lock, directory: &Directory, step: &StepName, id: &
 
 /// Settles the run before: refuses where it still lives, records and counts its end where nobody has.
 pub(super) fn settle(looker: &mut Looker, job: &Job, listener: &mut dyn Listener) -> Result<(), Refusal> {
-    let (look, seen) = look_settled(looker, &job.step)?;
+    let (look, seen) = settled(looker).map_err(Refusal::Own)?;
     if seen.absent_since.is_some() {
         return Ok(());
     }
@@ -112,26 +110,6 @@ pub(super) fn settle(looker: &mut Looker, job: &Job, listener: &mut dyn Listener
         listener.trouble(&sentence);
     }
     Ok(())
-}
-
-/// Looks at the run before until it has had its time to say how it ended: a plain shell notes its work's end some
-/// milliseconds after the work's own process is gone. A run that held the lock says so before it lets go of it.
-fn look_settled(looker: &mut Looker, step: &StepName) -> Result<(Look, Observation), Refusal> {
-    let mut history = History::default();
-    loop {
-        let look = looker.look().map_err(|error| own("look at the step", &error))?;
-        refuse_newer(&look, step).map_err(|error| Refusal::Own(error.0))?;
-        let seen = history.note(&look);
-        let locked = meta_of(&look, run_key(&look)).is_some_and(|meta| meta.locked);
-        match (&seen.status, seen.liveness) {
-            (Status::Absent | Status::Unfinished { .. } | Status::Odd { .. }, Liveness::Dead { since })
-                if !locked && look.at < since.plus(Settle::CONTRACT.death) =>
-            {
-                clock::sleep_until(look.at.plus(SETTLING));
-            }
-            _ => return Ok((look, seen)),
-        }
-    }
 }
 
 /// Removes temporary files that a killed writer left. The record lock keeps living writers out meanwhile.

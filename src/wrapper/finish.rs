@@ -8,7 +8,7 @@ use super::supervise::{Exit, target};
 use super::{Finished, Job, Listener, ResultFrom};
 use crate::decide::history::{History, meta_of, run_key};
 use crate::os::clock;
-use crate::os::platform::machine;
+use crate::os::platform::memory;
 use crate::os::spawn::{Ended, reap};
 use crate::os::tree;
 use crate::protocol::file::File;
@@ -19,6 +19,10 @@ use crate::protocol::time::millis;
 use crate::step::record::{Ending, Rooms, Written, record, remove_unpublished};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
+use std::time::Duration;
+
+/// How many times what is left is hunted anew while the kernel still knows of a child.
+const ROUNDS: usize = 5;
 
 /// Publishes the end of a run whose COMMAND has ended.
 pub(super) fn finish(mut run: Run, job: &Job, exit: Exit, listener: &mut dyn Listener) -> Finished {
@@ -63,14 +67,25 @@ fn intended(ending: &Ending, intent: Option<Intent>) -> Reason {
 fn end_what_is_left(run: &Run, job: &Job, listener: &mut dyn Listener) {
     let (_, children) = reap();
     // One system call in the usual case: with orphans adopted, no child means nobody is left. Where the platform adopts
-    // none, the group is asked as well.
-    let group = nix::sys::signal::killpg(Pid::from_raw(run.child), None).is_ok();
+    // none, the group is asked.
+    let group = !run.adopts && nix::sys::signal::killpg(Pid::from_raw(run.child), None).is_ok();
     if !children && !group {
         return;
     }
-    let report = tree::terminate(&target(run, false), job.grace);
-    if !report.survivors.is_empty() {
-        listener.trouble(&format!("these processes of the run are still there: {:?}", report.survivors));
+    // With orphans adopted the kernel itself proves that nobody is left: then there is no child to wait for (ECHILD). A
+    // chain of processes that fork and end may be met by no listing, so that proof is asked for.
+    let mut grace = job.grace;
+    for _ in 0..ROUNDS {
+        let report = tree::terminate(&target(run, false), grace);
+        if !report.survivors.is_empty() {
+            listener.trouble(&format!("these processes of the run are still there: {:?}", report.survivors));
+            break;
+        }
+        let (_, children) = reap();
+        if !children {
+            return;
+        }
+        grace = Duration::ZERO;
     }
     reap();
 }
@@ -90,7 +105,7 @@ fn ending(run: &Run, job: &Job, exit: Exit, elapsed: u64, listener: &mut dyn Lis
         }
         Some(Ended::Signal(number)) => {
             let name = signal_name(number);
-            let for_memory = number == Signal::SIGKILL as i32 && machine::memory_kills() > run.memory_kills;
+            let for_memory = number == Signal::SIGKILL as i32 && memory::kills() > run.memory_kills;
             let detail =
                 if for_memory { Some("killed for using too much memory".to_owned()) } else { interruption(exit) };
             Ending { signal: Some(name), detail, ..Ending::of(failure(exit)) }

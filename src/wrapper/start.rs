@@ -12,7 +12,7 @@ use crate::decide::breaker::Admission;
 use crate::decide::history::RunKey;
 use crate::os::directory::{Directory, create_new, why};
 use crate::os::lock::Lock;
-use crate::os::platform::machine;
+use crate::os::platform::{machine, memory};
 use crate::os::reserve::Reserve;
 use crate::os::signals::{self, Pending};
 use crate::os::spawn::{Held, Program, Stream, null_input};
@@ -48,6 +48,8 @@ pub(super) struct Run {
     pub(super) began: Moment,
     pub(super) child: i32,
     pub(super) child_started: Option<u64>,
+    /// Whether every orphan of COMMAND's becomes this process's child.
+    pub(super) adopts: bool,
     pub(super) fault: Option<NotStarted>,
     pub(super) lock: Lock,
     pub(super) rooms: Rooms,
@@ -75,11 +77,12 @@ pub(super) fn start(directory: &Directory, job: &Job, listener: &mut dyn Listene
     // Before the fork, so that no signal is lost between; the child puts its own dispositions back.
     let ignore_hangup = signals::is_ignored(Signal::SIGHUP);
     let signals = catch_signals()?;
-    if let Err(error) = machine::adopt_orphans() {
+    let adopts = machine::adopt_orphans().unwrap_or_else(|error| {
         listener.trouble(&format!("orphans of COMMAND cannot be adopted: {}", why(&error)));
-    }
+        false
+    });
     let began = clock::now();
-    let memory_kills = machine::memory_kills();
+    let memory_kills = memory::kills();
     let Begun { held, key, rooms, child_started } = begin(&directory, job, &id, began, ignore_hangup)
         .inspect_err(|_| remove_unpublished(&directory, &job.step, &id))?;
     let child = held.pid();
@@ -95,6 +98,7 @@ pub(super) fn start(directory: &Directory, job: &Job, listener: &mut dyn Listene
         began,
         child,
         child_started,
+        adopts,
         fault,
         lock,
         rooms,
@@ -128,11 +132,8 @@ fn begin(directory: &Directory, job: &Job, id: &str, began: Moment, ignore_hangu
         ignore_hangup,
     };
     let held = Held::fork(&program).map_err(|error| own("start a process", &error))?;
-    let child_started = match crate::os::platform::process::look(held.pid()) {
-        process::Lookup::There(entry) => Some(entry.started),
-        process::Lookup::Gone | process::Lookup::Hidden => None,
-    };
-    let meta = first_meta(job, id, began, wall, held.pid());
+    let child_started = process::start_of(held.pid());
+    let meta = Meta { child_started_at: child_started, ..first_meta(job, id, began, wall, held.pid()) };
     let (key, rooms) = write_start_files(directory, job, id, meta).map_err(Refusal::Own)?;
     clear(directory, &job.step)?;
     publish(directory, &job.step, id).map_err(Refusal::Own)?;

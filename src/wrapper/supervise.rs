@@ -129,7 +129,10 @@ pub(super) fn target(run: &Run, with_command: bool) -> Target {
         started: run.child_started,
         claimed_at: run.key.1,
         owner: environment::user(),
-        group: Some(run.child),
+        // Where orphans are adopted every process of the run descends from this one, whatever group it went into; and once
+        // COMMAND is reaped, the group's number may come to mean another.
+        group: (!run.adopts).then_some(run.child),
+        group_started: run.child_started,
         mark: None,
         own_descendants: true,
     }

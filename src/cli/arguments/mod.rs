@@ -7,13 +7,15 @@ mod run;
 mod wait;
 
 use super::exit::{Exit, table};
+use crate::protocol::quantity;
 use crate::protocol::step::StepName;
 use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum};
 pub(in crate::cli) use preflight::PreflightArguments;
 pub(in crate::cli) use run::{HeartbeatWord, LogWord, ResultWord, RunArguments, StdinWord};
 use std::ffi::OsString;
 use std::path::PathBuf;
-pub(in crate::cli) use wait::{BackendWord, CheckArguments, WaitArguments};
+use std::time::Duration;
+pub(in crate::cli) use wait::{BackendWord, CheckArguments, RecoverArguments, WaitArguments};
 
 /// Runs background work and tells you the moment it succeeded, failed, hung, died or ran out of time.
 #[derive(Debug, Parser)]
@@ -81,6 +83,19 @@ pub(in crate::cli) enum Command {
     /// Say once how steps stand; waits for nothing and touches nothing
     #[command(after_help = wait::check_help())]
     Check(CheckArguments),
+    /// Put right what a lost waiter left: report, record, end or go on waiting
+    #[command(after_help = wait::recover_help())]
+    Recover(Box<RecoverArguments>),
+    /// End runs with their whole process trees
+    #[command(after_help = kill_help())]
+    Kill {
+        /// The steps whose runs to end
+        #[arg(required = true, value_name = "STEP", value_parser = step)]
+        steps: Vec<StepName>,
+        /// From TERM to KILL [default: 5s]
+        #[arg(long, value_name = "D", value_parser = quantity::duration)]
+        grace: Option<Duration>,
+    },
     /// Beat for a step: a sign of life from a script or from COMMAND itself
     #[command(after_help = "Example:\n  dogwatch beat build\n\nInside a run the step may be left out.")]
     Beat {
@@ -139,6 +154,14 @@ pub(in crate::cli) enum Counted {
 
 fn step(text: &str) -> Result<StepName, String> {
     StepName::parse(text).map_err(|error| error.to_string())
+}
+
+fn kill_help() -> String {
+    "Example:\n  dogwatch kill build --grace 10s\n\n\
+     The run is recorded as failed, killed on request; it counts for no circuit breaker.\n\
+     Exit codes:\n    0  none of them runs any more\n    5  no such step has started\n  \
+     125  one could not be ended; the line says why"
+        .to_owned()
 }
 
 fn main_help() -> String {

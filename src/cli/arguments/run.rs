@@ -55,6 +55,9 @@ pub(in crate::cli) struct RunArguments {
     /// Return as soon as COMMAND runs, and print the pid; the work goes on by itself
     #[arg(short, long, conflicts_with_all = ["tee"])]
     pub(in crate::cli) detach: bool,
+    /// Where the step runs already, wait for that run instead of refusing
+    #[arg(long)]
+    pub(in crate::cli) attach: bool,
     /// The circuit breaker that counts this run [default: the step's own]
     #[arg(long, value_name = "NAME", value_parser = step, conflicts_with = "no_breaker")]
     pub(in crate::cli) breaker: Option<StepName>,

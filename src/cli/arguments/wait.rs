@@ -1,4 +1,4 @@
-//! `wait` and `check`, as typed.
+//! `wait`, `recover` and `check`, as typed.
 //!
 //! Refuses to combine flags; that is `resolve`'s.
 
@@ -62,6 +62,16 @@ pub(in crate::cli) struct WaitArguments {
     pub(in crate::cli) log_tail: usize,
 }
 
+/// `recover`, as typed.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct RecoverArguments {
+    #[command(flatten)]
+    pub(in crate::cli) wait: WaitArguments,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub(in crate::cli) dry_run: bool,
+}
+
 /// `--backend`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum BackendWord {
@@ -105,6 +115,16 @@ pub(super) fn wait_help() -> String {
         Exit::Terminated,
     ]);
     format!("Example:\n  dogwatch wait build test --for 9m --json\n\nOf several steps the worst decides.\n{codes}")
+}
+
+pub(super) fn recover_help() -> String {
+    format!(
+        "Example:\n  dogwatch recover build --for 9m --json\n\n\
+         For when a waiter was lost. What has ended is reported; what is hung or out of time is ended with its whole tree; \
+         what died is recorded, and what it left is ended; what works is waited for. A step that has not started is said \
+         so at once, unless --start-timeout gives it time.\nEnds as `wait` does.\n{}",
+        table(&[Exit::Success, Exit::Failed, Exit::Hung, Exit::Died, Exit::NotStarted, Exit::Running, Exit::Timeout])
+    )
 }
 
 pub(super) fn check_help() -> String {

@@ -261,6 +261,16 @@ fn a_process_that_started_after_the_pid_file_has_a_recycled_number() {
 }
 
 #[test]
+fn a_process_that_took_the_number_over_is_known_by_its_start_once_the_first_was_seen() {
+    let mut history = History::default();
+    assert_eq!(history.note(&plain(105.0)).liveness, Liveness::Alive);
+    // So soon after the pid file that its age alone would not tell.
+    let other = Look { process: Process::Running { started: 8, started_wall: wall(100.5) }, ..plain(110.0) };
+    assert_eq!(History::default().note(&other).liveness, Liveness::Alive);
+    assert_eq!(history.note(&other).liveness, Liveness::Dead { since: moment(110.0) });
+}
+
+#[test]
 fn another_host_boot_or_namespace_is_elsewhere_and_said_so() {
     for (meta, remark) in [
         (Meta { host: Some("there".into()), ..local() }, Remark::OtherHost("there".into())),

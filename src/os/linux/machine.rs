@@ -41,12 +41,12 @@ pub(crate) fn pid_namespace() -> Option<u64> {
 }
 
 /// Makes orphans among this process's descendants its own children, so that they can be seen and reaped
-/// (`PR_SET_CHILD_SUBREAPER(2const)`).
+/// (`PR_SET_CHILD_SUBREAPER(2const)`); whether that is so now.
 ///
 /// # Errors
 /// What the kernel says.
-pub(crate) fn adopt_orphans() -> io::Result<()> {
-    nix::sys::prctl::set_child_subreaper(true).map_err(io::Error::from)
+pub(crate) fn adopt_orphans() -> io::Result<bool> {
+    nix::sys::prctl::set_child_subreaper(true).map(|()| true).map_err(io::Error::from)
 }
 
 /// Has the kernel kill this process when the thread that forked it ends. Called between fork and exec, so it makes one
@@ -75,19 +75,4 @@ pub(crate) fn punch(file: &File, length: u64) -> io::Result<()> {
 pub(crate) fn reserve(file: &File, length: u64) -> io::Result<()> {
     rustix::fs::fallocate(file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, length)?;
     Ok(())
-}
-
-/// How many processes the kernel killed for memory in this process's control group, where it tells
-/// (`cgroup v2: memory.events, oom_kill`).
-pub(crate) fn memory_kills() -> Option<u64> {
-    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-    let path = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
-    // mountinfo: "… root mount-point options … - type source options" (proc_pid_mountinfo(5)).
-    let mount = mounts.lines().find_map(|line| {
-        let (before, after) = line.split_once(" - ")?;
-        after.starts_with("cgroup2 ").then(|| before.split(' ').nth(4)).flatten()
-    })?;
-    let events = std::fs::read_to_string(format!("{mount}{path}/memory.events")).ok()?;
-    events.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok())
 }

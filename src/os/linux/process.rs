@@ -54,18 +54,8 @@ fn entry(stat: &procfs::Stat) -> Lookup {
     })
 }
 
-/// Every living process that is visible here.
-pub(crate) fn all() -> Vec<Entry> {
-    let pids = pids();
-    pids.into_iter()
-        .filter_map(|pid| match look(pid) {
-            Lookup::There(entry) => Some(entry),
-            Lookup::Gone | Lookup::Hidden => None,
-        })
-        .collect()
-}
-
-fn pids() -> Vec<i32> {
+/// The numbers of all processes that are visible here, zombies included.
+pub(crate) fn pids() -> Vec<i32> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
 }
@@ -75,9 +65,12 @@ pub(crate) fn user(pid: i32) -> Option<u32> {
     procfs::user(&std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
 }
 
-/// Whether a process was given exactly this variable (`NAME=value`); no where it may not be read.
-pub(crate) fn environment_holds(pid: i32, variable: &str) -> bool {
-    std::fs::read(format!("/proc/{pid}/environ")).is_ok_and(|block| procfs::environment_holds(&block, variable))
+/// Whether a process was given exactly this variable (`NAME=value`); nothing where that cannot be told, because it may
+/// not be read or because the process has none now: in the middle of an exec the new ones are not there yet
+/// (`exec_mmap` in `fs/exec.c` comes before `create_elf_tables` in `fs/binfmt_elf.c`).
+pub(crate) fn environment_holds(pid: i32, variable: &str) -> Option<bool> {
+    let block = std::fs::read(format!("/proc/{pid}/environ")).ok().filter(|block| !block.is_empty())?;
+    Some(procfs::environment_holds(&block, variable))
 }
 
 /// Whether some visible process bears this number in a PID namespace of its own.

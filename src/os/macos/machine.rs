@@ -63,8 +63,8 @@ pub(crate) fn pid_namespace() -> Option<u64> {
 /// # Errors
 /// None here.
 #[expect(clippy::unnecessary_wraps, reason = "the signature is both platforms'")]
-pub(crate) fn adopt_orphans() -> io::Result<()> {
-    Ok(())
+pub(crate) fn adopt_orphans() -> io::Result<bool> {
+    Ok(false)
 }
 
 /// Has the kernel kill this process when the thread that forked it ends: macOS cannot, and nothing is done.
@@ -111,11 +111,6 @@ pub(crate) fn reserve(file: &File, length: u64) -> io::Result<()> {
     };
     fcntl(file, FcntlArg::F_PREALLOCATE(&mut wish))?;
     Ok(())
-}
-
-/// How many processes the kernel killed for memory in this process's control group: macOS has none to count by.
-pub(crate) fn memory_kills() -> Option<u64> {
-    None
 }
 
 #[cfg(test)]

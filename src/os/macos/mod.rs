@@ -6,5 +6,6 @@ pub(crate) mod growth;
 mod info;
 pub(crate) mod locality;
 pub(crate) mod machine;
+pub(crate) mod memory;
 pub(crate) mod process;
 pub(crate) mod supplies;

@@ -79,15 +79,9 @@ fn lookup(found: Result<Info, Errno>) -> Lookup {
     }
 }
 
-/// Every living process that is visible here.
-pub(crate) fn all() -> Vec<Entry> {
+/// The numbers of all processes, zombies included.
+pub(crate) fn pids() -> Vec<i32> {
     calls::pids()
-        .into_iter()
-        .filter_map(|pid| match glance(pid) {
-            Lookup::There(entry) => Some(entry),
-            Lookup::Gone | Lookup::Hidden => None,
-        })
-        .collect()
 }
 
 /// The real user of a process.
@@ -95,16 +89,16 @@ pub(crate) fn user(pid: i32) -> Option<u32> {
     find(pid).ok().map(|found| found.user)
 }
 
-/// Whether a process was given exactly this variable (`NAME=value`); no where it may not be read.
+/// Whether a process was given exactly this variable (`NAME=value`); nothing where it may not be read.
 ///
 /// The environment of Apple's own restricted programs may not, by anybody, while System Integrity Protection is on
 /// (xnu `bsd/kern/kern_sysctl.c`, `sysctl_procargsx`): those are found by their group, session or parent only.
-pub(crate) fn environment_holds(pid: i32, variable: &str) -> bool {
+pub(crate) fn environment_holds(pid: i32, variable: &str) -> Option<bool> {
     let name = [libc::CTL_KERN, libc::KERN_PROCARGS2, pid];
-    let Ok(length) = calls::sysctl(&name, &mut []) else { return false };
+    let length = calls::sysctl(&name, &mut []).ok()?;
     let mut block = vec![0; length];
-    let Ok(length) = calls::sysctl(&name, &mut block) else { return false };
-    block.get(..length).is_some_and(|block| info::environment_holds(block, variable))
+    let length = calls::sysctl(&name, &mut block).ok()?;
+    block.get(..length).map(|block| info::environment_holds(block, variable))
 }
 
 /// Whether some visible process bears this number in a PID namespace of its own: there are none on macOS.
@@ -194,7 +188,7 @@ mod tests {
     fn a_process_of_another_user_is_there_too() {
         let Lookup::There(first) = look(1) else { panic!("launchd is not seen") };
         assert_eq!((first.pid, first.parent, user(1)), (1, 0, Some(0)));
-        assert!(all().contains(&first));
+        assert!(pids().contains(&1));
     }
 
     #[test]
@@ -218,8 +212,8 @@ mod tests {
     #[test]
     fn this_process_was_given_its_own_variables() {
         let (name, value) = std::env::vars().next().unwrap();
-        assert!(environment_holds(myself(), &format!("{name}={value}")));
-        assert!(!environment_holds(myself(), &format!("{name}={value}x")));
+        assert_eq!(environment_holds(myself(), &format!("{name}={value}")), Some(true));
+        assert_eq!(environment_holds(myself(), &format!("{name}={value}x")), Some(false));
     }
 
     #[test]

@@ -10,6 +10,7 @@ fn target(pid: i32) -> Target {
         claimed_at: clock::wall(),
         owner: environment::user(),
         group: None,
+        group_started: None,
         mark: None,
         own_descendants: false,
     }

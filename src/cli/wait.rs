@@ -1,0 +1,136 @@
+//! `wait` and `recover` from words to exit code: answers are printed as they come.
+//!
+//! Refuses to hold an answer back until the others are there.
+
+use super::arguments::{Global, RecoverArguments, WaitArguments};
+use super::exit::Exit;
+use super::{code_of, complain, note, print_line, print_report, resolve, words};
+use crate::command::report::Report;
+use crate::command::wait::{Listener, Wait, listen};
+use crate::command::{Error, check};
+use crate::monitor::End;
+use crate::os::signals::Signal;
+use crate::protocol::outcome::Outcome;
+use crate::protocol::step::StepName;
+use words::Paint;
+
+struct WaitListener<'call> {
+    global: &'call Global,
+    result_only: bool,
+    reports: Vec<(Outcome, Option<i32>, Option<String>)>,
+}
+
+impl Listener for WaitListener<'_> {
+    fn answer(&mut self, report: Report) {
+        if self.result_only {
+            match &report.result {
+                Some(result) => print_line(result.get()),
+                None => {
+                    for line in words::aside(&report) {
+                        note(&line);
+                    }
+                    complain(&words::line(&report, Paint(false)));
+                }
+            }
+        } else {
+            print_report(&report, self.global, self.global.quiet);
+        }
+        self.reports.push((report.outcome, report.exit_code, report.signal));
+    }
+
+    fn verbose(&mut self, line: &str) {
+        if self.global.verbose > 0 {
+            complain(line);
+        }
+    }
+
+    fn trouble(&mut self, line: &str) {
+        complain(line);
+    }
+}
+
+/// Which exit code a wait ends with.
+pub(super) struct Manner {
+    /// Whether only the result is printed.
+    pub(super) result_only: bool,
+    /// Whether COMMAND's own code is passed on, where it is known.
+    pub(super) propagate: bool,
+}
+
+/// `wait`.
+///
+/// # Errors
+/// Where there can be no answer.
+pub(super) fn wait(arguments: &WaitArguments, global: &Global) -> Result<u8, Error> {
+    let manner = Manner { result_only: arguments.result, propagate: arguments.propagate };
+    wait_for(&resolve::wait(arguments, global)?, &manner, global)
+}
+
+/// `recover`.
+///
+/// # Errors
+/// Where there can be no answer.
+pub(super) fn recover(arguments: &RecoverArguments, global: &Global) -> Result<u8, Error> {
+    if arguments.dry_run {
+        let plans = check::plans(&resolve::recover_dry(arguments, global)?)?;
+        for (report, plan) in &plans {
+            print_report(report, global, global.quiet);
+            if !global.json && !global.quiet {
+                print_line(&format!("{}: recover {}", report.step, plan.as_str()));
+            }
+        }
+        return Ok(code_of(plans.iter().map(|(report, _)| report.outcome), false));
+    }
+    let manner = Manner { result_only: arguments.wait.result, propagate: arguments.wait.propagate };
+    wait_for(&resolve::recover(arguments, global)?, &manner, global)
+}
+
+/// Waits, prints, and says what to exit with.
+///
+/// # Errors
+/// Where there can be no answer.
+pub(super) fn wait_for(request: &Wait, manner: &Manner, global: &Global) -> Result<u8, Error> {
+    let mut listener = WaitListener { global, result_only: manner.result_only, reports: Vec::new() };
+    match listen(request, &mut listener)? {
+        End::Answered => {}
+        End::Interrupted(signal) => {
+            if !global.quiet {
+                complain(&format!("interrupted; the work goes on, wait again with: {}", again(&request.steps, global)));
+            }
+            let exit = if signal == Signal::SIGTERM { Exit::Terminated } else { Exit::Interrupted };
+            return Ok(exit.code());
+        }
+    }
+    let outcomes = listener.reports.iter().map(|(outcome, _, _)| *outcome);
+    let code = code_of(outcomes, request.at_most.is_some());
+    if manner.propagate
+        && let [(Outcome::Success | Outcome::Failed, exit_code, signal)] = listener.reports.as_slice()
+    {
+        return Ok(own_code(*exit_code, signal.as_deref()).unwrap_or(code));
+    }
+    Ok(code)
+}
+
+/// COMMAND's own code as a shell would give it.
+fn own_code(exit_code: Option<i32>, signal: Option<&str>) -> Option<u8> {
+    if let Some(code) = exit_code {
+        return u8::try_from(code).ok();
+    }
+    let signal = signal?;
+    let number = match signal.parse::<Signal>() {
+        Ok(signal) => signal as i32,
+        // Real-time signals are recorded as SIG and their number.
+        Err(_) => signal.strip_prefix("SIG")?.parse().ok()?,
+    };
+    u8::try_from(128 + number).ok()
+}
+
+/// The command line that goes on where this one was interrupted.
+fn again(steps: &[StepName], global: &Global) -> String {
+    let mut words = vec!["dogwatch wait".to_owned()];
+    words.extend(steps.iter().map(StepName::to_string));
+    if let Some(directory) = &global.dir {
+        words.push(format!("--dir {}", directory.display()));
+    }
+    words.join(" ")
+}

@@ -1,0 +1,109 @@
+//! `kill`: ends runs on request, each with its whole tree, and publishes that it was so.
+//!
+//! Refuses to signal whom no waiter may signal either, and to say that a run has ended which it has not seen end.
+
+use super::report::Report;
+use super::{Error, readable};
+use crate::decide::judge::{Next, Verdict, judge};
+use crate::decide::observation::{Look, Observation};
+use crate::decide::policy::Policy;
+use crate::monitor::Told;
+use crate::os::directory::Directory;
+use crate::protocol::outcome::{Intent, Outcome};
+use crate::protocol::step::StepName;
+use crate::step::look::{Looker, here, settled};
+use crate::step::terminate::{Termination, bury, terminate};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How many runs are ended at once: each may take its grace.
+const AT_ONCE: usize = 32;
+
+/// Which runs to end.
+#[derive(Clone, Debug)]
+pub(crate) struct Kill {
+    /// The monitor directory.
+    pub(crate) directory: PathBuf,
+    /// The steps; one named twice counts once.
+    pub(crate) steps: Vec<StepName>,
+    /// From TERM to KILL.
+    pub(crate) grace: Duration,
+}
+
+/// Ends them; one report a step, in their order. `running` in a report means that the run could not be ended.
+///
+/// # Errors
+/// [`Error::Own`] where the files cannot be read.
+pub(crate) fn kill(request: &Kill) -> Result<Vec<Report>, Error> {
+    let directory = Arc::new(Directory::at(request.directory.clone()));
+    readable(&directory)?;
+    let here = Arc::new(here(&directory));
+    let mut seen = std::collections::HashSet::new();
+    let steps: Vec<&StepName> = request.steps.iter().filter(|step| seen.insert(step.as_str())).collect();
+    let mut reports = Vec::with_capacity(steps.len());
+    for some in steps.chunks(AT_ONCE) {
+        let lookers = some.iter().map(|step| Looker::new(Arc::clone(&directory), (*step).clone(), Arc::clone(&here)));
+        std::thread::scope(|scope| {
+            let grace = request.grace;
+            let ended: Vec<_> = lookers.map(|looker| scope.spawn(move || kill_one(looker, grace))).collect();
+            for thread in ended {
+                let report = thread.join().unwrap_or_else(|_| Err(Error::Own("a thread ended early".to_owned())));
+                reports.push(report);
+            }
+        });
+    }
+    reports.into_iter().collect()
+}
+
+fn kill_one(mut looker: Looker, grace: Duration) -> Result<Report, Error> {
+    let (look, seen, verdict) = stand(&mut looker)?;
+    let termination = match &verdict {
+        Verdict::Final(finding) => match finding.next {
+            Next::Record(reason) => Some(bury(&mut looker, &look, reason, grace)),
+            Next::Report if finding.outcome == Outcome::Running => {
+                Some(terminate(&mut looker, &look, Intent::Killed, "killed on request", grace))
+            }
+            Next::Report | Next::Terminate(_) => None,
+        },
+        Verdict::Pending { .. } => None,
+    };
+    let Some(Termination { killed, detail, .. }) = termination else {
+        return Ok(report(&looker, look, &seen, &verdict, false, None));
+    };
+    // What stands in the files now is the outcome: work that finished in between has finished.
+    let (look, seen, verdict) = stand(&mut looker)?;
+    Ok(report(&looker, look, &seen, &verdict, killed, detail))
+}
+
+/// How the step stands, once that can be told.
+fn stand(looker: &mut Looker) -> Result<(Look, Observation, Verdict), Error> {
+    let (look, seen) = settled(looker).map_err(Error::Own)?;
+    let verdict = judge(&seen, &Policy::without_limits(look.at), look.at);
+    Ok((look, seen, verdict))
+}
+
+fn report(
+    looker: &Looker,
+    look: Look,
+    seen: &Observation,
+    verdict: &Verdict,
+    killed: bool,
+    detail: Option<String>,
+) -> Report {
+    let (outcome, found) = match verdict {
+        Verdict::Final(finding) => (finding.outcome, finding.detail.clone()),
+        Verdict::Pending { .. } => (Outcome::Running, None),
+    };
+    let told = Told {
+        index: 0,
+        outcome,
+        detail: detail.or(found),
+        killed,
+        fresh: seen.heartbeat.map(|beat| beat.fresh),
+        began: seen.absent_since.is_none().then_some(seen.began),
+        look: Some(look.without_left_over(seen)),
+        backend: "none",
+    };
+    Report::of(&told, looker.step(), looker.directory(), 0)
+}

@@ -1,0 +1,295 @@
+//! The hunt for a tree: list it, signal it, list it again, until a listing shows that nobody is left.
+//!
+//! Refuses to conclude from one listing while processes come and go: a process may end between being listed and being
+//! looked at, and what it had forked in between stands in no listing yet. Refuses a group's number as a proof: it may
+//! have come to mean another group.
+
+use super::{Protected, Target, granularity, started_after};
+use crate::os::platform::process::{self as machine, Handle};
+use crate::os::process::{Entry, Lookup, myself};
+use crate::os::{clock, environment};
+use crate::protocol::time::Moment;
+use nix::sys::signal::Signal;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// How often the tree is listed anew while it ends, for what it forks meanwhile.
+const RELIST: Duration = Duration::from_millis(20);
+/// How many times the tree is listed while TERM is sent, until nothing new is in it: a chain of forks never settles.
+const ROUNDS: usize = 20;
+/// How many empty listings in a row are believed where processes keep coming and going on the machine.
+const BELIEVED: usize = 10;
+
+/// One hunt.
+pub(super) struct Hunt<'target> {
+    target: &'target Target,
+    protected: Protected,
+    root: Option<Entry>,
+    /// Everybody who was ever found to belong to the run, with a hold on each where it was still there.
+    known: BTreeMap<i32, (u64, Option<Handle>)>,
+    /// Of whom the last listing could not tell: ended by the time they were looked at, or in the middle of an exec.
+    unclear: BTreeSet<i32>,
+    /// Whether the group that `run` made was seen to be still the run's.
+    group_is_proven: bool,
+    /// Whether anybody was signalled.
+    pub(super) signalled: bool,
+}
+
+/// One look at all processes.
+struct Listing {
+    /// Those of the run that live.
+    members: BTreeMap<i32, Entry>,
+    /// Whether everybody who was listed could be told: then nobody can have been missed.
+    settled: bool,
+}
+
+impl<'target> Hunt<'target> {
+    /// A hunt for this tree; `root` is its wrapper, whose identity was checked.
+    pub(super) fn new(target: &'target Target, protected: Protected, root: Option<Entry>) -> Self {
+        Self {
+            target,
+            protected,
+            root,
+            known: BTreeMap::new(),
+            unclear: BTreeSet::new(),
+            group_is_proven: false,
+            signalled: false,
+        }
+    }
+
+    /// The living processes of the run, once that can be told: where it seems that there is none, processes that come
+    /// and go are waited out.
+    fn members(&mut self) -> BTreeMap<i32, Entry> {
+        for _ in 0..BELIEVED {
+            let listing = self.list(None);
+            if !listing.members.is_empty() || listing.settled {
+                return listing.members;
+            }
+        }
+        BTreeMap::new()
+    }
+
+    /// Lists everybody. With `strike`, whoever is known for the run's at first sight gets that signal there and then: a
+    /// link of a chain that forks and ends lives for a millisecond.
+    fn list(&mut self, strike: Option<Signal>) -> Listing {
+        let group = self.trusted_group();
+        let mut all = BTreeMap::new();
+        let mut members = BTreeMap::new();
+        let mut unclear = BTreeSet::new();
+        for pid in machine::pids() {
+            match machine::look(pid) {
+                Lookup::There(entry) => {
+                    all.insert(pid, entry);
+                    match self.belongs_at_sight(&entry, group) {
+                        Some(true) => {
+                            members.insert(pid, entry);
+                            if let Some(signal) = strike {
+                                self.send(&entry, signal);
+                            }
+                        }
+                        Some(false) => {}
+                        None => {
+                            unclear.insert(pid);
+                        }
+                    }
+                }
+                Lookup::Gone => {
+                    unclear.insert(pid);
+                }
+                Lookup::Hidden => {}
+            }
+        }
+        add_descendants(&all, &mut members);
+        let is_root = |entry: &Entry| self.root.is_some_and(|root| root.pid == entry.pid);
+        members.retain(|_, entry| is_root(entry) || self.may_signal(entry, true) == Some(true));
+        for entry in members.values() {
+            let (started, handle) = self.known.entry(entry.pid).or_insert((entry.started, None));
+            if *started != entry.started {
+                (*started, *handle) = (entry.started, None);
+            }
+        }
+        // A zombie, or one that hides its variables, stood there at the listing before too and is nothing that goes on.
+        let settled = unclear.is_subset(&self.unclear);
+        self.unclear = unclear;
+        Listing { members, settled }
+    }
+
+    /// Whether one process by itself shows that it is the run's; nothing where it cannot be told now.
+    fn belongs_at_sight(&mut self, entry: &Entry, group: Option<i32>) -> Option<bool> {
+        if self.root.is_some_and(|root| root.pid == entry.pid && root.started == entry.started)
+            || self.known.get(&entry.pid).is_some_and(|(started, _)| *started == entry.started)
+        {
+            return Some(true);
+        }
+        if self.target.own_descendants && entry.parent == myself() {
+            return self.may_signal(entry, true);
+        }
+        let in_group = group.is_some_and(|group| entry.group == group || entry.session == group);
+        if in_group && self.group_is_proven {
+            return self.may_signal(entry, false);
+        }
+        // Without a wrapper that still holds them together, the mark finds those who left group and session.
+        let Some(mark) = &self.target.mark else { return Some(false) };
+        match self.may_signal(entry, false) {
+            Some(true) => {}
+            other => return other,
+        }
+        let marked = machine::environment_holds(entry.pid, mark)?;
+        self.group_is_proven |= marked && in_group;
+        Some(marked)
+    }
+
+    /// The group and session to take whole: led by the wrapper itself, or made by `run` for COMMAND.
+    fn trusted_group(&mut self) -> Option<i32> {
+        let led = self.root.filter(|root| root.group == root.pid).map(|root| (root.pid, Some(root.started)));
+        let made = self.target.group.map(|group| (group, self.target.group_started));
+        let (group, leader_started) = made.or(led)?;
+        if group <= 1 || self.protected.groups.contains(&group) || self.protected.sessions.contains(&group) {
+            return None;
+        }
+        match machine::look(group) {
+            // The number leads a group of somebody else's now.
+            Lookup::There(leader) if leader_started.is_some_and(|started| started != leader.started) => return None,
+            Lookup::There(_) if leader_started.is_some() => self.group_is_proven = true,
+            // While a group has members its number is given to no new process, so one member with the run's mark proves
+            // that it is still the run's; where there is no mark to be had, a leader no younger than the pid file does.
+            Lookup::There(leader) if self.target.mark.is_none() => {
+                self.group_is_proven |=
+                    !started_after(&leader, self.target.claimed_at, granularity(self.target.claimed_at));
+            }
+            // The wrapper lives and has made it; nobody else was given its number since.
+            Lookup::Gone if self.target.own_descendants => self.group_is_proven = true,
+            Lookup::There(_) | Lookup::Gone | Lookup::Hidden => {}
+        }
+        Some(group)
+    }
+
+    /// Whether a process that seems to belong to the run may be signalled; nothing where its user cannot be seen now.
+    fn may_signal(&self, entry: &Entry, is_descendant: bool) -> Option<bool> {
+        if entry.pid <= 1 || entry.kernel_thread || self.protected.pids.contains(&entry.pid) {
+            return Some(false);
+        }
+        // None of the run's processes is older than the run.
+        if machine::STARTS_ARE_ORDERED && self.root.is_some_and(|root| entry.started < root.started) {
+            return Some(false);
+        }
+        let user = machine::user(entry.pid)?;
+        // What root's own run started under another name is still root's run.
+        Some(user == self.target.owner || is_descendant && self.target.owner == 0 && environment::is_root())
+    }
+
+    /// TERM to everybody but the wrapper, until a listing shows nobody new; then to the wrapper.
+    ///
+    /// The wrapper is stopped meanwhile: a shell whose child was ended first would go on with its next line, and were
+    /// that the one that writes SUCCESS, the run would have succeeded by being killed. It goes on with TERM pending, so
+    /// it handles that first. Parents come before children for the same reason.
+    pub(super) fn ask(&mut self) {
+        if let Some(root) = self.root {
+            self.send(&root, Signal::SIGSTOP);
+        }
+        let mut asked = BTreeSet::new();
+        for _ in 0..ROUNDS {
+            let members = self.list(None).members;
+            let mut new: Vec<Entry> = members
+                .into_values()
+                .filter(|entry| self.root.is_none_or(|root| root.pid != entry.pid))
+                .filter(|entry| asked.insert((entry.pid, entry.started)))
+                .collect();
+            if new.is_empty() {
+                break;
+            }
+            new.sort_by_key(|entry| (entry.started, entry.pid));
+            for entry in new {
+                self.send(&entry, Signal::SIGTERM);
+            }
+        }
+        if let Some(root) = self.root {
+            self.send(&root, Signal::SIGTERM);
+        }
+    }
+
+    fn send(&mut self, entry: &Entry, signal: Signal) {
+        let (started, handle) = self.known.entry(entry.pid).or_insert((entry.started, None));
+        if *started != entry.started {
+            (*started, *handle) = (entry.started, None);
+        }
+        if handle.is_none() {
+            *handle = Handle::open(entry.pid, *started);
+        }
+        let Some(handle) = handle else { return };
+        // Whoever cannot be signalled from here shows up among the survivors.
+        let Ok(sent) = handle.signal(signal) else { return };
+        self.signalled |= sent;
+        if signal == Signal::SIGTERM {
+            // A stopped process handles TERM only once it goes on. Gone at once is no fault either.
+            let _gone = handle.signal(Signal::SIGCONT);
+        }
+    }
+
+    /// Waits until nobody is left or `deadline`; whoever is new meanwhile gets TERM too. Who is left.
+    pub(super) fn wait(&mut self, deadline: Moment) -> BTreeMap<i32, Entry> {
+        let mut told: BTreeSet<(i32, u64)> = self.known.iter().map(|(&pid, &(started, _))| (pid, started)).collect();
+        loop {
+            let members = self.members();
+            if members.is_empty() || clock::now() >= deadline {
+                return members;
+            }
+            for entry in members.values() {
+                if told.insert((entry.pid, entry.started)) {
+                    self.send(entry, Signal::SIGTERM);
+                }
+            }
+            let handles = self.handles(&members);
+            if handles.is_empty() {
+                clock::sleep_until(clock::now().plus(RELIST).min(deadline));
+            } else {
+                machine::wait_for_any(&handles, RELIST.min(deadline.since(clock::now())));
+            }
+        }
+    }
+
+    /// KILL to everybody, as soon as each is seen, until nobody is left or `deadline`. Who is left.
+    pub(super) fn kill(&mut self, deadline: Moment) -> BTreeMap<i32, Entry> {
+        let mut empty = 0;
+        loop {
+            let Listing { members, settled } = self.list(Some(Signal::SIGKILL));
+            for entry in members.values() {
+                self.send(entry, Signal::SIGKILL);
+            }
+            empty = if members.is_empty() { empty + 1 } else { 0 };
+            if (empty > 0 && settled) || empty == BELIEVED || clock::now() >= deadline {
+                return members;
+            }
+            // Not at all where one of them has ended already: what it left behind may be the next link of a chain.
+            let handles = self.handles(&members);
+            if !members.is_empty() && handles.len() == members.len() {
+                machine::wait_for_any(&handles, RELIST.min(deadline.since(clock::now())));
+            }
+        }
+    }
+
+    /// The holds on those of these that have not ended.
+    fn handles(&self, members: &BTreeMap<i32, Entry>) -> Vec<&Handle> {
+        let held = members.keys().filter_map(|pid| self.known.get(pid)?.1.as_ref());
+        held.filter(|handle| !handle.has_ended()).collect()
+    }
+}
+
+fn add_descendants(all: &BTreeMap<i32, Entry>, members: &mut BTreeMap<i32, Entry>) {
+    loop {
+        let children: Vec<Entry> = all
+            .values()
+            .filter(|entry| !members.contains_key(&entry.pid))
+            .filter(|entry| {
+                members
+                    .get(&entry.parent)
+                    .is_some_and(|parent| !machine::STARTS_ARE_ORDERED || parent.started <= entry.started)
+            })
+            .copied()
+            .collect();
+        if children.is_empty() {
+            return;
+        }
+        members.extend(children.into_iter().map(|entry| (entry.pid, entry)));
+    }
+}
