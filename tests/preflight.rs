@@ -17,9 +17,9 @@ fn server() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("its address").port();
     std::thread::spawn(move || {
-        let mut held = Vec::new();
         for stream in listener.incoming().flatten() {
-            held.extend(answer(stream));
+            // What is not answered is held: as long as its thread waits for what never comes.
+            std::thread::spawn(move || answer(stream).map(|held| (&held).read(&mut [0])));
         }
     });
     port
@@ -253,14 +253,11 @@ fn what_cannot_be_imported_is_named_with_the_interpreter_that_tried() {
     }
     let project = Project::new();
     project.write("mine.py", "");
-    let (code, found) = project.preflight(&[
-        "--python-import",
-        "json.decoder",
-        "--python-import",
-        "mine",
-        "--python-import",
-        "nowhere",
-    ]);
+    let modules = ["--python-import", "json.decoder", "--python-import", "mine", "--python-import", "nowhere"];
+    let mut command = project.command(&["preflight", "--json"]);
+    let output = command.args(modules).env_remove("PYTHONDONTWRITEBYTECODE").output();
+    let ended = support::Ended::of(&output.expect("dogwatch runs"));
+    let (code, found) = (ended.code, ended.lines());
     assert_eq!((code, verdicts(&found)), (1, vec!["passed", "passed", "failed"]), "{found:?}");
     fails_with(&found[2], &["No module named 'nowhere'", "python3 is /"]);
     assert!(!project.file("__pycache__").exists(), "a check changes nothing");
