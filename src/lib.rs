@@ -37,7 +37,7 @@
 //!
 //! | module | what lives there |
 //! | --- | --- |
-//! | `protocol` | step names, file names, every record's codec; no I/O, no clock |
+//! | `protocol` | step names, file names, every record's codec, durations and sizes; no I/O, no clock |
 //! | `decide` | observation + policy + moment -> verdict; heartbeat by observed change; breaker; severity |
 //! | `timer` | the hierarchical timing wheel |
 //! | `os` | files, locks, events, clocks, processes, signals; `linux` and `macos` with the same signatures |

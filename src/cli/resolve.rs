@@ -78,6 +78,7 @@ pub(super) fn run(arguments: &RunArguments, global: &Global) -> Result<Run, Erro
     job.heartbeat_on = match arguments.heartbeat_on {
         HeartbeatWord::Process => HeartbeatOn::Process,
         HeartbeatWord::Output => HeartbeatOn::Output,
+        HeartbeatWord::Activity => HeartbeatOn::Activity,
         HeartbeatWord::Manual => HeartbeatOn::Manual,
     };
     if let Some(grace) = or_environment(arguments.grace, "DOGWATCH_GRACE", quantity::duration)? {

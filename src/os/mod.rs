@@ -4,6 +4,7 @@
 //! missing process is `Gone`, not "died"; an old file has a time, not an age. What the two platforms do differently
 //! stands in files of the same signatures under `platform`, chosen in one line.
 
+pub(crate) mod activity;
 pub(crate) mod clock;
 pub(crate) mod command;
 pub(crate) mod detach;

@@ -3,7 +3,7 @@
 //! Refuses a bare pid as an identity: a process is its number and the kernel's raw start time (I7).
 
 use super::platform;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 /// What the kernel says of one living process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +48,26 @@ pub(crate) fn start_of(pid: i32) -> Option<u64> {
     match platform::process::look(pid) {
         Lookup::There(entry) => Some(entry.started),
         Lookup::Gone | Lookup::Hidden => None,
+    }
+}
+
+/// Adds to `members` everybody of `all` who descends from one of them.
+pub(super) fn add_descendants(all: &BTreeMap<i32, Entry>, members: &mut BTreeMap<i32, Entry>) {
+    loop {
+        let children: Vec<Entry> = all
+            .values()
+            .filter(|entry| !members.contains_key(&entry.pid))
+            .filter(|entry| {
+                members
+                    .get(&entry.parent)
+                    .is_some_and(|parent| !platform::process::STARTS_ARE_ORDERED || parent.started <= entry.started)
+            })
+            .copied()
+            .collect();
+        if children.is_empty() {
+            return;
+        }
+        members.extend(children.into_iter().map(|entry| (entry.pid, entry)));
     }
 }
 

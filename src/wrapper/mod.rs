@@ -62,6 +62,8 @@ pub(crate) enum HeartbeatOn {
     Process,
     /// The log grows.
     Output,
+    /// COMMAND's process tree uses CPU time, moves bytes or writes output.
+    Activity,
     /// Only COMMAND itself beats.
     Manual,
 }
@@ -72,6 +74,7 @@ impl HeartbeatOn {
         match self {
             Self::Process => "process",
             Self::Output => "output",
+            Self::Activity => "activity",
             Self::Manual => "manual",
         }
     }

@@ -32,14 +32,19 @@ impl Pulse {
             // These beat by the clock, so their staleness is looked at with each beat; only a manual one has no beat
             // of ours and is looked at when its threshold is reached.
             HeartbeatOn::Process => self.next,
-            HeartbeatOn::Output => self.next.min(stale_at),
+            HeartbeatOn::Output | HeartbeatOn::Activity => self.next.min(stale_at),
             HeartbeatOn::Manual => stale_at,
         }
     }
 
-    /// Whether to beat at `now`, for a log of this size.
-    pub(super) fn beats(&mut self, now: Moment, log_size: u64) -> bool {
-        if now < self.next {
+    /// Whether a beat may be due at `now`: only then the log and the processes have to be looked at.
+    pub(super) fn may_beat(&self, now: Moment) -> bool {
+        now >= self.next
+    }
+
+    /// Whether to beat at `now`, for a log of this size and processes that were active since the last time or not.
+    pub(super) fn beats(&mut self, now: Moment, log_size: u64, active: bool) -> bool {
+        if !self.may_beat(now) {
             return false;
         }
         self.next = now.plus(self.interval);
@@ -48,6 +53,7 @@ impl Pulse {
         match self.on {
             HeartbeatOn::Process => true,
             HeartbeatOn::Output => grew,
+            HeartbeatOn::Activity => grew || active,
             HeartbeatOn::Manual => false,
         }
     }
@@ -88,19 +94,26 @@ mod tests {
     #[test]
     fn a_process_beats_at_each_interval_and_never_twice_for_one() {
         let mut pulse = Pulse::new(HeartbeatOn::Process, 10 * SECOND, None, at(0));
-        let beats: Vec<i64> = (0..=60).filter(|&second| pulse.beats(at(second), 0)).collect();
+        let beats: Vec<i64> = (0..=60).filter(|&second| pulse.beats(at(second), 0, false)).collect();
         assert_eq!(beats, [10, 20, 30, 40, 50, 60]);
-        assert!(pulse.beats(at(200), 0) && !pulse.beats(at(200), 0));
+        assert!(pulse.beats(at(200), 0, false) && !pulse.beats(at(200), 0, false));
         assert_eq!(pulse.due(), at(210));
     }
 
     #[test]
     fn output_beats_only_while_the_log_has_grown() {
         let mut pulse = Pulse::new(HeartbeatOn::Output, 10 * SECOND, Some(35 * SECOND), at(0));
-        assert!(!pulse.beats(at(10), 0));
-        assert!(pulse.beats(at(20), 5));
-        assert!(!pulse.beats(at(30), 5));
+        assert!(!pulse.beats(at(10), 0, false));
+        assert!(pulse.beats(at(20), 5, false));
+        assert!(!pulse.beats(at(30), 5, false));
         assert_eq!(pulse.due(), at(35));
+    }
+
+    #[test]
+    fn activity_beats_while_anything_goes_on() {
+        let mut pulse = Pulse::new(HeartbeatOn::Activity, 10 * SECOND, Some(35 * SECOND), at(0));
+        assert!(!pulse.beats(at(10), 0, false) && pulse.beats(at(20), 0, true) && pulse.beats(at(30), 5, false));
+        assert!(!pulse.beats(at(40), 5, false) && !pulse.beats(at(45), 5, true), "not before its time");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::pulse::Pulse;
 use super::{Job, Listener, LogStreams, NotStarted, Refusal, ResultFrom};
 use crate::decide::breaker::Admission;
 use crate::decide::history::RunKey;
+use crate::os::activity::Activity;
 use crate::os::directory::{Directory, create_new, why};
 use crate::os::lock::Lock;
 use crate::os::platform::{machine, memory};
@@ -55,6 +56,8 @@ pub(super) struct Run {
     pub(super) rooms: Rooms,
     pub(super) signals: Pending,
     pub(super) pulse: Pulse,
+    /// What COMMAND's processes had done at the last beat.
+    pub(super) activity: Activity,
     pub(super) output: Output,
     /// How many processes the kernel had killed for memory before.
     pub(super) memory_kills: Option<u64>,
@@ -104,6 +107,7 @@ pub(super) fn start(directory: &Directory, job: &Job, listener: &mut dyn Listene
         rooms,
         signals,
         pulse,
+        activity: Activity::default(),
         output,
         memory_kills,
     })

@@ -3,10 +3,10 @@
 //! One thread, so that reaping is never behind anything slow. It refuses to wait for a disk or a reader.
 
 use super::start::Run;
-use super::{Job, Listener};
+use super::{HeartbeatOn, Job, Listener};
 use crate::os::spawn::{Ended, reap};
 use crate::os::tree::{self, Target};
-use crate::os::{clock, directory, environment};
+use crate::os::{activity, clock, directory, environment};
 use crate::protocol::file::File;
 use crate::protocol::layout::{Record, file_name};
 use crate::protocol::outcome::Intent;
@@ -70,11 +70,15 @@ fn forward(run: &Run, signal: Signal, exit: &mut Exit) {
 }
 
 fn beat(run: &mut Run, job: &Job, now: Moment, listener: &mut dyn Listener) {
-    if run.fault.is_some() || now < run.pulse.due() {
+    if run.fault.is_some() || !run.pulse.may_beat(now) {
         return;
     }
     let size = run.output.size();
-    if run.pulse.beats(now, size) {
+    let active = job.heartbeat_on == HeartbeatOn::Activity && {
+        let seen = activity::below_myself(group(run));
+        std::mem::replace(&mut run.activity, seen.clone()) != seen
+    };
+    if run.pulse.beats(now, size, active) {
         let name = file_name(&job.step, Record::Heartbeat);
         if let Err(error) = run.directory.touch(&name) {
             listener.trouble(&format!(
@@ -122,6 +126,14 @@ fn end(run: &mut Run, job: &Job, intent: Intent, why: &str, listener: &mut dyn L
     }
 }
 
+/// The group by which the run's processes are found where they need not descend from this one.
+///
+/// Where orphans are adopted all do, whatever group they went into; and once COMMAND is reaped, the group's number may
+/// come to mean another.
+fn group(run: &Run) -> Option<i32> {
+    (!run.adopts).then_some(run.child)
+}
+
 /// COMMAND's tree, or what it has left behind: everything that descends from this wrapper.
 pub(super) fn target(run: &Run, with_command: bool) -> Target {
     Target {
@@ -129,9 +141,7 @@ pub(super) fn target(run: &Run, with_command: bool) -> Target {
         started: run.child_started,
         claimed_at: run.key.1,
         owner: environment::user(),
-        // Where orphans are adopted every process of the run descends from this one, whatever group it went into; and once
-        // COMMAND is reaped, the group's number may come to mean another.
-        group: (!run.adopts).then_some(run.child),
+        group: group(run),
         group_started: run.child_started,
         mark: None,
         own_descendants: true,

@@ -22,7 +22,7 @@ pub(in crate::cli) struct RunArguments {
     /// How often to beat [default: 10s, or a third of --stale]
     #[arg(long, value_name = "D", value_parser = quantity::duration)]
     pub(in crate::cli) heartbeat_interval: Option<Duration>,
-    /// What makes it beat: COMMAND lives, its log grows, or only COMMAND itself beats
+    /// What makes it beat: COMMAND lives, its log grows, its processes do anything, or only COMMAND itself beats
     #[arg(long, value_name = "WHAT", default_value = "process")]
     pub(in crate::cli) heartbeat_on: HeartbeatWord,
     /// Which streams go to the log; the others stay this terminal's
@@ -82,6 +82,8 @@ pub(in crate::cli) enum HeartbeatWord {
     Process,
     /// While the log grows
     Output,
+    /// While COMMAND's processes use CPU time, move bytes or write output
+    Activity,
     /// When COMMAND itself beats
     Manual,
 }

@@ -9,3 +9,4 @@ pub(crate) mod memory;
 pub(crate) mod process;
 mod procfs;
 pub(crate) mod supplies;
+pub(crate) mod work;

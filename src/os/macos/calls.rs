@@ -37,6 +37,23 @@ pub(super) fn process(pid: i32) -> Result<proc_bsdinfo, Errno> {
     Ok(found)
 }
 
+/// What a process has used so far.
+///
+/// # Errors
+/// `ESRCH` where there is none, `EPERM` where it is another user's.
+pub(super) fn usage(pid: i32) -> Result<libc::rusage_info_v2, Errno> {
+    let mut found = MaybeUninit::<libc::rusage_info_v2>::zeroed();
+    // SAFETY: the buffer is of the structure that this flavour fills (xnu bsd/sys/resource.h); the prototype's pointer
+    // to a pointer is the address of that structure (libsyscall/wrappers/libproc/libproc.h).
+    #[expect(unsafe_code, reason = "libproc has no safe form")]
+    let status = unsafe { libc::proc_pid_rusage(pid, libc::RUSAGE_INFO_V2, found.as_mut_ptr().cast()) };
+    Errno::result(status)?;
+    // SAFETY: every byte was set, and the structure has integers only.
+    #[expect(unsafe_code, reason = "a structure filled by the kernel")]
+    let found = unsafe { found.assume_init() };
+    Ok(found)
+}
+
 /// The numbers of all processes; none where they may not be listed.
 pub(super) fn pids() -> Vec<i32> {
     // SAFETY: without a buffer nothing is written.

@@ -9,3 +9,4 @@ pub(crate) mod machine;
 pub(crate) mod memory;
 pub(crate) mod process;
 pub(crate) mod supplies;
+pub(crate) mod work;

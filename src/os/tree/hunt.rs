@@ -6,7 +6,7 @@
 
 use super::{Protected, Target, granularity, started_after};
 use crate::os::platform::process::{self as machine, Handle};
-use crate::os::process::{Entry, Lookup, myself};
+use crate::os::process::{Entry, Lookup, add_descendants, myself};
 use crate::os::{clock, environment};
 use crate::protocol::time::Moment;
 use nix::sys::signal::Signal;
@@ -272,24 +272,5 @@ impl<'target> Hunt<'target> {
     fn handles(&self, members: &BTreeMap<i32, Entry>) -> Vec<&Handle> {
         let held = members.keys().filter_map(|pid| self.known.get(pid)?.1.as_ref());
         held.filter(|handle| !handle.has_ended()).collect()
-    }
-}
-
-fn add_descendants(all: &BTreeMap<i32, Entry>, members: &mut BTreeMap<i32, Entry>) {
-    loop {
-        let children: Vec<Entry> = all
-            .values()
-            .filter(|entry| !members.contains_key(&entry.pid))
-            .filter(|entry| {
-                members
-                    .get(&entry.parent)
-                    .is_some_and(|parent| !machine::STARTS_ARE_ORDERED || parent.started <= entry.started)
-            })
-            .copied()
-            .collect();
-        if children.is_empty() {
-            return;
-        }
-        members.extend(children.into_iter().map(|entry| (entry.pid, entry)));
     }
 }

@@ -1,0 +1,82 @@
+//! What makes a run beat: its process, its output, its activity, its own word; and what is found hung by each.
+//!
+//! Refuses to call silence a fault: work that is quiet and busy, or idle and talkative, is left alone.
+
+mod support;
+
+use serde_json::json;
+use std::fs::File;
+use std::time::{Duration, Instant};
+use support::{Ended, Place, in_parallel, until};
+
+/// A run that beats on activity, ten times a second, and is hung after two seconds without.
+fn active(place: &Place, step: &str, script: &str) -> Ended {
+    let line = ["run", step, "--heartbeat-on", "activity", "--heartbeat-interval", "100ms", "--stale", "2s"];
+    let more = ["--grace", "0.3", "--", "sh", "-c", script];
+    let mut command = place.command(line.iter().chain(&more));
+    command.current_dir(place.path());
+    support::Running::start(command).end_at_all()
+}
+
+#[test]
+fn a_process_that_lives_and_does_nothing_is_found_whatever_it_waits_for() {
+    let place = Place::new();
+    nix::unistd::mkfifo(&place.file("fifo"), nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+    let lock = File::create(place.file("lock")).expect("a lock file");
+    lock.lock().expect("a lock");
+    let idle = [
+        // It stops itself.
+        ("stopped", "kill -STOP $$; echo on"),
+        // Nobody will ever write into this pipe, which it holds open itself.
+        ("pipe", "exec 3<> fifo; read word <&3"),
+        ("lock", "exec flock lock true"),
+        ("asleep", "exec sleep 300"),
+        // Its child is stopped, and it waits for that.
+        ("child", "sh -c 'kill -STOP $$'; echo on"),
+    ];
+    in_parallel(idle.len(), idle.len(), |number| {
+        let (step, script) = idle[number];
+        let began = Instant::now();
+        let ended = active(&place, step, script);
+        assert_eq!(ended.code, 3, "{step}: {ended:?}");
+        assert!(began.elapsed() >= Duration::from_secs(2), "{step}");
+        let report = place.wait_json(step, &[]);
+        assert_eq!((&report["outcome"], &report["action"]), (&json!("hung"), &json!("retry")), "{report}");
+    });
+}
+
+#[test]
+fn work_that_is_quiet_and_busy_or_idle_and_talkative_is_left_alone() {
+    let place = Place::new();
+    let busy = [
+        // Neither forks nor prints: CPU time is all that shows.
+        ("busy", "n=0; while [ ! -e go ]; do n=$((n + 1)); done"),
+        // Hardly any CPU time, and one process at a time: output is what shows.
+        ("prints", "while [ ! -e go ]; do echo; sleep 0.3; done"),
+        // Bytes through a pipe that never reach the log.
+        ("moves", "while [ ! -e go ]; do echo; sleep 0.2; done | cat > /dev/null"),
+    ];
+    std::thread::scope(|scope| {
+        let runs: Vec<_> = busy.iter().map(|(step, script)| scope.spawn(|| active(&place, step, script))).collect();
+        let began = Instant::now();
+        // Three times as long as would be called hung.
+        until("they have run for long", || began.elapsed() > Duration::from_secs(6));
+        place.write("go", "");
+        for (run, (step, _)) in runs.into_iter().zip(&busy) {
+            let ended = run.join().expect("a run");
+            assert_eq!(ended.code, 0, "{step}: {ended:?}");
+        }
+    });
+}
+
+#[test]
+fn by_default_it_beats_while_its_process_lives_and_a_waiter_can_ask_for_more() {
+    let place = Place::new();
+    let script = "kill -STOP $$; exec sleep 300";
+    let ended = place.dogwatch(["run", "-d", "s", "--heartbeat-interval", "100ms", "--", "sh", "-c", script]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let report = place.wait_json("s", &["--stale", "1s", "--for", "2s"]);
+    assert_eq!(report["outcome"], "running", "a stopped process lives: {report}");
+    assert!(report["heartbeat_age_ms"].as_u64() < Some(1000), "{report}");
+    assert_eq!(place.dogwatch(["kill", "s"]).code, 0);
+}
