@@ -101,5 +101,6 @@ pub use command::report::{Circuit, Report};
 pub use command::run::{Ran, Run, run};
 pub use command::wait::{Wait, wait};
 pub use command::{Error, default_directory};
+pub use protocol::evidence::{BlockedOn, ProcessState, TreeProcess};
 pub use protocol::outcome::{Action, Outcome};
 pub use protocol::step::{BadName, StepName};

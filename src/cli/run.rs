@@ -5,11 +5,12 @@
 use super::arguments::{Global, RunArguments};
 use super::exit::Exit;
 use super::wait::{Manner, wait_for};
-use super::{complain, print_json, print_line, resolve};
+use super::{complain, note, print_json, print_line, resolve, words};
 use crate::command::run::{Listener, Run, listen};
 use crate::command::{Error, check};
 use crate::os::detach::{Detached, detach};
 use crate::os::environment;
+use crate::protocol::evidence::TreeProcess;
 use crate::wrapper::NotStarted;
 use std::fs::File;
 use std::io::{Read, Write};
@@ -18,6 +19,8 @@ struct RunListener<'call> {
     step: &'call str,
     /// Where a detached run tells its caller that it stands.
     caller: Option<File>,
+    /// Whether people read along.
+    for_people: bool,
 }
 
 impl Listener for RunListener<'_> {
@@ -35,6 +38,12 @@ impl Listener for RunListener<'_> {
     fn trouble(&mut self, sentence: &str) {
         complain(&format!("{}: {sentence}", self.step));
     }
+
+    fn evidence(&mut self, tree: &[TreeProcess]) {
+        for line in words::tree(tree).iter().filter(|_| self.for_people) {
+            note(line);
+        }
+    }
 }
 
 /// `run`.
@@ -43,7 +52,8 @@ impl Listener for RunListener<'_> {
 /// Where no run could be begun.
 pub(super) fn run(arguments: &RunArguments, global: &Global) -> Result<u8, Error> {
     let mut request = resolve::run(arguments, global)?;
-    let mut listener = RunListener { step: arguments.step.as_str(), caller: None };
+    let mut listener =
+        RunListener { step: arguments.step.as_str(), caller: None, for_people: !global.quiet && !global.json };
     if arguments.detach {
         // A detached run keeps its folder and needs the directory's whole name.
         request.directory = environment::absolute(&request.directory);

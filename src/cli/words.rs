@@ -4,9 +4,11 @@
 
 use crate::command::report::{Circuit, Report};
 use crate::preflight::report::Word;
+use crate::protocol::evidence::TreeProcess;
 use crate::protocol::outcome::{Action, Outcome};
 use crate::protocol::quantity::shown;
 use crate::protocol::text::harmless;
+use std::collections::BTreeSet;
 
 /// Whether text may have colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,9 +61,14 @@ pub(super) fn line(report: &Report, paint: Paint) -> String {
     format!("{}: {}{how}{killed}{when}{why}", report.step, paint.outcome(report.outcome))
 }
 
-/// What stands on standard error beside a line: the log's end and what to do about an open circuit.
+/// How many processes of a tree are shown; a person looks for the one that is stuck, not at a build's hundreds.
+const SHOWN: usize = 12;
+/// How many characters of a command line are shown.
+const COMMAND: usize = 80;
+
+/// What stands on standard error beside a line: what the processes did, the log's end, what to do about an open circuit.
 pub(super) fn aside(report: &Report) -> Vec<String> {
-    let mut lines = Vec::new();
+    let mut lines = report.evidence.as_deref().map_or_else(Vec::new, tree);
     if let (Some(tail), Some(log)) = (&report.log_tail, &report.log)
         && !tail.is_empty()
     {
@@ -79,6 +86,45 @@ pub(super) fn aside(report: &Report) -> Vec<String> {
     lines
 }
 
+/// A tree of processes, children below their parents: number, command, state and what it waits for, processor time.
+pub(super) fn tree(processes: &[TreeProcess]) -> Vec<String> {
+    if processes.is_empty() {
+        return Vec::new();
+    }
+    let mut lines = vec!["--- what its processes were doing ---".to_owned()];
+    let ordered = by_ancestry(processes);
+    lines.extend(ordered.iter().take(SHOWN).map(|(depth, process)| {
+        let command: String = process.command.chars().take(COMMAND).collect();
+        let cut = if command.len() < process.command.len() { "…" } else { "" };
+        let why = process.blocked_on.map_or(String::new(), |why| format!("/{why}"));
+        let (indent, command) = ("  ".repeat(*depth), harmless(&command));
+        format!("{indent}{} {command}{cut} ({}{why}, cpu {})", process.pid, process.state, shown(process.cpu_ms))
+    }));
+    if ordered.len() > SHOWN {
+        lines.push(format!("and {} more", ordered.len() - SHOWN));
+    }
+    lines
+}
+
+/// Each process once, with its depth, after its parent. A record may be anybody's, one in which a process is its own
+/// ancestor included: who is reached from no top is at the top.
+fn by_ancestry(processes: &[TreeProcess]) -> Vec<(usize, &TreeProcess)> {
+    let mut ordered = Vec::with_capacity(processes.len());
+    let mut told = BTreeSet::new();
+    let is_top = |process: &&TreeProcess| processes.iter().all(|other| other.pid != process.ppid);
+    for top in processes.iter().filter(is_top).chain(processes) {
+        let mut open = vec![(0, top)];
+        while let Some((depth, process)) = open.pop() {
+            if told.insert(process.pid) {
+                ordered.push((depth, process));
+                let children = processes.iter().rev().filter(|child| child.ppid == process.pid);
+                open.extend(children.map(|child| (depth + 1, child)));
+            }
+        }
+    }
+    ordered
+}
+
 /// One breaker in one line.
 pub(super) fn circuit(breaker: &Circuit) -> String {
     let state = if breaker.open { "open" } else { "closed" };
@@ -86,4 +132,35 @@ pub(super) fn circuit(breaker: &Circuit) -> String {
         "{}: {state}, {} of {} failures in a row",
         breaker.name, breaker.consecutive_failures, breaker.max_consecutive
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::evidence::{BlockedOn, ProcessState};
+
+    fn process(pid: i32, ppid: i32, command: &str) -> TreeProcess {
+        TreeProcess::new(pid, ppid, command.to_owned(), ProcessState::Sleeping, 1240)
+    }
+
+    #[test]
+    fn children_stand_below_their_parents_and_commands_are_harmless() {
+        let mut reader = process(7, 5, "cat \u{1b}[2J");
+        reader.blocked_on = Some(BlockedOn::Stdin);
+        let lines = tree(&[process(5, 1, "sh"), process(6, 5, "sleep"), reader, process(8, 6, &"x".repeat(100))]);
+        let long = format!("    8 {}… (sleeping, cpu 1.2s)", "x".repeat(COMMAND));
+        let expected = ["5 sh (sleeping, cpu 1.2s)", "  6 sleep (sleeping, cpu 1.2s)", &long];
+        assert_eq!(lines[1..4], expected);
+        assert_eq!(lines[4], "  7 cat \\u{1b}[2J (sleeping/stdin, cpu 1.2s)");
+        assert_eq!(tree(&[]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_large_tree_is_cut_and_one_that_runs_in_a_circle_is_told_once() {
+        let many: Vec<TreeProcess> = (0..20).map(|number| process(100 + number, 1, "x")).collect();
+        let lines = tree(&many);
+        assert_eq!((lines.len(), lines.last().map(String::as_str)), (SHOWN + 2, Some("and 8 more")));
+        let circle = [process(5, 6, "a"), process(6, 5, "b"), process(7, 7, "c"), process(5, 6, "again")];
+        assert_eq!(tree(&circle).len(), 4);
+    }
 }

@@ -14,6 +14,7 @@ use crate::os::directory::{Directory, why};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::step::StepName;
 use crate::step::look::{Looker, here, refuse_newer};
+use crate::step::terminate::evidence;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,6 +101,7 @@ fn check_one(request: &Check, index: usize, looker: &mut Looker) -> Result<(Repo
         Policy::resolve(&wishes, meta_of(&look, run_key(&look))).map_err(|error| Error::Usage(error.to_string()))?;
     let verdict = judge(&seen, &policy, look.at);
     let plan = plan(&verdict);
+    let tree = matches!(plan, Plan::End(_)).then(|| evidence(&look));
     let (outcome, detail) = match verdict {
         Verdict::Final(finding) => (finding.outcome, finding.detail),
         Verdict::Pending { .. } => (Outcome::Running, None),
@@ -124,6 +126,7 @@ fn check_one(request: &Check, index: usize, looker: &mut Looker) -> Result<(Repo
         began: seen.absent_since.is_none().then_some(seen.began),
         look: Some(look.without_left_over(&seen)),
         backend: "none",
+        evidence: tree,
     };
     let mut report = Report::of(&told, &step, &directory, request.log_tail);
     if let Some(action) = plan.action() {

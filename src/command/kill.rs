@@ -104,6 +104,7 @@ fn report(
         began: seen.absent_since.is_none().then_some(seen.began),
         look: Some(look.without_left_over(seen)),
         backend: "none",
+        evidence: None,
     };
     Report::of(&told, looker.step(), looker.directory(), 0)
 }

@@ -8,6 +8,7 @@ use crate::monitor::Told;
 use crate::os::directory::Directory;
 use crate::os::{clock, log};
 use crate::protocol::SCHEMA;
+use crate::protocol::evidence::TreeProcess;
 use crate::protocol::file::File;
 use crate::protocol::layout::{Record, file_name};
 use crate::protocol::meta::Meta;
@@ -54,8 +55,9 @@ pub struct Report {
     pub log_tail: Option<Vec<String>>,
     /// The log line that matched.
     pub marker: Option<String>,
-    /// The process tree of a hung or overdue run.
-    pub evidence: Option<Box<RawValue>>,
+    /// The processes of a hung or overdue run before the first signal, parents before children; none where they could
+    /// not be seen.
+    pub evidence: Option<Vec<TreeProcess>>,
     /// How long ago the log was last written, in milliseconds.
     pub output_age_ms: Option<u64>,
     /// The circuit breaker that counts the run.
@@ -125,7 +127,7 @@ impl Report {
             log: log_modified.map(|_| log_path.to_string_lossy().into_owned()),
             log_tail: wanted.then(|| log::tail(&log_path, log_tail)),
             marker: None,
-            evidence: None,
+            evidence: evidence(told, meta),
             output_age_ms: log_modified.map(|modified| millis(clock::wall().since(modified))),
             breaker,
             backend: told.backend,
@@ -134,6 +136,16 @@ impl Report {
             schema: SCHEMA,
         }
     }
+}
+
+/// What was recorded with the outcome is everybody's; before that, what this call saw itself.
+fn evidence(told: &Told, meta: Option<&Meta>) -> Option<Vec<TreeProcess>> {
+    if !matches!(told.outcome, Outcome::Hung | Outcome::Timeout) {
+        return None;
+    }
+    let announced = meta.and_then(|meta| meta.evidence.as_ref());
+    let recorded = announced.filter(|_| meta.is_some_and(|meta| meta.reason.is_some()));
+    Some(recorded.or(told.evidence.as_ref()).or(announced).cloned().unwrap_or_default())
 }
 
 /// By the run's own two stamps, by its two files' times, or until the last look.

@@ -8,6 +8,7 @@ use crate::decide::breaker::MAX_CONSECUTIVE;
 use crate::decide::policy::{GRACE, HEARTBEAT_INTERVAL};
 use crate::os::directory::Directory;
 use crate::os::spawn::Ended;
+use crate::protocol::evidence::TreeProcess;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::step::StepName;
 pub(crate) use crate::wrapper::Listener;
@@ -78,6 +79,7 @@ pub fn run(request: &Run) -> Result<Ran, Error> {
     impl Listener for Silent {
         fn started(&mut self, _pid: i32, _fault: Option<&wrapper::NotStarted>) {}
         fn trouble(&mut self, _sentence: &str) {}
+        fn evidence(&mut self, _tree: &[TreeProcess]) {}
     }
     listen(request, &mut Silent)
 }

@@ -20,6 +20,7 @@ use crate::protocol::outcome::Outcome;
 use crate::protocol::step::StepName;
 use crate::protocol::time::Moment;
 use crate::step::look::here;
+use crate::step::terminate::evidence;
 use crate::timer::{Timer, Wheel};
 use crossbeam_channel::never;
 use endings::{Endings, Job};
@@ -213,7 +214,9 @@ impl<'call> Monitor<'call> {
             Verdict::Final(finding) => match finding.next {
                 Next::Report => self.answer(index, finding.outcome, finding.detail, false),
                 Next::Terminate(intent) if !self.order.kill => {
-                    let detail = Some(self.watched[index].why(intent));
+                    let watched = &mut self.watched[index];
+                    watched.evidence = watched.last_look().as_ref().map(evidence);
+                    let detail = Some(watched.why(intent));
                     self.answer(index, finding.outcome, detail, false);
                 }
                 Next::Record(_) if !self.order.kill => {
@@ -241,12 +244,17 @@ impl<'call> Monitor<'call> {
         let now = clock::now();
         let watched = &mut self.watched[index];
         let mut next = look_again;
-        if let Some((name, stamp)) = watched.file_to_follow() {
-            if watched.followed != Some(stamp) && self.senses.follow(&self.directory.join(&name)) {
-                watched.followed = Some(stamp);
+        let files = watched.files_to_follow();
+        watched.followed.retain(|known| files.contains(known));
+        for file in files {
+            if watched.followed.contains(&file) {
+                continue;
+            }
+            if self.senses.follow(&self.directory.join(&watched.name_of(file.0))) {
+                watched.followed.push(file);
                 // Armed after the look: what was written in between raised no notice (I2).
                 next = next.min(now.plus(watched.soon()));
-            } else if watched.followed != Some(stamp) {
+            } else {
                 next = next.min(now.plus(self.order.poll_interval));
             }
         }

@@ -6,6 +6,7 @@ use super::Backend;
 use crate::decide::observation::Look;
 use crate::decide::policy::{TooStrict, Wishes};
 use crate::os::signals::Signal;
+use crate::protocol::evidence::TreeProcess;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::step::StepName;
 use crate::protocol::time::Moment;
@@ -63,6 +64,8 @@ pub(crate) struct Told {
     pub(crate) fresh: Option<Moment>,
     /// When it began.
     pub(crate) began: Option<Moment>,
+    /// The tree of a hung or overdue run, where this call looked at it.
+    pub(crate) evidence: Option<Vec<TreeProcess>>,
 }
 
 /// How the wait came to its end.

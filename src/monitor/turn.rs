@@ -57,7 +57,7 @@ impl Monitor<'_> {
             }
         }
         if let Some((index, termination)) = ended {
-            self.ended(index, &termination)?;
+            self.ended(index, termination)?;
             self.endings.next();
         }
         if everything {
@@ -99,22 +99,24 @@ impl Monitor<'_> {
         }
     }
 
-    fn ended(&mut self, index: usize, termination: &Termination) -> Result<(), Failure> {
+    fn ended(&mut self, index: usize, mut termination: Termination) -> Result<(), Failure> {
         let State::Ending(outcome) = self.watched[index].state else { return Ok(()) };
         self.watched[index].state = State::Open;
+        self.watched[index].evidence = termination.evidence.take();
         // What stands in the files is the outcome for everybody, this waiter too: work that finished in between has
         // finished, and another terminator's word may have come first.
         let verdict = self.watched[index].look(&self.order.wishes, false)?;
         match verdict {
             Some(Verdict::Final(finding)) if finding.next == Next::Report && finding.outcome.is_end() => {
-                let detail = termination.detail.clone().or(finding.detail);
+                let detail = termination.detail.or(finding.detail);
                 self.answer(index, finding.outcome, detail, termination.killed);
             }
             // Replaced while it was being ended: the new run is followed.
             Some(verdict @ Verdict::Pending { .. }) if termination.recorded && self.watched[index].is_replaced() => {
+                self.watched[index].evidence = None;
                 self.follow_up(index, verdict);
             }
-            _ => self.answer(index, outcome, termination.detail.clone(), termination.killed),
+            _ => self.answer(index, outcome, termination.detail, termination.killed),
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use crate::decide::observation::{Here, Liveness, Look, Observation, Status};
 use crate::decide::policy::{Policy, Wishes};
 use crate::decide::remark::{Remark, remarks};
 use crate::os::directory::Directory;
+use crate::protocol::evidence::TreeProcess;
 use crate::protocol::file::Stamp;
 use crate::protocol::layout::{Record, file_name};
 use crate::protocol::outcome::{Intent, Outcome};
@@ -54,10 +55,12 @@ pub(super) struct Watched {
     pub(super) gone: bool,
     /// Whether the run's end cannot be noticed: then it is looked for.
     pub(super) deaf: bool,
-    /// The file that is followed for being written in place, as it was when that was armed.
-    pub(super) followed: Option<Stamp>,
+    /// The files that are followed for being written in place, each as it was when that was armed.
+    pub(super) followed: Vec<(Record, Stamp)>,
     /// An answer that is told at the close, if at all.
     pub(super) kept: Option<Told>,
+    /// The run's tree as it was when it was found hung or overdue.
+    pub(super) evidence: Option<Vec<TreeProcess>>,
 }
 
 impl Watched {
@@ -74,8 +77,9 @@ impl Watched {
             exit: None,
             gone: false,
             deaf: false,
-            followed: None,
+            followed: Vec::new(),
             kept: None,
+            evidence: None,
         }
     }
 
@@ -130,15 +134,21 @@ impl Watched {
             && self.last.as_ref().is_some_and(|(_, seen, _)| seen.liveness == Liveness::Alive)
     }
 
-    /// A file that is there, decides, and may be written in place: an unfinished status or result, or one left over.
-    /// The directory's events do not show that.
-    pub(super) fn file_to_follow(&self) -> Option<(String, Stamp)> {
-        let (look, observation, _) = self.last.as_ref()?;
-        let (record, stamp) = match observation.status {
+    /// The files that are there, decide, and may be written in place: a pid, a status or a result that is not whole yet,
+    /// or one left over. The directory's events do not show that.
+    pub(super) fn files_to_follow(&self) -> Vec<(Record, Stamp)> {
+        let Some((look, observation, _)) = &self.last else { return Vec::new() };
+        let last = match observation.status {
             Status::Complete { .. } => (Record::Result, look.result.stamp()),
             Status::Absent | Status::Unfinished { .. } | Status::Odd { .. } => (Record::Status, look.status.stamp()),
         };
-        Some((file_name(self.looker.step(), record), stamp?))
+        let pid = (Record::Pid, look.pid.stamp().filter(|_| run_key(look).is_none()));
+        [pid, last].into_iter().filter_map(|(record, stamp)| Some((record, stamp?))).collect()
+    }
+
+    /// The name of one of this step's files.
+    pub(super) fn name_of(&self, record: Record) -> String {
+        file_name(self.looker.step(), record)
     }
 
     /// How soon to look again at a file that is being written: at once, and less and less often.
@@ -199,7 +209,17 @@ impl Watched {
         if self.history.replaced() {
             sentences.push(Remark::Replaced.to_string());
         }
-        let mut told = Told { index, outcome, detail: None, killed, look: None, backend, fresh: None, began: None };
+        let mut told = Told {
+            index,
+            outcome,
+            detail: None,
+            killed,
+            look: None,
+            backend,
+            fresh: None,
+            began: None,
+            evidence: self.evidence.clone(),
+        };
         if let Some((look, observation, _)) = &self.last {
             if outcome != Outcome::NotStarted {
                 let remarks = remarks(look, observation.liveness).into_iter().map(|remark| remark.to_string());

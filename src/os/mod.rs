@@ -11,6 +11,7 @@ pub(crate) mod detach;
 pub(crate) mod directory;
 pub(crate) mod environment;
 pub(crate) mod events;
+pub(crate) mod evidence;
 mod exec;
 pub(crate) mod lock;
 pub(crate) mod log;

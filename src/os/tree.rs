@@ -10,12 +10,10 @@ use super::environment;
 use super::platform::process as machine;
 use super::process::{Entry, Lookup, my_ancestors, myself};
 use crate::protocol::time::Wall;
-use hunt::Hunt;
+pub(crate) use hunt::Hunt;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// How long KILL may take to empty a tree. Only a process stuck in the kernel (state D) needs longer.
-const KILL_LIMIT: Duration = Duration::from_secs(2);
 /// From so much later on a process has not the number that the `.pid` file names, but took it over.
 const RECYCLED: Duration = Duration::from_secs(2);
 
@@ -53,19 +51,10 @@ pub(crate) struct Report {
 
 /// Ends the tree: TERM, the wrapper last; KILL after `grace`; verified gone.
 pub(crate) fn terminate(target: &Target, grace: Duration) -> Report {
-    let protected = Protected::now();
-    let root = match claim(target, &protected) {
-        Ok(root) => root,
-        Err(refusal) => return Report { refusal: Some(refusal), ..Report::default() },
-    };
-    let mut hunt = Hunt::new(target, protected, root);
-    hunt.ask();
-    let mut left = hunt.wait(clock::now().plus(grace));
-    if !left.is_empty() {
-        left = hunt.kill(clock::now().plus(KILL_LIMIT));
+    match Hunt::begin(target.clone()) {
+        Ok(hunt) => hunt.end(grace),
+        Err(refusal) => Report { refusal: Some(refusal), ..Report::default() },
     }
-    let survivors: Vec<i32> = left.into_keys().collect();
-    Report { killed: hunt.signalled && survivors.is_empty(), survivors, refusal: None }
 }
 
 /// Those who are never signalled, whatever a file claims.

@@ -3,6 +3,7 @@
 //! Written by `run` at the start and the end, and by whoever records an outcome or an intent for it. Unknown keys are
 //! kept; a record of a higher schema is refused and never rewritten, since its writer knew rules that we do not.
 
+use super::evidence::{self, TreeProcess};
 use super::outcome::{Intent, Reason};
 use super::time::{Moment, Wall};
 use serde::{Deserialize, Serialize};
@@ -44,6 +45,9 @@ pub(crate) struct Meta {
     pub(crate) detail: Option<String>,
     /// What a terminator is about to record.
     pub(crate) intent: Option<Intent>,
+    /// The tree as it was when that was announced.
+    #[serde(deserialize_with = "evidence::tolerant")]
+    pub(crate) evidence: Option<Vec<TreeProcess>>,
     /// COMMAND's pid.
     pub(crate) child_pid: Option<i32>,
     /// The kernel's raw start time of COMMAND: its number may have come to mean another process.
@@ -96,6 +100,7 @@ impl Default for Meta {
             max_consecutive: None,
             detail: None,
             intent: None,
+            evidence: None,
             child_pid: None,
             child_started_at: None,
             process_group: None,
@@ -180,6 +185,7 @@ impl Meta {
 
 #[cfg(test)]
 mod tests {
+    use super::super::evidence::ProcessState;
     use super::*;
     use proptest::prelude::*;
 
@@ -190,6 +196,7 @@ mod tests {
             pid_mtime_ns: Some(7),
             command: vec!["make".into(), "all".into()],
             reason: Some(Reason::Hung),
+            evidence: Some(vec![TreeProcess::new(42, 1, "sh".into(), ProcessState::Stopped, 3)]),
             started_at: Some("2026-01-01T00:00:00.000Z".into()),
             ended_at: Some("2026-01-01T00:00:01.500Z".into()),
             ..Meta::default()
@@ -220,6 +227,7 @@ mod tests {
             "max_consecutive",
             "detail",
             "intent",
+            "evidence",
             "child_pid",
             "process_group",
             "uid",
@@ -245,6 +253,15 @@ mod tests {
         let MetaText::Known(meta) = MetaText::parse(text) else { panic!("not read") };
         let again: Value = serde_json::from_slice(&meta.encode()).unwrap();
         assert_eq!(again["note"]["by"], "me");
+    }
+
+    #[test]
+    fn evidence_in_a_form_of_its_own_spoils_nothing_else() {
+        for foreign in ["7", "{}", "[{}]", "\"x\"", "[{\"pid\":\"x\"}]", "null"] {
+            let text = format!(r#"{{"schema":1,"run_id":"a","evidence":{foreign},"reason":"hung"}}"#);
+            let MetaText::Known(meta) = MetaText::parse(text.as_bytes()) else { panic!("not read: {foreign}") };
+            assert_eq!((meta.evidence, meta.reason), (None, Some(Reason::Hung)), "{foreign}");
+        }
     }
 
     #[test]

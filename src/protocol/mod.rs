@@ -4,6 +4,7 @@
 //! input makes a decoder panic (I11). How a value is judged is `decide`'s business, how it reaches the disk is `os`'s.
 
 pub(crate) mod breaker;
+pub(crate) mod evidence;
 pub(crate) mod file;
 pub(crate) mod layout;
 pub(crate) mod meta;

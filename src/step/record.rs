@@ -12,8 +12,9 @@ use crate::os::directory::{Directory, why};
 use crate::os::lock::Lock;
 use crate::os::reserve::Reserve;
 use crate::os::{clock, environment};
+use crate::protocol::evidence::TreeProcess;
 use crate::protocol::layout::{Record, file_name, record_lock, temporary_name, unpublished};
-use crate::protocol::meta::Meta;
+use crate::protocol::meta::{LONGEST, Meta};
 use crate::protocol::outcome::{Intent, Reason};
 use crate::protocol::status::{StatusText, Word};
 use crate::protocol::step::StepName;
@@ -107,7 +108,7 @@ pub(crate) fn record(
             } else if let Some(room) = result_room {
                 room.release(&directory);
             }
-            faults.extend(publisher.publish(Record::Meta, &meta.encode(), meta_room).err());
+            faults.extend(publisher.publish_meta(&meta, meta_room).err());
             faults.extend(count(&directory, &meta, reason).err());
             faults.extend(publisher.publish(Record::Status, word.line().as_bytes(), status_room).err());
             if let Some(fault) = faults.into_iter().next() {
@@ -123,7 +124,7 @@ pub(crate) fn record(
     Ok(written)
 }
 
-/// Announces what a terminator is about to record, before its first signal.
+/// Announces what a terminator is about to record, before its first signal, with the tree as it then was.
 ///
 /// # Errors
 /// A sentence; nothing was written.
@@ -132,6 +133,7 @@ pub(crate) fn announce(
     run: Option<RunKey>,
     intent: Intent,
     detail: &str,
+    evidence: Option<Vec<TreeProcess>>,
 ) -> Result<Written, String> {
     let directory = looker.directory().clone();
     let step = looker.step().clone();
@@ -142,12 +144,16 @@ pub(crate) fn announce(
         Standing::Ended => Written::Already,
         Standing::Open => {
             let mut meta = known_meta(&look, &step);
-            // The first announcer's word counts: two terminators then report the same.
-            if meta.intent.is_none() {
+            // The first announcer's word counts, and what it saw: two terminators then report the same, and the second
+            // sees a tree that the first is ending already. Only one that was refused has seen nothing.
+            let (first, sees_more) = (meta.intent.is_none(), meta.evidence.is_none() && evidence.is_some());
+            if first {
                 meta.intent = Some(intent);
                 meta.detail = Some(detail.to_owned());
-                let publisher = Publisher { directory: &directory, step: &step };
-                publisher.publish(Record::Meta, &meta.encode(), None)?;
+            }
+            if first || sees_more {
+                meta.evidence = evidence;
+                Publisher { directory: &directory, step: &step }.publish_meta(&meta, None)?;
             }
             Written::ByUs
         }
@@ -250,6 +256,22 @@ struct Publisher<'place> {
 }
 
 impl Publisher<'_> {
+    /// Publishes the meta record. Evidence is the one part of it that is large and that the run can do without: where
+    /// the disk is full, or the record would grow beyond what is read, the rest is published without it. The room set
+    /// aside is not for it.
+    fn publish_meta(&self, meta: &Meta, room: Option<Reserve>) -> Result<(), String> {
+        if meta.evidence.is_some() {
+            let whole = meta.encode();
+            if whole.len() <= LONGEST && self.publish(Record::Meta, &whole, None).is_ok() {
+                if let Some(room) = room {
+                    room.release(self.directory);
+                }
+                return Ok(());
+            }
+        }
+        self.publish(Record::Meta, &Meta { evidence: None, ..meta.clone() }.encode(), room)
+    }
+
     fn publish(&self, record: Record, content: &[u8], room: Option<Reserve>) -> Result<(), String> {
         let name = file_name(self.step, record);
         let published = match room {

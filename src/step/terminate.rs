@@ -1,4 +1,4 @@
-//! Ending a run: announce, look once more, signal the whole tree, verify, look once more, record.
+//! Ending a run: look at its tree, announce, look once more, signal the whole tree, verify, look once more, record.
 //!
 //! Refuses to record an end that it has not verified: where the target may not be signalled, or still lives, every later
 //! look has to judge anew.
@@ -7,8 +7,10 @@ use super::look::Looker;
 use super::record::{Ending, Rooms, Written, announce, record, remove_unpublished};
 use crate::decide::history::{meta_of, run_key};
 use crate::decide::observation::{Look, Process};
-use crate::decide::remark::out_of_reach;
-use crate::os::tree::{self, Report, Target};
+use crate::decide::remark::{Remark, out_of_reach};
+use crate::os::evidence;
+use crate::os::tree::{self, Hunt, Report, Target};
+use crate::protocol::evidence::{BlockedOn, ProcessState, TreeProcess};
 use crate::protocol::file::Hold;
 use crate::protocol::outcome::{Intent, Reason};
 use crate::protocol::time::Wall;
@@ -26,36 +28,91 @@ pub(crate) struct Termination {
     pub(crate) recorded: bool,
     /// What a person should know.
     pub(crate) detail: Option<String>,
+    /// The tree before the first signal, where it was looked at.
+    pub(crate) evidence: Option<Vec<TreeProcess>>,
 }
 
 /// Ends the run that this look shows, for this reason.
 pub(crate) fn terminate(looker: &mut Looker, look: &Look, intent: Intent, why: &str, grace: Duration) -> Termination {
-    let run = run_key(look);
-    if let Some(remark) = out_of_reach(look) {
-        return unverified(remark.to_string());
+    if let Err(obstacle) = reach(look) {
+        return unverified(obstacle.sentence(why));
     }
-    let Some((pid, _)) = run else {
-        return unverified(format!("{why}; no pid says which process to end, so nothing was signalled"));
+    let mut hunt = Hunt::begin(target(look));
+    // Before anything is signalled, the wrapper's own STOP included: a stopped process waits for nothing.
+    let evidence = match &mut hunt {
+        Ok(hunt) if intent != Intent::Killed => Some(witness(look, hunt)),
+        Ok(_) | Err(_) => None,
     };
+    // The look before the first signal is the one under the record lock: work that finished in between has finished.
+    let announced = announce(looker, run_key(look), intent, why, evidence.clone());
+    let termination = match (announced, hunt) {
+        (Ok(Written::ByUs), Ok(hunt)) => end(looker, look, intent, why, &hunt.end(grace)),
+        (Ok(Written::ByUs), Err(refusal)) => unverified(format!("{why}; {refusal}")),
+        (Ok(Written::Already | Written::Replaced), _) => {
+            Termination { killed: false, recorded: true, detail: None, evidence: None }
+        }
+        (Err(fault), _) => unverified(fault),
+    };
+    Termination { evidence, ..termination }
+}
+
+/// The processes of a run that is not ended, only reported on; none where they are not to be seen from here.
+pub(crate) fn evidence(look: &Look) -> Vec<TreeProcess> {
+    let hunt = reach(look).ok().and_then(|()| Hunt::begin(target(look)).ok());
+    hunt.map_or_else(Vec::new, |mut hunt| witness(look, &mut hunt))
+}
+
+/// Why a run's processes cannot be looked at, let alone signalled.
+enum Obstacle {
+    OutOfReach(Remark),
+    NoPid,
+    Unseen(i32),
+}
+
+impl Obstacle {
+    fn sentence(&self, why: &str) -> String {
+        match self {
+            Self::OutOfReach(remark) => remark.to_string(),
+            Self::NoPid => format!("{why}; no pid says which process to end, so nothing was signalled"),
+            Self::Unseen(pid) => {
+                format!("{why}; process {pid} is not to be seen from here, so nothing was signalled")
+            }
+        }
+    }
+}
+
+fn reach(look: &Look) -> Result<(), Obstacle> {
+    if let Some(remark) = out_of_reach(look) {
+        return Err(Obstacle::OutOfReach(remark));
+    }
+    let Some((pid, _)) = run_key(look) else { return Err(Obstacle::NoPid) };
     // It is not known to be dead, or this would be a burial; it lives where it cannot be seen, and could not be seen
     // to go either.
     if look.lock != Hold::Held && matches!(look.process, Process::Gone { .. } | Process::Hidden) {
-        return unverified(format!("{why}; process {pid} is not to be seen from here, so nothing was signalled"));
+        return Err(Obstacle::Unseen(pid));
     }
-    // The look before the first signal is the one under the record lock: work that finished in between has finished.
-    match announce(looker, run, intent, why) {
-        Ok(Written::ByUs) => {}
-        Ok(Written::Already | Written::Replaced) => {
-            return Termination { killed: false, recorded: true, detail: None };
+    Ok(())
+}
+
+fn witness(look: &Look, hunt: &mut Hunt) -> Vec<TreeProcess> {
+    let mut processes = evidence::take(&hunt.list());
+    let run = run_key(look);
+    let wrapper = run.filter(|_| meta_of(look, run).is_some_and(|meta| meta.child_pid.is_some())).map(|(pid, _)| pid);
+    for process in &mut processes {
+        // What the kernel shows of `run` is a wait for signals, its child's end among them; the contract knows better.
+        if Some(process.pid) == wrapper && process.state == ProcessState::Sleeping {
+            process.blocked_on = Some(BlockedOn::Child);
         }
-        Err(fault) => return unverified(fault),
     }
-    let report = tree::terminate(&target(look), grace);
-    if let Some(detail) = fault(&report) {
-        return Termination { killed: false, recorded: false, detail: Some(format!("{why}; {detail}")) };
+    processes
+}
+
+fn end(looker: &mut Looker, look: &Look, intent: Intent, why: &str, report: &Report) -> Termination {
+    if let Some(detail) = fault(report) {
+        return unverified(format!("{why}; {detail}"));
     }
     let ending = Ending { detail: Some(why.to_owned()), ..Ending::of(intent.reason()) };
-    finish(looker, look, &ending, &report)
+    finish(looker, look, &ending, report)
 }
 
 /// Records the end of a run whose process is dead, after what it left has been ended.
@@ -77,11 +134,12 @@ fn finish(looker: &mut Looker, look: &Look, ending: &Ending, report: &Report) ->
     if let Some(meta) = meta_of(look, run_key(look)).filter(|meta| meta.locked && report.survivors.is_empty()) {
         remove_unpublished(looker.directory(), looker.step(), &meta.run_id);
     }
-    Termination { killed: report.killed, recorded: recorded.is_ok(), detail: recorded.err().or(fault(report)) }
+    let detail = recorded.as_ref().err().cloned().or(fault(report));
+    Termination { killed: report.killed, recorded: recorded.is_ok(), detail, evidence: None }
 }
 
 fn unverified(detail: String) -> Termination {
-    Termination { killed: false, recorded: false, detail: Some(detail) }
+    Termination { killed: false, recorded: false, detail: Some(detail), evidence: None }
 }
 
 fn fault(report: &Report) -> Option<String> {

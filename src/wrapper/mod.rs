@@ -13,6 +13,7 @@ mod supervise;
 
 use crate::os::directory::Directory;
 use crate::os::spawn::Ended;
+use crate::protocol::evidence::TreeProcess;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::step::StepName;
 use std::ffi::OsString;
@@ -141,6 +142,8 @@ pub(crate) trait Listener {
     fn started(&mut self, pid: i32, fault: Option<&NotStarted>);
     /// Something could not be done; COMMAND's fate does not change.
     fn trouble(&mut self, sentence: &str);
+    /// COMMAND is ended for a limit; this is its tree before the first signal.
+    fn evidence(&mut self, tree: &[TreeProcess]);
 }
 
 /// Runs a job to its end.

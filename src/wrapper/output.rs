@@ -113,8 +113,13 @@ impl Output {
         }
     }
 
-    /// Passes the rest of the output through; after the end of the run is published, for its reader may be slow.
-    pub(super) fn close(self) {
+    /// Holds the log against its bound for the last time, and passes the rest of the output through; after the end of the
+    /// run is published, for its reader may be slow.
+    pub(super) fn close(mut self) {
+        if let Some(bound) = &mut self.bound {
+            // Whoever is to know that it cannot be kept was told at an earlier look.
+            let _kept = bound.apply(&self.path);
+        }
         if let Some(tee) = self.tee {
             tee.finish();
         }

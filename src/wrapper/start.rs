@@ -33,7 +33,8 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// How much room the last meta is given beyond the first one's length: an end adds a few short keys.
+/// How much room the last meta is given beyond the first one's length: an end adds a few short keys. Evidence has no room
+/// in it; it takes what the disk has left, or is left out.
 const META_GROWTH: usize = 4096;
 /// How much room the status needs.
 const STATUS_ROOM: usize = 16;

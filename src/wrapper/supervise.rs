@@ -5,8 +5,8 @@
 use super::start::Run;
 use super::{HeartbeatOn, Job, Listener};
 use crate::os::spawn::{Ended, reap};
-use crate::os::tree::{self, Target};
-use crate::os::{activity, clock, directory, environment};
+use crate::os::tree::{Hunt, Report, Target};
+use crate::os::{activity, clock, directory, environment, evidence};
 use crate::protocol::file::File;
 use crate::protocol::layout::{Record, file_name};
 use crate::protocol::outcome::Intent;
@@ -112,17 +112,23 @@ fn overdue(run: &mut Run, job: &Job, now: Moment, over_at: Moment) -> Option<(In
     None
 }
 
-/// Ends COMMAND and all that it started.
+/// Ends COMMAND and all that it started, after a look at what it waits for.
 fn end(run: &mut Run, job: &Job, intent: Intent, why: &str, listener: &mut dyn Listener) {
-    match announce(&mut run.looker, Some(run.key), intent, why) {
+    let mut hunt = Hunt::begin(target(run, true));
+    let evidence = hunt.as_mut().ok().map(|hunt| evidence::take(&hunt.list()));
+    match announce(&mut run.looker, Some(run.key), intent, why, evidence.clone()) {
         Ok(Written::ByUs | Written::Already | Written::Replaced) => {}
         // The limit holds all the same; who looks later sees only that it failed.
         Err(sentence) => listener.trouble(&sentence),
     }
     listener.trouble(&format!("{why}; ending it"));
-    let report = tree::terminate(&target(run, true), job.grace);
-    if !report.survivors.is_empty() {
-        listener.trouble(&format!("these processes are still there: {:?}", report.survivors));
+    listener.evidence(&evidence.unwrap_or_default());
+    match hunt.map(|hunt| hunt.end(job.grace)) {
+        Ok(Report { survivors, .. }) if !survivors.is_empty() => {
+            listener.trouble(&format!("these processes are still there: {survivors:?}"));
+        }
+        Ok(_) => {}
+        Err(refusal) => listener.trouble(&refusal),
     }
 }
 

@@ -1,8 +1,10 @@
 //! Linux: pidfd, procfs, inotify, statfs. The same signatures stand in `os/macos`.
 
+mod blocked;
+mod descriptors;
+pub(crate) mod evidence;
 pub(crate) mod exits;
 pub(crate) mod growth;
-
 pub(crate) mod locality;
 pub(crate) mod machine;
 pub(crate) mod memory;

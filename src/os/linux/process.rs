@@ -22,7 +22,7 @@ pub(crate) const STARTS_ARE_ORDERED: bool = true;
 /// What the kernel says of one process.
 pub(crate) fn look(pid: i32) -> Lookup {
     match std::fs::read(format!("/proc/{pid}/stat")) {
-        Ok(bytes) => procfs::stat(&bytes).map_or(Lookup::Hidden, |stat| entry(&stat)),
+        Ok(bytes) => procfs::stat(&bytes).map_or(Lookup::Hidden, |stat| lookup(&stat)),
         Err(error) => match error.raw_os_error() {
             // ESRCH: it went between the open and the read.
             Some(libc::ENOENT | libc::ESRCH) => missing(pid),
@@ -39,19 +39,30 @@ fn missing(pid: i32) -> Lookup {
     }
 }
 
-fn entry(stat: &procfs::Stat) -> Lookup {
+fn lookup(stat: &procfs::Stat) -> Lookup {
     // A zombie has ended; only its parent has not looked yet.
-    if matches!(stat.state, 'Z' | 'X' | 'x') {
-        return Lookup::Gone;
-    }
-    Lookup::There(Entry {
+    if has_ended(stat) { Lookup::Gone } else { Lookup::There(entry(stat)) }
+}
+
+fn has_ended(stat: &procfs::Stat) -> bool {
+    matches!(stat.state, 'Z' | 'X' | 'x')
+}
+
+fn entry(stat: &procfs::Stat) -> Entry {
+    Entry {
         pid: stat.pid,
         parent: stat.parent,
         group: stat.group,
         session: stat.session,
         started: stat.started,
         kernel_thread: stat.kernel_thread,
-    })
+    }
+}
+
+/// Every process that has ended and waits for its parent to look.
+pub(crate) fn zombies() -> Vec<Entry> {
+    let stats = pids().into_iter().filter_map(|pid| procfs::stat(&std::fs::read(format!("/proc/{pid}/stat")).ok()?));
+    stats.filter(has_ended).map(|stat| entry(&stat)).collect()
 }
 
 /// The numbers of all processes that are visible here, zombies included.
@@ -65,12 +76,20 @@ pub(crate) fn user(pid: i32) -> Option<u32> {
     procfs::user(&std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
 }
 
-/// Whether a process was given exactly this variable (`NAME=value`); nothing where that cannot be told, because it may
-/// not be read or because the process has none now: in the middle of an exec the new ones are not there yet
-/// (`exec_mmap` in `fs/exec.c` comes before `create_elf_tables` in `fs/binfmt_elf.c`).
+/// Whether a process was given exactly this variable (`NAME=value`); no where it may not be read. Nothing where that
+/// cannot be told now: in the middle of an exec neither variables nor arguments are there yet (`exec_mmap` in `fs/exec.c`
+/// comes before `create_elf_tables` in `fs/binfmt_elf.c`).
 pub(crate) fn environment_holds(pid: i32, variable: &str) -> Option<bool> {
-    let block = std::fs::read(format!("/proc/{pid}/environ")).ok().filter(|block| !block.is_empty())?;
-    Some(procfs::environment_holds(&block, variable))
+    match std::fs::read(format!("/proc/{pid}/environ")) {
+        Ok(block) if block.is_empty() => {
+            let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+            (!arguments.is_empty()).then_some(false)
+        }
+        Ok(block) => Some(procfs::environment_holds(&block, variable)),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Some(false),
+        // It has ended meanwhile.
+        Err(_) => None,
+    }
 }
 
 /// Whether some visible process bears this number in a PID namespace of its own.
@@ -83,11 +102,16 @@ pub(crate) fn borne_elsewhere(number: i32) -> bool {
 
 /// A raw start time on the wall clock, granular by one tick (10 ms) and rounded down.
 pub(crate) fn started_wall(started: u64, wall: Wall, since_boot: Moment) -> Wall {
-    let per_second = sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|ticks| u64::try_from(ticks).ok());
-    let per_second = per_second.filter(|&ticks| ticks != 0).unwrap_or(100);
-    let after_boot = Duration::from_nanos(started.saturating_mul(1_000_000_000 / per_second));
+    let after_boot = of_ticks(started);
     let boot = wall.minus(since_boot.since(Moment::from_nanos(0)));
     boot.plus(after_boot)
+}
+
+/// A number of clock ticks as a span of time.
+pub(super) fn of_ticks(ticks: u64) -> Duration {
+    let per_second = sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|ticks| u64::try_from(ticks).ok());
+    let per_second = per_second.filter(|&ticks| ticks != 0).unwrap_or(100);
+    Duration::from_nanos(ticks.saturating_mul(1_000_000_000 / per_second))
 }
 
 /// One process, held so that its number cannot come to mean another.

@@ -22,6 +22,8 @@ pub(super) struct Stat {
     pub(super) kernel_thread: bool,
     /// When it started, in clock ticks after boot.
     pub(super) started: u64,
+    /// The processor time it has used, its own and the kernel's for it, in clock ticks.
+    pub(super) used: u64,
 }
 
 /// Reads `/proc/PID/stat`.
@@ -37,8 +39,18 @@ pub(super) fn stat(bytes: &[u8]) -> Option<Stat> {
     let group = fields.next()?.parse().ok()?;
     let session = fields.next()?.parse().ok()?;
     let flags: u64 = fields.nth(2)?.parse().ok()?;
-    let started = fields.nth(12)?.parse().ok()?;
-    Some(Stat { pid, state, parent, group, session, kernel_thread: flags & KERNEL_THREAD != 0, started })
+    let own: u64 = fields.nth(4)?.parse().ok()?;
+    let kernels: u64 = fields.next()?.parse().ok()?;
+    let started = fields.nth(6)?.parse().ok()?;
+    let kernel_thread = flags & KERNEL_THREAD != 0;
+    Some(Stat { pid, state, parent, group, session, kernel_thread, started, used: own.saturating_add(kernels) })
+}
+
+/// The name in `/proc/PID/stat`: of the program, or what the process made of it.
+pub(super) fn name(bytes: &[u8]) -> Option<&[u8]> {
+    let open = bytes.iter().position(|&byte| byte == b'(')?;
+    let close = bytes.iter().rposition(|&byte| byte == b')')?;
+    bytes.get(open + 1..close)
 }
 
 /// The real user of `/proc/PID/status`.
@@ -79,8 +91,11 @@ mod tests {
             session: 4200,
             kernel_thread: false,
             started: 987_654,
+            used: 4,
         };
         assert_eq!(read, expected);
+        assert_eq!(name(LINE.as_bytes()), Some(&b"a) b (c"[..]));
+        assert_eq!(name(b")("), None);
     }
 
     #[test]
@@ -107,7 +122,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_parsing_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), cut in 0usize..100) {
-            let _any = stat(&bytes);
+            let _any = (stat(&bytes), name(&bytes));
             let _cut = stat(&LINE.as_bytes()[..cut.min(LINE.len())]);
         }
     }

@@ -3,7 +3,7 @@
 //! Refuses to interpret: what comes back is the kernel's own structure, bytes or error. The only file of this platform
 //! with unsafe code.
 
-use libc::{c_int, c_uint, proc_bsdinfo};
+use libc::{c_int, c_uint, proc_bsdinfo, proc_taskinfo};
 use nix::errno::Errno;
 use std::ffi::CStr;
 use std::fs::File;
@@ -19,18 +19,10 @@ const MORE_PIDS: usize = 64;
 /// # Errors
 /// `ESRCH` where there is none; `EPERM` where it has another effective user.
 pub(super) fn process(pid: i32) -> Result<proc_bsdinfo, Errno> {
-    let size = c_int::try_from(size_of::<proc_bsdinfo>()).map_err(|_| Errno::EOVERFLOW)?;
     // Only with this argument are processes found that have begun to exit (xnu bsd/kern/proc_info.c, proc_pidinfo).
     let with_exiting = 1;
     let mut found = MaybeUninit::<proc_bsdinfo>::zeroed();
-    // SAFETY: the buffer has `size` bytes, and the kernel writes no more than it is told.
-    #[expect(unsafe_code, reason = "libproc has no safe form")]
-    let written =
-        unsafe { libc::proc_pidinfo(pid, libc::PROC_PIDTBSDINFO, with_exiting, found.as_mut_ptr().cast(), size) };
-    // Zero is libproc's word for an error (xnu libsyscall/wrappers/libproc/libproc.c).
-    if written != size {
-        return Err(Errno::last());
-    }
+    fill(pid, libc::PROC_PIDTBSDINFO, with_exiting, &mut found)?;
     // SAFETY: every byte was set, and the structure has integers only.
     #[expect(unsafe_code, reason = "a structure filled by the kernel")]
     let found = unsafe { found.assume_init() };
@@ -52,6 +44,38 @@ pub(super) fn usage(pid: i32) -> Result<libc::rusage_info_v2, Errno> {
     #[expect(unsafe_code, reason = "a structure filled by the kernel")]
     let found = unsafe { found.assume_init() };
     Ok(found)
+}
+
+/// What libproc says of the work of one process that lives.
+///
+/// # Errors
+/// As [`process`]; `ESRCH` for a zombie too.
+pub(super) fn task(pid: i32) -> Result<proc_taskinfo, Errno> {
+    let mut found = MaybeUninit::<proc_taskinfo>::zeroed();
+    fill(pid, libc::PROC_PIDTASKINFO, 0, &mut found)?;
+    // SAFETY: every byte was set, and the structure has integers only.
+    #[expect(unsafe_code, reason = "a structure filled by the kernel")]
+    let found = unsafe { found.assume_init() };
+    Ok(found)
+}
+
+fn fill<T>(pid: i32, flavor: c_int, argument: u64, found: &mut MaybeUninit<T>) -> Result<(), Errno> {
+    let size = c_int::try_from(size_of::<T>()).map_err(|_| Errno::EOVERFLOW)?;
+    // SAFETY: the buffer has `size` bytes, and the kernel writes no more than it is told.
+    #[expect(unsafe_code, reason = "libproc has no safe form")]
+    let written = unsafe { libc::proc_pidinfo(pid, flavor, argument, found.as_mut_ptr().cast(), size) };
+    // Zero is libproc's word for an error (xnu libsyscall/wrappers/libproc/libproc.c).
+    if written == size { Ok(()) } else { Err(Errno::last()) }
+}
+
+/// How many nanoseconds so many of the kernel's ticks are, as a fraction.
+#[expect(deprecated, reason = "another crate for one call would not be worth it")]
+pub(super) fn timebase() -> (u64, u64) {
+    let mut found = libc::mach_timebase_info { numer: 0, denom: 0 };
+    // SAFETY: the structure is filled with two integers and nothing else is touched.
+    #[expect(unsafe_code, reason = "mach has no safe form")]
+    let _always_succeeds = unsafe { libc::mach_timebase_info(&raw mut found) };
+    (found.numer.into(), found.denom.max(1).into())
 }
 
 /// The numbers of all processes; none where they may not be listed.

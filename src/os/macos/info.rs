@@ -3,6 +3,8 @@
 //! Two sources say the same: libproc's `proc_bsdinfo` of the caller's own processes, and sysctl's `kinfo_proc` of
 //! everybody's. Refuses a `kinfo_proc` of any other length than the one whose layout is written down here.
 
+use crate::protocol::evidence::ProcessState;
+
 /// `PROC_FLAG_SYSTEM` (xnu `bsd/sys/proc_info.h`).
 const FLAG_SYSTEM: u32 = 1;
 /// `PROC_FLAG_INEXIT` (same place).
@@ -97,13 +99,47 @@ fn micros(seconds: u64, micros: u64) -> u64 {
 /// to a word's end, the arguments, the environment (xnu `bsd/kern/kern_sysctl.c`, `sysctl_procargsx`). An argument that
 /// looks like the variable does not count.
 pub(super) fn environment_holds(block: &[u8], variable: &str) -> bool {
-    let Some((count, strings)) = block.split_first_chunk() else { return false };
-    let Ok(arguments) = usize::try_from(i32::from_ne_bytes(*count)) else { return false };
-    let Some(path) = strings.iter().position(|&byte| byte == 0) else { return false };
-    let after_path = &strings[path..];
+    let Some((count, strings)) = strings(block) else { return false };
+    strings.split(|&byte| byte == 0).skip(count).any(|entry| entry == variable.as_bytes())
+}
+
+/// The arguments in the same block, a NUL after each.
+pub(super) fn arguments(block: &[u8]) -> &[u8] {
+    let Some((count, strings)) = strings(block) else { return &[] };
+    let mut ends = strings.iter().enumerate().filter(|(_, byte)| **byte == 0).map(|(at, _)| at);
+    let end = count.checked_sub(1).map_or(Some(0), |last| ends.nth(last));
+    &strings[..end.unwrap_or(strings.len())]
+}
+
+/// The count of arguments, and what stands after the program's path and its padding.
+fn strings(block: &[u8]) -> Option<(usize, &[u8])> {
+    let (count, strings) = block.split_first_chunk()?;
+    let count = usize::try_from(i32::from_ne_bytes(*count)).ok()?;
+    let after_path = &strings[strings.iter().position(|&byte| byte == 0)?..];
     let padding = after_path.iter().take_while(|&&byte| byte == 0).count();
-    let mut entries = after_path[padding..].split(|&byte| byte == 0).skip(arguments);
-    entries.any(|entry| entry == variable.as_bytes())
+    Some((count, &after_path[padding..]))
+}
+
+/// The word for a process's status (xnu `bsd/sys/proc.h`). The kernel keeps one that waits at `SRUN` as well, since it
+/// is threads that sleep: whether it runs is told by how many of them do.
+pub(super) fn state(status: u32, running: i32) -> ProcessState {
+    match status {
+        libc::SIDL => ProcessState::Idle,
+        libc::SRUN | libc::SSLEEP if running > 0 => ProcessState::Running,
+        libc::SRUN | libc::SSLEEP => ProcessState::Sleeping,
+        libc::SSTOP => ProcessState::Stopped,
+        libc::SZOMB => ProcessState::Zombie,
+        _ => ProcessState::Unknown,
+    }
+}
+
+/// The name in libproc's structure: the long one where there is one.
+pub(super) fn name(found: &libc::proc_bsdinfo) -> Vec<u8> {
+    let text = |name: &[libc::c_char]| -> Vec<u8> {
+        name.iter().take_while(|&&one| one != 0).map(|one| one.to_ne_bytes()[0]).collect()
+    };
+    let long = text(&found.pbi_name);
+    if long.is_empty() { text(&found.pbi_comm) } else { long }
 }
 
 #[cfg(test)]
@@ -166,11 +202,28 @@ mod tests {
     }
 
     #[test]
+    fn the_arguments_end_where_the_environment_begins() {
+        for (count, expected) in [(0_i32, ""), (1, "x"), (2, "x\0-y"), (9, "x\0-y\0A=1\0")] {
+            let block = [&count.to_ne_bytes()[..], b"/bin/x\0\0\0x\0-y\0A=1\0"].concat();
+            assert_eq!(arguments(&block), expected.as_bytes(), "{count}");
+        }
+    }
+
+    #[test]
+    fn a_state_has_the_same_word_as_elsewhere() {
+        assert_eq!(state(libc::SRUN, 0), ProcessState::Sleeping);
+        assert_eq!(state(libc::SRUN, 1), ProcessState::Running);
+        assert_eq!(state(libc::SSTOP, 1), ProcessState::Stopped);
+        assert_eq!(state(libc::SZOMB, 0), ProcessState::Zombie);
+    }
+
+    #[test]
     fn no_cut_block_makes_parsing_panic() {
         let mut block = i32::MAX.to_ne_bytes().to_vec();
         block.extend(b"/bin/x\0\0A=1\0");
         for length in 0..block.len() {
             assert!(!environment_holds(&block[..length], "A=1"));
+            let _any = arguments(&block[..length]);
         }
     }
 }

@@ -66,16 +66,20 @@ fn of_another_user(pid: i32) -> Option<Info> {
 fn lookup(found: Result<Info, Errno>) -> Lookup {
     match found {
         Ok(Info { stage: Stage::Zombie, .. }) | Err(Errno::ESRCH) => Lookup::Gone,
-        Ok(found) => Lookup::There(Entry {
-            pid: found.pid,
-            parent: found.parent,
-            group: found.group,
-            // Of one on its way out the kernel does not say it any more; its group is the nearest that is known.
-            session: getsid(Some(Pid::from_raw(found.pid))).map_or(found.group, Pid::as_raw),
-            started: found.started,
-            kernel_thread: found.system,
-        }),
+        Ok(found) => Lookup::There(entry(&found)),
         Err(_) => Lookup::Hidden,
+    }
+}
+
+fn entry(found: &Info) -> Entry {
+    Entry {
+        pid: found.pid,
+        parent: found.parent,
+        group: found.group,
+        // Of one on its way out the kernel does not say it any more; its group is the nearest that is known.
+        session: getsid(Some(Pid::from_raw(found.pid))).map_or(found.group, Pid::as_raw),
+        started: found.started,
+        kernel_thread: found.system,
     }
 }
 
@@ -84,21 +88,32 @@ pub(crate) fn pids() -> Vec<i32> {
     calls::pids()
 }
 
+/// Every process that has ended and waits for its parent to look.
+pub(crate) fn zombies() -> Vec<Entry> {
+    let found = calls::pids().into_iter().filter_map(|pid| find(pid).ok());
+    found.filter(|found| found.stage == Stage::Zombie).map(|found| entry(&found)).collect()
+}
+
 /// The real user of a process.
 pub(crate) fn user(pid: i32) -> Option<u32> {
     find(pid).ok().map(|found| found.user)
 }
 
-/// Whether a process was given exactly this variable (`NAME=value`); nothing where it may not be read.
+/// Whether a process was given exactly this variable (`NAME=value`); no where it may not be read.
 ///
 /// The environment of Apple's own restricted programs may not, by anybody, while System Integrity Protection is on
 /// (xnu `bsd/kern/kern_sysctl.c`, `sysctl_procargsx`): those are found by their group, session or parent only.
 pub(crate) fn environment_holds(pid: i32, variable: &str) -> Option<bool> {
+    Some(arguments(pid).is_some_and(|block| info::environment_holds(&block, variable)))
+}
+
+/// The block of a process's arguments and environment.
+pub(super) fn arguments(pid: i32) -> Option<Vec<u8>> {
     let name = [libc::CTL_KERN, libc::KERN_PROCARGS2, pid];
-    let length = calls::sysctl(&name, &mut []).ok()?;
-    let mut block = vec![0; length];
+    let mut block = vec![0; calls::sysctl(&name, &mut []).ok()?];
     let length = calls::sysctl(&name, &mut block).ok()?;
-    block.get(..length).map(|block| info::environment_holds(block, variable))
+    block.truncate(length);
+    Some(block)
 }
 
 /// Whether some visible process bears this number in a PID namespace of its own: there are none on macOS.

@@ -4,7 +4,7 @@
 //! looked at, and what it had forked in between stands in no listing yet. Refuses a group's number as a proof: it may
 //! have come to mean another group.
 
-use super::{Protected, Target, granularity, started_after};
+use super::{Protected, Report, Target, claim, granularity, started_after};
 use crate::os::platform::process::{self as machine, Handle};
 use crate::os::process::{Entry, Lookup, add_descendants, myself};
 use crate::os::{clock, environment};
@@ -13,69 +13,129 @@ use nix::sys::signal::Signal;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+/// How long KILL may take to empty a tree. Only a process stuck in the kernel (state D) needs longer.
+const KILL_LIMIT: Duration = Duration::from_secs(2);
 /// How often the tree is listed anew while it ends, for what it forks meanwhile.
 const RELIST: Duration = Duration::from_millis(20);
 /// How many times the tree is listed while TERM is sent, until nothing new is in it: a chain of forks never settles.
 const ROUNDS: usize = 20;
-/// How many empty listings in a row are believed where processes keep coming and going on the machine.
+/// How many empty listings in a row are believed where processes keep ending on the machine.
 const BELIEVED: usize = 10;
+/// How long an exec is waited out, and how often it is looked at: a process that waits for a processor in the middle of
+/// one, on a machine that has none to spare, takes so long.
+const EXEC_LIMIT: Duration = Duration::from_millis(500);
+const EXEC_PAUSE: Duration = Duration::from_millis(1);
 
-/// One hunt.
-pub(super) struct Hunt<'target> {
-    target: &'target Target,
+/// A tree whose claim was checked: it can be listed, and then ended as it was listed.
+pub(crate) struct Hunt {
+    target: Target,
     protected: Protected,
     root: Option<Entry>,
     /// Everybody who was ever found to belong to the run, with a hold on each where it was still there.
     known: BTreeMap<i32, (u64, Option<Handle>)>,
-    /// Of whom the last listing could not tell: ended by the time they were looked at, or in the middle of an exec.
-    unclear: BTreeSet<i32>,
+    /// Who was listed and had ended by the time it was looked at, at the last listing.
+    ended: BTreeSet<i32>,
+    /// Who was seen to be none of the run's: no exec makes one of it.
+    strangers: BTreeSet<(i32, u64)>,
     /// Whether the group that `run` made was seen to be still the run's.
     group_is_proven: bool,
     /// Whether anybody was signalled.
-    pub(super) signalled: bool,
+    signalled: bool,
 }
 
 /// One look at all processes.
 struct Listing {
     /// Those of the run that live.
     members: BTreeMap<i32, Entry>,
-    /// Whether everybody who was listed could be told: then nobody can have been missed.
-    settled: bool,
+    /// Why somebody may have been missed; nothing where everybody who was listed could be told.
+    doubt: Option<Doubt>,
 }
 
-impl<'target> Hunt<'target> {
-    /// A hunt for this tree; `root` is its wrapper, whose identity was checked.
-    pub(super) fn new(target: &'target Target, protected: Protected, root: Option<Entry>) -> Self {
-        Self {
+/// Why a listing may have missed somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doubt {
+    /// Somebody ended between being listed and being looked at, and may have left a child that stands in no listing yet.
+    Ended,
+    /// Somebody stands in the middle of an exec, and shows nothing of itself.
+    InExec,
+}
+
+impl Hunt {
+    /// Checks the claim; nobody is signalled yet.
+    ///
+    /// # Errors
+    /// A sentence that says why the claimed process must not be signalled.
+    pub(crate) fn begin(target: Target) -> Result<Self, String> {
+        let protected = Protected::now();
+        let root = claim(&target, &protected)?;
+        Ok(Self {
             target,
             protected,
             root,
             known: BTreeMap::new(),
-            unclear: BTreeSet::new(),
+            ended: BTreeSet::new(),
+            strangers: BTreeSet::new(),
             group_is_proven: false,
             signalled: false,
+        })
+    }
+
+    /// Ends it: TERM, the wrapper last; KILL after `grace`; verified gone.
+    pub(crate) fn end(mut self, grace: Duration) -> Report {
+        self.ask();
+        let mut left = self.wait(clock::now().plus(grace));
+        if !left.is_empty() {
+            left = self.kill(clock::now().plus(KILL_LIMIT));
         }
+        let survivors: Vec<i32> = left.into_keys().collect();
+        Report { killed: self.signalled && survivors.is_empty(), survivors, refusal: None }
+    }
+
+    /// Who would be ended now, and this process where it is the wrapper; the oldest come first, so a parent before its
+    /// children. After them all their zombies, which nothing can end: a parent that never looks may have thousands.
+    pub(crate) fn list(&mut self) -> Vec<Entry> {
+        let mut members = self.members();
+        if self.target.own_descendants
+            && let Lookup::There(me) = machine::look(myself())
+        {
+            members.insert(me.pid, me);
+        }
+        let mut zombies = machine::zombies();
+        zombies.retain(|zombie| members.contains_key(&zombie.parent));
+        let mut listed: Vec<Entry> = members.into_values().collect();
+        for part in [&mut listed, &mut zombies] {
+            part.sort_by_key(|entry| (entry.started, entry.pid));
+        }
+        listed.append(&mut zombies);
+        listed
     }
 
     /// The living processes of the run, once that can be told: where it seems that there is none, processes that come
     /// and go are waited out.
     fn members(&mut self) -> BTreeMap<i32, Entry> {
-        for _ in 0..BELIEVED {
-            let listing = self.list(None);
-            if !listing.members.is_empty() || listing.settled {
-                return listing.members;
+        let began = clock::now();
+        let mut empty = 0;
+        loop {
+            let Listing { members, doubt } = self.survey(None);
+            empty += 1;
+            let now = clock::now();
+            match doubt {
+                _ if !members.is_empty() => return members,
+                Some(Doubt::Ended) if empty < BELIEVED => {}
+                Some(Doubt::InExec) if now < began.plus(EXEC_LIMIT) => clock::sleep_until(now.plus(EXEC_PAUSE)),
+                _ => return members,
             }
         }
-        BTreeMap::new()
     }
 
     /// Lists everybody. With `strike`, whoever is known for the run's at first sight gets that signal there and then: a
     /// link of a chain that forks and ends lives for a millisecond.
-    fn list(&mut self, strike: Option<Signal>) -> Listing {
+    fn survey(&mut self, strike: Option<Signal>) -> Listing {
         let group = self.trusted_group();
         let mut all = BTreeMap::new();
         let mut members = BTreeMap::new();
-        let mut unclear = BTreeSet::new();
+        let mut ended = BTreeSet::new();
+        let mut in_exec = false;
         for pid in machine::pids() {
             match machine::look(pid) {
                 Lookup::There(entry) => {
@@ -88,13 +148,14 @@ impl<'target> Hunt<'target> {
                             }
                         }
                         Some(false) => {}
+                        None if matches!(machine::look(pid), Lookup::There(_)) => in_exec = true,
                         None => {
-                            unclear.insert(pid);
+                            ended.insert(pid);
                         }
                     }
                 }
                 Lookup::Gone => {
-                    unclear.insert(pid);
+                    ended.insert(pid);
                 }
                 Lookup::Hidden => {}
             }
@@ -108,10 +169,14 @@ impl<'target> Hunt<'target> {
                 (*started, *handle) = (entry.started, None);
             }
         }
-        // A zombie, or one that hides its variables, stood there at the listing before too and is nothing that goes on.
-        let settled = unclear.is_subset(&self.unclear);
-        self.unclear = unclear;
-        Listing { members, settled }
+        // A zombie that stood there at the listing before is nothing that goes on.
+        let doubt = match (in_exec, ended.is_subset(&self.ended)) {
+            (true, _) => Some(Doubt::InExec),
+            (false, false) => Some(Doubt::Ended),
+            (false, true) => None,
+        };
+        self.ended = ended;
+        Listing { members, doubt }
     }
 
     /// Whether one process by itself shows that it is the run's; nothing where it cannot be told now.
@@ -130,12 +195,15 @@ impl<'target> Hunt<'target> {
         }
         // Without a wrapper that still holds them together, the mark finds those who left group and session.
         let Some(mark) = &self.target.mark else { return Some(false) };
-        match self.may_signal(entry, false) {
-            Some(true) => {}
-            other => return other,
+        if self.strangers.contains(&(entry.pid, entry.started)) {
+            return Some(false);
         }
-        let marked = machine::environment_holds(entry.pid, mark)?;
-        self.group_is_proven |= marked && in_group;
+        let marked = self.may_signal(entry, false)? && machine::environment_holds(entry.pid, mark)?;
+        if marked {
+            self.group_is_proven |= in_group;
+        } else {
+            self.strangers.insert((entry.pid, entry.started));
+        }
         Some(marked)
     }
 
@@ -183,13 +251,13 @@ impl<'target> Hunt<'target> {
     /// The wrapper is stopped meanwhile: a shell whose child was ended first would go on with its next line, and were
     /// that the one that writes SUCCESS, the run would have succeeded by being killed. It goes on with TERM pending, so
     /// it handles that first. Parents come before children for the same reason.
-    pub(super) fn ask(&mut self) {
+    fn ask(&mut self) {
         if let Some(root) = self.root {
             self.send(&root, Signal::SIGSTOP);
         }
         let mut asked = BTreeSet::new();
         for _ in 0..ROUNDS {
-            let members = self.list(None).members;
+            let members = self.survey(None).members;
             let mut new: Vec<Entry> = members
                 .into_values()
                 .filter(|entry| self.root.is_none_or(|root| root.pid != entry.pid))
@@ -227,7 +295,7 @@ impl<'target> Hunt<'target> {
     }
 
     /// Waits until nobody is left or `deadline`; whoever is new meanwhile gets TERM too. Who is left.
-    pub(super) fn wait(&mut self, deadline: Moment) -> BTreeMap<i32, Entry> {
+    fn wait(&mut self, deadline: Moment) -> BTreeMap<i32, Entry> {
         let mut told: BTreeSet<(i32, u64)> = self.known.iter().map(|(&pid, &(started, _))| (pid, started)).collect();
         loop {
             let members = self.members();
@@ -249,20 +317,21 @@ impl<'target> Hunt<'target> {
     }
 
     /// KILL to everybody, as soon as each is seen, until nobody is left or `deadline`. Who is left.
-    pub(super) fn kill(&mut self, deadline: Moment) -> BTreeMap<i32, Entry> {
-        let mut empty = 0;
+    fn kill(&mut self, deadline: Moment) -> BTreeMap<i32, Entry> {
         loop {
-            let Listing { members, settled } = self.list(Some(Signal::SIGKILL));
+            let mut members = self.survey(Some(Signal::SIGKILL)).members;
+            if members.is_empty() {
+                members = self.members();
+            }
             for entry in members.values() {
                 self.send(entry, Signal::SIGKILL);
             }
-            empty = if members.is_empty() { empty + 1 } else { 0 };
-            if (empty > 0 && settled) || empty == BELIEVED || clock::now() >= deadline {
+            if members.is_empty() || clock::now() >= deadline {
                 return members;
             }
             // Not at all where one of them has ended already: what it left behind may be the next link of a chain.
             let handles = self.handles(&members);
-            if !members.is_empty() && handles.len() == members.len() {
+            if handles.len() == members.len() {
                 machine::wait_for_any(&handles, RELIST.min(deadline.since(clock::now())));
             }
         }
