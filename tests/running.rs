@@ -183,6 +183,10 @@ fn check_says_once_what_to_do_and_touches_nothing() {
             "{step}"
         );
     }
+    let text = place.dogwatch(["check", "runs"]).stdout;
+    for part in ["runs: running for ", "(heartbeat ", ", output ", " of CPU time"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
     assert_eq!(place.snapshot(), before);
     assert!(lives(pid));
     kill("KILL", pid);

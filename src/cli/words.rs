@@ -50,10 +50,13 @@ pub(super) fn line(report: &Report, paint: Paint) -> String {
     let killed = if report.killed && report.outcome != Outcome::Died { ", killed" } else { "" };
     let when = match (report.outcome, report.elapsed_ms, report.heartbeat_age_ms) {
         (Outcome::NotStarted, _, _) | (_, None, _) => String::new(),
-        (Outcome::Running, Some(elapsed), Some(age)) => {
-            format!(" for {} (heartbeat {} ago)", shown(elapsed), shown(age))
+        (Outcome::Running, Some(elapsed), heartbeat) => {
+            let ages = [("heartbeat", heartbeat), ("output", report.output_age_ms)];
+            let known = ages.into_iter().filter_map(|(what, age)| Some(format!("{what} {} ago", shown(age?))));
+            let known: Vec<String> = known.collect();
+            let ages = if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) };
+            format!(" for {}{ages}", shown(elapsed))
         }
-        (Outcome::Running, Some(elapsed), None) => format!(" for {}", shown(elapsed)),
         (_, Some(elapsed), _) => format!(" after {}", shown(elapsed)),
     };
     let why = report.detail.as_ref().or(report.result_error.as_ref());

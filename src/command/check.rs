@@ -14,7 +14,7 @@ use crate::os::directory::{Directory, why};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::step::StepName;
 use crate::step::look::{Looker, here, refuse_newer};
-use crate::step::terminate::evidence;
+use crate::step::terminate::{cpu_time, evidence};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -112,6 +112,10 @@ fn check_one(request: &Check, index: usize, looker: &mut Looker) -> Result<(Repo
         let unconfirmed = seen.heartbeat.is_some_and(|beat| {
             beat.unconfirmed.is_some() && policy.stale.is_some_and(|stale| look.at >= beat.fresh.plus(stale))
         });
+        sentences.extend(
+            cpu_time(&look)
+                .map(|used| format!("its processes have used {} of CPU time", humantime::format_duration(used))),
+        );
         if unconfirmed {
             sentences
                 .push("the heartbeat looks stale, but this machine has slept since boot: look again soon".to_owned());

@@ -41,6 +41,12 @@ pub(crate) fn take(entries: &[Entry]) -> Vec<TreeProcess> {
     seen.into_iter().filter_map(|(_, process)| process).collect()
 }
 
+/// How much CPU time these processes have used together.
+pub(crate) fn cpu_time(entries: &[Entry]) -> Duration {
+    let millis = entries.iter().filter_map(glimpse).map(|process| process.cpu_ms).fold(0, u64::saturating_add);
+    Duration::from_millis(millis)
+}
+
 /// Sends the details of one process after the other; nothing of one that is not the same any more.
 fn tell(
     open: Vec<(usize, Entry, TreeProcess)>,

@@ -62,6 +62,13 @@ pub(crate) fn evidence(look: &Look) -> Vec<TreeProcess> {
     hunt.map_or_else(Vec::new, |mut hunt| witness(look, &mut hunt))
 }
 
+/// How much CPU time the run's living processes have used; nothing where they are not to be seen from here.
+pub(crate) fn cpu_time(look: &Look) -> Option<Duration> {
+    reach(look).ok()?;
+    let listed = Hunt::begin(target(look)).ok()?.list();
+    (!listed.is_empty()).then(|| evidence::cpu_time(&listed))
+}
+
 /// Why a run's processes cannot be looked at, let alone signalled.
 enum Obstacle {
     OutOfReach(Remark),
