@@ -169,7 +169,8 @@ fn guarded<T>(attempt: impl FnOnce() -> Result<T, String>) -> Result<T, String> 
     outcome.unwrap_or_else(|_| Err("the event thread could not be started".to_owned()))
 }
 
-fn nearest(directory: &Path) -> PathBuf {
+/// The nearest folder from `directory` upwards that is there.
+pub(super) fn nearest(directory: &Path) -> PathBuf {
     let found = directory.ancestors().find(|folder| folder.is_dir());
     found.map_or_else(|| PathBuf::from("/"), Path::to_path_buf)
 }

@@ -6,6 +6,7 @@
 
 pub(crate) mod activity;
 pub(crate) mod clock;
+pub(crate) mod command;
 pub(crate) mod detach;
 pub(crate) mod directory;
 pub(crate) mod environment;
@@ -14,6 +15,8 @@ pub(crate) mod evidence;
 mod exec;
 pub(crate) mod lock;
 pub(crate) mod log;
+pub(crate) mod net;
+pub(crate) mod paths;
 pub(crate) mod process;
 pub(crate) mod reserve;
 pub(crate) mod shell;
@@ -22,6 +25,7 @@ pub(crate) mod spawn;
 pub(crate) mod tee;
 pub(crate) mod terminal;
 pub(crate) mod tree;
+pub(crate) mod trial;
 
 #[cfg_attr(target_os = "linux", path = "linux/mod.rs")]
 #[cfg_attr(target_os = "macos", path = "macos/mod.rs")]

@@ -2,13 +2,15 @@
 //!
 //! Refuses to read the environment and to combine flags; that is `resolve`'s.
 
+mod preflight;
 mod run;
 mod wait;
 
 use super::exit::{Exit, table};
-use super::quantity;
+use crate::protocol::quantity;
 use crate::protocol::step::StepName;
 use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum};
+pub(in crate::cli) use preflight::PreflightArguments;
 pub(in crate::cli) use run::{HeartbeatWord, LogWord, ResultWord, RunArguments, StdinWord};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -107,6 +109,9 @@ pub(in crate::cli) enum Command {
         #[command(subcommand)]
         what: BreakerCommand,
     },
+    /// Check what has to hold before work begins, and mend what can be mended
+    #[command(after_help = preflight::help())]
+    Preflight(Box<PreflightArguments>),
     /// Print the monitor directory
     #[command(after_help = "Example:\n  ls \"$(dogwatch dir)\"")]
     Dir,

@@ -4,7 +4,7 @@
 
 use super::step;
 use crate::cli::exit::{Exit, table};
-use crate::cli::quantity;
+use crate::protocol::quantity;
 use crate::protocol::step::StepName;
 use clap::{Args, ValueEnum};
 use std::ffi::OsString;

@@ -10,4 +10,5 @@ pub(crate) mod machine;
 pub(crate) mod memory;
 pub(crate) mod process;
 mod procfs;
+pub(crate) mod supplies;
 pub(crate) mod work;

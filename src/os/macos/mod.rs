@@ -9,4 +9,5 @@ pub(crate) mod locality;
 pub(crate) mod machine;
 pub(crate) mod memory;
 pub(crate) mod process;
+pub(crate) mod supplies;
 pub(crate) mod work;
