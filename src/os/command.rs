@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
@@ -23,9 +23,9 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 /// The variable that marks what a command starts.
-const MARK: &str = "DOGWATCH_PREFLIGHT_ID";
+const MARK: &str = "DOGWATCH_COMMAND_ID";
 /// The variable that tells the shell where to go first.
-const FOLDER: &str = "DOGWATCH_PREFLIGHT_FOLDER";
+const FOLDER: &str = "DOGWATCH_COMMAND_FOLDER";
 /// How much of a command's output is kept: its end.
 const KEPT: usize = 4096;
 /// How soon a command that cannot be seen is asked for again.
@@ -37,9 +37,11 @@ const DRAIN: Duration = Duration::from_millis(100);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Order<'text> {
     /// What `sh -c` is given.
-    pub(crate) text: &'text str,
-    /// Where it runs.
-    pub(crate) folder: &'text Path,
+    pub(crate) text: &'text OsStr,
+    /// Where it runs; nothing for this process's own folder.
+    pub(crate) folder: Option<&'text Path>,
+    /// What it is told beyond what this process was.
+    pub(crate) variables: &'text [(&'text str, OsString)],
     /// When it has to be over.
     pub(crate) deadline: Moment,
     /// From TERM to KILL when it is not.
@@ -223,8 +225,15 @@ fn reap(pid: i32, wait: bool) -> Option<End> {
 }
 
 fn program(order: &Order<'_>, mark: &str) -> io::Result<(Program, Option<Output>)> {
-    // The shell goes to the folder itself: what it says of errors is then the same as at a prompt there.
-    let text = format!("cd -- \"${FOLDER}\" || exit 126; {}", order.text);
+    let mut variables = vec![(MARK.to_owned(), OsString::from(mark))];
+    variables.extend(order.variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+    let mut text = OsString::new();
+    if let Some(folder) = order.folder {
+        // The shell goes to the folder itself: what it says of errors is then the same as at a prompt there.
+        text.push(format!("cd -- \"${FOLDER}\" || exit 126; "));
+        variables.push((FOLDER.to_owned(), folder.into()));
+    }
+    text.push(order.text);
     let (output, stream) = match order.purpose {
         Purpose::Ask => {
             let (reader, writer) = io::pipe()?;
@@ -234,15 +243,8 @@ fn program(order: &Order<'_>, mark: &str) -> io::Result<(Program, Option<Output>
     };
     let stream = File::from(stream);
     let program = Program {
-        command: vec!["sh".into(), "-c".into(), text.into()],
-        variables: vec![
-            (MARK.to_owned(), OsString::from(mark)),
-            (FOLDER.to_owned(), order.folder.into()),
-            // A check that starts a run must not come back here by way of that run's own preflight.
-            ("DOGWATCH_PREFLIGHT".to_owned(), "0".into()),
-            // A check that imports must not leave files beside the modules.
-            ("PYTHONDONTWRITEBYTECODE".to_owned(), "1".into()),
-        ],
+        command: vec!["sh".into(), "-c".into(), text],
+        variables,
         stdin: Some(null_input()?),
         stdout: Some(stream.try_clone()?),
         stderr: Some(stream),
@@ -296,8 +298,9 @@ mod tests {
 
     fn order(text: &str, limit: Duration, purpose: Purpose) -> io::Result<Outcome> {
         let deadline = clock::now().plus(limit);
-        let order = Order { text, folder: Path::new("/"), deadline, grace: Duration::ZERO, purpose };
-        Shells::default().run(&order)
+        let (text, folder) = (OsStr::new(text), Some(Path::new("/")));
+        let variables = &[("WORD", OsString::from("x y"))];
+        Shells::default().run(&Order { text, folder, variables, deadline, grace: Duration::ZERO, purpose })
     }
 
     const LONG: Duration = Duration::from_secs(60);
@@ -306,6 +309,8 @@ mod tests {
     fn a_command_tells_its_end_and_the_end_of_its_output() {
         let outcome = order("pwd; echo b >&2; exit 7", LONG, Purpose::Ask).unwrap();
         assert_eq!((outcome.end, outcome.output.as_slice()), (End::Known(Ended::Code(7)), b"/\nb\n".as_slice()));
+        let outcome = order("test \"$WORD\" = 'x y' && ! read line", LONG, Purpose::Ask).unwrap();
+        assert_eq!(outcome.end, End::Known(Ended::Code(0)));
         let outcome = order("kill -TERM $$", LONG, Purpose::Ask).unwrap();
         assert_eq!(outcome.end, End::Known(Ended::Signal(15)));
         let outcome = order("yes | head -n 100000; echo end", LONG, Purpose::Ask).unwrap();
@@ -354,8 +359,9 @@ mod tests {
         let shells = Shells::default();
         shells.stop();
         let order = Order {
-            text: "true",
-            folder: Path::new("/"),
+            text: OsStr::new("true"),
+            folder: None,
+            variables: &[],
             deadline: Moment::NEVER,
             grace: Duration::ZERO,
             purpose: Purpose::Ask,

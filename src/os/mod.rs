@@ -19,7 +19,6 @@ pub(crate) mod net;
 pub(crate) mod paths;
 pub(crate) mod process;
 pub(crate) mod reserve;
-pub(crate) mod shell;
 pub(crate) mod signals;
 pub(crate) mod spawn;
 pub(crate) mod tee;

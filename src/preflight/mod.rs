@@ -20,6 +20,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use network::{Address, Url};
 use report::{Finding, OwnFix, Word};
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -299,7 +300,14 @@ impl Crew {
         let (shells, text, folder) = (Arc::clone(&self.shells), text.to_owned(), check.folder.clone());
         let work = move || {
             let deadline = clock::now().plus(FIX_LIMIT);
-            let order = Order { text: &text, folder: &folder, deadline, grace: FIX_GRACE, purpose: Purpose::Mend };
+            let order = Order {
+                text: OsStr::new(&text),
+                folder: Some(&folder),
+                variables: &shell::variables(),
+                deadline,
+                grace: FIX_GRACE,
+                purpose: Purpose::Mend,
+            };
             let fault = match shells.run(&order) {
                 Err(error) => Some(format!("it could not be run: {}", why(&error))),
                 Ok(outcome) => match outcome.end {

@@ -7,6 +7,7 @@ use crate::os::command::{End, Order, Outcome, Purpose, Shells};
 use crate::os::directory::why;
 use crate::os::spawn::Ended;
 use crate::protocol::time::Moment;
+use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
 /// Whether a shell command ends with exit code 0.
@@ -54,8 +55,25 @@ fn interpreter(python: &str, check: &Check, deadline: Moment, shells: &Shells) -
     last_line(&outcome).filter(|_| outcome.end == End::Known(Ended::Code(0)))
 }
 
+/// What a check or a fix is told.
+pub(super) fn variables() -> [(&'static str, OsString); 2] {
+    [
+        // One that starts a run must not come back here by way of that run's own preflight.
+        ("DOGWATCH_PREFLIGHT", "0".into()),
+        // One that imports must not leave files beside the modules.
+        ("PYTHONDONTWRITEBYTECODE", "1".into()),
+    ]
+}
+
 fn ask(text: &str, check: &Check, deadline: Moment, shells: &Shells) -> Result<Outcome, Failure> {
-    let order = Order { text, folder: &check.folder, deadline, grace: Duration::ZERO, purpose: Purpose::Ask };
+    let order = Order {
+        text: OsStr::new(text),
+        folder: Some(&check.folder),
+        variables: &variables(),
+        deadline,
+        grace: Duration::ZERO,
+        purpose: Purpose::Ask,
+    };
     shells.run(&order).map_err(|error| Failure::of(format!("the command could not be run: {}", why(&error))))
 }
 

@@ -9,9 +9,10 @@ use super::record::{Standing, standing};
 use crate::decide::history::{History, RunKey, run_key};
 use crate::decide::observation::{Liveness, Look};
 use crate::decide::policy::Settle;
+use crate::os::command::{self, Order, Purpose, Shells};
 use crate::os::directory::why;
 use crate::os::spawn::Ended;
-use crate::os::{clock, environment, shell};
+use crate::os::{clock, environment};
 use crate::protocol::status::{StatusText, Word};
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
@@ -40,18 +41,28 @@ pub(super) enum End {
 ///
 /// # Errors
 /// What went wrong, as a sentence.
-pub(super) fn call(looker: &Looker, run: Option<RunKey>, command: &OsStr, grace: Duration) -> Result<(), String> {
+pub(super) fn call(looker: &Looker, run: Option<RunKey>, text: &OsStr, grace: Duration) -> Result<(), String> {
     let limit = grace.saturating_add(LIMIT);
     let variables = [
         ("DOGWATCH_STEP", OsString::from(looker.step().as_str())),
         ("DOGWATCH_PID", run.map_or_else(OsString::new, |(pid, _)| pid.to_string().into())),
         ("DOGWATCH_DIR", environment::absolute(looker.directory().path()).into_os_string()),
     ];
-    match shell::run(command, &variables, limit) {
-        Ok(Some(Ended::Code(0))) => Ok(()),
-        Ok(Some(Ended::Code(code))) => Err(format!("the kill command ended with exit code {code}")),
-        Ok(Some(Ended::Signal(number))) => Err(format!("the kill command was ended by signal {number}")),
-        Ok(None) => {
+    let order = Order {
+        text,
+        folder: None,
+        variables: &variables,
+        deadline: clock::now().plus(limit),
+        grace: Duration::ZERO,
+        // Whatever it leaves in the background is its own affair.
+        purpose: Purpose::Mend,
+    };
+    match Shells::default().run(&order).map(|outcome| outcome.end) {
+        Ok(command::End::Known(Ended::Code(0))) => Ok(()),
+        Ok(command::End::Known(Ended::Code(code))) => Err(format!("the kill command ended with exit code {code}")),
+        Ok(command::End::Known(Ended::Signal(number))) => Err(format!("the kill command was ended by signal {number}")),
+        Ok(command::End::Unknown) => Err("the kernel did not say how the kill command ended".to_owned()),
+        Ok(command::End::OutOfTime) => {
             Err(format!("the kill command did not end within {} and was killed", humantime::format_duration(limit)))
         }
         Err(error) => Err(format!("the kill command could not be run ({})", why(&error))),

@@ -19,6 +19,7 @@ pub(super) use cure::quoted;
 use cure::{Project, Trouble, command};
 use shebang::Shebang;
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -167,7 +168,14 @@ fn python(venv: &Venv<'_>, deadline: Moment, shells: &Shells) -> Option<Finding>
         "{} -I -S -c 'import sys; print(\"%d.%d.%d\" % sys.version_info[:3])'",
         quoted(&python.to_string_lossy())
     );
-    let order = Order { text: &text, folder: &venv.folder, deadline, grace: Duration::ZERO, purpose: Purpose::Ask };
+    let order = Order {
+        text: OsStr::new(&text),
+        folder: Some(&venv.folder),
+        variables: &crate::preflight::shell::variables(),
+        deadline,
+        grace: Duration::ZERO,
+        purpose: Purpose::Ask,
+    };
     let outcome = match shells.run(&order) {
         Ok(outcome) => outcome,
         Err(error) => return finding(format!("{shown} could not be run: {}", why(&error)), "unknown".to_owned()),
