@@ -84,6 +84,27 @@ fn polling_sees_what_events_would() {
 }
 
 #[test]
+fn nothing_of_a_wait_that_has_watched_is_left_and_its_readers_see_its_end() {
+    let place = Place::new();
+    let _living = living(&place, "s");
+    for word in ["FAILED\n", "SUCCESS\n"] {
+        let mut command = place.command(["wait", "s"]);
+        let mark = support::unique();
+        command.env("TEST_MARK", &mark);
+        let wait = support::Running::start(command);
+        until("it watches", || wait.has_events());
+        place.write("s.result", "1");
+        place.write(".s", word);
+        std::fs::rename(place.file(".s"), place.file("s.status")).unwrap();
+        // Both its streams are read to their ends: whoever takes its watches over must hold neither.
+        let ended = wait.end_at_all();
+        assert_eq!(ended.stdout.lines().count(), 1, "{ended:?}");
+        until("who took its watches over has gone", || support::marked(&format!("TEST_MARK={mark}")).is_empty());
+        std::fs::remove_file(place.file("s.status")).unwrap();
+    }
+}
+
+#[test]
 fn what_has_ended_needs_no_watch() {
     let place = Place::new();
     place.write("s.status", "FAILED\n");

@@ -91,6 +91,8 @@ pub(super) fn run(arguments: &RunArguments, global: &Global) -> Result<Run, Erro
         LogWord::None => LogStreams::None,
     };
     job.tee = arguments.tee;
+    // Nobody waits for a detached one's end.
+    job.leaving = !arguments.detach;
     if let Some(size) = or_environment(arguments.log_max, "DOGWATCH_LOG_MAX", quantity::size)? {
         job.log_max = size;
     }
@@ -191,6 +193,7 @@ fn waiting(steps: Vec<StepName>, global: &Global) -> Result<Wait, Error> {
     let mut request = Wait::new(directory(global)?, steps);
     request.environment_stale = duration_from("DOGWATCH_STALE")?;
     request.environment_max_timeout = duration_from("DOGWATCH_MAX_TIMEOUT")?;
+    request.leaving = true;
     Ok(request)
 }
 

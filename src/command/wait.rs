@@ -47,6 +47,8 @@ pub struct Wait {
     pub new: bool,
     /// How many of the log's last lines are reported on anything but success.
     pub log_tail: usize,
+    /// Whether this process ends with the wait.
+    pub(crate) leaving: bool,
     pub(crate) backend: Backend,
     pub(crate) poll_interval: Duration,
     pub(crate) environment_stale: Option<Duration>,
@@ -71,6 +73,7 @@ impl Wait {
             fail_fast: false,
             new: false,
             log_tail: 20,
+            leaving: false,
             backend: Backend::Auto,
             poll_interval: POLL_INTERVAL,
             environment_stale: None,
@@ -166,6 +169,7 @@ fn order(request: &Wait) -> Order {
             (false, true) => Until::FirstBad,
             (false, false) => Until::All,
         },
+        leaving: request.leaving,
         new: request.new,
         kill: request.kill,
         grace: request.grace,

@@ -23,6 +23,8 @@ pub(crate) struct Order {
     pub(crate) wishes: Wishes,
     /// Which ends end the wait.
     pub(crate) until: Until,
+    /// Whether this process ends with the wait: what the kernel takes long to take back is left to another.
+    pub(crate) leaving: bool,
     /// Whether an outcome recorded before the call is passed over.
     pub(crate) new: bool,
     /// Whether a hung or overdue run is ended; else it is only reported.
