@@ -5,7 +5,7 @@
 mod arguments;
 mod bounds;
 mod exit;
-mod quantity;
+mod preflight;
 mod resolve;
 mod run;
 mod wait;
@@ -50,6 +50,7 @@ pub fn main() -> ExitCode {
         Command::Kill { steps, grace } => kill_command(&steps, grace, &global),
         Command::Beat { step } => beat_command(step, &global),
         Command::Breaker { what } => breaker_command(&what, &global),
+        Command::Preflight(arguments) => preflight::command(&arguments, &global),
         Command::Dir => resolve::directory(&global).map(|directory| {
             let path = environment::absolute(&directory);
             let mut line = path.as_os_str().as_bytes().to_vec();

@@ -7,6 +7,7 @@ pub(crate) mod beat;
 pub(crate) mod breaker;
 pub(crate) mod check;
 pub(crate) mod kill;
+pub(crate) mod preflight;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod wait;

@@ -12,6 +12,7 @@ use crate::os::directory::Directory;
 use crate::protocol::outcome::{Outcome, Reason};
 use crate::protocol::step::StepName;
 use crate::step::record::count_seen;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -31,6 +32,9 @@ pub struct Wait {
     pub grace: Duration,
     /// Whether a hung or overdue run is ended; else it is only reported.
     pub kill: bool,
+    /// A shell command that ends a run instead of signals, for work on a cluster or another host. It sees the step's
+    /// name, its wrapper's pid and this directory as `DOGWATCH_STEP`, `DOGWATCH_PID` and `DOGWATCH_DIR`.
+    pub kill_command: Option<OsString>,
     /// The longest this call blocks.
     pub at_most: Option<Duration>,
     /// How long a step may take to start.
@@ -43,6 +47,8 @@ pub struct Wait {
     pub new: bool,
     /// How many of the log's last lines are reported on anything but success.
     pub log_tail: usize,
+    /// Whether this process ends with the wait.
+    pub(crate) leaving: bool,
     pub(crate) backend: Backend,
     pub(crate) poll_interval: Duration,
     pub(crate) environment_stale: Option<Duration>,
@@ -60,12 +66,14 @@ impl Wait {
             max_timeout: None,
             grace: GRACE,
             kill: true,
+            kill_command: None,
             at_most: None,
             start_timeout: START_TIMEOUT,
             any: false,
             fail_fast: false,
             new: false,
             log_tail: 20,
+            leaving: false,
             backend: Backend::Auto,
             poll_interval: POLL_INTERVAL,
             environment_stale: None,
@@ -161,9 +169,11 @@ fn order(request: &Wait) -> Order {
             (false, true) => Until::FirstBad,
             (false, false) => Until::All,
         },
+        leaving: request.leaving,
         new: request.new,
         kill: request.kill,
         grace: request.grace,
+        kill_command: request.kill_command.clone(),
         backend: request.backend,
         poll_interval: request.poll_interval,
     }

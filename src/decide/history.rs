@@ -4,7 +4,7 @@
 //! Refuses to compare a file's time with this machine's clock wherever a change can be observed instead: clocks of file
 //! servers are skewed, wall clocks are set, machines sleep. Only the first look at a file uses its age.
 
-use super::left_over::{LeftOver, SLACK as LEFT_OVER_SLACK};
+use super::left_over::{LEFT_OVER_SLACK, LeftOver};
 use super::observation::{Beat, Liveness, Look, Observation, Process, ResultState, Status};
 use crate::protocol::file::{File, Hold, Stamp};
 use crate::protocol::meta::{Meta, MetaText};
@@ -315,7 +315,16 @@ pub(crate) fn meta_of(look: &Look, key: Option<RunKey>) -> Option<&Meta> {
         let beaten = look.heartbeat.stamp().is_none_or(|beat| beat.modified <= stamp.modified.plus(LEFT_OVER_SLACK));
         key.is_none() && !look.pid.is_there() && meta.locked && look.lock == Hold::Free && beaten
     };
-    (meta.speaks_of(key) || orphaned()).then_some(meta)
+    // A record without a pid tells a run from the next one only by time: it was made for what stood there then.
+    let current = || {
+        let younger = |file: Stamp| file.modified > stamp.modified.plus(LEFT_OVER_SLACK);
+        match (key, meta.reason) {
+            (Some(_), _) => true,
+            (None, Some(_)) => look.status.stamp().is_some_and(|status| !younger(status)),
+            (None, None) => !look.heartbeat.stamp().is_some_and(younger),
+        }
+    };
+    (meta.speaks_of(key) && current() || orphaned()).then_some(meta)
 }
 
 /// When the run began: by its own record on this boot, else by the age of its oldest file less all sleep since boot.

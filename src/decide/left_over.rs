@@ -1,7 +1,6 @@
-//! Which of the files that stand there are an earlier run's.
+//! Which files of a step an earlier run left: a foreign wrapper starts beside them and does not clear them away.
 //!
-//! Refuses to compare a time with this machine's clock: two files' times are compared, or a file's with the start of the
-//! process it names, on the files' clock.
+//! Refuses to compare times of different clocks wherever both can come from one: two files of one filesystem do.
 
 use super::history::RunKey;
 use super::observation::{Liveness, Look, Process};
@@ -10,7 +9,7 @@ use crate::protocol::time::Wall;
 use std::time::Duration;
 
 /// How much older than `.pid` a dead run's own status may be: `work & echo $! > s.pid` may write the pid second.
-pub(super) const SLACK: Duration = Duration::from_secs(2);
+pub(super) const LEFT_OVER_SLACK: Duration = Duration::from_secs(2);
 
 /// Which files are left over from an earlier run.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +23,7 @@ pub(super) enum LeftOver {
 }
 
 impl LeftOver {
+    /// What tells them at this look.
     pub(super) fn of(look: &Look, key: Option<RunKey>, meta: Option<&Meta>, liveness: Liveness) -> Self {
         // A run that holds its lock removed the old files itself. Times are not compared then: a clock set back during
         // the run would make its own status look old.
@@ -38,7 +38,7 @@ impl LeftOver {
             }
             // Where the process is dead or out of sight the two files are compared, both on their filesystem's clock.
             (Liveness::Dead { .. } | Liveness::Elsewhere, _, Some((_, pid_modified))) => {
-                Self::Older(pid_modified.minus(SLACK))
+                Self::Older(pid_modified.minus(LEFT_OVER_SLACK))
             }
             _ => Self::Nothing,
         }

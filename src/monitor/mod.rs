@@ -15,14 +15,15 @@ use crate::decide::judge::{Next, Verdict};
 use crate::os::clock;
 use crate::os::directory::{Directory, why};
 use crate::os::platform::exits::Armed;
+use crate::os::platform::parting;
 use crate::os::signals::{self, Signal};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::step::StepName;
 use crate::protocol::time::Moment;
 use crate::step::look::here;
-use crate::step::terminate::evidence;
+use crate::step::terminate::{Means, evidence};
 use crate::timer::{Timer, Wheel};
-use crossbeam_channel::never;
+use crossbeam_channel::{Receiver, never};
 use endings::{Endings, Job};
 pub(crate) use order::{End, Failure, Order, Told, Until};
 pub(crate) use senses::Backend;
@@ -61,13 +62,13 @@ pub(crate) fn wait(
         monitor.look_at_all()?;
         while !monitor.is_over() {
             if let Some(signal) = monitor.turn(&interrupts, verbose)? {
-                monitor.endings.finish(&interrupts);
+                monitor.finish(&interrupts);
                 return Ok(End::Interrupted(signal));
             }
         }
     }
     monitor.close();
-    monitor.endings.finish(&interrupts);
+    monitor.finish(&interrupts);
     Ok(End::Answered)
 }
 
@@ -237,7 +238,8 @@ impl<'call> Monitor<'call> {
         let Some(look) = watched.last_look() else { return };
         watched.state = State::Ending(outcome);
         let looker = watched.another_looker();
-        self.endings.begin(index, looker, look, job, self.order.grace);
+        let means = Means { grace: self.order.grace, command: self.order.kill_command.clone() };
+        self.endings.begin(index, looker, look, job, means);
     }
 
     fn keep_watching(&mut self, index: usize, look_again: Moment, closely: bool) {
@@ -308,6 +310,14 @@ impl<'call> Monitor<'call> {
             }
             // Nobody has won yet: what is told of this one is told at the close, if at all.
             Until::Any => watched.kept = Some(told),
+        }
+    }
+
+    /// The last acts: what has begun to end is ended whole, and the watches are left to another process.
+    fn finish(&mut self, interrupts: &Receiver<Signal>) {
+        self.endings.finish(interrupts);
+        if self.order.leaving && self.senses.has_watches() {
+            parting::leave();
         }
     }
 

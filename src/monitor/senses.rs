@@ -115,6 +115,11 @@ impl Senses {
         self.armed && self.events.is_none()
     }
 
+    /// Whether the kernel watches files for this wait.
+    pub(super) fn has_watches(&self) -> bool {
+        self.events.is_some()
+    }
+
     /// The name of what is armed, as JSON has it.
     pub(super) fn name(&self) -> &'static str {
         match (self.armed, &self.events) {

@@ -113,8 +113,8 @@ impl Monitor<'_> {
                 let detail = termination.detail.or(finding.detail);
                 self.answer(index, finding.outcome, detail, termination.killed);
             }
-            // Replaced while it was being ended: the new run is followed.
-            Some(verdict @ Verdict::Pending { .. }) if termination.recorded && self.watched[index].is_replaced() => {
+            // Replaced while it was being ended, and the new run is followed; or its result is still to come.
+            Some(verdict @ Verdict::Pending { .. }) if termination.recorded => {
                 self.watched[index].evidence = None;
                 self.follow_up(index, verdict);
             }

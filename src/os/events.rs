@@ -222,7 +222,8 @@ fn silence_the_library() {
     });
 }
 
-fn nearest(directory: &Path) -> PathBuf {
+/// The nearest folder from `directory` upwards that is there.
+pub(super) fn nearest(directory: &Path) -> PathBuf {
     let found = directory.ancestors().find(|folder| folder.is_dir());
     found.map_or_else(|| PathBuf::from("/"), Path::to_path_buf)
 }

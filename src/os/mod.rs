@@ -7,6 +7,7 @@
 pub(crate) mod activity;
 pub(crate) mod apart;
 pub(crate) mod clock;
+pub(crate) mod command;
 pub(crate) mod detach;
 pub(crate) mod directory;
 pub(crate) mod environment;
@@ -17,6 +18,8 @@ mod far;
 pub(crate) mod lock;
 pub(crate) mod log;
 pub(crate) mod mounts;
+pub(crate) mod net;
+pub(crate) mod paths;
 pub(crate) mod process;
 pub(crate) mod reserve;
 pub(crate) mod signals;
@@ -24,6 +27,7 @@ pub(crate) mod spawn;
 pub(crate) mod tee;
 pub(crate) mod terminal;
 pub(crate) mod tree;
+pub(crate) mod trial;
 
 #[cfg_attr(target_os = "linux", path = "linux/mod.rs")]
 #[cfg_attr(target_os = "macos", path = "macos/mod.rs")]

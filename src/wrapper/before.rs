@@ -16,7 +16,7 @@ use crate::protocol::outcome::{Intent, Reason};
 use crate::protocol::step::StepName;
 use crate::step::look::{Looker, settled};
 use crate::step::record::{self, count_seen, remove_unpublished};
-use crate::step::terminate::bury;
+use crate::step::terminate::{Means, bury};
 use std::time::Duration;
 
 /// How long a newcomer waits for a lock that a run with a complete status has not dropped yet.
@@ -83,7 +83,7 @@ pub(super) fn settle(looker: &mut Looker, job: &Job, listener: &mut dyn Listener
         (Status::Unfinished { .. } | Status::Odd { .. }, Liveness::Dead { .. }) => Reason::Failed,
         (_, Liveness::Dead { .. }) => {
             let reason = seen.recorded.or(seen.intent.map(Intent::reason));
-            let buried = bury(looker, &look, reason.unwrap_or(Reason::Died), job.grace);
+            let buried = bury(looker, &look, reason.unwrap_or(Reason::Died), &Means::signals(job.grace));
             if let Some(sentence) = buried.detail {
                 listener.trouble(&sentence);
             }

@@ -8,7 +8,7 @@ use super::supervise::{Exit, target};
 use super::{Finished, Job, Listener, ResultFrom};
 use crate::decide::history::{History, meta_of, run_key};
 use crate::os::clock;
-use crate::os::platform::memory;
+use crate::os::platform::{memory, parting};
 use crate::os::spawn::{Ended, reap};
 use crate::os::tree;
 use crate::protocol::file::File;
@@ -45,6 +45,9 @@ pub(super) fn finish(mut run: Run, job: &Job, exit: Exit, listener: &mut dyn Lis
     run.lock.release();
     // COMMAND's own copy of its result above all: it has been published or was never there.
     remove_unpublished(&run.directory, &job.step, &run.id);
+    if job.leaving {
+        parting::leave();
+    }
     run.output.close();
     Finished { outcome, ended: exit.ended, not_started: run.fault }
 }

@@ -9,8 +9,10 @@
     reason = "each test file is a program of its own and uses its own part"
 )]
 
+mod forged;
 mod place;
 mod processes;
+pub mod project;
 
 pub use place::Place;
 pub use processes::{Bystander, Shell, kill, lives, marked, own_namespace};

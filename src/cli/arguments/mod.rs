@@ -2,13 +2,16 @@
 //!
 //! Refuses to read the environment and to combine flags; that is `resolve`'s.
 
+mod preflight;
 mod run;
 mod wait;
 
 use super::exit::{Exit, table};
-use super::quantity;
+use crate::protocol::quantity;
 use crate::protocol::step::StepName;
+use clap::error::ErrorKind;
 use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum};
+pub(in crate::cli) use preflight::PreflightArguments;
 pub(in crate::cli) use run::{HeartbeatWord, LogWord, ResultWord, RunArguments, StdinWord};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -107,6 +110,9 @@ pub(in crate::cli) enum Command {
         #[command(subcommand)]
         what: BreakerCommand,
     },
+    /// Check what has to hold before work begins, and mend what can be mended
+    #[command(after_help = preflight::help())]
+    Preflight(Box<PreflightArguments>),
     /// Print the monitor directory
     #[command(after_help = "Example:\n  ls \"$(dogwatch dir)\"")]
     Dir,
@@ -181,12 +187,18 @@ pub(in crate::cli) fn parse(
 
 /// A usage error in one sentence: what clap says in several lines, and where help is.
 pub(in crate::cli) fn one_sentence(error: &clap::Error) -> String {
-    if error.kind() == clap::error::ErrorKind::MissingSubcommand {
-        let names: Vec<String> =
-            Arguments::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
-        return format!("no command was given; use one of {} (see dogwatch --help)", names.join(", "));
-    }
     let text = error.render().to_string();
+    let usage = text.lines().find_map(|line| line.trim_start().strip_prefix("Usage: dogwatch "));
+    let command =
+        usage.and_then(|usage| usage.split_whitespace().next()).filter(|word| word.starts_with(char::is_alphabetic));
+    let help = command.map_or_else(|| "dogwatch --help".to_owned(), |command| format!("dogwatch {command} --help"));
+    // What the second kind renders is the whole help: right for nobody who made a mistake in a script.
+    if matches!(error.kind(), ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand) {
+        let all = Arguments::command();
+        let of = command.and_then(|command| all.find_subcommand(command)).unwrap_or(&all);
+        let names: Vec<&str> = of.get_subcommands().map(clap::Command::get_name).collect();
+        return format!("no command was given; use one of {} (see {help})", names.join(", "));
+    }
     let mut said: Vec<String> = Vec::new();
     for paragraph in text.split("\n\n") {
         let paragraph = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -195,10 +207,6 @@ pub(in crate::cli) fn one_sentence(error: &clap::Error) -> String {
         }
         said.push(paragraph.trim_start_matches("error: ").trim_start_matches("tip: ").to_owned());
     }
-    let about = text.lines().find_map(|line| line.strip_prefix("Usage: dogwatch "));
-    let command =
-        about.and_then(|usage| usage.split_whitespace().next()).filter(|word| word.starts_with(char::is_alphabetic));
-    let help = command.map_or_else(|| "dogwatch --help".to_owned(), |command| format!("dogwatch {command} --help"));
     format!("{} (see {help})", said.join("; "))
 }
 
@@ -221,6 +229,7 @@ mod tests {
         for (line, fault, help) in [
             ("wiat build", "'wait'", "dogwatch --help"),
             ("--json", "no command", "dogwatch --help"),
+            ("", "no command", "dogwatch --help"),
             ("wait", "<STEP>", "dogwatch wait --help"),
             ("wait a/b", "no step name", "--help"),
             ("wait b --stale soon", "is no duration", "--help"),
