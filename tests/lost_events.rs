@@ -12,7 +12,7 @@ use serde_json::json;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
-use support::servers::has;
+use support::servers::{Tmpfs, has};
 use support::{Ended, Place, Running, Shell, kill, until};
 
 /// Far below the 15 s of the safety rescan, far above what an event or a poll takes.
@@ -161,26 +161,6 @@ fn a_facility_exhausted_when_the_directory_comes_is_polled_for() {
     assert_eq!(ended.json()["outcome"], "success", "{ended:?}");
 }
 
-/// A tmpfs over a folder, gone with the test.
-struct Over<'a>(&'a Path);
-
-impl<'a> Over<'a> {
-    fn mount(folder: &'a Path) -> Option<Self> {
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "none"]).arg(folder).output();
-        if mounted.is_ok_and(|mounted| mounted.status.success()) {
-            return Some(Self(folder));
-        }
-        eprintln!("skipped: this user may not mount");
-        None
-    }
-}
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        let _unmounted = Command::new("umount").arg("-l").arg(self.0).output();
-    }
-}
-
 #[test]
 fn a_directory_that_is_another_one_now_is_found_at_the_rescan_at_the_latest() {
     let place = Place::new();
@@ -193,7 +173,7 @@ fn a_directory_that_is_another_one_now_is_found_at_the_rescan_at_the_latest() {
         ["gone", "moved", "covered", "uncovered", "linked", "sat"].map(folder);
     let link = place.file("link");
     std::os::unix::fs::symlink(&linked, &link).expect("a link");
-    let over = Over::mount(&uncovered);
+    let over = Tmpfs::over(&uncovered, "size=1m");
     let waited = [&gone, &moved, &covered, &uncovered, &link, &sat];
     let _shells = waited.map(|folder| living(&place, folder));
     let waits = waited.map(|folder| {
@@ -213,7 +193,7 @@ fn a_directory_that_is_another_one_now_is_found_at_the_rescan_at_the_latest() {
     std::fs::rename(&moved, place.file("elsewhere")).expect("it moves");
     std::fs::create_dir(&moved).expect("another comes");
     publish(&moved, "SUCCESS");
-    let covering = Over::mount(&covered);
+    let covering = Tmpfs::over(&covered, "size=1m");
     publish(&covered, "SUCCESS");
     drop(over);
     publish(&uncovered, "SUCCESS");
