@@ -34,10 +34,35 @@ pub(crate) struct History {
     run: Option<Run>,
     /// Since when no file of the step is there.
     absent_since: Option<Moment>,
-    /// The status that stood there before the call and is not to be reported.
-    ignored: Option<Stamp>,
+    /// The outcome that stood there before the call and is not to be reported.
+    ignored: Option<Ignored>,
     /// Whether the run followed first was replaced by another.
     replaced: bool,
+}
+
+/// An outcome that is passed over: its status, and the run whose record stands beside it. A starter that is killed on its
+/// way may have taken the status away already; whoever finds the record alone publishes the same end once more.
+#[derive(Clone, Debug)]
+struct Ignored {
+    status: Stamp,
+    run: Option<String>,
+}
+
+impl Ignored {
+    fn is_all(&self, look: &Look) -> bool {
+        let key = run_key(look);
+        let recorded = recorded_run(look).filter(|meta| !look.pid.is_there() || meta.speaks_of(key));
+        let of_same_run = self.run.is_some() && recorded.map(|meta| &meta.run_id) == self.run.as_ref();
+        look.status.stamp() == Some(self.status) || of_same_run
+    }
+}
+
+/// The run that the record speaks of, be it the present one or not.
+fn recorded_run(look: &Look) -> Option<&Meta> {
+    match look.meta.content().map(AsRef::as_ref) {
+        Some(MetaText::Known(meta)) => Some(meta),
+        _ => None,
+    }
 }
 
 /// What is remembered of one run.
@@ -65,7 +90,8 @@ struct Pulse {
 impl History {
     /// From now on takes the status that this look shows for one of before the call.
     pub(crate) fn ignore(&mut self, look: &Look) {
-        self.ignored = look.status.stamp();
+        let run = recorded_run(look).filter(|meta| meta.reason.is_some()).map(|meta| meta.run_id.clone());
+        self.ignored = look.status.stamp().map(|status| Ignored { status, run });
     }
 
     /// Whether another run took the place of the one followed first.
@@ -75,7 +101,7 @@ impl History {
 
     /// Folds one look into the memory and says what it means.
     pub(crate) fn note(&mut self, look: &Look) -> Observation {
-        let ignored = self.ignored.is_some() && self.ignored == look.status.stamp();
+        let ignored = self.ignored.as_ref().is_some_and(|ignored| ignored.is_all(look));
         let there = look.pid.is_there() || look.heartbeat.is_there() || look.status.is_there() || look.meta.is_there();
         if ignored || !there {
             let since = *self.absent_since.get_or_insert(look.at);
