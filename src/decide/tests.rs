@@ -1,4 +1,6 @@
 //! `judge` over a grid of every kind of observation and policy, and `History` over scripted looks.
 
+mod clocks;
 mod grid;
+mod interleavings;
 mod looks;

@@ -16,12 +16,12 @@ use std::time::Duration;
 /// The wall clock reads this many seconds when the awake clock reads none.
 const EPOCH: i64 = 1_700_000_000;
 
-fn wall(second: f64) -> Wall {
+pub(super) fn wall(second: f64) -> Wall {
     // No whole second: that would be a coarse filesystem's.
     Wall::from_parts(EPOCH, 1).plus(Duration::from_secs_f64(second))
 }
 
-fn moment(second: f64) -> Moment {
+pub(super) fn moment(second: f64) -> Moment {
     Moment::from_nanos(0).plus(Duration::from_secs_f64(second))
 }
 
@@ -29,12 +29,12 @@ fn stamp(second: f64) -> Stamp {
     Stamp { modified: wall(second), size: 8, inode: 1, owner: 0 }
 }
 
-fn there<T>(second: f64, content: T) -> File<T> {
+pub(super) fn there<T>(second: f64, content: T) -> File<T> {
     File::There { stamp: stamp(second), content }
 }
 
 /// A look at `second`, at an empty directory of this machine.
-fn look(second: f64) -> Look {
+pub(super) fn look(second: f64) -> Look {
     Look {
         at: moment(second),
         wall: wall(second),
@@ -57,7 +57,7 @@ fn look(second: f64) -> Look {
 }
 
 /// The same with a living plain-shell run whose process and pid file are of second 100.
-fn plain(second: f64) -> Look {
+pub(super) fn plain(second: f64) -> Look {
     Look {
         pid: there(100.0, PidText::Pid(42)),
         process: Process::Running { started: 7, started_wall: wall(100.0) },
@@ -65,20 +65,20 @@ fn plain(second: f64) -> Look {
     }
 }
 
-fn success(second: f64) -> File<StatusText> {
+pub(super) fn success(second: f64) -> File<StatusText> {
     there(second, StatusText::Complete(Word::Success))
 }
 
-fn of_run(meta: Meta) -> File<Arc<MetaText>> {
+pub(super) fn of_run(meta: Meta) -> File<Arc<MetaText>> {
     let meta = Meta { pid: Some(42), pid_mtime_ns: Some(wall(100.0).as_nanos()), ..meta };
     there(100.0, Arc::new(MetaText::Known(Box::new(meta))))
 }
 
-fn local() -> Meta {
+pub(super) fn local() -> Meta {
     Meta { host: Some("here".into()), boot_id: Some("boot".into()), pid_namespace: Some(1), ..Meta::default() }
 }
 
-const GONE: Process = Process::Gone { borne_elsewhere: false };
+pub(super) const GONE: Process = Process::Gone { borne_elsewhere: false };
 
 #[test]
 fn a_status_from_before_the_living_process_is_left_over_and_one_from_after_is_not() {

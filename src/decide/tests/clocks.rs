@@ -1,0 +1,156 @@
+//! Verdicts where clocks mislead: a machine that has slept, a file server's own clock, times of whole seconds, the future.
+//!
+//! Refuses to wait: every clock is an argument.
+
+use super::looks::{GONE, local, look, moment, of_run, plain, success, there, wall};
+use crate::decide::history::{History, meta_of, run_key};
+use crate::decide::judge::{Next, Verdict, judge};
+use crate::decide::observation::{Here, Look, Process, Status};
+use crate::decide::policy::{Policy, START_TIMEOUT, Settle, Threshold, Wishes};
+use crate::protocol::file::File;
+use crate::protocol::meta::Meta;
+use crate::protocol::outcome::{Intent, Reason};
+use crate::protocol::time::Moment;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The verdict on one more look, held to this staleness and nothing else.
+fn verdict(history: &mut History, look: &Look, stale: f64) -> Verdict {
+    let wishes = Wishes {
+        stale: Threshold { flag: None, environment: Some(Duration::from_secs_f64(stale)) },
+        max_timeout: Threshold { flag: Some(Duration::ZERO), environment: None },
+        start_timeout: START_TIMEOUT,
+        until: None,
+        settle: Settle::CONTRACT,
+    };
+    let policy = Policy::resolve(&wishes, meta_of(look, run_key(look))).expect("a policy");
+    judge(&history.note(look), &policy, look.at)
+}
+
+fn is_hung(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Final(finding) if finding.next == Next::Terminate(Intent::Hung))
+}
+
+fn looks_again(verdict: &Verdict) -> Moment {
+    let Verdict::Pending { look_again, .. } = verdict else { panic!("{verdict:?}") };
+    *look_again
+}
+
+/// A run of this program that beats every two seconds, looked at after an hour's sleep; its last beat was before.
+fn slept(at: f64, beaten: f64) -> Look {
+    let meta = of_run(Meta { heartbeat_interval_ms: Some(2000), ..local() });
+    Look { meta, slept: Duration::from_secs(3600), heartbeat: there(beaten, ()), ..plain(at) }
+}
+
+#[test]
+fn a_heartbeat_stale_at_first_sight_after_a_sleep_is_confirmed_before_anything_is_killed() {
+    let mut alive = History::default();
+    let first = verdict(&mut alive, &slept(4000.0, 395.0), 60.0);
+    assert_eq!(looks_again(&first), moment(4002.0), "one heartbeat interval, by the run's own record");
+    let beats = verdict(&mut alive, &slept(4002.0, 4001.5), 60.0);
+    assert!(looks_again(&beats) >= moment(4060.0), "it has beaten: from then on it is as good as any");
+    let mut dead = History::default();
+    assert!(!is_hung(&verdict(&mut dead, &slept(4000.0, 395.0), 60.0)));
+    assert!(!is_hung(&verdict(&mut dead, &slept(4001.999, 395.0), 60.0)));
+    assert!(is_hung(&verdict(&mut dead, &slept(4002.0, 395.0), 60.0)));
+}
+
+#[test]
+fn a_sleep_between_two_looks_ages_nothing() {
+    // Both clocks of the looks stand still in the sleep; the wall clock and the files' do not.
+    let mut history = History::default();
+    let before = verdict(&mut history, &Look { heartbeat: there(1000.0, ()), ..plain(1001.0) }, 60.0);
+    assert_eq!(looks_again(&before), moment(1060.0));
+    let after = Look { wall: wall(5000.0), file_wall: wall(5000.0), slept: Duration::from_secs(3998), ..plain(1002.0) };
+    let after = Look { heartbeat: there(1000.0, ()), ..after };
+    assert_eq!(looks_again(&verdict(&mut history, &after, 60.0)), moment(1060.0));
+}
+
+/// A look at a directory of a file server whose clock is ahead of this machine's.
+fn served(at: f64, ahead: f64, heartbeat: f64) -> Look {
+    let here = Here { local_filesystem: false, ..look(0.0).here.as_ref().clone() };
+    let plain = plain(at);
+    Look {
+        here: Arc::new(here),
+        file_wall: wall(at + ahead),
+        heartbeat: there(heartbeat, ()),
+        process: Process::Hidden,
+        ..plain
+    }
+}
+
+#[test]
+fn whichever_clock_stamped_it_a_beating_run_on_a_file_server_is_not_hung_and_a_silent_one_is() {
+    for ahead in [-300.0, 0.0, 300.0] {
+        // The server's clock, the client's own, and some third machine's.
+        for stamped in [ahead, 0.0, -777.0, 777.0] {
+            let mut beating = History::default();
+            let mut silent = History::default();
+            let mut found = None;
+            for half in 0..200 {
+                let at = 3000.0 + f64::from(half) / 2.0;
+                // It beats every ten seconds, first a second before the first look.
+                let beat = 2999.0 + 10.0 * ((at - 2999.0) / 10.0).floor() + stamped;
+                assert!(!is_hung(&verdict(&mut beating, &served(at, ahead, beat), 21.0)), "{ahead} {stamped} {at}");
+                if found.is_none() && is_hung(&verdict(&mut silent, &served(at, ahead, 2999.0 + stamped), 21.0)) {
+                    found = Some(at);
+                }
+            }
+            let found = found.expect("a hang is found");
+            assert!(found <= 3000.0 + 21.0 + 1.0, "{ahead} {stamped}: found at {found}");
+        }
+    }
+}
+
+#[test]
+fn beats_whose_times_have_whole_seconds_are_never_taken_for_older_than_they_may_be() {
+    // Half a second between beats, a threshold just over twice that, looks exactly when the judgement wants them.
+    for phase in 0..20 {
+        let phase = f64::from(phase) / 20.0;
+        let beaten = |at: f64| phase + 0.5 * ((at - phase) / 0.5).floor();
+        let coarse = |at: f64, beat: f64| {
+            let File::There { mut stamp, content } = there(beat, ()) else { panic!("a file") };
+            stamp.modified = crate::protocol::time::Wall::from_parts(stamp.modified.as_nanos() / 1_000_000_000, 0);
+            Look { heartbeat: File::There { stamp, content }, ..plain(at) }
+        };
+        let mut history = History::default();
+        let mut at = 200.3;
+        while at < 260.0 {
+            let next = looks_again(&verdict(&mut history, &coarse(at, beaten(at)), 1.1));
+            #[expect(clippy::cast_precision_loss, reason = "seconds of a test")]
+            let next = next.since(Moment::from_nanos(0)).as_nanos() as f64 / 1e9;
+            assert!(next > at);
+            at = next;
+        }
+        // It stops: found one threshold and one second later at the latest, plus the look that sees the last beat.
+        let last = beaten(at);
+        let hung = (0..400).map(|step| at + f64::from(step) / 100.0);
+        let found = hung.into_iter().find(|&later| is_hung(&verdict(&mut history, &coarse(later, last), 1.1)));
+        assert!(found.is_some_and(|found| found >= last + 1.1 && found <= at + 2.2), "{phase}: {found:?} {last}");
+    }
+}
+
+#[test]
+fn a_beat_from_the_future_is_fresh_now_and_no_longer() {
+    let mut history = History::default();
+    let future = |at: f64| Look { heartbeat: there(9999.0, ()), ..plain(at) };
+    assert_eq!(looks_again(&verdict(&mut history, &future(500.0), 60.0)), moment(560.0));
+    assert!(!is_hung(&verdict(&mut history, &future(559.999), 60.0)));
+    assert!(is_hung(&verdict(&mut history, &future(560.0), 60.0)));
+}
+
+#[test]
+fn an_old_outcome_stays_passed_over_when_a_killed_starter_has_left_its_record_alone() {
+    let ended = of_run(Meta { locked: true, run_id: "old".into(), reason: Some(Reason::Failed), ..local() });
+    let mut history = History::default();
+    let old = Look { meta: ended.clone(), status: success(101.0), process: GONE, ..plain(110.0) };
+    history.ignore(&old);
+    let lock = crate::protocol::file::Hold::Free;
+    let alone = Look { meta: ended.clone(), lock, ..look(120.0) };
+    assert!(history.note(&alone).absent_since.is_some());
+    let published_again = Look { meta: ended, lock, status: success(121.0), ..look(122.0) };
+    assert!(history.note(&published_again).absent_since.is_some());
+    let new = of_run(Meta { locked: true, run_id: "new".into(), reason: Some(Reason::Success), ..local() });
+    let next = Look { meta: new, lock, status: success(130.0), ..plain(131.0) };
+    assert!(matches!(history.note(&next).status, Status::Complete { .. }));
+}

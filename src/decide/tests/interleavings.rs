@@ -1,0 +1,275 @@
+//! A run's writes against a reader's reads, in every order, with the writer killed at every step: no false death, no old
+//! end for a new run, no lost result.
+//!
+//! The steps are those of `wrapper` and of `step::look`, in their order. Refuses to let time decide: between any two
+//! steps of one party the other may take any number of its own.
+
+use crate::decide::history::{History, meta_of, run_key};
+use crate::decide::judge::{Next, Verdict, judge};
+use crate::decide::observation::{Here, Look, Process};
+use crate::decide::policy::{Policy, START_TIMEOUT, Settle, Threshold, Wishes};
+use crate::protocol::file::{File, Hold, Stamp};
+use crate::protocol::meta::{Meta, MetaText};
+use crate::protocol::outcome::{Outcome, Reason};
+use crate::protocol::pid::PidText;
+use crate::protocol::result::ResultText;
+use crate::protocol::status::{StatusText, Word};
+use crate::protocol::time::{Moment, Wall};
+use std::sync::Arc;
+use std::time::Duration;
+
+const OLD: i32 = 41;
+const NEW: i32 = 42;
+
+/// What stands in the directory and what the kernel knows, between two of the writer's steps.
+#[derive(Clone, Debug)]
+struct World {
+    pid: Option<i32>,
+    meta: Option<(i32, Option<Reason>)>,
+    status: Option<(i32, Word)>,
+    result: Option<i32>,
+    held: bool,
+    lives: bool,
+    /// What has become of the new run by now: its own word, or nothing where it was killed without one.
+    end: Option<Option<Word>>,
+}
+
+/// The steps of a run over an ended one, as `wrapper` takes them.
+fn steps() -> Vec<fn(&mut World)> {
+    vec![
+        |world| (world.held, world.lives) = (true, true),
+        |world| world.pid = None,
+        |world| world.status = None,
+        |world| world.result = None,
+        |world| world.meta = Some((NEW, None)),
+        |world| world.pid = Some(NEW),
+        |world| world.result = Some(NEW),
+        |world| world.meta = Some((NEW, Some(Reason::Success))),
+        |world| (world.status, world.end) = (Some((NEW, Word::Success)), Some(Some(Word::Success))),
+        |world| world.held = false,
+        |world| world.lives = false,
+    ]
+}
+
+/// Every state in order, with the writer killed after so many steps.
+fn timeline(before: &World, killed_after: usize) -> Vec<World> {
+    let mut all = vec![before.clone()];
+    for step in steps().into_iter().take(killed_after) {
+        let mut next = all[all.len() - 1].clone();
+        step(&mut next);
+        all.push(next);
+    }
+    let mut last = all[all.len() - 1].clone();
+    (last.held, last.lives) = (false, false);
+    last.end.get_or_insert(None);
+    all.push(last);
+    all
+}
+
+fn stamp(of: i32) -> Stamp {
+    // The old run's files are a minute older than the new one's.
+    let modified = Wall::from_parts(1_700_000_000 + 60 * i64::from(of - OLD), 1);
+    Stamp { modified, size: 8, inode: u64::from(of.unsigned_abs()), owner: 0 }
+}
+
+fn there<T>(of: i32, content: T) -> File<T> {
+    File::There { stamp: stamp(of), content }
+}
+
+fn meta(world: &World) -> File<Arc<MetaText>> {
+    let Some((of, reason)) = world.meta else { return File::Absent };
+    let meta = Meta {
+        host: Some("here".into()),
+        boot_id: Some("boot".into()),
+        run_id: of.to_string(),
+        pid: Some(of),
+        pid_mtime_ns: Some(stamp(of).modified.as_nanos()),
+        pid_started_at: Some(u64::from(of.unsigned_abs())),
+        locked: true,
+        reason,
+        ..Meta::default()
+    };
+    there(of, Arc::new(MetaText::Known(Box::new(meta))))
+}
+
+fn pid(world: &World) -> File<PidText> {
+    world.pid.map_or(File::Absent, |of| there(of, PidText::Pid(of)))
+}
+
+fn blank(at: i64) -> Look {
+    let here = Here { host: "here".into(), boot_id: "boot".into(), pid_namespace: Some(1), local_filesystem: true };
+    Look {
+        at: Moment::from_millis(at),
+        wall: stamp(NEW + 1).modified,
+        file_wall: stamp(NEW + 1).modified,
+        slept: Duration::ZERO,
+        here: Arc::new(here),
+        pid: File::Absent,
+        meta: File::Absent,
+        lock: Hold::Absent,
+        process: Process::Unclaimed,
+        status: File::Absent,
+        result: File::Absent,
+        heartbeat: File::Absent,
+    }
+}
+
+/// The reads of one look, as `step::look` takes them; each fills in what it sees.
+fn reads() -> Vec<fn(&mut Look, &World)> {
+    vec![
+        |look, world| look.pid = pid(world),
+        |look, world| look.meta = meta(world),
+        |look, world| {
+            let key = run_key(look);
+            if key.is_none() || meta_of(look, key).is_some_and(|meta| meta.locked) {
+                look.lock = if world.held { Hold::Held } else { Hold::Free };
+            }
+        },
+        |look, world| {
+            let Some((number, _)) = run_key(look).filter(|_| look.lock == Hold::Absent) else { return };
+            look.process = if number == NEW && world.lives {
+                Process::Running { started: u64::from(NEW.unsigned_abs()), started_wall: stamp(NEW).modified }
+            } else {
+                Process::Gone { borne_elsewhere: false }
+            };
+        },
+        |look, world| {
+            look.status = world.status.map_or(File::Absent, |(of, word)| there(of, StatusText::Complete(word)))
+        },
+        |look, world| {
+            if look.status.is_there() {
+                look.meta = meta(world);
+            }
+        },
+        |look, world| {
+            if matches!(look.status.content(), Some(StatusText::Complete(Word::Success))) {
+                look.result =
+                    world.result.map_or(File::Absent, |of| there(of, ResultText::parse(of.to_string().as_bytes())));
+            }
+        },
+        |look, world| look.heartbeat = world.meta.map_or(File::Absent, |(of, _)| there(of, ())),
+    ]
+}
+
+/// Hands every look that can be taken from a place in the timeline on, with the place where it ended.
+fn each_look(at: i64, timeline: &[World], from: usize, found: &mut dyn FnMut(Look, usize)) {
+    fn go(
+        look: &Look,
+        reads: &[fn(&mut Look, &World)],
+        timeline: &[World],
+        from: usize,
+        found: &mut dyn FnMut(Look, usize),
+    ) {
+        let Some((read, rest)) = reads.split_first() else {
+            // The pid file is looked at again: where it has changed the look is taken anew, from here on.
+            let mut seen = Vec::new();
+            for (place, world) in timeline.iter().enumerate().skip(from) {
+                if seen.contains(&world.pid) {
+                    continue;
+                }
+                seen.push(world.pid);
+                if pid(world).stamp() == look.pid.stamp() {
+                    found(look.clone(), place);
+                } else {
+                    each_look(look.at.as_millis(), timeline, place, found);
+                }
+            }
+            return;
+        };
+        let mut seen: Vec<String> = Vec::new();
+        for (place, world) in timeline.iter().enumerate().skip(from) {
+            let mut next = look.clone();
+            read(&mut next, world);
+            // The earliest place that shows this: all that can follow a later one can follow it too.
+            let shown = format!("{next:?}");
+            if !seen.contains(&shown) {
+                seen.push(shown);
+                go(&next, rest, timeline, place, found);
+            }
+        }
+    }
+    go(&blank(at), &reads(), timeline, from, found);
+}
+
+fn policy(look: &Look, settle: Settle) -> Policy {
+    let wishes = Wishes {
+        stale: Threshold { flag: Some(Duration::ZERO), environment: None },
+        max_timeout: Threshold { flag: Some(Duration::ZERO), environment: None },
+        start_timeout: START_TIMEOUT,
+        until: None,
+        settle,
+    };
+    Policy::resolve(&wishes, meta_of(look, run_key(look))).expect("no limits")
+}
+
+/// Holds a verdict against what was true when the look ended.
+fn hold(verdict: &Verdict, look: &Look, then: &World, history: &str) {
+    let Verdict::Final(finding) = verdict else { return };
+    let context = || format!("{finding:?} at {look:?}\nwhile {then:?}\nafter {history}");
+    let of_new = run_key(look).is_some_and(|(number, _)| number == NEW);
+    let recorded_old = meta_of(look, run_key(look)).is_some_and(|meta| meta.run_id == OLD.to_string());
+    match finding.outcome {
+        Outcome::Success => {
+            assert!(
+                then.status == Some((NEW, Word::Success))
+                    || then.end == Some(Some(Word::Success))
+                    || then.meta == Some((NEW, Some(Reason::Success))),
+                "{}",
+                context()
+            );
+            if finding.next == Next::Report {
+                assert!(look.result.is_there(), "the result is lost: {}", context());
+            }
+        }
+        Outcome::Failed => assert!(!of_new && (recorded_old || look.status.is_there()), "an old end: {}", context()),
+        Outcome::Died => assert!(then.end == Some(None), "a false death: {}", context()),
+        other => panic!("{other:?}: {}", context()),
+    }
+}
+
+#[test]
+fn no_order_of_writes_and_reads_makes_a_false_death_an_old_end_or_a_lost_result() {
+    let ended = World {
+        pid: Some(OLD),
+        meta: Some((OLD, Some(Reason::Failed))),
+        status: Some((OLD, Word::Failed)),
+        result: None,
+        held: false,
+        lives: false,
+        end: None,
+    };
+    let fresh = World { pid: None, meta: None, status: None, ..ended.clone() };
+    let (mut looks, mut deaths, mut successes) = (0, 0, 0);
+    for before in [ended, fresh] {
+        for killed_after in 0..=steps().len() {
+            let timeline = timeline(&before, killed_after);
+            let mut firsts = Vec::new();
+            each_look(1000, &timeline, 0, &mut |look, place| firsts.push((look, place)));
+            for (first, place) in firsts {
+                let mut history = History::default();
+                let seen = history.note(&first);
+                // A look that may not block gives nothing time to settle: it has to be right by its order alone.
+                let at_once = judge(&seen, &policy(&first, Settle::NONE), first.at);
+                hold(&at_once, &first, &timeline[place], "nothing, at once");
+                let verdict = judge(&seen, &policy(&first, Settle::CONTRACT), first.at);
+                hold(&verdict, &first, &timeline[place], "nothing");
+                looks += 1;
+                if matches!(verdict, Verdict::Final(_)) {
+                    continue;
+                }
+                // The next look comes when all that settles has settled.
+                each_look(9000, &timeline, place, &mut |second, place| {
+                    let mut history = history.clone();
+                    let verdict = judge(&history.note(&second), &policy(&second, Settle::CONTRACT), second.at);
+                    hold(&verdict, &second, &timeline[place], &format!("{first:?}"));
+                    looks += 1;
+                    if let Verdict::Final(finding) = verdict {
+                        deaths += usize::from(finding.outcome == Outcome::Died);
+                        successes += usize::from(finding.outcome == Outcome::Success);
+                    }
+                });
+            }
+        }
+    }
+    assert!(looks > 1000 && deaths > 10 && successes > 10, "{looks} looks, {deaths} deaths, {successes} successes");
+}
