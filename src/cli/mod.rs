@@ -3,6 +3,7 @@
 //! Results go to standard output, everything else to standard error. It refuses to know how anything is done.
 
 mod arguments;
+mod documents;
 mod exit;
 mod preflight;
 mod resolve;
@@ -53,6 +54,11 @@ pub fn main() -> ExitCode {
         Command::Beat { step } => beat_command(step, &global),
         Command::Breaker { what } => breaker_command(&what, &global),
         Command::Preflight(arguments) => preflight::command(&arguments, &global),
+        Command::Completions { shell } => {
+            documents::completions(shell);
+            Ok(Exit::Success.code())
+        }
+        Command::Man { out } => documents::man(out.as_deref()).map(|()| Exit::Success.code()),
         Command::Dir => resolve::directory(&global).map(|directory| {
             let path = environment::absolute(&directory);
             let mut line = path.as_os_str().as_bytes().to_vec();
