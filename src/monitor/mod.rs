@@ -14,6 +14,7 @@ mod watched;
 use crate::decide::judge::{Next, Verdict};
 use crate::os::clock;
 use crate::os::directory::{Directory, why};
+use crate::os::environment;
 use crate::os::platform::exits::Armed;
 use crate::os::platform::parting;
 use crate::os::signals::{self, Signal};
@@ -37,6 +38,8 @@ use watched::{State, Watched};
 const SAFETY_RESCAN: Duration = Duration::from_secs(15);
 /// How many runs may follow each other within one look at a step.
 const ROUNDS: usize = 4;
+/// How many descriptors a wait needs beside those for its steps, by far.
+const OTHER_DESCRIPTORS: u64 = 128;
 /// How many notices may wait; past that everything is looked at.
 pub(crate) const QUEUE: usize = 1024;
 
@@ -58,6 +61,8 @@ pub(crate) fn wait(
         // which leaves the work alone too.
         interrupts = signals::channel(&signals::not_ignored(&[Signal::SIGINT, Signal::SIGTERM]))
             .map_err(|error| Failure::Own(format!("cannot catch signals: {}", why(&error))))?;
+        // A notice of each run's end takes one.
+        environment::allow_descriptors(order.steps.len() as u64 + OTHER_DESCRIPTORS);
         monitor.senses.arm(&monitor.directory, order, verbose);
         monitor.look_at_all()?;
         while !monitor.is_over() {
