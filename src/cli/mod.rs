@@ -3,6 +3,7 @@
 //! Results go to standard output, everything else to standard error. It refuses to know how anything is done.
 
 mod arguments;
+mod bounds;
 mod documents;
 mod exit;
 mod preflight;
@@ -19,6 +20,7 @@ use crate::protocol::outcome::Outcome;
 use crate::protocol::step::StepName;
 use crate::protocol::text::harmless;
 use arguments::{Arguments, BreakerCommand, Color, Command, Counted, Global};
+use bounds::Bounds;
 use clap::ColorChoice;
 use clap::error::ErrorKind;
 use exit::Exit;
@@ -41,13 +43,9 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments, &global),
         Command::Wait(arguments) => wait::wait(&arguments, &global),
         Command::Check(arguments) => {
-            let reports = resolve::check(&arguments, &global).and_then(|request| check::check(&request));
-            reports.map(|reports| {
-                for report in &reports {
-                    print_report(report, &global, global.quiet);
-                }
-                code_of(reports.iter().map(|report| report.outcome), false)
-            })
+            let request = resolve::check(&arguments, &global);
+            request
+                .and_then(|request| Bounds::of_check(&request).hold(&global, |global| check_command(&request, global)))
         }
         Command::Recover(arguments) => wait::recover(&arguments, &global),
         Command::Kill { steps, grace } => kill_command(&steps, grace, &global),
@@ -114,8 +112,13 @@ fn paint(global: &Global) -> Paint {
     Paint(match global.color {
         Color::Always => true,
         Color::Never => false,
-        Color::Auto => environment::variable("NO_COLOR").is_none() && terminal::stdout_is_terminal(),
+        Color::Auto => terminal::stdout_is_terminal() && colors_by_environment() == Color::Always,
     })
+}
+
+/// Whether a terminal gets colours.
+fn colors_by_environment() -> Color {
+    if environment::variable("NO_COLOR").is_some() { Color::Never } else { Color::Always }
 }
 
 fn print_report(report: &Report, global: &Global, quiet: bool) {
@@ -137,6 +140,14 @@ fn print_json(report: &impl serde::Serialize) {
         Ok(text) => print_line(&text),
         Err(error) => complain(&format!("cannot write JSON: {error}")),
     }
+}
+
+fn check_command(request: &check::Check, global: &Global) -> Result<u8, Error> {
+    let reports = check::check(request)?;
+    for report in &reports {
+        print_report(report, global, global.quiet);
+    }
+    Ok(code_of(reports.iter().map(|report| report.outcome), false))
 }
 
 /// Nothing that was asked for may run any more: which way it ended is no fault of the call's.

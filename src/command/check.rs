@@ -102,6 +102,7 @@ fn check_one(request: &Check, index: usize, looker: &mut Looker) -> Result<(Repo
     let verdict = judge(&seen, &policy, look.at);
     let plan = plan(&verdict);
     let tree = matches!(plan, Plan::End(_)).then(|| evidence(&look));
+    let clock_known = look.clock_known;
     let (outcome, detail) = match verdict {
         Verdict::Final(finding) => (finding.outcome, finding.detail),
         Verdict::Pending { .. } => (Outcome::Running, None),
@@ -117,8 +118,9 @@ fn check_one(request: &Check, index: usize, looker: &mut Looker) -> Result<(Repo
                 .map(|used| format!("its processes have used {} of CPU time", humantime::format_duration(used))),
         );
         if unconfirmed {
-            sentences
-                .push("the heartbeat looks stale, but this machine has slept since boot: look again soon".to_owned());
+            let doubt =
+                if clock_known { "this machine has slept since boot" } else { "its filesystem's clock cannot be read" };
+            sentences.push(format!("the heartbeat looks stale, but {doubt}: look again soon"));
         }
     }
     let told = Told {

@@ -19,6 +19,7 @@ use crate::protocol::time::{Wall, millis};
 use crate::step::circuit;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use std::path::Path;
 use std::time::Duration;
 
 /// What is known of one step. As JSON it is one object with these keys; absent facts are null.
@@ -128,11 +129,41 @@ impl Report {
             log_tail: wanted.then(|| log::tail(&log_path, log_tail)),
             marker: None,
             evidence: evidence(told, meta),
-            output_age_ms: log_modified.map(|modified| millis(clock::wall().since(modified))),
+            output_age_ms: log_modified.map(|modified| millis(file_wall(told).since(modified))),
             breaker,
             backend: told.backend,
             dir: directory.path().to_string_lossy().into_owned(),
             run_id: meta.map(|meta| meta.run_id.clone()),
+            schema: SCHEMA,
+        }
+    }
+}
+
+impl Report {
+    /// What is said of a step that could not be looked at: that it runs, as far as anybody knows.
+    pub(crate) fn unseen(step: &StepName, directory: &Path, detail: String) -> Self {
+        Self {
+            step: step.as_str().to_owned(),
+            outcome: Outcome::Running,
+            action: Action::after(Outcome::Running, false),
+            exit_code: None,
+            signal: None,
+            elapsed_ms: None,
+            heartbeat_age_ms: None,
+            pid: None,
+            killed: false,
+            result: None,
+            result_error: None,
+            detail: Some(detail),
+            log: None,
+            log_tail: None,
+            marker: None,
+            evidence: None,
+            output_age_ms: None,
+            breaker: None,
+            backend: "none",
+            dir: directory.to_string_lossy().into_owned(),
+            run_id: None,
             schema: SCHEMA,
         }
     }
@@ -163,6 +194,11 @@ fn elapsed(told: &Told, meta: Option<&Meta>, key: Option<RunKey>) -> Option<Dura
         (true, Some(_), None) => None,
         _ => told.began.map(|began| look.at.since(began)),
     }
+}
+
+/// This moment on the clock that stamps the files.
+fn file_wall(told: &Told) -> Wall {
+    told.look.as_ref().map_or_else(clock::wall, |look| look.file_wall.plus(clock::now().since(look.at)))
 }
 
 fn circuit_of(meta: Option<&Meta>, step: &StepName, directory: &Directory) -> Option<Circuit> {

@@ -183,7 +183,7 @@ impl Run {
         let since = match self.status {
             Some((known, since)) if known == *stamp => since,
             // Never seen before and there at the first look: only its age can tell how long it has stood.
-            None if first_look => look.at.minus(look.wall.since(stamp.modified)),
+            None if first_look => look.at.minus(look.file_wall.since(stamp.modified)),
             Some(_) | None => look.at,
         };
         self.status = Some((*stamp, since));
@@ -204,21 +204,28 @@ impl Run {
                 // clock was set in between, the two looks bound the error.
                 let gap = stamp.modified.since(pulse.stamp.modified);
                 let gap = if gap.is_zero() { look.at.since(pulse.beat.fresh) } else { gap };
-                let fresh = pulse.beat.fresh.plus(gap).clamp(self.last_look.min(look.at), look.at);
+                let latest = look.at.plus(coarseness(stamp.modified));
+                let fresh = pulse.beat.fresh.plus(gap).clamp(self.last_look.min(look.at), latest);
                 Beat { fresh, seen: look.at, unconfirmed: None }
             }
             None => {
                 // Age counts from the later of heartbeat and pid: a left-over heartbeat must not condemn a run that
                 // has just begun.
                 let from = key.map_or(stamp.modified, |(_, pid)| pid.max(stamp.modified));
-                let fresh = look.at.minus(look.wall.since(from));
-                let unconfirmed = (look.slept > SLEPT).then_some(look.at);
+                let fresh = look.at.minus(look.file_wall.since(from)).plus(coarseness(from));
+                let unconfirmed = (look.slept > SLEPT || !look.clock_known).then_some(look.at);
                 Beat { fresh, seen: fresh, unconfirmed }
             }
         };
         self.heartbeat = Some(Pulse { stamp, beat });
         Some(beat)
     }
+}
+
+/// By how much a beat may be later than its file time says. Where times have whole seconds, every beat of that second
+/// leaves the same one: only its end proves that none came after.
+fn coarseness(modified: Wall) -> Duration {
+    if modified.is_whole_second() { Duration::from_secs(1) } else { Duration::ZERO }
 }
 
 /// What the claim in `.pid` comes to.
@@ -333,7 +340,7 @@ fn began(look: &Look, meta: Option<&Meta>) -> Moment {
         let others = [look.heartbeat.stamp(), look.status.stamp(), look.meta.stamp()];
         others.into_iter().flatten().map(|stamp| stamp.modified).min()
     });
-    first.map_or(look.at, |first| look.at.minus(look.wall.since(first).saturating_sub(look.slept)))
+    first.map_or(look.at, |first| look.at.minus(look.file_wall.since(first).saturating_sub(look.slept)))
 }
 
 /// The first sentinel that is no regular file, with what it is.

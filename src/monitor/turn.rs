@@ -5,9 +5,9 @@
 use super::watched::State;
 use super::{Due, Failure, Monitor, SAFETY_RESCAN};
 use crate::decide::judge::{Next, Verdict};
-use crate::os::clock;
 use crate::os::events::Hint;
 use crate::os::signals::Signal;
+use crate::os::{apart, clock};
 use crate::protocol::layout::parse_file_name;
 use crate::step::look::here;
 use crate::step::terminate::Termination;
@@ -24,9 +24,11 @@ impl Monitor<'_> {
         verbose: &mut dyn FnMut(&str),
     ) -> Result<Option<Signal>, Failure> {
         self.schedule_rescan();
+        self.senses.tell(verbose);
         let now = clock::now();
         let wake = self.wheel.next_deadline();
         let rest = wake.map_or(SAFETY_RESCAN, |tick| self.origin.plus(Duration::from_millis(tick)).since(now));
+        apart::rest(rest);
         let mut places: BTreeSet<usize> = BTreeSet::new();
         let mut everything = false;
         let mut ended = None;
@@ -122,7 +124,8 @@ impl Monitor<'_> {
     }
 
     fn schedule_rescan(&mut self) {
-        if self.rescan.is_none() && !self.senses.polls() {
+        // Where it polls too: the directory may be another one by then, on another filesystem.
+        if self.rescan.is_none() {
             let tick = self.tick(clock::now().plus(SAFETY_RESCAN)).saturating_add(1);
             self.rescan = Some(self.wheel.schedule(tick, Due::Rescan));
         }

@@ -60,7 +60,7 @@ pub(crate) enum Detached {
 
 /// Closes every descriptor beyond the three standard ones and `keep`: a caller's pipe that stays open here would keep
 /// its reader waiting for as long as the work goes on.
-fn close_inherited(keep: OwnedFd) -> io::Result<OwnedFd> {
+pub(super) fn close_inherited(keep: OwnedFd) -> io::Result<OwnedFd> {
     let folder = if cfg!(target_os = "linux") { "/proc/self/fd" } else { "/dev/fd" };
     let open: Vec<i32> = std::fs::read_dir(folder)?
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())

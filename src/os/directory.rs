@@ -5,6 +5,7 @@
 //! record under a name that readers look for (I5).
 
 use super::environment;
+use super::far::{self, Far};
 use crate::protocol::file::{File, Stamp};
 use crate::protocol::time::Wall;
 use nix::sys::stat::{UtimensatFlags, utimensat};
@@ -14,17 +15,19 @@ use std::fs::{self, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The one directory that holds every step's files.
 #[derive(Clone, Debug)]
 pub(crate) struct Directory {
     path: PathBuf,
+    far: Arc<Far>,
 }
 
 impl Directory {
     /// The directory at this path, whether it is there or not.
     pub(crate) fn at(path: PathBuf) -> Self {
-        Self { path }
+        Self { path, far: Arc::new(Far::default()) }
     }
 
     /// Where it is.
@@ -110,12 +113,31 @@ impl Directory {
         entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
     }
 
-    /// What the kernel says of a file, without opening it: raises no event and waits for nobody.
+    /// Notes whether others write to it behind this kernel's back: whether looks have to get past caches.
+    pub(crate) fn note_far(&self, far: bool) {
+        self.far.note(far);
+    }
+
+    /// Before a look at several files: has a far filesystem forget which of them it took to be missing.
+    pub(crate) fn refresh(&self) {
+        if self.far.is_far() {
+            far::forget_missing(&self.path);
+        }
+    }
+
+    /// How far the clock that stamps its files is ahead of this machine's, in nanoseconds: read off a temporary file the
+    /// first time, on a far filesystem only. Nothing where that cannot be.
+    pub(crate) fn clock_ahead(&self) -> Option<i64> {
+        self.far.ahead(|| far::probe(&self.join(&format!(".clock.{}.tmp", environment::unique()))))
+    }
+
+    /// What the kernel says of a file. A local one is not opened: that raises no event and waits for nobody.
     ///
     /// # Errors
     /// What the kernel cannot say at all, such as a stale network handle.
     pub(crate) fn stat(&self, name: &str) -> io::Result<File<()>> {
-        match fs::metadata(self.join(name)) {
+        let path = self.join(name);
+        match if self.far.is_far() { far::metadata(&path) } else { fs::metadata(path) } {
             Ok(metadata) => Ok(match kind_fault(&metadata) {
                 Some(fault) => File::Unfit(fault.to_owned()),
                 None => File::There { stamp: stamp_of(&metadata), content: () },
@@ -138,10 +160,18 @@ impl Directory {
                     return Ok(File::Unfit(fault.to_owned()));
                 }
             }
+            // A far filesystem may not have heard of it: only opening it tells.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.far.is_far() => {}
             Err(error) => return absent_or_unfit(error),
         }
         // O_NONBLOCK: a FIFO put there in between must not block the open (fifo(7)).
-        let file = match OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(&path) {
+        let nonblocking = libc::O_NONBLOCK | libc::O_NOCTTY;
+        let opened = if self.far.is_far() {
+            far::open(&path)
+        } else {
+            OpenOptions::new().read(true).custom_flags(nonblocking).open(&path)
+        };
+        let file = match opened {
             Ok(file) => file,
             Err(error) => return absent_or_unfit(error),
         };

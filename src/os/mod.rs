@@ -5,6 +5,7 @@
 //! stands in files of the same signatures under `platform`, chosen in one line.
 
 pub(crate) mod activity;
+pub(crate) mod apart;
 pub(crate) mod clock;
 pub(crate) mod command;
 pub(crate) mod detach;
@@ -13,8 +14,10 @@ pub(crate) mod environment;
 pub(crate) mod events;
 pub(crate) mod evidence;
 mod exec;
+mod far;
 pub(crate) mod lock;
 pub(crate) mod log;
+pub(crate) mod mounts;
 pub(crate) mod net;
 pub(crate) mod paths;
 pub(crate) mod process;

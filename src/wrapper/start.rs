@@ -269,8 +269,8 @@ fn write_start_files(directory: &Directory, job: &Job, id: &str, mut meta: Meta)
     let say = |record, error: &std::io::Error| cannot_write(directory, step, record, error);
     let pid = Unpublished::Start(Record::Pid).of(step, id);
     let write_pid = || -> std::io::Result<Wall> {
-        let mut file = create_new(&directory.join(&pid))?;
-        writeln!(file, "{}", process::myself())?;
+        // Closed before it is looked at: a network filesystem may stamp it when it is closed.
+        writeln!(create_new(&directory.join(&pid))?, "{}", process::myself())?;
         match directory.stat(&pid)? {
             File::There { stamp, .. } => Ok(stamp.modified),
             File::Absent | File::Unfit(_) => Err(std::io::Error::from(std::io::ErrorKind::NotFound)),

@@ -35,7 +35,7 @@ pub(in crate::cli) struct Arguments {
 }
 
 /// Flags that every command takes.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(in crate::cli) struct Global {
     /// The monitor directory [default: `$DOGWATCH_DIR`, else one of your own for this project]
     #[arg(long, value_name = "DIR", global = true, help_heading = "Global options")]
