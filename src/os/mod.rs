@@ -12,6 +12,8 @@ pub(crate) mod environment;
 pub(crate) mod events;
 pub(crate) mod evidence;
 mod exec;
+pub(crate) mod follow;
+pub(crate) mod growths;
 pub(crate) mod lock;
 pub(crate) mod log;
 pub(crate) mod process;
