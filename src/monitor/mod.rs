@@ -5,8 +5,10 @@
 //! `decide` does, and to word an answer, which `command` does. What has ended before the call needs no watch: the first
 //! look comes before anything is armed.
 
+mod alone;
 mod endings;
 mod order;
+mod scan;
 mod senses;
 mod turn;
 mod watched;
@@ -24,9 +26,12 @@ use crate::protocol::time::Moment;
 use crate::step::look::here;
 use crate::step::terminate::{Means, evidence};
 use crate::timer::{Timer, Wheel};
+pub(crate) use alone::wait_for_line;
 use crossbeam_channel::{Receiver, never};
 use endings::{Endings, Job};
 pub(crate) use order::{End, Failure, Order, Told, Until};
+use scan::Heard;
+pub(crate) use scan::LogOrder;
 pub(crate) use senses::Backend;
 use senses::Senses;
 use std::collections::HashMap;
@@ -103,11 +108,15 @@ impl<'call> Monitor<'call> {
     fn new(directory: &Directory, order: &'call Order, tell: &'call mut dyn FnMut(Told)) -> Self {
         let directory = Arc::new(directory.clone());
         let here = Arc::new(here(&directory));
-        let watched: Vec<Watched> = order
+        let mut watched: Vec<Watched> = order
             .steps
             .iter()
             .map(|step| Watched::new(Arc::clone(&directory), step.clone(), Arc::clone(&here)))
             .collect();
+        let scans = order.logs.as_ref().map(|logs| scan::scans(logs, &directory, &order.steps));
+        for (watched, scan) in watched.iter_mut().zip(scans.into_iter().flatten()) {
+            watched.scan = Some(scan);
+        }
         let places = order.steps.iter().cloned().zip(0..).collect();
         let open = watched.len();
         Self {
@@ -137,7 +146,7 @@ impl<'call> Monitor<'call> {
             let verdict = self.watched[index].look(&self.order.wishes, self.order.new)?;
             let Some(verdict) = verdict else { continue };
             if self.order.until != Until::Any {
-                self.follow_up(index, verdict);
+                self.hear_and_follow_up(index, verdict)?;
                 if self.is_over() {
                     return Ok(());
                 }
@@ -180,7 +189,7 @@ impl<'call> Monitor<'call> {
                 return Ok(());
             }
             match self.watched[index].look(&self.order.wishes, self.order.new)? {
-                Some(verdict) => self.follow_up(index, verdict),
+                Some(verdict) => self.hear_and_follow_up(index, verdict)?,
                 // The kernel could not answer; the next look may get one.
                 None => self.look_again(index, clock::now().plus(self.order.poll_interval)),
             }
@@ -212,6 +221,19 @@ impl<'call> Monitor<'call> {
                 false
             }
         }
+    }
+
+    /// What a log says comes first: a line of it may end the wait before the run does.
+    fn hear_and_follow_up(&mut self, index: usize, verdict: Verdict) -> Result<(), Failure> {
+        match (self.hear(index, &verdict)?, verdict) {
+            (Heard::Sign(sign), verdict) => self.heard(index, &verdict, sign),
+            (Heard::NotYet, _) => self.look_again(index, clock::now()),
+            (Heard::Nothing(again), Verdict::Pending { look_again, closely }) => {
+                self.keep_watching(index, look_again.min(again), closely);
+            }
+            (Heard::Nothing(_), verdict @ Verdict::Final(_)) => self.follow_up(index, verdict),
+        }
+        Ok(())
     }
 
     fn follow_up(&mut self, index: usize, verdict: Verdict) {
@@ -309,7 +331,7 @@ impl<'call> Monitor<'call> {
                 self.over = outcome.is_end() && outcome != Outcome::Success || outcome == Outcome::NotStarted;
                 (self.tell)(told);
             }
-            Until::Any if outcome.is_end() => {
+            Until::Any if outcome.is_end() || outcome == Outcome::Marker => {
                 self.over = true;
                 (self.tell)(told);
             }
