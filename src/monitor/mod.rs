@@ -18,7 +18,6 @@ use crate::os::clock;
 use crate::os::directory::{Directory, why};
 use crate::os::environment;
 use crate::os::platform::exits::Armed;
-use crate::os::platform::parting;
 use crate::os::signals::{self, Signal};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::step::StepName;
@@ -343,9 +342,7 @@ impl<'call> Monitor<'call> {
     /// The last acts: what has begun to end is ended whole, and the watches are left to another process.
     fn finish(&mut self, interrupts: &Receiver<Signal>) {
         self.endings.finish(interrupts);
-        if self.order.leaving && self.senses.has_watches() {
-            parting::leave();
-        }
+        self.senses.part(self.order);
     }
 
     /// The last words: those who have not answered still run, or have not started.

@@ -9,6 +9,7 @@ use crate::os::events::{Events, Hint, Wanted};
 use crate::os::growths::Growths;
 use crate::os::platform::exits::{Armed, Exits};
 use crate::os::platform::locality::{self, Locality};
+use crate::os::platform::parting;
 use crate::protocol::layout::{Record, parse_file_name};
 use crossbeam_channel::{Receiver, bounded, never};
 use std::collections::HashSet;
@@ -186,9 +187,12 @@ impl Senses {
         self.armed && self.events.is_none()
     }
 
-    /// Whether the kernel watches files for this wait.
-    pub(super) fn has_watches(&self) -> bool {
-        self.events.is_some() || self.log_events.is_some() || self.growths.is_some()
+    /// Leaves the watches to another process where this one ends with the wait: the kernel takes long to take them back.
+    pub(super) fn part(&self, order: &Order) {
+        let has_watches = self.events.is_some() || self.log_events.is_some() || self.growths.is_some();
+        if order.leaving && has_watches {
+            parting::leave();
+        }
     }
 
     /// The name of what is armed, as JSON has it.
