@@ -102,7 +102,7 @@ fn check_one(request: &Check, index: usize, looker: &mut Looker) -> Result<(Repo
     let verdict = judge(&seen, &policy, look.at);
     let plan = plan(&verdict);
     let tree = matches!(plan, Plan::End(_)).then(|| evidence(&look));
-    let clock_known = look.clock_known;
+    let local = look.here.local_filesystem;
     let (outcome, detail) = match verdict {
         Verdict::Final(finding) => (finding.outcome, finding.detail),
         Verdict::Pending { .. } => (Outcome::Running, None),
@@ -118,8 +118,7 @@ fn check_one(request: &Check, index: usize, looker: &mut Looker) -> Result<(Repo
                 .map(|used| format!("its processes have used {} of CPU time", humantime::format_duration(used))),
         );
         if unconfirmed {
-            let doubt =
-                if clock_known { "this machine has slept since boot" } else { "its filesystem's clock cannot be read" };
+            let doubt = if local { "this machine has slept since boot" } else { "its time may be of another clock" };
             sentences.push(format!("the heartbeat looks stale, but {doubt}: look again soon"));
         }
     }

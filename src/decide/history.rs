@@ -21,6 +21,9 @@ const RECYCLED_SLACK: Duration = Duration::from_secs(2);
 /// A machine counts as having slept from this on: the two clocks are not read at one instant.
 const SLEPT: Duration = Duration::from_secs(1);
 
+/// By how much later a beat may be seen on a network filesystem than it was: a poll, and a time of whole seconds.
+const SEEN_LATE: Duration = Duration::from_secs(2);
+
 /// Which run a `.pid` file names: its pid and the file's modification time.
 pub(crate) type RunKey = (i32, Wall);
 
@@ -213,7 +216,13 @@ impl Run {
                 // has just begun.
                 let from = key.map_or(stamp.modified, |(_, pid)| pid.max(stamp.modified));
                 let fresh = look.at.minus(look.file_wall.since(from)).plus(coarseness(from));
-                let unconfirmed = (look.slept > SLEPT || !look.clock_known).then_some(look.at);
+                // On a network filesystem some writers stamp a file by their own clock and some by the server's (sshfs
+                // does both), so one age alone condemns nobody there, whatever the server's clock reads.
+                let unconfirmed = if look.here.local_filesystem {
+                    (look.slept > SLEPT).then_some(look.at)
+                } else {
+                    Some(look.at.plus(SEEN_LATE))
+                };
                 Beat { fresh, seen: fresh, unconfirmed }
             }
         };

@@ -56,8 +56,6 @@ pub(crate) struct Look {
     pub(crate) wall: Wall,
     /// The same on the clock that stamps the files: a file server has its own.
     pub(crate) file_wall: Wall,
-    /// Whether that clock is known; else it is taken to be this machine's.
-    pub(crate) clock_known: bool,
     /// How long this machine has slept since boot.
     pub(crate) slept: Duration,
     /// Where the looker stands.
@@ -155,8 +153,8 @@ pub(crate) struct Beat {
     pub(crate) fresh: Moment,
     /// When a look first showed that beat; a beat is never stale at the look that shows it change.
     pub(crate) seen: Moment,
-    /// Set while only one age was ever seen of it and that age proves little, on a machine that has slept or by a clock
-    /// that is not known: since when it is under observation.
+    /// Set while only one age was ever seen of it and that age proves little, on a machine that has slept or by another
+    /// machine's clock: since when it is under observation.
     pub(crate) unconfirmed: Option<Moment>,
 }
 

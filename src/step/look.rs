@@ -135,7 +135,6 @@ impl Looker {
             at,
             wall,
             file_wall: wall,
-            clock_known: true,
             slept: clock::slept(),
             here: Arc::clone(&self.here),
             pid,
@@ -176,9 +175,8 @@ impl Looker {
 
     /// What the files' own clock reads at this look. Asked only where their age may decide something.
     fn read_file_clock(&self, look: &mut Look) {
-        let ahead = self.directory.clock_ahead();
-        look.clock_known = ahead.is_some();
-        look.file_wall = look.wall.shifted(ahead.unwrap_or(0));
+        // Where it cannot be read it is taken to be this machine's.
+        look.file_wall = look.wall.shifted(self.directory.clock_ahead().unwrap_or(0));
     }
 
     fn look_for_life(&mut self, look: &mut Look) {

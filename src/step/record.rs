@@ -316,7 +316,6 @@ mod tests {
             at: Moment::from_millis(1),
             wall: Wall::from_nanos(8),
             file_wall: Wall::from_nanos(8),
-            clock_known: true,
             slept: Duration::ZERO,
             here: Arc::new(here),
             pid: File::There { stamp, content: PidText::Pid(5) },

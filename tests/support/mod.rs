@@ -13,6 +13,7 @@ mod forged;
 mod place;
 mod processes;
 pub mod project;
+pub mod servers;
 
 pub use place::Place;
 pub use processes::{Bystander, Shell, kill, lives, marked, own_namespace};

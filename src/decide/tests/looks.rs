@@ -39,7 +39,6 @@ fn look(second: f64) -> Look {
         at: moment(second),
         wall: wall(second),
         file_wall: wall(second),
-        clock_known: true,
         slept: Duration::ZERO,
         here: Arc::new(Here {
             host: "here".into(),
