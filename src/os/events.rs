@@ -34,9 +34,9 @@ pub(crate) type Wanted = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 /// A watched directory.
 pub(crate) struct Events {
     /// Held, because dropping it ends the watch.
-    _watcher: RecommendedWatcher,
+    _watcher: Watch,
     /// The watch on single files, made when the first is followed.
-    follower: Option<(RecommendedWatcher, Arc<AtomicBool>)>,
+    follower: Option<(Watch, Arc<AtomicBool>)>,
     /// Set once the thread that reads events has ended.
     deaf: Arc<AtomicBool>,
     /// What is watched: the directory, or its nearest ancestor that is there.
@@ -129,11 +129,31 @@ impl Events {
         }
         let Some((follower, _)) = &mut self.follower else { return Ok(()) };
         // A name that was replaced has a new inode under the old watch: set it anew each time.
-        let _not_watched = follower.unwatch(path);
+        let _not_watched = follower.remove(path);
         match add(follower, path) {
             Err(_) if !path.exists() => Ok(()),
             other => other,
         }
+    }
+}
+
+/// One of the library's watchers. Held until it is dropped, which panics where its thread has ended (inotify.rs, `Drop`).
+struct Watch(Option<RecommendedWatcher>);
+
+impl Watch {
+    fn remove(&mut self, path: &Path) -> Result<(), String> {
+        let Some(watcher) = &mut self.0 else { return Ok(()) };
+        guarded(|| watcher.unwatch(path).map_err(|error| error.to_string()))
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let watcher = self.0.take();
+        let _panicked = guarded(|| {
+            drop(watcher);
+            Ok(())
+        });
     }
 }
 
@@ -180,15 +200,17 @@ impl Outlet {
     }
 }
 
-fn watcher(mask: EventKindMask, ear: Ear) -> Result<RecommendedWatcher, String> {
+fn watcher(mask: EventKindMask, ear: Ear) -> Result<Watch, String> {
     guarded(|| {
         let config = Config::default().with_event_kinds(mask);
         RecommendedWatcher::new(move |event| ear.outlet.take(event, &ear.scope), config)
+            .map(|watcher| Watch(Some(watcher)))
             .map_err(|error| error.to_string())
     })
 }
 
-fn add(watcher: &mut RecommendedWatcher, path: &Path) -> Result<(), String> {
+fn add(watch: &mut Watch, path: &Path) -> Result<(), String> {
+    let Some(watcher) = &mut watch.0 else { return Ok(()) };
     guarded(|| watcher.watch(path, RecursiveMode::NonRecursive).map_err(|error| error.to_string()))
 }
 

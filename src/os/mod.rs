@@ -10,6 +10,7 @@ pub(crate) mod clock;
 pub(crate) mod command;
 pub(crate) mod detach;
 pub(crate) mod directory;
+pub(crate) mod durable;
 pub(crate) mod environment;
 pub(crate) mod events;
 pub(crate) mod evidence;

@@ -184,6 +184,18 @@ fn count(directory: &Directory, meta: &Meta, reason: Reason) -> Result<(), Strin
     circuit::count_end(directory, &name, &meta.run_id, reason).map(|_record| ())
 }
 
+/// Makes the file that the record lock is held on. A disk with no room for one more file must not keep an end from being
+/// recorded.
+///
+/// # Errors
+/// A sentence.
+pub(crate) fn make_lock(directory: &Directory, step: &StepName) -> Result<(), String> {
+    let path = directory.join(&record_lock(step));
+    let made = Lock::try_take(&path).map_err(|error| format!("cannot make {}: {}", path.display(), why(&error)))?;
+    drop(made);
+    Ok(())
+}
+
 fn lock(directory: &Directory, step: &StepName) -> Result<Lock, String> {
     let path = directory.join(&record_lock(step));
     Lock::take(&path, clock::now().plus(PATIENCE))

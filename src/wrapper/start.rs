@@ -25,7 +25,7 @@ use crate::protocol::step::StepName;
 use crate::protocol::time::{Moment, Wall, millis};
 use crate::step::circuit;
 use crate::step::look::{Looker, here};
-use crate::step::record::{Rooms, remove_unpublished};
+use crate::step::record::{Rooms, make_lock, remove_unpublished};
 use crate::step::terminate::MARK;
 use nix::sys::signal::Signal;
 use std::ffi::OsString;
@@ -280,6 +280,7 @@ fn write_start_files(directory: &Directory, job: &Job, id: &str, mut meta: Meta)
     let modified = write_pid().map_err(|error| say(Record::Pid, &error))?;
     meta.pid_mtime_ns = Some(modified.as_nanos());
     let encoded = meta.encode();
+    make_lock(directory, step)?;
     let reserve = |record, room| {
         Reserve::take(directory, Unpublished::End(record).of(step, id), room).map_err(|error| say(record, &error))
     };

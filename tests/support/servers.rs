@@ -142,3 +142,24 @@ pub fn has(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
+
+/// A tmpfs over a folder, gone with the test.
+pub struct Tmpfs(PathBuf);
+
+impl Tmpfs {
+    /// Mounts one with these options. Nothing, and a word on why, where this user may not.
+    pub fn over(folder: &Path, options: &str) -> Option<Self> {
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", options, "none"]).arg(folder).output();
+        if mounted.is_ok_and(|mounted| mounted.status.success()) {
+            return Some(Self(folder.to_path_buf()));
+        }
+        eprintln!("skipped: this user may not mount");
+        None
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        let _unmounted = Command::new("umount").arg("-l").arg(&self.0).output();
+    }
+}
