@@ -105,6 +105,22 @@ fn nothing_of_a_wait_that_has_watched_is_left_and_its_readers_see_its_end() {
 }
 
 #[test]
+fn a_thousand_steps_are_each_told_of_at_once_even_where_few_files_may_be_open() {
+    let place = Place::new();
+    let mut shells: Vec<Shell> = (0..8).map(|number| living(&place, &format!("s{number}"))).collect();
+    let steps: Vec<String> = (0..1000).map(|number| format!("s{number}")).collect();
+    for (number, step) in steps.iter().enumerate().skip(8) {
+        place.write(&format!("{step}.pid"), &format!("{}\n", shells[number % 8].pid()));
+    }
+    let limited = ["sh", "-c", "ulimit -Sn 100; exec \"$@\"", "sh"];
+    let wait = place.through(&limited, ["wait", "-q"].into_iter().chain(steps.iter().map(String::as_str)));
+    let wait = support::Running::start(wait);
+    until("it watches them all", || wait.descriptors() > 1000);
+    shells.iter_mut().for_each(Shell::kill);
+    assert_eq!(wait.end_at_all().code, 4);
+}
+
+#[test]
 fn what_has_ended_needs_no_watch() {
     let place = Place::new();
     place.write("s.status", "FAILED\n");

@@ -4,6 +4,7 @@
 
 mod arguments;
 mod bounds;
+mod documents;
 mod exit;
 mod preflight;
 mod resolve;
@@ -51,6 +52,11 @@ pub fn main() -> ExitCode {
         Command::Beat { step } => beat_command(step, &global),
         Command::Breaker { what } => breaker_command(&what, &global),
         Command::Preflight(arguments) => preflight::command(&arguments, &global),
+        Command::Completions { shell } => {
+            documents::completions(shell);
+            Ok(Exit::Success.code())
+        }
+        Command::Man { out } => documents::man(out.as_deref()).map(|()| Exit::Success.code()),
         Command::Dir => resolve::directory(&global).map(|directory| {
             let path = environment::absolute(&directory);
             let mut line = path.as_os_str().as_bytes().to_vec();

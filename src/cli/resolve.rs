@@ -12,6 +12,7 @@ use crate::command::preflight::Preflight;
 use crate::command::run::Run;
 use crate::command::wait::Wait;
 use crate::command::{Error, default_directory};
+use crate::decide::marker::Markers;
 use crate::decide::policy::{GRACE, HEARTBEAT_INTERVAL};
 use crate::monitor::Backend;
 use crate::os::environment;
@@ -21,6 +22,7 @@ use crate::protocol::step::StepName;
 use crate::wrapper::{HeartbeatOn, LogStreams, ResultFrom};
 use clap::ValueEnum;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The monitor directory: `--dir`, else `$DOGWATCH_DIR`, else the project's own.
@@ -203,6 +205,9 @@ fn waiting(steps: Vec<StepName>, global: &Global) -> Result<Wait, Error> {
 /// As [`wait`].
 pub(super) fn recover(arguments: &RecoverArguments, global: &Global) -> Result<Wait, Error> {
     let mut request = wait(&arguments.wait, global)?;
+    if request.steps.is_empty() {
+        return Err(Error::Usage("a log alone has no run to recover; name its step".to_owned()));
+    }
     request.start_timeout = arguments.wait.start_timeout.unwrap_or(Duration::ZERO);
     Ok(request)
 }
@@ -269,11 +274,32 @@ pub(super) fn wait(arguments: &WaitArguments, global: &Global) -> Result<Wait, E
     request.fail_fast = arguments.fail_fast;
     request.new = arguments.new;
     request.log_tail = arguments.log_tail;
+    look_through(arguments, &mut request)?;
     let several = arguments.steps.iter().any(|step| *step != arguments.steps[0]);
     if several && arguments.propagate {
         return Err(Error::Usage("--propagate passes on one step's exit code; name one step".to_owned()));
     }
     Ok(request)
+}
+
+/// What is looked for in which log.
+fn look_through(arguments: &WaitArguments, request: &mut Wait) -> Result<(), Error> {
+    let (marker, fail) = (arguments.marker.as_deref(), arguments.fail_marker.as_deref());
+    if marker.is_some() || fail.is_some() {
+        request.markers = Some(Arc::new(Markers::new(marker, fail).map_err(Error::Usage)?));
+    }
+    let Some(log) = &arguments.log else { return Ok(()) };
+    if request.markers.is_none() {
+        return Err(Error::Usage("--log names a log to look through; say for what with --marker REGEX".to_owned()));
+    }
+    if log.as_os_str().is_empty() {
+        return Err(Error::Usage("--log is empty; name a file".to_owned()));
+    }
+    if arguments.steps.iter().any(|step| *step != arguments.steps[0]) {
+        return Err(Error::Usage("--log is one step's log; name one step, or none".to_owned()));
+    }
+    request.log = Some(log.clone());
+    Ok(())
 }
 
 /// `check`, as meant.

@@ -59,9 +59,9 @@ pub(super) fn line(report: &Report, paint: Paint) -> String {
         }
         (_, Some(elapsed), _) => format!(" after {}", shown(elapsed)),
     };
-    let why = report.detail.as_ref().or(report.result_error.as_ref());
+    let why = report.detail.as_ref().or(report.result_error.as_ref()).or(report.marker.as_ref());
     let why = why.map_or(String::new(), |why| format!(": {}", harmless(why)));
-    format!("{}: {}{how}{killed}{when}{why}", report.step, paint.outcome(report.outcome))
+    format!("{}: {}{how}{killed}{when}{why}", harmless(&report.step), paint.outcome(report.outcome))
 }
 
 /// How many processes of a tree are shown; a person looks for the one that is stuck, not at a build's hundreds.

@@ -132,6 +132,7 @@ fn check_one(request: &Check, index: usize, looker: &mut Looker) -> Result<(Repo
         look: Some(look.without_left_over(&seen)),
         backend: "none",
         evidence: tree,
+        sign: None,
     };
     let mut report = Report::of(&told, &step, &directory, request.log_tail);
     if let Some(action) = plan.action() {

@@ -106,6 +106,7 @@ fn report(
         look: Some(look.without_left_over(seen)),
         backend: "none",
         evidence: None,
+        sign: None,
     };
     Report::of(&told, looker.step(), looker.directory(), 0)
 }

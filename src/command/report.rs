@@ -4,6 +4,7 @@
 
 use crate::decide::breaker::{MAX_CONSECUTIVE, is_open};
 use crate::decide::history::{RunKey, meta_of, run_key};
+use crate::decide::marker::Sign;
 use crate::monitor::Told;
 use crate::os::directory::Directory;
 use crate::os::{clock, log};
@@ -98,7 +99,7 @@ impl Report {
             Ok(File::There { stamp, .. }) => Some(stamp.modified),
             Ok(File::Absent | File::Unfit(_)) | Err(_) => None,
         };
-        let wanted = told.outcome != Outcome::Success && log_modified.is_some();
+        let wanted = !matches!(told.outcome, Outcome::Success | Outcome::Marker) && log_modified.is_some();
         let (result, result_error) = match look.filter(|_| told.outcome == Outcome::Success).map(|look| &look.result) {
             Some(File::There { content: ResultText::Json(value), .. }) => (Some(one_line(value)), None),
             Some(File::There { content: ResultText::Unfinished(error), .. }) => (None, Some(error.clone())),
@@ -127,7 +128,7 @@ impl Report {
             detail,
             log: log_modified.map(|_| log_path.to_string_lossy().into_owned()),
             log_tail: wanted.then(|| log::tail(&log_path, log_tail)),
-            marker: None,
+            marker: marker(told),
             evidence: evidence(told, meta),
             output_age_ms: log_modified.map(|modified| millis(file_wall(told).since(modified))),
             breaker,
@@ -136,6 +137,52 @@ impl Report {
             run_id: meta.map(|meta| meta.run_id.clone()),
             schema: SCHEMA,
         }
+    }
+
+    /// Puts together what is said of a log for which no step was named: it goes by the file's name.
+    pub(crate) fn of_file(told: &Told, file: &Path, directory: &Directory, log_tail: usize) -> Self {
+        let mut report = Self {
+            step: file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned(),
+            outcome: told.outcome,
+            action: Action::after(told.outcome, false),
+            exit_code: None,
+            signal: None,
+            elapsed_ms: told.began.map(|began| millis(clock::now().since(began))),
+            heartbeat_age_ms: None,
+            pid: None,
+            killed: false,
+            result: None,
+            result_error: None,
+            detail: told.detail.clone(),
+            log: None,
+            log_tail: None,
+            marker: marker(told),
+            evidence: None,
+            output_age_ms: None,
+            breaker: None,
+            backend: told.backend,
+            dir: directory.path().to_string_lossy().into_owned(),
+            run_id: None,
+            schema: SCHEMA,
+        };
+        report.set_log(file, log_tail);
+        report
+    }
+
+    /// Tells of another log than the step's own.
+    pub(crate) fn set_log(&mut self, path: &Path, log_tail: usize) {
+        let modified = log::modified(path);
+        self.log = modified.map(|_| path.to_string_lossy().into_owned());
+        self.output_age_ms = modified.map(|modified| millis(clock::wall().since(modified)));
+        let wanted = !matches!(self.outcome, Outcome::Success | Outcome::Marker) && modified.is_some();
+        self.log_tail = wanted.then(|| log::tail(path, log_tail));
+    }
+}
+
+fn marker(told: &Told) -> Option<String> {
+    match &told.sign {
+        Some((Sign::Marker(line), _)) => Some(line.clone()),
+        Some((Sign::Fail(_), _)) | None => None,
     }
 }
 

@@ -5,8 +5,9 @@
 
 use super::report::Report;
 use super::{Error, readable};
+use crate::decide::marker::Markers;
 use crate::decide::policy::{GRACE, POLL_INTERVAL, START_TIMEOUT, Settle, Threshold, Wishes};
-use crate::monitor::{self, Backend, End, Order, Until};
+use crate::monitor::{self, Backend, End, LogOrder, Order, Until};
 use crate::os::clock;
 use crate::os::directory::Directory;
 use crate::protocol::outcome::{Outcome, Reason};
@@ -14,6 +15,7 @@ use crate::protocol::step::StepName;
 use crate::step::record::count_seen;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What to wait for, and how long.
@@ -49,6 +51,9 @@ pub struct Wait {
     pub log_tail: usize,
     /// Whether this process ends with the wait.
     pub(crate) leaving: bool,
+    /// The log to look through for markers, where it is not the step's own; with one the steps may be none.
+    pub(crate) log: Option<PathBuf>,
+    pub(crate) markers: Option<Arc<Markers>>,
     pub(crate) backend: Backend,
     pub(crate) poll_interval: Duration,
     pub(crate) environment_stale: Option<Duration>,
@@ -74,6 +79,8 @@ impl Wait {
             new: false,
             log_tail: 20,
             leaving: false,
+            log: None,
+            markers: None,
             backend: Backend::Auto,
             poll_interval: POLL_INTERVAL,
             environment_stale: None,
@@ -121,18 +128,40 @@ pub(crate) fn listen(request: &Wait, listener: &mut dyn Listener) -> Result<End,
     // Two closures and one listener: what each has to say is kept until the loop gives the turn back.
     let listener = std::cell::RefCell::new(listener);
     let mut tell = |told: monitor::Told| {
-        let step = &order.steps[told.index];
+        let Some(step) = order.steps.get(told.index) else {
+            // No step was named: the file is what is told of.
+            return listener.borrow_mut().answer(Report::of_file(
+                &told,
+                request.log.as_deref().unwrap_or(directory.path()),
+                &directory,
+                request.log_tail,
+            ));
+        };
         count(&directory, step, &told, &mut |line| listener.borrow_mut().trouble(line));
-        listener.borrow_mut().answer(Report::of(&told, step, &directory, request.log_tail));
+        let mut report = Report::of(&told, step, &directory, request.log_tail);
+        if let Some(log) = &request.log {
+            report.set_log(log, request.log_tail);
+        }
+        listener.borrow_mut().answer(report);
     };
-    let end = monitor::wait(&directory, &order, &mut tell, &mut |line| listener.borrow_mut().verbose(line))?;
-    Ok(end)
+    let mut verbose = |line: &str| listener.borrow_mut().verbose(line);
+    Ok(match (&order.logs, &request.log) {
+        (Some(logs), Some(file)) if order.steps.is_empty() => {
+            monitor::wait_for_line(&order, logs, file, &mut tell, &mut verbose)?
+        }
+        _ => monitor::wait(&directory, &order, &mut tell, &mut verbose)?,
+    })
 }
 
 /// A run whose end nobody of this program recorded is counted by whoever sees it.
 fn count(directory: &Directory, step: &StepName, told: &monitor::Told, trouble: &mut dyn FnMut(&str)) {
     let Some(look) = &told.look else { return };
-    let reason = match told.outcome {
+    // What a log line says of a run that goes on is no end of it.
+    let outcome = match &told.sign {
+        Some((_, ended)) => ended.unwrap_or(Outcome::Marker),
+        None => told.outcome,
+    };
+    let reason = match outcome {
         Outcome::Success => Reason::Success,
         Outcome::Failed => Reason::Failed,
         // These were recorded, and counted with it, or they are no end.
@@ -176,5 +205,9 @@ fn order(request: &Wait) -> Order {
         kill_command: request.kill_command.clone(),
         backend: request.backend,
         poll_interval: request.poll_interval,
+        logs: request
+            .markers
+            .as_ref()
+            .map(|markers| LogOrder { markers: Arc::clone(markers), file: request.log.clone() }),
     }
 }

@@ -5,8 +5,10 @@
 //! `decide` does, and to word an answer, which `command` does. What has ended before the call needs no watch: the first
 //! look comes before anything is armed.
 
+mod alone;
 mod endings;
 mod order;
+mod scan;
 mod senses;
 mod turn;
 mod watched;
@@ -14,8 +16,8 @@ mod watched;
 use crate::decide::judge::{Next, Verdict};
 use crate::os::clock;
 use crate::os::directory::{Directory, why};
+use crate::os::environment;
 use crate::os::platform::exits::Armed;
-use crate::os::platform::parting;
 use crate::os::signals::{self, Signal};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::step::StepName;
@@ -23,9 +25,12 @@ use crate::protocol::time::Moment;
 use crate::step::look::here;
 use crate::step::terminate::{Means, evidence};
 use crate::timer::{Timer, Wheel};
+pub(crate) use alone::wait_for_line;
 use crossbeam_channel::{Receiver, never};
 use endings::{Endings, Job};
 pub(crate) use order::{End, Failure, Order, Told, Until};
+use scan::Heard;
+pub(crate) use scan::LogOrder;
 pub(crate) use senses::Backend;
 use senses::Senses;
 use std::collections::HashMap;
@@ -37,6 +42,8 @@ use watched::{State, Watched};
 const SAFETY_RESCAN: Duration = Duration::from_secs(15);
 /// How many runs may follow each other within one look at a step.
 const ROUNDS: usize = 4;
+/// How many descriptors a wait needs beside those for its steps, by far.
+const OTHER_DESCRIPTORS: u64 = 128;
 /// How many notices may wait; past that everything is looked at.
 pub(crate) const QUEUE: usize = 1024;
 
@@ -58,6 +65,8 @@ pub(crate) fn wait(
         // which leaves the work alone too.
         interrupts = signals::channel(&signals::not_ignored(&[Signal::SIGINT, Signal::SIGTERM]))
             .map_err(|error| Failure::Own(format!("cannot catch signals: {}", why(&error))))?;
+        // A notice of each run's end takes one.
+        environment::allow_descriptors(order.steps.len() as u64 + OTHER_DESCRIPTORS);
         monitor.senses.arm(&monitor.directory, order, verbose);
         monitor.look_at_all()?;
         while !monitor.is_over() {
@@ -98,11 +107,15 @@ impl<'call> Monitor<'call> {
     fn new(directory: &Directory, order: &'call Order, tell: &'call mut dyn FnMut(Told)) -> Self {
         let directory = Arc::new(directory.clone());
         let here = Arc::new(here(&directory));
-        let watched: Vec<Watched> = order
+        let mut watched: Vec<Watched> = order
             .steps
             .iter()
             .map(|step| Watched::new(Arc::clone(&directory), step.clone(), Arc::clone(&here)))
             .collect();
+        let scans = order.logs.as_ref().map(|logs| scan::scans(logs, &directory, &order.steps));
+        for (watched, scan) in watched.iter_mut().zip(scans.into_iter().flatten()) {
+            watched.scan = Some(scan);
+        }
         let places = order.steps.iter().cloned().zip(0..).collect();
         let open = watched.len();
         Self {
@@ -132,7 +145,7 @@ impl<'call> Monitor<'call> {
             let verdict = self.watched[index].look(&self.order.wishes, self.order.new)?;
             let Some(verdict) = verdict else { continue };
             if self.order.until != Until::Any {
-                self.follow_up(index, verdict);
+                self.hear_and_follow_up(index, verdict)?;
                 if self.is_over() {
                     return Ok(());
                 }
@@ -175,7 +188,7 @@ impl<'call> Monitor<'call> {
                 return Ok(());
             }
             match self.watched[index].look(&self.order.wishes, self.order.new)? {
-                Some(verdict) => self.follow_up(index, verdict),
+                Some(verdict) => self.hear_and_follow_up(index, verdict)?,
                 // The kernel could not answer; the next look may get one.
                 None => self.look_again(index, clock::now().plus(self.order.poll_interval)),
             }
@@ -207,6 +220,19 @@ impl<'call> Monitor<'call> {
                 false
             }
         }
+    }
+
+    /// What a log says comes first: a line of it may end the wait before the run does.
+    fn hear_and_follow_up(&mut self, index: usize, verdict: Verdict) -> Result<(), Failure> {
+        match (self.hear(index, &verdict)?, verdict) {
+            (Heard::Sign(sign), verdict) => self.heard(index, &verdict, sign),
+            (Heard::NotYet, _) => self.look_again(index, clock::now()),
+            (Heard::Nothing(again), Verdict::Pending { look_again, closely }) => {
+                self.keep_watching(index, look_again.min(again), closely);
+            }
+            (Heard::Nothing(_), verdict @ Verdict::Final(_)) => self.follow_up(index, verdict),
+        }
+        Ok(())
     }
 
     fn follow_up(&mut self, index: usize, verdict: Verdict) {
@@ -304,7 +330,7 @@ impl<'call> Monitor<'call> {
                 self.over = outcome.is_end() && outcome != Outcome::Success || outcome == Outcome::NotStarted;
                 (self.tell)(told);
             }
-            Until::Any if outcome.is_end() => {
+            Until::Any if outcome.is_end() || outcome == Outcome::Marker => {
                 self.over = true;
                 (self.tell)(told);
             }
@@ -316,9 +342,7 @@ impl<'call> Monitor<'call> {
     /// The last acts: what has begun to end is ended whole, and the watches are left to another process.
     fn finish(&mut self, interrupts: &Receiver<Signal>) {
         self.endings.finish(interrupts);
-        if self.order.leaving && self.senses.has_watches() {
-            parting::leave();
-        }
+        self.senses.part(self.order);
     }
 
     /// The last words: those who have not answered still run, or have not started.

@@ -3,6 +3,8 @@
 //! Refuses to hold anything of how it is done.
 
 use super::Backend;
+use super::scan::LogOrder;
+use crate::decide::marker::Sign;
 use crate::decide::observation::Look;
 use crate::decide::policy::{TooStrict, Wishes};
 use crate::os::signals::Signal;
@@ -37,6 +39,8 @@ pub(crate) struct Order {
     pub(crate) backend: Backend,
     /// How often is looked where no events come.
     pub(crate) poll_interval: Duration,
+    /// What is looked for in logs; nothing where none is read.
+    pub(crate) logs: Option<LogOrder>,
 }
 
 /// Which ends end the wait.
@@ -71,6 +75,8 @@ pub(crate) struct Told {
     pub(crate) began: Option<Moment>,
     /// The tree of a hung or overdue run, where this call looked at it.
     pub(crate) evidence: Option<Vec<TreeProcess>>,
+    /// The log line that ended the wait, and how the run itself had ended, where it had.
+    pub(crate) sign: Option<(Sign, Option<Outcome>)>,
 }
 
 /// How the wait came to its end.

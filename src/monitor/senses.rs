@@ -2,13 +2,15 @@
 //!
 //! Refuses to fail: whatever cannot be armed is looked for instead, and one line says so to whoever asked.
 
+use super::scan::LogOrder;
 use super::{Order, QUEUE};
 use crate::os::directory::{Directory, why};
 use crate::os::events::{Events, Hint, Wanted};
+use crate::os::growths::Growths;
 use crate::os::platform::exits::{Armed, Exits};
 use crate::os::platform::locality::{self, Locality};
+use crate::os::platform::parting;
 use crate::protocol::layout::{Record, parse_file_name};
-use crate::protocol::step::StepName;
 use crossbeam_channel::{Receiver, bounded, never};
 use std::collections::HashSet;
 use std::path::Path;
@@ -30,6 +32,13 @@ pub(crate) enum Backend {
 pub(super) struct Senses {
     pub(super) hints: Receiver<Hint>,
     pub(super) exits: Receiver<u64>,
+    /// Which logs have grown.
+    pub(super) grown: Receiver<usize>,
+    /// What has come or gone beside a log that lies elsewhere.
+    pub(super) log_hints: Receiver<Hint>,
+    growths: Option<Growths>,
+    /// The watch on the folder of a log that lies elsewhere; held, because dropping it ends the watch.
+    log_events: Option<Events>,
     events: Option<Events>,
     notices: Option<Exits>,
     missed: Arc<AtomicBool>,
@@ -52,6 +61,10 @@ impl Senses {
         Self {
             hints: never(),
             exits: never(),
+            grown: never(),
+            log_hints: never(),
+            growths: None,
+            log_events: None,
             events: None,
             notices: None,
             missed: Arc::new(AtomicBool::new(false)),
@@ -74,9 +87,13 @@ impl Senses {
             Err(error) => verbose(&format!("no notices of processes' ends ({}): looking for them", why(&error))),
         }
         self.wish = order.backend;
-        self.wanted = wanted(&order.steps);
+        self.wanted = wanted(order);
         self.place = place(directory);
         self.choose(directory, verbose);
+        // Where files are polled because their events do not tell, a log's would not tell either.
+        if let Some(logs) = order.logs.as_ref().filter(|_| self.events.is_some() || self.refused) {
+            self.arm_logs(logs, order, verbose);
+        }
     }
 
     /// Chooses by the wish and the filesystem, and watches where events are to be had.
@@ -106,6 +123,61 @@ impl Senses {
         }
     }
 
+    /// Arms what tells of a log for which no step is waited.
+    pub(super) fn arm_alone(&mut self, order: &Order, logs: &LogOrder, verbose: &mut dyn FnMut(&str)) {
+        self.armed = true;
+        if order.backend == Backend::Poll {
+            return verbose("backend poll, as asked");
+        }
+        self.arm_logs(logs, order, verbose);
+        verbose(&format!("backend {}", self.log_name()));
+    }
+
+    /// Arms what tells of logs. One that lies elsewhere has a filesystem, and a folder, of its own.
+    fn arm_logs(&mut self, logs: &LogOrder, order: &Order, verbose: &mut dyn FnMut(&str)) {
+        if let Some(file) = &logs.file {
+            let local = locality::look(folder_of(file)).is_ok_and(|found| found.local);
+            if order.backend == Backend::Auto && !local {
+                return verbose(&format!("events do not tell of {}: looking at it", file.display()));
+            }
+            self.watch_folder(file);
+        }
+        let (sender, grown) = bounded(QUEUE);
+        match Growths::start(order.steps.len().max(1), sender, Arc::clone(&self.missed)) {
+            Ok(growths) => (self.growths, self.grown) = (Some(growths), grown),
+            Err(error) => verbose(&format!("no notices of logs' growth ({}): looking at them", why(&error))),
+        }
+    }
+
+    /// Watches a file's folder for its coming, going and replacement. Where that cannot be had it is looked for.
+    fn watch_folder(&mut self, file: &Path) {
+        let Some(name) = file.file_name().map(|name| name.to_string_lossy().into_owned()) else { return };
+        let (sender, hints) = bounded(QUEUE);
+        let wanted: Wanted = Arc::new(move |other| other == name);
+        if let Ok(events) = Events::watch(folder_of(file), sender, Arc::clone(&self.missed), wanted) {
+            (self.log_events, self.log_hints) = (Some(events), hints);
+        }
+    }
+
+    /// Whether a log's coming is told.
+    pub(super) fn tell_of_coming(&self, elsewhere: bool) -> bool {
+        if elsewhere { self.log_events.is_some() } else { self.events.is_some() }
+    }
+
+    /// The name of what tells of a log for which no step is waited.
+    pub(super) fn log_name(&self) -> &'static str {
+        match (self.armed, &self.growths) {
+            (false, _) => "none",
+            (true, Some(_)) => Events::BACKEND,
+            (true, None) => "poll",
+        }
+    }
+
+    /// Asks for a notice of a log's next write; whether it will come.
+    pub(super) fn watch_growth(&self, number: usize, path: &Path) -> bool {
+        self.growths.as_ref().is_some_and(|growths| growths.arm(number, path))
+    }
+
     pub(super) fn are_armed(&self) -> bool {
         self.armed
     }
@@ -115,9 +187,12 @@ impl Senses {
         self.armed && self.events.is_none()
     }
 
-    /// Whether the kernel watches files for this wait.
-    pub(super) fn has_watches(&self) -> bool {
-        self.events.is_some()
+    /// Leaves the watches to another process where this one ends with the wait: the kernel takes long to take them back.
+    pub(super) fn part(&self, order: &Order) {
+        let has_watches = self.events.is_some() || self.log_events.is_some() || self.growths.is_some();
+        if order.leaving && has_watches {
+            parting::leave();
+        }
     }
 
     /// The name of what is armed, as JSON has it.
@@ -206,11 +281,18 @@ fn place(directory: &Directory) -> Option<Locality> {
     directory.path().ancestors().find_map(|folder| locality::look(folder).ok())
 }
 
-/// Only the records of the waited steps are worth waking up for, and of those not the log.
-fn wanted(steps: &[StepName]) -> Wanted {
-    let steps: HashSet<String> = steps.iter().map(|step| step.as_str().to_owned()).collect();
+fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Only the records of the waited steps are worth waking up for, and of those the log only where it is looked through.
+fn wanted(order: &Order) -> Wanted {
+    let steps: HashSet<String> = order.steps.iter().map(|step| step.as_str().to_owned()).collect();
+    let logs = order.logs.is_some();
     Arc::new(move |name| {
-        parse_file_name(name)
-            .is_some_and(|(step, record)| (record.shows_start() || record == Record::Result) && steps.contains(step))
+        parse_file_name(name).is_some_and(|(step, record)| {
+            let counts = record.shows_start() || record == Record::Result || logs && record == Record::Log;
+            counts && steps.contains(step)
+        })
     })
 }

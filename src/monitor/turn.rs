@@ -35,6 +35,8 @@ impl Monitor<'_> {
         crossbeam_channel::select! {
             recv(self.senses.hints) -> hint => everything |= self.note(hint.ok(), &mut places),
             recv(self.senses.exits) -> number => places.extend(number.ok().and_then(|number| self.note_exit(number))),
+            recv(self.senses.grown) -> number => places.extend(number.ok().and_then(|number| self.note_growth(number))),
+            recv(self.senses.log_hints) -> _ => places.extend(0..self.watched.len()),
             recv(self.endings.results) -> result => ended = result.ok(),
             recv(interrupts) -> signal => if let Ok(signal) = signal { return Ok(Some(signal)) },
             default(rest) => {}
@@ -42,7 +44,10 @@ impl Monitor<'_> {
         while let Ok(hint) = self.senses.hints.try_recv() {
             everything |= self.note(Some(hint), &mut places);
         }
-        everything |= self.senses.has_missed();
+        if self.senses.has_missed() {
+            everything = true;
+            self.watched.iter_mut().filter_map(|watched| watched.scan.as_mut()).for_each(|scan| scan.armed = false);
+        }
         let mut due = Vec::new();
         let tick = self.tick(clock::now());
         self.wheel.advance(tick, &mut |what| due.push(what));
@@ -85,6 +90,12 @@ impl Monitor<'_> {
     fn note_exit(&mut self, number: u64) -> Option<usize> {
         let index = usize::try_from(number).ok()?;
         self.watched.get_mut(index)?.gone = true;
+        Some(index)
+    }
+
+    /// Takes the notice of a log's growth in: the place to look at.
+    fn note_growth(&mut self, index: usize) -> Option<usize> {
+        self.watched.get_mut(index)?.scan.as_mut()?.armed = false;
         Some(index)
     }
 

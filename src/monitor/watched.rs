@@ -2,9 +2,11 @@
 //!
 //! Refuses to act: it says what it sees and what should be armed, and the loop does it.
 
+use super::scan::Scan;
 use super::{Failure, Told};
 use crate::decide::history::{History, RunKey, meta_of, run_key};
 use crate::decide::judge::{Verdict, judge};
+use crate::decide::marker::Sign;
 use crate::decide::observation::{Here, Liveness, Look, Observation, Status};
 use crate::decide::policy::{Policy, Wishes};
 use crate::decide::remark::{Remark, remarks};
@@ -61,6 +63,10 @@ pub(super) struct Watched {
     pub(super) kept: Option<Told>,
     /// The run's tree as it was when it was found hung or overdue.
     pub(super) evidence: Option<Vec<TreeProcess>>,
+    /// Its log, where that is looked through.
+    pub(super) scan: Option<Scan>,
+    /// The line of it that ended the wait, and how the run had ended, where it had.
+    pub(super) sign: Option<(Sign, Option<Outcome>)>,
 }
 
 impl Watched {
@@ -80,7 +86,17 @@ impl Watched {
             followed: Vec::new(),
             kept: None,
             evidence: None,
+            scan: None,
+            sign: None,
         }
+    }
+
+    /// Whether the log that has the step's name is this run's: not before it has started, since an earlier run may have
+    /// left one.
+    pub(super) fn owns_its_log(&self) -> bool {
+        self.last.as_ref().is_some_and(|(_, seen, _)| {
+            seen.absent_since.is_none() && !matches!(seen.liveness, Liveness::Starting { .. })
+        })
     }
 
     /// Looks and judges; nothing where the kernel could not answer this time.
@@ -215,6 +231,7 @@ impl Watched {
             fresh: None,
             began: None,
             evidence: self.evidence.clone(),
+            sign: self.sign.clone(),
         };
         if let Some((look, observation, _)) = &self.last {
             if outcome != Outcome::NotStarted {

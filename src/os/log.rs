@@ -4,6 +4,8 @@
 //! that offsets stay true for whoever reads along, and one line says how much went.
 
 use super::platform::machine;
+use crate::protocol::lines::{notice, readable};
+use crate::protocol::time::Wall;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
@@ -11,8 +13,6 @@ use std::path::Path;
 
 /// The most bytes of a log's end that are looked through for its last lines.
 const TAIL: u64 = 256 << 10;
-/// The most bytes of one line that are shown.
-const LINE: usize = 2000;
 /// Holes are made of whole blocks of this size, which every common filesystem's block size divides.
 const BLOCK: u64 = 64 << 10;
 
@@ -34,6 +34,12 @@ pub(crate) fn size(path: &Path) -> Option<u64> {
     fs::metadata(path).ok().filter(fs::Metadata::is_file).map(|metadata| metadata.size())
 }
 
+/// When a log was last written; nothing where there is none.
+pub(crate) fn modified(path: &Path) -> Option<Wall> {
+    let metadata = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+    Some(Wall::from_parts(metadata.mtime(), metadata.mtime_nsec()))
+}
+
 /// The last `count` lines, each without its end and cut after 2,000 bytes; none where there is no log.
 pub(crate) fn tail(path: &Path, count: usize) -> Vec<String> {
     if count == 0 {
@@ -53,7 +59,7 @@ pub(crate) fn tail(path: &Path, count: usize) -> Vec<String> {
     last_lines(&bytes, count, start == 0)
 }
 
-fn read_at_most(file: &File, bytes: &mut [u8], start: u64) -> io::Result<usize> {
+pub(super) fn read_at_most(file: &File, bytes: &mut [u8], start: u64) -> io::Result<usize> {
     let mut done = 0;
     while done < bytes.len() {
         match file.read_at(&mut bytes[done..], start + done as u64) {
@@ -80,18 +86,6 @@ fn last_lines(bytes: &[u8], count: usize, from_start: bool) -> Vec<String> {
     lines.truncate(count);
     lines.reverse();
     lines.into_iter().map(readable).collect()
-}
-
-fn readable(line: &[u8]) -> String {
-    // A hole reads as zeros: what went is no part of the line.
-    let line = &line[line.iter().take_while(|&&byte| byte == 0).count()..];
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let shown = &line[..line.len().min(LINE)];
-    let mut text = String::from_utf8_lossy(shown).into_owned();
-    if shown.len() < line.len() {
-        text.push('…');
-    }
-    text
 }
 
 /// How many bytes of a log a size limit lets stay, and how many have gone.
@@ -128,7 +122,7 @@ impl Bound {
         machine::punch(&file, keep_from)?;
         self.gone = keep_from;
         // The notice stands right before the first line that stays whole, over bytes that have gone.
-        let notice = format!("\n[dogwatch: {from} bytes of older output were dropped here]\n");
+        let notice = notice(from);
         let at = from.saturating_sub(notice.len() as u64);
         let blank = vec![0; usize::try_from(from - keep_from.min(from)).unwrap_or(0)];
         file.write_all_at(&blank, keep_from)?;
@@ -177,7 +171,7 @@ mod tests {
         assert_eq!(lines.len(), 1, "the line that began before the part read is dropped");
         fs::write(&path, "y".repeat(400_000)).unwrap();
         let lines = tail(&path, 5);
-        assert_eq!((lines.len(), lines[0].chars().count()), (1, LINE + 1));
+        assert_eq!((lines.len(), lines[0].chars().count()), (1, 2001));
     }
 
     #[test]

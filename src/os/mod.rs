@@ -16,6 +16,8 @@ pub(crate) mod events;
 pub(crate) mod evidence;
 mod exec;
 mod far;
+pub(crate) mod follow;
+pub(crate) mod growths;
 pub(crate) mod lock;
 pub(crate) mod log;
 pub(crate) mod mounts;

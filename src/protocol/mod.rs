@@ -7,6 +7,7 @@ pub(crate) mod breaker;
 pub(crate) mod evidence;
 pub(crate) mod file;
 pub(crate) mod layout;
+pub(crate) mod lines;
 pub(crate) mod meta;
 pub(crate) mod outcome;
 pub(crate) mod pid;

@@ -22,6 +22,19 @@ pub(crate) fn quote(bytes: &[u8]) -> String {
     quoted
 }
 
+/// The most bytes of one line of output that a report holds.
+const LINE: usize = 2000;
+
+/// Bytes as text, made of at most the first 2,000, with an ellipsis where more followed.
+pub(crate) fn cut(line: &[u8]) -> String {
+    let shown = &line[..line.len().min(LINE)];
+    let mut text = String::from_utf8_lossy(shown).into_owned();
+    if shown.len() < line.len() {
+        text.push('…');
+    }
+    text
+}
+
 /// Makes one line of somebody else's output safe for a terminal: control characters become `\u{..}` forms, tabs stay.
 pub(crate) fn harmless(line: &str) -> String {
     let mut safe = String::with_capacity(line.len());

@@ -108,6 +108,11 @@ impl Running {
 }
 
 impl Running {
+    /// How many descriptors it has open.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).map_or(0, Iterator::count)
+    }
+
     /// Whether a waiter has looked once and asked for events.
     pub fn has_events(&self) -> bool {
         let folder = format!("/proc/{}/fd", self.pid());

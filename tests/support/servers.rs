@@ -24,6 +24,8 @@ pub enum Kind {
 pub struct Mount {
     folder: tempfile::TempDir,
     server: i32,
+    /// The mount's program.
+    program: Option<std::process::Child>,
     /// Told to every process of the mount, by which they are found again.
     mark: String,
 }
@@ -36,7 +38,7 @@ impl Mount {
             return None;
         }
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut mount = Self { folder, server: 0, mark: unique() };
+        let mut mount = Self { folder, server: 0, program: None, mark: unique() };
         for name in ["far", "near"] {
             std::fs::create_dir(mount.folder.path().join(name)).expect("a folder");
         }
@@ -66,7 +68,7 @@ impl Mount {
             Kind::Bindfs => Command::new(&wrapper),
         };
         command.env("TEST_MOUNT", &mount.mark).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        command.spawn().expect("the mount's program starts");
+        mount.program = Some(command.spawn().expect("the mount's program starts"));
         until("it is mounted", || is_mounted(&mount.near()));
         until("the server runs", || pid_file.exists());
         let pid = std::fs::read_to_string(&pid_file).expect("its pid");
@@ -107,6 +109,7 @@ impl Drop for Mount {
         let _ended = Command::new("kill").args(["-CONT", &self.server.to_string()]).stderr(Stdio::null()).status();
         let _unmounted = Command::new("umount").arg("-l").arg(self.near()).stderr(Stdio::null()).status();
         super::processes::end_marked(&format!("TEST_MOUNT={}", self.mark));
+        let _reaped = self.program.as_mut().map(std::process::Child::wait);
     }
 }
 

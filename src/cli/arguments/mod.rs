@@ -113,6 +113,21 @@ pub(in crate::cli) enum Command {
     /// Check what has to hold before work begins, and mend what can be mended
     #[command(after_help = preflight::help())]
     Preflight(Box<PreflightArguments>),
+    /// Print completions for a shell
+    #[command(
+        after_help = "Example:\n  dogwatch completions bash > ~/.local/share/bash-completion/completions/dogwatch"
+    )]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the man page, or write one for each command into a folder
+    #[command(after_help = "Example:\n  dogwatch man --out ~/.local/share/man/man1")]
+    Man {
+        /// The folder; made where it is missing
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
     /// Print the monitor directory
     #[command(after_help = "Example:\n  ls \"$(dogwatch dir)\"")]
     Dir,
@@ -171,6 +186,11 @@ fn main_help() -> String {
          Every step's files stand in one directory; `dogwatch dir` prints it.\n\n{}",
         table(&Exit::ALL)
     )
+}
+
+/// The whole definition, as completions and man pages are made from it.
+pub(in crate::cli) fn definition() -> clap::Command {
+    Arguments::command()
 }
 
 /// Reads the command line.

@@ -8,13 +8,14 @@ use crate::protocol::quantity;
 use crate::protocol::step::StepName;
 use clap::{Args, ValueEnum};
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// `wait`, as typed.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct WaitArguments {
-    /// The steps to wait for
-    #[arg(required = true, value_name = "STEP", value_parser = step)]
+    /// The steps to wait for; with --log there may be none
+    #[arg(required_unless_present = "log", value_name = "STEP", value_parser = step)]
     pub(in crate::cli) steps: Vec<StepName>,
     /// A heartbeat this old means hung (0: never) [default: the run's own, else 60s]
     #[arg(long, value_name = "D", value_parser = quantity::duration)]
@@ -50,6 +51,15 @@ pub(in crate::cli) struct WaitArguments {
     /// Pass over an outcome that was recorded before this call
     #[arg(long)]
     pub(in crate::cli) new: bool,
+    /// Also end well (exit 0) when a line of the log matches, from the log's beginning
+    #[arg(long, value_name = "REGEX")]
+    pub(in crate::cli) marker: Option<String>,
+    /// Also end as failed (exit 1) when a line of the log matches; beats a marker
+    #[arg(long, value_name = "REGEX")]
+    pub(in crate::cli) fail_marker: Option<String>,
+    /// The log to look through for markers [default: the step's own]
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) log: Option<PathBuf>,
     /// How to notice changes [default: auto]
     #[arg(long, value_name = "HOW")]
     pub(in crate::cli) backend: Option<BackendWord>,
@@ -119,7 +129,11 @@ pub(super) fn wait_help() -> String {
         Exit::Interrupted,
         Exit::Terminated,
     ]);
-    format!("Example:\n  dogwatch wait build test --for 9m --json\n\nOf several steps the worst decides.\n{codes}")
+    format!(
+        "Examples:\n  dogwatch wait build test --for 9m --json\n  \
+         dogwatch wait server --marker 'listening on' --fail-marker 'panic|EADDRINUSE' && curl localhost:8080\n\n\
+         Of several steps the worst decides.\n{codes}"
+    )
 }
 
 pub(super) fn recover_help() -> String {

@@ -1,0 +1,136 @@
+//! A log waited for by itself: no step, no process, only a file and what its lines say.
+//!
+//! Refuses to wait without a bound, as every wait: for the file to come, and for the line.
+
+use super::scan::{Scan, Slice};
+use super::senses::Senses;
+use super::{End, Failure, LogOrder, Order, SAFETY_RESCAN, Told};
+use crate::decide::marker::Sign;
+use crate::decide::policy::Policy;
+use crate::os::clock;
+use crate::os::directory::why;
+use crate::os::signals::{self, Signal};
+use crate::protocol::outcome::Outcome;
+use crate::protocol::time::Moment;
+use crossbeam_channel::{Receiver, never, select};
+use std::path::Path;
+use std::time::Duration;
+
+/// Waits until a line of the file decides, or the time is over.
+///
+/// # Errors
+/// [`Failure`]: the file cannot be read.
+pub(crate) fn wait_for_line(
+    order: &Order,
+    logs: &LogOrder,
+    file: &Path,
+    tell: &mut dyn FnMut(Told),
+    verbose: &mut dyn FnMut(&str),
+) -> Result<End, Failure> {
+    let policy = Policy::resolve(&order.wishes, None)?;
+    let mut alone = Alone {
+        scan: Scan::new(file.to_path_buf(), logs, 0),
+        senses: Senses::none(),
+        order,
+        policy,
+        began: clock::now(),
+    };
+    let mut interrupts = never();
+    loop {
+        let next = match alone.look()? {
+            Seen::Answer(told) => {
+                tell(*told);
+                alone.senses.part(order);
+                return Ok(End::Answered);
+            }
+            Seen::Pending(next) => next,
+        };
+        if !alone.senses.are_armed() {
+            interrupts = signals::channel(&signals::not_ignored(&[Signal::SIGINT, Signal::SIGTERM]))
+                .map_err(|error| Failure::Own(format!("cannot catch signals: {}", why(&error))))?;
+            // Armed, then looked at once more, then slept (I2).
+            alone.senses.arm_alone(order, logs, verbose);
+        } else if let Some(signal) = alone.rest(next, &interrupts) {
+            alone.senses.part(order);
+            return Ok(End::Interrupted(signal));
+        }
+    }
+}
+
+struct Alone<'call> {
+    scan: Scan,
+    senses: Senses,
+    order: &'call Order,
+    policy: Policy,
+    began: Moment,
+}
+
+enum Seen {
+    Answer(Box<Told>),
+    Pending(Moment),
+}
+
+impl Alone<'_> {
+    fn look(&mut self) -> Result<Seen, Failure> {
+        let now = clock::now();
+        let again = match self.scan.slice(false, &self.senses, self.order.poll_interval)? {
+            Slice::Found(sign) => {
+                let (outcome, detail) = sign.answer();
+                return Ok(Seen::Answer(self.told(outcome, detail, Some(sign))));
+            }
+            Slice::More => return Ok(Seen::Pending(now)),
+            Slice::Nothing(again) => again,
+        };
+        let limit = |span: Option<Duration>| span.map_or(Moment::NEVER, |span| self.began.plus(span));
+        let (until, given_up) = (self.policy.until.unwrap_or(Moment::NEVER), limit(Some(self.policy.start_timeout)));
+        let over = limit(self.policy.max_timeout);
+        let due = |at: Moment| at != Moment::NEVER && now >= at;
+        let begun = self.scan.has_begun();
+        if !begun && (due(given_up) || due(until)) {
+            let detail = format!("there is no file {}", self.scan.path().display());
+            return Ok(Seen::Answer(self.told(Outcome::NotStarted, Some(detail), None)));
+        }
+        if due(over) {
+            let limit = humantime::format_duration(self.policy.max_timeout.unwrap_or_default());
+            let detail = format!("no line matched for {limit}; nothing was ended");
+            return Ok(Seen::Answer(self.told(Outcome::Timeout, Some(detail), None)));
+        }
+        if due(until) {
+            return Ok(Seen::Answer(self.told(Outcome::Running, None, None)));
+        }
+        let next = again.min(until).min(over);
+        Ok(Seen::Pending(if begun { next } else { next.min(given_up) }))
+    }
+
+    /// Sleeps until something says *look*.
+    fn rest(&mut self, next: Moment, interrupts: &Receiver<Signal>) -> Option<Signal> {
+        let rest = next.since(clock::now()).min(SAFETY_RESCAN);
+        select! {
+            recv(self.senses.grown) -> _ => self.scan.armed = false,
+            recv(self.senses.log_hints) -> _ => {}
+            recv(interrupts) -> signal => return signal.ok(),
+            default(rest) => {}
+        }
+        // Many hints, one look.
+        while self.senses.log_hints.try_recv().is_ok() {}
+        if self.senses.has_missed() {
+            self.scan.armed = false;
+        }
+        None
+    }
+
+    fn told(&self, outcome: Outcome, detail: Option<String>, sign: Option<Sign>) -> Box<Told> {
+        Box::new(Told {
+            index: 0,
+            outcome,
+            detail,
+            killed: false,
+            look: None,
+            backend: self.senses.log_name(),
+            fresh: None,
+            began: Some(self.began),
+            evidence: None,
+            sign: sign.map(|sign| (sign, None)),
+        })
+    }
+}
