@@ -196,3 +196,40 @@ fn a_run_on_a_network_filesystem_is_told_alike_on_both_sides() {
         );
     }
 }
+
+#[test]
+fn a_marker_that_the_far_side_writes_is_seen_within_a_poll() {
+    let place = Place::new();
+    let Some(mount) = Mount::new(Kind::Sshfs, 0) else { return };
+    let _process = living(&mount, "s");
+    for name in ["s.log", "other.log"] {
+        mount.write(name, "begins\n");
+    }
+    let other = mount.near().join("other.log");
+    let waits = [
+        wait(&place, &mount, "s", &["--marker", "ready"]),
+        place.start(["wait", "--marker", "ready", "--json", "--log", other.to_str().expect("a name")]),
+    ];
+    // Both have read to the end, and what they know of it is cached.
+    assert_eq!(json_of(&place, &mount, "s", &["--marker", "ready", "--for", "1500ms"]).0, 75);
+    for name in ["s.log", "other.log"] {
+        let log = std::fs::OpenOptions::new().append(true).open(mount.far().join(name));
+        log.and_then(|mut log| std::io::Write::write_all(&mut log, b"ready\n")).expect("a line");
+    }
+    let written = Instant::now();
+    for wait in waits {
+        let ended = wait.end_at_all();
+        assert_eq!((ended.code, &ended.json()["outcome"]), (0, &json!("marker")), "{ended:?}");
+    }
+    assert!(written.elapsed() < POLLED, "{:?}", written.elapsed());
+    mount.stop();
+    let late =
+        place.start(["wait", "--marker", "gone", "--json", "--for", "1s", "--log", other.to_str().expect("a name")]);
+    let ended = late.end_at_all();
+    let report = ended.json();
+    assert_eq!(
+        (ended.code, &report["step"], &report["outcome"]),
+        (75, &json!("other.log"), &json!("running")),
+        "{ended:?}"
+    );
+}

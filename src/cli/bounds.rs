@@ -18,6 +18,7 @@ use crate::os::signals::{Signal, not_ignored};
 use crate::os::terminal;
 use crate::protocol::step::StepName;
 use crate::protocol::time::Moment;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// How long a call may take when nothing is heard.
 pub(super) struct Bounds {
     directory: PathBuf,
+    /// The log to look through, where it is not a step's own.
+    log: Option<PathBuf>,
     steps: Vec<StepName>,
     /// `--for`: then the work is said to be running.
     at_most: Option<Duration>,
@@ -41,6 +44,7 @@ impl Bounds {
         let limit = request.max_timeout.or(request.environment_max_timeout).unwrap_or(MAX_TIMEOUT);
         Self {
             directory: request.directory.clone(),
+            log: request.log.clone(),
             steps: request.steps.clone(),
             at_most: request.at_most,
             first: request.start_timeout.max(ANSWER),
@@ -50,7 +54,7 @@ impl Bounds {
 
     pub(super) fn of_check(request: &Check) -> Self {
         let (directory, steps) = (request.directory.clone(), request.steps.clone());
-        Self { directory, steps, at_most: None, first: ANSWER, later: Some(ANSWER) }
+        Self { directory, log: None, steps, at_most: None, first: ANSWER, later: Some(ANSWER) }
     }
 
     fn limit(&self, began: Moment, heard: bool) -> Moment {
@@ -67,7 +71,7 @@ impl Bounds {
     /// # Errors
     /// As `work`; and where the filesystem does not answer.
     pub(super) fn hold(&self, global: &Global, work: impl FnOnce(&Global) -> Result<u8, Error>) -> Result<u8, Error> {
-        if !may_block(&self.directory) {
+        if !may_block(&self.directory) && !self.log.as_deref().is_some_and(may_block) {
             return work(global);
         }
         // A worker's output goes through a pipe; whether there is a terminal behind it is known only here.
@@ -102,10 +106,15 @@ impl Bounds {
                 "cannot look at {shown}: its filesystem does not answer; the work was left alone"
             )));
         }
-        let mut seen = std::collections::HashSet::new();
-        for step in self.steps.iter().filter(|step| seen.insert(step.as_str())) {
-            if !answered.iter().any(|name| name == step.as_str()) {
-                print_report(&unanswered(step, &self.directory), global, global.quiet);
+        // A log waited for by itself has its own name.
+        let log = self.log.as_deref().filter(|_| self.steps.is_empty()).and_then(Path::file_name);
+        let log = log.map(|name| name.to_string_lossy().into_owned());
+        let names: Vec<String> = self.steps.iter().map(StepName::to_string).chain(log).collect();
+        let mut told: HashSet<&String> = answered.iter().collect();
+        for name in &names {
+            if told.insert(name) {
+                let detail = "its filesystem does not answer".to_owned();
+                print_report(&Report::unseen(name, &self.directory, detail), global, global.quiet);
             }
         }
         if global.verbose > 0 {
@@ -114,8 +123,4 @@ impl Bounds {
         // Whatever the others' outcomes: under `--for` a running step speaks for all.
         Ok(Exit::Running.code())
     }
-}
-
-fn unanswered(step: &StepName, directory: &Path) -> Report {
-    Report::unseen(step, directory, "its directory's filesystem does not answer".to_owned())
 }

@@ -187,10 +187,10 @@ fn marker(told: &Told) -> Option<String> {
 }
 
 impl Report {
-    /// What is said of a step that could not be looked at: that it runs, as far as anybody knows.
-    pub(crate) fn unseen(step: &StepName, directory: &Path, detail: String) -> Self {
+    /// What is said of a step, or a log, that could not be looked at: that it runs, as far as anybody knows.
+    pub(crate) fn unseen(name: &str, directory: &Path, detail: String) -> Self {
         Self {
-            step: step.as_str().to_owned(),
+            step: name.to_owned(),
             outcome: Outcome::Running,
             action: Action::after(Outcome::Running, false),
             exit_code: None,

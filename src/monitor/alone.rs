@@ -7,9 +7,9 @@ use super::senses::Senses;
 use super::{End, Failure, LogOrder, Order, SAFETY_RESCAN, Told};
 use crate::decide::marker::Sign;
 use crate::decide::policy::Policy;
-use crate::os::clock;
 use crate::os::directory::why;
 use crate::os::signals::{self, Signal};
+use crate::os::{apart, clock};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::time::Moment;
 use crossbeam_channel::{Receiver, never, select};
@@ -105,6 +105,7 @@ impl Alone<'_> {
     /// Sleeps until something says *look*.
     fn rest(&mut self, next: Moment, interrupts: &Receiver<Signal>) -> Option<Signal> {
         let rest = next.since(clock::now()).min(SAFETY_RESCAN);
+        apart::rest(rest);
         select! {
             recv(self.senses.grown) -> _ => self.scan.armed = false,
             recv(self.senses.log_hints) -> _ => {}

@@ -5,8 +5,9 @@
 //! was cut, and grew past where it was read to with the same bytes at that place, between two looks.
 
 use super::directory::why;
+use super::far;
 use super::log::read_at_most;
-use super::platform::machine;
+use super::platform::{locality, machine};
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -60,6 +61,8 @@ struct Opened {
     compared: bool,
     /// Whether a successor has been seen, so that the next end is the last one.
     leaving: bool,
+    /// Whether its filesystem answers from what it once knew unless it is asked.
+    far: bool,
 }
 
 impl Follower {
@@ -97,6 +100,7 @@ impl Follower {
             self.opened = open(&self.path)?;
         }
         let Some(opened) = &self.opened else { return Ok(0) };
+        opened.ask(&self.path);
         Ok(opened.file.metadata()?.size().saturating_sub(opened.offset))
     }
 
@@ -112,6 +116,8 @@ impl Follower {
         self.buffer.resize(PIECE, 0);
         if !opened.compared {
             opened.compared = true;
+            // It was compared last at an end; more is to be known now than then.
+            opened.ask(&self.path);
             if opened.was_rewritten()? {
                 opened.restart();
                 return Ok(Piece::Anew);
@@ -166,6 +172,14 @@ impl Opened {
         from
     }
 
+    /// Has a far filesystem asked how long the file is by now: opening it by name is what makes every one of them ask.
+    fn ask(&self, path: &Path) {
+        if self.far {
+            let _asked = far::open(path);
+            locality::refresh(&self.file);
+        }
+    }
+
     /// Whether other bytes stand where was read. In a log whose beginning has gone that is the bound's doing.
     fn was_rewritten(&self) -> io::Result<bool> {
         let mut there = [0; REMEMBERED];
@@ -200,7 +214,9 @@ fn open(path: &Path) -> io::Result<Option<Opened>> {
         return Err(io::Error::other("it is no regular file"));
     }
     let identity = identity(&metadata);
-    Ok(Some(Opened { file, identity, offset: 0, before: Vec::new(), in_hole: false, compared: true, leaving: false }))
+    let far = !locality::look(path).is_ok_and(|found| found.local);
+    let before = Vec::new();
+    Ok(Some(Opened { file, identity, offset: 0, before, in_hole: false, compared: true, leaving: false, far }))
 }
 
 /// The file that has taken the name over and holds something.

@@ -21,6 +21,17 @@ use std::time::Duration;
 const OLD: i32 = 41;
 const NEW: i32 = 42;
 
+/// What has become of the new run by now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// It goes on, or has not begun.
+    Open,
+    /// It has said how it ended.
+    Said,
+    /// It was killed without a word.
+    Killed,
+}
+
 /// What stands in the directory and what the kernel knows, between two of the writer's steps.
 #[derive(Clone, Debug)]
 struct World {
@@ -30,8 +41,7 @@ struct World {
     result: Option<i32>,
     held: bool,
     lives: bool,
-    /// What has become of the new run by now: its own word, or nothing where it was killed without one.
-    end: Option<Option<Word>>,
+    fate: Fate,
 }
 
 /// The steps of a run over an ended one, as `wrapper` takes them.
@@ -45,7 +55,7 @@ fn steps() -> Vec<fn(&mut World)> {
         |world| world.pid = Some(NEW),
         |world| world.result = Some(NEW),
         |world| world.meta = Some((NEW, Some(Reason::Success))),
-        |world| (world.status, world.end) = (Some((NEW, Word::Success)), Some(Some(Word::Success))),
+        |world| (world.status, world.fate) = (Some((NEW, Word::Success)), Fate::Said),
         |world| world.held = false,
         |world| world.lives = false,
     ]
@@ -61,7 +71,9 @@ fn timeline(before: &World, killed_after: usize) -> Vec<World> {
     }
     let mut last = all[all.len() - 1].clone();
     (last.held, last.lives) = (false, false);
-    last.end.get_or_insert(None);
+    if last.fate == Fate::Open {
+        last.fate = Fate::Killed;
+    }
     all.push(last);
     all
 }
@@ -134,7 +146,7 @@ fn reads() -> Vec<fn(&mut Look, &World)> {
             };
         },
         |look, world| {
-            look.status = world.status.map_or(File::Absent, |(of, word)| there(of, StatusText::Complete(word)))
+            look.status = world.status.map_or(File::Absent, |(of, word)| there(of, StatusText::Complete(word)));
         },
         |look, world| {
             if look.status.is_there() {
@@ -212,7 +224,7 @@ fn hold(verdict: &Verdict, look: &Look, then: &World, history: &str) {
         Outcome::Success => {
             assert!(
                 then.status == Some((NEW, Word::Success))
-                    || then.end == Some(Some(Word::Success))
+                    || then.fate == Fate::Said
                     || then.meta == Some((NEW, Some(Reason::Success))),
                 "{}",
                 context()
@@ -222,8 +234,10 @@ fn hold(verdict: &Verdict, look: &Look, then: &World, history: &str) {
             }
         }
         Outcome::Failed => assert!(!of_new && (recorded_old || look.status.is_there()), "an old end: {}", context()),
-        Outcome::Died => assert!(then.end == Some(None), "a false death: {}", context()),
-        other => panic!("{other:?}: {}", context()),
+        Outcome::Died => assert!(then.fate == Fate::Killed, "a false death: {}", context()),
+        Outcome::Hung | Outcome::Timeout | Outcome::NotStarted | Outcome::Running | Outcome::Marker => {
+            panic!("no such end: {}", context());
+        }
     }
 }
 
@@ -236,7 +250,7 @@ fn no_order_of_writes_and_reads_makes_a_false_death_an_old_end_or_a_lost_result(
         result: None,
         held: false,
         lives: false,
-        end: None,
+        fate: Fate::Open,
     };
     let fresh = World { pid: None, meta: None, status: None, ..ended.clone() };
     let (mut looks, mut deaths, mut successes) = (0, 0, 0);
