@@ -7,10 +7,16 @@
 //!
 //! One of the files with unsafe code: fork, and what may be called after it.
 
+use super::platform::machine;
 use nix::unistd::{ForkResult, fork};
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+
+/// What lists of processes call the child.
+const NAME: &CStr = c"dogwatch-sync";
+/// What they call this program.
+const OWN_NAME: &CStr = c"dogwatch";
 
 /// Tells the disk to keep these files and then the directory's list of names; in a child where this process is leaving.
 pub(crate) fn keep(directory: &Path, files: &[PathBuf], leaving: bool) {
@@ -25,6 +31,8 @@ pub(crate) fn keep(directory: &Path, files: &[PathBuf], leaving: bool) {
         return sync(&paths);
     }
     let open = super::detach::open_descriptors();
+    // Inherited, so that the child never goes by this process's name.
+    machine::name_myself(NAME);
     // SAFETY: the child makes only async-signal-safe calls and never returns.
     #[expect(unsafe_code, reason = "fork has no safe form")]
     let forked = unsafe { fork() };
@@ -41,7 +49,7 @@ pub(crate) fn keep(directory: &Path, files: &[PathBuf], leaving: bool) {
                 libc::_exit(0)
             }
         }
-        Ok(ForkResult::Parent { .. }) => {}
+        Ok(ForkResult::Parent { .. }) => machine::name_myself(OWN_NAME),
         // No process to be had: it takes a little longer.
         Err(_) => sync(&paths),
     }

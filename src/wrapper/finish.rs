@@ -45,7 +45,8 @@ pub(super) fn finish(mut run: Run, job: &Job, exit: Exit, listener: &mut dyn Lis
     run.lock.release();
     // COMMAND's own copy of its result above all: it has been published or was never there.
     remove_unpublished(&run.directory, &job.step, &run.id);
-    if written == Written::ByUs {
+    // Who asked for the end has it recorded too, and looks for processes that are left: none is to be made then.
+    if written == Written::ByUs && exit.interrupted.is_none() {
         let last = [Record::Result, Record::Meta, Record::Status];
         let files = last.map(|record| run.directory.join(&file_name(&job.step, record)));
         durable::keep(run.directory.path(), &files, job.leaving);

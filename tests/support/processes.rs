@@ -25,13 +25,15 @@ pub fn kill(signal: &str, pid: i32) {
     assert!(status.success(), "kill -{signal} {pid}");
 }
 
-/// The living processes whose environment carries this variable.
+/// The living processes whose environment carries this variable, but for those that have the disk keep an outcome: they
+/// are no part of a run, and gone as soon as the disk has answered.
 pub fn marked(variable: &str) -> Vec<i32> {
     let entries = std::fs::read_dir("/proc").expect("/proc");
     let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
     pids.filter(|&pid| {
         let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environment.split(|&byte| byte == 0).any(|entry| entry == variable.as_bytes()) && lives(pid)
+        let keeps = || std::fs::read(format!("/proc/{pid}/comm")).is_ok_and(|name| name == b"dogwatch-sync\n");
+        environment.split(|&byte| byte == 0).any(|entry| entry == variable.as_bytes()) && lives(pid) && !keeps()
     })
     .collect()
 }
