@@ -90,7 +90,9 @@ struct Pulse {
 impl History {
     /// From now on takes the status that this look shows for one of before the call.
     pub(crate) fn ignore(&mut self, look: &Look) {
-        let run = recorded_run(look).filter(|meta| meta.reason.is_some()).map(|meta| meta.run_id.clone());
+        // Only `run` writes a new record for each run; beside a plain shell's next outcome the old one stays.
+        let run = recorded_run(look).filter(|meta| meta.locked && meta.reason.is_some());
+        let run = run.map(|meta| meta.run_id.clone());
         self.ignored = look.status.stamp().map(|status| Ignored { status, run });
     }
 

@@ -8,7 +8,7 @@ use crate::decide::judge::{Next, Verdict, judge};
 use crate::decide::observation::{Here, Look, Process, Status};
 use crate::decide::policy::{Policy, START_TIMEOUT, Settle, Threshold, Wishes};
 use crate::protocol::file::File;
-use crate::protocol::meta::Meta;
+use crate::protocol::meta::{Meta, MetaText};
 use crate::protocol::outcome::{Intent, Reason};
 use crate::protocol::time::Moment;
 use std::sync::Arc;
@@ -152,5 +152,17 @@ fn an_old_outcome_stays_passed_over_when_a_killed_starter_has_left_its_record_al
     assert!(history.note(&published_again).absent_since.is_some());
     let new = of_run(Meta { locked: true, run_id: "new".into(), reason: Some(Reason::Success), ..local() });
     let next = Look { meta: new, lock, status: success(130.0), ..plain(131.0) };
+    assert!(matches!(history.note(&next).status, Status::Complete { .. }));
+}
+
+#[test]
+fn a_plain_shells_next_outcome_is_news_although_the_record_of_its_last_one_stays() {
+    let recorded = Meta { run_id: "status-1".into(), reason: Some(Reason::Hung), ..Meta::default() };
+    let recorded = there(102.0, Arc::new(MetaText::Known(Box::new(recorded))));
+    let mut history = History::default();
+    let old = Look { meta: recorded.clone(), status: success(101.0), ..look(110.0) };
+    history.ignore(&old);
+    assert!(history.note(&old).absent_since.is_some());
+    let next = Look { meta: recorded, status: success(130.0), ..look(131.0) };
     assert!(matches!(history.note(&next).status, Status::Complete { .. }));
 }
