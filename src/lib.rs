@@ -44,7 +44,7 @@
 //! | `step` | look, record, terminate, circuit breaker on disk |
 //! | `monitor` | the waiting loop, for one step or ten thousand |
 //! | `wrapper` | the running loop |
-//! | `command` | `run`, `wait`, `check`, `beat`, `breaker` |
+//! | `command` | `run`, `wait`, `check`, `recover`, `kill`, `list`, `log`, `beat`, `breaker` |
 //! | `cli` | arguments, text, JSON, exit codes |
 //!
 //! # Invariants

@@ -4,6 +4,8 @@
 
 mod arguments;
 mod exit;
+mod list;
+mod log;
 mod quantity;
 mod resolve;
 mod run;
@@ -50,6 +52,8 @@ pub fn main() -> ExitCode {
         }
         Command::Recover(arguments) => wait::recover(&arguments, &global),
         Command::Kill { steps, grace } => kill_command(&steps, grace, &global),
+        Command::List { watch } => list::list(watch, &global),
+        Command::Log { step, follow, lines } => log::log(step, follow, lines, &global),
         Command::Beat { step } => beat_command(step, &global),
         Command::Breaker { what } => breaker_command(&what, &global),
         Command::Dir => resolve::directory(&global).map(|directory| {

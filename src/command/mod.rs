@@ -7,6 +7,8 @@ pub(crate) mod beat;
 pub(crate) mod breaker;
 pub(crate) mod check;
 pub(crate) mod kill;
+pub(crate) mod list;
+pub(crate) mod log;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod wait;

@@ -6,6 +6,7 @@
 //! look comes before anything is armed.
 
 mod alone;
+mod changes;
 mod endings;
 mod order;
 mod scan;
@@ -25,6 +26,7 @@ use crate::step::look::here;
 use crate::step::terminate::evidence;
 use crate::timer::{Timer, Wheel};
 pub(crate) use alone::wait_for_line;
+pub(crate) use changes::{Changes, Woken};
 use crossbeam_channel::never;
 use endings::{Endings, Job};
 pub(crate) use order::{End, Failure, Order, Told, Until};

@@ -102,12 +102,24 @@ impl Directory {
     /// # Errors
     /// Where it cannot be listed.
     pub(crate) fn names(&self) -> io::Result<Vec<String>> {
+        Ok(self.names_by_kind()?.into_iter().map(|(name, _)| name).collect())
+    }
+
+    /// The names in the directory, each with whether it is a regular file's, none where it is not there.
+    ///
+    /// # Errors
+    /// Where it cannot be listed.
+    pub(crate) fn names_by_kind(&self) -> io::Result<Vec<(String, bool)>> {
         let entries = match fs::read_dir(&self.path) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
-        entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+        let told = |entry: fs::DirEntry| {
+            let is_regular = entry.file_type().is_ok_and(|kind| kind.is_file());
+            (entry.file_name().to_string_lossy().into_owned(), is_regular)
+        };
+        entries.map(|entry| entry.map(told)).collect()
     }
 
     /// What the kernel says of a file, without opening it: raises no event and waits for nobody.
@@ -140,19 +152,15 @@ impl Directory {
             }
             Err(error) => return absent_or_unfit(error),
         }
-        // O_NONBLOCK: a FIFO put there in between must not block the open (fifo(7)).
-        let file = match OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(&path) {
-            Ok(file) => file,
-            Err(error) => return absent_or_unfit(error),
-        };
-        let metadata = file.metadata()?;
-        if let Some(fault) = kind_fault(&metadata) {
-            return Ok(File::Unfit(fault.to_owned()));
-        }
-        let room = usize::try_from(metadata.size()).unwrap_or(limit).min(limit);
-        let mut content = Vec::with_capacity(room + 1);
-        file.take(limit as u64).read_to_end(&mut content)?;
-        Ok(File::There { stamp: stamp_of(&metadata), content })
+        open_and_read(&path, limit)
+    }
+
+    /// As [`Directory::read`], of a file that was regular when the directory was listed: one look less.
+    ///
+    /// # Errors
+    /// As [`Directory::read`].
+    pub(crate) fn read_listed(&self, name: &str, limit: usize) -> io::Result<File<Vec<u8>>> {
+        open_and_read(&self.join(name), limit)
     }
 
     /// Publishes a whole file under `name`: written as `temporary`, then renamed.
@@ -200,6 +208,33 @@ pub(crate) fn touch(path: &Path) -> io::Result<()> {
         Err(nix::errno::Errno::ENOENT) => OpenOptions::new().create(true).append(true).open(path).map(|_made| ()),
         other => other.map_err(io::Error::from),
     }
+}
+
+fn open_and_read(path: &Path, limit: usize) -> io::Result<File<Vec<u8>>> {
+    // O_NONBLOCK: a FIFO put there in between must not block the open (fifo(7)).
+    let mut file = match OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path) {
+        Ok(file) => file,
+        Err(error) => return absent_or_unfit(error),
+    };
+    let metadata = file.metadata()?;
+    if let Some(fault) = kind_fault(&metadata) {
+        return Ok(File::Unfit(fault.to_owned()));
+    }
+    let room = usize::try_from(metadata.size()).unwrap_or(limit).min(limit);
+    // One byte more than there should be: less than asked for is the end of a regular file (read(2)), with no second call.
+    let mut content = vec![0; (room + 1).min(limit)];
+    let length = loop {
+        match file.read(&mut content) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => break other?,
+        }
+    };
+    let is_whole = length < content.len();
+    content.truncate(length);
+    if !is_whole {
+        file.take((limit - length) as u64).read_to_end(&mut content)?;
+    }
+    Ok(File::There { stamp: stamp_of(&metadata), content })
 }
 
 /// Makes a file that must not be there yet, readable as the umask allows. (`tempfile` would make it 0600, and a waiter

@@ -94,6 +94,26 @@ pub(in crate::cli) enum Command {
         #[arg(long, value_name = "D", value_parser = quantity::duration)]
         grace: Option<Duration>,
     },
+    /// List the steps here: state, elapsed, heartbeat age, pid, last log line
+    #[command(after_help = list_help())]
+    List {
+        /// Draw it anew at every change, until Ctrl-C
+        #[arg(short, long)]
+        watch: bool,
+    },
+    /// Print a step's log
+    #[command(after_help = log_help())]
+    Log {
+        /// The step
+        #[arg(value_parser = step)]
+        step: StepName,
+        /// Go on printing what is written, until the step ends
+        #[arg(short, long)]
+        follow: bool,
+        /// Only the last N lines [default: all]
+        #[arg(short = 'n', long, value_name = "N")]
+        lines: Option<u64>,
+    },
     /// Beat for a step: a sign of life from a script or from COMMAND itself
     #[command(after_help = "Example:\n  dogwatch beat build\n\nInside a run the step may be left out.")]
     Beat {
@@ -157,6 +177,24 @@ fn kill_help() -> String {
      Exit codes:\n    0  none of them runs any more\n    5  no such step has started\n  \
      125  one could not be ended; the line says why"
         .to_owned()
+}
+
+fn list_help() -> String {
+    format!(
+        "Example:\n  dogwatch list --watch\n\n\
+         With --json one object a step, as `check --json` has it but for what its processes do; with --watch one for each \
+         step that has changed.\n{}",
+        table(&[Exit::Success, Exit::Own, Exit::Interrupted])
+    )
+}
+
+fn log_help() -> String {
+    format!(
+        "Example:\n  dogwatch log build -f -n 20; dogwatch wait build\n\n\
+         Into a pipe or file the bytes go as they were written; a terminal is sent no control character. Following ends \
+         with 0 when the step has ended, however it did: `wait` says how.\n{}",
+        table(&[Exit::Success, Exit::NotStarted, Exit::Own, Exit::Interrupted, Exit::Terminated])
+    )
 }
 
 fn main_help() -> String {
