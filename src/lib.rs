@@ -41,10 +41,10 @@
 //! | `decide` | observation + policy + moment -> verdict; heartbeat by observed change; breaker; severity |
 //! | `timer` | the hierarchical timing wheel |
 //! | `os` | files, locks, events, clocks, processes, signals; `linux` and `macos` with the same signatures |
-//! | `step` | look, record, terminate, circuit breaker on disk |
+//! | `step` | look, record, terminate, what comes before a new run, circuit breaker on disk |
 //! | `monitor` | the waiting loop, for one step or ten thousand |
 //! | `wrapper` | the running loop |
-//! | `command` | `run`, `wait`, `check`, `recover`, `kill`, `list`, `log`, `beat`, `breaker` |
+//! | `command` | `run`, `wait`, `check`, `recover`, `kill`, `list`, `log`, `beat`, `start`, `succeed`, `fail`, `breaker` |
 //! | `cli` | arguments, text, JSON, exit codes |
 //!
 //! # Invariants

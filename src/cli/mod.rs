@@ -6,6 +6,7 @@ mod arguments;
 mod exit;
 mod list;
 mod log;
+mod own;
 mod quantity;
 mod resolve;
 mod run;
@@ -55,6 +56,9 @@ pub fn main() -> ExitCode {
         Command::List { watch } => list::list(watch, &global),
         Command::Log { step, follow, lines } => log::log(step, follow, lines, &global),
         Command::Beat { step } => beat_command(step, &global),
+        Command::Start(arguments) => own::start(&arguments, &global),
+        Command::Succeed(arguments) => own::succeed(&arguments, &global),
+        Command::Fail(arguments) => own::fail(&arguments, &global),
         Command::Breaker { what } => breaker_command(&what, &global),
         Command::Dir => resolve::directory(&global).map(|directory| {
             let path = environment::absolute(&directory);

@@ -9,6 +9,7 @@ pub(crate) mod check;
 pub(crate) mod kill;
 pub(crate) mod list;
 pub(crate) mod log;
+pub(crate) mod own;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod wait;

@@ -14,6 +14,7 @@ pub(crate) mod evidence;
 mod exec;
 pub(crate) mod follow;
 pub(crate) mod growths;
+pub(crate) mod input;
 pub(crate) mod lock;
 pub(crate) mod log;
 pub(crate) mod process;

@@ -6,5 +6,6 @@
 
 pub(crate) mod circuit;
 pub(crate) mod look;
+pub(crate) mod newcomer;
 pub(crate) mod record;
 pub(crate) mod terminate;

@@ -2,6 +2,7 @@
 //!
 //! Refuses to read the environment and to combine flags; that is `resolve`'s.
 
+mod own;
 mod run;
 mod wait;
 
@@ -9,6 +10,7 @@ use super::exit::{Exit, table};
 use super::quantity;
 use crate::protocol::step::StepName;
 use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum};
+pub(in crate::cli) use own::{FailArguments, StartArguments, SucceedArguments};
 pub(in crate::cli) use run::{HeartbeatWord, LogWord, ResultWord, RunArguments, StdinWord};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -121,6 +123,15 @@ pub(in crate::cli) enum Command {
         #[arg(value_parser = step)]
         step: Option<StepName>,
     },
+    /// Write the start files of a script that is its own wrapper
+    #[command(after_help = own::start_help())]
+    Start(StartArguments),
+    /// Record that a step has succeeded, for a script that is its own wrapper
+    #[command(after_help = own::end_help("succeed deploy --result '{\"version\":7}'"))]
+    Succeed(SucceedArguments),
+    /// Record that a step has failed, for a script that is its own wrapper
+    #[command(after_help = own::end_help("fail deploy --detail 'the server does not answer'"))]
+    Fail(FailArguments),
     /// Show, close or feed a circuit breaker
     #[command(after_help = "Example:\n  dogwatch breaker reset build")]
     Breaker {
