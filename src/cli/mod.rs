@@ -14,7 +14,7 @@ mod wait;
 mod words;
 
 use crate::command::report::Report;
-use crate::command::{Error, beat, breaker, check, kill};
+use crate::command::{Error, beat, breaker, check, clean, kill};
 use crate::decide::severity::worst;
 use crate::os::{environment, terminal};
 use crate::protocol::outcome::Outcome;
@@ -56,6 +56,7 @@ pub fn main() -> ExitCode {
         Command::List { watch } => list::list(watch, &global),
         Command::Log { step, follow, lines } => log::log(step, follow, lines, &global),
         Command::Beat { step } => beat_command(step, &global),
+        Command::Clean { steps, older_than, dry_run } => clean_command(steps, older_than, dry_run, &global),
         Command::Start(arguments) => own::start(&arguments, &global),
         Command::Succeed(arguments) => own::succeed(&arguments, &global),
         Command::Fail(arguments) => own::fail(&arguments, &global),
@@ -148,6 +149,36 @@ fn kill_command(steps: &[StepName], grace: Option<Duration>, global: &Global) ->
     }
     let has = |outcome| reports.iter().any(|report| report.outcome == outcome);
     let exit = match (has(Outcome::Running), has(Outcome::NotStarted)) {
+        (true, _) => Exit::Own,
+        (false, true) => Exit::NotStarted,
+        (false, false) => Exit::Success,
+    };
+    Ok(exit.code())
+}
+
+fn clean_command(
+    steps: Vec<StepName>,
+    older_than: Option<Duration>,
+    dry_run: bool,
+    global: &Global,
+) -> Result<u8, Error> {
+    let which = older_than.map_or(clean::Which::Named(steps), clean::Which::OlderThan);
+    let request = clean::Clean { directory: resolve::directory(global)?, which, dry_run };
+    let done = clean::clean(&request, &mut |line| complain(line))?;
+    for one in done.iter().filter(|one| global.json || one.detail.is_some() || dry_run) {
+        match &one.detail {
+            _ if global.json => print_json(one),
+            Some(detail) => complain(detail),
+            None => print_line(&one.step),
+        }
+    }
+    let count = done.iter().filter(|one| one.gone).count();
+    if !global.json && !global.quiet {
+        let would = if dry_run { "would be " } else { "" };
+        print_line(&format!("{count} {} {would}cleaned", if count == 1 { "step" } else { "steps" }));
+    }
+    let refused = |absent| done.iter().any(|one| !one.gone && one.absent == absent);
+    let exit = match (refused(false), refused(true)) {
         (true, _) => Exit::Own,
         (false, true) => Exit::NotStarted,
         (false, false) => Exit::Success,

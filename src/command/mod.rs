@@ -6,6 +6,7 @@
 pub(crate) mod beat;
 pub(crate) mod breaker;
 pub(crate) mod check;
+pub(crate) mod clean;
 pub(crate) mod kill;
 pub(crate) mod list;
 pub(crate) mod log;

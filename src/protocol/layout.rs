@@ -121,6 +121,13 @@ pub(crate) fn parse_file_name(name: &str) -> Option<(&str, Record)> {
     Some((step, record))
 }
 
+/// The step for which a file of this name was being written, or nothing where it is no such name.
+pub(crate) fn parse_temporary_name(name: &str) -> Option<&str> {
+    // What tells two writers apart holds no dot.
+    let (record, _) = name.strip_prefix('.')?.strip_suffix(".tmp")?.rsplit_once('.')?;
+    parse_file_name(record).map(|(step, _)| step)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,6 +148,12 @@ mod tests {
         let names: std::collections::BTreeSet<String> = unpublished(&step, "7-1").collect();
         assert_eq!(names.len(), Unpublished::ALL.len());
         assert!(names.iter().all(|name| name.starts_with(".build.") && parse_file_name(name).is_none()));
+        assert!(names.iter().all(|name| parse_temporary_name(name) == Some("build")));
+        for other in
+            ["build.status", ".build.record", ".build.breaker.lock", ".build.tmp", "build.status.1.tmp", ".tmp"]
+        {
+            assert_eq!(parse_temporary_name(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::decide::policy::{Policy, START_TIMEOUT, Settle, Threshold, Wishes};
 use crate::os::clock;
 use crate::os::directory::{Directory, why};
 use crate::os::lock::Lock;
-use crate::protocol::layout::{Record, file_name, record_lock};
+use crate::protocol::layout::{Record, file_name, parse_temporary_name, record_lock};
 use crate::protocol::outcome::{Intent, Reason};
 use crate::protocol::step::StepName;
 use std::time::Duration;
@@ -104,7 +104,7 @@ pub(crate) fn settle(looker: &mut Looker, grace: Duration, trouble: &mut dyn FnM
             if let Some(sentence) = buried.detail {
                 trouble(&sentence);
             }
-            sweep(looker.directory(), &step);
+            sweep(looker.directory(), &step, &looker.directory().names().unwrap_or_default());
             return Ok(());
         }
         (_, Liveness::Elsewhere | Liveness::Unclaimed | Liveness::Starting { .. }) => {
@@ -145,15 +145,12 @@ pub(crate) fn clear(directory: &Directory, step: &StepName) -> Result<(), Obstac
     Ok(())
 }
 
-/// Removes temporary files that a killed writer left. The record lock keeps living writers out meanwhile.
-pub(crate) fn sweep(directory: &Directory, step: &StepName) {
+/// Removes those of these files that a killed writer left for the step. The record lock keeps living writers out
+/// meanwhile.
+pub(crate) fn sweep(directory: &Directory, step: &StepName, names: &[String]) {
     let Ok(Some(_held)) = Lock::take(&directory.join(&record_lock(step)), record::patience()) else { return };
-    let records = [Record::Pid, Record::Status, Record::Result, Record::Meta];
-    let prefixes: Vec<String> = records.iter().map(|record| format!(".{step}.{}.", record.suffix())).collect();
-    for name in directory.names().unwrap_or_default() {
-        if name.rsplit('.').next() == Some("tmp") && prefixes.iter().any(|prefix| name.starts_with(prefix)) {
-            // What cannot be removed does no harm: no reader takes it for a record.
-            let _stays = directory.remove(&name);
-        }
+    for name in names.iter().filter(|name| parse_temporary_name(name) == Some(step.as_str())) {
+        // What cannot be removed does no harm: no reader takes it for a record.
+        let _stays = directory.remove(name);
     }
 }

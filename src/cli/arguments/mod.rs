@@ -132,6 +132,19 @@ pub(in crate::cli) enum Command {
     /// Record that a step has failed, for a script that is its own wrapper
     #[command(after_help = own::end_help("fail deploy --detail 'the server does not answer'"))]
     Fail(FailArguments),
+    /// Take ended runs away; locks and circuit breakers stay
+    #[command(after_help = clean_help())]
+    Clean {
+        /// The steps whose files to remove
+        #[arg(required_unless_present = "older_than", value_name = "STEP", value_parser = step)]
+        steps: Vec<StepName>,
+        /// All ended runs of which nothing was written for this long
+        #[arg(long, value_name = "D", value_parser = quantity::duration, conflicts_with = "steps")]
+        older_than: Option<Duration>,
+        /// Say what would be removed, and remove nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Show, close or feed a circuit breaker
     #[command(after_help = "Example:\n  dogwatch breaker reset build")]
     Breaker {
@@ -206,6 +219,13 @@ fn log_help() -> String {
          with 0 when the step has ended, however it did: `wait` says how.\n{}",
         table(&[Exit::Success, Exit::NotStarted, Exit::Own, Exit::Interrupted, Exit::Terminated])
     )
+}
+
+fn clean_help() -> String {
+    "Example:\n  dogwatch clean --older-than 7d --dry-run\n\n\
+     Exit codes:\n    0  all of them are gone\n    5  no such step has started\n  125  one still runs, or could not be \
+     removed; the line says why"
+        .to_owned()
 }
 
 fn main_help() -> String {
