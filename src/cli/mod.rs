@@ -208,6 +208,7 @@ fn beat_command(step: Option<StepName>, global: &Global) -> Result<u8, Error> {
 
 fn breaker_command(what: &BreakerCommand, global: &Global) -> Result<u8, Error> {
     let directory = resolve::directory(global)?;
+    let place = directory.display().to_string();
     let limit = resolve::max_consecutive()?;
     let circuits = match what {
         BreakerCommand::Show { name } => breaker::show(directory, name.as_ref(), limit)?,
@@ -216,6 +217,9 @@ fn breaker_command(what: &BreakerCommand, global: &Global) -> Result<u8, Error> 
             vec![breaker::record(directory, name, *outcome == Counted::Success, limit)?]
         }
     };
+    if circuits.is_empty() && !global.quiet {
+        complain(&format!("no circuit breaker stands in {place}: no run has failed there"));
+    }
     for circuit in &circuits {
         if global.json {
             print_json(circuit);

@@ -146,7 +146,7 @@ pub(in crate::cli) enum Command {
         dry_run: bool,
     },
     /// Show, close or feed a circuit breaker
-    #[command(after_help = "Example:\n  dogwatch breaker reset build")]
+    #[command(after_help = breaker_help())]
     Breaker {
         #[command(subcommand)]
         what: BreakerCommand,
@@ -226,6 +226,14 @@ fn clean_help() -> String {
      Exit codes:\n    0  all of them are gone\n    5  no such step has started\n  125  one still runs, or could not be \
      removed; the line says why"
         .to_owned()
+}
+
+fn breaker_help() -> String {
+    format!(
+        "Example:\n  dogwatch breaker reset build\n\n\
+         `run` refuses to start once so many failures in a row were counted; any success closes the circuit again.\n{}",
+        table(&[Exit::Success, Exit::Usage, Exit::Own])
+    )
 }
 
 fn main_help() -> String {
