@@ -110,7 +110,7 @@ impl Watching<'_> {
         let room = size.rows.saturating_sub(2).max(1);
         let mut lines = if rows.is_empty() {
             vec![harmless(&empty(self.request)).chars().take(size.columns).collect()]
-        } else if rows.len() < room {
+        } else if rows.len() <= room {
             table(rows, paint(self.global), Some(size.columns))
         } else {
             // Those that go on are what is watched.
@@ -118,7 +118,7 @@ impl Watching<'_> {
             let first: Vec<Row> = running.into_iter().chain(over).take(room - 1).cloned().collect();
             table(&first, paint(self.global), Some(size.columns))
         };
-        if rows.len() >= room {
+        if rows.len() > room {
             lines.push(format!("and {} more", rows.len() + 1 - room));
         }
         let home = if self.drawn { "\u{1b}[H" } else { "\u{1b}[H\u{1b}[2J" };

@@ -7,6 +7,7 @@ mod exit;
 mod list;
 mod log;
 mod own;
+mod progress;
 mod quantity;
 mod resolve;
 mod run;

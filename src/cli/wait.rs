@@ -4,9 +4,10 @@
 
 use super::arguments::{Global, RecoverArguments, WaitArguments};
 use super::exit::Exit;
+use super::progress::Live;
 use super::{code_of, complain, note, print_line, print_report, resolve, words};
 use crate::command::report::Report;
-use crate::command::wait::{Listener, Wait, listen};
+use crate::command::wait::{Listener, Progress, Wait, listen};
 use crate::command::{Error, check};
 use crate::monitor::End;
 use crate::os::signals::Signal;
@@ -17,11 +18,13 @@ use words::Paint;
 struct WaitListener<'call> {
     global: &'call Global,
     result_only: bool,
+    live: Live,
     reports: Vec<(Outcome, Option<i32>, Option<String>)>,
 }
 
 impl Listener for WaitListener<'_> {
     fn answer(&mut self, report: Report) {
+        self.live.erase();
         if self.result_only {
             match &report.result {
                 Some(result) => print_line(result.get()),
@@ -40,12 +43,22 @@ impl Listener for WaitListener<'_> {
 
     fn verbose(&mut self, line: &str) {
         if self.global.verbose > 0 {
+            self.live.erase();
             complain(line);
         }
     }
 
     fn trouble(&mut self, line: &str) {
+        self.live.erase();
         complain(line);
+    }
+
+    fn looks_on(&self) -> bool {
+        self.live.is_wanted()
+    }
+
+    fn progress(&mut self, steps: &[Progress], more: usize) {
+        self.live.draw(steps, more);
     }
 }
 
@@ -90,8 +103,11 @@ pub(super) fn recover(arguments: &RecoverArguments, global: &Global) -> Result<u
 /// # Errors
 /// Where there can be no answer.
 pub(super) fn wait_for(request: &Wait, manner: &Manner, global: &Global) -> Result<u8, Error> {
-    let mut listener = WaitListener { global, result_only: manner.result_only, reports: Vec::new() };
-    match listen(request, &mut listener)? {
+    let live = Live::new(global);
+    let mut listener = WaitListener { global, result_only: manner.result_only, live, reports: Vec::new() };
+    let end = listen(request, &mut listener);
+    listener.live.erase();
+    match end? {
         End::Answered => {}
         End::Interrupted(signal) => {
             if !global.quiet {

@@ -120,7 +120,7 @@ fn follow(
     let place = directory.clone();
     let waited = pass_during(follower, out, move || {
         let mut outcome = None;
-        let end = monitor::wait(&place, &order, &mut |told| outcome = Some(told.outcome), &mut |_| {})?;
+        let end = monitor::wait(&place, &order, &mut |told| outcome = Some(told.outcome), &mut |_| {}, None)?;
         Ok::<_, Failure>((end, outcome))
     })?;
     Ok(match waited {

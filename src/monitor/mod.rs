@@ -8,6 +8,7 @@
 mod alone;
 mod changes;
 mod endings;
+mod glance;
 mod order;
 mod scan;
 mod senses;
@@ -29,6 +30,7 @@ pub(crate) use alone::wait_for_line;
 pub(crate) use changes::{Changes, Woken};
 use crossbeam_channel::never;
 use endings::{Endings, Job};
+pub(crate) use glance::{Glimpse, Onlooker};
 pub(crate) use order::{End, Failure, Order, Told, Until};
 use scan::Heard;
 pub(crate) use scan::LogOrder;
@@ -46,17 +48,19 @@ const ROUNDS: usize = 4;
 /// How many notices may wait; past that everything is looked at.
 pub(crate) const QUEUE: usize = 1024;
 
-/// Waits, and tells each step's answer as it comes. `verbose` gets a line for whoever asked how it is done.
+/// Waits, and tells each step's answer as it comes. `verbose` gets a line for whoever asked how it is done, an
+/// `onlooker` how the steps stand.
 ///
 /// # Errors
 /// [`Failure`]; what was told before it stays true.
-pub(crate) fn wait(
+pub(crate) fn wait<'call>(
     directory: &Directory,
-    order: &Order,
-    tell: &mut dyn FnMut(Told),
+    order: &'call Order,
+    tell: &'call mut dyn FnMut(Told),
     verbose: &mut dyn FnMut(&str),
+    onlooker: Option<Onlooker<'call>>,
 ) -> Result<End, Failure> {
-    let mut monitor = Monitor::new(directory, order, tell);
+    let mut monitor = Monitor::new(directory, order, tell, onlooker);
     monitor.look_before_arming()?;
     let mut interrupts = never();
     if !monitor.is_over() {
@@ -91,6 +95,8 @@ struct Monitor<'call> {
     open: usize,
     over: bool,
     tell: &'call mut dyn FnMut(Told),
+    onlooker: Option<Onlooker<'call>>,
+    glance: Option<Timer>,
 }
 
 /// What a timer is for.
@@ -98,10 +104,16 @@ struct Monitor<'call> {
 enum Due {
     Step(usize),
     Rescan,
+    Glance,
 }
 
 impl<'call> Monitor<'call> {
-    fn new(directory: &Directory, order: &'call Order, tell: &'call mut dyn FnMut(Told)) -> Self {
+    fn new(
+        directory: &Directory,
+        order: &'call Order,
+        tell: &'call mut dyn FnMut(Told),
+        onlooker: Option<Onlooker<'call>>,
+    ) -> Self {
         let directory = Arc::new(directory.clone());
         let here = Arc::new(here(&directory));
         let mut watched: Vec<Watched> = order
@@ -128,6 +140,8 @@ impl<'call> Monitor<'call> {
             open,
             over: false,
             tell,
+            onlooker,
+            glance: None,
         }
     }
 

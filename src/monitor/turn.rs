@@ -24,11 +24,12 @@ impl Monitor<'_> {
         verbose: &mut dyn FnMut(&str),
     ) -> Result<Option<Signal>, Failure> {
         self.schedule_rescan();
+        self.schedule_glance();
         let now = clock::now();
         let wake = self.wheel.next_deadline();
         let rest = wake.map_or(SAFETY_RESCAN, |tick| self.origin.plus(Duration::from_millis(tick)).since(now));
         let mut places: BTreeSet<usize> = BTreeSet::new();
-        let mut everything = false;
+        let (mut everything, mut shown) = (false, false);
         let mut ended = None;
         crossbeam_channel::select! {
             recv(self.senses.hints) -> hint => everything |= self.note(hint.ok(), &mut places),
@@ -55,6 +56,7 @@ impl Monitor<'_> {
                     self.watched[index].timer = None;
                     places.insert(index);
                 }
+                Due::Glance => shown = true,
                 Due::Rescan => {
                     self.rescan = None;
                     everything = true;
@@ -80,6 +82,9 @@ impl Monitor<'_> {
                     self.look_at(index)?;
                 }
             }
+        }
+        if shown && !self.is_over() {
+            self.show()?;
         }
         Ok(None)
     }

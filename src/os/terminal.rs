@@ -1,6 +1,6 @@
 //! Whether a stream is a terminal, and how large that is.
 
-use std::io::{IsTerminal, stdout};
+use std::io::{IsTerminal, stderr, stdout};
 
 /// Columns and rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,11 @@ pub(crate) fn stdout_is_terminal() -> bool {
 /// The size of the terminal on standard output, or of a usual one where it does not tell; nothing where it is none.
 pub(crate) fn stdout_size() -> Option<Size> {
     stdout().is_terminal().then(|| size(terminal_size::terminal_size_of(stdout())))
+}
+
+/// As [`stdout_size`], of standard error.
+pub(crate) fn stderr_size() -> Option<Size> {
+    stderr().is_terminal().then(|| size(terminal_size::terminal_size_of(stderr())))
 }
 
 fn size(told: Option<(terminal_size::Width, terminal_size::Height)>) -> Size {
