@@ -44,7 +44,7 @@
 //! | `step` | look, record, terminate, what comes before a new run, circuit breaker on disk |
 //! | `monitor` | the waiting loop, for one step or ten thousand |
 //! | `wrapper` | the running loop |
-//! | `command` | `run`, `wait`, `check`, `recover`, `kill`, `list`, `log`, `beat`, `start`, `succeed`, `fail`, `clean`, `breaker` |
+//! | `command` | `run`, `wait`, `check`, `recover`, `kill`, `list`, `log`, `beat`, `start`, `succeed`, `fail`, `clean`, `breaker`, `skill` |
 //! | `cli` | arguments, text, JSON, exit codes |
 //!
 //! # Invariants

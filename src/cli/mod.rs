@@ -6,6 +6,7 @@ mod arguments;
 mod exit;
 mod list;
 mod log;
+mod manual;
 mod own;
 mod progress;
 mod quantity;
@@ -27,6 +28,7 @@ use clap::error::ErrorKind;
 use exit::Exit;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 use words::Paint;
@@ -62,6 +64,9 @@ pub fn main() -> ExitCode {
         Command::Succeed(arguments) => own::succeed(&arguments, &global),
         Command::Fail(arguments) => own::fail(&arguments, &global),
         Command::Breaker { what } => breaker_command(&what, &global),
+        Command::Skill { install } => manual::skill(install.as_deref().map(Path::new)),
+        Command::Completions { shell } => Ok(manual::completions(shell)),
+        Command::Man { out } => manual::man(out.as_deref()),
         Command::Dir => resolve::directory(&global).map(|directory| {
             let path = environment::absolute(&directory);
             let mut line = path.as_os_str().as_bytes().to_vec();
@@ -190,7 +195,7 @@ fn clean_command(
 fn beat_command(step: Option<StepName>, global: &Global) -> Result<u8, Error> {
     let inside = environment::variable("DOGWATCH_HEARTBEAT").filter(|_| step.is_none() && global.dir.is_none());
     if let Some(path) = inside {
-        beat::beat_at(std::path::Path::new(&path))?;
+        beat::beat_at(Path::new(&path))?;
         return Ok(Exit::Success.code());
     }
     let step = match step {

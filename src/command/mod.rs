@@ -13,6 +13,7 @@ pub(crate) mod log;
 pub(crate) mod own;
 pub(crate) mod report;
 pub(crate) mod run;
+pub(crate) mod skill;
 pub(crate) mod wait;
 
 use crate::monitor::Failure;

@@ -18,6 +18,7 @@ pub(crate) mod input;
 pub(crate) mod lock;
 pub(crate) mod log;
 pub(crate) mod process;
+pub(crate) mod publish;
 pub(crate) mod reserve;
 pub(crate) mod signals;
 pub(crate) mod spawn;

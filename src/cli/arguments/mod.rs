@@ -151,6 +151,29 @@ pub(in crate::cli) enum Command {
         #[command(subcommand)]
         what: BreakerCommand,
     },
+    /// Print the page that teaches coding agents this program
+    #[command(after_help = skill_help())]
+    Skill {
+        /// Put it into a folder instead [default: `~/.claude/skills/dogwatch`]
+        // Empty where no folder is named.
+        #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "")]
+        install: Option<OsString>,
+    },
+    /// Print a shell's completion script
+    #[command(
+        after_help = "Example:\n  dogwatch completions bash > ~/.local/share/bash-completion/completions/dogwatch"
+    )]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write one for each command
+    #[command(after_help = "Example:\n  dogwatch man --out ~/.local/share/man/man1")]
+    Man {
+        /// The folder to write them into
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
     /// Print the monitor directory
     #[command(after_help = "Example:\n  ls \"$(dogwatch dir)\"")]
     Dir,
@@ -236,12 +259,25 @@ fn breaker_help() -> String {
     )
 }
 
+fn skill_help() -> String {
+    format!(
+        "Example:\n  dogwatch skill --install\n\n\
+         Prints where the page stands then. One that was edited is left as it is (125).\n{}",
+        table(&[Exit::Success, Exit::Own])
+    )
+}
+
 fn main_help() -> String {
     format!(
         "Example:\n  dogwatch run build -- cargo build &\n  dogwatch wait build && echo go\n\n\
          Every step's files stand in one directory; `dogwatch dir` prints it.\n\n{}",
         table(&Exit::ALL)
     )
+}
+
+/// The command line's definition, for what is made of it.
+pub(in crate::cli) fn definition() -> clap::Command {
+    Arguments::command()
 }
 
 /// Reads the command line.
