@@ -22,8 +22,8 @@
 //!              |
 //!           command          one file a subcommand: look, judge, act, report
 //!            /   \
-//!      monitor   wrapper     the two loops: waiting for a run, being a run
-//!        |  \   /   |
+//!      monitor   wrapper     the two loops: waiting for a run, being a run; and beside them
+//!        |  \   /   |        preflight, which both can do without and which uses only what is below
 //!        |   step   |        one step in the directory: one consistent look, one recorded outcome, one safe end
 //!        |  /  \    |
 //!     timer decide  os       decide: pure judgement; os: the machine, without judgement; they do not know each other
@@ -37,14 +37,15 @@
 //!
 //! | module | what lives there |
 //! | --- | --- |
-//! | `protocol` | step names, file names, every record's codec; no I/O, no clock |
+//! | `protocol` | step names, file names, every record's codec, durations and sizes; no I/O, no clock |
 //! | `decide` | observation + policy + moment -> verdict; heartbeat by observed change; breaker; severity |
 //! | `timer` | the hierarchical timing wheel |
 //! | `os` | files, locks, events, clocks, processes, signals; `linux` and `macos` with the same signatures |
 //! | `step` | look, record, terminate, what comes before a new run, circuit breaker on disk |
 //! | `monitor` | the waiting loop, for one step or ten thousand |
 //! | `wrapper` | the running loop |
-//! | `command` | `run`, `wait`, `check`, `recover`, `kill`, `list`, `log`, `beat`, `start`, `succeed`, `fail`, `clean`, `breaker`, `skill` |
+//! | `preflight` | `preflight.toml`, the checks, their fixes; what a check found, for `command` to report |
+//! | `command` | a file for each subcommand, from `run` and `wait` to `skill` |
 //! | `cli` | arguments, text, JSON, exit codes |
 //!
 //! # Invariants
@@ -88,6 +89,7 @@ mod command;
 mod decide;
 mod monitor;
 mod os;
+mod preflight;
 mod protocol;
 mod step;
 mod timer;

@@ -5,7 +5,7 @@
 mod support;
 
 use serde_json::json;
-use support::{Ended, Place, in_parallel};
+use support::{Ended, Place, in_parallel, until};
 
 fn breaker(place: &Place, words: &[&str]) -> Ended {
     place.dogwatch(["breaker"].iter().chain(words))
@@ -20,8 +20,12 @@ fn failures(place: &Place, name: &str) -> u64 {
 fn a_hundred_recorders_at_once_are_counted_one_by_one() {
     let place = Place::new();
     in_parallel(100, 25, |_| {
-        let ended = breaker(&place, &["record", "b", "failed"]);
-        assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{ended:?}");
+        // On a machine whose disk stands still a lock may be held for longer than anybody waits: then nothing was counted.
+        until("it is counted", || {
+            let ended = breaker(&place, &["record", "b", "failed"]);
+            assert!(ended.code == 0 || ended.stderr.contains("try again"), "{ended:?}");
+            ended.code == 0
+        });
     });
     assert_eq!(failures(&place, "b"), 100);
     // The last 64 are kept by name.

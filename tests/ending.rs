@@ -36,7 +36,7 @@ fn two_waiters_and_a_run_with_its_own_limit_tell_one_outcome() {
 #[test]
 fn an_interrupted_wait_ends_whole_what_it_has_begun_to_end() {
     let place = Place::new();
-    let script = "trap 'touch told' TERM; echo $$ > s.pid; touch s.heartbeat; while :; do sleep 0.05; done";
+    let script = "trap ': > told' TERM; echo $$ > s.pid; touch s.heartbeat; while :; do sleep 0.05; done";
     let shell = Shell::start(&place, script, &[]);
     until("it has started", || place.file("s.heartbeat").exists());
     let wait = place.start_undisturbed(["wait", "s", "--stale", "300ms", "--grace", "1s"]);

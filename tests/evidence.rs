@@ -147,7 +147,8 @@ fn each_process_of_a_hung_tree_is_told_with_what_it_waits_for_and_everybody_hear
 fn a_busy_process_is_running_and_its_time_grows_and_nothing_is_touched_by_the_asking() {
     let place = Place::new();
     let busy = "while :; do :; done";
-    let script = format!("echo $$ > s.pid; touch s.heartbeat; nice -n 19 sh -c '{busy}' & wait");
+    // The limit of time is for a test that is killed itself: nobody is left spinning for ever.
+    let script = format!("ulimit -t 60; echo $$ > s.pid; touch s.heartbeat; nice -n 19 sh -c '{busy}' & wait");
     let shell = Shell::start(&place, &script, &[]);
     let command = format!("sh -c {busy}");
     until("it is busy", || marked(&shell.mark).into_iter().any(|pid| seen(pid).1 == command));
@@ -310,7 +311,7 @@ fn who_comes_after_a_meta_of_other_hands_still_gets_an_array() {
 fn a_record_that_evidence_would_make_too_long_to_be_read_keeps_the_outcome() {
     let place = Place::new();
     // Arguments that fill the record up to the last kilobytes of what is read of it, and a hundred processes.
-    let script = "i=0; while [ $i -lt 100 ]; do sleep 300 & i=$((i + 1)); done; touch \"$DOGWATCH_DIR/ready\"; wait";
+    let script = "i=0; while [ $i -lt 100 ]; do sleep 300 & i=$((i + 1)); done; : > \"$DOGWATCH_DIR/ready\"; wait";
     let filling = "x".repeat(130_000);
     let mut arguments = vec!["run", "-d", "s", "--", "sh", "-c", script];
     arguments.extend([filling.as_str(); 8]);

@@ -26,22 +26,25 @@ fn a_process_that_lives_and_does_nothing_is_found_whatever_it_waits_for() {
     lock.lock().expect("a lock");
     let idle = [
         // It stops itself.
-        ("stopped", "kill -STOP $$; echo on"),
+        ("stopped", "kill -STOP $$; echo on", "stopped", None),
         // Nobody will ever write into this pipe, which it holds open itself.
-        ("pipe", "exec 3<> fifo; read word <&3"),
-        ("lock", "exec flock lock true"),
-        ("asleep", "exec sleep 300"),
+        ("pipe", "exec 3<> fifo; exec cat <&3 0<&3", "sleeping", Some("stdin")),
+        ("lock", "exec flock lock true", "sleeping", Some("lock")),
+        ("asleep", "exec sleep 300", "sleeping", Some("sleep")),
         // Its child is stopped, and it waits for that.
-        ("child", "sh -c 'kill -STOP $$'; echo on"),
+        ("child", "sh -c 'kill -STOP $$'; echo on", "sleeping", Some("child")),
     ];
     in_parallel(idle.len(), idle.len(), |number| {
-        let (step, script) = idle[number];
+        let (step, script, state, cause) = idle[number];
         let began = Instant::now();
         let ended = active(&place, step, script);
         assert_eq!(ended.code, 3, "{step}: {ended:?}");
         assert!(began.elapsed() >= Duration::from_secs(2), "{step}");
         let report = place.wait_json(step, &[]);
         assert_eq!((&report["outcome"], &report["action"]), (&json!("hung"), &json!("retry")), "{report}");
+        // The wrapper comes first, then COMMAND; the answer names the cause.
+        let command = &report["evidence"][1];
+        assert_eq!((&command["state"], command["blocked_on"].as_str()), (&json!(state), cause), "{step}: {report}");
     });
 }
 

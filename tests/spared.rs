@@ -46,26 +46,6 @@ fn a_process_that_is_younger_than_the_pid_file_is_somebody_elses_and_the_run_is_
     assert_eq!(place.meta("s")["reason"], "died");
 }
 
-/// A step whose `.pid`, of this age, and `.meta` speak of this process, as far as `change` lets them; it holds no lock.
-fn forge(place: &Place, pid: i32, age: Duration, change: impl FnOnce(&mut Value)) {
-    assert_eq!(place.dogwatch(["run", "s", "--no-breaker", "--", "true"]).code, 0);
-    for record in ["s.status", "s.result", "s.lock"] {
-        std::fs::remove_file(place.file(record)).expect("removed");
-    }
-    place.write("s.pid", &format!("{pid}\n"));
-    place.age("s.pid", age);
-    let stamp = place.file("s.pid").metadata().expect("metadata");
-    let mut meta = place.meta("s");
-    for over in ["reason", "ended_at", "exit_code", "detail", "intent"] {
-        meta[over] = Value::Null;
-    }
-    meta["pid"] = json!(pid);
-    meta["pid_mtime_ns"] = json!(stamp.mtime() * 1_000_000_000 + stamp.mtime_nsec());
-    meta["locked"] = json!(false);
-    change(&mut meta);
-    place.write("s.meta", &meta.to_string());
-}
-
 /// A process's start in the kernel's own ticks, as proc(5) has it.
 fn started(pid: i32) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a living process");
@@ -78,7 +58,7 @@ fn a_recycled_pid_is_known_by_the_start_time_in_meta_and_a_recycled_group_by_its
     for (age, group) in [(Duration::ZERO, false), (Duration::from_mins(1), true)] {
         let place = Place::new();
         let foreign = Shell::start(&place, "exec sleep 300", &[]);
-        forge(&place, foreign.pid(), age, |meta| {
+        place.forge(foreign.pid(), age, |meta| {
             // By the smallest step there is: this is compared exactly.
             meta["pid_started_at"] = json!(started(foreign.pid()) - 1);
             if group {
@@ -97,7 +77,7 @@ fn work_of_another_host_boot_or_namespace_is_never_signalled() {
     for key in ["host", "boot_id", "pid_namespace"] {
         let place = Place::new();
         let foreign = Bystander::sleeping();
-        forge(&place, foreign.pid(), Duration::ZERO, |meta| {
+        place.forge(foreign.pid(), Duration::ZERO, |meta| {
             meta[key] = if meta[key].is_number() { json!(1) } else { json!("elsewhere") };
             meta["pid_started_at"] = Value::Null;
         });
@@ -220,6 +200,30 @@ fn init_is_never_signalled() {
     let place = Place::new();
     is_refused_to(&place, &[namespace.as_slice(), &["sh", "-c", CALL, "sh"]].concat());
     assert_eq!(place.read("s.pid"), "1\n");
+}
+
+#[test]
+fn a_run_inside_a_namespace_is_told_apart_by_its_record_and_its_lock_and_never_signalled_from_outside() {
+    let Some(namespace) = own_namespace() else { return };
+    let place = Place::new();
+    let mut inside = place.through(&namespace, ["run", "s", "--", "sleep", "300"]);
+    let inside = support::Running::start({
+        inside.env("TEST_MARK", "inside");
+        inside
+    });
+    until("the run has started", || place.file("s.pid").exists());
+    assert!(place.pid("s") < 100, "a number of the namespace's own, which somebody else has here");
+    // The lock is the kernel's word across namespaces: it lives.
+    let (ended, answer) = wait(&place, &["--for", "0.2"]);
+    assert_eq!((ended.code, answer["outcome"].as_str()), (75, Some("running")), "{ended:?}");
+    let (ended, answer) = wait(&place, &["--max-timeout", "0.3", "--grace", "0.2"]);
+    ended.said(124, "timeout", false);
+    assert!(answer["detail"].as_str().is_some_and(|detail| detail.contains("namespace")), "{ended:?}");
+    assert!(lives(inside.pid()) && !place.file("s.status").exists(), "{ended:?}");
+    // And once it has gone, that is the kernel's word too.
+    drop(inside);
+    let (ended, _) = wait(&place, &[]);
+    ended.said(4, "died", false);
 }
 
 #[test]

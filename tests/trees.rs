@@ -5,6 +5,7 @@
 
 mod support;
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use support::{Bystander, Place, kill, lives, marked, unique, until};
 
@@ -12,6 +13,8 @@ use support::{Bystander, Place, kill, lives, marked, unique, until};
 const GRACE: Duration = Duration::from_secs(1);
 /// How much longer than the grace an end may take.
 const MORE: Duration = Duration::from_secs(1);
+/// One tree at a time: what is bounded in time here is to be held up by nobody else.
+static TURN: Mutex<()> = Mutex::new(());
 /// How many processes the tree has, at the least.
 const SIZE: usize = 200;
 
@@ -68,6 +71,7 @@ fn in_time(began: Instant, after: Duration) {
 
 #[test]
 fn a_run_over_its_own_time_leaves_nothing_of_two_hundred_processes() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let (place, others) = (Place::new(), bystanders());
     let (running, mark) = start(&place, &["--max-timeout", "12s"]);
     let meta = place.meta("s");
@@ -82,6 +86,7 @@ fn a_run_over_its_own_time_leaves_nothing_of_two_hundred_processes() {
 
 #[test]
 fn a_waiter_that_ends_an_overdue_run_leaves_nothing_of_it() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let (place, others) = (Place::new(), bystanders());
     let (running, mark) = start(&place, &[]);
     let began = Instant::now();
@@ -95,7 +100,48 @@ fn a_waiter_that_ends_an_overdue_run_leaves_nothing_of_it() {
 }
 
 #[test]
+fn a_run_without_a_sign_of_life_leaves_nothing_when_it_is_found_hung() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let (place, others) = (Place::new(), bystanders());
+    // It beats by hand, and has never done so.
+    let (running, mark) = start(&place, &["--heartbeat-on", "manual"]);
+    place.age("s.heartbeat", Duration::from_secs(100));
+    place.age("s.pid", Duration::from_secs(100));
+    restamp(&place);
+    let began = Instant::now();
+    let ended = place.dogwatch(["wait", "s", "--stale", "60s", "--grace", "1s", "--json"]);
+    in_time(began, Duration::ZERO);
+    ended.said(3, "hung", true);
+    is_gone(&mark, &others);
+    let ended = running.end_at_all();
+    assert!(matches!(ended.code, 3 | 137), "{ended:?}");
+}
+
+/// Lets the meta speak of the pid file as it is stamped now.
+fn restamp(place: &Place) {
+    use std::os::unix::fs::MetadataExt;
+    let stamp = place.file("s.pid").metadata().expect("metadata");
+    let mut meta = place.meta("s");
+    meta["pid_mtime_ns"] = (stamp.mtime() * 1_000_000_000 + stamp.mtime_nsec()).into();
+    place.write("s.meta", &meta.to_string());
+}
+
+#[test]
+fn a_kill_on_request_leaves_nothing() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let (place, others) = (Place::new(), bystanders());
+    let (running, mark) = start(&place, &[]);
+    let began = Instant::now();
+    let ended = place.dogwatch(["kill", "s", "--grace", "1s", "--json"]);
+    in_time(began, Duration::ZERO);
+    assert_eq!((ended.code, ended.json()["killed"].as_bool()), (0, Some(true)), "{ended:?}");
+    is_gone(&mark, &others);
+    assert!(running.end_at_all().code > 128);
+}
+
+#[test]
 fn a_killed_wrapper_leaves_nothing_that_the_next_waiter_does_not_end() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let (place, others) = (Place::new(), bystanders());
     let (running, mark) = start(&place, &[]);
     kill("KILL", running.pid());
@@ -108,6 +154,7 @@ fn a_killed_wrapper_leaves_nothing_that_the_next_waiter_does_not_end() {
 
 #[test]
 fn what_a_finished_command_leaves_behind_goes_before_its_status_is_out() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let (place, others) = (Place::new(), bystanders());
     let value = unique();
     let script = TREE.replace("wait\n", "exit 3\n");

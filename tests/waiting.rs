@@ -6,6 +6,7 @@ mod support;
 
 use serde_json::json;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 use support::{Place, Shell, until};
 
 /// Starts a living plain-shell step that does nothing.
@@ -40,6 +41,21 @@ fn a_step_whose_process_goes_without_a_status_died() {
 }
 
 #[test]
+fn a_pid_that_is_written_in_place_after_its_file_was_seen_empty_is_noticed() {
+    let place = Place::new();
+    place.write("s.pid", "");
+    let wait = place.start(["wait", "s", "--json"]);
+    // A slice that began later and is over: the wait before it has looked and sleeps.
+    assert_eq!(place.dogwatch(["wait", "s", "--for", "400ms"]).code, 75);
+    let mut shell = living(&place, "s");
+    assert_eq!(place.wait_json("s", &["--for", "400ms"])["pid"], json!(shell.pid()));
+    let killed = Instant::now();
+    shell.kill();
+    assert_eq!(wait.end_at_all().json()["outcome"], "died");
+    assert!(killed.elapsed() < Duration::from_secs(3), "no rescan was waited for: {:?}", killed.elapsed());
+}
+
+#[test]
 fn a_directory_that_does_not_exist_yet_is_waited_for() {
     let place = Place::new();
     let deep = place.file("one/two");
@@ -65,6 +81,43 @@ fn polling_sees_what_events_would() {
     assert_eq!((&report["outcome"], &report["backend"]), (&json!("success"), &json!("poll")));
     let said = place.dogwatch(["wait", "s", "-v"]);
     assert_eq!(said.stderr, "", "what has ended needs no backend");
+}
+
+#[test]
+fn nothing_of_a_wait_that_has_watched_is_left_and_its_readers_see_its_end() {
+    let place = Place::new();
+    let _living = living(&place, "s");
+    for word in ["FAILED\n", "SUCCESS\n"] {
+        let mut command = place.command(["wait", "s"]);
+        let mark = support::unique();
+        command.env("TEST_MARK", &mark);
+        let wait = support::Running::start(command);
+        until("it watches", || wait.has_events());
+        place.write("s.result", "1");
+        place.write(".s", word);
+        std::fs::rename(place.file(".s"), place.file("s.status")).unwrap();
+        // Both its streams are read to their ends: whoever takes its watches over must hold neither.
+        let ended = wait.end_at_all();
+        assert_eq!(ended.stdout.lines().count(), 1, "{ended:?}");
+        until("who took its watches over has gone", || support::marked(&format!("TEST_MARK={mark}")).is_empty());
+        std::fs::remove_file(place.file("s.status")).unwrap();
+    }
+}
+
+#[test]
+fn a_thousand_steps_are_each_told_of_at_once_even_where_few_files_may_be_open() {
+    let place = Place::new();
+    let mut shells: Vec<Shell> = (0..8).map(|number| living(&place, &format!("s{number}"))).collect();
+    let steps: Vec<String> = (0..1000).map(|number| format!("s{number}")).collect();
+    for (number, step) in steps.iter().enumerate().skip(8) {
+        place.write(&format!("{step}.pid"), &format!("{}\n", shells[number % 8].pid()));
+    }
+    let limited = ["sh", "-c", "ulimit -Sn 100; exec \"$@\"", "sh"];
+    let wait = place.through(&limited, ["wait", "-q"].into_iter().chain(steps.iter().map(String::as_str)));
+    let wait = support::Running::start(wait);
+    until("it watches them all", || wait.descriptors() > 1000);
+    shells.iter_mut().for_each(Shell::kill);
+    assert_eq!(wait.end_at_all().code, 4);
 }
 
 #[test]

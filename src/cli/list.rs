@@ -4,7 +4,6 @@
 
 use super::arguments::Global;
 use super::exit::Exit;
-use super::quantity::shown;
 use super::words::Paint;
 use super::{complain, paint, print, print_json, resolve};
 use crate::command::Error;
@@ -14,6 +13,7 @@ use crate::command::report::Report;
 use crate::os::signals::Signal;
 use crate::os::terminal::{Size, stdout_size};
 use crate::protocol::outcome::Outcome;
+use crate::protocol::quantity::shown;
 use crate::protocol::text::harmless;
 use std::collections::HashMap;
 

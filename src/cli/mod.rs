@@ -3,15 +3,17 @@
 //! Results go to standard output, everything else to standard error. It refuses to know how anything is done.
 
 mod arguments;
+mod bounds;
+mod documents;
 mod exit;
 mod list;
 mod log;
-mod manual;
 mod own;
+mod preflight;
 mod progress;
-mod quantity;
 mod resolve;
 mod run;
+mod skill;
 mod wait;
 mod words;
 
@@ -23,6 +25,7 @@ use crate::protocol::outcome::Outcome;
 use crate::protocol::step::StepName;
 use crate::protocol::text::harmless;
 use arguments::{Arguments, BreakerCommand, Color, Command, Counted, Global};
+use bounds::Bounds;
 use clap::ColorChoice;
 use clap::error::ErrorKind;
 use exit::Exit;
@@ -46,13 +49,9 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments, &global),
         Command::Wait(arguments) => wait::wait(&arguments, &global),
         Command::Check(arguments) => {
-            let reports = resolve::check(&arguments, &global).and_then(|request| check::check(&request));
-            reports.map(|reports| {
-                for report in &reports {
-                    print_report(report, &global, global.quiet);
-                }
-                code_of(reports.iter().map(|report| report.outcome), false)
-            })
+            let request = resolve::check(&arguments, &global);
+            request
+                .and_then(|request| Bounds::of_check(&request).hold(&global, |global| check_command(&request, global)))
         }
         Command::Recover(arguments) => wait::recover(&arguments, &global),
         Command::Kill { steps, grace } => kill_command(&steps, grace, &global),
@@ -64,9 +63,13 @@ pub fn main() -> ExitCode {
         Command::Succeed(arguments) => own::succeed(&arguments, &global),
         Command::Fail(arguments) => own::fail(&arguments, &global),
         Command::Breaker { what } => breaker_command(&what, &global),
-        Command::Skill { install } => manual::skill(install.as_deref().map(Path::new)),
-        Command::Completions { shell } => Ok(manual::completions(shell)),
-        Command::Man { out } => manual::man(out.as_deref()),
+        Command::Preflight(arguments) => preflight::command(&arguments, &global),
+        Command::Skill { install } => skill::skill(install.as_deref().map(Path::new)),
+        Command::Completions { shell } => {
+            documents::completions(shell);
+            Ok(Exit::Success.code())
+        }
+        Command::Man { out } => documents::man(out.as_deref()).map(|()| Exit::Success.code()),
         Command::Dir => resolve::directory(&global).map(|directory| {
             let path = environment::absolute(&directory);
             let mut line = path.as_os_str().as_bytes().to_vec();
@@ -122,8 +125,13 @@ fn paint(global: &Global) -> Paint {
     Paint(match global.color {
         Color::Always => true,
         Color::Never => false,
-        Color::Auto => environment::variable("NO_COLOR").is_none() && terminal::stdout_is_terminal(),
+        Color::Auto => terminal::stdout_is_terminal() && colors_by_environment() == Color::Always,
     })
+}
+
+/// Whether a terminal gets colours.
+fn colors_by_environment() -> Color {
+    if environment::variable("NO_COLOR").is_some() { Color::Never } else { Color::Always }
 }
 
 fn print_report(report: &Report, global: &Global, quiet: bool) {
@@ -145,6 +153,14 @@ fn print_json(report: &impl serde::Serialize) {
         Ok(text) => print_line(&text),
         Err(error) => complain(&format!("cannot write JSON: {error}")),
     }
+}
+
+fn check_command(request: &check::Check, global: &Global) -> Result<u8, Error> {
+    let reports = check::check(request)?;
+    for report in &reports {
+        print_report(report, global, global.quiet);
+    }
+    Ok(code_of(reports.iter().map(|report| report.outcome), false))
 }
 
 /// Nothing that was asked for may run any more: which way it ended is no fault of the call's.

@@ -4,9 +4,9 @@
 //! is no terminal, or machine output or quiet is asked for, there are none.
 
 use super::arguments::Global;
-use super::quantity::shown;
 use crate::command::wait::Progress;
 use crate::os::terminal::{Size, stderr_size};
+use crate::protocol::quantity::shown;
 use crate::protocol::text::harmless;
 use std::io::{Write, stderr};
 

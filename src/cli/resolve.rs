@@ -3,13 +3,13 @@
 //! Refuses to look at any step: what depends on a run is resolved where the run is known.
 
 use super::arguments::{
-    BackendWord, CheckArguments, Global, HeartbeatWord, LogWord, RecoverArguments, ResultWord, RunArguments, StdinWord,
-    WaitArguments,
+    BackendWord, CheckArguments, Global, HeartbeatWord, LogWord, PreflightArguments, RecoverArguments, ResultWord,
+    RunArguments, StdinWord, WaitArguments,
 };
-use super::quantity;
 use crate::command::check::Check;
 use crate::command::kill::Kill;
 use crate::command::log::Log;
+use crate::command::preflight::Preflight;
 use crate::command::run::Run;
 use crate::command::wait::Wait;
 use crate::command::{Error, default_directory};
@@ -17,6 +17,8 @@ use crate::decide::marker::Markers;
 use crate::decide::policy::{GRACE, HEARTBEAT_INTERVAL, START_TIMEOUT};
 use crate::monitor::Backend;
 use crate::os::environment;
+use crate::preflight::Place;
+use crate::protocol::quantity;
 use crate::protocol::step::StepName;
 use crate::wrapper::{HeartbeatOn, LogStreams, ResultFrom};
 use clap::ValueEnum;
@@ -92,6 +94,8 @@ pub(super) fn run(arguments: &RunArguments, global: &Global) -> Result<Run, Erro
         LogWord::None => LogStreams::None,
     };
     job.tee = arguments.tee;
+    // Nobody waits for a detached one's end.
+    job.leaving = !arguments.detach;
     if let Some(size) = or_environment(arguments.log_max, "DOGWATCH_LOG_MAX", quantity::size)? {
         job.log_max = size;
     }
@@ -117,6 +121,33 @@ pub(super) fn run(arguments: &RunArguments, global: &Global) -> Result<Run, Erro
         job.breaker = Some(name.clone());
     }
     job.cooldown = arguments.cooldown;
+    if arguments.preflight || environment::variable("DOGWATCH_PREFLIGHT").is_some_and(|value| value != "0") {
+        request.preflight = Some(preflight_of(request.directory.clone())?);
+    }
+    Ok(request)
+}
+
+/// The project's own preflight.
+fn preflight_of(directory: PathBuf) -> Result<Preflight, Error> {
+    let current = environment::current_folder()
+        .map_err(|error| Error::Own(format!("there is no current folder ({error}); go to one that is there")))?;
+    let place = Place {
+        directory,
+        heartbeat_interval: duration_from("DOGWATCH_HEARTBEAT_INTERVAL")?,
+        stale: duration_from("DOGWATCH_STALE")?,
+    };
+    Ok(Preflight::new(current, place))
+}
+
+/// `preflight`, as meant.
+///
+/// # Errors
+/// [`Error::Usage`] where a flag or the environment does not fit.
+pub(super) fn preflight(arguments: &PreflightArguments, global: &Global) -> Result<Preflight, Error> {
+    let mut request = preflight_of(directory(global)?)?;
+    request.file.clone_from(&arguments.file);
+    request.fix = arguments.fix;
+    request.asked = arguments.asked();
     Ok(request)
 }
 
@@ -165,6 +196,7 @@ fn waiting(steps: Vec<StepName>, global: &Global) -> Result<Wait, Error> {
     let mut request = Wait::new(directory(global)?, steps);
     request.environment_stale = duration_from("DOGWATCH_STALE")?;
     request.environment_max_timeout = duration_from("DOGWATCH_MAX_TIMEOUT")?;
+    request.leaving = true;
     Ok(request)
 }
 
@@ -231,6 +263,12 @@ pub(super) fn wait(arguments: &WaitArguments, global: &Global) -> Result<Wait, E
         BackendWord::Poll => Backend::Poll,
     };
     request.kill = !arguments.no_kill;
+    if arguments.kill_command.as_ref().is_some_and(|command| command.is_empty()) {
+        return Err(Error::Usage(
+            "--kill-command is empty; name a command, or use --no-kill to end nothing".to_owned(),
+        ));
+    }
+    request.kill_command.clone_from(&arguments.kill_command);
     request.at_most = arguments.at_most;
     // `--all` is the default; it is there to be said.
     request.any = arguments.any && !arguments.all;

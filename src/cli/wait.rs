@@ -3,6 +3,7 @@
 //! Refuses to hold an answer back until the others are there.
 
 use super::arguments::{Global, RecoverArguments, WaitArguments};
+use super::bounds::Bounds;
 use super::exit::Exit;
 use super::progress::Live;
 use super::{code_of, complain, note, print_line, print_report, resolve, words};
@@ -10,6 +11,7 @@ use crate::command::report::Report;
 use crate::command::wait::{Listener, Progress, Wait, listen};
 use crate::command::{Error, check};
 use crate::monitor::End;
+use crate::os::apart;
 use crate::os::signals::Signal;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::step::StepName;
@@ -25,19 +27,9 @@ struct WaitListener<'call> {
 impl Listener for WaitListener<'_> {
     fn answer(&mut self, report: Report) {
         self.live.erase();
-        if self.result_only {
-            match &report.result {
-                Some(result) => print_line(result.get()),
-                None => {
-                    for line in words::aside(&report) {
-                        note(&line);
-                    }
-                    complain(&words::line(&report, Paint(false)));
-                }
-            }
-        } else {
-            print_report(&report, self.global, self.global.quiet);
-        }
+        let name = report.step.clone();
+        self.print(&report);
+        apart::answered(&name);
         self.reports.push((report.outcome, report.exit_code, report.signal));
     }
 
@@ -62,6 +54,24 @@ impl Listener for WaitListener<'_> {
     }
 }
 
+impl WaitListener<'_> {
+    fn print(&self, report: &Report) {
+        if self.result_only {
+            match &report.result {
+                Some(result) => print_line(result.get()),
+                None => {
+                    for line in words::aside(report) {
+                        note(&line);
+                    }
+                    complain(&words::line(report, Paint(false)));
+                }
+            }
+        } else {
+            print_report(report, self.global, self.global.quiet);
+        }
+    }
+}
+
 /// Which exit code a wait ends with.
 pub(super) struct Manner {
     /// Whether only the result is printed.
@@ -76,7 +86,8 @@ pub(super) struct Manner {
 /// Where there can be no answer.
 pub(super) fn wait(arguments: &WaitArguments, global: &Global) -> Result<u8, Error> {
     let manner = Manner { result_only: arguments.result, propagate: arguments.propagate };
-    wait_for(&resolve::wait(arguments, global)?, &manner, global)
+    let request = resolve::wait(arguments, global)?;
+    Bounds::of_wait(&request).hold(global, |global| wait_for(&request, &manner, global))
 }
 
 /// `recover`.
@@ -85,17 +96,21 @@ pub(super) fn wait(arguments: &WaitArguments, global: &Global) -> Result<u8, Err
 /// Where there can be no answer.
 pub(super) fn recover(arguments: &RecoverArguments, global: &Global) -> Result<u8, Error> {
     if arguments.dry_run {
-        let plans = check::plans(&resolve::recover_dry(arguments, global)?)?;
-        for (report, plan) in &plans {
-            print_report(report, global, global.quiet);
-            if !global.json && !global.quiet {
-                print_line(&format!("{}: recover {}", report.step, plan.as_str()));
+        let request = resolve::recover_dry(arguments, global)?;
+        return Bounds::of_check(&request).hold(global, |global| {
+            let plans = check::plans(&request)?;
+            for (report, plan) in &plans {
+                print_report(report, global, global.quiet);
+                if !global.json && !global.quiet {
+                    print_line(&format!("{}: recover {}", report.step, plan.as_str()));
+                }
             }
-        }
-        return Ok(code_of(plans.iter().map(|(report, _)| report.outcome), false));
+            Ok(code_of(plans.iter().map(|(report, _)| report.outcome), false))
+        });
     }
     let manner = Manner { result_only: arguments.wait.result, propagate: arguments.wait.propagate };
-    wait_for(&resolve::recover(arguments, global)?, &manner, global)
+    let request = resolve::recover(arguments, global)?;
+    Bounds::of_wait(&request).hold(global, |global| wait_for(&request, &manner, global))
 }
 
 /// Waits, prints, and says what to exit with.
@@ -109,13 +124,7 @@ pub(super) fn wait_for(request: &Wait, manner: &Manner, global: &Global) -> Resu
     listener.live.erase();
     match end? {
         End::Answered => {}
-        End::Interrupted(signal) => {
-            if !global.quiet {
-                complain(&format!("interrupted; the work goes on, wait again with: {}", again(&request.steps, global)));
-            }
-            let exit = if signal == Signal::SIGTERM { Exit::Terminated } else { Exit::Interrupted };
-            return Ok(exit.code());
-        }
+        End::Interrupted(signal) => return Ok(interrupted(signal, &request.steps, global)),
     }
     let outcomes = listener.reports.iter().map(|(outcome, _, _)| *outcome);
     let code = code_of(outcomes, request.at_most.is_some());
@@ -125,6 +134,15 @@ pub(super) fn wait_for(request: &Wait, manner: &Manner, global: &Global) -> Resu
         return Ok(own_code(*exit_code, signal.as_deref()).unwrap_or(code));
     }
     Ok(code)
+}
+
+/// Says how to go on after a signal, and what to exit with.
+pub(super) fn interrupted(signal: Signal, steps: &[StepName], global: &Global) -> u8 {
+    if !global.quiet {
+        complain(&format!("interrupted; the work goes on, wait again with: {}", again(steps, global)));
+    }
+    let exit = if signal == Signal::SIGTERM { Exit::Terminated } else { Exit::Interrupted };
+    exit.code()
 }
 
 /// COMMAND's own code as a shell would give it.

@@ -2,10 +2,11 @@
 //!
 //! Refuses to send a terminal anything that a log, a command line or a record says without making it harmless first.
 
-use super::quantity::shown;
 use crate::command::report::{Circuit, Report};
+use crate::preflight::report::Word;
 use crate::protocol::evidence::TreeProcess;
 use crate::protocol::outcome::{Action, Outcome};
+use crate::protocol::quantity::shown;
 use crate::protocol::text::harmless;
 use std::collections::BTreeSet;
 
@@ -20,7 +21,20 @@ impl Paint {
             Outcome::Running | Outcome::NotStarted => "33",
             Outcome::Failed | Outcome::Hung | Outcome::Died | Outcome::Timeout => "31",
         };
-        let word = outcome.as_str();
+        self.colored(color, outcome.as_str())
+    }
+
+    /// How a check came out.
+    pub(super) fn verdict(self, verdict: Word) -> String {
+        let color = match verdict {
+            Word::Passed => "32",
+            Word::Fixed => "33",
+            Word::Failed => "31",
+        };
+        self.colored(color, verdict.as_str())
+    }
+
+    fn colored(self, color: &str, word: &str) -> String {
         if self.0 { format!("\u{1b}[{color}m{word}\u{1b}[0m") } else { word.to_owned() }
     }
 }

@@ -120,6 +120,7 @@ pub(crate) fn check_one(
     let verdict = judge(&seen, &policy, look.at);
     let plan = plan(&verdict);
     let tree = (depth == Depth::Processes && matches!(plan, Plan::End(_))).then(|| evidence(&look));
+    let local = look.here.local_filesystem;
     let (outcome, detail) = match verdict {
         Verdict::Final(finding) => (finding.outcome, finding.detail),
         Verdict::Pending { .. } => (Outcome::Running, None),
@@ -135,8 +136,8 @@ pub(crate) fn check_one(
             used.map(|used| format!("its processes have used {} of CPU time", humantime::format_duration(used))),
         );
         if unconfirmed {
-            sentences
-                .push("the heartbeat looks stale, but this machine has slept since boot: look again soon".to_owned());
+            let doubt = if local { "this machine has slept since boot" } else { "its time may be of another clock" };
+            sentences.push(format!("the heartbeat looks stale, but {doubt}: look again soon"));
         }
     }
     let told = Told {

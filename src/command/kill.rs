@@ -12,7 +12,7 @@ use crate::os::directory::Directory;
 use crate::protocol::outcome::{Intent, Outcome};
 use crate::protocol::step::StepName;
 use crate::step::look::{Looker, here, settled};
-use crate::step::terminate::{Termination, bury, terminate};
+use crate::step::terminate::{Means, Termination, bury, terminate};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,12 +57,13 @@ pub(crate) fn kill(request: &Kill) -> Result<Vec<Report>, Error> {
 }
 
 fn kill_one(mut looker: Looker, grace: Duration) -> Result<Report, Error> {
+    let means = Means::signals(grace);
     let (look, seen, verdict) = stand(&mut looker)?;
     let termination = match &verdict {
         Verdict::Final(finding) => match finding.next {
-            Next::Record(reason) => Some(bury(&mut looker, &look, reason, grace)),
+            Next::Record(reason) => Some(bury(&mut looker, &look, reason, &means)),
             Next::Report if finding.outcome == Outcome::Running => {
-                Some(terminate(&mut looker, &look, Intent::Killed, "killed on request", grace))
+                Some(terminate(&mut looker, &look, Intent::Killed, "killed on request", &means))
             }
             Next::Report | Next::Terminate(_) => None,
         },

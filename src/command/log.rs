@@ -112,6 +112,8 @@ fn follow(
         until: Until::All,
         new: false,
         kill: false,
+        leaving: false,
+        kill_command: None,
         grace: GRACE,
         backend: Backend::Auto,
         poll_interval: POLL_INTERVAL,

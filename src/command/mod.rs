@@ -11,6 +11,7 @@ pub(crate) mod kill;
 pub(crate) mod list;
 pub(crate) mod log;
 pub(crate) mod own;
+pub(crate) mod preflight;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod skill;

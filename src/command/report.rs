@@ -130,7 +130,7 @@ impl Report {
             log_tail: wanted.then(|| log::tail(&log_path, log_tail)),
             marker: marker(told),
             evidence: evidence(told, meta),
-            output_age_ms: log_modified.map(|modified| millis(clock::wall().since(modified))),
+            output_age_ms: log_modified.map(|modified| millis(file_wall(told).since(modified))),
             breaker,
             backend: told.backend,
             dir: directory.path().to_string_lossy().into_owned(),
@@ -186,6 +186,36 @@ fn marker(told: &Told) -> Option<String> {
     }
 }
 
+impl Report {
+    /// What is said of a step that could not be looked at: that it runs, as far as anybody knows.
+    pub(crate) fn unseen(step: &StepName, directory: &Path, detail: String) -> Self {
+        Self {
+            step: step.as_str().to_owned(),
+            outcome: Outcome::Running,
+            action: Action::after(Outcome::Running, false),
+            exit_code: None,
+            signal: None,
+            elapsed_ms: None,
+            heartbeat_age_ms: None,
+            pid: None,
+            killed: false,
+            result: None,
+            result_error: None,
+            detail: Some(detail),
+            log: None,
+            log_tail: None,
+            marker: None,
+            evidence: None,
+            output_age_ms: None,
+            breaker: None,
+            backend: "none",
+            dir: directory.to_string_lossy().into_owned(),
+            run_id: None,
+            schema: SCHEMA,
+        }
+    }
+}
+
 /// What was recorded with the outcome is everybody's; before that, what this call saw itself.
 fn evidence(told: &Told, meta: Option<&Meta>) -> Option<Vec<TreeProcess>> {
     if !matches!(told.outcome, Outcome::Hung | Outcome::Timeout) {
@@ -211,6 +241,11 @@ fn elapsed(told: &Told, meta: Option<&Meta>, key: Option<RunKey>) -> Option<Dura
         (true, Some(_), None) => None,
         _ => told.began.map(|began| look.at.since(began)),
     }
+}
+
+/// This moment on the clock that stamps the files.
+fn file_wall(told: &Told) -> Wall {
+    told.look.as_ref().map_or_else(clock::wall, |look| look.file_wall.plus(clock::now().since(look.at)))
 }
 
 fn circuit_of(meta: Option<&Meta>, step: &StepName, directory: &Directory) -> Option<Circuit> {

@@ -3,6 +3,7 @@
 //! Refuses to turn the run's end into words; the exit code of the contract is in [`Ran`], the rest in the files.
 
 use super::Error;
+use super::preflight::{Preflight, gate};
 use crate::decide::breaker::MAX_CONSECUTIVE;
 use crate::decide::policy::{GRACE, HEARTBEAT_INTERVAL};
 use crate::os::directory::Directory;
@@ -22,6 +23,8 @@ pub struct Run {
     /// The monitor directory; made where it is missing.
     pub directory: PathBuf,
     pub(crate) job: Job,
+    /// What has to hold before anything of the step is touched.
+    pub(crate) preflight: Option<Preflight>,
 }
 
 impl Run {
@@ -39,6 +42,7 @@ impl Run {
             grace: GRACE,
             log: LogStreams::Both,
             tee: false,
+            leaving: false,
             log_max: 1 << 30,
             result: ResultFrom::Auto,
             keep_children: false,
@@ -46,7 +50,7 @@ impl Run {
             max_consecutive: MAX_CONSECUTIVE,
             cooldown: None,
         };
-        Self { directory, job }
+        Self { directory, job, preflight: None }
     }
 }
 
@@ -83,6 +87,9 @@ pub fn run(request: &Run) -> Result<Ran, Error> {
 
 /// As [`run`], with a listener.
 pub(crate) fn listen(request: &Run, listener: &mut dyn Listener) -> Result<Ran, Error> {
+    if let Some(preflight) = &request.preflight {
+        gate(preflight, &mut |sentence| listener.trouble(sentence))?;
+    }
     let directory = Directory::at(request.directory.clone());
     let finished = wrapper::run(&directory, &request.job, listener).map_err(|refusal| match refusal {
         Refusal::CircuitOpen(sentence) => Error::CircuitOpen(sentence),

@@ -15,6 +15,7 @@ use crate::protocol::outcome::{Outcome, Reason};
 use crate::protocol::step::StepName;
 use crate::protocol::time::millis;
 use crate::step::record::count_seen;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +36,9 @@ pub struct Wait {
     pub grace: Duration,
     /// Whether a hung or overdue run is ended; else it is only reported.
     pub kill: bool,
+    /// A shell command that ends a run instead of signals, for work on a cluster or another host. It sees the step's
+    /// name, its wrapper's pid and this directory as `DOGWATCH_STEP`, `DOGWATCH_PID` and `DOGWATCH_DIR`.
+    pub kill_command: Option<OsString>,
     /// The longest this call blocks.
     pub at_most: Option<Duration>,
     /// How long a step may take to start.
@@ -47,6 +51,8 @@ pub struct Wait {
     pub new: bool,
     /// How many of the log's last lines are reported on anything but success.
     pub log_tail: usize,
+    /// Whether this process ends with the wait.
+    pub(crate) leaving: bool,
     /// The log to look through for markers, where it is not the step's own; with one the steps may be none.
     pub(crate) log: Option<PathBuf>,
     pub(crate) markers: Option<Arc<Markers>>,
@@ -67,12 +73,14 @@ impl Wait {
             max_timeout: None,
             grace: GRACE,
             kill: true,
+            kill_command: None,
             at_most: None,
             start_timeout: START_TIMEOUT,
             any: false,
             fail_fast: false,
             new: false,
             log_tail: 20,
+            leaving: false,
             log: None,
             markers: None,
             backend: Backend::Auto,
@@ -231,9 +239,11 @@ fn order(request: &Wait) -> Order {
             (false, true) => Until::FirstBad,
             (false, false) => Until::All,
         },
+        leaving: request.leaving,
         new: request.new,
         kill: request.kill,
         grace: request.grace,
+        kill_command: request.kill_command.clone(),
         backend: request.backend,
         poll_interval: request.poll_interval,
         logs: request

@@ -4,6 +4,7 @@
 //! Refuses to compare a file's time with this machine's clock wherever a change can be observed instead: clocks of file
 //! servers are skewed, wall clocks are set, machines sleep. Only the first look at a file uses its age.
 
+use super::left_over::{LEFT_OVER_SLACK, LeftOver};
 use super::observation::{Beat, Liveness, Look, Observation, Process, ResultState, Status};
 use crate::protocol::file::{File, Hold, Stamp};
 use crate::protocol::meta::{Meta, MetaText};
@@ -17,11 +18,11 @@ use std::time::Duration;
 /// granular by 10 ms, file times by a jiffy (4 ms) or, on old filesystems, 2 s.
 const RECYCLED_SLACK: Duration = Duration::from_secs(2);
 
-/// How much older than `.pid` a dead run's own status may be: `work & echo $! > s.pid` may write the pid second.
-const LEFT_OVER_SLACK: Duration = Duration::from_secs(2);
-
 /// A machine counts as having slept from this on: the two clocks are not read at one instant.
 const SLEPT: Duration = Duration::from_secs(1);
+
+/// By how much later a beat may be seen on a network filesystem than it was: a poll, and a time of whole seconds.
+const SEEN_LATE: Duration = Duration::from_secs(2);
 
 /// Which run a `.pid` file names: its pid and the file's modification time.
 pub(crate) type RunKey = (i32, Wall);
@@ -185,7 +186,7 @@ impl Run {
         let since = match self.status {
             Some((known, since)) if known == *stamp => since,
             // Never seen before and there at the first look: only its age can tell how long it has stood.
-            None if first_look => look.at.minus(look.wall.since(stamp.modified)),
+            None if first_look => look.at.minus(look.file_wall.since(stamp.modified)),
             Some(_) | None => look.at,
         };
         self.status = Some((*stamp, since));
@@ -206,21 +207,34 @@ impl Run {
                 // clock was set in between, the two looks bound the error.
                 let gap = stamp.modified.since(pulse.stamp.modified);
                 let gap = if gap.is_zero() { look.at.since(pulse.beat.fresh) } else { gap };
-                let fresh = pulse.beat.fresh.plus(gap).clamp(self.last_look.min(look.at), look.at);
+                let latest = look.at.plus(coarseness(stamp.modified));
+                let fresh = pulse.beat.fresh.plus(gap).clamp(self.last_look.min(look.at), latest);
                 Beat { fresh, seen: look.at, unconfirmed: None }
             }
             None => {
                 // Age counts from the later of heartbeat and pid: a left-over heartbeat must not condemn a run that
                 // has just begun.
                 let from = key.map_or(stamp.modified, |(_, pid)| pid.max(stamp.modified));
-                let fresh = look.at.minus(look.wall.since(from));
-                let unconfirmed = (look.slept > SLEPT).then_some(look.at);
+                let fresh = look.at.minus(look.file_wall.since(from)).plus(coarseness(from));
+                // On a network filesystem some writers stamp a file by their own clock and some by the server's (sshfs
+                // does both), so one age alone condemns nobody there, whatever the server's clock reads.
+                let unconfirmed = if look.here.local_filesystem {
+                    (look.slept > SLEPT).then_some(look.at)
+                } else {
+                    Some(look.at.plus(SEEN_LATE))
+                };
                 Beat { fresh, seen: fresh, unconfirmed }
             }
         };
         self.heartbeat = Some(Pulse { stamp, beat });
         Some(beat)
     }
+}
+
+/// By how much a beat may be later than its file time says. Where times have whole seconds, every beat of that second
+/// leaves the same one: only its end proves that none came after.
+fn coarseness(modified: Wall) -> Duration {
+    if modified.is_whole_second() { Duration::from_secs(1) } else { Duration::ZERO }
 }
 
 /// What the claim in `.pid` comes to.
@@ -290,55 +304,6 @@ pub(super) fn is_of_other_namespace(look: &Look, meta: &Meta) -> bool {
     meta.pid_namespace.is_some() && meta.pid_namespace != look.here.pid_namespace
 }
 
-/// Which files are left over from an earlier run.
-#[derive(Clone, Copy, Debug)]
-enum LeftOver {
-    /// None: this program cleared the place before the run began, or nothing tells.
-    Nothing,
-    /// What was modified before the living process started.
-    Before(Wall),
-    /// What is this old; heartbeats do not count, since their age is measured from `.pid`.
-    Older(Wall),
-}
-
-impl LeftOver {
-    fn of(look: &Look, key: Option<RunKey>, meta: Option<&Meta>, liveness: Liveness) -> Self {
-        // A run that holds its lock removed the old files itself. Times are not compared then: a clock set back during
-        // the run would make its own status look old.
-        if meta.is_some_and(|meta| meta.locked || meta.reason.is_some()) {
-            return Self::Nothing;
-        }
-        match (liveness, look.process, key) {
-            // What was written after the pid file is the run's own even where it seems older than the process: a file's
-            // time comes from a clock that is a few milliseconds behind, and both files have theirs from it.
-            (Liveness::Alive, Process::Running { started_wall, .. }, Some((_, pid_modified))) => {
-                Self::Before(started_wall.min(pid_modified))
-            }
-            // Where the process is dead or out of sight the two files are compared, both on their filesystem's clock.
-            (Liveness::Dead { .. } | Liveness::Elsewhere, _, Some((_, pid_modified))) => {
-                Self::Older(pid_modified.minus(LEFT_OVER_SLACK))
-            }
-            _ => Self::Nothing,
-        }
-    }
-
-    /// Whether a status or result modified then is left over.
-    fn holds(&self, modified: Wall) -> bool {
-        match *self {
-            Self::Nothing => false,
-            Self::Before(limit) | Self::Older(limit) => modified < limit,
-        }
-    }
-
-    /// Whether a heartbeat modified then is left over.
-    fn beats(&self, modified: Wall) -> bool {
-        match *self {
-            Self::Nothing | Self::Older(_) => false,
-            Self::Before(limit) => modified < limit,
-        }
-    }
-}
-
 /// The run that the pid file names.
 pub(crate) fn run_key(look: &Look) -> Option<RunKey> {
     match &look.pid {
@@ -359,7 +324,16 @@ pub(crate) fn meta_of(look: &Look, key: Option<RunKey>) -> Option<&Meta> {
         let beaten = look.heartbeat.stamp().is_none_or(|beat| beat.modified <= stamp.modified.plus(LEFT_OVER_SLACK));
         key.is_none() && !look.pid.is_there() && meta.locked && look.lock == Hold::Free && beaten
     };
-    (meta.speaks_of(key) || orphaned()).then_some(meta)
+    // A record without a pid tells a run from the next one only by time: it was made for what stood there then.
+    let current = || {
+        let younger = |file: Stamp| file.modified > stamp.modified.plus(LEFT_OVER_SLACK);
+        match (key, meta.reason) {
+            (Some(_), _) => true,
+            (None, Some(_)) => look.status.stamp().is_some_and(|status| !younger(status)),
+            (None, None) => !look.heartbeat.stamp().is_some_and(younger),
+        }
+    };
+    (meta.speaks_of(key) && current() || orphaned()).then_some(meta)
 }
 
 /// When the run began: by its own record on this boot, else by the age of its oldest file less all sleep since boot.
@@ -375,7 +349,7 @@ fn began(look: &Look, meta: Option<&Meta>) -> Moment {
         let others = [look.heartbeat.stamp(), look.status.stamp(), look.meta.stamp()];
         others.into_iter().flatten().map(|stamp| stamp.modified).min()
     });
-    first.map_or(look.at, |first| look.at.minus(look.wall.since(first).saturating_sub(look.slept)))
+    first.map_or(look.at, |first| look.at.minus(look.file_wall.since(first).saturating_sub(look.slept)))
 }
 
 /// The first sentinel that is no regular file, with what it is.

@@ -7,6 +7,7 @@
 pub(crate) mod breaker;
 pub(crate) mod history;
 pub(crate) mod judge;
+mod left_over;
 pub(crate) mod marker;
 pub(crate) mod observation;
 pub(crate) mod policy;

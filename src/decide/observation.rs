@@ -22,7 +22,7 @@ pub(crate) enum Process {
     Running {
         /// The kernel's raw start time, as `.meta` has it.
         started: u64,
-        /// The same on the wall clock of this machine; granular by about 10 ms.
+        /// The same on the clock that stamps the files; granular by about 10 ms.
         started_wall: Wall,
     },
     /// There is no such process here, or only its zombie.
@@ -54,6 +54,8 @@ pub(crate) struct Look {
     pub(crate) at: Moment,
     /// The wall clock, read at the same time.
     pub(crate) wall: Wall,
+    /// The same on the clock that stamps the files: a file server has its own.
+    pub(crate) file_wall: Wall,
     /// How long this machine has slept since boot.
     pub(crate) slept: Duration,
     /// Where the looker stands.
@@ -151,7 +153,8 @@ pub(crate) struct Beat {
     pub(crate) fresh: Moment,
     /// When a look first showed that beat; a beat is never stale at the look that shows it change.
     pub(crate) seen: Moment,
-    /// Set while only one age was ever seen of it, on a machine that has slept: since when it is under observation.
+    /// Set while only one age was ever seen of it and that age proves little, on a machine that has slept or by another
+    /// machine's clock: since when it is under observation.
     pub(crate) unconfirmed: Option<Moment>,
 }
 

@@ -53,6 +53,13 @@ impl fmt::Display for Remark {
     }
 }
 
+impl Remark {
+    /// Whether it says that the run's processes are beyond any signal from here.
+    pub(crate) fn forbids_signals(&self) -> bool {
+        matches!(self, Self::OtherHost(_) | Self::OtherBoot | Self::OtherNamespace)
+    }
+}
+
 /// What a person should know of this look, whatever the verdict.
 pub(crate) fn remarks(look: &Look, liveness: Liveness) -> Vec<Remark> {
     let mut remarks = Vec::new();
@@ -82,9 +89,7 @@ pub(crate) fn remarks(look: &Look, liveness: Liveness) -> Vec<Remark> {
 pub(crate) fn out_of_reach(look: &Look) -> Option<Remark> {
     let meta = meta_of(look, run_key(look))?;
     if is_of_other_machine(look, meta) || is_of_other_namespace(look, meta) {
-        return remarks(look, Liveness::Elsewhere)
-            .into_iter()
-            .find(|remark| matches!(remark, Remark::OtherHost(_) | Remark::OtherBoot | Remark::OtherNamespace));
+        return remarks(look, Liveness::Elsewhere).into_iter().find(Remark::forbids_signals);
     }
     None
 }

@@ -40,6 +40,7 @@ pub(crate) fn wait_for_line(
         let next = match alone.look()? {
             Seen::Answer(told) => {
                 tell(*told);
+                alone.senses.part(order);
                 return Ok(End::Answered);
             }
             Seen::Pending(next) => next,
@@ -50,6 +51,7 @@ pub(crate) fn wait_for_line(
             // Armed, then looked at once more, then slept (I2).
             alone.senses.arm_alone(order, logs, verbose);
         } else if let Some(signal) = alone.rest(next, &interrupts) {
+            alone.senses.part(order);
             return Ok(End::Interrupted(signal));
         }
     }

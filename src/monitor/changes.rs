@@ -43,11 +43,7 @@ impl Changes {
     pub(crate) fn watch(directory: &Directory) -> Result<Self, Failure> {
         let interrupts = signals::channel(&signals::not_ignored(&[Signal::SIGINT, Signal::SIGTERM]))
             .map_err(|error| Failure::Own(format!("cannot catch signals: {}", why(&error))))?;
-        let (sender, hints) = bounded(QUEUE);
-        let wanted: Wanted = Arc::new(|name| parse_file_name(name).is_some_and(|(_, record)| record.shows_start()));
-        // A full queue needs no flag: one hint is enough.
-        let events = Events::watch(directory.path(), sender, Arc::new(AtomicBool::new(false)), wanted).ok();
-        let hints = if events.is_some() { hints } else { never() };
+        let (hints, events) = told(directory);
         Ok(Self { hints, interrupts, events, directory: directory.clone() })
     }
 
@@ -63,16 +59,27 @@ impl Changes {
             return Woken::Interrupted(signal);
         }
         while self.hints.try_recv().is_ok() {}
-        if let Some(events) = &mut self.events
-            && !events.stands_on(self.directory.path())
-            && events.renew(self.directory.path()).is_err()
-        {
-            (self.events, self.hints) = (None, never());
+        let stands =
+            self.events.as_ref().is_some_and(|events| !events.is_deaf() && events.stands_on(self.directory.path()));
+        if self.events.is_some() && !stands {
+            // The old watch goes first: its facility may be the last to be had.
+            self.events = None;
+            (self.hints, self.events) = told(&self.directory);
         }
         Woken::Look
     }
 
     fn pause(&self, until: Moment) -> Option<Signal> {
         self.interrupts.recv_timeout(until.since(clock::now())).ok()
+    }
+}
+
+fn told(directory: &Directory) -> (Receiver<Hint>, Option<Events>) {
+    let (sender, hints) = bounded(QUEUE);
+    let wanted: Wanted = Arc::new(|name| parse_file_name(name).is_some_and(|(_, record)| record.shows_start()));
+    // A full queue needs no flag: one hint is enough.
+    match Events::watch(directory.path(), sender, Arc::new(AtomicBool::new(false)), wanted) {
+        Ok(events) => (hints, Some(events)),
+        Err(_) => (never(), None),
     }
 }

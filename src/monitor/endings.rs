@@ -6,10 +6,9 @@ use crate::decide::observation::Look;
 use crate::os::signals::Signal;
 use crate::protocol::outcome::{Intent, Reason};
 use crate::step::look::Looker;
-use crate::step::terminate::{Termination, bury, terminate};
+use crate::step::terminate::{Means, Termination, bury, terminate};
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use std::collections::VecDeque;
-use std::time::Duration;
 
 /// How many runs are ended at once; the others wait for their turn.
 const AT_ONCE: usize = 32;
@@ -56,11 +55,11 @@ impl Endings {
     }
 
     /// Begins, or queues, the end of the step at `index`; its result comes through the channel.
-    pub(super) fn begin(&mut self, index: usize, mut looker: Looker, look: Look, job: Job, grace: Duration) {
+    pub(super) fn begin(&mut self, index: usize, mut looker: Looker, look: Look, job: Job, means: Means) {
         self.waiting.push_back(Box::new(move || {
             let termination = match job.what {
-                What::Terminate(intent, why) => terminate(&mut looker, &look, intent, &why, grace),
-                What::Bury(reason) => bury(&mut looker, &look, reason, grace),
+                What::Terminate(intent, why) => terminate(&mut looker, &look, intent, &why, &means),
+                What::Bury(reason) => bury(&mut looker, &look, reason, &means),
             };
             (index, termination)
         }));

@@ -18,17 +18,18 @@ mod watched;
 use crate::decide::judge::{Next, Verdict};
 use crate::os::clock;
 use crate::os::directory::{Directory, why};
+use crate::os::environment;
 use crate::os::platform::exits::Armed;
 use crate::os::signals::{self, Signal};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::step::StepName;
 use crate::protocol::time::Moment;
 use crate::step::look::here;
-use crate::step::terminate::evidence;
+use crate::step::terminate::{Means, evidence};
 use crate::timer::{Timer, Wheel};
 pub(crate) use alone::wait_for_line;
 pub(crate) use changes::{Changes, Woken};
-use crossbeam_channel::never;
+use crossbeam_channel::{Receiver, never};
 use endings::{Endings, Job};
 pub(crate) use glance::{Glimpse, Onlooker};
 pub(crate) use order::{End, Failure, Order, Told, Until};
@@ -45,6 +46,8 @@ use watched::{State, Watched};
 const SAFETY_RESCAN: Duration = Duration::from_secs(15);
 /// How many runs may follow each other within one look at a step.
 const ROUNDS: usize = 4;
+/// How many descriptors a wait needs beside those for its steps, by far.
+const OTHER_DESCRIPTORS: u64 = 128;
 /// How many notices may wait; past that everything is looked at.
 pub(crate) const QUEUE: usize = 1024;
 
@@ -68,17 +71,19 @@ pub(crate) fn wait<'call>(
         // which leaves the work alone too.
         interrupts = signals::channel(&signals::not_ignored(&[Signal::SIGINT, Signal::SIGTERM]))
             .map_err(|error| Failure::Own(format!("cannot catch signals: {}", why(&error))))?;
+        // A notice of each run's end takes one.
+        environment::allow_descriptors(order.steps.len() as u64 + OTHER_DESCRIPTORS);
         monitor.senses.arm(&monitor.directory, order, verbose);
         monitor.look_at_all()?;
         while !monitor.is_over() {
             if let Some(signal) = monitor.turn(&interrupts, verbose)? {
-                monitor.endings.finish(&interrupts);
+                monitor.finish(&interrupts);
                 return Ok(End::Interrupted(signal));
             }
         }
     }
     monitor.close();
-    monitor.endings.finish(&interrupts);
+    monitor.finish(&interrupts);
     Ok(End::Answered)
 }
 
@@ -275,7 +280,8 @@ impl<'call> Monitor<'call> {
         let Some(look) = watched.last_look() else { return };
         watched.state = State::Ending(outcome);
         let looker = watched.another_looker();
-        self.endings.begin(index, looker, look, job, self.order.grace);
+        let means = Means { grace: self.order.grace, command: self.order.kill_command.clone() };
+        self.endings.begin(index, looker, look, job, means);
     }
 
     fn keep_watching(&mut self, index: usize, look_again: Moment, closely: bool) {
@@ -347,6 +353,12 @@ impl<'call> Monitor<'call> {
             // Nobody has won yet: what is told of this one is told at the close, if at all.
             Until::Any => watched.kept = Some(told),
         }
+    }
+
+    /// The last acts: what has begun to end is ended whole, and the watches are left to another process.
+    fn finish(&mut self, interrupts: &Receiver<Signal>) {
+        self.endings.finish(interrupts);
+        self.senses.part(self.order);
     }
 
     /// The last words: those who have not answered still run, or have not started.

@@ -13,6 +13,7 @@ use crate::protocol::outcome::Outcome;
 use crate::protocol::step::StepName;
 use crate::protocol::time::Moment;
 use crate::step::look::TooNew;
+use std::ffi::OsString;
 use std::time::Duration;
 
 /// What to wait for, and how.
@@ -24,12 +25,16 @@ pub(crate) struct Order {
     pub(crate) wishes: Wishes,
     /// Which ends end the wait.
     pub(crate) until: Until,
+    /// Whether this process ends with the wait: what the kernel takes long to take back is left to another.
+    pub(crate) leaving: bool,
     /// Whether an outcome recorded before the call is passed over.
     pub(crate) new: bool,
     /// Whether a hung or overdue run is ended; else it is only reported.
     pub(crate) kill: bool,
     /// From TERM to KILL.
     pub(crate) grace: Duration,
+    /// What ends a run instead of signals.
+    pub(crate) kill_command: Option<OsString>,
     /// How changes are noticed.
     pub(crate) backend: Backend,
     /// How often is looked where no events come.
@@ -58,7 +63,7 @@ pub(crate) struct Told {
     pub(crate) outcome: Outcome,
     /// A sentence for people.
     pub(crate) detail: Option<String>,
-    /// Whether processes were signalled and all are gone.
+    /// Whether processes were signalled and all are gone, or the caller's command said that it has ended the work.
     pub(crate) killed: bool,
     /// The last look, from which the facts are told; nothing where none was possible.
     pub(crate) look: Option<Look>,

@@ -8,7 +8,8 @@ use crate::os::directory::{Directory, why};
 use crate::os::events::{Events, Hint, Wanted};
 use crate::os::growths::Growths;
 use crate::os::platform::exits::{Armed, Exits};
-use crate::os::platform::locality;
+use crate::os::platform::locality::{self, Locality};
+use crate::os::platform::parting;
 use crate::protocol::layout::{Record, parse_file_name};
 use crossbeam_channel::{Receiver, bounded, never};
 use std::collections::HashSet;
@@ -42,6 +43,16 @@ pub(super) struct Senses {
     notices: Option<Exits>,
     missed: Arc<AtomicBool>,
     armed: bool,
+    wish: Backend,
+    wanted: Wanted,
+    /// The filesystem that the choice was made for.
+    place: Option<Locality>,
+    /// Whether the facility failed once; it is not asked for again.
+    refused: bool,
+    /// What was not said yet to whoever asks how it is done.
+    unsaid: Vec<String>,
+    /// Whether it was said that files written in place cannot be followed.
+    said_unfollowed: bool,
 }
 
 impl Senses {
@@ -58,6 +69,12 @@ impl Senses {
             notices: None,
             missed: Arc::new(AtomicBool::new(false)),
             armed: false,
+            wish: Backend::Poll,
+            wanted: Arc::new(|_| false),
+            place: None,
+            refused: false,
+            unsaid: Vec::new(),
+            said_unfollowed: false,
         }
     }
 
@@ -69,28 +86,40 @@ impl Senses {
             Ok(notices) => (self.notices, self.exits) = (Some(notices), exits),
             Err(error) => verbose(&format!("no notices of processes' ends ({}): looking for them", why(&error))),
         }
-        if order.backend == Backend::Poll {
-            return verbose("backend poll, as asked");
-        }
-        if order.backend == Backend::Auto {
-            let place = directory.path().ancestors().find_map(|folder| locality::look(folder).ok());
-            match place {
-                Some(found) if found.local => verbose(&format!("backend {}: {} is local", Events::BACKEND, found.name)),
-                Some(found) => {
-                    return verbose(&format!("backend poll: events of {} do not tell what others do", found.name));
-                }
-                None => return verbose("backend poll: the filesystem does not say what it is"),
-            }
-        } else {
-            verbose(&format!("backend {}, as asked", Events::BACKEND));
-        }
-        let (sender, hints) = bounded(QUEUE);
-        match Events::watch(directory.path(), sender, Arc::clone(&self.missed), wanted(order)) {
-            Ok(events) => (self.events, self.hints) = (Some(events), hints),
-            Err(error) => verbose(&format!("backend poll: {} is not to be had ({error})", Events::BACKEND)),
-        }
-        if let Some(logs) = &order.logs {
+        self.wish = order.backend;
+        self.wanted = wanted(order);
+        self.place = place(directory);
+        self.choose(directory, verbose);
+        // Where files are polled because their events do not tell, a log's would not tell either.
+        if let Some(logs) = order.logs.as_ref().filter(|_| self.events.is_some() || self.refused) {
             self.arm_logs(logs, order, verbose);
+        }
+    }
+
+    /// Chooses by the wish and the filesystem, and watches where events are to be had.
+    fn choose(&mut self, directory: &Directory, verbose: &mut dyn FnMut(&str)) {
+        (self.events, self.hints) = (None, never());
+        let by_events = match (self.wish, &self.place) {
+            (Backend::Poll, _) => return verbose("backend poll, as asked"),
+            (Backend::Event, _) => format!("backend {}, as asked", Events::BACKEND),
+            (Backend::Auto, Some(found)) if found.local => {
+                format!("backend {}: {} is local", Events::BACKEND, found.name)
+            }
+            (Backend::Auto, Some(found)) => {
+                return verbose(&format!("backend poll: events of {} do not tell what others do", found.name));
+            }
+            (Backend::Auto, None) => return verbose("backend poll: the filesystem does not say what it is"),
+        };
+        let (sender, hints) = bounded(QUEUE);
+        match Events::watch(directory.path(), sender, Arc::clone(&self.missed), Arc::clone(&self.wanted)) {
+            Ok(events) => {
+                (self.events, self.hints) = (Some(events), hints);
+                verbose(&by_events);
+            }
+            Err(error) => {
+                self.refused = true;
+                verbose(&format!("backend poll: {} is not to be had ({error})", Events::BACKEND));
+            }
         }
     }
 
@@ -158,6 +187,14 @@ impl Senses {
         self.armed && self.events.is_none()
     }
 
+    /// Leaves the watches to another process where this one ends with the wait: the kernel takes long to take them back.
+    pub(super) fn part(&self, order: &Order) {
+        let has_watches = self.events.is_some() || self.log_events.is_some() || self.growths.is_some();
+        if order.leaving && has_watches {
+            parting::leave();
+        }
+    }
+
     /// The name of what is armed, as JSON has it.
     pub(super) fn name(&self) -> &'static str {
         match (self.armed, &self.events) {
@@ -185,22 +222,63 @@ impl Senses {
 
     /// Asks for notices of one file's being written in place; whether they will come.
     pub(super) fn follow(&mut self, path: &Path) -> bool {
-        self.events.as_mut().is_some_and(|events| events.follow(path).is_ok())
+        let Some(events) = &mut self.events else { return false };
+        match events.follow(path) {
+            Ok(()) => true,
+            Err(error) => {
+                if !self.said_unfollowed {
+                    self.said_unfollowed = true;
+                    self.unsaid.push(format!("looking for what is written in place: it cannot be followed ({error})"));
+                }
+                false
+            }
+        }
     }
 
-    /// Sets the watch anew where the directory is another one now, or has come into being; whether it did.
-    pub(super) fn renew(&mut self, directory: &Directory, verbose: &mut dyn FnMut(&str)) -> bool {
-        let Some(events) = &mut self.events else { return false };
-        if events.stands_on(directory.path()) {
-            return false;
+    /// Says what the arming of single files had to say.
+    pub(super) fn tell(&mut self, verbose: &mut dyn FnMut(&str)) {
+        for line in self.unsaid.drain(..) {
+            verbose(&line);
         }
-        if let Err(error) = events.renew(directory.path()) {
-            verbose(&format!("backend poll: {} is no longer to be had ({error})", Events::BACKEND));
-            self.events = None;
-            self.hints = never();
-        }
-        true
     }
+
+    /// Sets the watch anew where the directory is another one now, has come into being, or lies on another filesystem;
+    /// whether one of these is so.
+    pub(super) fn renew(&mut self, directory: &Directory, verbose: &mut dyn FnMut(&str)) -> bool {
+        let before = std::mem::replace(&mut self.place, place(directory));
+        let deaf = self.events.as_ref().is_some_and(Events::is_deaf);
+        if deaf {
+            self.refused = true;
+            (self.events, self.hints) = (None, never());
+            verbose(&format!("backend poll: {} has failed", Events::BACKEND));
+        }
+        let stands = self.events.as_ref().is_some_and(|events| events.stands_on(directory.path()));
+        let moved = before != self.place;
+        // One line for each choice; a directory that comes and goes on one filesystem changes none.
+        let quietly = &mut |line: &str| {
+            if moved || line.contains("not to be had") {
+                verbose(line);
+            }
+        };
+        match &self.events {
+            Some(_) if stands && !moved => false,
+            Some(_) => {
+                self.choose(directory, quietly);
+                true
+            }
+            None => {
+                if moved && !self.refused && self.wish != Backend::Poll {
+                    self.choose(directory, quietly);
+                }
+                moved
+            }
+        }
+    }
+}
+
+/// The filesystem of the directory, or of the nearest ancestor that is there.
+fn place(directory: &Directory) -> Option<Locality> {
+    directory.path().ancestors().find_map(|folder| locality::look(folder).ok())
 }
 
 fn folder_of(file: &Path) -> &Path {

@@ -5,9 +5,9 @@
 use super::watched::State;
 use super::{Due, Failure, Monitor, SAFETY_RESCAN};
 use crate::decide::judge::{Next, Verdict};
-use crate::os::clock;
 use crate::os::events::Hint;
 use crate::os::signals::Signal;
+use crate::os::{apart, clock};
 use crate::protocol::layout::parse_file_name;
 use crate::step::look::here;
 use crate::step::terminate::Termination;
@@ -25,9 +25,11 @@ impl Monitor<'_> {
     ) -> Result<Option<Signal>, Failure> {
         self.schedule_rescan();
         self.schedule_glance();
+        self.senses.tell(verbose);
         let now = clock::now();
         let wake = self.wheel.next_deadline();
         let rest = wake.map_or(SAFETY_RESCAN, |tick| self.origin.plus(Duration::from_millis(tick)).since(now));
+        apart::rest(rest);
         let mut places: BTreeSet<usize> = BTreeSet::new();
         let (mut everything, mut shown) = (false, false);
         let mut ended = None;
@@ -74,19 +76,22 @@ impl Monitor<'_> {
             }
             self.look_at_all()?;
         } else {
-            for index in places {
-                if self.is_over() {
-                    break;
-                }
-                if index < self.watched.len() {
-                    self.look_at(index)?;
-                }
-            }
+            self.look_at_places(places)?;
         }
         if shown && !self.is_over() {
             self.show()?;
         }
         Ok(None)
+    }
+
+    fn look_at_places(&mut self, places: BTreeSet<usize>) -> Result<(), Failure> {
+        for index in places.into_iter().filter(|&index| index < self.order.steps.len()) {
+            if self.is_over() {
+                break;
+            }
+            self.look_at(index)?;
+        }
+        Ok(())
     }
 
     /// Takes the notice of a process's end in: the place to look at.
@@ -127,8 +132,8 @@ impl Monitor<'_> {
                 let detail = termination.detail.or(finding.detail);
                 self.answer(index, finding.outcome, detail, termination.killed);
             }
-            // Replaced while it was being ended: the new run is followed.
-            Some(verdict @ Verdict::Pending { .. }) if termination.recorded && self.watched[index].is_replaced() => {
+            // Replaced while it was being ended, and the new run is followed; or its result is still to come.
+            Some(verdict @ Verdict::Pending { .. }) if termination.recorded => {
                 self.watched[index].evidence = None;
                 self.follow_up(index, verdict);
             }
@@ -138,7 +143,8 @@ impl Monitor<'_> {
     }
 
     fn schedule_rescan(&mut self) {
-        if self.rescan.is_none() && !self.senses.polls() {
+        // Where it polls too: the directory may be another one by then, on another filesystem.
+        if self.rescan.is_none() {
             let tick = self.tick(clock::now().plus(SAFETY_RESCAN)).saturating_add(1);
             self.rescan = Some(self.wheel.schedule(tick, Due::Rescan));
         }

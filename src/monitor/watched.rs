@@ -201,10 +201,6 @@ impl Watched {
         stamp.map_or(Wall::from_nanos(i64::MAX), |stamp| stamp.modified)
     }
 
-    pub(super) fn is_replaced(&self) -> bool {
-        self.history.replaced()
-    }
-
     /// What is said of a step whose wait ends before its own.
     pub(super) fn outcome_so_far(&self) -> Outcome {
         match &self.last {
@@ -251,8 +247,10 @@ impl Watched {
         };
         if let Some((look, observation, _)) = &self.last {
             if outcome != Outcome::NotStarted {
-                let remarks = remarks(look, observation.liveness).into_iter().map(|remark| remark.to_string());
-                sentences.extend(remarks.filter(|_| outcome != Outcome::Success));
+                // Of a run that the caller's command has ended it need not be said that no signal reaches it.
+                let of_use = |remark: &Remark| outcome != Outcome::Success && !(killed && remark.forbids_signals());
+                let remarks = remarks(look, observation.liveness).into_iter().filter(of_use);
+                sentences.extend(remarks.map(|remark| remark.to_string()));
             }
             told.look = Some(look.clone().without_left_over(observation));
             told.fresh = observation.heartbeat.map(|beat| beat.fresh);

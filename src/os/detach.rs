@@ -60,13 +60,8 @@ pub(crate) enum Detached {
 
 /// Closes every descriptor beyond the three standard ones and `keep`: a caller's pipe that stays open here would keep
 /// its reader waiting for as long as the work goes on.
-fn close_inherited(keep: OwnedFd) -> io::Result<OwnedFd> {
-    let folder = if cfg!(target_os = "linux") { "/proc/self/fd" } else { "/dev/fd" };
-    let open: Vec<i32> = std::fs::read_dir(folder)?
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|&number| number > 2 && number != keep.as_raw_fd())
-        .collect();
-    for number in open {
+pub(super) fn close_inherited(keep: OwnedFd) -> io::Result<OwnedFd> {
+    for number in listed()?.into_iter().filter(|&number| number > 2 && number != keep.as_raw_fd()) {
         // SAFETY: these were inherited or belong to values that this process no longer uses. The one that listed the
         // folder is closed already: EBADF says so.
         #[expect(unsafe_code, reason = "descriptors without an owner here")]
@@ -75,4 +70,15 @@ fn close_inherited(keep: OwnedFd) -> io::Result<OwnedFd> {
         }
     }
     Ok(keep)
+}
+
+/// The numbers of this process's open descriptors, as far as they can be listed.
+pub(super) fn open_descriptors() -> Vec<i32> {
+    listed().unwrap_or_default()
+}
+
+fn listed() -> io::Result<Vec<i32>> {
+    let folder = if cfg!(target_os = "linux") { "/proc/self/fd" } else { "/dev/fd" };
+    let entries = std::fs::read_dir(folder)?;
+    Ok(entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect())
 }

@@ -4,7 +4,9 @@
 //! directory open (a removed directory would raise no event while somebody holds it), and to leave a half-written
 //! record under a name that readers look for (I5).
 
+use super::base::{check_private, make_private};
 use super::environment;
+use super::far::{self, Far};
 use crate::protocol::file::{File, Stamp};
 use crate::protocol::time::Wall;
 use nix::sys::stat::{UtimensatFlags, utimensat};
@@ -12,19 +14,21 @@ use nix::sys::time::TimeSpec;
 use nix::unistd::{AccessFlags, access};
 use std::fs::{self, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The one directory that holds every step's files.
 #[derive(Clone, Debug)]
 pub(crate) struct Directory {
     path: PathBuf,
+    far: Arc<Far>,
 }
 
 impl Directory {
     /// The directory at this path, whether it is there or not.
     pub(crate) fn at(path: PathBuf) -> Self {
-        Self { path }
+        Self { path, far: Arc::new(Far::default()) }
     }
 
     /// Where it is.
@@ -122,12 +126,31 @@ impl Directory {
         entries.map(|entry| entry.map(told)).collect()
     }
 
-    /// What the kernel says of a file, without opening it: raises no event and waits for nobody.
+    /// Notes whether others write to it behind this kernel's back: whether looks have to get past caches.
+    pub(crate) fn note_far(&self, far: bool) {
+        self.far.note(far);
+    }
+
+    /// Before a look at several files: has a far filesystem forget which of them it took to be missing.
+    pub(crate) fn refresh(&self) {
+        if self.far.is_far() {
+            far::forget_missing(&self.path);
+        }
+    }
+
+    /// How far the clock that stamps its files is ahead of this machine's, in nanoseconds: read off a temporary file the
+    /// first time, on a far filesystem only. Nothing where that cannot be.
+    pub(crate) fn clock_ahead(&self) -> Option<i64> {
+        self.far.ahead(|| far::probe(&self.join(&format!(".clock.{}.tmp", environment::unique()))))
+    }
+
+    /// What the kernel says of a file. A local one is not opened: that raises no event and waits for nobody.
     ///
     /// # Errors
     /// What the kernel cannot say at all, such as a stale network handle.
     pub(crate) fn stat(&self, name: &str) -> io::Result<File<()>> {
-        match fs::metadata(self.join(name)) {
+        let path = self.join(name);
+        match if self.far.is_far() { far::metadata(&path) } else { fs::metadata(path) } {
             Ok(metadata) => Ok(match kind_fault(&metadata) {
                 Some(fault) => File::Unfit(fault.to_owned()),
                 None => File::There { stamp: stamp_of(&metadata), content: () },
@@ -150,9 +173,11 @@ impl Directory {
                     return Ok(File::Unfit(fault.to_owned()));
                 }
             }
+            // A far filesystem may not have heard of it: only opening it tells.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.far.is_far() => {}
             Err(error) => return absent_or_unfit(error),
         }
-        open_and_read(&path, limit)
+        self.open_and_read(&path, limit)
     }
 
     /// As [`Directory::read`], of a file that was regular when the directory was listed: one look less.
@@ -160,7 +185,41 @@ impl Directory {
     /// # Errors
     /// As [`Directory::read`].
     pub(crate) fn read_listed(&self, name: &str, limit: usize) -> io::Result<File<Vec<u8>>> {
-        open_and_read(&self.join(name), limit)
+        self.open_and_read(&self.join(name), limit)
+    }
+
+    fn open_and_read(&self, path: &Path, limit: usize) -> io::Result<File<Vec<u8>>> {
+        // O_NONBLOCK: a FIFO put there in between must not block the open (fifo(7)).
+        let nonblocking = libc::O_NONBLOCK | libc::O_NOCTTY;
+        let opened = if self.far.is_far() {
+            far::open(path)
+        } else {
+            OpenOptions::new().read(true).custom_flags(nonblocking).open(path)
+        };
+        let mut file = match opened {
+            Ok(file) => file,
+            Err(error) => return absent_or_unfit(error),
+        };
+        let metadata = file.metadata()?;
+        if let Some(fault) = kind_fault(&metadata) {
+            return Ok(File::Unfit(fault.to_owned()));
+        }
+        let room = usize::try_from(metadata.size()).unwrap_or(limit).min(limit);
+        // One byte more than there should be: on a local filesystem less than asked for is the end of the file (read(2)),
+        // with no second call.
+        let mut content = vec![0; (room + 1).min(limit)];
+        let length = loop {
+            match file.read(&mut content) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other?,
+            }
+        };
+        let is_whole = length < content.len() && !self.far.is_far();
+        content.truncate(length);
+        if !is_whole {
+            file.take((limit - length) as u64).read_to_end(&mut content)?;
+        }
+        Ok(File::There { stamp: stamp_of(&metadata), content })
     }
 
     /// Publishes a whole file under `name`: written as `temporary`, then renamed.
@@ -208,33 +267,6 @@ pub(crate) fn touch(path: &Path) -> io::Result<()> {
         Err(nix::errno::Errno::ENOENT) => OpenOptions::new().create(true).append(true).open(path).map(|_made| ()),
         other => other.map_err(io::Error::from),
     }
-}
-
-fn open_and_read(path: &Path, limit: usize) -> io::Result<File<Vec<u8>>> {
-    // O_NONBLOCK: a FIFO put there in between must not block the open (fifo(7)).
-    let mut file = match OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path) {
-        Ok(file) => file,
-        Err(error) => return absent_or_unfit(error),
-    };
-    let metadata = file.metadata()?;
-    if let Some(fault) = kind_fault(&metadata) {
-        return Ok(File::Unfit(fault.to_owned()));
-    }
-    let room = usize::try_from(metadata.size()).unwrap_or(limit).min(limit);
-    // One byte more than there should be: less than asked for is the end of a regular file (read(2)), with no second call.
-    let mut content = vec![0; (room + 1).min(limit)];
-    let length = loop {
-        match file.read(&mut content) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            other => break other?,
-        }
-    };
-    let is_whole = length < content.len();
-    content.truncate(length);
-    if !is_whole {
-        file.take((limit - length) as u64).read_to_end(&mut content)?;
-    }
-    Ok(File::There { stamp: stamp_of(&metadata), content })
 }
 
 /// Makes a file that must not be there yet, readable as the umask allows. (`tempfile` would make it 0600, and a waiter
@@ -288,43 +320,6 @@ fn absent_or_unfit<T>(error: io::Error) -> io::Result<File<T>> {
         }
         _ => Err(error),
     }
-}
-
-fn make_private(base: &Path) -> Result<(), String> {
-    if check_private(base)? {
-        return Ok(());
-    }
-    match fs::DirBuilder::new().mode(0o700).create(base) {
-        Ok(()) => Ok(()),
-        // Another run of this user was faster, or somebody else was: look again.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_private(base).map(|_there| ()),
-        Err(error) => Err(format!("cannot make {}: {}", base.display(), why(&error))),
-    }
-}
-
-/// Whether the base is there; refused where it is not this user's own folder.
-fn check_private(base: &Path) -> Result<bool, String> {
-    let shown = base.display();
-    let metadata = match fs::symlink_metadata(base) {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(format!("cannot look at {shown}: {}", why(&error))),
-    };
-    if metadata.file_type().is_symlink() {
-        return Err(format!(
-            "{shown} is a symbolic link and could lead anywhere; remove it or choose a directory with --dir"
-        ));
-    }
-    if !metadata.is_dir() {
-        return Err(format!("{shown} is no directory; remove it or choose a directory with --dir"));
-    }
-    if metadata.uid() != environment::user() {
-        return Err(format!(
-            "{shown} belongs to user {}, not to you; choose a directory of your own with --dir",
-            metadata.uid()
-        ));
-    }
-    Ok(true)
 }
 
 #[cfg(test)]

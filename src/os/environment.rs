@@ -3,6 +3,7 @@
 //! Refuses to interpret a variable: words become values in `cli`.
 
 use super::platform::machine;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Uid, gethostname, getuid};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,13 @@ const BASE: &str = "/tmp";
 /// A variable, or nothing where it is unset or empty.
 pub(crate) fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// Every variable that is text.
+pub(crate) fn variables() -> Vec<(String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
 }
 
 /// The current folder.
@@ -58,6 +66,17 @@ pub(crate) fn project(start: &Path) -> PathBuf {
     let start = start.canonicalize().unwrap_or_else(|_| start.to_path_buf());
     let found = start.ancestors().find(|folder| folder.join(".git").symlink_metadata().is_ok());
     found.map_or_else(|| start.clone(), Path::to_path_buf)
+}
+
+/// Allows this process as many open files, as far as its user may: shells leave the everyday limit at 1,024, or 256 on
+/// macOS, and the hard one above it.
+pub(crate) fn allow_descriptors(count: u64) {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
+    let wanted = count.min(hard);
+    if wanted > soft {
+        // What cannot be had is done without: whoever needs a descriptor and gets none looks instead.
+        let _not_allowed = setrlimit(Resource::RLIMIT_NOFILE, wanted, hard);
+    }
 }
 
 /// A word that no other process and no earlier call of this one has: pid, a clock and a counter.

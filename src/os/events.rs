@@ -8,12 +8,16 @@ use super::platform::machine;
 use crossbeam_channel::{Sender, TrySendError};
 use notify::event::EventKindMask;
 use notify::{Config, Event, RecommendedWatcher, RecursiveMode, Watcher};
+use std::cell::Cell;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Once};
+
+/// How often a directory may come into being or go while it is being watched.
+const ATTEMPTS: usize = 8;
 
 /// What to look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,9 +34,11 @@ pub(crate) type Wanted = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 /// A watched directory.
 pub(crate) struct Events {
     /// Held, because dropping it ends the watch.
-    _watcher: RecommendedWatcher,
+    _watcher: Watch,
     /// The watch on single files, made when the first is followed.
-    follower: Option<RecommendedWatcher>,
+    follower: Option<(Watch, Arc<AtomicBool>)>,
+    /// Set once the thread that reads events has ended.
+    deaf: Arc<AtomicBool>,
     /// What is watched: the directory, or its nearest ancestor that is there.
     watched: PathBuf,
     /// Its device and inode when the watch was set.
@@ -73,30 +79,40 @@ impl Events {
         wanted: Wanted,
     ) -> Result<Self, String> {
         let outlet = Outlet { hints, missed, wanted };
+        let mut attempt = Self::watch_once(directory, &outlet)?;
+        // Made in between, the directory would have raised its one event before there was a watch.
+        for _ in 1..ATTEMPTS {
+            if attempt.stands_on(directory) {
+                break;
+            }
+            attempt = Self::watch_once(directory, &outlet)?;
+        }
+        Ok(attempt)
+    }
+
+    fn watch_once(directory: &Path, outlet: &Outlet) -> Result<Self, String> {
         let watched = nearest(directory);
         let identity = identity(&watched);
         // CREATE and MODIFY_NAME together are what lets a rename into place through: the first asks the kernel for it,
         // the second keeps notify from dropping it again. Heartbeats, log writes and reads raise nothing.
         let mask = EventKindMask::CREATE | EventKindMask::REMOVE | EventKindMask::MODIFY_NAME | machine::ENTRIES;
         let scope = if watched == directory { Scope::Directory(watched.clone()) } else { Scope::Ancestor };
-        let mut watcher = watcher(mask, outlet.clone(), scope)?;
+        let deaf = Arc::new(AtomicBool::new(false));
+        let mut watcher = watcher(mask, Ear { outlet: outlet.clone(), scope, deaf: Arc::clone(&deaf) })?;
         add(&mut watcher, &watched)?;
-        Ok(Self { _watcher: watcher, follower: None, watched, identity, outlet })
+        Ok(Self { _watcher: watcher, follower: None, deaf, watched, identity, outlet: outlet.clone() })
     }
 
-    /// Whether the watch still stands on the directory that has this path now.
+    /// Whether no event comes any more: the library's thread has ended, by a panic.
+    pub(crate) fn is_deaf(&self) -> bool {
+        let has_ended = |deaf: &AtomicBool| deaf.load(Ordering::Acquire);
+        has_ended(&self.deaf) || self.follower.as_ref().is_some_and(|(_, deaf)| has_ended(deaf))
+    }
+
+    /// Whether the watch still stands on the directory that has this path now, or on the nearest ancestor that is there.
     pub(crate) fn stands_on(&self, directory: &Path) -> bool {
-        self.watched == directory && self.identity.is_some() && identity(directory) == self.identity
-    }
-
-    /// Watches the nearest ancestor that is there now, in place of what was watched.
-    ///
-    /// # Errors
-    /// As [`Events::watch`].
-    pub(crate) fn renew(&mut self, directory: &Path) -> Result<(), String> {
-        let Outlet { hints, missed, wanted } = self.outlet.clone();
-        *self = Self::watch(directory, hints, missed, wanted)?;
-        Ok(())
+        let nearest = nearest(directory);
+        self.watched == nearest && self.identity.is_some() && identity(&nearest) == self.identity
     }
 
     /// Watches one file for being written in place, which the directory's narrow mask does not show. Look at the file
@@ -106,15 +122,52 @@ impl Events {
     /// As [`Events::watch`]; a file that is gone again is no error, since its return is a creation.
     pub(crate) fn follow(&mut self, path: &Path) -> Result<(), String> {
         if self.follower.is_none() {
-            self.follower = Some(watcher(EventKindMask::MODIFY_DATA, self.outlet.clone(), Scope::Files)?);
+            // Its own flag until it stands: that it could not be made ends no other thread.
+            let deaf = Arc::new(AtomicBool::new(false));
+            let ear = Ear { outlet: self.outlet.clone(), scope: Scope::Files, deaf: Arc::clone(&deaf) };
+            self.follower = Some((watcher(EventKindMask::MODIFY_DATA, ear)?, deaf));
         }
-        let Some(follower) = &mut self.follower else { return Ok(()) };
+        let Some((follower, _)) = &mut self.follower else { return Ok(()) };
         // A name that was replaced has a new inode under the old watch: set it anew each time.
-        let _not_watched = follower.unwatch(path);
+        let _not_watched = follower.remove(path);
         match add(follower, path) {
             Err(_) if !path.exists() => Ok(()),
             other => other,
         }
+    }
+}
+
+/// One of the library's watchers. Held until it is dropped, which panics where its thread has ended (inotify.rs, `Drop`).
+struct Watch(Option<RecommendedWatcher>);
+
+impl Watch {
+    fn remove(&mut self, path: &Path) -> Result<(), String> {
+        let Some(watcher) = &mut self.0 else { return Ok(()) };
+        guarded(|| watcher.unwatch(path).map_err(|error| error.to_string()))
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let watcher = self.0.take();
+        let _panicked = guarded(|| {
+            drop(watcher);
+            Ok(())
+        });
+    }
+}
+
+/// What the library's thread calls; gone with that thread, which is told too.
+struct Ear {
+    outlet: Outlet,
+    scope: Scope,
+    deaf: Arc<AtomicBool>,
+}
+
+impl Drop for Ear {
+    fn drop(&mut self) {
+        self.deaf.store(true, Ordering::Release);
+        self.outlet.send(Hint::Everything);
     }
 }
 
@@ -147,29 +200,52 @@ impl Outlet {
     }
 }
 
-fn watcher(mask: EventKindMask, outlet: Outlet, scope: Scope) -> Result<RecommendedWatcher, String> {
+fn watcher(mask: EventKindMask, ear: Ear) -> Result<Watch, String> {
     guarded(|| {
         let config = Config::default().with_event_kinds(mask);
-        RecommendedWatcher::new(move |event| outlet.take(event, &scope), config).map_err(|error| error.to_string())
+        RecommendedWatcher::new(move |event| ear.outlet.take(event, &ear.scope), config)
+            .map(|watcher| Watch(Some(watcher)))
+            .map_err(|error| error.to_string())
     })
 }
 
-fn add(watcher: &mut RecommendedWatcher, path: &Path) -> Result<(), String> {
+fn add(watch: &mut Watch, path: &Path) -> Result<(), String> {
+    let Some(watcher) = &mut watch.0 else { return Ok(()) };
     guarded(|| watcher.watch(path, RecursiveMode::NonRecursive).map_err(|error| error.to_string()))
+}
+
+thread_local! {
+    /// Whether this thread is in a call whose panic becomes an error value.
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Turns a panic into an error: notify unwraps its thread's channel, and that thread may not have started
 /// (notify 9.0.0-rc.7, inotify.rs, `watch_inner`).
 fn guarded<T>(attempt: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    let hook = std::panic::take_hook();
-    // The caller tells in one line what happened; the hook would print a trace between a pipeline's words.
-    std::panic::set_hook(Box::new(|_| {}));
+    silence_the_library();
+    GUARDED.set(true);
     let outcome = catch_unwind(AssertUnwindSafe(attempt));
-    std::panic::set_hook(hook);
+    GUARDED.set(false);
     outcome.unwrap_or_else(|_| Err("the event thread could not be started".to_owned()))
 }
 
-fn nearest(directory: &Path) -> PathBuf {
+/// Keeps the library's panics off standard error, in its own threads too: the caller tells in one line what happened, and
+/// a trace would stand between a pipeline's words. Everybody else's panics are told as before.
+fn silence_the_library() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            let of_library = std::thread::current().name().is_some_and(|name| name.starts_with("notify-rs"));
+            if !of_library && !GUARDED.get() {
+                before(panic);
+            }
+        }));
+    });
+}
+
+/// The nearest folder from `directory` upwards that is there.
+pub(super) fn nearest(directory: &Path) -> PathBuf {
     let found = directory.ancestors().find(|folder| folder.is_dir());
     found.map_or_else(|| PathBuf::from("/"), Path::to_path_buf)
 }
@@ -227,12 +303,13 @@ mod tests {
     fn a_directory_that_is_not_there_yet_is_noticed_and_then_watched() {
         let folder = tempfile::tempdir().unwrap();
         let directory = folder.path().join("one/two");
-        let (mut events, hints) = watched(&directory);
-        assert!(!events.stands_on(&directory));
+        let (events, hints) = watched(&directory);
+        assert!(events.stands_on(&directory), "on what is there of it");
         fs::create_dir_all(&directory).unwrap();
         assert_eq!(hints.recv_timeout(PATIENCE), Ok(Hint::Everything));
-        events.renew(&directory).unwrap();
-        assert!(events.stands_on(&directory));
+        assert!(!events.stands_on(&directory));
+        drop(events);
+        assert!(watched(&directory).0.stands_on(&directory));
     }
 
     #[test]

@@ -5,18 +5,26 @@
 //! stands in files of the same signatures under `platform`, chosen in one line.
 
 pub(crate) mod activity;
+pub(crate) mod apart;
+mod base;
 pub(crate) mod clock;
+pub(crate) mod command;
 pub(crate) mod detach;
 pub(crate) mod directory;
+pub(crate) mod durable;
 pub(crate) mod environment;
 pub(crate) mod events;
 pub(crate) mod evidence;
 mod exec;
+mod far;
 pub(crate) mod follow;
 pub(crate) mod growths;
 pub(crate) mod input;
 pub(crate) mod lock;
 pub(crate) mod log;
+pub(crate) mod mounts;
+pub(crate) mod net;
+pub(crate) mod paths;
 pub(crate) mod process;
 pub(crate) mod publish;
 pub(crate) mod reserve;
@@ -25,6 +33,7 @@ pub(crate) mod spawn;
 pub(crate) mod tee;
 pub(crate) mod terminal;
 pub(crate) mod tree;
+pub(crate) mod trial;
 
 #[cfg_attr(target_os = "linux", path = "linux/mod.rs")]
 #[cfg_attr(target_os = "macos", path = "macos/mod.rs")]

@@ -66,6 +66,19 @@ pub(crate) fn is_ignored(signal: Signal) -> bool {
     super::spawn::disposition(signal).is_ok_and(|handler| matches!(handler, SigHandler::SigIgn))
 }
 
+/// Lets this process be told how its children end, where it was started with SIGCHLD ignored: the kernel would throw
+/// their ends away (waitpid(2), NOTES). The handler stays when nothing listens to it any more, and does nothing then
+/// (`signal_hook::low_level::unregister`).
+///
+/// # Errors
+/// No descriptors left.
+pub(crate) fn hear_of_children() -> io::Result<()> {
+    if is_ignored(Signal::SIGCHLD) {
+        Pending::catch(&[Signal::SIGCHLD])?;
+    }
+    Ok(())
+}
+
 /// Those of `wanted` that this process was not told to ignore.
 pub(crate) fn not_ignored(wanted: &[Signal]) -> Vec<Signal> {
     wanted.iter().copied().filter(|&signal| !is_ignored(signal)).collect()

@@ -162,8 +162,16 @@ impl Meta {
 
     /// Whether this record speaks of the run whose `.pid` holds `pid` and was modified at `modified`; with neither, of
     /// a run that wrote no pid.
+    ///
+    /// A file's time may be finer on one side of a network filesystem than on the other: a whole second stands for all
+    /// of it.
     pub(crate) fn speaks_of(&self, run: Option<(i32, Wall)>) -> bool {
-        self.pid.zip(self.pid_mtime_ns) == run.map(|(pid, modified)| (pid, modified.as_nanos()))
+        let recorded = self.pid.zip(self.pid_mtime_ns.map(Wall::from_nanos));
+        match (recorded, run) {
+            (Some((of, recorded)), Some((pid, modified))) => of == pid && recorded.is_same_file_time(modified),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        }
     }
 
     /// When the run began on the awake clock of its boot.
@@ -280,6 +288,8 @@ mod tests {
         assert!(!meta.speaks_of(None));
         assert!(Meta::default().speaks_of(None));
         assert!(!Meta::default().speaks_of(Some((1, Wall::from_nanos(0)))));
+        assert!(meta.speaks_of(Some((42, Wall::from_nanos(0)))), "the same time without its fraction");
+        assert!(!meta.speaks_of(Some((42, Wall::from_parts(1, 0)))));
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub(crate) mod lines;
 pub(crate) mod meta;
 pub(crate) mod outcome;
 pub(crate) mod pid;
+pub(crate) mod quantity;
 pub(crate) mod result;
 pub(crate) mod status;
 pub(crate) mod step;

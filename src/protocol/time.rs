@@ -76,6 +76,22 @@ impl Wall {
         Self(self.0.saturating_sub(nanos(span)))
     }
 
+    /// The same instant on a clock that is `ahead` nanoseconds ahead.
+    pub(crate) const fn shifted(self, ahead: i64) -> Self {
+        Self(self.0.saturating_add(ahead))
+    }
+
+    /// Whether it is a whole second, which a filesystem that keeps finer times hits once in a thousand million.
+    pub(crate) const fn is_whole_second(self) -> bool {
+        self.0 % 1_000_000_000 == 0
+    }
+
+    /// Whether two reports of one file's time may be of the same: equal, or one without the other's fraction of a second.
+    pub(crate) const fn is_same_file_time(self, other: Self) -> bool {
+        let same_second = self.0.div_euclid(1_000_000_000) == other.0.div_euclid(1_000_000_000);
+        self.0 == other.0 || same_second && (self.is_whole_second() || other.is_whole_second())
+    }
+
     /// The age of `earlier` at this time; the future has age zero, because a file's clock may run ahead of ours.
     pub(crate) fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))

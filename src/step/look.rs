@@ -34,16 +34,15 @@ const SETTLING: Duration = Duration::from_millis(5);
 
 /// Where this process stands, for the looks at one directory.
 pub(crate) fn here(directory: &Directory) -> Here {
+    // Of a directory that is not there yet the nearest ancestor tells: it will come into being there.
+    let found = directory.path().ancestors().find_map(|folder| locality::look(folder).ok());
+    let local_filesystem = found.is_some_and(|found| found.local);
+    directory.note_far(!local_filesystem);
     Here {
         host: environment::host(),
         boot_id: environment::boot_id(),
         pid_namespace: machine::pid_namespace(),
-        // Of a directory that is not there yet the nearest ancestor tells: it will come into being there.
-        local_filesystem: directory
-            .path()
-            .ancestors()
-            .find_map(|folder| locality::look(folder).ok())
-            .is_some_and(|found| found.local),
+        local_filesystem,
     }
 }
 
@@ -140,11 +139,13 @@ impl Looker {
     fn attempt(&mut self) -> io::Result<(Look, bool)> {
         let at = clock::now();
         let wall = clock::wall();
+        self.directory.refresh();
         let pid = self.directory.read(&self.names.pid, pid::LONGEST)?.map(|bytes| PidText::parse(&bytes));
         let meta = self.read_meta()?;
         let mut look = Look {
             at,
             wall,
+            file_wall: wall,
             slept: clock::slept(),
             here: Arc::clone(&self.here),
             pid,
@@ -155,6 +156,9 @@ impl Looker {
             result: File::Absent,
             heartbeat: File::Absent,
         };
+        if look.pid.is_there() {
+            self.read_file_clock(&mut look);
+        }
         self.look_for_life(&mut look);
         look.status = self.directory.read(&self.names.status, status::LONGEST)?.map(|bytes| StatusText::parse(&bytes));
         match look.status.content() {
@@ -172,9 +176,18 @@ impl Looker {
             Some(StatusText::Unfinished(_) | StatusText::Odd(_)) | None => {}
         }
         look.heartbeat = self.directory.stat(&self.names.heartbeat)?;
+        if look.heartbeat.is_there() {
+            self.read_file_clock(&mut look);
+        }
         let again = self.directory.stat(&self.names.pid)?;
         let overtaken = again.stamp() != look.pid.stamp();
         Ok((look, overtaken))
+    }
+
+    /// What the files' own clock reads at this look. Asked only where their age may decide something.
+    fn read_file_clock(&self, look: &mut Look) {
+        // Where it cannot be read it is taken to be this machine's.
+        look.file_wall = look.wall.shifted(self.directory.clock_ahead().unwrap_or(0));
     }
 
     fn look_for_life(&mut self, look: &mut Look) {
@@ -195,7 +208,8 @@ impl Looker {
         look.process = match process::look(pid) {
             Lookup::There(entry) => Process::Running {
                 started: entry.started,
-                started_wall: process::started_wall(entry.started, look.wall, machine::with_sleep()),
+                // On the files' clock, because it is compared with their times.
+                started_wall: process::started_wall(entry.started, look.file_wall, machine::with_sleep()),
             },
             Lookup::Gone => Process::Gone { borne_elsewhere: self.borne_elsewhere(pid, stamp) },
             Lookup::Hidden => Process::Hidden,

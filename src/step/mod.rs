@@ -5,6 +5,7 @@
 //! anything but a short lock.
 
 pub(crate) mod circuit;
+mod kill_command;
 pub(crate) mod look;
 pub(crate) mod newcomer;
 pub(crate) mod record;

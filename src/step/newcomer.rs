@@ -5,7 +5,7 @@
 
 use super::look::{Looker, settled};
 use super::record::{self, count_seen, remove_unpublished};
-use super::terminate::bury;
+use super::terminate::{Means, bury};
 use crate::decide::history::{History, RunKey, meta_of, run_key};
 use crate::decide::observation::{Liveness, Status};
 use crate::decide::policy::{Policy, START_TIMEOUT, Settle, Threshold, Wishes};
@@ -100,7 +100,7 @@ pub(crate) fn settle(looker: &mut Looker, grace: Duration, trouble: &mut dyn FnM
         (Status::Unfinished { .. } | Status::Odd { .. }, Liveness::Dead { .. }) => Reason::Failed,
         (_, Liveness::Dead { .. }) => {
             let reason = seen.recorded.or(seen.intent.map(Intent::reason));
-            let buried = bury(looker, &look, reason.unwrap_or(Reason::Died), grace);
+            let buried = bury(looker, &look, reason.unwrap_or(Reason::Died), &Means::signals(grace));
             if let Some(sentence) = buried.detail {
                 trouble(&sentence);
             }

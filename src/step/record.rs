@@ -185,6 +185,18 @@ fn count(directory: &Directory, meta: &Meta, reason: Reason) -> Result<(), Strin
     circuit::count_end(directory, &name, &meta.run_id, reason).map(|_record| ())
 }
 
+/// Makes the file that the record lock is held on. A disk with no room for one more file must not keep an end from being
+/// recorded.
+///
+/// # Errors
+/// A sentence.
+pub(crate) fn make_lock(directory: &Directory, step: &StepName) -> Result<(), String> {
+    let path = directory.join(&record_lock(step));
+    let made = Lock::try_take(&path).map_err(|error| format!("cannot make {}: {}", path.display(), why(&error)))?;
+    drop(made);
+    Ok(())
+}
+
 fn lock(directory: &Directory, step: &StepName) -> Result<Lock, String> {
     let path = directory.join(&record_lock(step));
     Lock::take(&path, clock::now().plus(PATIENCE))
@@ -192,13 +204,17 @@ fn lock(directory: &Directory, step: &StepName) -> Result<Lock, String> {
         .ok_or_else(|| format!("{} stays locked by another process; try again", path.display()))
 }
 
-enum Standing {
+/// How the run that somebody means stands at a look.
+pub(super) enum Standing {
+    /// It has no outcome yet.
     Open,
+    /// It has one.
     Ended,
+    /// Another run has the step now.
     Replaced,
 }
 
-fn standing(look: &Look, run: Option<RunKey>) -> Standing {
+pub(super) fn standing(look: &Look, run: Option<RunKey>) -> Standing {
     if run_key(look) != run {
         return Standing::Replaced;
     }
@@ -221,7 +237,7 @@ pub(crate) fn known_meta(look: &Look, step: &StepName) -> Meta {
     if let Some(meta) = meta_of(look, key) {
         return meta.clone();
     }
-    let Here { host, boot_id, pid_namespace, .. } = look.here.as_ref();
+    let Here { host, boot_id, pid_namespace, local_filesystem } = look.here.as_ref();
     let (run_id, started) = match (key, &look.process) {
         (Some((pid, modified)), process) => (
             format!("pid-{pid}-{}", modified.as_nanos()),
@@ -237,11 +253,18 @@ pub(crate) fn known_meta(look: &Look, step: &StepName) -> Meta {
             (stamp.map_or_else(environment::unique, of_stamp), None)
         }
     };
+    // On a shared filesystem a process that is not to be seen may be another host's, and here another namespace's: what
+    // is not known is not written down.
+    let (here, inside) = match look.process {
+        Process::Running { .. } => (true, true),
+        Process::Gone { borne_elsewhere: true } | Process::Hidden => (*local_filesystem, false),
+        Process::Gone { borne_elsewhere: false } | Process::Unclaimed => (*local_filesystem, *local_filesystem),
+    };
     Meta {
         run_id,
-        host: Some(host.clone()),
-        boot_id: Some(boot_id.clone()),
-        pid_namespace: *pid_namespace,
+        host: here.then(|| host.clone()),
+        boot_id: here.then(|| boot_id.clone()),
+        pid_namespace: pid_namespace.filter(|_| inside),
         pid: key.map(|(pid, _)| pid),
         pid_mtime_ns: key.map(|(_, modified)| modified.as_nanos()),
         pid_started_at: started,
@@ -291,4 +314,49 @@ impl Publisher<'_> {
 /// When a lock that somebody else holds for a moment is given up.
 pub(crate) fn patience() -> Moment {
     clock::now().plus(PATIENCE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::file::{File, Hold, Stamp};
+    use crate::protocol::pid::PidText;
+    use crate::protocol::time::Wall;
+    use std::sync::Arc;
+
+    fn look(process: Process, local_filesystem: bool) -> Look {
+        let stamp = Stamp { modified: Wall::from_nanos(7), size: 2, inode: 1, owner: 0 };
+        let here = Here { host: "h".into(), boot_id: "b".into(), pid_namespace: Some(1), local_filesystem };
+        Look {
+            at: Moment::from_millis(1),
+            wall: Wall::from_nanos(8),
+            file_wall: Wall::from_nanos(8),
+            slept: Duration::ZERO,
+            here: Arc::new(here),
+            pid: File::There { stamp, content: PidText::Pid(5) },
+            meta: File::Absent,
+            lock: Hold::Absent,
+            process,
+            status: File::Absent,
+            result: File::Absent,
+            heartbeat: File::Absent,
+        }
+    }
+
+    #[test]
+    fn a_record_made_up_for_a_plain_shell_run_places_it_no_more_exactly_than_is_known() {
+        let running = Process::Running { started: 3, started_wall: Wall::from_nanos(3) };
+        let gone = |borne_elsewhere| Process::Gone { borne_elsewhere };
+        for (process, local, host, namespace) in [
+            (running, false, Some("h"), Some(1)),
+            (gone(false), true, Some("h"), Some(1)),
+            (gone(true), true, Some("h"), None),
+            (Process::Hidden, true, Some("h"), None),
+            (gone(false), false, None, None),
+        ] {
+            let meta = known_meta(&look(process, local), &StepName::parse("s").unwrap());
+            assert_eq!((meta.host.as_deref(), meta.pid_namespace), (host, namespace), "{process:?}");
+            assert_eq!(meta.boot_id.is_some(), meta.host.is_some());
+        }
+    }
 }

@@ -1,8 +1,9 @@
 //! Ending a run: look at its tree, announce, look once more, signal the whole tree, verify, look once more, record.
 //!
 //! Refuses to record an end that it has not verified: where the target may not be signalled, or still lives, every later
-//! look has to judge anew.
+//! look has to judge anew. For work that cannot be seen from here the word of the caller's own kill command is taken.
 
+use super::kill_command::{self, End};
 use super::look::Looker;
 use super::record::{Ending, Rooms, Written, announce, record, remove_unpublished};
 use crate::decide::history::{meta_of, run_key};
@@ -14,15 +15,32 @@ use crate::protocol::evidence::{BlockedOn, ProcessState, TreeProcess};
 use crate::protocol::file::Hold;
 use crate::protocol::outcome::{Intent, Reason};
 use crate::protocol::time::Wall;
+use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
 /// The variable by which every process of a run can be found.
 pub(crate) const MARK: &str = "DOGWATCH_RUN_ID";
 
+/// By what a run is ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Means {
+    /// From TERM to KILL; with a command, how long the run may take to say how it ended.
+    pub(crate) grace: Duration,
+    /// The caller's own command, which replaces the signals.
+    pub(crate) command: Option<OsString>,
+}
+
+impl Means {
+    /// By signals.
+    pub(crate) fn signals(grace: Duration) -> Self {
+        Self { grace, command: None }
+    }
+}
+
 /// What came of ending a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Termination {
-    /// Whether processes were signalled and all are gone.
+    /// Whether processes were signalled and all are gone, or the caller's command said that it has ended the work.
     pub(crate) killed: bool,
     /// Whether the outcome stands in the files: read them again.
     pub(crate) recorded: bool,
@@ -33,11 +51,12 @@ pub(crate) struct Termination {
 }
 
 /// Ends the run that this look shows, for this reason.
-pub(crate) fn terminate(looker: &mut Looker, look: &Look, intent: Intent, why: &str, grace: Duration) -> Termination {
-    if let Err(obstacle) = reach(look) {
+pub(crate) fn terminate(looker: &mut Looker, look: &Look, intent: Intent, why: &str, means: &Means) -> Termination {
+    let within = reach(look);
+    if let (Err(obstacle), None) = (&within, &means.command) {
         return unverified(obstacle.sentence(why));
     }
-    let mut hunt = Hunt::begin(target(look));
+    let mut hunt = within.map_err(|obstacle| obstacle.sentence(why)).and_then(|()| Hunt::begin(target(look)));
     // Before anything is signalled, the wrapper's own STOP included: a stopped process waits for nothing.
     let evidence = match &mut hunt {
         Ok(hunt) if intent != Intent::Killed => Some(witness(look, hunt)),
@@ -45,13 +64,15 @@ pub(crate) fn terminate(looker: &mut Looker, look: &Look, intent: Intent, why: &
     };
     // The look before the first signal is the one under the record lock: work that finished in between has finished.
     let announced = announce(looker, run_key(look), intent, why, evidence.clone());
-    let termination = match (announced, hunt) {
-        (Ok(Written::ByUs), Ok(hunt)) => end(looker, look, intent, why, &hunt.end(grace)),
-        (Ok(Written::ByUs), Err(refusal)) => unverified(format!("{why}; {refusal}")),
-        (Ok(Written::Already | Written::Replaced), _) => {
+    let ending = Ending { detail: Some(why.to_owned()), ..Ending::of(intent.reason()) };
+    let termination = match (announced, &means.command, hunt) {
+        (Ok(Written::ByUs), Some(command), _) => by_command(looker, look, &ending, (command, means.grace), why),
+        (Ok(Written::ByUs), None, Ok(hunt)) => end(looker, look, &ending, why, &hunt.end(means.grace)),
+        (Ok(Written::ByUs), None, Err(refusal)) => unverified(format!("{why}; {refusal}")),
+        (Ok(Written::Already | Written::Replaced), _, _) => {
             Termination { killed: false, recorded: true, detail: None, evidence: None }
         }
-        (Err(fault), _) => unverified(fault),
+        (Err(fault), _, _) => unverified(fault),
     };
     Termination { evidence, ..termination }
 }
@@ -114,26 +135,70 @@ fn witness(look: &Look, hunt: &mut Hunt) -> Vec<TreeProcess> {
     processes
 }
 
-fn end(looker: &mut Looker, look: &Look, intent: Intent, why: &str, report: &Report) -> Termination {
+fn end(looker: &mut Looker, look: &Look, ending: &Ending, why: &str, report: &Report) -> Termination {
     if let Some(detail) = fault(report) {
         return unverified(format!("{why}; {detail}"));
     }
-    let ending = Ending { detail: Some(why.to_owned()), ..Ending::of(intent.reason()) };
-    finish(looker, look, &ending, report)
+    finish(looker, look, ending, report)
 }
 
-/// Records the end of a run whose process is dead, after what it left has been ended.
-pub(crate) fn bury(looker: &mut Looker, look: &Look, reason: Reason, grace: Duration) -> Termination {
-    let report = if out_of_reach(look).is_none() { tree::terminate(&remains(look), grace) } else { Report::default() };
+/// Has the caller's command end the run. Its word is taken where nothing is to be seen of the run from here, and not
+/// against a process that still lives.
+fn by_command(
+    looker: &mut Looker,
+    look: &Look,
+    ending: &Ending,
+    (command, grace): (&OsStr, Duration),
+    why: &str,
+) -> Termination {
+    let run = run_key(look);
+    let detail = kill_command::call(looker, run, command, grace).err().map(|fault| format!("{why}; {fault}"));
+    let killed = detail.is_none();
+    match (kill_command::look_for_end(looker, look, grace), detail) {
+        (End::Succeeded, detail) => Termination { killed: false, recorded: true, detail, evidence: None },
+        (End::Recorded, detail) => Termination { killed, recorded: true, detail, evidence: None },
+        // Dead as any dead run: what it left here is ended.
+        (End::Gone, detail) => {
+            let report = Report { killed, ..end_remains(look, grace) };
+            let termination = finish(looker, look, ending, &report);
+            Termination { detail: termination.detail.or(detail), ..termination }
+        }
+        (End::Alive | End::Unseen, Some(detail)) => unverified(format!("{detail}, so nothing was recorded")),
+        (End::Alive, None) => unverified(format!(
+            "{why}; the kill command ended with exit code 0 and the run's process still lives, so nothing was recorded"
+        )),
+        // Nothing of it is tidied up from here: it may still be on its way out over there.
+        (End::Unseen, None) => {
+            let recorded = record(looker, run, ending, Rooms::default());
+            Termination { killed, recorded: recorded.is_ok(), detail: recorded.err(), evidence: None }
+        }
+    }
+}
+
+/// Records the end of a run whose process is dead, after what it left has been ended: here by signals, elsewhere by the
+/// caller's command, since a wrapper's death says nothing of the job that it had started on another machine.
+pub(crate) fn bury(looker: &mut Looker, look: &Look, reason: Reason, means: &Means) -> Termination {
+    let mut report = end_remains(look, means.grace);
+    // One that said how it ended, and could only not publish it, has ended its work.
+    let command = means.command.as_ref().filter(|_| !matches!(reason, Reason::Success | Reason::Failed));
+    let called = command.map(|command| kill_command::call_after_death(looker, look, command, means.grace));
+    report.killed |= called == Some(Ok(true));
     let detail = (reason == Reason::Died).then(|| match run_key(look) {
         Some((pid, _)) => format!("process {pid} is gone and left no status"),
         None => "its process is gone and left no status".to_owned(),
     });
+    let also = called.and_then(Result::err);
+    let also = also.map(|fault| detail.iter().cloned().chain([fault]).collect::<Vec<_>>().join("; "));
     let mut termination = finish(looker, look, &Ending { detail, ..Ending::of(reason) }, &report);
-    if let Some(fault) = fault(&report) {
+    if let Some(fault) = fault(&report).or(also) {
         termination.detail = Some(fault);
     }
     termination
+}
+
+/// Ends what a dead run left here, as far as that may be signalled.
+fn end_remains(look: &Look, grace: Duration) -> Report {
+    if out_of_reach(look).is_none() { tree::terminate(&remains(look), grace) } else { Report::default() }
 }
 
 fn finish(looker: &mut Looker, look: &Look, ending: &Ending, report: &Report) -> Termination {

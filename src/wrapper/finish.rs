@@ -7,12 +7,12 @@ use super::start::Run;
 use super::supervise::{Exit, target};
 use super::{Finished, Job, Listener, ResultFrom};
 use crate::decide::history::{History, meta_of, run_key};
-use crate::os::clock;
-use crate::os::platform::memory;
+use crate::os::platform::{memory, parting};
 use crate::os::spawn::{Ended, reap};
 use crate::os::tree;
+use crate::os::{clock, durable};
 use crate::protocol::file::File;
-use crate::protocol::layout::Unpublished;
+use crate::protocol::layout::{Record, Unpublished, file_name};
 use crate::protocol::outcome::{Intent, Outcome, Reason};
 use crate::protocol::result::{LONGEST, ResultText};
 use crate::protocol::time::millis;
@@ -45,6 +45,14 @@ pub(super) fn finish(mut run: Run, job: &Job, exit: Exit, listener: &mut dyn Lis
     run.lock.release();
     // COMMAND's own copy of its result above all: it has been published or was never there.
     remove_unpublished(&run.directory, &job.step, &run.id);
+    if written == Written::ByUs {
+        let last = [Record::Result, Record::Meta, Record::Status];
+        let files = last.map(|record| run.directory.join(&file_name(&job.step, record)));
+        durable::keep(run.directory.path(), &files, job.leaving);
+    }
+    if job.leaving {
+        parting::leave();
+    }
     run.output.close();
     Finished { outcome, ended: exit.ended, not_started: run.fault }
 }

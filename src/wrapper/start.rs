@@ -25,7 +25,7 @@ use crate::protocol::time::{Moment, Wall, millis};
 use crate::step::circuit;
 use crate::step::look::{Looker, here};
 use crate::step::newcomer::{clear, inherit, settle, take_lock};
-use crate::step::record::{Rooms, remove_unpublished};
+use crate::step::record::{Rooms, make_lock, remove_unpublished};
 use crate::step::terminate::MARK;
 use nix::sys::signal::Signal;
 use std::ffi::OsString;
@@ -258,8 +258,8 @@ fn write_start_files(directory: &Directory, job: &Job, id: &str, mut meta: Meta)
     let say = |record, error: &std::io::Error| cannot_write(directory, step, record, error);
     let pid = Unpublished::Start(Record::Pid).of(step, id);
     let write_pid = || -> std::io::Result<Wall> {
-        let mut file = create_new(&directory.join(&pid))?;
-        writeln!(file, "{}", process::myself())?;
+        // Closed before it is looked at: a network filesystem may stamp it when it is closed.
+        writeln!(create_new(&directory.join(&pid))?, "{}", process::myself())?;
         match directory.stat(&pid)? {
             File::There { stamp, .. } => Ok(stamp.modified),
             File::Absent | File::Unfit(_) => Err(std::io::Error::from(std::io::ErrorKind::NotFound)),
@@ -269,6 +269,7 @@ fn write_start_files(directory: &Directory, job: &Job, id: &str, mut meta: Meta)
     let modified = write_pid().map_err(|error| say(Record::Pid, &error))?;
     meta.pid_mtime_ns = Some(modified.as_nanos());
     let encoded = meta.encode();
+    make_lock(directory, step)?;
     let reserve = |record, room| {
         Reserve::take(directory, Unpublished::End(record).of(step, id), room).map_err(|error| say(record, &error))
     };

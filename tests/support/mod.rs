@@ -9,8 +9,11 @@
     reason = "each test file is a program of its own and uses its own part"
 )]
 
+mod forged;
 mod place;
 mod processes;
+pub mod project;
+pub mod servers;
 
 pub use place::Place;
 pub use processes::{Bystander, Shell, kill, lives, marked, own_namespace};
@@ -105,6 +108,11 @@ impl Running {
 }
 
 impl Running {
+    /// How many descriptors it has open.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).map_or(0, Iterator::count)
+    }
+
     /// Whether a waiter has looked once and asked for events.
     pub fn has_events(&self) -> bool {
         let folder = format!("/proc/{}/fd", self.pid());

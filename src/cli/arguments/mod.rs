@@ -3,14 +3,17 @@
 //! Refuses to read the environment and to combine flags; that is `resolve`'s.
 
 mod own;
+mod preflight;
 mod run;
 mod wait;
 
 use super::exit::{Exit, table};
-use super::quantity;
+use crate::protocol::quantity;
 use crate::protocol::step::StepName;
+use clap::error::ErrorKind;
 use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum};
 pub(in crate::cli) use own::{FailArguments, StartArguments, SucceedArguments};
+pub(in crate::cli) use preflight::PreflightArguments;
 pub(in crate::cli) use run::{HeartbeatWord, LogWord, ResultWord, RunArguments, StdinWord};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -34,7 +37,7 @@ pub(in crate::cli) struct Arguments {
 }
 
 /// Flags that every command takes.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(in crate::cli) struct Global {
     /// The monitor directory [default: `$DOGWATCH_DIR`, else one of your own for this project]
     #[arg(long, value_name = "DIR", global = true, help_heading = "Global options")]
@@ -151,6 +154,9 @@ pub(in crate::cli) enum Command {
         #[command(subcommand)]
         what: BreakerCommand,
     },
+    /// Check what has to hold before work begins, and mend what can be mended
+    #[command(after_help = preflight::help())]
+    Preflight(Box<PreflightArguments>),
     /// Print the page that teaches coding agents this program
     #[command(after_help = skill_help())]
     Skill {
@@ -159,18 +165,18 @@ pub(in crate::cli) enum Command {
         #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "")]
         install: Option<OsString>,
     },
-    /// Print a shell's completion script
+    /// Print completions for a shell
     #[command(
         after_help = "Example:\n  dogwatch completions bash > ~/.local/share/bash-completion/completions/dogwatch"
     )]
     Completions {
-        /// The shell
+        /// Which shell
         shell: clap_complete::Shell,
     },
-    /// Print the manual page, or write one for each command
+    /// Print the man page, or write one for each command into a folder
     #[command(after_help = "Example:\n  dogwatch man --out ~/.local/share/man/man1")]
     Man {
-        /// The folder to write them into
+        /// The folder; made where it is missing
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
     },
@@ -275,7 +281,7 @@ fn main_help() -> String {
     )
 }
 
-/// The command line's definition, for what is made of it.
+/// The whole definition, as completions and man pages are made from it.
 pub(in crate::cli) fn definition() -> clap::Command {
     Arguments::command()
 }
@@ -294,12 +300,18 @@ pub(in crate::cli) fn parse(
 
 /// A usage error in one sentence: what clap says in several lines, and where help is.
 pub(in crate::cli) fn one_sentence(error: &clap::Error) -> String {
-    if error.kind() == clap::error::ErrorKind::MissingSubcommand {
-        let names: Vec<String> =
-            Arguments::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
-        return format!("no command was given; use one of {} (see dogwatch --help)", names.join(", "));
-    }
     let text = error.render().to_string();
+    let usage = text.lines().find_map(|line| line.trim_start().strip_prefix("Usage: dogwatch "));
+    let command =
+        usage.and_then(|usage| usage.split_whitespace().next()).filter(|word| word.starts_with(char::is_alphabetic));
+    let help = command.map_or_else(|| "dogwatch --help".to_owned(), |command| format!("dogwatch {command} --help"));
+    // What the second kind renders is the whole help: right for nobody who made a mistake in a script.
+    if matches!(error.kind(), ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand) {
+        let all = Arguments::command();
+        let of = command.and_then(|command| all.find_subcommand(command)).unwrap_or(&all);
+        let names: Vec<&str> = of.get_subcommands().map(clap::Command::get_name).collect();
+        return format!("no command was given; use one of {} (see {help})", names.join(", "));
+    }
     let mut said: Vec<String> = Vec::new();
     for paragraph in text.split("\n\n") {
         let paragraph = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -308,10 +320,6 @@ pub(in crate::cli) fn one_sentence(error: &clap::Error) -> String {
         }
         said.push(paragraph.trim_start_matches("error: ").trim_start_matches("tip: ").to_owned());
     }
-    let about = text.lines().find_map(|line| line.strip_prefix("Usage: dogwatch "));
-    let command =
-        about.and_then(|usage| usage.split_whitespace().next()).filter(|word| word.starts_with(char::is_alphabetic));
-    let help = command.map_or_else(|| "dogwatch --help".to_owned(), |command| format!("dogwatch {command} --help"));
     format!("{} (see {help})", said.join("; "))
 }
 
@@ -334,6 +342,7 @@ mod tests {
         for (line, fault, help) in [
             ("wiat build", "'wait'", "dogwatch --help"),
             ("--json", "no command", "dogwatch --help"),
+            ("", "no command", "dogwatch --help"),
             ("wait", "<STEP>", "dogwatch wait --help"),
             ("wait a/b", "no step name", "--help"),
             ("wait b --stale soon", "is no duration", "--help"),

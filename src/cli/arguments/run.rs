@@ -4,7 +4,7 @@
 
 use super::step;
 use crate::cli::exit::{Exit, table};
-use crate::cli::quantity;
+use crate::protocol::quantity;
 use crate::protocol::step::StepName;
 use clap::{Args, ValueEnum};
 use std::ffi::OsString;
@@ -67,6 +67,9 @@ pub(in crate::cli) struct RunArguments {
     /// Count this run for no breaker, and ask none
     #[arg(long)]
     pub(in crate::cli) no_breaker: bool,
+    /// Check first what the project's preflight.toml says, and start nothing where a check fails
+    #[arg(long)]
+    pub(in crate::cli) preflight: bool,
     /// After how long an open breaker lets one run through [default: never]
     #[arg(long, value_name = "D", value_parser = quantity::duration)]
     pub(in crate::cli) cooldown: Option<Duration>,

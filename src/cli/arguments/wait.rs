@@ -4,9 +4,10 @@
 
 use super::step;
 use crate::cli::exit::{Exit, table};
-use crate::cli::quantity;
+use crate::protocol::quantity;
 use crate::protocol::step::StepName;
 use clap::{Args, ValueEnum};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -28,6 +29,10 @@ pub(in crate::cli) struct WaitArguments {
     /// Only report a hung or overdue run; end and record nothing
     #[arg(long)]
     pub(in crate::cli) no_kill: bool,
+    /// End a run by `sh -c COMMAND` instead of signals (sees `DOGWATCH_STEP`, `DOGWATCH_PID` and `DOGWATCH_DIR`): for
+    /// work on a cluster or another host, like 'scancel 123'
+    #[arg(long, value_name = "COMMAND", conflicts_with = "no_kill")]
+    pub(in crate::cli) kill_command: Option<OsString>,
     /// The longest this call blocks; then exit 75, and call again to go on
     #[arg(long = "for", value_name = "D", value_parser = quantity::duration)]
     pub(in crate::cli) at_most: Option<Duration>,

@@ -17,7 +17,8 @@ use std::time::Duration;
 const EPOCH: i64 = 1_700_000_000;
 
 fn wall(second: f64) -> Wall {
-    Wall::from_parts(EPOCH, 0).plus(Duration::from_secs_f64(second))
+    // No whole second: that would be a coarse filesystem's.
+    Wall::from_parts(EPOCH, 1).plus(Duration::from_secs_f64(second))
 }
 
 fn moment(second: f64) -> Moment {
@@ -37,6 +38,7 @@ fn look(second: f64) -> Look {
     Look {
         at: moment(second),
         wall: wall(second),
+        file_wall: wall(second),
         slept: Duration::ZERO,
         here: Arc::new(Here {
             host: "here".into(),

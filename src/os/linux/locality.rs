@@ -3,8 +3,11 @@
 //! Adding an inotify watch succeeds on network and FUSE filesystems too, and what the far side does raises nothing
 //! (inotify(7), Limitations). So the type decides, and an unknown type counts as remote.
 
+use rustix::fs::{AtFlags, StatxFlags, statx};
+use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
 
 /// Where a directory lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +55,56 @@ const REMOTE: [(u32, &str); 11] = [
     (0x786F_4256, "vboxsf"),
 ];
 
+/// Filesystems for which this kernel answers alone, by their names in `/proc/self/mountinfo`: a call on them never waits
+/// for another machine or process.
+const PROMPT: [&str; 45] = [
+    "bcachefs",
+    "binfmt_misc",
+    "bpf",
+    "btrfs",
+    "cgroup",
+    "cgroup2",
+    "configfs",
+    "debugfs",
+    "devpts",
+    "devtmpfs",
+    "ecryptfs",
+    "efivarfs",
+    "erofs",
+    "exfat",
+    "ext2",
+    "ext3",
+    "ext4",
+    "f2fs",
+    "fusectl",
+    "hugetlbfs",
+    "iso9660",
+    "jfs",
+    "mqueue",
+    "msdos",
+    "nilfs2",
+    "nsfs",
+    "ntfs",
+    "ntfs3",
+    "overlay",
+    "proc",
+    "pstore",
+    "ramfs",
+    "reiserfs",
+    "rootfs",
+    "securityfs",
+    "selinuxfs",
+    "squashfs",
+    "sysfs",
+    "tmpfs",
+    "tracefs",
+    "ubifs",
+    "udf",
+    "vfat",
+    "xfs",
+    "zfs",
+];
+
 /// Looks at the filesystem of a directory.
 ///
 /// # Errors
@@ -62,6 +115,48 @@ pub(crate) fn look(path: &Path) -> io::Result<Locality> {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::allow_attributes_without_reason)]
     let number = found.f_type as u32;
     Ok(by_number(number))
+}
+
+/// Where filesystems are mounted that somebody else answers for (`proc_pid_mountinfo(5)`); reading this asks none of them.
+pub(crate) fn far_mounts() -> Vec<PathBuf> {
+    let mounts = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
+    mounts.split(|&byte| byte == b'\n').filter_map(far_mount).collect()
+}
+
+fn far_mount(line: &[u8]) -> Option<PathBuf> {
+    let mut fields = line.split(|&byte| byte == b' ');
+    let point = fields.nth(4)?;
+    // Optional fields follow the options, up to a lone dash; the type comes after it.
+    let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
+    let prompt = std::str::from_utf8(kind).is_ok_and(|kind| PROMPT.contains(&kind));
+    (!prompt).then(|| unescaped(point))
+}
+
+/// A path with its `\040` and the like read as the bytes they stand for.
+fn unescaped(text: &[u8]) -> PathBuf {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&first, after)) = rest.split_first() {
+        let octal = after.get(..3).filter(|_| first == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
+        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &after[3..];
+            }
+            None => {
+                bytes.push(first);
+                rest = after;
+            }
+        }
+    }
+    std::ffi::OsString::from_vec(bytes).into()
+}
+
+/// Has the filesystem of an open file asked for its size and times, whatever this kernel remembers of them
+/// (`AT_STATX_FORCE_SYNC`, statx(2)): what fstat(2) says next is true.
+pub(crate) fn refresh(file: &File) {
+    // A filesystem that does not answer leaves what was known.
+    let _asked = statx(file, c"", AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC, StatxFlags::BASIC_STATS);
 }
 
 fn by_number(number: u32) -> Locality {
@@ -95,6 +190,18 @@ mod tests {
         numbers.sort_unstable();
         numbers.dedup();
         assert_eq!(numbers.len(), count);
+    }
+
+    #[test]
+    fn a_mount_is_far_unless_this_kernel_answers_for_it() {
+        let far = |line: &str| far_mount(line.as_bytes());
+        let sshfs = r"36 35 0:49 / /mnt/a\040b rw,nosuid shared:1 master:2 - fuse.sshfs x:/srv rw,user_id=0";
+        assert_eq!(far(sshfs), Some(PathBuf::from("/mnt/a b")));
+        assert_eq!(far("36 35 8:1 / /srv rw - ext4 /dev/sda1 rw"), None);
+        assert_eq!(far("36 35 0:5 / /n rw - nfs4 server:/ rw"), Some(PathBuf::from("/n")));
+        for broken in ["", "36 35", "36 35 0:5 / /n rw", "36 35 0:5 / /n rw -"] {
+            assert_eq!(far(broken), None, "{broken}");
+        }
     }
 
     #[test]

@@ -8,6 +8,8 @@ pub(crate) mod growth;
 pub(crate) mod locality;
 pub(crate) mod machine;
 pub(crate) mod memory;
+pub(crate) mod parting;
 pub(crate) mod process;
 mod procfs;
+pub(crate) mod supplies;
 pub(crate) mod work;

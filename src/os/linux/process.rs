@@ -78,18 +78,25 @@ pub(crate) fn user(pid: i32) -> Option<u32> {
 }
 
 /// Whether a process was given exactly this variable (`NAME=value`); no where it may not be read. Nothing where that
-/// cannot be told now: in the middle of an exec neither variables nor arguments are there yet (`exec_mmap` in `fs/exec.c`
-/// comes before `create_elf_tables` in `fs/binfmt_elf.c`).
+/// cannot be told now, because it has ended meanwhile or stands in the middle of an exec.
 pub(crate) fn environment_holds(pid: i32, variable: &str) -> Option<bool> {
-    match std::fs::read(format!("/proc/{pid}/environ")) {
-        Ok(block) if block.is_empty() => {
-            let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-            (!arguments.is_empty()).then_some(false)
-        }
-        Ok(block) => Some(procfs::environment_holds(&block, variable)),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Some(false),
-        // It has ended meanwhile.
-        Err(_) => None,
+    let environment = || match std::fs::read(format!("/proc/{pid}/environ")) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Some(None),
+        other => other.ok().map(Some),
+    };
+    let Some(block) = environment()? else { return Some(false) };
+    if !block.is_empty() {
+        return Some(procfs::environment_holds(&block, variable));
+    }
+    // In an exec the new variables come some time after the old ones are gone (`exec_mmap` in `fs/exec.c`, then
+    // `create_elf_tables` in `fs/binfmt_elf.c`), and after both the address of the stack is written down. With the same
+    // address before and after, it was one program all the while, and it has none.
+    let stack = || procfs::stack(&std::fs::read(format!("/proc/{pid}/stat")).ok()?).filter(|&start| start != 0);
+    let before = stack()?;
+    match environment()? {
+        Some(block) if block.is_empty() => (stack()? == before).then_some(false),
+        Some(block) => Some(procfs::environment_holds(&block, variable)),
+        None => Some(false),
     }
 }
 

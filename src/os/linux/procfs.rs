@@ -53,6 +53,13 @@ pub(super) fn name(bytes: &[u8]) -> Option<&[u8]> {
     bytes.get(open + 1..close)
 }
 
+/// Where the stack begins, by `/proc/PID/stat`: the 28th field. Zero in the middle of an exec.
+pub(super) fn stack(bytes: &[u8]) -> Option<u64> {
+    let close = bytes.iter().rposition(|&byte| byte == b')')?;
+    let rest = std::str::from_utf8(bytes.get(close + 1..)?).ok()?;
+    rest.split_ascii_whitespace().nth(25)?.parse().ok()
+}
+
 /// The real user of `/proc/PID/status`.
 pub(super) fn user(text: &str) -> Option<u32> {
     field(text, "Uid:")?.split_ascii_whitespace().next()?.parse().ok()
@@ -99,6 +106,14 @@ mod tests {
     }
 
     #[test]
+    fn the_stacks_address_is_the_28th_field() {
+        let line = format!("{LINE} 5 7028");
+        assert_eq!(stack(line.as_bytes()), Some(7028));
+        assert_eq!(stack(LINE.as_bytes()), None);
+        assert_ne!(stack(&std::fs::read("/proc/self/stat").unwrap()), Some(0));
+    }
+
+    #[test]
     fn kernel_threads_show_by_their_flag() {
         let line = "2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 0 0 0 20 0 1 0 1 0 0";
         assert!(stat(line.as_bytes()).unwrap().kernel_thread);
@@ -122,7 +137,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_parsing_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), cut in 0usize..100) {
-            let _any = (stat(&bytes), name(&bytes));
+            let _any = (stat(&bytes), name(&bytes), stack(&bytes));
             let _cut = stat(&LINE.as_bytes()[..cut.min(LINE.len())]);
         }
     }

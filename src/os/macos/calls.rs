@@ -5,14 +5,18 @@
 
 use libc::{c_int, c_uint, proc_bsdinfo, proc_taskinfo};
 use nix::errno::Errno;
-use std::ffi::CStr;
+use std::ffi::{CStr, OsString};
 use std::fs::File;
 use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 use std::ptr::null_mut;
 
 /// More room in the list of processes than the kernel asks for.
 const MORE_PIDS: usize = 64;
+/// Room for mounts that are made while the list is asked for.
+const MORE_MOUNTS: usize = 16;
 
 /// What libproc says of one process, be it on its way out or a zombie.
 ///
@@ -27,6 +31,35 @@ pub(super) fn process(pid: i32) -> Result<proc_bsdinfo, Errno> {
     #[expect(unsafe_code, reason = "a structure filled by the kernel")]
     let found = unsafe { found.assume_init() };
     Ok(found)
+}
+
+/// Every mount: where it is, and whether its data are on this machine (`MNT_LOCAL`), as the kernel last knew it
+/// (`MNT_NOWAIT`, getfsstat(2)).
+pub(super) fn mounts() -> Vec<(PathBuf, bool)> {
+    // SAFETY: without a buffer only the number of mounts is told.
+    #[expect(unsafe_code, reason = "getfsstat has no safe form")]
+    let count = unsafe { libc::getfsstat(null_mut(), 0, libc::MNT_NOWAIT) };
+    let room = usize::try_from(count).unwrap_or(0) + MORE_MOUNTS;
+    let mut found: Vec<libc::statfs> = Vec::with_capacity(room);
+    let bytes = c_int::try_from(room * size_of::<libc::statfs>()).unwrap_or(0);
+    // SAFETY: the buffer has room for that many bytes.
+    #[expect(unsafe_code, reason = "getfsstat has no safe form")]
+    let filled = unsafe { libc::getfsstat(found.as_mut_ptr(), bytes, libc::MNT_NOWAIT) };
+    let filled = usize::try_from(filled).unwrap_or(0).min(room);
+    // SAFETY: so many structures were filled by the kernel.
+    #[expect(unsafe_code, reason = "a list filled by the kernel")]
+    unsafe {
+        found.set_len(filled);
+    }
+    found
+        .iter()
+        .map(|mount| {
+            let name: Vec<u8> =
+                mount.f_mntonname.iter().take_while(|&&byte| byte != 0).map(|byte| byte.cast_unsigned()).collect();
+            let local = mount.f_flags & libc::MNT_LOCAL.cast_unsigned() != 0;
+            (OsString::from_vec(name).into(), local)
+        })
+        .collect()
 }
 
 /// What a process has used so far.

@@ -3,10 +3,12 @@
 //! kqueue takes a watch on network and user-space filesystems too, and what the far side does may raise nothing. So the
 //! type decides, and an unknown type counts as remote.
 
+use super::calls;
 use nix::mount::MntFlags;
 use nix::sys::statfs::statfs;
+use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Where a directory lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +31,14 @@ pub(crate) fn look(path: &Path) -> io::Result<Locality> {
     let found = statfs(path)?;
     Ok(by_name(found.filesystem_type_name(), found.flags().contains(MntFlags::MNT_LOCAL)))
 }
+
+/// Where filesystems are mounted that somebody else answers for; the list is the kernel's own and asks none of them.
+pub(crate) fn far_mounts() -> Vec<PathBuf> {
+    calls::mounts().into_iter().filter(|(_, local)| !local).map(|(point, _)| point).collect()
+}
+
+/// Has the filesystem of an open file asked for its size and times: here opening it is all there is (close-to-open).
+pub(crate) fn refresh(_file: &File) {}
 
 fn by_name(name: &str, on_this_machine: bool) -> Locality {
     Locality { local: on_this_machine && LOCAL.contains(&name), name: name.to_owned() }

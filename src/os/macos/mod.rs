@@ -8,5 +8,7 @@ mod info;
 pub(crate) mod locality;
 pub(crate) mod machine;
 pub(crate) mod memory;
+pub(crate) mod parting;
 pub(crate) mod process;
+pub(crate) mod supplies;
 pub(crate) mod work;

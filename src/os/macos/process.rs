@@ -104,6 +104,7 @@ pub(crate) fn user(pid: i32) -> Option<u32> {
 ///
 /// The environment of Apple's own restricted programs may not, by anybody, while System Integrity Protection is on
 /// (xnu `bsd/kern/kern_sysctl.c`, `sysctl_procargsx`): those are found by their group, session or parent only.
+#[expect(clippy::unnecessary_wraps, reason = "the signature is both platforms'")]
 pub(crate) fn environment_holds(pid: i32, variable: &str) -> Option<bool> {
     Some(arguments(pid).is_some_and(|block| info::environment_holds(&block, variable)))
 }

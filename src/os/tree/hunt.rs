@@ -136,7 +136,8 @@ impl Hunt {
         let mut members = BTreeMap::new();
         let mut ended = BTreeSet::new();
         let mut in_exec = false;
-        for pid in machine::pids() {
+        // The youngest first: they are the ones that may end before they are looked at.
+        for pid in machine::pids().into_iter().rev() {
             match machine::look(pid) {
                 Lookup::There(entry) => {
                     all.insert(pid, entry);

@@ -58,6 +58,15 @@ pub(crate) fn shown(millis: u64) -> String {
     }
 }
 
+/// A size for people, in the units that disks are sold in.
+pub(crate) fn bytes(bytes: u64) -> String {
+    let units = [(1_000_000_000_000, "TB"), (1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
+    match units.into_iter().find(|(factor, _)| bytes >= *factor) {
+        Some((factor, unit)) => format!("{}.{} {unit}", bytes / factor, bytes % factor / (factor / 10)),
+        None => format!("{bytes} B"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,6 +102,14 @@ mod tests {
         for text in ["", "x", "1XB", "-1", "1.5G", "99999999999999999999", "99999999999TB"] {
             assert!(size(text).unwrap_err().contains("is no size"), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_shown_size_has_one_digit_after_the_point() {
+        for (size, text) in [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (5_499_999_999, "5.4 GB")] {
+            assert_eq!(bytes(size), text);
+        }
+        assert_eq!(bytes(u64::MAX), "18446744.0 TB");
     }
 
     #[test]

@@ -1,0 +1,127 @@
+//! The caller's own command that ends a run: for work that no signal from here reaches, a cluster's job or another
+//! host's. It replaces the signals, wherever the run lives.
+//!
+//! Refuses to run it for a run that has ended or was replaced meanwhile, to name a pid that may be somebody else's by
+//! now, and to believe it before a last look: work that finished in between has finished.
+
+use super::look::Looker;
+use super::record::{Standing, standing};
+use crate::decide::history::{History, RunKey, run_key};
+use crate::decide::observation::{Liveness, Look};
+use crate::decide::policy::Settle;
+use crate::os::command::{self, Order, Purpose, Shells};
+use crate::os::directory::why;
+use crate::os::spawn::Ended;
+use crate::os::{clock, environment};
+use crate::protocol::status::{StatusText, Word};
+use std::ffi::{OsStr, OsString};
+use std::time::Duration;
+
+/// How long the command may take beyond the grace.
+const LIMIT: Duration = Duration::from_secs(10);
+/// The shortest and the longest pause between two looks for the run's end.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(100));
+
+/// How a run stands after the command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// It has finished by itself.
+    Succeeded,
+    /// Its end stands in the files, or another run has the step.
+    Recorded,
+    /// Its process is dead and left no status.
+    Gone,
+    /// Its process lives.
+    Alive,
+    /// Nothing of it is to be seen from here.
+    Unseen,
+}
+
+/// Runs the command for this run.
+///
+/// # Errors
+/// What went wrong, as a sentence.
+pub(super) fn call(looker: &Looker, run: Option<RunKey>, text: &OsStr, grace: Duration) -> Result<(), String> {
+    let limit = grace.saturating_add(LIMIT);
+    let variables = [
+        ("DOGWATCH_STEP", OsString::from(looker.step().as_str())),
+        ("DOGWATCH_PID", run.map_or_else(OsString::new, |(pid, _)| pid.to_string().into())),
+        ("DOGWATCH_DIR", environment::absolute(looker.directory().path()).into_os_string()),
+    ];
+    let order = Order {
+        text,
+        folder: None,
+        variables: &variables,
+        deadline: clock::now().plus(limit),
+        grace: Duration::ZERO,
+        // Whatever it leaves in the background is its own affair.
+        purpose: Purpose::Mend,
+    };
+    match Shells::default().run(&order).map(|outcome| outcome.end) {
+        Ok(command::End::Known(Ended::Code(0))) => Ok(()),
+        Ok(command::End::Known(Ended::Code(code))) => Err(format!("the kill command ended with exit code {code}")),
+        Ok(command::End::Known(Ended::Signal(number))) => Err(format!("the kill command was ended by signal {number}")),
+        Ok(command::End::Unknown) => Err("the kernel did not say how the kill command ended".to_owned()),
+        Ok(command::End::OutOfTime) => {
+            Err(format!("the kill command did not end within {} and was killed", humantime::format_duration(limit)))
+        }
+        Err(error) => Err(format!("the kill command could not be run ({})", why(&error))),
+    }
+}
+
+/// The same for a run whose process is dead: its number is nobody's now, or somebody else's. With whether it was run.
+///
+/// # Errors
+/// As [`call`].
+pub(super) fn call_after_death(
+    looker: &mut Looker,
+    look: &Look,
+    command: &OsStr,
+    grace: Duration,
+) -> Result<bool, String> {
+    match looker.look() {
+        Ok(again) if matches!(standing(&again, run_key(look)), Standing::Open) => {
+            call(looker, None, command, grace).map(|()| true)
+        }
+        // Settled by somebody else, or the step is a new run's, which the command must not meet.
+        Ok(_) => Ok(false),
+        Err(error) => {
+            Err(format!("cannot look at {} again ({}), so the kill command was not run", looker.step(), why(&error)))
+        }
+    }
+}
+
+/// Looks for the end of the run that `look` shows until it is there or `grace` is over.
+pub(super) fn look_for_end(looker: &mut Looker, look: &Look, grace: Duration) -> End {
+    let deadline = clock::now().plus(grace);
+    let (mut pause, longest) = PAUSE;
+    let mut history = History::default();
+    history.note(look);
+    let mut end = End::Unseen;
+    loop {
+        let now = clock::now();
+        // What the kernel could not say this time the next look may say.
+        if let Ok(again) = looker.look() {
+            end = match standing(&again, run_key(look)) {
+                Standing::Ended if again.status.content() == Some(&StatusText::Complete(Word::Success)) => {
+                    return End::Succeeded;
+                }
+                Standing::Ended | Standing::Replaced => return End::Recorded,
+                Standing::Open => match history.note(&again).liveness {
+                    Liveness::Dead { since } if again.at >= since.plus(Settle::CONTRACT.death) => return End::Gone,
+                    // Whoever holds the lock without a pid lives as well; a death is settled in a moment.
+                    Liveness::Alive | Liveness::Starting { .. } => End::Alive,
+                    Liveness::Dead { .. } => End::Gone,
+                    Liveness::Elsewhere | Liveness::Unclaimed => End::Unseen,
+                },
+            };
+        }
+        // A death that a look has shown is given the moment in which its status may follow.
+        let until = if end == End::Gone { deadline.plus(Settle::CONTRACT.death) } else { deadline };
+        if now >= until {
+            return end;
+        }
+        clock::sleep_until(now.plus(pause));
+        pause = pause.saturating_mul(2).min(longest);
+    }
+}

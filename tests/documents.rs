@@ -1,0 +1,64 @@
+//! Completions and man pages: they name every command and flag, and go where they are told.
+//!
+//! Refuses a page or a script that a shell or man(1) would not take, where those are there to be asked.
+
+mod support;
+
+use std::process::Command;
+use support::Place;
+
+/// The names of all commands, as help lists them.
+fn commands(place: &Place) -> Vec<String> {
+    let help = place.dogwatch(["--help"]).stdout;
+    let list = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    // A wrapped line goes on further to the right.
+    let names = list.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    names.filter_map(|line| Some(line.split_whitespace().next()?.to_owned())).collect()
+}
+
+#[test]
+fn completions_of_every_shell_name_every_command_and_are_taken_by_the_shell() {
+    let place = Place::new();
+    let commands = commands(&place);
+    assert!(commands.len() > 8 && commands.iter().any(|name| name == "wait"), "{commands:?}");
+    for shell in ["bash", "zsh", "fish"] {
+        let script = place.dogwatch(["completions", shell]);
+        assert_eq!((script.code, script.stderr.as_str()), (0, ""), "{shell}");
+        for name in &commands {
+            assert!(script.stdout.contains(name.as_str()), "{shell}: {name}");
+        }
+        assert!(script.stdout.contains("--max-timeout") || script.stdout.contains("-l max-timeout"), "{shell}");
+        place.write("script", &script.stdout);
+        match Command::new(shell).arg("-n").arg(place.file("script")).output() {
+            Ok(checked) => assert!(checked.status.success(), "{shell}: {checked:?}"),
+            Err(_) => eprintln!("left out: there is no {shell} to read its completions"),
+        }
+    }
+    assert_eq!(place.dogwatch(["completions", "cmd"]).code, 2);
+}
+
+#[test]
+fn every_command_has_a_man_page_with_its_flags_and_exit_codes() {
+    let place = Place::new();
+    let printed = place.dogwatch(["man"]);
+    assert_eq!(printed.code, 0, "{printed:?}");
+    let folder = place.file("new/man1");
+    let shown = folder.to_string_lossy().into_owned();
+    let written = place.dogwatch(["man", "--out", &shown]);
+    assert_eq!((written.code, written.stdout.as_str(), written.stderr.as_str()), (0, "", ""));
+    let page =
+        |name: &str| std::fs::read_to_string(folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert_eq!(page("dogwatch.1"), printed.stdout);
+    let commands = commands(&place);
+    for name in &commands {
+        let page = page(&format!("dogwatch-{name}.1"));
+        assert!(page.contains(".SH NAME") && page.contains(&format!("dogwatch\\-{name}")), "{name}: {page}");
+    }
+    let wait = page("dogwatch-wait.1");
+    assert!(wait.contains("max\\-timeout") && wait.contains("124"), "{wait}");
+    let entries = std::fs::read_dir(&folder).expect("the folder").count();
+    assert_eq!(entries, commands.len() + 1, "and nothing else");
+    place.write("file", "");
+    let refused = place.dogwatch(["man", "--out", &place.file("file").to_string_lossy()]);
+    assert_eq!((refused.code, refused.stderr.lines().count()), (125, 1), "{refused:?}");
+}

@@ -1,0 +1,88 @@
+//! A disk that fills up, runs out of files or turns read-only while COMMAND runs: what is reserved is published, what
+//! cannot be written is said, and COMMAND's fate and exit code do not change.
+//!
+//! Refuses to fill anybody's real disk: each test has a small one of its own.
+
+#![cfg(target_os = "linux")]
+
+mod support;
+
+use serde_json::{Value, json};
+use support::Place;
+use support::servers::{Tmpfs, has};
+
+/// Fills the directory's disk to the brim, with bytes or with names.
+const FILL: &str = "dd if=/dev/zero of=$DOGWATCH_DIR/filler bs=1k 2> /dev/null; echo x > $DOGWATCH_DIR/one && exit 66";
+const CROWD: &str = "i=0; while : 2> /dev/null > $DOGWATCH_DIR/f$i; do i=$((i+1)); done";
+
+fn meta(place: &Place) -> Value {
+    serde_json::from_str(&place.read("s.meta")).expect("a whole meta record")
+}
+
+#[test]
+fn a_disk_filled_to_the_brim_loses_no_outcome() {
+    for (fill, options) in [(FILL, "size=64k"), (CROWD, "size=1m,nr_inodes=40")] {
+        for (code, word, outcome) in [(0, "SUCCESS\n", "success"), (7, "FAILED\n", "failed")] {
+            let place = Place::new();
+            let Some(_disk) = Tmpfs::over(place.path(), options) else { return };
+            // A shell ends where a redirection of its own fails: hence the inner one.
+            let outer = "sh -c \"$1\"; exit $2";
+            let code_text = code.to_string();
+            let run = place.dogwatch(["run", "s", "--", "sh", "-c", outer, "sh", fill, &code_text]);
+            assert_eq!((run.code, run.stderr.as_str()), (code, ""), "{fill}: {run:?}");
+            assert_eq!(place.read("s.status"), word, "{fill}");
+            assert_eq!(meta(&place)["exit_code"], code, "{fill}");
+            let report = place.wait_json("s", &[]);
+            // The places of what is replaced and released come free, and the breaker's record finds room there.
+            assert_eq!(report["breaker"]["consecutive_failures"], u8::from(code != 0), "{fill}: {report}");
+            assert_eq!(report["outcome"], outcome, "{fill}: {report}");
+            assert_eq!(
+                report["result"]["exit_code"],
+                if code == 0 { json!(0) } else { Value::Null },
+                "{fill}: {report}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_result_that_finds_no_room_leaves_the_outcome_and_nothing_half_written() {
+    let place = Place::new();
+    let Some(_disk) = Tmpfs::over(place.path(), "size=64k") else { return };
+    // Far longer than what is reserved, and from a file elsewhere: it is the publication that finds no room.
+    let long = format!("\"{}\"", "x".repeat(20_000));
+    let elsewhere = Place::new();
+    elsewhere.write("result", &long);
+    let script = format!("ln -s {} $DOGWATCH_RESULT; {FILL}\nexit 0", elsewhere.file("result").display());
+    let run = place.dogwatch(["run", "s", "--no-breaker", "--", "sh", "-c", &script]);
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(run.stderr.contains("s.result") && run.stderr.contains("no space left"), "{run:?}");
+    assert_eq!(place.read("s.status"), "SUCCESS\n");
+    assert!(!place.file("s.result").exists(), "nothing half-written");
+    let report = place.wait_json("s", &[]);
+    assert_eq!((&report["outcome"], &report["result"]), (&json!("success"), &Value::Null), "{report}");
+}
+
+#[test]
+fn a_directory_that_turns_read_only_is_said_and_commands_code_stays() {
+    if !has("strace") {
+        return eprintln!("skipped: there is no strace");
+    }
+    for (fault, what) in [("EROFS", "read-only"), ("EACCES", "permission denied"), ("EDQUOT", "quota")] {
+        let place = Place::new();
+        // The first three renames publish the start files.
+        let inject = format!("inject=?rename,?renameat,?renameat2:error={fault}:when=4+");
+        let prefix = ["strace", "-qq", "-o", "/dev/null", "-e", &inject];
+        let run =
+            place.through(&prefix, ["run", "s", "--no-breaker", "--", "sh", "-c", "exit 7"]).output().expect("runs");
+        let run = support::Ended::of(&run);
+        assert_eq!(run.code, 7, "{fault}: {run:?}");
+        assert!(run.stderr.to_lowercase().contains(what), "{fault}: {run:?}");
+        assert!(!place.file("s.status").exists() && !place.file("s.result").exists(), "{fault}");
+        assert!(meta(&place)["ended_at"].is_null(), "{fault}: the meta is the first one, whole");
+        let left = place.snapshot().into_iter().filter(|(name, ..)| name.contains(".tmp")).count();
+        assert_eq!(left, 0, "{fault}");
+        // What could not be said by the run is found out by the next who looks.
+        assert_eq!(place.dogwatch(["wait", "s"]).code, 4, "{fault}");
+    }
+}

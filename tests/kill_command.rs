@@ -1,0 +1,150 @@
+//! `--kill-command`: the caller's own command ends what no signal from here reaches, and replaces the signals.
+//!
+//! Refuses to take an answer's word: the files, the processes and what the command saw are looked at.
+
+mod support;
+
+use serde_json::json;
+use std::time::Duration;
+use support::{Ended, Place, Shell, kill, lives, marked, until};
+
+/// Waits with this kill command for a step that is over its time at once.
+fn wait(place: &Place, command: &str) -> Ended {
+    let arguments = ["wait", "s", "--json", "--max-timeout", "10ms", "--grace", "0.3", "--kill-command", command];
+    place.start(arguments).end_at_all()
+}
+
+/// A step that lives on another host by its record; the process that bears its number here is somebody else's.
+fn elsewhere(place: &Place) -> Shell {
+    let namesake = Shell::start(place, "exec sleep 300", &[]);
+    place.forge(namesake.pid(), Duration::ZERO, |meta| {
+        meta["host"] = json!("elsewhere");
+        meta["heartbeat_interval_ms"] = json!(10_000);
+    });
+    namesake
+}
+
+#[track_caller]
+fn detail(ended: &Ended) -> String {
+    ended.json()["detail"].as_str().unwrap_or_else(|| panic!("no detail: {ended:?}")).to_owned()
+}
+
+#[track_caller]
+fn nothing_is_recorded(place: &Place) {
+    assert!(!place.file("s.status").exists());
+    assert!(!place.file("s.meta").exists() || place.meta("s")["reason"].is_null());
+}
+
+#[test]
+fn work_on_another_host_is_ended_by_the_command_and_its_outcome_recorded() {
+    let place = Place::new();
+    let namesake = elsewhere(&place);
+    let command = "printf '%s\n' \"$DOGWATCH_STEP\" \"$DOGWATCH_PID\" \"$DOGWATCH_DIR\" > seen; cat; echo heard";
+    let limits = ["--json", "--max-timeout", "10ms", "--grace", "0.3", "--kill-command", command];
+    let arguments = [["wait", "s", "--dir", "."].as_slice(), &limits].concat();
+    let ended = Ended::of(&place.through(&["env"], arguments).output().expect("dogwatch runs"));
+    ended.said(124, "timeout", true);
+    assert!(ended.stderr.contains("heard\n"), "{ended:?}");
+    assert!(!detail(&ended).contains("signalled"), "{ended:?}");
+    let folder = place.path().display();
+    assert_eq!(place.read("seen"), format!("s\n{}\n{folder}\n", namesake.pid()));
+    assert!(lives(namesake.pid()), "nothing is signalled: {ended:?}");
+    assert_eq!((place.read("s.status").as_str(), &place.meta("s")["reason"]), ("FAILED\n", &json!("timeout")));
+    place.dogwatch(["wait", "s", "--json"]).said(124, "timeout", false);
+}
+
+#[test]
+fn a_command_that_fails_leaves_nothing_recorded() {
+    let place = Place::new();
+    let _namesake = elsewhere(&place);
+    for (command, told) in [("exit 7", "exit code 7"), ("kill -KILL $$", "signal 9")] {
+        let ended = wait(&place, command);
+        ended.said(124, "timeout", false);
+        assert!(detail(&ended).contains(told), "{ended:?}");
+        nothing_is_recorded(&place);
+    }
+}
+
+#[test]
+fn a_command_that_hangs_is_killed_with_all_that_it_started() {
+    let place = Place::new();
+    let _namesake = elsewhere(&place);
+    let ended = wait(&place, "sleep 300 > /dev/null 2>&1 & echo $! > \"$DOGWATCH_DIR/sleeper\"; wait");
+    ended.said(124, "timeout", false);
+    assert!(detail(&ended).contains("did not end within 10s 300ms and was killed"), "{ended:?}");
+    let sleeper = place.read("sleeper").trim().parse().expect("a pid");
+    until("what it started is gone", || !lives(sleeper));
+    nothing_is_recorded(&place);
+}
+
+#[test]
+fn work_that_finishes_in_between_has_finished() {
+    let place = Place::new();
+    place.write("s.heartbeat", "");
+    let late = "(until [ -e go ]; do sleep 0.01; done; echo 5 > s.result) > /dev/null 2>&1 &";
+    let command = format!("cd \"$DOGWATCH_DIR\"; {late} echo SUCCESS > s.status; touch go; exit 3");
+    let ended = wait(&place, &command);
+    ended.said(0, "success", false);
+    assert_eq!(ended.json()["result"], 5, "{ended:?}");
+}
+
+#[test]
+fn a_step_without_a_pid_is_ended_and_its_record_is_not_the_next_ones() {
+    let place = Place::new();
+    place.write("s.heartbeat", "");
+    wait(&place, "echo \"[$DOGWATCH_PID]\" > \"$DOGWATCH_DIR/seen\"").said(124, "timeout", true);
+    assert_eq!(place.read("seen"), "[]\n");
+    place.dogwatch(["wait", "s", "--json"]).said(124, "timeout", false);
+    place.age("s.meta", Duration::from_hours(1));
+    place.write("s.status", "FAILED\n");
+    place.dogwatch(["wait", "s", "--json"]).said(1, "failed", false);
+}
+
+#[test]
+fn a_step_that_lives_here_is_not_signalled_and_the_command_is_not_believed_while_it_lives() {
+    let place = Place::new();
+    let pid = place.detach("s", "setsid sleep 300 & trap 'touch told' TERM; echo ready; while :; do sleep 0.05; done");
+    until("the trap stands", || place.read("s.log") == "ready\n");
+    let ended = wait(&place, "true");
+    ended.said(124, "timeout", false);
+    assert!(detail(&ended).contains("still lives"), "{ended:?}");
+    assert!(lives(pid) && !place.file("told").exists());
+    nothing_is_recorded(&place);
+    let run = format!("DOGWATCH_RUN_ID={}", place.meta("s")["run_id"].as_str().expect("an id"));
+    wait(&place, "kill -KILL $DOGWATCH_PID").said(124, "timeout", true);
+    assert!(marked(&run).is_empty(), "what a dead run left here is ended as ever");
+    assert_eq!(place.meta("s")["reason"], "timeout");
+}
+
+#[test]
+fn the_work_that_a_dead_wrapper_left_elsewhere_is_ended_too_and_its_number_is_not_named() {
+    for (end, told, killed) in [("true", None, true), ("exit 7", Some("exit code 7"), false)] {
+        let place = Place::new();
+        let pid = place.detach("s", "exec sleep 300");
+        kill("KILL", pid);
+        until("it is gone", || !lives(pid));
+        let ended = wait(&place, &format!("echo \"[$DOGWATCH_PID]\" >> \"$DOGWATCH_DIR/seen\"; {end}"));
+        // What the wrapper left here may have been ended by signals as well.
+        let answer = ended.json();
+        assert_eq!((ended.code, answer["outcome"].as_str()), (4, Some("died")), "{ended:?}");
+        assert!(answer["killed"] == true || !killed, "{ended:?}");
+        assert_eq!(place.read("seen"), "[]\n");
+        assert_eq!(place.meta("s")["reason"], "died");
+        assert!(detail(&ended).contains(told.unwrap_or("left no status")), "{ended:?}");
+        wait(&place, "touch \"$DOGWATCH_DIR/again\"").said(4, "died", false);
+        assert!(!place.file("again").exists(), "what is recorded is only read");
+    }
+}
+
+#[test]
+fn a_command_that_contradicts_another_flag_or_is_empty_is_a_usage_error() {
+    let place = Place::new();
+    let _namesake = elsewhere(&place);
+    let before = place.snapshot();
+    for flags in [["--no-kill", "--kill-command=true"], ["--kill-command", ""]] {
+        let ended = place.dogwatch(["wait", "s", "--max-timeout", "10ms"].iter().chain(&flags));
+        assert_eq!(ended.code, 2, "{ended:?}");
+        assert!(ended.stderr.contains("--kill-command"), "{ended:?}");
+    }
+    assert_eq!(place.snapshot(), before);
+}
