@@ -10,8 +10,8 @@ use crate::monitor::{Changes, Woken};
 use crate::os::directory::{Directory, why};
 use crate::os::signals::Signal;
 use crate::os::{clock, log};
-use crate::protocol::layout::{Record, file_name, parse_file_name};
-use crate::protocol::meta::{self, MetaText};
+use crate::protocol::layout::{Record, file_name, split_file_name};
+use crate::protocol::meta::{self, EndedMeta};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::step::StepName;
 use crate::protocol::time::millis;
@@ -90,16 +90,18 @@ pub(crate) fn rows(request: &Check) -> Result<Listing<Row>, Error> {
 fn recorded(looker: &Looker, log: &Path) -> Option<Row> {
     let (directory, step) = (looker.directory(), looker.step());
     let meta = directory.read_listed(&file_name(step, Record::Meta), meta::LONGEST).ok()?;
-    let MetaText::Known(meta) = MetaText::parse(meta.content()?) else { return None };
+    let meta = EndedMeta::parse(meta.content()?)?;
     // To the nanosecond the pid file's time says whose it is; the number in it can be taken for granted then.
     let pid = directory.stat(&file_name(step, Record::Pid)).ok()?.stamp()?;
-    let reason = meta.reason.filter(|_| meta.speaks_of(meta.pid.map(|number| (number, pid.modified))))?;
+    if meta.pid_mtime_ns != pid.modified.as_nanos() {
+        return None;
+    }
     Some(Row {
         step: step.as_str().to_owned(),
-        outcome: reason.outcome(),
+        outcome: meta.reason.outcome(),
         elapsed_ms: meta.took().map(millis),
         heartbeat_age_ms: None,
-        pid: meta.pid,
+        pid: Some(meta.pid),
         run_id: Some(meta.run_id),
         last_line: log::last_line(log),
     })
@@ -117,7 +119,7 @@ fn each<T: Send>(
         .map_err(|error| Error::Own(format!("cannot list {}: {}", directory.path().display(), why(&error))))?;
     let mut found: BTreeMap<&str, bool> = BTreeMap::new();
     for (name, is_regular) in &names {
-        if let Some((step, record)) = parse_file_name(name).filter(|(_, record)| record.shows_start()) {
+        if let Some((step, record)) = split_file_name(name).filter(|(_, record)| record.shows_start()) {
             *found.entry(step).or_default() |= *is_regular && record == Record::Status;
         }
     }

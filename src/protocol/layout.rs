@@ -114,10 +114,14 @@ pub(crate) fn unpublished(step: &StepName, run: &str) -> impl Iterator<Item = St
 
 /// The step and record a file name stands for, or nothing where it is no record's name.
 pub(crate) fn parse_file_name(name: &str) -> Option<(&str, Record)> {
+    split_file_name(name).filter(|(step, _)| StepName::parse(step).is_ok())
+}
+
+/// As [`parse_file_name`], but for whether the step's name is one: for whoever checks many files' steps once each.
+pub(crate) fn split_file_name(name: &str) -> Option<(&str, Record)> {
     // The suffix is what follows the last dot: a step name may hold dots itself.
     let (step, suffix) = name.rsplit_once('.')?;
     let record = Record::ALL.into_iter().find(|record| record.suffix() == suffix)?;
-    StepName::parse(step).ok()?;
     Some((step, record))
 }
 
