@@ -138,7 +138,9 @@ pub(super) fn wait_for(request: &Wait, manner: &Manner, global: &Global) -> Resu
 
 /// Says how to go on after a signal, and what to exit with.
 pub(super) fn interrupted(signal: Signal, steps: &[StepName], global: &Global) -> u8 {
-    if !global.quiet {
+    if !global.quiet && steps.is_empty() {
+        complain("interrupted; the log is looked through from its beginning by the same call again");
+    } else if !global.quiet {
         complain(&format!("interrupted; the work goes on, wait again with: {}", again(steps, global)));
     }
     let exit = if signal == Signal::SIGTERM { Exit::Terminated } else { Exit::Interrupted };
