@@ -41,11 +41,11 @@
 //! | `decide` | observation + policy + moment -> verdict; heartbeat by observed change; breaker; severity |
 //! | `timer` | the hierarchical timing wheel |
 //! | `os` | files, locks, events, clocks, processes, signals; `linux` and `macos` with the same signatures |
-//! | `step` | look, record, terminate, circuit breaker on disk |
+//! | `step` | look, record, terminate, what comes before a new run, circuit breaker on disk |
 //! | `monitor` | the waiting loop, for one step or ten thousand |
 //! | `wrapper` | the running loop |
 //! | `preflight` | `preflight.toml`, the checks, their fixes; what a check found, for `command` to report |
-//! | `command` | `run`, `wait`, `check`, `beat`, `breaker`, `preflight` |
+//! | `command` | a file for each subcommand, from `run` and `wait` to `skill` |
 //! | `cli` | arguments, text, JSON, exit codes |
 //!
 //! # Invariants

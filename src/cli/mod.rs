@@ -6,14 +6,19 @@ mod arguments;
 mod bounds;
 mod documents;
 mod exit;
+mod list;
+mod log;
+mod own;
 mod preflight;
+mod progress;
 mod resolve;
 mod run;
+mod skill;
 mod wait;
 mod words;
 
 use crate::command::report::Report;
-use crate::command::{Error, beat, breaker, check, kill};
+use crate::command::{Error, beat, breaker, check, clean, kill};
 use crate::decide::severity::worst;
 use crate::os::{environment, terminal};
 use crate::protocol::outcome::Outcome;
@@ -26,6 +31,7 @@ use clap::error::ErrorKind;
 use exit::Exit;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 use words::Paint;
@@ -49,9 +55,16 @@ pub fn main() -> ExitCode {
         }
         Command::Recover(arguments) => wait::recover(&arguments, &global),
         Command::Kill { steps, grace } => kill_command(&steps, grace, &global),
+        Command::List { watch } => list::list(watch, &global),
+        Command::Log { step, follow, lines } => log::log(step, follow, lines, &global),
         Command::Beat { step } => beat_command(step, &global),
+        Command::Clean { steps, older_than, dry_run } => clean_command(steps, older_than, dry_run, &global),
+        Command::Start(arguments) => own::start(&arguments, &global),
+        Command::Succeed(arguments) => own::succeed(&arguments, &global),
+        Command::Fail(arguments) => own::fail(&arguments, &global),
         Command::Breaker { what } => breaker_command(&what, &global),
         Command::Preflight(arguments) => preflight::command(&arguments, &global),
+        Command::Skill { install } => skill::skill(install.as_deref().map(Path::new)),
         Command::Completions { shell } => {
             documents::completions(shell);
             Ok(Exit::Success.code())
@@ -165,10 +178,40 @@ fn kill_command(steps: &[StepName], grace: Option<Duration>, global: &Global) ->
     Ok(exit.code())
 }
 
+fn clean_command(
+    steps: Vec<StepName>,
+    older_than: Option<Duration>,
+    dry_run: bool,
+    global: &Global,
+) -> Result<u8, Error> {
+    let which = older_than.map_or(clean::Which::Named(steps), clean::Which::OlderThan);
+    let request = clean::Clean { directory: resolve::directory(global)?, which, dry_run };
+    let done = clean::clean(&request, &mut |line| complain(line))?;
+    for one in done.iter().filter(|one| global.json || one.detail.is_some() || dry_run) {
+        match &one.detail {
+            _ if global.json => print_json(one),
+            Some(detail) => complain(detail),
+            None => print_line(&one.step),
+        }
+    }
+    let count = done.iter().filter(|one| one.gone).count();
+    if !global.json && !global.quiet {
+        let would = if dry_run { "would be " } else { "" };
+        print_line(&format!("{count} {} {would}cleaned", if count == 1 { "step" } else { "steps" }));
+    }
+    let refused = |absent| done.iter().any(|one| !one.gone && one.absent == absent);
+    let exit = match (refused(false), refused(true)) {
+        (true, _) => Exit::Own,
+        (false, true) => Exit::NotStarted,
+        (false, false) => Exit::Success,
+    };
+    Ok(exit.code())
+}
+
 fn beat_command(step: Option<StepName>, global: &Global) -> Result<u8, Error> {
     let inside = environment::variable("DOGWATCH_HEARTBEAT").filter(|_| step.is_none() && global.dir.is_none());
     if let Some(path) = inside {
-        beat::beat_at(std::path::Path::new(&path))?;
+        beat::beat_at(Path::new(&path))?;
         return Ok(Exit::Success.code());
     }
     let step = match step {
@@ -187,6 +230,7 @@ fn beat_command(step: Option<StepName>, global: &Global) -> Result<u8, Error> {
 
 fn breaker_command(what: &BreakerCommand, global: &Global) -> Result<u8, Error> {
     let directory = resolve::directory(global)?;
+    let place = directory.display().to_string();
     let limit = resolve::max_consecutive()?;
     let circuits = match what {
         BreakerCommand::Show { name } => breaker::show(directory, name.as_ref(), limit)?,
@@ -195,6 +239,9 @@ fn breaker_command(what: &BreakerCommand, global: &Global) -> Result<u8, Error> 
             vec![breaker::record(directory, name, *outcome == Counted::Success, limit)?]
         }
     };
+    if circuits.is_empty() && !global.quiet {
+        complain(&format!("no circuit breaker stands in {place}: no run has failed there"));
+    }
     for circuit in &circuits {
         if global.json {
             print_json(circuit);

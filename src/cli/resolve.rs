@@ -8,12 +8,13 @@ use super::arguments::{
 };
 use crate::command::check::Check;
 use crate::command::kill::Kill;
+use crate::command::log::Log;
 use crate::command::preflight::Preflight;
 use crate::command::run::Run;
 use crate::command::wait::Wait;
 use crate::command::{Error, default_directory};
 use crate::decide::marker::Markers;
-use crate::decide::policy::{GRACE, HEARTBEAT_INTERVAL};
+use crate::decide::policy::{GRACE, HEARTBEAT_INTERVAL, START_TIMEOUT};
 use crate::monitor::Backend;
 use crate::os::environment;
 use crate::preflight::Place;
@@ -300,6 +301,27 @@ fn look_through(arguments: &WaitArguments, request: &mut Wait) -> Result<(), Err
     }
     request.log = Some(log.clone());
     Ok(())
+}
+
+/// `list`, as meant: a check of whatever is there.
+///
+/// # Errors
+/// [`Error::Usage`] where the environment does not fit.
+pub(super) fn list(global: &Global) -> Result<Check, Error> {
+    let mut request = Check::new(directory(global)?, Vec::new());
+    request.environment_stale = duration_from("DOGWATCH_STALE")?;
+    request.environment_max_timeout = duration_from("DOGWATCH_MAX_TIMEOUT")?;
+    request.log_tail = 1;
+    Ok(request)
+}
+
+/// `log`, as meant.
+///
+/// # Errors
+/// [`Error::Usage`] where the environment does not fit.
+pub(super) fn log(step: StepName, follow: bool, lines: Option<u64>, global: &Global) -> Result<Log, Error> {
+    let start_timeout = duration_from("DOGWATCH_START_TIMEOUT")?.unwrap_or(START_TIMEOUT);
+    Ok(Log { directory: directory(global)?, step, lines, follow, start_timeout })
 }
 
 /// `check`, as meant.

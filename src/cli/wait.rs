@@ -5,9 +5,10 @@
 use super::arguments::{Global, RecoverArguments, WaitArguments};
 use super::bounds::Bounds;
 use super::exit::Exit;
+use super::progress::Live;
 use super::{code_of, complain, note, print_line, print_report, resolve, words};
 use crate::command::report::Report;
-use crate::command::wait::{Listener, Wait, listen};
+use crate::command::wait::{Listener, Progress, Wait, listen};
 use crate::command::{Error, check};
 use crate::monitor::End;
 use crate::os::apart;
@@ -19,11 +20,13 @@ use words::Paint;
 struct WaitListener<'call> {
     global: &'call Global,
     result_only: bool,
+    live: Live,
     reports: Vec<(Outcome, Option<i32>, Option<String>)>,
 }
 
 impl Listener for WaitListener<'_> {
     fn answer(&mut self, report: Report) {
+        self.live.erase();
         let name = report.step.clone();
         self.print(&report);
         apart::answered(&name);
@@ -32,12 +35,22 @@ impl Listener for WaitListener<'_> {
 
     fn verbose(&mut self, line: &str) {
         if self.global.verbose > 0 {
+            self.live.erase();
             complain(line);
         }
     }
 
     fn trouble(&mut self, line: &str) {
+        self.live.erase();
         complain(line);
+    }
+
+    fn looks_on(&self) -> bool {
+        self.live.is_wanted()
+    }
+
+    fn progress(&mut self, steps: &[Progress], more: usize) {
+        self.live.draw(steps, more);
     }
 }
 
@@ -105,8 +118,11 @@ pub(super) fn recover(arguments: &RecoverArguments, global: &Global) -> Result<u
 /// # Errors
 /// Where there can be no answer.
 pub(super) fn wait_for(request: &Wait, manner: &Manner, global: &Global) -> Result<u8, Error> {
-    let mut listener = WaitListener { global, result_only: manner.result_only, reports: Vec::new() };
-    match listen(request, &mut listener)? {
+    let live = Live::new(global);
+    let mut listener = WaitListener { global, result_only: manner.result_only, live, reports: Vec::new() };
+    let end = listen(request, &mut listener);
+    listener.live.erase();
+    match end? {
         End::Answered => {}
         End::Interrupted(signal) => return Ok(interrupted(signal, &request.steps, global)),
     }
@@ -122,7 +138,9 @@ pub(super) fn wait_for(request: &Wait, manner: &Manner, global: &Global) -> Resu
 
 /// Says how to go on after a signal, and what to exit with.
 pub(super) fn interrupted(signal: Signal, steps: &[StepName], global: &Global) -> u8 {
-    if !global.quiet {
+    if !global.quiet && steps.is_empty() {
+        complain("interrupted; the log is looked through from its beginning by the same call again");
+    } else if !global.quiet {
         complain(&format!("interrupted; the work goes on, wait again with: {}", again(steps, global)));
     }
     let exit = if signal == Signal::SIGTERM { Exit::Terminated } else { Exit::Interrupted };

@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 pub(super) struct Paint(pub(super) bool);
 
 impl Paint {
-    fn outcome(self, outcome: Outcome) -> String {
+    pub(super) fn outcome(self, outcome: Outcome) -> String {
         let color = match outcome {
             Outcome::Success | Outcome::Marker => "32",
             Outcome::Running | Outcome::NotStarted => "33",

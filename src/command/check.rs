@@ -75,12 +75,30 @@ pub(crate) fn plans(request: &Check) -> Result<Vec<(Report, Plan)>, Error> {
         .enumerate()
         .map(|(index, step)| {
             let mut looker = Looker::new(Arc::clone(&directory), step.clone(), Arc::clone(&here));
-            check_one(request, index, &mut looker)
+            check_one(request, index, &mut looker, Depth::Processes)
         })
         .collect()
 }
 
-fn check_one(request: &Check, index: usize, looker: &mut Looker) -> Result<(Report, Plan), Error> {
+/// How much is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// The step's files, and whether its process lives.
+    Files,
+    /// What its processes do, too: a scan of all processes a step.
+    Processes,
+}
+
+/// Looks once at one step.
+///
+/// # Errors
+/// As [`check`].
+pub(crate) fn check_one(
+    request: &Check,
+    index: usize,
+    looker: &mut Looker,
+    depth: Depth,
+) -> Result<(Report, Plan), Error> {
     let step = looker.step().clone();
     let directory = Arc::clone(looker.directory());
     let look = looker.look().map_err(|error| {
@@ -101,7 +119,7 @@ fn check_one(request: &Check, index: usize, looker: &mut Looker) -> Result<(Repo
         Policy::resolve(&wishes, meta_of(&look, run_key(&look))).map_err(|error| Error::Usage(error.to_string()))?;
     let verdict = judge(&seen, &policy, look.at);
     let plan = plan(&verdict);
-    let tree = matches!(plan, Plan::End(_)).then(|| evidence(&look));
+    let tree = (depth == Depth::Processes && matches!(plan, Plan::End(_))).then(|| evidence(&look));
     let local = look.here.local_filesystem;
     let (outcome, detail) = match verdict {
         Verdict::Final(finding) => (finding.outcome, finding.detail),
@@ -113,9 +131,9 @@ fn check_one(request: &Check, index: usize, looker: &mut Looker) -> Result<(Repo
         let unconfirmed = seen.heartbeat.is_some_and(|beat| {
             beat.unconfirmed.is_some() && policy.stale.is_some_and(|stale| look.at >= beat.fresh.plus(stale))
         });
+        let used = if depth == Depth::Processes { cpu_time(&look) } else { None };
         sentences.extend(
-            cpu_time(&look)
-                .map(|used| format!("its processes have used {} of CPU time", humantime::format_duration(used))),
+            used.map(|used| format!("its processes have used {} of CPU time", humantime::format_duration(used))),
         );
         if unconfirmed {
             let doubt = if local { "this machine has slept since boot" } else { "its time may be of another clock" };

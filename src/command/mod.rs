@@ -6,10 +6,15 @@
 pub(crate) mod beat;
 pub(crate) mod breaker;
 pub(crate) mod check;
+pub(crate) mod clean;
 pub(crate) mod kill;
+pub(crate) mod list;
+pub(crate) mod log;
+pub(crate) mod own;
 pub(crate) mod preflight;
 pub(crate) mod report;
 pub(crate) mod run;
+pub(crate) mod skill;
 pub(crate) mod wait;
 
 use crate::monitor::Failure;

@@ -7,11 +7,13 @@ use super::report::Report;
 use super::{Error, readable};
 use crate::decide::marker::Markers;
 use crate::decide::policy::{GRACE, POLL_INTERVAL, START_TIMEOUT, Settle, Threshold, Wishes};
-use crate::monitor::{self, Backend, End, LogOrder, Order, Until};
-use crate::os::clock;
+use crate::monitor::{self, Backend, End, Glimpse, LogOrder, Onlooker, Order, Until};
 use crate::os::directory::Directory;
+use crate::os::{clock, log};
+use crate::protocol::layout::{Record, file_name};
 use crate::protocol::outcome::{Outcome, Reason};
 use crate::protocol::step::StepName;
+use crate::protocol::time::millis;
 use crate::step::record::count_seen;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -97,6 +99,27 @@ pub(crate) trait Listener {
     fn verbose(&mut self, line: &str);
     /// Something that could not be done and changes no answer.
     fn trouble(&mut self, line: &str);
+    /// Whether somebody looks on; else nothing is gathered for it.
+    fn looks_on(&self) -> bool {
+        false
+    }
+    /// How some steps stand, once a second, and how many more there are.
+    fn progress(&mut self, _steps: &[Progress], _more: usize) {}
+}
+
+/// How a step stands that is waited for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// Its name.
+    pub(crate) step: String,
+    /// How long it has run, in milliseconds; nothing where it has not started.
+    pub(crate) elapsed_ms: Option<u64>,
+    /// How old its heartbeat is, in milliseconds.
+    pub(crate) heartbeat_age_ms: Option<u64>,
+    /// Whether it is being ended.
+    pub(crate) ending: bool,
+    /// Its log's last line.
+    pub(crate) last_line: Option<String>,
 }
 
 /// Blocks until the steps have ended.
@@ -145,12 +168,30 @@ pub(crate) fn listen(request: &Wait, listener: &mut dyn Listener) -> Result<End,
         listener.borrow_mut().answer(report);
     };
     let mut verbose = |line: &str| listener.borrow_mut().verbose(line);
+    let looks_on = listener.borrow().looks_on();
+    let mut onlook = |glimpses: &[Glimpse], more: usize| {
+        let progress = |glimpse: &Glimpse| progress(glimpse, &order.steps[glimpse.index], &directory, request);
+        let steps: Vec<Progress> = glimpses.iter().map(progress).collect();
+        listener.borrow_mut().progress(&steps, more);
+    };
+    let onlooker: Option<Onlooker<'_>> = if looks_on { Some(&mut onlook) } else { None };
     Ok(match (&order.logs, &request.log) {
         (Some(logs), Some(file)) if order.steps.is_empty() => {
             monitor::wait_for_line(&order, logs, file, &mut tell, &mut verbose)?
         }
-        _ => monitor::wait(&directory, &order, &mut tell, &mut verbose)?,
+        _ => monitor::wait(&directory, &order, &mut tell, &mut verbose, onlooker)?,
     })
+}
+
+fn progress(glimpse: &Glimpse, step: &StepName, directory: &Directory, request: &Wait) -> Progress {
+    let own = || directory.join(&file_name(step, Record::Log));
+    Progress {
+        step: step.as_str().to_owned(),
+        elapsed_ms: glimpse.elapsed.map(millis),
+        heartbeat_age_ms: glimpse.heartbeat.map(millis),
+        ending: glimpse.ending,
+        last_line: log::last_line(&request.log.clone().unwrap_or_else(own)).filter(|_| glimpse.elapsed.is_some()),
+    }
 }
 
 /// A run whose end nobody of this program recorded is counted by whoever sees it.

@@ -6,7 +6,9 @@
 //! look comes before anything is armed.
 
 mod alone;
+mod changes;
 mod endings;
+mod glance;
 mod order;
 mod scan;
 mod senses;
@@ -26,8 +28,10 @@ use crate::step::look::here;
 use crate::step::terminate::{Means, evidence};
 use crate::timer::{Timer, Wheel};
 pub(crate) use alone::wait_for_line;
+pub(crate) use changes::{Changes, Woken};
 use crossbeam_channel::{Receiver, never};
 use endings::{Endings, Job};
+pub(crate) use glance::{Glimpse, Onlooker};
 pub(crate) use order::{End, Failure, Order, Told, Until};
 use scan::Heard;
 pub(crate) use scan::LogOrder;
@@ -47,17 +51,19 @@ const OTHER_DESCRIPTORS: u64 = 128;
 /// How many notices may wait; past that everything is looked at.
 pub(crate) const QUEUE: usize = 1024;
 
-/// Waits, and tells each step's answer as it comes. `verbose` gets a line for whoever asked how it is done.
+/// Waits, and tells each step's answer as it comes. `verbose` gets a line for whoever asked how it is done, an
+/// `onlooker` how the steps stand.
 ///
 /// # Errors
 /// [`Failure`]; what was told before it stays true.
-pub(crate) fn wait(
+pub(crate) fn wait<'call>(
     directory: &Directory,
-    order: &Order,
-    tell: &mut dyn FnMut(Told),
+    order: &'call Order,
+    tell: &'call mut dyn FnMut(Told),
     verbose: &mut dyn FnMut(&str),
+    onlooker: Option<Onlooker<'call>>,
 ) -> Result<End, Failure> {
-    let mut monitor = Monitor::new(directory, order, tell);
+    let mut monitor = Monitor::new(directory, order, tell, onlooker);
     monitor.look_before_arming()?;
     let mut interrupts = never();
     if !monitor.is_over() {
@@ -94,6 +100,8 @@ struct Monitor<'call> {
     open: usize,
     over: bool,
     tell: &'call mut dyn FnMut(Told),
+    onlooker: Option<Onlooker<'call>>,
+    glance: Option<Timer>,
 }
 
 /// What a timer is for.
@@ -101,10 +109,16 @@ struct Monitor<'call> {
 enum Due {
     Step(usize),
     Rescan,
+    Glance,
 }
 
 impl<'call> Monitor<'call> {
-    fn new(directory: &Directory, order: &'call Order, tell: &'call mut dyn FnMut(Told)) -> Self {
+    fn new(
+        directory: &Directory,
+        order: &'call Order,
+        tell: &'call mut dyn FnMut(Told),
+        onlooker: Option<Onlooker<'call>>,
+    ) -> Self {
         let directory = Arc::new(directory.clone());
         let here = Arc::new(here(&directory));
         let mut watched: Vec<Watched> = order
@@ -131,6 +145,8 @@ impl<'call> Monitor<'call> {
             open,
             over: false,
             tell,
+            onlooker,
+            glance: None,
         }
     }
 

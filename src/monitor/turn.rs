@@ -24,13 +24,14 @@ impl Monitor<'_> {
         verbose: &mut dyn FnMut(&str),
     ) -> Result<Option<Signal>, Failure> {
         self.schedule_rescan();
+        self.schedule_glance();
         self.senses.tell(verbose);
         let now = clock::now();
         let wake = self.wheel.next_deadline();
         let rest = wake.map_or(SAFETY_RESCAN, |tick| self.origin.plus(Duration::from_millis(tick)).since(now));
         apart::rest(rest);
         let mut places: BTreeSet<usize> = BTreeSet::new();
-        let mut everything = false;
+        let (mut everything, mut shown) = (false, false);
         let mut ended = None;
         crossbeam_channel::select! {
             recv(self.senses.hints) -> hint => everything |= self.note(hint.ok(), &mut places),
@@ -57,6 +58,7 @@ impl Monitor<'_> {
                     self.watched[index].timer = None;
                     places.insert(index);
                 }
+                Due::Glance => shown = true,
                 Due::Rescan => {
                     self.rescan = None;
                     everything = true;
@@ -74,16 +76,22 @@ impl Monitor<'_> {
             }
             self.look_at_all()?;
         } else {
-            for index in places {
-                if self.is_over() {
-                    break;
-                }
-                if index < self.watched.len() {
-                    self.look_at(index)?;
-                }
-            }
+            self.look_at_places(places)?;
+        }
+        if shown && !self.is_over() {
+            self.show()?;
         }
         Ok(None)
+    }
+
+    fn look_at_places(&mut self, places: BTreeSet<usize>) -> Result<(), Failure> {
+        for index in places.into_iter().filter(|&index| index < self.order.steps.len()) {
+            if self.is_over() {
+                break;
+            }
+            self.look_at(index)?;
+        }
+        Ok(())
     }
 
     /// Takes the notice of a process's end in: the place to look at.

@@ -2,6 +2,7 @@
 //!
 //! Refuses to act: it says what it sees and what should be armed, and the loop does it.
 
+use super::glance::Glimpse;
 use super::scan::Scan;
 use super::{Failure, Told};
 use crate::decide::history::{History, RunKey, meta_of, run_key};
@@ -16,7 +17,7 @@ use crate::protocol::file::Stamp;
 use crate::protocol::layout::{Record, file_name};
 use crate::protocol::outcome::{Intent, Outcome};
 use crate::protocol::step::StepName;
-use crate::protocol::time::Wall;
+use crate::protocol::time::{Moment, Wall};
 use crate::step::look::{Looker, refuse_newer};
 use crate::timer::Timer;
 use std::sync::Arc;
@@ -205,6 +206,17 @@ impl Watched {
         match &self.last {
             Some((_, observation, _)) if observation.absent_since.is_none() => Outcome::Running,
             _ => Outcome::NotStarted,
+        }
+    }
+
+    /// How it stands at this moment, by its last look.
+    pub(super) fn glimpse(&self, index: usize, now: Moment) -> Glimpse {
+        let started = self.last.as_ref().map(|(_, seen, _)| seen).filter(|seen| seen.absent_since.is_none());
+        Glimpse {
+            index,
+            elapsed: started.map(|seen| now.since(seen.began)),
+            heartbeat: started.and_then(|seen| seen.heartbeat).map(|beat| now.since(beat.fresh)),
+            ending: matches!(self.state, State::Ending(_)),
         }
     }
 

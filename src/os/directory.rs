@@ -4,6 +4,7 @@
 //! directory open (a removed directory would raise no event while somebody holds it), and to leave a half-written
 //! record under a name that readers look for (I5).
 
+use super::base::{check_private, make_private};
 use super::environment;
 use super::far::{self, Far};
 use crate::protocol::file::{File, Stamp};
@@ -13,7 +14,7 @@ use nix::sys::time::TimeSpec;
 use nix::unistd::{AccessFlags, access};
 use std::fs::{self, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -105,12 +106,24 @@ impl Directory {
     /// # Errors
     /// Where it cannot be listed.
     pub(crate) fn names(&self) -> io::Result<Vec<String>> {
+        Ok(self.names_by_kind()?.into_iter().map(|(name, _)| name).collect())
+    }
+
+    /// The names in the directory, each with whether it is a regular file's, none where it is not there.
+    ///
+    /// # Errors
+    /// Where it cannot be listed.
+    pub(crate) fn names_by_kind(&self) -> io::Result<Vec<(String, bool)>> {
         let entries = match fs::read_dir(&self.path) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
-        entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+        let told = |entry: fs::DirEntry| {
+            let is_regular = entry.file_type().is_ok_and(|kind| kind.is_file());
+            (entry.file_name().to_string_lossy().into_owned(), is_regular)
+        };
+        entries.map(|entry| entry.map(told)).collect()
     }
 
     /// Notes whether others write to it behind this kernel's back: whether looks have to get past caches.
@@ -164,14 +177,26 @@ impl Directory {
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.far.is_far() => {}
             Err(error) => return absent_or_unfit(error),
         }
+        self.open_and_read(&path, limit)
+    }
+
+    /// As [`Directory::read`], of a file that was regular when the directory was listed: one look less.
+    ///
+    /// # Errors
+    /// As [`Directory::read`].
+    pub(crate) fn read_listed(&self, name: &str, limit: usize) -> io::Result<File<Vec<u8>>> {
+        self.open_and_read(&self.join(name), limit)
+    }
+
+    fn open_and_read(&self, path: &Path, limit: usize) -> io::Result<File<Vec<u8>>> {
         // O_NONBLOCK: a FIFO put there in between must not block the open (fifo(7)).
         let nonblocking = libc::O_NONBLOCK | libc::O_NOCTTY;
         let opened = if self.far.is_far() {
-            far::open(&path)
+            far::open(path)
         } else {
-            OpenOptions::new().read(true).custom_flags(nonblocking).open(&path)
+            OpenOptions::new().read(true).custom_flags(nonblocking).open(path)
         };
-        let file = match opened {
+        let mut file = match opened {
             Ok(file) => file,
             Err(error) => return absent_or_unfit(error),
         };
@@ -180,8 +205,20 @@ impl Directory {
             return Ok(File::Unfit(fault.to_owned()));
         }
         let room = usize::try_from(metadata.size()).unwrap_or(limit).min(limit);
-        let mut content = Vec::with_capacity(room + 1);
-        file.take(limit as u64).read_to_end(&mut content)?;
+        // One byte more than there should be: on a local filesystem less than asked for is the end of the file (read(2)),
+        // with no second call.
+        let mut content = vec![0; (room + 1).min(limit)];
+        let length = loop {
+            match file.read(&mut content) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other?,
+            }
+        };
+        let is_whole = length < content.len() && !self.far.is_far();
+        content.truncate(length);
+        if !is_whole {
+            file.take((limit - length) as u64).read_to_end(&mut content)?;
+        }
         Ok(File::There { stamp: stamp_of(&metadata), content })
     }
 
@@ -283,43 +320,6 @@ fn absent_or_unfit<T>(error: io::Error) -> io::Result<File<T>> {
         }
         _ => Err(error),
     }
-}
-
-fn make_private(base: &Path) -> Result<(), String> {
-    if check_private(base)? {
-        return Ok(());
-    }
-    match fs::DirBuilder::new().mode(0o700).create(base) {
-        Ok(()) => Ok(()),
-        // Another run of this user was faster, or somebody else was: look again.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_private(base).map(|_there| ()),
-        Err(error) => Err(format!("cannot make {}: {}", base.display(), why(&error))),
-    }
-}
-
-/// Whether the base is there; refused where it is not this user's own folder.
-fn check_private(base: &Path) -> Result<bool, String> {
-    let shown = base.display();
-    let metadata = match fs::symlink_metadata(base) {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(format!("cannot look at {shown}: {}", why(&error))),
-    };
-    if metadata.file_type().is_symlink() {
-        return Err(format!(
-            "{shown} is a symbolic link and could lead anywhere; remove it or choose a directory with --dir"
-        ));
-    }
-    if !metadata.is_dir() {
-        return Err(format!("{shown} is no directory; remove it or choose a directory with --dir"));
-    }
-    if metadata.uid() != environment::user() {
-        return Err(format!(
-            "{shown} belongs to user {}, not to you; choose a directory of your own with --dir",
-            metadata.uid()
-        ));
-    }
-    Ok(true)
 }
 
 #[cfg(test)]

@@ -71,6 +71,18 @@ impl Follower {
         Self { path, opened: None, buffer: Vec::new() }
     }
 
+    /// Begins at this offset of the file that has the name now.
+    ///
+    /// # Errors
+    /// As [`Follower::read`].
+    pub(crate) fn from(path: PathBuf, offset: u64) -> io::Result<Self> {
+        let mut opened = open(&path)?;
+        if let Some(opened) = &mut opened {
+            opened.offset = offset;
+        }
+        Ok(Self { path, opened, buffer: Vec::new() })
+    }
+
     /// The name that is followed.
     pub(crate) fn path(&self) -> &Path {
         &self.path
@@ -269,6 +281,8 @@ mod tests {
         append(&path, "c\n");
         assert_eq!(rest(&mut follower), "c\n");
         assert_eq!(follower.standing(), Standing::Named);
+        let mut later = Follower::from(path, 2).unwrap();
+        assert_eq!(rest(&mut later), "bc\n");
     }
 
     #[test]

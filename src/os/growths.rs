@@ -36,7 +36,7 @@ impl Growths {
         Ok(Self { growths, _stop: stop })
     }
 
-    /// Asks for one notice of the next write to the file that has this name; whether it will come. Look afterwards: a
+    /// Asks for one notice of the next write to the file that has this name, or of its loss of the name; whether it will come. Look afterwards: a
     /// write before is not told.
     pub(crate) fn arm(&self, number: usize, path: &Path) -> bool {
         self.growths.get(number).is_some_and(|growth| growth.arm(path).is_ok())

@@ -11,8 +11,9 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-/// The most bytes of a log's end that are looked through for its last lines.
+/// The most bytes of a log's end that are looked through for its last lines, and for the last one alone.
 const TAIL: u64 = 256 << 10;
+const LAST: u64 = 8 << 10;
 /// Holes are made of whole blocks of this size, which every common filesystem's block size divides.
 const BLOCK: u64 = 64 << 10;
 
@@ -52,11 +53,52 @@ pub(crate) fn tail(path: &Path, count: usize) -> Vec<String> {
     if !metadata.is_file() {
         return Vec::new();
     }
-    let start = metadata.size().saturating_sub(TAIL);
+    let start = metadata.size().saturating_sub(if count == 1 { LAST } else { TAIL });
     let mut bytes = vec![0; usize::try_from(metadata.size() - start).unwrap_or(0)];
     let Ok(length) = read_at_most(&file, &mut bytes, start) else { return Vec::new() };
     bytes.truncate(length);
     last_lines(&bytes, count, start == 0)
+}
+
+/// The last line; nothing where there is no log, or an empty one.
+pub(crate) fn last_line(path: &Path) -> Option<String> {
+    tail(path, 1).pop()
+}
+
+/// Where the last `count` lines of a log begin, however long it is; nothing where there is none.
+///
+/// # Errors
+/// It cannot be read.
+pub(crate) fn start_of_last(path: &Path, count: u64) -> io::Result<u64> {
+    let file = match OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(error),
+    };
+    let size = file.metadata()?.size();
+    if count == 0 {
+        return Ok(size);
+    }
+    let mut bytes = vec![0; usize::try_from(BLOCK).unwrap_or(0)];
+    // The last byte ends the last line, or is in it: in neither case does it begin one.
+    let (mut end, mut left) = (size.saturating_sub(1), count);
+    while end > 0 {
+        let start = end.saturating_sub(BLOCK);
+        let piece = &mut bytes[..usize::try_from(end - start).unwrap_or(0)];
+        let length = read_at_most(&file, piece, start)?;
+        for (at, _) in piece[..length].iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n') {
+            left -= 1;
+            if left == 0 {
+                return Ok(start + at as u64 + 1);
+            }
+        }
+        // Nothing but zeros: what stood there has gone, and so has all before it.
+        if piece.iter().all(|&byte| byte == 0) {
+            return Ok(end);
+        }
+        end = start;
+    }
+    Ok(0)
 }
 
 pub(super) fn read_at_most(file: &File, bytes: &mut [u8], start: u64) -> io::Result<usize> {
@@ -172,6 +214,31 @@ mod tests {
         fs::write(&path, "y".repeat(400_000)).unwrap();
         let lines = tail(&path, 5);
         assert_eq!((lines.len(), lines[0].chars().count()), (1, 2001));
+    }
+
+    #[test]
+    fn the_last_lines_begin_where_tail_has_them_also_far_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.log");
+        assert_eq!(start_of_last(&path, 1).unwrap(), 0);
+        for (text, count, start) in [
+            ("", 1, 0),
+            ("a\nb\nc\n", 1, 4),
+            ("a\nb\nc", 1, 4),
+            ("a\nb\nc\n", 3, 0),
+            ("a\nb\nc\n", 9, 0),
+            ("a\n\n", 1, 2),
+            ("a\n", 0, 2),
+            ("\n", 1, 0),
+        ] {
+            fs::write(&path, text).unwrap();
+            assert_eq!(start_of_last(&path, count).unwrap(), start, "{text:?} {count}");
+        }
+        fs::write(&path, format!("a\n{}\nlast\n", "x".repeat(300_000))).unwrap();
+        assert_eq!(start_of_last(&path, 2).unwrap(), 2);
+        fs::write(&path, [&vec![0; 200_000][..], b"kept\nlast\n"].concat()).unwrap();
+        let start = start_of_last(&path, 5).unwrap();
+        assert!(start > 0 && start <= 200_000, "{start}");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 pub(crate) mod activity;
 pub(crate) mod apart;
+mod base;
 pub(crate) mod clock;
 pub(crate) mod command;
 pub(crate) mod detach;
@@ -18,12 +19,14 @@ mod exec;
 mod far;
 pub(crate) mod follow;
 pub(crate) mod growths;
+pub(crate) mod input;
 pub(crate) mod lock;
 pub(crate) mod log;
 pub(crate) mod mounts;
 pub(crate) mod net;
 pub(crate) mod paths;
 pub(crate) mod process;
+pub(crate) mod publish;
 pub(crate) mod reserve;
 pub(crate) mod signals;
 pub(crate) mod spawn;

@@ -1,11 +1,11 @@
-//! A log passed through to standard output while it is written, by a thread of its own.
+//! A log passed on while it is written: to `run`'s standard output by a thread of its own, or to whoever follows it.
 //!
 //! It reads the log file, not a pipe from COMMAND: a reader that is slow, or gone, holds up nobody but this thread.
 
+use super::follow::{Follower, Piece, Standing};
 use super::platform::growth::Growth;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use std::fs::File;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -13,6 +13,8 @@ use std::thread::JoinHandle;
 
 /// How long the thread rests where no notice of growth is to be had, in milliseconds.
 const REST: u16 = 50;
+/// How long it rests where one is: the bound on the damage of a lost notice.
+const LONGEST_REST: u16 = 15_000;
 
 /// A log being passed through.
 #[derive(Debug)]
@@ -28,10 +30,15 @@ impl Tee {
     /// # Errors
     /// No thread or descriptor to be had, or no such log.
     pub(crate) fn start(path: &Path) -> io::Result<Self> {
-        let log = File::open(path)?;
+        let log = Follower::from(path.to_path_buf(), 0)?;
         let (stop, stopped) = UnixStream::pair()?;
-        let path = path.to_path_buf();
-        let thread = std::thread::Builder::new().name("tee".into()).spawn(move || pass(log, &path, &stopped))?;
+        let thread = std::thread::Builder::new().name("tee".into()).spawn(move || {
+            // Whoever read the output is gone; the work goes on.
+            let _gone = pass(log, &stopped, &mut |bytes| {
+                let mut out = io::stdout().lock();
+                out.write_all(bytes).and_then(|()| out.flush())
+            });
+        })?;
         Ok(Self { thread, stop })
     }
 
@@ -43,48 +50,62 @@ impl Tee {
     }
 }
 
-fn pass(mut log: File, path: &Path, stopped: &UnixStream) {
+/// Passes a log on while `work` goes on in a thread of its own, and the rest of it after; what came of the work, or
+/// nothing where nobody takes the log any more.
+///
+/// # Errors
+/// No thread or descriptor to be had, or a log that cannot be read.
+pub(crate) fn pass_during<T: Send + 'static>(
+    log: Follower,
+    out: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<Option<T>> {
+    let (stop, stopped) = UnixStream::pair()?;
+    let thread = std::thread::Builder::new().name("work".into()).spawn(move || {
+        let done = work();
+        drop(stop);
+        done
+    })?;
+    // A reader that has gone has read enough: the work is left to itself.
+    if !pass(log, &stopped, out)? {
+        return Ok(None);
+    }
+    Ok(thread.join().ok())
+}
+
+/// Whether all was passed on.
+fn pass(mut log: Follower, stopped: &UnixStream, out: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<bool> {
     let growth = Growth::new().ok();
     let mut stopping = false;
     loop {
         // Armed before the read, so that what is written after it raises a notice (I2).
-        let armed = growth.as_ref().is_some_and(|growth| {
-            growth.drain();
-            growth.arm(path).is_ok()
-        });
-        match copy(&mut log) {
-            // Whoever read the output is gone.
-            Err(_) => return,
-            Ok(()) if stopping => return,
-            Ok(()) => {}
+        let armed = log.standing() == Standing::Named
+            && growth.as_ref().is_some_and(|growth| {
+                growth.drain();
+                growth.arm(log.path()).is_ok()
+            });
+        loop {
+            match log.read()? {
+                Piece::Bytes(bytes) => {
+                    if out(bytes).is_err() {
+                        return Ok(false);
+                    }
+                }
+                Piece::Anew => {}
+                Piece::End => break,
+            }
+        }
+        if stopping {
+            return Ok(true);
         }
         let mut waited = vec![PollFd::new(stopped.as_fd(), PollFlags::POLLIN)];
         waited.extend(
             growth.as_ref().filter(|_| armed).map(|growth| PollFd::new(growth.descriptor(), PollFlags::POLLIN)),
         );
-        let limit = if armed { PollTimeout::NONE } else { PollTimeout::from(REST) };
+        let limit = PollTimeout::from(if armed { LONGEST_REST } else { REST });
         // An interruption only makes it look earlier.
         let _woken = poll(&mut waited, limit);
         // One more round after the word to stop: what was written before it is still passed on.
         stopping = waited.first().and_then(PollFd::any).unwrap_or(false);
-    }
-}
-
-/// Copies what the log holds beyond what was read, without the zeros of a hole.
-fn copy(log: &mut File) -> io::Result<()> {
-    let mut buffer = vec![0; 64 << 10];
-    let mut out = io::stdout().lock();
-    loop {
-        match log.read(&mut buffer) {
-            Ok(0) => return out.flush(),
-            Ok(length) => {
-                let part = &buffer[..length];
-                let hole = part.iter().take_while(|&&byte| byte == 0).count();
-                // COMMAND's own zeros come with other bytes; a whole buffer of them is what the bound took away.
-                out.write_all(if hole == length { &[] } else { part })?;
-            }
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
     }
 }

@@ -114,11 +114,22 @@ pub(crate) fn unpublished(step: &StepName, run: &str) -> impl Iterator<Item = St
 
 /// The step and record a file name stands for, or nothing where it is no record's name.
 pub(crate) fn parse_file_name(name: &str) -> Option<(&str, Record)> {
+    split_file_name(name).filter(|(step, _)| StepName::parse(step).is_ok())
+}
+
+/// As [`parse_file_name`], but for whether the step's name is one: for whoever checks many files' steps once each.
+pub(crate) fn split_file_name(name: &str) -> Option<(&str, Record)> {
     // The suffix is what follows the last dot: a step name may hold dots itself.
     let (step, suffix) = name.rsplit_once('.')?;
     let record = Record::ALL.into_iter().find(|record| record.suffix() == suffix)?;
-    StepName::parse(step).ok()?;
     Some((step, record))
+}
+
+/// The step for which a file of this name was being written, or nothing where it is no such name.
+pub(crate) fn parse_temporary_name(name: &str) -> Option<&str> {
+    // What tells two writers apart holds no dot.
+    let (record, _) = name.strip_prefix('.')?.strip_suffix(".tmp")?.rsplit_once('.')?;
+    parse_file_name(record).map(|(step, _)| step)
 }
 
 #[cfg(test)]
@@ -141,6 +152,12 @@ mod tests {
         let names: std::collections::BTreeSet<String> = unpublished(&step, "7-1").collect();
         assert_eq!(names.len(), Unpublished::ALL.len());
         assert!(names.iter().all(|name| name.starts_with(".build.") && parse_file_name(name).is_none()));
+        assert!(names.iter().all(|name| parse_temporary_name(name) == Some("build")));
+        for other in
+            ["build.status", ".build.record", ".build.breaker.lock", ".build.tmp", "build.status.1.tmp", ".tmp"]
+        {
+            assert_eq!(parse_temporary_name(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -50,6 +50,54 @@ pub(crate) fn harmless(line: &str) -> String {
     safe
 }
 
+/// Makes output harmless that comes in pieces: a character that two pieces share is shown as one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cleaner {
+    kept: Vec<u8>,
+}
+
+impl Cleaner {
+    /// What a terminal may be sent of what has come.
+    pub(crate) fn feed(&mut self, bytes: &[u8]) -> String {
+        self.kept.extend_from_slice(bytes);
+        let whole = self.kept.len() - unfinished(&self.kept);
+        self.pass(whole)
+    }
+
+    /// What is left when nothing more comes.
+    pub(crate) fn finish(&mut self) -> String {
+        self.pass(self.kept.len())
+    }
+
+    fn pass(&mut self, length: usize) -> String {
+        let text = String::from_utf8_lossy(&self.kept[..length]);
+        let lines = text.split_inclusive('\n').map(|line| match line.strip_suffix('\n') {
+            Some(line) => harmless(line.strip_suffix('\r').unwrap_or(line)) + "\n",
+            None => harmless(line),
+        });
+        let safe = lines.collect();
+        self.kept.drain(..length);
+        safe
+    }
+}
+
+/// How many bytes at the end may be the beginning of a longer character, or of a line's end.
+fn unfinished(bytes: &[u8]) -> usize {
+    for back in 1..=bytes.len().min(3) {
+        let needed = match bytes[bytes.len() - back] {
+            b'\r' if back == 1 => 2,
+            0xc0..=0xdf => 2,
+            0xe0..=0xef => 3,
+            0xf0..=0xff => 4,
+            // The middle of one: its beginning is further back.
+            0x80..=0xbf => continue,
+            0..=0x7f => return 0,
+        };
+        return if needed > back { back } else { 0 };
+    }
+    0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,6 +108,21 @@ mod tests {
         let long = quote(&[b'7'; 400]);
         assert_eq!(long, format!("\"{}…\"", "7".repeat(40)));
         assert_eq!(quote(b"\xff"), "\"\u{fffd}\"");
+    }
+
+    #[test]
+    fn output_in_any_pieces_is_cleaned_as_if_it_came_whole() {
+        let text = "grün ✓ 🦀\r\n\u{1b}[31mred\rover\n\u{9b}x\u{fffd}";
+        let mut bytes = text.as_bytes().to_vec();
+        bytes.extend_from_slice(b"\xff\xe2\x9c");
+        let mut whole = Cleaner::default();
+        let expected = whole.feed(&bytes) + &whole.finish();
+        assert!(expected.starts_with("grün ✓ 🦀\n\\u{1b}[31mred\\rover\n\\u{9b}x"), "{expected}");
+        for size in 1..bytes.len() {
+            let mut cleaner = Cleaner::default();
+            let pieces: String = bytes.chunks(size).map(|piece| cleaner.feed(piece)).collect();
+            assert_eq!(pieces + &cleaner.finish(), expected, "pieces of {size}");
+        }
     }
 
     #[test]

@@ -21,8 +21,9 @@ use crate::protocol::result::{self, ResultText};
 use crate::protocol::status::{self, StatusText, Word};
 use crate::protocol::step::StepName;
 use crate::protocol::{SCHEMA, meta};
+use std::collections::HashSet;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// How often a look that was overtaken by a new run is taken again before it has to do.
@@ -58,7 +59,12 @@ pub(crate) struct Looker {
     holding: bool,
     /// Whether the pid of this stamp was found in another namespace: a scan of all processes, done once.
     elsewhere: Option<(Stamp, bool)>,
+    /// The numbers borne in other namespaces, where one scan does for many steps.
+    bearers: Option<Arc<Bearers>>,
 }
+
+/// The numbers that processes bear in PID namespaces of their own, found out when the first is asked for.
+pub(crate) type Bearers = OnceLock<HashSet<i32>>;
 
 #[derive(Debug)]
 struct Names {
@@ -86,7 +92,7 @@ impl Looker {
             meta: name(Record::Meta),
             lock: name(Record::Lock),
         };
-        Self { directory, step, names, here, meta: None, holding: false, elsewhere: None }
+        Self { directory, step, names, here, meta: None, holding: false, elsewhere: None, bearers: None }
     }
 
     /// The step's name.
@@ -102,6 +108,11 @@ impl Looker {
     /// From now on looks from here: the directory came into being, or its filesystem changed.
     pub(crate) fn stand(&mut self, here: Arc<Here>) {
         self.here = here;
+    }
+
+    /// From now on shares one scan of all processes with other lookers, for one look at each of many steps.
+    pub(crate) fn share(&mut self, bearers: Arc<Bearers>) {
+        self.bearers = Some(bearers);
     }
 
     /// From now on takes the step's lock for free: this process holds it, so the run that recorded it does not.
@@ -209,7 +220,10 @@ impl Looker {
         match self.elsewhere {
             Some((known, answer)) if known == stamp => answer,
             _ => {
-                let answer = process::borne_elsewhere(pid);
+                let answer = match &self.bearers {
+                    Some(bearers) => bearers.get_or_init(process::borne_elsewhere).contains(&pid),
+                    None => process::borne_elsewhere().contains(&pid),
+                };
                 self.elsewhere = Some((stamp, answer));
                 answer
             }

@@ -7,5 +7,6 @@
 pub(crate) mod circuit;
 mod kill_command;
 pub(crate) mod look;
+pub(crate) mod newcomer;
 pub(crate) mod record;
 pub(crate) mod terminate;

@@ -13,6 +13,7 @@ use crate::os::lock::Lock;
 use crate::os::reserve::Reserve;
 use crate::os::{clock, environment};
 use crate::protocol::evidence::TreeProcess;
+use crate::protocol::file::Stamp;
 use crate::protocol::layout::{Record, file_name, record_lock, temporary_name, unpublished};
 use crate::protocol::meta::{LONGEST, Meta};
 use crate::protocol::outcome::{Intent, Reason};
@@ -246,8 +247,10 @@ pub(crate) fn known_meta(look: &Look, step: &StepName) -> Meta {
             },
         ),
         (None, _) => {
+            // With nothing there at all the run is one that only says how it ended: none has its id.
             let stamp = look.status.stamp().or(look.heartbeat.stamp());
-            (format!("status-{}", stamp.map_or(0, |stamp| stamp.modified.as_nanos())), None)
+            let of_stamp = |stamp: Stamp| format!("status-{}", stamp.modified.as_nanos());
+            (stamp.map_or_else(environment::unique, of_stamp), None)
         }
     };
     // On a shared filesystem a process that is not to be seen may be another host's, and here another namespace's: what

@@ -4,7 +4,6 @@
 //! publishes the end. It refuses to change COMMAND's fate by its own troubles (I8): what cannot be written is said on
 //! stderr, and the exit code stays COMMAND's.
 
-mod before;
 mod finish;
 mod output;
 mod pulse;
@@ -16,6 +15,7 @@ use crate::os::spawn::Ended;
 use crate::protocol::evidence::TreeProcess;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::step::StepName;
+use crate::step::newcomer::Obstacle;
 use std::ffi::OsString;
 use std::time::Duration;
 
@@ -136,6 +136,15 @@ pub(crate) enum Refusal {
     CircuitOpen(String),
     /// This program could not do its part.
     Own(String),
+}
+
+impl From<Obstacle> for Refusal {
+    fn from(obstacle: Obstacle) -> Self {
+        match obstacle {
+            Obstacle::Running(sentence) => Self::Running(sentence),
+            Obstacle::Own(sentence) => Self::Own(sentence),
+        }
+    }
 }
 
 /// Hears what a run has to say while it goes on.

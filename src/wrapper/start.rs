@@ -4,7 +4,6 @@
 //! starting. The old pid goes first and the new one comes last, so nobody ever pairs the old run's status with the new
 //! run's pid. COMMAND runs nothing until all of it stands.
 
-use super::before::{settle, succeed, take_lock};
 use super::output::Output;
 use super::pulse::Pulse;
 use super::{Job, Listener, LogStreams, NotStarted, Refusal, ResultFrom};
@@ -25,6 +24,7 @@ use crate::protocol::step::StepName;
 use crate::protocol::time::{Moment, Wall, millis};
 use crate::step::circuit;
 use crate::step::look::{Looker, here};
+use crate::step::newcomer::{clear, inherit, settle, take_lock};
 use crate::step::record::{Rooms, make_lock, remove_unpublished};
 use crate::step::terminate::MARK;
 use nix::sys::signal::Signal;
@@ -75,9 +75,9 @@ pub(super) fn start(directory: &Directory, job: &Job, listener: &mut dyn Listene
     let mut looker = Looker::new(Arc::clone(&directory), job.step.clone(), Arc::new(here(&directory)));
     let lock = take_lock(&directory, &mut looker, &job.step)?;
     looker.hold();
-    settle(&mut looker, job, listener)?;
+    settle(&mut looker, job.grace, &mut |sentence| listener.trouble(sentence))?;
     admit(&directory, job, Some(&id))?;
-    succeed(&lock, &directory, &job.step, &id);
+    inherit(&lock, &directory, &job.step, &id);
     // Before the fork, so that no signal is lost between; the child puts its own dispositions back.
     let ignore_hangup = signals::is_ignored(Signal::SIGHUP);
     let signals = catch_signals()?;
@@ -178,17 +178,6 @@ fn catch_signals() -> Result<Pending, Refusal> {
     // Also where it was inherited as ignored: the kernel would then reap COMMAND itself and its code be lost (wait(2)).
     wanted.push(Signal::SIGCHLD);
     Pending::catch(&wanted).map_err(|error| own("catch signals", &error))
-}
-
-/// Takes the run before away, its pid first: from then on, with the lock held and no pid, everybody knows that a run is
-/// starting and takes nothing else that is there for its own. The meta stays until the new one replaces it: should this
-/// process be killed on the way, it tells how the run before ended. The heartbeat is replaced too, never missing.
-fn clear(directory: &Directory, step: &StepName) -> Result<(), Refusal> {
-    for record in [Record::Pid, Record::Status, Record::Result] {
-        let name = file_name(step, record);
-        directory.remove(&name).map_err(|error| own(&format!("remove {}", directory.join(&name).display()), &error))?;
-    }
-    Ok(())
 }
 
 struct Files {

@@ -2,6 +2,7 @@
 //!
 //! Refuses to read the environment and to combine flags; that is `resolve`'s.
 
+mod own;
 mod preflight;
 mod run;
 mod wait;
@@ -11,6 +12,7 @@ use crate::protocol::quantity;
 use crate::protocol::step::StepName;
 use clap::error::ErrorKind;
 use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum};
+pub(in crate::cli) use own::{FailArguments, StartArguments, SucceedArguments};
 pub(in crate::cli) use preflight::PreflightArguments;
 pub(in crate::cli) use run::{HeartbeatWord, LogWord, ResultWord, RunArguments, StdinWord};
 use std::ffi::OsString;
@@ -97,6 +99,26 @@ pub(in crate::cli) enum Command {
         #[arg(long, value_name = "D", value_parser = quantity::duration)]
         grace: Option<Duration>,
     },
+    /// List the steps here: state, elapsed, heartbeat age, pid, last log line
+    #[command(after_help = list_help())]
+    List {
+        /// Draw it anew at every change, until Ctrl-C
+        #[arg(short, long)]
+        watch: bool,
+    },
+    /// Print a step's log
+    #[command(after_help = log_help())]
+    Log {
+        /// The step
+        #[arg(value_parser = step)]
+        step: StepName,
+        /// Go on printing what is written, until the step ends
+        #[arg(short, long)]
+        follow: bool,
+        /// Only the last N lines [default: all]
+        #[arg(short = 'n', long, value_name = "N")]
+        lines: Option<u64>,
+    },
     /// Beat for a step: a sign of life from a script or from COMMAND itself
     #[command(after_help = "Example:\n  dogwatch beat build\n\nInside a run the step may be left out.")]
     Beat {
@@ -104,8 +126,30 @@ pub(in crate::cli) enum Command {
         #[arg(value_parser = step)]
         step: Option<StepName>,
     },
+    /// Write the start files of a script that is its own wrapper
+    #[command(after_help = own::start_help())]
+    Start(StartArguments),
+    /// Record that a step has succeeded, for a script that is its own wrapper
+    #[command(after_help = own::end_help("succeed deploy --result '{\"version\":7}'"))]
+    Succeed(SucceedArguments),
+    /// Record that a step has failed, for a script that is its own wrapper
+    #[command(after_help = own::end_help("fail deploy --detail 'the server does not answer'"))]
+    Fail(FailArguments),
+    /// Take ended runs away; locks and circuit breakers stay
+    #[command(after_help = clean_help())]
+    Clean {
+        /// The steps whose files to remove
+        #[arg(required_unless_present = "older_than", value_name = "STEP", value_parser = step)]
+        steps: Vec<StepName>,
+        /// All ended runs of which nothing was written for this long
+        #[arg(long, value_name = "D", value_parser = quantity::duration, conflicts_with = "steps")]
+        older_than: Option<Duration>,
+        /// Say what would be removed, and remove nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Show, close or feed a circuit breaker
-    #[command(after_help = "Example:\n  dogwatch breaker reset build")]
+    #[command(after_help = breaker_help())]
     Breaker {
         #[command(subcommand)]
         what: BreakerCommand,
@@ -113,6 +157,14 @@ pub(in crate::cli) enum Command {
     /// Check what has to hold before work begins, and mend what can be mended
     #[command(after_help = preflight::help())]
     Preflight(Box<PreflightArguments>),
+    /// Print the page that teaches coding agents this program
+    #[command(after_help = skill_help())]
+    Skill {
+        /// Put it into a folder instead [default: `~/.claude/skills/dogwatch`]
+        // Empty where no folder is named.
+        #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "")]
+        install: Option<OsString>,
+    },
     /// Print completions for a shell
     #[command(
         after_help = "Example:\n  dogwatch completions bash > ~/.local/share/bash-completion/completions/dogwatch"
@@ -178,6 +230,47 @@ fn kill_help() -> String {
      Exit codes:\n    0  none of them runs any more\n    5  no such step has started\n  \
      125  one could not be ended; the line says why"
         .to_owned()
+}
+
+fn list_help() -> String {
+    format!(
+        "Example:\n  dogwatch list --watch\n\n\
+         With --json one object a step, as `check --json` has it but for what its processes do; with --watch one for each \
+         step that has changed.\n{}",
+        table(&[Exit::Success, Exit::Own, Exit::Interrupted])
+    )
+}
+
+fn log_help() -> String {
+    format!(
+        "Example:\n  dogwatch log build -f -n 20; dogwatch wait build\n\n\
+         Into a pipe or file the bytes go as they were written; a terminal is sent no control character. Following ends \
+         with 0 when the step has ended, however it did: `wait` says how.\n{}",
+        table(&[Exit::Success, Exit::NotStarted, Exit::Own, Exit::Interrupted, Exit::Terminated])
+    )
+}
+
+fn clean_help() -> String {
+    "Example:\n  dogwatch clean --older-than 7d --dry-run\n\n\
+     Exit codes:\n    0  all of them are gone\n    5  no such step has started\n  125  one still runs, or could not be \
+     removed; the line says why"
+        .to_owned()
+}
+
+fn breaker_help() -> String {
+    format!(
+        "Example:\n  dogwatch breaker reset build\n\n\
+         `run` refuses to start once so many failures in a row were counted; any success closes the circuit again.\n{}",
+        table(&[Exit::Success, Exit::Usage, Exit::Own])
+    )
+}
+
+fn skill_help() -> String {
+    format!(
+        "Example:\n  dogwatch skill --install\n\n\
+         Prints where the page stands then. One that was edited is left as it is (125).\n{}",
+        table(&[Exit::Success, Exit::Own])
+    )
 }
 
 fn main_help() -> String {

@@ -1,4 +1,4 @@
-//! A notice that one file has grown: inotify on the file itself, one event at a time.
+//! A notice that one file has grown, or has lost its name: inotify on the file itself, one event at a time.
 //!
 //! A log is written thousands of times a second or not for an hour. One event (`IN_ONESHOT`) wakes the reader, who looks
 //! and arms again when it likes: no wake-up while nothing is written, and never more than the reader asked for.
@@ -24,12 +24,16 @@ impl Growth {
         Ok(Self { descriptor })
     }
 
-    /// Asks for one notice of the next write to this file. Look at the file afterwards: a write before is not told.
+    /// Asks for one notice of the next write to this file, or of its renaming or removal. Look at the file afterwards: a write before is not told.
     ///
     /// # Errors
     /// No watch left, or no such file.
     pub(crate) fn arm(&self, path: &Path) -> io::Result<()> {
-        let mask = inotify::WatchFlags::MODIFY | inotify::WatchFlags::ONESHOT;
+        // A rename, and a removal, which changes the number of links (inotify(7), IN_ATTRIB): the name is another file's then.
+        let mask = inotify::WatchFlags::MODIFY
+            | inotify::WatchFlags::MOVE_SELF
+            | inotify::WatchFlags::ATTRIB
+            | inotify::WatchFlags::ONESHOT;
         inotify::add_watch(&self.descriptor, path, mask)?;
         Ok(())
     }

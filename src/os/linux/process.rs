@@ -12,6 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, SysconfVar, sysconf};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
+use std::collections::HashSet;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -99,12 +100,10 @@ pub(crate) fn environment_holds(pid: i32, variable: &str) -> Option<bool> {
     }
 }
 
-/// Whether some visible process bears this number in a PID namespace of its own.
-pub(crate) fn borne_elsewhere(number: i32) -> bool {
-    pids().into_iter().any(|pid| {
-        std::fs::read_to_string(format!("/proc/{pid}/status"))
-            .is_ok_and(|text| procfs::inner_pid(&text) == Some(number))
-    })
+/// The numbers that visible processes bear in PID namespaces of their own: a look at every process.
+pub(crate) fn borne_elsewhere() -> HashSet<i32> {
+    let inner = |pid| procfs::inner_pid(&std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?);
+    pids().into_iter().filter_map(inner).collect()
 }
 
 /// A raw start time on the wall clock, granular by one tick (10 ms) and rounded down.

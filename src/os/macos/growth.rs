@@ -1,4 +1,4 @@
-//! A notice that one file has grown: kqueue on the file itself, one event at a time.
+//! A notice that one file has grown, or has lost its name: kqueue on the file itself, one event at a time.
 //!
 //! A log is written thousands of times a second or not for an hour. One event (`EV_ONESHOT`) wakes the reader, who
 //! looks and arms again when it likes: no wake-up while nothing is written, and never more than the reader asked for.
@@ -30,7 +30,7 @@ impl Growth {
         Ok(Self { queue: Kqueue::new()?, file: Mutex::new(None) })
     }
 
-    /// Asks for one notice of the next write to this file. Look at the file afterwards: a write before is not told.
+    /// Asks for one notice of the next write to this file, or of its renaming or removal. Look at the file afterwards: a write before is not told.
     ///
     /// # Errors
     /// No descriptor left, or no such file.
@@ -43,7 +43,7 @@ impl Growth {
             descriptor,
             EventFilter::EVFILT_VNODE,
             EvFlags::EV_ADD | EvFlags::EV_ONESHOT,
-            FilterFlag::NOTE_WRITE | FilterFlag::NOTE_EXTEND,
+            FilterFlag::NOTE_WRITE | FilterFlag::NOTE_EXTEND | FilterFlag::NOTE_RENAME | FilterFlag::NOTE_DELETE,
             0,
             0,
         );

@@ -17,6 +17,7 @@ use nix::errno::Errno;
 use nix::sys::event::{EvFlags, Kevent64Flags, Kqueue};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getsid};
+use std::collections::HashSet;
 use std::io;
 use std::thread::sleep;
 use std::time::Duration;
@@ -117,9 +118,9 @@ pub(super) fn arguments(pid: i32) -> Option<Vec<u8>> {
     Some(block)
 }
 
-/// Whether some visible process bears this number in a PID namespace of its own: there are none on macOS.
-pub(crate) fn borne_elsewhere(_number: i32) -> bool {
-    false
+/// The numbers that visible processes bear in PID namespaces of their own: there are none on macOS.
+pub(crate) fn borne_elsewhere() -> HashSet<i32> {
+    HashSet::new()
 }
 
 /// A raw start time on the wall clock. The kernel took it from that clock at the fork and leaves it so, whatever the

@@ -1,22 +1,20 @@
-//! The run before: refused where it lives, settled where nobody has recorded its end.
+//! A new run of a step, and the run before it: refused where that lives, settled where nobody has recorded its end.
 //!
 //! Comes before anything of the new run, and before anything of the old one is touched. Refuses to take an end for
 //! granted: a run that may still live elsewhere is one that runs.
 
-use super::start::own;
-use super::{Job, Listener, Refusal};
+use super::look::{Looker, settled};
+use super::record::{self, count_seen, remove_unpublished};
+use super::terminate::{Means, bury};
 use crate::decide::history::{History, RunKey, meta_of, run_key};
 use crate::decide::observation::{Liveness, Status};
 use crate::decide::policy::{Policy, START_TIMEOUT, Settle, Threshold, Wishes};
 use crate::os::clock;
 use crate::os::directory::{Directory, why};
 use crate::os::lock::Lock;
-use crate::protocol::layout::{Record, file_name, record_lock};
+use crate::protocol::layout::{Record, file_name, parse_temporary_name, record_lock};
 use crate::protocol::outcome::{Intent, Reason};
 use crate::protocol::step::StepName;
-use crate::step::look::{Looker, settled};
-use crate::step::record::{self, count_seen, remove_unpublished};
-use crate::step::terminate::{Means, bury};
 use std::time::Duration;
 
 /// How long a newcomer waits for a lock that a run with a complete status has not dropped yet.
@@ -24,18 +22,32 @@ const FINISHING: Duration = Duration::from_secs(5);
 /// How long a newcomer tries before it takes a held lock for a living run's. Lookers hold it for microseconds.
 const LOOKERS: Duration = Duration::from_millis(50);
 
+/// Why there can be no new run; a sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Obstacle {
+    /// The step runs already.
+    Running(String),
+    /// This program could not do its part.
+    Own(String),
+}
+
 /// Takes `STEP.lock`, or says who has it.
-pub(super) fn take_lock(directory: &Directory, looker: &mut Looker, step: &StepName) -> Result<Lock, Refusal> {
+///
+/// # Errors
+/// [`Obstacle`].
+pub(crate) fn take_lock(directory: &Directory, looker: &mut Looker, step: &StepName) -> Result<Lock, Obstacle> {
     let path = directory.join(&file_name(step, Record::Lock));
     let began = clock::now();
     loop {
         let now = clock::now();
         let taken = Lock::try_take(&path)
-            .map_err(|error| Refusal::Own(format!("cannot lock {}: {}", path.display(), why(&error))))?;
+            .map_err(|error| Obstacle::Own(format!("cannot lock {}: {}", path.display(), why(&error))))?;
         match taken {
             Some(lock) if lock.still_at(&path) => return Ok(lock),
             None if now >= began.plus(LOOKERS) => {
-                let look = looker.look().map_err(|error| own("look at the step", &error))?;
+                let look = looker
+                    .look()
+                    .map_err(|error| Obstacle::Own(format!("cannot look at the step: {}", why(&error))))?;
                 let seen = History::default().note(&look);
                 let over = matches!(seen.status, Status::Complete { .. });
                 let starting = matches!(seen.liveness, Liveness::Starting { .. });
@@ -50,14 +62,14 @@ pub(super) fn take_lock(directory: &Directory, looker: &mut Looker, step: &StepN
     }
 }
 
-fn running(step: &StepName, key: Option<RunKey>) -> Refusal {
+fn running(step: &StepName, key: Option<RunKey>) -> Obstacle {
     let pid = key.map_or(String::new(), |(pid, _)| format!(" (pid {pid})"));
-    Refusal::Running(format!("step {step} is already running{pid}; wait for it with: dogwatch wait {step}"))
+    Obstacle::Running(format!("step {step} is already running{pid}; wait for it with: dogwatch wait {step}"))
 }
 
 /// Leaves this run's id in the lock file, and removes what the run whose id stood there left unpublished. A run that is
 /// killed before it has published anything can be cleaned up after by nothing else, short of listing the directory.
-pub(super) fn succeed(lock: &Lock, directory: &Directory, step: &StepName, id: &str) {
+pub(crate) fn inherit(lock: &Lock, directory: &Directory, step: &StepName, id: &str) {
     let noted = lock.noted();
     let is_id = |text: &&str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
     if let Some(before) = std::str::from_utf8(&noted).ok().filter(is_id) {
@@ -67,9 +79,14 @@ pub(super) fn succeed(lock: &Lock, directory: &Directory, step: &StepName, id: &
     let _stays = lock.note(id.as_bytes());
 }
 
-/// Settles the run before: refuses where it still lives, records and counts its end where nobody has.
-pub(super) fn settle(looker: &mut Looker, job: &Job, listener: &mut dyn Listener) -> Result<(), Refusal> {
-    let (look, seen) = settled(looker).map_err(Refusal::Own)?;
+/// Settles the run before: refuses where it still lives, records and counts its end where nobody has. What is left of it
+/// gets `grace` from TERM to KILL.
+///
+/// # Errors
+/// [`Obstacle`].
+pub(crate) fn settle(looker: &mut Looker, grace: Duration, trouble: &mut dyn FnMut(&str)) -> Result<(), Obstacle> {
+    let step = looker.step().clone();
+    let (look, seen) = settled(looker).map_err(Obstacle::Own)?;
     if seen.absent_since.is_some() {
         return Ok(());
     }
@@ -79,15 +96,15 @@ pub(super) fn settle(looker: &mut Looker, job: &Job, listener: &mut dyn Listener
             let failed = seen.intent.map_or(Reason::Failed, Intent::reason);
             if seen.succeeded() { Reason::Success } else { failed }
         }),
-        (_, Liveness::Alive) => return Err(running(&job.step, key)),
+        (_, Liveness::Alive) => return Err(running(&step, key)),
         (Status::Unfinished { .. } | Status::Odd { .. }, Liveness::Dead { .. }) => Reason::Failed,
         (_, Liveness::Dead { .. }) => {
             let reason = seen.recorded.or(seen.intent.map(Intent::reason));
-            let buried = bury(looker, &look, reason.unwrap_or(Reason::Died), &Means::signals(job.grace));
+            let buried = bury(looker, &look, reason.unwrap_or(Reason::Died), &Means::signals(grace));
             if let Some(sentence) = buried.detail {
-                listener.trouble(&sentence);
+                trouble(&sentence);
             }
-            sweep(looker.directory(), &job.step);
+            sweep(looker.directory(), &step, &looker.directory().names().unwrap_or_default());
             return Ok(());
         }
         (_, Liveness::Elsewhere | Liveness::Unclaimed | Liveness::Starting { .. }) => {
@@ -101,26 +118,39 @@ pub(super) fn settle(looker: &mut Looker, job: &Job, listener: &mut dyn Listener
             let stale = Policy::resolve(&wishes, meta_of(&look, key)).ok().and_then(|policy| policy.stale);
             let fresh = seen.heartbeat.zip(stale).is_some_and(|(beat, stale)| look.at < beat.fresh.plus(stale));
             if fresh {
-                return Err(running(&job.step, key));
+                return Err(running(&step, key));
             }
             Reason::Died
         }
     };
-    if let Err(sentence) = count_seen(looker.directory(), &job.step, &look, reason) {
-        listener.trouble(&sentence);
+    if let Err(sentence) = count_seen(looker.directory(), &step, &look, reason) {
+        trouble(&sentence);
     }
     Ok(())
 }
 
-/// Removes temporary files that a killed writer left. The record lock keeps living writers out meanwhile.
-fn sweep(directory: &Directory, step: &StepName) {
+/// Takes the run before away, its pid first: from then on, with the lock held and no pid, everybody knows that a run is
+/// starting and takes nothing else that is there for its own. The meta stays until the new one replaces it: should this
+/// process be killed on the way, it tells how the run before ended.
+///
+/// # Errors
+/// [`Obstacle`].
+pub(crate) fn clear(directory: &Directory, step: &StepName) -> Result<(), Obstacle> {
+    for record in [Record::Pid, Record::Status, Record::Result] {
+        let name = file_name(step, record);
+        directory.remove(&name).map_err(|error| {
+            Obstacle::Own(format!("cannot remove {}: {}", directory.join(&name).display(), why(&error)))
+        })?;
+    }
+    Ok(())
+}
+
+/// Removes those of these files that a killed writer left for the step. The record lock keeps living writers out
+/// meanwhile.
+pub(crate) fn sweep(directory: &Directory, step: &StepName, names: &[String]) {
     let Ok(Some(_held)) = Lock::take(&directory.join(&record_lock(step)), record::patience()) else { return };
-    let records = [Record::Pid, Record::Status, Record::Result, Record::Meta];
-    let prefixes: Vec<String> = records.iter().map(|record| format!(".{step}.{}.", record.suffix())).collect();
-    for name in directory.names().unwrap_or_default() {
-        if name.rsplit('.').next() == Some("tmp") && prefixes.iter().any(|prefix| name.starts_with(prefix)) {
-            // What cannot be removed does no harm: no reader takes it for a record.
-            let _stays = directory.remove(&name);
-        }
+    for name in names.iter().filter(|name| parse_temporary_name(name) == Some(step.as_str())) {
+        // What cannot be removed does no harm: no reader takes it for a record.
+        let _stays = directory.remove(name);
     }
 }

@@ -1,0 +1,172 @@
+//! `list` from words to a table, or to one object a step.
+//!
+//! Refuses to wrap: on a terminal a row is cut to its width, and a table to its height. Into a pipe rows go whole.
+
+use super::arguments::Global;
+use super::exit::Exit;
+use super::words::Paint;
+use super::{complain, paint, print, print_json, resolve};
+use crate::command::Error;
+use crate::command::check::Check;
+use crate::command::list::{Listing, Row, reports, rows, watch as look_again};
+use crate::command::report::Report;
+use crate::os::signals::Signal;
+use crate::os::terminal::{Size, stdout_size};
+use crate::protocol::outcome::Outcome;
+use crate::protocol::quantity::shown;
+use crate::protocol::text::harmless;
+use std::collections::HashMap;
+
+/// Between two columns.
+const GAP: &str = "  ";
+/// The heads of the columns.
+const HEADS: [&str; 6] = ["STEP", "STATE", "ELAPSED", "HEARTBEAT", "PID", "LAST LINE"];
+
+/// `list`.
+///
+/// # Errors
+/// The directory cannot be read.
+pub(super) fn list(watch: bool, global: &Global) -> Result<u8, Error> {
+    let request = resolve::list(global)?;
+    if watch {
+        let mut watching = Watching { request: &request, global, shown: HashMap::new(), drawn: false };
+        let signal = look_again(&request, &mut || watching.show())?;
+        let exit = if signal == Signal::SIGTERM { Exit::Terminated } else { Exit::Interrupted };
+        return Ok(exit.code());
+    }
+    let (count, faults) = if global.json {
+        let Listing { steps, faults } = reports(&request)?;
+        steps.iter().for_each(print_json);
+        (steps.len(), faults)
+    } else {
+        let Listing { steps, faults } = rows(&request)?;
+        let columns = stdout_size().map(|size| size.columns);
+        print(text(&table(&steps, paint(global), columns)).as_bytes());
+        (steps.len(), faults)
+    };
+    for fault in &faults {
+        complain(fault);
+    }
+    if count == 0 && faults.is_empty() && !global.quiet {
+        complain(&empty(&request));
+    }
+    Ok(Exit::Success.code())
+}
+
+fn empty(request: &Check) -> String {
+    format!("no step has started in {}; start one with: dogwatch run STEP -- COMMAND", request.directory.display())
+}
+
+fn text(lines: &[String]) -> String {
+    lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect()
+}
+
+/// A listing that is shown again and again.
+struct Watching<'call> {
+    request: &'call Check,
+    global: &'call Global,
+    /// What was last shown of each step, ages left out.
+    shown: HashMap<String, Shown>,
+    drawn: bool,
+}
+
+type Shown = (Outcome, Option<String>, Option<i32>);
+
+impl Watching<'_> {
+    fn show(&mut self) -> Result<(), Error> {
+        let (now, faults): (HashMap<String, Shown>, _) = if self.global.json {
+            let Listing { steps, faults } = reports(self.request)?;
+            let mark = |report: &Report| (report.outcome, report.run_id.clone(), report.pid);
+            let is_new = |report: &&Report| self.shown.get(&report.step) != Some(&mark(report));
+            steps.iter().filter(is_new).for_each(print_json);
+            (steps.iter().map(|report| (report.step.clone(), mark(report))).collect(), faults)
+        } else {
+            let Listing { steps, faults } = rows(self.request)?;
+            let mark = |row: &Row| (row.step.clone(), (row.outcome, row.run_id.clone(), row.pid));
+            let now = steps.iter().map(mark).collect();
+            match stdout_size() {
+                Some(size) => self.draw(&steps, size),
+                None if now != self.shown && !steps.is_empty() => {
+                    let mut lines = table(&steps, paint(self.global), None);
+                    // A table a change, an empty line between two.
+                    lines.push(String::new());
+                    print(text(&lines).as_bytes());
+                }
+                None => {}
+            }
+            (now, faults)
+        };
+        if !self.drawn || now != self.shown {
+            for fault in &faults {
+                complain(fault);
+            }
+        }
+        (self.shown, self.drawn) = (now, true);
+        Ok(())
+    }
+
+    /// Over what was drawn before: the cursor goes home, and each line clears what it does not cover.
+    fn draw(&self, rows: &[Row], size: Size) {
+        let room = size.rows.saturating_sub(2).max(1);
+        let mut lines = if rows.is_empty() {
+            vec![harmless(&empty(self.request)).chars().take(size.columns).collect()]
+        } else if rows.len() <= room {
+            table(rows, paint(self.global), Some(size.columns))
+        } else {
+            // Those that go on are what is watched.
+            let (running, over): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| row.outcome == Outcome::Running);
+            let first: Vec<Row> = running.into_iter().chain(over).take(room - 1).cloned().collect();
+            table(&first, paint(self.global), Some(size.columns))
+        };
+        if rows.len() > room {
+            lines.push(format!("and {} more", rows.len() + 1 - room));
+        }
+        let home = if self.drawn { "\u{1b}[H" } else { "\u{1b}[H\u{1b}[2J" };
+        let body: String = lines.iter().flat_map(|line| [line.as_str(), "\u{1b}[K\n"]).collect();
+        print(format!("{home}{body}\u{1b}[J").as_bytes());
+    }
+}
+
+/// A row a step under the columns' heads, each row cut to `columns` characters where those are given; nothing where
+/// there is no step.
+fn table(steps: &[Row], paint: Paint, columns: Option<usize>) -> Vec<String> {
+    if steps.is_empty() {
+        return Vec::new();
+    }
+    let rows: Vec<[String; 6]> = steps.iter().map(cells).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..HEADS.len()).map(|column| width(column).max(HEADS[column].len())).collect();
+    let head = line(&HEADS.map(str::to_owned), &widths, columns, &|cell| cell.to_owned());
+    let body = rows.iter().zip(steps).map(|(row, step)| {
+        let color = |cell: &str| cell.replace(step.outcome.as_str(), &paint.outcome(step.outcome));
+        line(row, &widths, columns, &color)
+    });
+    std::iter::once(head).chain(body).collect()
+}
+
+fn cells(row: &Row) -> [String; 6] {
+    let span = |millis: Option<u64>| millis.map_or_else(|| "-".to_owned(), shown);
+    [
+        row.step.clone(),
+        row.outcome.as_str().to_owned(),
+        span(row.elapsed_ms),
+        span(row.heartbeat_age_ms),
+        row.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
+        row.last_line.as_ref().map_or_else(String::new, |line| harmless(line).replace('\t', " ")),
+    ]
+}
+
+/// One row: cut first, coloured after, so that no colour is cut in two. The state is the one cell with a colour.
+fn line(cells: &[String; 6], widths: &[usize], columns: Option<usize>, color: &dyn Fn(&str) -> String) -> String {
+    let mut line = String::new();
+    let mut left = columns.unwrap_or(usize::MAX);
+    for (column, (cell, width)) in cells.iter().zip(widths).enumerate() {
+        let last = column + 1 == cells.len();
+        let gap = if column == 0 { "" } else { GAP };
+        let whole = if last { format!("{gap}{cell}") } else { format!("{gap}{cell:width$}") };
+        let cut: String = whole.chars().take(left).collect();
+        left -= cut.chars().count();
+        line.push_str(&if column == 1 { color(&cut) } else { cut });
+    }
+    line.trim_end().to_owned()
+}

@@ -1,0 +1,169 @@
+//! `list`: every step of a directory at one glance, once or at every change.
+//!
+//! Refuses to look at processes beyond whether each run's own lives, and to list the directory more than once: ten
+//! thousand steps have to be a glance too.
+
+use super::check::{Check, Depth, check_one};
+use super::report::Report;
+use super::{Error, readable};
+use crate::monitor::{Changes, Woken};
+use crate::os::directory::{Directory, why};
+use crate::os::signals::Signal;
+use crate::os::{clock, log};
+use crate::protocol::layout::{Record, file_name, split_file_name};
+use crate::protocol::meta::{self, EndedMeta};
+use crate::protocol::outcome::Outcome;
+use crate::protocol::step::StepName;
+use crate::protocol::time::millis;
+use crate::step::look::{Bearers, Looker, here};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How many steps are worth a thread of their own.
+const A_THREADS_WORTH: usize = 64;
+/// How often ages are looked at anew; never so often that looking takes more than a tenth of the time.
+const PACE: Duration = Duration::from_secs(1);
+
+/// One step at a glance, for people.
+#[derive(Clone, Debug)]
+pub(crate) struct Row {
+    /// Its name.
+    pub(crate) step: String,
+    /// How it stands or ended.
+    pub(crate) outcome: Outcome,
+    /// How long it took, or has taken so far, in milliseconds.
+    pub(crate) elapsed_ms: Option<u64>,
+    /// How old the heartbeat of a run that goes on is, in milliseconds.
+    pub(crate) heartbeat_age_ms: Option<u64>,
+    /// The wrapper's process id.
+    pub(crate) pid: Option<i32>,
+    /// The run's unique id.
+    pub(crate) run_id: Option<String>,
+    /// The log's last line.
+    pub(crate) last_line: Option<String>,
+}
+
+/// The steps of a directory, by name, and a sentence for each that cannot be told of.
+#[derive(Debug)]
+pub(crate) struct Listing<T> {
+    /// What is said of each.
+    pub(crate) steps: Vec<T>,
+    /// What could not be read.
+    pub(crate) faults: Vec<String>,
+}
+
+/// What `check` says of every step of the directory, but for what their processes do.
+///
+/// # Errors
+/// [`Error::Own`] where the directory cannot be read.
+pub(crate) fn reports(request: &Check) -> Result<Listing<Report>, Error> {
+    each(request, &|_, looker| check_one(request, 0, looker, Depth::Files).map(|(report, _)| report))
+}
+
+/// Every step of the directory at a glance.
+///
+/// # Errors
+/// As [`reports`].
+pub(crate) fn rows(request: &Check) -> Result<Listing<Row>, Error> {
+    each(request, &|ended, looker| {
+        let log = looker.directory().join(&file_name(looker.step(), Record::Log));
+        if let Some(row) = ended.then(|| recorded(looker, &log)).flatten() {
+            return Ok(row);
+        }
+        let (report, _) = check_one(request, 0, looker, Depth::Files)?;
+        Ok(Row {
+            step: report.step,
+            outcome: report.outcome,
+            elapsed_ms: report.elapsed_ms,
+            heartbeat_age_ms: report.heartbeat_age_ms.filter(|_| report.outcome == Outcome::Running),
+            pid: report.pid,
+            run_id: report.run_id,
+            last_line: log::last_line(&log),
+        })
+    })
+}
+
+/// The row of a run whose end stands in its meta: with a status beside it that is the outcome for everybody, and nothing
+/// else has to be read.
+fn recorded(looker: &Looker, log: &Path) -> Option<Row> {
+    let (directory, step) = (looker.directory(), looker.step());
+    let meta = directory.read_listed(&file_name(step, Record::Meta), meta::LONGEST).ok()?;
+    let meta = EndedMeta::parse(meta.content()?)?;
+    // To the nanosecond the pid file's time says whose it is; the number in it can be taken for granted then.
+    let pid = directory.stat(&file_name(step, Record::Pid)).ok()?.stamp()?;
+    if meta.pid_mtime_ns != pid.modified.as_nanos() {
+        return None;
+    }
+    Some(Row {
+        step: step.as_str().to_owned(),
+        outcome: meta.reason.outcome(),
+        elapsed_ms: meta.took().map(millis),
+        heartbeat_age_ms: None,
+        pid: Some(meta.pid),
+        run_id: Some(meta.run_id),
+        last_line: log::last_line(log),
+    })
+}
+
+/// Looks at each step, on as many threads as there are processors. `look` is also told whether there is a status.
+fn each<T: Send>(
+    request: &Check,
+    look: &(dyn Fn(bool, &mut Looker) -> Result<T, Error> + Sync),
+) -> Result<Listing<T>, Error> {
+    let directory = Arc::new(Directory::at(request.directory.clone()));
+    readable(&directory)?;
+    let names = directory
+        .names_by_kind()
+        .map_err(|error| Error::Own(format!("cannot list {}: {}", directory.path().display(), why(&error))))?;
+    let mut found: BTreeMap<&str, bool> = BTreeMap::new();
+    for (name, is_regular) in &names {
+        if let Some((step, record)) = split_file_name(name).filter(|(_, record)| record.shows_start()) {
+            *found.entry(step).or_default() |= *is_regular && record == Record::Status;
+        }
+    }
+    let steps: Vec<(StepName, bool)> =
+        found.into_iter().filter_map(|(name, ended)| Some((StepName::parse(name).ok()?, ended))).collect();
+    let mut listing = Listing { steps: Vec::with_capacity(steps.len()), faults: Vec::new() };
+    if steps.is_empty() {
+        return Ok(listing);
+    }
+    let (here, bearers) = (Arc::new(here(&directory)), Arc::new(Bearers::new()));
+    let look = |(step, ended): &(StepName, bool)| {
+        let mut looker = Looker::new(Arc::clone(&directory), step.clone(), Arc::clone(&here));
+        looker.share(Arc::clone(&bearers));
+        look(*ended, &mut looker)
+    };
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = processors.min(steps.len().div_ceil(A_THREADS_WORTH));
+    std::thread::scope(|scope| {
+        let parts = steps.chunks(steps.len().div_ceil(threads));
+        let look = &look;
+        let running: Vec<_> =
+            parts.map(|part| scope.spawn(move || part.iter().map(look).collect::<Vec<_>>())).collect();
+        for looked in running.into_iter().flat_map(|thread| thread.join().unwrap_or_default()) {
+            match looked {
+                Ok(said) => listing.steps.push(said),
+                Err(error) => listing.faults.push(error.to_string()),
+            }
+        }
+    });
+    Ok(listing)
+}
+
+/// Has the directory shown at every change and once a second, until a signal asks to stop: which one.
+///
+/// # Errors
+/// What `show` says.
+pub(crate) fn watch(request: &Check, show: &mut dyn FnMut() -> Result<(), Error>) -> Result<Signal, Error> {
+    let mut changes = Changes::watch(&Directory::at(request.directory.clone()))?;
+    loop {
+        let began = clock::now();
+        show()?;
+        let rest = PACE.max(clock::now().since(began).saturating_mul(9));
+        if let Woken::Interrupted(signal) = changes.rest(rest) {
+            return Ok(signal);
+        }
+    }
+}

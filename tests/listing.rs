@@ -1,0 +1,105 @@
+//! `list`: every step at a glance, for people and for programs, once and at every change.
+//!
+//! Refuses to measure time here: how fast ten thousand steps are listed depends on the machine and its other work.
+
+mod support;
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use support::{Ended, Place, kill, until};
+
+fn row(ended: &Ended, step: &str) -> Vec<String> {
+    let line = ended.stdout.lines().find(|line| line.split_whitespace().next() == Some(step));
+    line.unwrap_or_else(|| panic!("{step}: {ended:?}")).split_whitespace().map(str::to_owned).collect()
+}
+
+#[test]
+fn an_empty_directory_is_one_sentence_on_standard_error_and_no_failure() {
+    let place = Place::new();
+    for words in [&["list"][..], &["list", "--json"], &["list", "--dir", "/tmp/dogwatch-is-not-here"]] {
+        let ended = place.dogwatch(words);
+        assert_eq!((ended.code, ended.stdout.as_str(), ended.stderr.lines().count()), (0, "", 1), "{ended:?}");
+    }
+    // What is no step's start is none.
+    place.write("only.log", "x");
+    place.write("only.breaker", "{}");
+    assert_eq!(place.dogwatch(["list"]).stdout, "");
+}
+
+#[test]
+fn each_step_has_a_row_with_its_state_and_its_last_line() {
+    let place = Place::new();
+    place.dogwatch(["run", "good", "--", "sh", "-c", "echo one; echo all is well"]);
+    place.dogwatch(["run", "bad", "--", "sh", "-c", "printf 'evil \\033[2J end\\n'; exit 3"]);
+    let pid = place.detach("busy", "echo at work; sleep 300");
+    place.write("gone.pid", "999999999\n");
+    until("the log is written", || place.read("busy.log") == "at work\n");
+    let ended = place.dogwatch(["list"]);
+    assert_eq!((ended.code, ended.stderr.as_str(), ended.stdout.lines().count()), (0, "", 5), "{ended:?}");
+    let steps: Vec<&str> = ended.stdout.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(steps, ["STEP", "bad", "busy", "gone", "good"]);
+    assert_eq!(&row(&ended, "good")[1], "success");
+    assert!(ended.stdout.contains("all is well") && ended.stdout.contains("evil \\u{1b}[2J end"), "{ended:?}");
+    let busy = row(&ended, "busy");
+    assert_eq!((busy[1].as_str(), &busy[4], busy[5..].join(" ").as_str()), ("running", &pid.to_string(), "at work"));
+    assert_eq!((row(&ended, "bad")[1].as_str(), row(&ended, "gone")[1].as_str()), ("failed", "died"));
+    // As check has them, in everything that does not change by the moment.
+    let still = |mut line: Value| {
+        for key in ["elapsed_ms", "heartbeat_age_ms", "output_age_ms", "detail", "log_tail"] {
+            line[key] = Value::Null;
+        }
+        line
+    };
+    let listed: Vec<Value> = place.dogwatch(["list", "--json"]).lines().into_iter().map(still).collect();
+    let checked = place.dogwatch(["check", "bad", "busy", "gone", "good", "--json"]).lines();
+    assert_eq!(listed, checked.into_iter().map(still).collect::<Vec<_>>());
+}
+
+#[test]
+fn an_earlier_runs_record_says_nothing_of_a_plain_shells_run() {
+    let place = Place::new();
+    place.dogwatch(["run", "s", "--", "true"]);
+    place.write("s.pid", "999999999\n");
+    place.write("s.status", "FAILED\n");
+    assert_eq!(row(&place.dogwatch(["list"]), "s")[1], "failed");
+}
+
+#[test]
+fn a_record_of_a_newer_program_hides_no_other_step() {
+    let place = Place::new();
+    place.dogwatch(["run", "good", "--", "true"]);
+    place.write("new.status", "SUCCESS\n");
+    place.write("new.meta", "{\"schema\":99}");
+    let ended = place.dogwatch(["list"]);
+    assert_eq!((ended.code, ended.stderr.lines().count()), (0, 1), "{ended:?}");
+    assert!(ended.stderr.contains("new.meta") && ended.stdout.contains("good"), "{ended:?}");
+}
+
+#[test]
+fn a_watched_list_tells_of_each_change_and_ends_when_it_is_interrupted() {
+    let place = Place::new();
+    let mut command = place.command(["list", "--watch", "--json"]);
+    let mut list = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
+    let mut lines = BufReader::new(list.stdout.take().expect("its output")).lines();
+    let mut next = || -> (String, String) {
+        let line: Value = serde_json::from_str(&lines.next().expect("a line").expect("text")).expect("JSON");
+        (line["step"].as_str().unwrap().to_owned(), line["outcome"].as_str().unwrap().to_owned())
+    };
+    let said = |step: &str, outcome: &str| (step.to_owned(), outcome.to_owned());
+    place.detach("a", "while [ ! -e $DOGWATCH_DIR/go ]; do sleep 0.02; done; exit 4");
+    assert_eq!(next(), said("a", "running"));
+    place.dogwatch(["run", "b", "--", "true"]);
+    // Whether it was also seen running is left to chance.
+    let first = next();
+    if first == said("b", "running") {
+        assert_eq!(next(), said("b", "success"));
+    } else {
+        assert_eq!(first, said("b", "success"));
+    }
+    place.write("go", "");
+    assert_eq!(next(), said("a", "failed"));
+    kill("TERM", list.id().cast_signed());
+    let status = list.wait().expect("it ends");
+    assert_eq!(status.code(), Some(143));
+}

@@ -1,0 +1,117 @@
+//! `log`: whole, its end, followed; into a pipe byte for byte.
+//!
+//! Refuses to look at a terminal's view here; that takes a terminal.
+
+mod support;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::process::Stdio;
+use support::{Place, Running, kill, until};
+
+fn append(place: &Place, name: &str, bytes: &[u8]) {
+    let mut file = fs::OpenOptions::new().create(true).append(true).open(place.file(name)).expect("the log");
+    file.write_all(bytes).expect("it is written");
+}
+
+fn bytes(place: &Place, words: &[&str]) -> Vec<u8> {
+    let output = place.command(words).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(0), "{words:?}: {output:?}");
+    output.stdout
+}
+
+#[test]
+fn a_pipe_gets_every_byte_and_n_the_last_lines() {
+    let place = Place::new();
+    let script = "printf 'one\\r\\n\\033[31mtwo\\000\\377\\nthree'";
+    place.dogwatch(["run", "s", "--", "sh", "-c", script]);
+    let whole = b"one\r\n\x1b[31mtwo\0\xff\nthree";
+    assert_eq!(bytes(&place, &["log", "s"]), whole);
+    assert_eq!(bytes(&place, &["log", "s", "-n", "2"]), b"\x1b[31mtwo\0\xff\nthree");
+    assert_eq!(bytes(&place, &["log", "s", "-n", "0"]), b"");
+    assert_eq!(bytes(&place, &["log", "s", "-f"]), whole, "a step that has ended is followed to its end at once");
+    assert_eq!(bytes(&place, &["log", "s", "-f", "-n", "1"]), b"three");
+}
+
+#[test]
+fn a_step_that_has_not_started_is_5_and_one_without_a_log_is_a_sentence() {
+    let place = Place::new();
+    let absent = place.dogwatch(["log", "none"]);
+    assert_eq!((absent.code, absent.stderr.lines().count()), (5, 1), "{absent:?}");
+    let mut command = place.command(["log", "none", "-f"]);
+    let followed = command.env("DOGWATCH_START_TIMEOUT", "50ms").output().expect("it runs");
+    assert_eq!(followed.status.code(), Some(5), "{followed:?}");
+    place.dogwatch(["run", "s", "--log", "none", "--", "true"]);
+    let without = place.dogwatch(["log", "s"]);
+    assert_eq!((without.code, without.stderr.contains("keeps no log")), (0, true), "{without:?}");
+}
+
+#[test]
+fn what_a_bound_dropped_is_skipped_and_said() {
+    let place = Place::new();
+    let script = "head -c 30000000 /dev/zero | tr '\\0' x; echo; sleep 0.3; echo last";
+    place.dogwatch(["run", "s", "--log-max", "1MB", "--", "sh", "-c", script]);
+    let text = String::from_utf8(bytes(&place, &["log", "s"])).expect("no zeros, and x is text");
+    let begins = text.trim_start().chars().take(40).collect::<String>();
+    assert!(begins.starts_with("[dogwatch: ") && !text.contains('\0') && text.ends_with("\nlast\n"), "{begins}");
+}
+
+/// Follows a step's log, its output to be read along.
+fn follow(place: &Place) -> (std::process::Child, impl FnMut(&str)) {
+    let mut child =
+        place.command(["log", "s", "-f"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
+    let mut out = child.stdout.take().expect("its output");
+    let expect = move |text: &str| {
+        let mut there = vec![0; text.len()];
+        out.read_exact(&mut there).expect("as much as that");
+        assert_eq!(String::from_utf8_lossy(&there), text);
+    };
+    (child, expect)
+}
+
+#[test]
+fn a_followed_log_is_passed_on_as_it_grows_and_ends_with_the_step() {
+    let place = Place::new();
+    place.detach("s", "echo begun; while [ ! -e $DOGWATCH_DIR/go ]; do sleep 0.02; done; echo done; exit 7");
+    let (mut child, mut expect) = follow(&place);
+    expect("begun\n");
+    for line in ["more\n", "part", "ly\n"] {
+        append(&place, "s.log", line.as_bytes());
+        expect(line);
+    }
+    fs::rename(place.file("s.log"), place.file("s.log.1")).expect("rotated");
+    append(&place, "s.log", b"in the new one\n");
+    expect("in the new one\n");
+    place.write("go", "");
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+}
+
+#[test]
+fn following_ends_when_nobody_reads_any_more_and_when_it_is_interrupted() {
+    let place = Place::new();
+    let pid = place.detach("s", "echo begun; sleep 300");
+    let (mut child, expect) = follow(&place);
+    drop(expect);
+    until("it has noticed", || {
+        append(&place, "s.log", b"more\n");
+        child.try_wait().expect("its status").is_some()
+    });
+    let (mut child, mut expect) = follow(&place);
+    expect("begun\n");
+    kill("TERM", child.id().cast_signed());
+    // Before it waits for the step the signal ends it as any other program.
+    let status = child.wait().expect("it ends");
+    assert!(status.code() == Some(143) || status.signal() == Some(15), "{status:?}");
+    assert!(support::lives(pid));
+}
+
+#[test]
+fn a_followed_log_may_come_later() {
+    let place = Place::new();
+    let log: Running = place.start(["log", "s", "-f"]);
+    until("it waits", || log.has_events());
+    place.dogwatch(["run", "s", "--", "echo", "at last"]);
+    let ended = log.end_at_all();
+    assert_eq!((ended.code, ended.stdout.as_str()), (0, "at last\n"), "{ended:?}");
+}

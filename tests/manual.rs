@@ -1,0 +1,105 @@
+//! What teaches the program: completions, manual pages, and the agents' page, every command of which is run.
+//!
+//! Refuses to let a page say what does not work.
+
+mod support;
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+use support::{Ended, Place};
+
+#[test]
+fn every_shell_gets_a_script_that_knows_every_command() {
+    let place = Place::new();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let ended = place.dogwatch(["completions", shell]);
+        assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{shell}");
+        for command in ["wait", "recover", "succeed", "breaker", "clean"] {
+            assert!(ended.stdout.contains(command), "{shell} does not know {command}");
+        }
+    }
+    place.write("script.bash", &place.dogwatch(["completions", "bash"]).stdout);
+    if let Ok(checked) = Command::new("bash").arg("-n").arg(place.file("script.bash")).output() {
+        assert!(checked.status.success(), "{checked:?}");
+    }
+    assert_eq!(place.dogwatch(["completions", "cmd"]).code, 2);
+}
+
+#[test]
+fn there_is_a_page_for_each_command_and_each_has_its_example_and_exit_codes() {
+    let place = Place::new();
+    let main = place.dogwatch(["man"]);
+    assert_eq!((main.code, main.stdout.contains(".TH dogwatch 1")), (0, true), "{main:?}");
+    let folder = place.file("made/man1");
+    let ended = place.dogwatch(["man", "--out", &folder.to_string_lossy()]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (0, ""), "{ended:?}");
+    let page =
+        |name: &str| std::fs::read_to_string(folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert_eq!(page("dogwatch.1"), main.stdout);
+    let wait = page("dogwatch-wait.1");
+    assert!(wait.contains("dogwatch\\-wait") && wait.contains("Exit codes") && wait.contains("Example"), "{wait}");
+    let help = place.dogwatch(["--help"]).stdout;
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let names: Vec<&str> = commands.filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(names.len() > 10, "{names:?}");
+    for name in names {
+        assert!(!page(&format!("dogwatch-{name}.1")).is_empty());
+    }
+}
+
+#[test]
+fn every_command_of_the_agents_page_works_as_it_stands_there() {
+    let place = Place::new();
+    let page = place.dogwatch(["skill"]).stdout;
+    let head: Vec<&str> = page.lines().take(5).collect();
+    assert!(head[0] == "---" && head[1] == "name: dogwatch" && head[2].starts_with("description: "), "{head:?}");
+    assert!(head[3].starts_with("allowed-tools: ") && head[4] == "---", "{head:?}");
+    // What the examples run.
+    for (name, script) in [("make", "echo made"), ("serve", "echo listening on 8080; exec sleep 300")] {
+        place.write(name, &format!("#!/bin/sh\n{script}\n"));
+        let mode = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(place.file(name), mode).expect("it can be run");
+    }
+    let mut commands = 0;
+    let mut inside = false;
+    for line in page.lines() {
+        match line {
+            "```sh" => inside = true,
+            "```" => inside = false,
+            line if inside => {
+                let (words, binary) = (format!("exec {line}"), support::binary());
+                let mut shell = place.through(&["sh", "-c", &words], [""; 0]);
+                let folder = place.path().display();
+                let dogwatch = binary.parent().expect("its folder").display();
+                shell.env("PATH", format!("{folder}:{dogwatch}:{}", std::env::var("PATH").expect("a path")));
+                let ended = Ended::of(&shell.output().expect("a shell"));
+                assert_eq!(ended.code, 0, "{line}: {ended:?}");
+                commands += 1;
+            }
+            _ => {}
+        }
+    }
+    assert!(commands >= 10, "{commands}");
+}
+
+#[test]
+fn the_agents_page_is_installed_and_an_edited_one_is_left_alone() {
+    let place = Place::new();
+    let install = |words: &[&str]| {
+        let mut command = place.command(["skill", "--install"].iter().chain(words));
+        Ended::of(&command.env("HOME", place.path()).output().expect("it runs"))
+    };
+    let customary = place.file(".claude/skills/dogwatch/SKILL.md");
+    let ended = install(&[]);
+    assert_eq!((ended.code, ended.stdout), (0, format!("{}\n", customary.display())), "{}", ended.stderr);
+    let page = place.dogwatch(["skill"]).stdout;
+    assert_eq!(std::fs::read_to_string(&customary).unwrap(), page);
+    assert_eq!(install(&[]).code, 0, "an untouched one is replaced");
+    std::fs::write(&customary, page.replacen("Three calls", "My own calls", 1)).unwrap();
+    let refused = install(&[]);
+    assert_eq!((refused.code, refused.stderr.contains("was edited")), (125, true), "{refused:?}");
+    assert!(std::fs::read_to_string(&customary).unwrap().contains("My own calls"));
+    let elsewhere = place.file("elsewhere");
+    assert_eq!(install(&[&elsewhere.to_string_lossy()]).code, 0);
+    assert_eq!(std::fs::read_to_string(elsewhere.join("SKILL.md")).unwrap(), page);
+}
