@@ -66,10 +66,13 @@ pub(crate) fn zombies() -> Vec<Entry> {
     stats.filter(has_ended).map(|stat| entry(&stat)).collect()
 }
 
-/// The numbers of all processes that are visible here, zombies included.
+/// The numbers of all processes that are visible here, zombies included; the youngest process comes last.
 pub(crate) fn pids() -> Vec<i32> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
-    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+    // Read after the list, so that nobody in it is younger.
+    let newest = std::fs::read_to_string("/proc/loadavg").ok().and_then(|load| procfs::newest_pid(&load));
+    procfs::in_order_of_birth(pids, newest)
 }
 
 /// The real user of a process.

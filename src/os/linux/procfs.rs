@@ -65,6 +65,23 @@ pub(super) fn user(text: &str) -> Option<u32> {
     field(text, "Uid:")?.split_ascii_whitespace().next()?.parse().ok()
 }
 
+/// The number that was given last, from `/proc/loadavg`.
+pub(super) fn newest_pid(text: &str) -> Option<i32> {
+    text.split_ascii_whitespace().nth(4)?.parse().ok()
+}
+
+/// The youngest last. Numbers are given in order, and from the smallest again after the greatest (`alloc_pid` in
+/// `kernel/pid.c`): those above the one given last are from before the turn. Where that one is unknown, the order of
+/// the numbers has to do.
+pub(super) fn in_order_of_birth(mut pids: Vec<i32>, newest: Option<i32>) -> Vec<i32> {
+    pids.sort_unstable();
+    if let Some(newest) = newest {
+        let turn = pids.partition_point(|&pid| pid <= newest);
+        pids.rotate_left(turn);
+    }
+    pids
+}
+
 /// The pid in the innermost namespace, from `/proc/PID/status`; nothing where it lives in only one.
 pub(super) fn inner_pid(text: &str) -> Option<i32> {
     let pids = field(text, "NSpid:")?.split_ascii_whitespace().skip(1);
@@ -124,6 +141,18 @@ mod tests {
         let text = "Name:\tx\nUid:\t1000\t0\t0\t0\nNSpid:\t300\t20\t1\n";
         assert_eq!((user(text), inner_pid(text)), (Some(1000), Some(1)));
         assert_eq!(inner_pid("NSpid:\t300\n"), None);
+    }
+
+    #[test]
+    fn the_youngest_is_the_one_that_was_numbered_last() {
+        assert_eq!(newest_pid("1.03 1.97 4.19 1/79 15897\n"), Some(15897));
+        assert_eq!(newest_pid("1.03 1.97 4.19"), None);
+        assert_eq!(in_order_of_birth(vec![300, 1, 32_000, 31_000], Some(310)), [31_000, 32_000, 1, 300]);
+        assert_eq!(in_order_of_birth(vec![300, 1, 32_000], Some(32_000)), [1, 300, 32_000]);
+        assert_eq!(in_order_of_birth(vec![300, 1], None), [1, 300]);
+        let me = i32::try_from(std::process::id()).unwrap();
+        let newest = newest_pid(&std::fs::read_to_string("/proc/loadavg").unwrap()).unwrap();
+        assert!(newest > 0 && in_order_of_birth(vec![me, newest], Some(newest)).last() == Some(&newest));
     }
 
     #[test]

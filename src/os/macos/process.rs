@@ -84,9 +84,11 @@ fn entry(found: &Info) -> Entry {
     }
 }
 
-/// The numbers of all processes, zombies included.
+/// The numbers of all processes, zombies included; in the order of their numbers.
 pub(crate) fn pids() -> Vec<i32> {
-    calls::pids()
+    let mut pids = calls::pids();
+    pids.sort_unstable();
+    pids
 }
 
 /// Every process that has ended and waits for its parent to look.

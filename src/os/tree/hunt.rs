@@ -136,7 +136,8 @@ impl Hunt {
         let mut members = BTreeMap::new();
         let mut ended = BTreeSet::new();
         let mut in_exec = false;
-        // The youngest first: they are the ones that may end before they are looked at.
+        // The youngest first: they are the ones that may end before they are looked at. A chain of forks whose numbers
+        // had begun anew outlived the KILL by a second where the greatest number came first.
         for pid in machine::pids().into_iter().rev() {
             match machine::look(pid) {
                 Lookup::There(entry) => {
