@@ -294,7 +294,7 @@ fn a_run_over_what_is_no_regular_file_replaces_or_refuses_it_and_never_hangs() {
 fn a_pid_file_without_a_usable_pid_is_named_and_nobody_is_ever_signalled() {
     let Some(namespace) = own_namespace() else { return };
     // The first process there would note a signal; nothing else is in reach.
-    let script = "trap 'touch signalled' TERM HUP INT; \"$@\"; code=$?; exit $code";
+    let script = "trap ': > signalled' TERM HUP INT; \"$@\"; code=$?; exit $code";
     let caller = [namespace.as_slice(), &["sh", "-c", script, "sh"]].concat();
     let digits = "9".repeat(400);
     let contents = ["-1\n", "0\n", "1\n", "-7", "a few words\n", "12 13\n", "0x10\n", &digits, ""];

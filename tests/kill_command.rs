@@ -103,7 +103,7 @@ fn a_step_without_a_pid_is_ended_and_its_record_is_not_the_next_ones() {
 #[test]
 fn a_step_that_lives_here_is_not_signalled_and_the_command_is_not_believed_while_it_lives() {
     let place = Place::new();
-    let pid = place.detach("s", "setsid sleep 300 & trap 'touch told' TERM; echo ready; while :; do sleep 0.05; done");
+    let pid = place.detach("s", "setsid sleep 300 & trap ': > told' TERM; echo ready; while :; do sleep 0.05; done");
     until("the trap stands", || place.read("s.log") == "ready\n");
     let ended = wait(&place, "true");
     ended.said(124, "timeout", false);

@@ -172,7 +172,7 @@ fn an_ancestor_of_the_waiter_is_never_signalled() {
 
 /// Names itself as the step's wrapper, calls, and notes a signal.
 const CALL: &str = r#"
-    trap 'touch signalled' TERM
+    trap ': > signalled' TERM
     echo $$ > s.pid; touch s.heartbeat
     "$@"; code=$?
     exit $code
