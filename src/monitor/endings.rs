@@ -16,12 +16,14 @@ const AT_ONCE: usize = 32;
 /// What is to be done with a run.
 #[derive(Debug)]
 pub(super) struct Job {
-    what: What,
+    pub(super) what: What,
 }
 
 #[derive(Debug)]
-enum What {
+pub(super) enum What {
+    /// A living one, for this reason and these words.
     Terminate(Intent, String),
+    /// A dead one.
     Bury(Reason),
 }
 
