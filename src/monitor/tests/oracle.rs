@@ -169,7 +169,7 @@ impl State {
         if weather.failing > 0 {
             late += 5 * SECOND;
         }
-        if weather.lost > 0 {
+        if weather.lost > 0 || self.steps[index].unnoticed {
             late += 15 * SECOND;
         }
         // What is not whole settles from the look that shows it first.

@@ -42,6 +42,8 @@ pub(super) struct Step {
     pub(super) claimed: Option<i64>,
     /// When its process ended.
     pub(super) gone: Option<i64>,
+    /// Whether that pid was written over another in place, which only the rescan finds.
+    pub(super) unnoticed: bool,
     /// Who holds the lock.
     pub(super) lock: Option<i32>,
     /// Whether its processes are to be seen from here.
@@ -219,6 +221,7 @@ impl State {
         }
         if let Some(pid) = named {
             (this.pid, this.claimed, this.gone) = (pid, Some(made), gone);
+            this.unnoticed = old == Some(inode) && !self.followed.contains(&(step, "pid", inode));
         }
         self.steps[step].files.insert(record.suffix(), Disk { bytes, modified, written: now, run, inode });
         if old != Some(inode) || self.followed.contains(&(step, record.suffix(), inode)) {
