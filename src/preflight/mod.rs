@@ -4,6 +4,8 @@
 //! wait for a check beyond its limit: one that is stuck in the kernel is given up and reported.
 
 pub(crate) mod config;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod local;
 mod monitor;
 pub(crate) mod network;
