@@ -53,6 +53,8 @@ pub(super) struct Senses {
     unsaid: Vec<String>,
     /// Whether it was said that files written in place cannot be followed.
     said_unfollowed: bool,
+    /// Whether it was said that some processes' ends are looked for.
+    said_unnoticed: bool,
 }
 
 impl Senses {
@@ -75,14 +77,15 @@ impl Senses {
             refused: false,
             unsaid: Vec::new(),
             said_unfollowed: false,
+            said_unnoticed: false,
         }
     }
 
-    /// Arms what can be armed.
-    pub(super) fn arm(&mut self, directory: &Directory, order: &Order, verbose: &mut dyn FnMut(&str)) {
+    /// Arms what can be armed; of descriptors, notices of processes' ends may take `spare`.
+    pub(super) fn arm(&mut self, directory: &Directory, order: &Order, spare: usize, verbose: &mut dyn FnMut(&str)) {
         self.armed = true;
         let (sender, exits) = bounded(QUEUE);
-        match Exits::start(sender) {
+        match Exits::start(sender, spare) {
             Ok(notices) => (self.notices, self.exits) = (Some(notices), exits),
             Err(error) => verbose(&format!("no notices of processes' ends ({}): looking for them", why(&error))),
         }
@@ -211,7 +214,17 @@ impl Senses {
 
     /// Asks for a notice of a process's end; nothing where none can be had.
     pub(super) fn watch_exit(&mut self, pid: i32, index: usize) -> Option<Armed> {
-        self.notices.as_mut()?.watch(pid, index as u64).ok()
+        match self.notices.as_mut()?.watch(pid, index as u64) {
+            Ok(armed) => Some(armed),
+            Err(error) => {
+                if !self.said_unnoticed {
+                    self.said_unnoticed = true;
+                    self.unsaid
+                        .push(format!("looking for the ends of processes: no notice to be had ({})", why(&error)));
+                }
+                None
+            }
+        }
     }
 
     pub(super) fn forget_exit(&mut self, index: usize) {
