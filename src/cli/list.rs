@@ -35,6 +35,10 @@ pub(super) fn list(watch: bool, global: &Global) -> Result<u8, Error> {
     if watch {
         let mut watching = Watching { request: &request, global, shown: HashMap::new(), drawn: false };
         let signal = look_again(&request, &mut || watching.show())?;
+        if !global.json && stdout_size().is_some() {
+            // The terminal has echoed ^C where the prompt will stand.
+            print(b"\n");
+        }
         let exit = if signal == Signal::SIGTERM { Exit::Terminated } else { Exit::Interrupted };
         return Ok(exit.code());
     }
