@@ -320,6 +320,16 @@ pub(in crate::cli) fn one_sentence(error: &clap::Error) -> String {
         }
         said.push(paragraph.trim_start_matches("error: ").trim_start_matches("tip: ").to_owned());
     }
+    // What clap cannot know: what the mistake is as a rule.
+    match (command, error.kind()) {
+        (Some("run"), ErrorKind::UnknownArgument | ErrorKind::MissingRequiredArgument) => {
+            said.push("COMMAND comes after --, as in: dogwatch run STEP -- COMMAND".to_owned());
+        }
+        (Some("clean"), ErrorKind::MissingRequiredArgument) => {
+            said.push("or name an age, as in: dogwatch clean --older-than 7d".to_owned());
+        }
+        _ => {}
+    }
     format!("{} (see {help})", said.join("; "))
 }
 
@@ -347,6 +357,8 @@ mod tests {
             ("wait a/b", "no step name", "--help"),
             ("wait b --stale soon", "is no duration", "--help"),
             ("run build", "<COMMAND>", "dogwatch run --help"),
+            ("run build make", "comes after --", "dogwatch run --help"),
+            ("clean", "--older-than 7d", "dogwatch clean --help"),
             ("run build --log-max huge -- true", "is no size", "--help"),
         ] {
             let sentence = refused(line);
