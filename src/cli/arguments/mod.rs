@@ -10,7 +10,7 @@ mod wait;
 use super::exit::{Exit, table};
 use crate::protocol::quantity;
 use crate::protocol::step::StepName;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum};
 pub(in crate::cli) use own::{FailArguments, StartArguments, SucceedArguments};
 pub(in crate::cli) use preflight::PreflightArguments;
@@ -320,9 +320,12 @@ pub(in crate::cli) fn one_sentence(error: &clap::Error) -> String {
         }
         said.push(paragraph.trim_start_matches("error: ").trim_start_matches("tip: ").to_owned());
     }
+    let is_about_a_flag = matches!(
+        error.get(ContextKind::InvalidArg), Some(ContextValue::String(argument)) if argument.starts_with('-')
+    );
     // What clap cannot know: what the mistake is as a rule.
     match (command, error.kind()) {
-        (Some("run"), ErrorKind::UnknownArgument | ErrorKind::MissingRequiredArgument) => {
+        (Some("run"), ErrorKind::UnknownArgument | ErrorKind::MissingRequiredArgument) if !is_about_a_flag => {
             said.push("COMMAND comes after --, as in: dogwatch run STEP -- COMMAND".to_owned());
         }
         (Some("clean"), ErrorKind::MissingRequiredArgument) => {
