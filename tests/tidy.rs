@@ -862,7 +862,8 @@ fn unfinished_work_and_unsafe_code_are_caught() {
 
 #[test]
 fn stray_files_and_vague_names_are_caught() {
-    let files = ["src/a.rs", "LICENSE-MIT", ".github/x", "Cargo.lock", "docs/a", "etc/a", "etc/b", "Makefile", "tests/a"];
+    let files =
+        ["src/a.rs", "LICENSE-MIT", ".github/x", "Cargo.lock", "docs/a", "etc/a", "etc/b", "Makefile", "tests/a"];
     finds(&strays(&files.map(str::to_owned)), &["etc:1: ", "Makefile:1: "]);
     finds(&vague("src/os/util.rs", "//! x\nmod types;\nmod other;"), &["util.rs:1: util", "util.rs:2: types"]);
     finds(&vague("tests/common/mod.rs", ""), &["common/mod.rs:1: common"]);
