@@ -56,6 +56,7 @@ fn a_wrapper_killed_at_any_of_two_hundred_moments_is_told_of_at_once_and_leaves_
         let mut slowest = slowest.lock().unwrap_or_else(PoisonError::into_inner);
         *slowest = took.max(*slowest);
     });
+    let slowest = slowest.into_inner().unwrap_or_else(PoisonError::into_inner);
     eprintln!("from the kill to the waiter's end with every process gone, the slowest of 200: {slowest:?}");
     assert!(met.iter().all(|count| count.load(Ordering::Relaxed) > 0), "[unstarted, died, finished]: {met:?}");
 }
