@@ -26,6 +26,8 @@ pub(crate) fn measure(setup: &Setup, report: &mut Report) -> Done {
     let mut waiter = Process::start(&mut dogwatch(&place, &["wait", "s"]))?;
     let (run, wait) = (wrapper.id(), waiter.id());
     procfs::armed(wait)?;
+    // A young run looks at its log often; that is over once nothing is written.
+    procfs::settled_for(run, BEAT / 2)?;
 
     let seconds = setup.rounds(60, 3) as u64;
     let before = (procfs::cpu(wait), procfs::wakes(wait), procfs::cpu(run), procfs::wakes(run));

@@ -20,6 +20,7 @@ mod words;
 use crate::command::report::Report;
 use crate::command::{Error, beat, breaker, check, clean, kill};
 use crate::decide::severity::worst;
+use crate::os::platform::parting;
 use crate::os::{environment, terminal};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::step::StepName;
@@ -78,10 +79,13 @@ pub fn main() -> ExitCode {
             0
         }),
     };
-    ExitCode::from(code.unwrap_or_else(|error| {
+    let code = code.unwrap_or_else(|error| {
         complain(&error.to_string());
         Exit::from(&error).code()
-    }))
+    });
+    // Everything is said and flushed: a wait that still has its watches ends here.
+    parting::end(code);
+    ExitCode::from(code)
 }
 
 /// Help and version are asked for; everything else is a usage error in one sentence.

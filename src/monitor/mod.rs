@@ -46,6 +46,8 @@ use watched::{State, Watched};
 const SAFETY_RESCAN: Duration = Duration::from_secs(15);
 /// How many runs may follow each other within one look at a step.
 const ROUNDS: usize = 4;
+/// How often a file that has just been made is looked at without a rest, until its writer has filled it.
+const CLOSER: usize = 8;
 /// How many descriptors a wait needs beside those for its steps, by far.
 const OTHER_DESCRIPTORS: u64 = 128;
 /// How many notices may wait; past that everything is looked at.
@@ -67,13 +69,13 @@ pub(crate) fn wait<'call>(
     monitor.look_before_arming()?;
     let mut interrupts = never();
     if !monitor.is_over() {
-        // Not before: work that has ended needs no thread either. A signal until then ends this process as any other,
-        // which leaves the work alone too.
-        interrupts = signals::channel(&signals::not_ignored(&[Signal::SIGINT, Signal::SIGTERM]))
-            .map_err(|error| Failure::Own(format!("cannot catch signals: {}", why(&error))))?;
         // A notice of each run's end takes one.
         environment::allow_descriptors(order.steps.len() as u64 + OTHER_DESCRIPTORS);
         monitor.senses.arm(&monitor.directory, order, verbose);
+        // Not before: work that has ended needs no thread either, and the watch comes first. A signal until then ends
+        // this process as any other, which leaves the work alone too.
+        interrupts = signals::channel(&signals::not_ignored(&[Signal::SIGINT, Signal::SIGTERM]))
+            .map_err(|error| Failure::Own(format!("cannot catch signals: {}", why(&error))))?;
         monitor.look_at_all()?;
         while !monitor.is_over() {
             if let Some(signal) = monitor.turn(&interrupts, verbose)? {
@@ -206,7 +208,10 @@ impl<'call> Monitor<'call> {
                 return Ok(());
             }
             match self.watched[index].look(&self.order.wishes, self.order.new)? {
-                Some(verdict) => self.hear_and_follow_up(index, verdict)?,
+                Some(verdict) => {
+                    let verdict = self.look_closer(index, verdict)?;
+                    self.hear_and_follow_up(index, verdict)?;
+                }
                 // The kernel could not answer; the next look may get one.
                 None => self.look_again(index, clock::now().plus(self.order.poll_interval)),
             }
@@ -215,6 +220,23 @@ impl<'call> Monitor<'call> {
             }
         }
         Ok(())
+    }
+
+    /// Looks again at once where a file has been seen while it is written in place: a shell makes it, and fills it some
+    /// microseconds later, maybe on this very processor, which it gets first. What takes longer is followed.
+    fn look_closer(&mut self, index: usize, mut verdict: Verdict) -> Result<Verdict, Failure> {
+        for _ in 0..CLOSER {
+            let is_new = self.watched[index].is_new_to_close_looks();
+            if !is_new || !matches!(verdict, Verdict::Pending { closely: true, .. }) {
+                break;
+            }
+            clock::give_way();
+            match self.watched[index].look(&self.order.wishes, self.order.new)? {
+                Some(closer) => verdict = closer,
+                None => break,
+            }
+        }
+        Ok(verdict)
     }
 
     /// Asks for a notice of the run's end where there is none yet; whether something new was armed.

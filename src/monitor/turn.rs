@@ -30,6 +30,7 @@ impl Monitor<'_> {
         let wake = self.wheel.next_deadline();
         let rest = wake.map_or(SAFETY_RESCAN, |tick| self.origin.plus(Duration::from_millis(tick)).since(now));
         apart::rest(rest);
+        self.senses.foresee(self.order);
         let mut places: BTreeSet<usize> = BTreeSet::new();
         let (mut everything, mut shown) = (false, false);
         let mut ended = None;

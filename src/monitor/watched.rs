@@ -168,6 +168,11 @@ impl Watched {
         file_name(self.looker.step(), record)
     }
 
+    /// Whether no file of it was looked at closely before.
+    pub(super) fn is_new_to_close_looks(&self) -> bool {
+        self.close_looks == 0
+    }
+
     /// How soon to look again at a file that is being written: at once, and less and less often.
     pub(super) fn soon(&mut self) -> Duration {
         let (shortest, longest) = SOON;
