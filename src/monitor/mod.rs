@@ -201,6 +201,10 @@ impl<'call> Monitor<'call> {
     }
 
     fn look_at(&mut self, index: usize) -> Result<(), Failure> {
+        // What a look before the watches has shown alive needs no second look for that.
+        if self.watched[index].state == State::Open {
+            self.arm_exit(index);
+        }
         // A notice armed by a look may have come too late for what it is about: look once more (I2). Each round is
         // another run's notice, so the rounds are as few as runs follow each other within a look.
         for _ in 0..ROUNDS {

@@ -232,6 +232,11 @@ impl Senses {
         self.notices.as_mut()?.watch(pid, index as u64).ok()
     }
 
+    /// Whether a process has ended whose end was to be noticed, or its end would not be.
+    pub(super) fn has_ended(&self, index: usize) -> bool {
+        self.notices.as_ref().is_none_or(|notices| notices.has_ended(index as u64))
+    }
+
     pub(super) fn forget_exit(&mut self, index: usize) {
         if let Some(notices) = &mut self.notices {
             notices.forget(index as u64);

@@ -32,7 +32,7 @@ impl Monitor<'_> {
         apart::rest(rest);
         self.senses.foresee(self.order);
         let mut places: BTreeSet<usize> = BTreeSet::new();
-        let (mut everything, mut shown) = (false, false);
+        let (mut everything, mut rescan, mut shown) = (false, false, false);
         let mut ended = None;
         crossbeam_channel::select! {
             recv(self.senses.hints) -> hint => everything |= self.note(hint.ok(), &mut places),
@@ -62,7 +62,7 @@ impl Monitor<'_> {
                 Due::Glance => shown = true,
                 Due::Rescan => {
                     self.rescan = None;
-                    everything = true;
+                    rescan = true;
                 }
             }
         }
@@ -70,12 +70,17 @@ impl Monitor<'_> {
             self.ended(index, termination)?;
             self.endings.next();
         }
-        if everything {
+        if everything || rescan {
             if self.senses.renew(&self.directory, verbose) {
                 let here = Arc::new(here(&self.directory));
                 self.watched.iter_mut().for_each(|watched| watched.stand(Arc::clone(&here)));
+                everything = true;
             }
-            self.look_at_all()?;
+            if everything {
+                self.look_at_all()?;
+            } else {
+                self.look_where_changed(&places)?;
+            }
         } else {
             self.look_at_places(places)?;
         }
@@ -83,6 +88,21 @@ impl Monitor<'_> {
             self.show()?;
         }
         Ok(None)
+    }
+
+    /// The rescan: nothing was told, so of thousands of steps those are looked at that are not plainly as they were.
+    fn look_where_changed(&mut self, places: &BTreeSet<usize>) -> Result<(), Failure> {
+        for index in 0..self.watched.len() {
+            if self.is_over() {
+                break;
+            }
+            apart::rest(Duration::ZERO);
+            let is_told = places.contains(&index) || self.senses.polls() || self.senses.has_ended(index);
+            if is_told || !self.watched[index].is_as_it_was() {
+                self.look_at(index)?;
+            }
+        }
+        Ok(())
     }
 
     fn look_at_places(&mut self, places: BTreeSet<usize>) -> Result<(), Failure> {

@@ -119,6 +119,17 @@ impl Watched {
         Ok(Some(verdict))
     }
 
+    /// Whether a look would show what the last one has shown: it runs, its end would be noticed, and no file that decides
+    /// has changed. Whatever is not that plain is looked at.
+    pub(super) fn is_as_it_was(&self) -> bool {
+        let plain = !self.gone && !self.deaf && self.exit.is_some() && self.scan.is_none() && self.followed.is_empty();
+        let last = self
+            .last
+            .as_ref()
+            .filter(|(_, seen, _)| plain && seen.liveness == Liveness::Alive && matches!(seen.status, Status::Absent));
+        last.is_some_and(|(look, _, _)| self.looker.is_unchanged(look))
+    }
+
     /// From now on looks from here.
     pub(super) fn stand(&mut self, here: Arc<Here>) {
         self.here = Arc::clone(&here);

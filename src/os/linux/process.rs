@@ -4,7 +4,7 @@
 //! (`pidfd_open(2)`, NOTES on reuse). Where the kernel has no pidfd (before 5.3, or an old container's filter) the start
 //! time is compared right before `kill(2)`.
 
-use super::procfs;
+use super::{procfs, reading};
 use crate::os::process::{Entry, Lookup};
 use crate::protocol::time::{Moment, Wall};
 use nix::errno::Errno;
@@ -22,7 +22,7 @@ pub(crate) const STARTS_ARE_ORDERED: bool = true;
 
 /// What the kernel says of one process.
 pub(crate) fn look(pid: i32) -> Lookup {
-    match std::fs::read(format!("/proc/{pid}/stat")) {
+    match reading::whole(&format!("/proc/{pid}/stat")) {
         Ok(bytes) => procfs::stat(&bytes).map_or(Lookup::Hidden, |stat| lookup(&stat)),
         Err(error) => match error.raw_os_error() {
             // ESRCH: it went between the open and the read.
@@ -62,7 +62,7 @@ fn entry(stat: &procfs::Stat) -> Entry {
 
 /// Every process that has ended and waits for its parent to look.
 pub(crate) fn zombies() -> Vec<Entry> {
-    let stats = pids().into_iter().filter_map(|pid| procfs::stat(&std::fs::read(format!("/proc/{pid}/stat")).ok()?));
+    let stats = pids().into_iter().filter_map(|pid| procfs::stat(&reading::whole(&format!("/proc/{pid}/stat")).ok()?));
     stats.filter(has_ended).map(|stat| entry(&stat)).collect()
 }
 
