@@ -20,6 +20,7 @@ mod words;
 use crate::command::report::Report;
 use crate::command::{Error, beat, breaker, check, clean, kill};
 use crate::decide::severity::worst;
+use crate::os::platform::parting;
 use crate::os::{environment, terminal};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::step::StepName;
@@ -40,7 +41,10 @@ use words::Paint;
 /// The program: reads the command line, does what it says, ends with the contract's exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    ExitCode::from(answered(obey))
+    let code = answered(obey);
+    // Everything is said and flushed: a wait that still has its watches ends here.
+    parting::end(code);
+    ExitCode::from(code)
 }
 
 /// A fault of ours is 125 as any other failure of ours is: no script knows what 101 means. The panic has said where.

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 /// How many runs may follow each other within one look at a step.
 const ROUNDS: usize = 4;
+/// How often a file that has just been made is looked at without a rest, until its writer has filled it.
+const CLOSER: usize = 8;
 
 impl Monitor<'_> {
     /// What stood there before the call: with `--any` the earliest end wins, not the first looked at.
@@ -59,6 +61,10 @@ impl Monitor<'_> {
     }
 
     pub(super) fn look_at(&mut self, index: usize) -> Result<(), Failure> {
+        // What a look before the watches has shown alive needs no second look for that.
+        if self.watched[index].state == State::Open {
+            self.arm_exit(index);
+        }
         // A notice armed by a look may have come too late for what it is about: look once more (I2). Each round is
         // another run's notice, so the rounds are as few as runs follow each other within a look.
         for _ in 0..ROUNDS {
@@ -66,7 +72,10 @@ impl Monitor<'_> {
                 return Ok(());
             }
             match self.watched[index].look(&self.order.wishes, self.order.new)? {
-                Some(verdict) => self.hear_and_follow_up(index, verdict)?,
+                Some(verdict) => {
+                    let verdict = self.look_closer(index, verdict)?;
+                    self.hear_and_follow_up(index, verdict)?;
+                }
                 None => self.look_in_vain(index)?,
             }
             if self.watched[index].state != State::Open || !self.arm_exit(index) {
@@ -74,6 +83,23 @@ impl Monitor<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Looks again at once where a file has been seen while it is written in place: a shell makes it, and fills it some
+    /// microseconds later, maybe on this very processor, which it gets first. What takes longer is followed.
+    fn look_closer(&mut self, index: usize, mut verdict: Verdict) -> Result<Verdict, Failure> {
+        for _ in 0..CLOSER {
+            let is_new = self.watched[index].is_new_to_close_looks();
+            if !is_new || !matches!(verdict, Verdict::Pending { closely: true, .. }) {
+                break;
+            }
+            clock::give_way();
+            match self.watched[index].look(&self.order.wishes, self.order.new)? {
+                Some(closer) => verdict = closer,
+                None => break,
+            }
+        }
+        Ok(verdict)
     }
 
     /// The kernel could not answer, and may the next time. Nothing is judged meanwhile, so what bounds the wait is kept

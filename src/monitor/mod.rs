@@ -66,14 +66,14 @@ pub(crate) fn wait<'call>(
     monitor.look_before_arming()?;
     let mut interrupts = never();
     if !monitor.is_over() {
-        // Not before: work that has ended needs no thread either. A signal until then ends this process as any other,
-        // which leaves the work alone too.
-        interrupts = signals::channel(&signals::not_ignored(&[Signal::SIGINT, Signal::SIGTERM]))
-            .map_err(|error| Failure::Own(format!("cannot catch signals: {}", why(&error))))?;
         // A notice of each run's end takes one; what is left is for the looks, without which nothing is ever found.
         let allowed = environment::allow_descriptors(order.steps.len() as u64 + OTHER_DESCRIPTORS);
         let spare = usize::try_from(allowed - OTHER_DESCRIPTORS.min(allowed / 2)).unwrap_or(usize::MAX);
         monitor.senses.arm(&monitor.directory, order, spare, verbose);
+        // Not before: work that has ended needs no thread either, and the watch comes first. A signal until then ends
+        // this process as any other, which leaves the work alone too.
+        interrupts = signals::channel(&signals::not_ignored(&[Signal::SIGINT, Signal::SIGTERM]))
+            .map_err(|error| Failure::Own(format!("cannot catch signals: {}", why(&error))))?;
         monitor.look_at_all()?;
         while !monitor.is_over() {
             if let Some(signal) = monitor.turn(&interrupts, verbose)? {

@@ -30,8 +30,9 @@ impl Monitor<'_> {
         let wake = self.wheel.next_deadline();
         let rest = wake.map_or(SAFETY_RESCAN, |tick| self.origin.plus(Duration::from_millis(tick)).since(now));
         apart::rest(rest);
+        self.senses.foresee(self.order);
         let mut places: BTreeSet<usize> = BTreeSet::new();
-        let (mut everything, mut shown) = (false, false);
+        let mut everything = false;
         let mut ended = None;
         crossbeam_channel::select! {
             recv(self.senses.hints) -> hint => everything |= self.note(hint.ok(), &mut places),
@@ -49,32 +50,22 @@ impl Monitor<'_> {
             everything = true;
             self.watched.iter_mut().filter_map(|watched| watched.scan.as_mut()).for_each(|scan| scan.armed = false);
         }
-        let mut due = Vec::new();
-        let tick = self.tick(clock::now());
-        self.wheel.advance(tick, &mut |what| due.push(what));
-        for what in due {
-            match what {
-                Due::Step(index) => {
-                    self.watched[index].timer = None;
-                    places.insert(index);
-                }
-                Due::Glance => shown = true,
-                Due::Rescan => {
-                    self.rescan = None;
-                    everything = true;
-                }
-            }
-        }
+        let (rescan, shown) = self.note_due(&mut places);
         if let Some((index, termination)) = ended {
             self.ended(index, termination)?;
             self.endings.next();
         }
-        if everything {
+        if everything || rescan {
             if self.senses.renew(&self.directory, verbose) {
                 let here = Arc::new(here(&self.directory));
                 self.watched.iter_mut().for_each(|watched| watched.stand(Arc::clone(&here)));
+                everything = true;
             }
-            self.look_at_all()?;
+            if everything {
+                self.look_at_all()?;
+            } else {
+                self.look_where_changed(&places)?;
+            }
         } else {
             self.look_at_places(places)?;
         }
@@ -82,6 +73,21 @@ impl Monitor<'_> {
             self.show()?;
         }
         Ok(None)
+    }
+
+    /// The rescan: nothing was told, so of thousands of steps those are looked at that are not plainly as they were.
+    fn look_where_changed(&mut self, places: &BTreeSet<usize>) -> Result<(), Failure> {
+        for index in 0..self.watched.len() {
+            if self.is_over() {
+                break;
+            }
+            apart::rest(Duration::ZERO);
+            let is_told = places.contains(&index) || self.senses.polls() || self.senses.has_ended(index);
+            if is_told || !self.watched[index].is_as_it_was() {
+                self.look_at(index)?;
+            }
+        }
+        Ok(())
     }
 
     fn look_at_places(&mut self, places: BTreeSet<usize>) -> Result<(), Failure> {
@@ -92,6 +98,28 @@ impl Monitor<'_> {
             self.look_at(index)?;
         }
         Ok(())
+    }
+
+    /// Takes in what is due: the places to look at, and whether a rescan and a glance are.
+    fn note_due(&mut self, places: &mut BTreeSet<usize>) -> (bool, bool) {
+        let mut due = Vec::new();
+        let tick = self.tick(clock::now());
+        self.wheel.advance(tick, &mut |what| due.push(what));
+        let (mut rescan, mut glance) = (false, false);
+        for what in due {
+            match what {
+                Due::Step(index) => {
+                    self.watched[index].timer = None;
+                    places.insert(index);
+                }
+                Due::Glance => glance = true,
+                Due::Rescan => {
+                    self.rescan = None;
+                    rescan = true;
+                }
+            }
+        }
+        (rescan, glance)
     }
 
     /// Takes the notice of a process's end in: the place to look at.

@@ -138,6 +138,17 @@ impl Watched {
         Ok(Some(verdict))
     }
 
+    /// Whether a look would show what the last one has shown: it runs, its end would be noticed, and no file that decides
+    /// has changed. Whatever is not that plain is looked at.
+    pub(super) fn is_as_it_was(&self) -> bool {
+        let plain = !self.gone && !self.deaf && self.exit.is_some() && self.scan.is_none() && self.followed.is_empty();
+        let last = self
+            .last
+            .as_ref()
+            .filter(|(_, seen, _)| plain && seen.liveness == Liveness::Alive && matches!(seen.status, Status::Absent));
+        last.is_some_and(|(look, _, _)| self.looker.is_unchanged(look))
+    }
+
     /// From now on looks from here.
     pub(super) fn stand(&mut self, here: Arc<Here>) {
         self.here = Arc::clone(&here);
@@ -185,6 +196,11 @@ impl Watched {
     /// The name of one of this step's files.
     pub(super) fn name_of(&self, record: Record) -> String {
         file_name(self.looker.step(), record)
+    }
+
+    /// Whether no file of it was looked at closely before.
+    pub(super) fn is_new_to_close_looks(&self) -> bool {
+        self.close_looks == 0
     }
 
     /// How soon to look again at a file that is being written: at once, and less and less often.

@@ -4,7 +4,7 @@
 //! knows without a word to whoever serves it (`AT_STATX_DONT_SYNC`). A dead mount would hold the asker too.
 
 use super::blocked::{self, Kind, Wait};
-use super::process::read_at_most;
+use super::reading::part;
 use crate::protocol::evidence::BlockedOn;
 use rustix::fs::{AtFlags, CWD, FileType, StatxFlags, statx};
 use std::cell::OnceCell;
@@ -19,7 +19,7 @@ const LONGEST: u64 = 256 << 10;
 
 /// Reads at most 256 KiB of a file of procfs.
 pub(super) fn read(path: &str) -> Option<Vec<u8>> {
-    read_at_most(path, LONGEST).ok()
+    part(path, LONGEST).ok()
 }
 
 /// As [`read`], as text.

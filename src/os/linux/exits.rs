@@ -4,7 +4,7 @@
 //! means *look* (I1), and whoever arms one looks afterwards (I2).
 
 use crossbeam_channel::Sender;
-use rustix::event::epoll;
+use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::collections::HashMap;
 use std::io;
@@ -64,6 +64,15 @@ impl Exits {
         Ok(Armed::Watching)
     }
 
+    /// Whether a process for which a notice was asked has ended, or none was asked for: what a lost notice would have told.
+    pub(crate) fn has_ended(&self, number: u64) -> bool {
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        self.watched.get(&number).is_none_or(|descriptor| {
+            // Where it cannot be told a look tells.
+            poll(&mut [PollFd::new(descriptor, PollFlags::IN)], Some(&now)) != Ok(0)
+        })
+    }
+
     /// Takes a request back. A notice that is already on its way still comes.
     pub(crate) fn forget(&mut self, number: u64) {
         // Closing the last descriptor of a pidfd takes it out of every epoll (epoll(7), Questions and answers).
@@ -104,9 +113,11 @@ mod tests {
         exits.forget(8);
         second.kill().unwrap();
         second.wait().unwrap();
+        assert!(!exits.has_ended(7) && exits.has_ended(8));
         first.kill().unwrap();
         // Not reaped yet: a zombie's end is already told.
         assert_eq!(receiver.recv_timeout(Duration::from_secs(20)), Ok(7));
+        assert!(exits.has_ended(7));
         first.wait().unwrap();
         assert_eq!(exits.watch(first.id().cast_signed(), 9).unwrap(), Armed::Gone);
         assert!(receiver.try_recv().is_err());

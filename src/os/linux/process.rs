@@ -4,7 +4,7 @@
 //! (`pidfd_open(2)`, NOTES on reuse). Where the kernel has no pidfd (before 5.3, or an old container's filter) the start
 //! time is compared right before `kill(2)`.
 
-use super::procfs;
+use super::{procfs, reading};
 use crate::os::process::{Entry, Lookup};
 use crate::protocol::time::{Moment, Wall};
 use nix::errno::Errno;
@@ -13,36 +13,21 @@ use nix::unistd::{Pid, SysconfVar, sysconf};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 use std::collections::HashSet;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 /// Whether a child's raw start time is never below its parent's: ticks since boot are set by no clock.
 pub(crate) const STARTS_ARE_ORDERED: bool = true;
 
-/// The most that is read of one file of procfs: an environment may be as large as arguments may.
-const LONGEST: u64 = 16 << 20;
-
-/// A file of procfs.
-pub(super) fn read(path: &str) -> io::Result<Vec<u8>> {
-    read_at_most(path, LONGEST)
-}
-
-/// So many bytes of it: a page is enough for nearly all, and there is no length that could be asked for first.
-pub(super) fn read_at_most(path: &str, limit: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(4096);
-    std::fs::File::open(path)?.take(limit).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
 /// The same as text. A process gives itself a name of any bytes, and the rest is to be read all the same.
 fn text(path: &str) -> Option<String> {
-    Some(String::from_utf8_lossy(&read(path).ok()?).into_owned())
+    Some(String::from_utf8_lossy(&reading::whole(path).ok()?).into_owned())
 }
 
 /// What the kernel says of one process.
 pub(crate) fn look(pid: i32) -> Lookup {
-    match read(&format!("/proc/{pid}/stat")) {
+    match reading::whole(&format!("/proc/{pid}/stat")) {
         Ok(bytes) => procfs::stat(&bytes).map_or(Lookup::Hidden, |stat| lookup(&stat)),
         Err(error) => match error.raw_os_error() {
             // ESRCH: it went between the open and the read.
@@ -82,7 +67,7 @@ fn entry(stat: &procfs::Stat) -> Entry {
 
 /// Every process that has ended and waits for its parent to look.
 pub(crate) fn zombies() -> Vec<Entry> {
-    let stats = pids().into_iter().filter_map(|pid| procfs::stat(&read(&format!("/proc/{pid}/stat")).ok()?));
+    let stats = pids().into_iter().filter_map(|pid| procfs::stat(&reading::whole(&format!("/proc/{pid}/stat")).ok()?));
     stats.filter(has_ended).map(|stat| entry(&stat)).collect()
 }
 
@@ -103,7 +88,7 @@ pub(crate) fn user(pid: i32) -> Option<u32> {
 /// Whether a process was given exactly this variable (`NAME=value`); no where it may not be read. Nothing where that
 /// cannot be told now, because it has ended meanwhile or stands in the middle of an exec.
 pub(crate) fn environment_holds(pid: i32, variable: &str) -> Option<bool> {
-    let environment = || match read(&format!("/proc/{pid}/environ")) {
+    let environment = || match reading::whole(&format!("/proc/{pid}/environ")) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Some(None),
         other => other.ok().map(Some),
     };
@@ -114,7 +99,7 @@ pub(crate) fn environment_holds(pid: i32, variable: &str) -> Option<bool> {
     // In an exec the new variables come some time after the old ones are gone (`exec_mmap` in `fs/exec.c`, then
     // `create_elf_tables` in `fs/binfmt_elf.c`), and after both the address of the stack is written down. With the same
     // address before and after, it was one program all the while, and it has none.
-    let stack = || procfs::stack(&read(&format!("/proc/{pid}/stat")).ok()?).filter(|&start| start != 0);
+    let stack = || procfs::stack(&reading::whole(&format!("/proc/{pid}/stat")).ok()?).filter(|&start| start != 0);
     let before = stack()?;
     match environment()? {
         Some(block) if block.is_empty() => (stack()? == before).then_some(false),

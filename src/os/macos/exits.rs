@@ -62,6 +62,11 @@ impl Exits {
         }
     }
 
+    /// Whether a process for which a notice was asked has ended, or none was asked for: what a lost notice would have told.
+    pub(crate) fn has_ended(&self, number: u64) -> bool {
+        self.watched.get(&number).is_none_or(|&pid| process::look(pid) == Lookup::Gone)
+    }
+
     /// Takes a request back. A notice that is already on its way still comes.
     pub(crate) fn forget(&mut self, number: u64) {
         let request = self.watched.remove(&number).and_then(|pid| exit_of(pid, number, EvFlags::EV_DELETE));
