@@ -1,9 +1,9 @@
 //! `list`: every step of a directory at one glance, once or at every change.
 //!
-//! Refuses to look at processes beyond whether each run's own lives, and to list the directory more than once: ten
-//! thousand steps have to be a glance too.
+//! Refuses to look at all processes more than once, and to list the directory more than once: ten thousand steps have
+//! to be a glance too.
 
-use super::check::{Check, Depth, check_one};
+use super::check::{Check, Checked, Depth, check_one};
 use super::report::Report;
 use super::{Error, readable};
 use crate::monitor::{Changes, Woken};
@@ -18,7 +18,7 @@ use crate::protocol::time::millis;
 use crate::step::look::{Bearers, Looker, here};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// How many steps are worth a thread of their own.
@@ -37,6 +37,10 @@ pub(crate) struct Row {
     pub(crate) elapsed_ms: Option<u64>,
     /// How old the heartbeat of a run that goes on is, in milliseconds.
     pub(crate) heartbeat_age_ms: Option<u64>,
+    /// How long ago the log of a run that goes on grew, in milliseconds.
+    pub(crate) output_age_ms: Option<u64>,
+    /// How much CPU time the processes of a run that goes on have used.
+    pub(crate) cpu_time: Option<Duration>,
     /// The wrapper's process id.
     pub(crate) pid: Option<i32>,
     /// The run's unique id.
@@ -54,12 +58,13 @@ pub(crate) struct Listing<T> {
     pub(crate) faults: Vec<String>,
 }
 
-/// What `check` says of every step of the directory, but for what their processes do.
+/// What `check` says of every step of the directory, but for the trees of those that hang.
 ///
 /// # Errors
 /// [`Error::Own`] where the directory cannot be read.
 pub(crate) fn reports(request: &Check) -> Result<Listing<Report>, Error> {
-    each(request, &|_, looker| check_one(request, 0, looker, Depth::Files).map(|(report, _)| report))
+    let census = OnceLock::new();
+    each(request, &|_, looker| check_one(request, 0, looker, Depth::Glance(&census)).map(|checked| checked.report))
 }
 
 /// Every step of the directory at a glance.
@@ -67,17 +72,21 @@ pub(crate) fn reports(request: &Check) -> Result<Listing<Report>, Error> {
 /// # Errors
 /// As [`reports`].
 pub(crate) fn rows(request: &Check) -> Result<Listing<Row>, Error> {
+    let census = OnceLock::new();
     each(request, &|ended, looker| {
         let log = looker.directory().join(&file_name(looker.step(), Record::Log));
         if let Some(row) = ended.then(|| recorded(looker, &log)).flatten() {
             return Ok(row);
         }
-        let (report, _) = check_one(request, 0, looker, Depth::Files)?;
+        let Checked { report, cpu_time, .. } = check_one(request, 0, looker, Depth::Glance(&census))?;
+        let goes_on = report.outcome == Outcome::Running;
         Ok(Row {
             step: report.step,
             outcome: report.outcome,
             elapsed_ms: report.elapsed_ms,
-            heartbeat_age_ms: report.heartbeat_age_ms.filter(|_| report.outcome == Outcome::Running),
+            heartbeat_age_ms: report.heartbeat_age_ms.filter(|_| goes_on),
+            output_age_ms: report.output_age_ms.filter(|_| goes_on),
+            cpu_time,
             pid: report.pid,
             run_id: report.run_id,
             last_line: log::last_line(&log),
@@ -101,6 +110,8 @@ fn recorded(looker: &Looker, log: &Path) -> Option<Row> {
         outcome: meta.reason.outcome(),
         elapsed_ms: meta.took().map(millis),
         heartbeat_age_ms: None,
+        output_age_ms: None,
+        cpu_time: None,
         pid: Some(meta.pid),
         run_id: Some(meta.run_id),
         last_line: log::last_line(log),

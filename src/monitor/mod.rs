@@ -9,6 +9,7 @@ mod alone;
 mod changes;
 mod endings;
 mod glance;
+mod looks;
 mod order;
 mod scan;
 mod senses;
@@ -42,8 +43,6 @@ use world::{Machine, World};
 
 /// How often everything is looked at whatever the events say: the bound on the damage of a lost one.
 const SAFETY_RESCAN: Duration = Duration::from_secs(15);
-/// How many runs may follow each other within one look at a step.
-const ROUNDS: usize = 4;
 /// How many descriptors a wait needs beside those for its steps, by far.
 const OTHER_DESCRIPTORS: u64 = 128;
 /// How many notices may wait; past that everything is looked at.
@@ -133,74 +132,6 @@ impl<'call, W: World> Monitor<'call, W> {
 
     fn is_over(&self) -> bool {
         self.over || self.open == 0
-    }
-
-    /// What stood there before the call: with `--any` the earliest end wins, not the first looked at.
-    fn look_before_arming(&mut self) -> Result<(), Failure> {
-        let mut ended: Option<(crate::protocol::time::Wall, usize)> = None;
-        for index in 0..self.watched.len() {
-            let Some(verdict) = self.look_once(index, self.order.new)? else { continue };
-            if self.order.until != Until::Any {
-                self.hear_and_follow_up(index, verdict)?;
-                if self.is_over() {
-                    return Ok(());
-                }
-                continue;
-            }
-            if let Verdict::Final(finding) = &verdict
-                && finding.outcome.is_end()
-                && finding.next == Next::Report
-            {
-                let at = self.watched[index].ended_at();
-                if ended.is_none_or(|(earliest, _)| at < earliest) {
-                    ended = Some((at, index));
-                }
-            }
-        }
-        if self.order.until == Until::Any {
-            match ended {
-                Some((_, index)) => self.look_at(index)?,
-                None => self.look_at_all()?,
-            }
-        }
-        Ok(())
-    }
-
-    fn look_at_all(&mut self) -> Result<(), Failure> {
-        for index in 0..self.watched.len() {
-            if self.is_over() {
-                break;
-            }
-            // Thousands of looks over a network take their time; each is a sign of life.
-            self.world.rests(Duration::ZERO);
-            self.look_at(index)?;
-        }
-        Ok(())
-    }
-
-    /// Looks and judges; nothing where the kernel could not answer this time.
-    fn look_once(&mut self, index: usize, new: bool) -> Result<Option<Verdict>, Failure> {
-        let Ok(look) = self.world.look(index) else { return Ok(None) };
-        self.watched[index].note(look, &self.order.wishes, new).map(Some)
-    }
-
-    fn look_at(&mut self, index: usize) -> Result<(), Failure> {
-        // A notice armed by a look may have come too late for what it is about: look once more (I2). Each round is
-        // another run's notice, so the rounds are as few as runs follow each other within a look.
-        for _ in 0..ROUNDS {
-            if self.watched[index].state != State::Open {
-                return Ok(());
-            }
-            match self.look_once(index, self.order.new)? {
-                Some(verdict) => self.hear_and_follow_up(index, verdict)?,
-                // The kernel could not answer; the next look may get one.
-                None => self.look_again(index, self.world.now().plus(self.order.poll_interval)),
-            }
-            if self.watched[index].state != State::Open || !self.arm_exit(index) {
-                return Ok(());
-            }
-        }
-        Ok(())
     }
 
     /// Asks for a notice of the run's end where there is none yet; whether something new was armed.

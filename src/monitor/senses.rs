@@ -53,6 +53,10 @@ pub(super) struct Senses {
     unsaid: Vec<String>,
     /// Whether it was said that files written in place cannot be followed.
     said_unfollowed: bool,
+    /// Whether it was said that some processes' ends are looked for.
+    said_unnoticed: bool,
+    /// Whether the watches that stand now are foreseen to be left behind.
+    foreseen: bool,
 }
 
 impl Senses {
@@ -75,21 +79,24 @@ impl Senses {
             refused: false,
             unsaid: Vec::new(),
             said_unfollowed: false,
+            said_unnoticed: false,
+            foreseen: false,
         }
     }
 
-    /// Arms what can be armed.
-    pub(super) fn arm(&mut self, directory: &Directory, order: &Order, verbose: &mut dyn FnMut(&str)) {
+    /// Arms what can be armed; of descriptors, notices of processes' ends may take `spare`.
+    pub(super) fn arm(&mut self, directory: &Directory, order: &Order, spare: usize, verbose: &mut dyn FnMut(&str)) {
         self.armed = true;
-        let (sender, exits) = bounded(QUEUE);
-        match Exits::start(sender) {
-            Ok(notices) => (self.notices, self.exits) = (Some(notices), exits),
-            Err(error) => verbose(&format!("no notices of processes' ends ({}): looking for them", why(&error))),
-        }
         self.wish = order.backend;
         self.wanted = wanted(order);
         self.place = place(directory);
+        // First: what changes from here on is told.
         self.choose(directory, verbose);
+        let (sender, exits) = bounded(QUEUE);
+        match Exits::start(sender, spare) {
+            Ok(notices) => (self.notices, self.exits) = (Some(notices), exits),
+            Err(error) => verbose(&format!("no notices of processes' ends ({}): looking for them", why(&error))),
+        }
         // Where files are polled because their events do not tell, a log's would not tell either.
         if let Some(logs) = order.logs.as_ref().filter(|_| self.events.is_some() || self.refused) {
             self.arm_logs(logs, order, verbose);
@@ -98,6 +105,7 @@ impl Senses {
 
     /// Chooses by the wish and the filesystem, and watches where events are to be had.
     fn choose(&mut self, directory: &Directory, verbose: &mut dyn FnMut(&str)) {
+        self.foreseen = false;
         (self.events, self.hints) = (None, never());
         let by_events = match (self.wish, &self.place) {
             (Backend::Poll, _) => return verbose("backend poll, as asked"),
@@ -187,11 +195,24 @@ impl Senses {
         self.armed && self.events.is_none()
     }
 
-    /// Leaves the watches to another process where this one ends with the wait: the kernel takes long to take them back.
-    pub(super) fn part(&self, order: &Order) {
-        let has_watches = self.events.is_some() || self.log_events.is_some() || self.growths.is_some();
-        if order.leaving && has_watches {
-            parting::leave();
+    fn has_watches(&self) -> bool {
+        self.events.is_some() || self.log_events.is_some() || self.growths.is_some()
+    }
+
+    /// Before a rest: does what need not be done at the end then, where the caller waits for it.
+    pub(super) fn foresee(&mut self, order: &Order) {
+        if order.leaving && !self.foreseen && self.has_watches() {
+            self.foreseen = true;
+            parting::foresee();
+        }
+    }
+
+    /// Leaves the watches to the end of this process where that comes with the wait's: the kernel takes long to take
+    /// them back, and so do the threads behind them.
+    pub(super) fn part(&mut self, order: &Order) {
+        if order.leaving && self.has_watches() {
+            std::mem::forget((self.events.take(), self.log_events.take(), self.growths.take(), self.notices.take()));
+            parting::defer();
         }
     }
 
@@ -211,7 +232,22 @@ impl Senses {
 
     /// Asks for a notice of a process's end; nothing where none can be had.
     pub(super) fn watch_exit(&mut self, pid: i32, index: usize) -> Option<Armed> {
-        self.notices.as_mut()?.watch(pid, index as u64).ok()
+        match self.notices.as_mut()?.watch(pid, index as u64) {
+            Ok(armed) => Some(armed),
+            Err(error) => {
+                if !self.said_unnoticed {
+                    self.said_unnoticed = true;
+                    self.unsaid
+                        .push(format!("looking for the ends of processes: no notice to be had ({})", why(&error)));
+                }
+                None
+            }
+        }
+    }
+
+    /// Whether a process has ended whose end was to be noticed, or its end would not be.
+    pub(super) fn has_ended(&self, index: usize) -> bool {
+        self.notices.as_ref().is_none_or(|notices| notices.has_ended(index as u64))
     }
 
     pub(super) fn forget_exit(&mut self, index: usize) {
@@ -223,6 +259,8 @@ impl Senses {
     /// Asks for notices of one file's being written in place; whether they will come.
     pub(super) fn follow(&mut self, path: &Path) -> bool {
         let Some(events) = &mut self.events else { return false };
+        // It may make a watch of its own.
+        self.foreseen = false;
         match events.follow(path) {
             Ok(()) => true,
             Err(error) => {

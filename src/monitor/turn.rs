@@ -22,12 +22,11 @@ impl<W: World> Monitor<'_, W> {
         let now = self.world.now();
         let wake = self.wheel.next_deadline();
         let rest = wake.map_or(SAFETY_RESCAN, |tick| self.origin.plus(Duration::from_millis(tick)).since(now));
-        self.world.rests(rest);
-        let Waking { hints, exits, grown, logs, missed, ended, interrupted } = self.world.rest(rest);
+        let Waking { hints, exits, grown, logs, missed, ended, interrupted } = self.world.rest(rest, self.order);
         if interrupted.is_some() {
             return Ok(interrupted);
         }
-        let (mut everything, mut shown) = (missed, false);
+        let mut everything = missed;
         let mut places: BTreeSet<usize> = BTreeSet::new();
         for hint in hints {
             everything |= self.note(hint, &mut places);
@@ -40,28 +39,17 @@ impl<W: World> Monitor<'_, W> {
         if missed {
             self.watched.iter_mut().filter_map(|watched| watched.scan.as_mut()).for_each(|scan| scan.armed = false);
         }
-        let mut due = Vec::new();
-        let tick = self.tick(self.world.now());
-        self.wheel.advance(tick, &mut |what| due.push(what));
-        for what in due {
-            match what {
-                Due::Step(index) => {
-                    self.watched[index].timer = None;
-                    places.insert(index);
-                }
-                Due::Glance => shown = true,
-                Due::Rescan => {
-                    self.rescan = None;
-                    everything = true;
-                }
-            }
-        }
+        let (rescan, shown) = self.note_due(&mut places);
         if let Some((index, termination)) = ended {
             self.ended(index, termination)?;
         }
-        if everything {
-            self.world.renew(verbose);
-            self.look_at_all()?;
+        if everything || rescan {
+            everything |= self.world.renew(verbose);
+            if everything {
+                self.look_at_all()?;
+            } else {
+                self.look_where_changed(&places)?;
+            }
         } else {
             self.look_at_places(places)?;
         }
@@ -69,6 +57,22 @@ impl<W: World> Monitor<'_, W> {
             self.show()?;
         }
         Ok(None)
+    }
+
+    /// The rescan: nothing was told, so of thousands of steps those are looked at that are not plainly as they were.
+    fn look_where_changed(&mut self, places: &BTreeSet<usize>) -> Result<(), Failure> {
+        for index in 0..self.watched.len() {
+            if self.is_over() {
+                break;
+            }
+            self.world.rests(Duration::ZERO);
+            let is_told = places.contains(&index) || self.world.polls() || self.world.has_ended(index);
+            let plain = self.watched[index].plainly_runs().filter(|_| !is_told);
+            if !plain.is_some_and(|look| self.world.is_unchanged(index, look)) {
+                self.look_at(index)?;
+            }
+        }
+        Ok(())
     }
 
     fn look_at_places(&mut self, places: BTreeSet<usize>) -> Result<(), Failure> {
@@ -79,6 +83,28 @@ impl<W: World> Monitor<'_, W> {
             self.look_at(index)?;
         }
         Ok(())
+    }
+
+    /// Takes in what is due: the places to look at, and whether a rescan and a glance are.
+    fn note_due(&mut self, places: &mut BTreeSet<usize>) -> (bool, bool) {
+        let mut due = Vec::new();
+        let tick = self.tick(self.world.now());
+        self.wheel.advance(tick, &mut |what| due.push(what));
+        let (mut rescan, mut glance) = (false, false);
+        for what in due {
+            match what {
+                Due::Step(index) => {
+                    self.watched[index].timer = None;
+                    places.insert(index);
+                }
+                Due::Glance => glance = true,
+                Due::Rescan => {
+                    self.rescan = None;
+                    rescan = true;
+                }
+            }
+        }
+        (rescan, glance)
     }
 
     /// Takes the notice of a process's end in: the place to look at.
@@ -123,6 +149,8 @@ impl<W: World> Monitor<'_, W> {
                 self.watched[index].evidence = None;
                 self.follow_up(index, verdict);
             }
+            // The outcome stands in files that could not be read just now.
+            None if termination.recorded => self.look_in_vain(index)?,
             _ => self.answer(index, outcome, termination.detail, termination.killed),
         }
         Ok(())

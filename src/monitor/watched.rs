@@ -63,8 +63,17 @@ pub(super) struct Watched {
     pub(super) evidence: Option<Vec<TreeProcess>>,
     /// Its log, where that is looked through.
     pub(super) scan: Option<Scan>,
+    /// Since when no look succeeds, and why.
+    pub(super) vain: Option<Vain>,
     /// The line of it that ended the wait, and how the run had ended, where it had.
     pub(super) sign: Option<(Sign, Option<Outcome>)>,
+}
+
+/// Looks that the kernel does not answer.
+#[derive(Clone, Debug)]
+pub(super) struct Vain {
+    pub(super) since: Moment,
+    pub(super) why: String,
 }
 
 impl Watched {
@@ -84,6 +93,7 @@ impl Watched {
             kept: None,
             evidence: None,
             scan: None,
+            vain: None,
             sign: None,
         }
     }
@@ -98,6 +108,7 @@ impl Watched {
 
     /// Judges by what a look shows.
     pub(super) fn note(&mut self, look: Look, wishes: &Wishes, new: bool) -> Result<Verdict, Failure> {
+        self.vain = None;
         refuse_newer(&look, &self.step)?;
         if new && !self.ignoring {
             self.ignoring = true;
@@ -112,6 +123,20 @@ impl Watched {
         }
         self.last = Some((look, observation, policy));
         Ok(verdict)
+    }
+
+    /// Keeps that a look was not answered, and why.
+    pub(super) fn note_vain(&mut self, at: Moment, why: String) {
+        let since = self.vain.take().map_or(at, |vain| vain.since);
+        self.vain = Some(Vain { since, why });
+    }
+
+    /// Its last look, where another would show the same as long as no file that decides has changed: it runs, and its end
+    /// would be noticed. Whatever is not that plain is looked at.
+    pub(super) fn plainly_runs(&self) -> Option<&Look> {
+        let plain = !self.gone && !self.deaf && self.exit.is_some() && self.scan.is_none() && self.followed.is_empty();
+        let (look, seen, _) = self.last.as_ref().filter(|_| plain)?;
+        (seen.liveness == Liveness::Alive && matches!(seen.status, Status::Absent)).then_some(look)
     }
 
     pub(super) fn last_look(&self) -> Option<Look> {
@@ -145,6 +170,11 @@ impl Watched {
         };
         let pid = (Record::Pid, look.pid.stamp().filter(|_| run_key(look).is_none()));
         [pid, last].into_iter().filter_map(|(record, stamp)| Some((record, stamp?))).collect()
+    }
+
+    /// Whether no file of it was looked at closely before.
+    pub(super) fn is_new_to_close_looks(&self) -> bool {
+        self.close_looks == 0
     }
 
     /// How soon to look again at a file that is being written: at once, and less and less often.

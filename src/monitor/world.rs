@@ -19,6 +19,7 @@ use crate::step::look::{Looker, here};
 use crate::step::terminate::{Means, Termination};
 use crossbeam_channel::{Receiver, never, select};
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,8 +43,8 @@ pub(super) trait World {
     /// Signals cannot be caught.
     fn arm(&mut self, order: &Order, verbose: &mut dyn FnMut(&str)) -> Result<(), Failure>;
 
-    /// Sets the watch anew where it does not stand on the directory any more.
-    fn renew(&mut self, verbose: &mut dyn FnMut(&str));
+    /// Sets the watch anew where it does not stand on the directory any more; whether that was so.
+    fn renew(&mut self, verbose: &mut dyn FnMut(&str)) -> bool;
 
     /// Asks for a notice of a process's end; nothing where none can be had.
     fn watch_exit(&mut self, pid: i32, index: usize) -> Option<Armed>;
@@ -58,7 +59,19 @@ pub(super) trait World {
     fn end(&mut self, index: usize, look: Look, job: Job, means: Means);
 
     /// Sleeps until something says *look*, and so long at most.
-    fn rest(&mut self, longest: Duration) -> Waking;
+    fn rest(&mut self, longest: Duration, order: &Order) -> Waking;
+
+    /// Lets others at this processor first.
+    fn give_way(&mut self);
+
+    /// Where the directory is, for people.
+    fn path(&self) -> &Path;
+
+    /// Whether no file that decides has changed since this look.
+    fn is_unchanged(&self, index: usize, look: &Look) -> bool;
+
+    /// Whether a process has ended whose end was to be noticed, or its end would not be.
+    fn has_ended(&self, index: usize) -> bool;
 
     /// The last acts: what has begun to end is ended whole, and the watches are given back.
     fn finish(&mut self, order: &Order);
@@ -139,21 +152,24 @@ impl World for Machine {
     }
 
     fn arm(&mut self, order: &Order, verbose: &mut dyn FnMut(&str)) -> Result<(), Failure> {
-        // Not before: work that has ended needs no thread either. A signal until then ends this process as any other,
-        // which leaves the work alone too.
+        // A notice of each run's end takes one; what is left is for the looks, without which nothing is ever found.
+        let allowed = environment::allow_descriptors(order.steps.len() as u64 + OTHER_DESCRIPTORS);
+        let spare = usize::try_from(allowed - OTHER_DESCRIPTORS.min(allowed / 2)).unwrap_or(usize::MAX);
+        self.senses.arm(&self.directory, order, spare, verbose);
+        // Not before: work that has ended needs no thread either, and the watch comes first. A signal until then ends
+        // this process as any other, which leaves the work alone too.
         self.interrupts = signals::channel(&signals::not_ignored(&[Signal::SIGINT, Signal::SIGTERM]))
             .map_err(|error| Failure::Own(format!("cannot catch signals: {}", why(&error))))?;
-        // A notice of each run's end takes one.
-        environment::allow_descriptors(order.steps.len() as u64 + OTHER_DESCRIPTORS);
-        self.senses.arm(&self.directory, order, verbose);
         Ok(())
     }
 
-    fn renew(&mut self, verbose: &mut dyn FnMut(&str)) {
-        if self.senses.renew(&self.directory, verbose) {
+    fn renew(&mut self, verbose: &mut dyn FnMut(&str)) -> bool {
+        let renewed = self.senses.renew(&self.directory, verbose);
+        if renewed {
             self.here = Arc::new(here(&self.directory));
             self.lookers.iter_mut().for_each(|looker| looker.stand(Arc::clone(&self.here)));
         }
+        renewed
     }
 
     fn watch_exit(&mut self, pid: i32, index: usize) -> Option<Armed> {
@@ -175,7 +191,24 @@ impl World for Machine {
         self.endings.begin(index, looker, look, job, means);
     }
 
-    fn rest(&mut self, longest: Duration) -> Waking {
+    fn give_way(&mut self) {
+        clock::give_way();
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn is_unchanged(&self, index: usize, look: &Look) -> bool {
+        self.lookers[index].is_unchanged(look)
+    }
+
+    fn has_ended(&self, index: usize) -> bool {
+        self.senses.has_ended(index)
+    }
+
+    fn rest(&mut self, longest: Duration, order: &Order) -> Waking {
+        self.senses.foresee(order);
         let mut waking = Waking::default();
         select! {
             recv(self.senses.hints) -> hint => waking.hints.extend(hint.ok()),

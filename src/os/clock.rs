@@ -27,6 +27,11 @@ pub(crate) fn slept() -> Duration {
     with_sleep.since(machine::awake())
 }
 
+/// Lets whoever waits for this processor have it first.
+pub(crate) fn give_way() {
+    std::thread::yield_now();
+}
+
 /// Blocks this thread until a moment on the awake clock; not at all where it is past.
 pub(crate) fn sleep_until(moment: Moment) {
     std::thread::sleep(moment.since(now()));

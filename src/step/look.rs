@@ -135,6 +135,22 @@ impl Looker {
         }
     }
 
+    /// Whether the files stand as a look has shown them, as far as cheap questions tell: the pid, the record and the status
+    /// were not replaced or written since. Of a far filesystem that is never certain.
+    pub(crate) fn is_unchanged(&self, look: &Look) -> bool {
+        let same = |name: &str, known: Option<Stamp>| {
+            self.directory.stat(name).is_ok_and(|file| match file {
+                File::There { stamp, .. } => known == Some(stamp),
+                File::Absent => known.is_none(),
+                File::Unfit(_) => false,
+            })
+        };
+        self.here.local_filesystem
+            && same(&self.names.status, look.status.stamp())
+            && same(&self.names.pid, look.pid.stamp())
+            && same(&self.names.meta, look.meta.stamp())
+    }
+
     /// One pass over the files; with whether the pid file changed meanwhile.
     fn attempt(&mut self) -> io::Result<(Look, bool)> {
         let at = clock::now();

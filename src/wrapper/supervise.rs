@@ -32,15 +32,20 @@ pub(super) struct Exit {
 pub(super) fn supervise(run: &mut Run, job: &Job, listener: &mut dyn Listener) -> Exit {
     let mut exit = Exit { ended: None, intent: None, interrupted: None };
     let over_at = job.max_timeout.filter(|limit| !limit.is_zero()).map_or(Moment::NEVER, |limit| run.began.plus(limit));
+    // What came before the first rest has to be looked for.
+    let mut told = true;
     loop {
-        // The descriptor is drained before the reaping: a child that ends in between makes it readable again.
-        for signal in run.signals.fetch() {
-            forward(run, signal, &mut exit);
-        }
-        let (ended, _) = reap();
-        if let Some((_, how)) = ended.into_iter().find(|(pid, _)| *pid == run.child) {
-            exit.ended = Some(how);
-            return exit;
+        // Nobody ends without a signal's making the descriptor readable: a beat that is due needs no look at either.
+        if told {
+            // The descriptor is drained before the reaping: a child that ends in between makes it readable again.
+            for signal in run.signals.fetch() {
+                forward(run, signal, &mut exit);
+            }
+            let (ended, _) = reap();
+            if let Some((_, how)) = ended.into_iter().find(|(pid, _)| *pid == run.child) {
+                exit.ended = Some(how);
+                return exit;
+            }
         }
         let now = clock::now();
         beat(run, job, now, listener);
@@ -53,7 +58,7 @@ pub(super) fn supervise(run: &mut Run, job: &Job, listener: &mut dyn Listener) -
             return exit;
         }
         let next = run.pulse.due().min(run.output.due()).min(over_at);
-        sleep(run, next);
+        told = sleep(run, next);
     }
 }
 
@@ -73,7 +78,9 @@ fn beat(run: &mut Run, job: &Job, now: Moment, listener: &mut dyn Listener) {
     if run.fault.is_some() || !run.pulse.may_beat(now) {
         return;
     }
-    let size = run.output.size();
+    // Beats by the clock ask nothing of the log.
+    let size =
+        if matches!(job.heartbeat_on, HeartbeatOn::Output | HeartbeatOn::Activity) { run.output.size() } else { 0 };
     let active = job.heartbeat_on == HeartbeatOn::Activity && {
         let seen = activity::below_myself(group(run));
         std::mem::replace(&mut run.activity, seen.clone()) != seen
@@ -154,19 +161,21 @@ pub(super) fn target(run: &Run, with_command: bool) -> Target {
     }
 }
 
-fn sleep(run: &mut Run, next: Moment) {
+/// Rests until then at the latest; whether it may be a signal that ended the rest.
+fn sleep(run: &mut Run, next: Moment) -> bool {
     let rest = next.since(clock::now());
     // Up to the next whole millisecond, so that the wake-up is never early and then again.
     let limit = Duration::from_millis(u64::try_from(rest.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX));
     let timeout = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
-    let grew = {
+    let (told, grew) = {
         let mut waited = vec![PollFd::new(run.signals.descriptor(), PollFlags::POLLIN)];
         waited.extend(run.output.descriptor().map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN)));
-        // EINTR is a signal, and its descriptor is looked at next.
-        let _woken = poll(&mut waited, timeout);
-        waited.get(1).and_then(PollFd::any).unwrap_or(false)
+        // EINTR is a signal, and its descriptor is looked at next; so is it where poll could not tell.
+        let woken = poll(&mut waited, timeout);
+        (woken.is_err() || waited[0].any().unwrap_or(true), waited.get(1).and_then(PollFd::any).unwrap_or(false))
     };
     if grew {
         run.output.grew(clock::now());
     }
+    told
 }

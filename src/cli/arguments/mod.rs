@@ -2,6 +2,7 @@
 //!
 //! Refuses to read the environment and to combine flags; that is `resolve`'s.
 
+mod fault;
 mod own;
 mod preflight;
 mod run;
@@ -10,8 +11,8 @@ mod wait;
 use super::exit::{Exit, table};
 use crate::protocol::quantity;
 use crate::protocol::step::StepName;
-use clap::error::ErrorKind;
-use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+pub(in crate::cli) use fault::one_sentence;
 pub(in crate::cli) use own::{FailArguments, StartArguments, SucceedArguments};
 pub(in crate::cli) use preflight::PreflightArguments;
 pub(in crate::cli) use run::{HeartbeatWord, LogWord, ResultWord, RunArguments, StdinWord};
@@ -294,33 +295,40 @@ pub(in crate::cli) fn parse(
     line: impl IntoIterator<Item = OsString>,
     color: ColorChoice,
 ) -> Result<Arguments, clap::Error> {
+    let line: Vec<OsString> = line.into_iter().collect();
+    if let Some(arguments) = parse_by_one(&line) {
+        return Ok(arguments);
+    }
     let matches = Arguments::command().color(color).try_get_matches_from(line)?;
-    <Arguments as clap::FromArgMatches>::from_arg_matches(&matches)
+    Arguments::from_arg_matches(&matches)
 }
 
-/// A usage error in one sentence: what clap says in several lines, and where help is.
-pub(in crate::cli) fn one_sentence(error: &clap::Error) -> String {
-    let text = error.render().to_string();
-    let usage = text.lines().find_map(|line| line.trim_start().strip_prefix("Usage: dogwatch "));
-    let command =
-        usage.and_then(|usage| usage.split_whitespace().next()).filter(|word| word.starts_with(char::is_alphabetic));
-    let help = command.map_or_else(|| "dogwatch --help".to_owned(), |command| format!("dogwatch {command} --help"));
-    // What the second kind renders is the whole help: right for nobody who made a mistake in a script.
-    if matches!(error.kind(), ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand) {
-        let all = Arguments::command();
-        let of = command.and_then(|command| all.find_subcommand(command)).unwrap_or(&all);
-        let names: Vec<&str> = of.get_subcommands().map(clap::Command::get_name).collect();
-        return format!("no command was given; use one of {} (see {help})", names.join(", "));
-    }
-    let mut said: Vec<String> = Vec::new();
-    for paragraph in text.split("\n\n") {
-        let paragraph = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
-        if paragraph.starts_with("Usage:") || paragraph.starts_with("For more information") {
-            continue;
+/// Reads the line by the definition of its one command alone, for those that are called often and wait for nobody:
+/// putting all twenty together takes longer than looking at a step. Nothing where anything is not as it should be, help
+/// included: whoever has all of it says so.
+fn parse_by_one(line: &[OsString]) -> Option<Arguments> {
+    let command = match command_of(line)? {
+        "run" => RunArguments::augment_args(clap::Command::new("run")),
+        "wait" => WaitArguments::augment_args(clap::Command::new("wait")),
+        "check" => CheckArguments::augment_args(clap::Command::new("check")),
+        "recover" => RecoverArguments::augment_args(clap::Command::new("recover")),
+        _ => return None,
+    };
+    let all = Global::augment_args(clap::Command::new("dogwatch")).subcommand_required(true);
+    let matches = all.disable_help_subcommand(true).subcommand(command).try_get_matches_from(line).ok()?;
+    Arguments::from_arg_matches(&matches).ok()
+}
+
+/// The first word that is neither a flag of every command nor its value.
+fn command_of(line: &[OsString]) -> Option<&str> {
+    let mut words = line.iter().skip(1);
+    loop {
+        match words.next()?.to_str()? {
+            "--dir" | "--color" => drop(words.next()?),
+            flag if flag.starts_with('-') => {}
+            name => return Some(name),
         }
-        said.push(paragraph.trim_start_matches("error: ").trim_start_matches("tip: ").to_owned());
     }
-    format!("{} (see {help})", said.join("; "))
 }
 
 #[cfg(test)]
@@ -332,26 +340,29 @@ mod tests {
         Arguments::command().debug_assert();
     }
 
-    fn refused(line: &str) -> String {
-        let words = std::iter::once("dogwatch").chain(line.split_whitespace()).map(OsString::from);
-        one_sentence(&parse(words, ColorChoice::Never).unwrap_err())
-    }
-
     #[test]
-    fn a_usage_error_is_one_line_that_names_the_fault_and_the_help() {
-        for (line, fault, help) in [
-            ("wiat build", "'wait'", "dogwatch --help"),
-            ("--json", "no command", "dogwatch --help"),
-            ("", "no command", "dogwatch --help"),
-            ("wait", "<STEP>", "dogwatch wait --help"),
-            ("wait a/b", "no step name", "--help"),
-            ("wait b --stale soon", "is no duration", "--help"),
-            ("run build", "<COMMAND>", "dogwatch run --help"),
-            ("run build --log-max huge -- true", "is no size", "--help"),
+    fn one_commands_definition_reads_a_line_as_all_of_them_do() {
+        let words = |line: &str| -> Vec<OsString> {
+            std::iter::once("dogwatch").chain(line.split_whitespace()).map(OsString::from).collect()
+        };
+        for line in [
+            "wait a b --stale 5s --json -vv --dir d",
+            "--dir d --color never -q wait a --any",
+            "--dir=wait --json check a --log-tail 3",
+            "recover a --dry-run --no-kill",
+            "run a --heartbeat-interval 1s -d -- wait --help",
+            "run --dir x a -- --json",
+            "wait --log f --marker x",
         ] {
-            let sentence = refused(line);
-            assert!(sentence.contains(fault) && sentence.contains(help), "{line}: {sentence}");
-            assert!(!sentence.contains('\n'), "{sentence}");
+            let matches = Arguments::command().try_get_matches_from(words(line)).unwrap();
+            let all = Arguments::from_arg_matches(&matches).unwrap();
+            let one = parse_by_one(&words(line)).unwrap();
+            assert_eq!(format!("{one:?}"), format!("{all:?}"), "{line}");
+        }
+        for line in
+            ["", "--help", "wait --help", "wait", "run a", "check --bad a", "list", "wait a/b", "help wait", "-V"]
+        {
+            assert!(parse_by_one(&words(line)).is_none(), "{line}");
         }
     }
 }

@@ -12,10 +12,12 @@ use crate::decide::observation::Look;
 use crate::os::events::Hint;
 use crate::os::platform::exits::Armed;
 use crate::protocol::layout::Record;
+use crate::protocol::outcome::Outcome;
 use crate::protocol::time::Moment;
 use crate::step::terminate::Means;
 use std::cell::RefCell;
 use std::io;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -36,6 +38,8 @@ impl World for Simulated {
         let mut state = self.0.borrow_mut();
         let failing = state.weather.failing;
         if state.random.happens(failing) {
+            // Whoever gives up then has seen nothing, and may say so.
+            state.steps[index].course = vec![None, Some((Outcome::Running, 0))];
             return Err(io::ErrorKind::Other.into());
         }
         for _ in 0..7 {
@@ -52,13 +56,17 @@ impl World for Simulated {
         Ok(())
     }
 
-    fn renew(&mut self, _verbose: &mut dyn FnMut(&str)) {}
+    fn renew(&mut self, _verbose: &mut dyn FnMut(&str)) -> bool {
+        false
+    }
 
     fn watch_exit(&mut self, pid: i32, index: usize) -> Option<Armed> {
         let mut state = self.0.borrow_mut();
         if state.weather.deaf {
             return None;
         }
+        // One notice a step: the one asked for last.
+        state.exits.retain(|_, other| *other != index);
         let lives = state.processes.get(&pid).is_some_and(|(_, ended)| ended.is_none());
         if lives {
             state.exits.insert(pid, index);
@@ -92,7 +100,27 @@ impl World for Simulated {
         state.endings.push((at, index, job, look));
     }
 
-    fn rest(&mut self, longest: Duration) -> Waking {
+    fn give_way(&mut self) {
+        let mut state = self.0.borrow_mut();
+        let until = state.now + state.random.between(0, 30_000);
+        state.advance(until, None);
+    }
+
+    fn path(&self) -> &Path {
+        Path::new("/simulated")
+    }
+
+    fn is_unchanged(&self, index: usize, look: &Look) -> bool {
+        self.0.borrow().is_unchanged(index, look)
+    }
+
+    fn has_ended(&self, index: usize) -> bool {
+        // The kernel knows also where its notice was lost.
+        let state = self.0.borrow();
+        !state.exits.values().any(|of| *of == index)
+    }
+
+    fn rest(&mut self, longest: Duration, _order: &Order) -> Waking {
         let mut state = self.0.borrow_mut();
         // A timer may be late, never early.
         let late = state.random.between(0, 3 * MILLISECOND);

@@ -4,7 +4,7 @@
 //! means *look* (I1), and whoever arms one looks afterwards (I2).
 
 use crossbeam_channel::Sender;
-use rustix::event::epoll;
+use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::collections::HashMap;
 use std::io;
@@ -16,6 +16,7 @@ use std::sync::Arc;
 pub(crate) struct Exits {
     epoll: Arc<OwnedFd>,
     watched: HashMap<u64, OwnedFd>,
+    most: usize,
 }
 
 /// What came of asking for a notice.
@@ -28,24 +29,28 @@ pub(crate) enum Armed {
 }
 
 impl Exits {
-    /// Starts the thread that sends notices.
+    /// Starts the thread that sends notices. Of descriptors it takes `most`, one for each process: what would take the
+    /// last ones could not be looked at any more.
     ///
     /// # Errors
     /// No descriptor or no thread to be had.
-    pub(crate) fn start(notices: Sender<u64>) -> io::Result<Self> {
+    pub(crate) fn start(notices: Sender<u64>, most: usize) -> io::Result<Self> {
         let epoll = Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC)?);
         let watched = Arc::clone(&epoll);
         std::thread::Builder::new().name("exits".into()).spawn(move || forward(&watched, &notices))?;
-        Ok(Self { epoll, watched: HashMap::new() })
+        Ok(Self { epoll, watched: HashMap::new(), most })
     }
 
     /// Asks for a notice of the end of the process that has this pid now; replaces the one asked for under `number`.
     ///
     /// # Errors
-    /// No descriptor left, or a kernel without pidfd: the caller has to look by itself.
+    /// No descriptor left for it, or a kernel without pidfd: the caller has to look by itself.
     pub(crate) fn watch(&mut self, pid: i32, number: u64) -> io::Result<Armed> {
         self.forget(number);
         let Some(pid) = Pid::from_raw(pid) else { return Ok(Armed::Gone) };
+        if self.watched.len() >= self.most {
+            return Err(rustix::io::Errno::MFILE.into());
+        }
         // A pidfd becomes readable when the process ends, also as a zombie, whoever its parent is (pidfd_open(2)).
         let descriptor = match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(descriptor) => descriptor,
@@ -57,6 +62,15 @@ impl Exits {
         epoll::add(&self.epoll, &descriptor, epoll::EventData::new_u64(number), flags)?;
         self.watched.insert(number, descriptor);
         Ok(Armed::Watching)
+    }
+
+    /// Whether a process for which a notice was asked has ended, or none was asked for: what a lost notice would have told.
+    pub(crate) fn has_ended(&self, number: u64) -> bool {
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        self.watched.get(&number).is_none_or(|descriptor| {
+            // Where it cannot be told a look tells.
+            poll(&mut [PollFd::new(descriptor, PollFlags::IN)], Some(&now)) != Ok(0)
+        })
     }
 
     /// Takes a request back. A notice that is already on its way still comes.
@@ -90,17 +104,20 @@ mod tests {
     #[test]
     fn a_notice_comes_once_for_each_watched_process_that_ends() {
         let (sender, receiver) = crossbeam_channel::bounded(8);
-        let mut exits = Exits::start(sender).unwrap();
+        let mut exits = Exits::start(sender, 2).unwrap();
         let mut first = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let mut second = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         assert_eq!(exits.watch(first.id().cast_signed(), 7).unwrap(), Armed::Watching);
         assert_eq!(exits.watch(second.id().cast_signed(), 8).unwrap(), Armed::Watching);
+        assert!(exits.watch(first.id().cast_signed(), 9).is_err(), "it took more than it was given");
         exits.forget(8);
         second.kill().unwrap();
         second.wait().unwrap();
+        assert!(!exits.has_ended(7) && exits.has_ended(8));
         first.kill().unwrap();
         // Not reaped yet: a zombie's end is already told.
         assert_eq!(receiver.recv_timeout(Duration::from_secs(20)), Ok(7));
+        assert!(exits.has_ended(7));
         first.wait().unwrap();
         assert_eq!(exits.watch(first.id().cast_signed(), 9).unwrap(), Armed::Gone);
         assert!(receiver.try_recv().is_err());

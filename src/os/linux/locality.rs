@@ -119,7 +119,7 @@ pub(crate) fn look(path: &Path) -> io::Result<Locality> {
 
 /// Where filesystems are mounted that somebody else answers for (`proc_pid_mountinfo(5)`); reading this asks none of them.
 pub(crate) fn far_mounts() -> Vec<PathBuf> {
-    let mounts = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
+    let mounts = super::reading::whole("/proc/self/mountinfo").unwrap_or_default();
     mounts.split(|&byte| byte == b'\n').filter_map(far_mount).collect()
 }
 

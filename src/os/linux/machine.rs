@@ -1,5 +1,6 @@
 //! This boot of this kernel: its clocks, its id, its namespaces, and what it does for a wrapper's children.
 
+use super::reading;
 use crate::protocol::time::{Moment, Wall};
 use nix::time::{ClockId, clock_gettime};
 use notify::event::EventKindMask;
@@ -32,7 +33,7 @@ fn read(clock: ClockId) -> Moment {
 
 /// The id that the kernel drew at this boot (`random(4)`).
 pub(crate) fn boot_id() -> Option<String> {
-    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let text = String::from_utf8(reading::whole("/proc/sys/kernel/random/boot_id").ok()?).ok()?;
     Some(text.trim().to_owned())
 }
 

@@ -13,5 +13,6 @@ pub(crate) mod memory;
 pub(crate) mod parting;
 pub(crate) mod process;
 mod procfs;
+mod reading;
 pub(crate) mod supplies;
 pub(crate) mod work;

@@ -30,11 +30,11 @@ pub(crate) enum Armed {
 }
 
 impl Exits {
-    /// Starts the thread that sends notices.
+    /// Starts the thread that sends notices. It takes one descriptor, however many processes it watches.
     ///
     /// # Errors
     /// No descriptor or no thread to be had.
-    pub(crate) fn start(notices: Sender<u64>) -> io::Result<Self> {
+    pub(crate) fn start(notices: Sender<u64>, _most: usize) -> io::Result<Self> {
         let queue = Arc::new(Kqueue::new()?);
         let watched = Arc::clone(&queue);
         std::thread::Builder::new().name("exits".into()).spawn(move || forward(&watched, &notices))?;
@@ -60,6 +60,11 @@ impl Exits {
             Err(Errno::ESRCH) => Err(Errno::EBUSY.into()),
             Err(errno) => Err(errno.into()),
         }
+    }
+
+    /// Whether a process for which a notice was asked has ended, or none was asked for: what a lost notice would have told.
+    pub(crate) fn has_ended(&self, number: u64) -> bool {
+        self.watched.get(&number).is_none_or(|&pid| process::look(pid) == Lookup::Gone)
     }
 
     /// Takes a request back. A notice that is already on its way still comes.
@@ -111,7 +116,7 @@ mod tests {
     #[test]
     fn a_notice_comes_once_for_each_watched_process_that_ends() {
         let (sender, receiver) = crossbeam_channel::bounded(8);
-        let mut exits = Exits::start(sender).unwrap();
+        let mut exits = Exits::start(sender, 2).unwrap();
         let mut first = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let mut second = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         assert_eq!(exits.watch(first.id().cast_signed(), 7).unwrap(), Armed::Watching);
@@ -131,7 +136,7 @@ mod tests {
     #[test]
     fn two_requests_about_one_process_are_both_answered() {
         let (sender, receiver) = crossbeam_channel::bounded(8);
-        let mut exits = Exits::start(sender).unwrap();
+        let mut exits = Exits::start(sender, 2).unwrap();
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         for number in [1, u64::MAX] {
             assert_eq!(exits.watch(child.id().cast_signed(), number).unwrap(), Armed::Watching);

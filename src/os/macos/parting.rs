@@ -4,3 +4,12 @@
 
 /// Does nothing here.
 pub(crate) fn leave() {}
+
+/// Does nothing here.
+pub(crate) fn foresee() {}
+
+/// Does nothing here.
+pub(crate) fn defer() {}
+
+/// Does nothing here: the process ends as any other.
+pub(crate) fn end(_code: u8) {}

@@ -1,0 +1,195 @@
+//! From the publication of a status to the waiting process reaped, and from exec to the watch that stands.
+//!
+//! The clock is read right before the rename, or before the open of a file that is written in place as a shell's `>` does
+//! it; and again when waitpid(2) has returned. Before that each waiter has armed its watch and sleeps, which is read off
+//! /proc. Loops that poll all start at once, and their statuses come at moments spread evenly over one period.
+
+use super::procfs;
+use super::report::{Limit, Report, Sample};
+use super::setup::{Done, Got, Process, Setup, dogwatch, is_installed, quiet};
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+type Make = fn(&Setup, &Path) -> Command;
+type Publish = fn(&Path) -> std::io::Result<()>;
+
+fn floor(setup: &Setup, place: &Path) -> Command {
+    let mut command = quiet(&setup.floor);
+    command.arg(place).arg("s.status");
+    command
+}
+
+fn floor_parting(setup: &Setup, place: &Path) -> Command {
+    let mut command = quiet(&setup.floor);
+    command.arg("-p").arg(place).arg("s.status");
+    command
+}
+
+fn wait(_: &Setup, place: &Path) -> Command {
+    dogwatch(place, &["wait", "s"])
+}
+
+fn inotifywait(_: &Setup, place: &Path) -> Command {
+    let mut command = quiet("inotifywait");
+    command.args(["-qq", "-e", "moved_to"]).arg(place);
+    command
+}
+
+fn rename(place: &Path) -> std::io::Result<()> {
+    std::fs::rename(place.join(".ready"), place.join("s.status"))
+}
+
+/// As a shell's `echo SUCCESS >s.status`.
+fn in_place(place: &Path) -> std::io::Result<()> {
+    std::fs::File::create(place.join("s.status"))?.write_all(b"SUCCESS\n")
+}
+
+const FLOOR: &str = "C inotify waiter";
+const FLOOR_PARTING: &str = "C inotify waiter, same tear-down";
+const RENAME: &str = "dogwatch wait, status by rename";
+const IN_PLACE: &str = "dogwatch wait, status in place";
+const INOTIFYWAIT: &str = "inotifywait";
+
+/// All of this section.
+pub(crate) fn measure(setup: &Setup, report: &mut Report) -> Done {
+    by_events(setup, report)?;
+    by_polling(setup, report)?;
+    to_armed(setup, report)
+}
+
+fn by_events(setup: &Setup, report: &mut Report) -> Done {
+    let mut contenders: Vec<(&str, Make, Publish, Sample)> = vec![
+        (FLOOR, floor, rename, Sample::new()),
+        (FLOOR_PARTING, floor_parting, rename, Sample::new()),
+        (RENAME, wait, rename, Sample::new()),
+        (IN_PLACE, wait, in_place, Sample::new()),
+    ];
+    if is_installed("inotifywait") {
+        contenders.push((INOTIFYWAIT, inotifywait, rename, Sample::new()));
+    }
+    for _ in 0..setup.rounds(300, 5) {
+        for (_, make, publish, sample) in &mut contenders {
+            sample.push(one(setup, *make, *publish)?);
+        }
+    }
+    let [floor, parting, renamed, in_place] = [0, 1, 2, 3].map(|place| contenders[place].3.clone());
+    let peer = contenders.get(4).map(|contender| contender.3.clone());
+    for (name, _, _, sample) in contenders {
+        report.latency("status", name, sample);
+    }
+    let ratio = renamed.median() / parting.median();
+    report.held("status by rename, median, over the C waiter with the same tear-down", ratio, Limit::AtMost(1.3), "x");
+    report.noted("status by rename, median, over the plain C waiter", renamed.median() / floor.median(), "x");
+    if let Some(peer) = peer {
+        report.held("status by rename, p99, over inotifywait's", renamed.p99() / peer.p99(), Limit::Under(0.1), "x");
+    }
+    let ratio = in_place.median() / renamed.median();
+    report.held("status written in place, median, over the rename's", ratio, Limit::AtMost(1.3), "x");
+    Ok(())
+}
+
+fn one(setup: &Setup, make: Make, publish: Publish) -> Got<Duration> {
+    let place = setup.running("status")?;
+    std::fs::write(place.join(".ready"), "SUCCESS\n")?;
+    let mut waiter = Process::start(&mut make(setup, &place))?;
+    procfs::armed(waiter.id())?;
+    let began = Instant::now();
+    publish(&place)?;
+    let status = waiter.wait()?;
+    let took = began.elapsed();
+    if status.success() { Ok(took) } else { Err(format!("a waiter ended with {status}").into()) }
+}
+
+/// Shell loops that look every so often, as people write them.
+fn by_polling(setup: &Setup, report: &mut Report) -> Done {
+    let periods: &[(u64, usize, &str)] = &[(1, 40, "shell loop, sleep 1"), (15, 40, "shell loop, sleep 15")];
+    for &(seconds, count, name) in periods.iter().take(setup.rounds(2, 1)) {
+        let count = setup.rounds(count, 4);
+        let places: Vec<_> = (0..count).map(|n| setup.running(&format!("poll{n}"))).collect::<Result<_, _>>()?;
+        let script = r#"while [ ! -s "$1/s.status" ]; do sleep "$2"; done"#;
+        let begin = |place: &std::path::PathBuf| {
+            std::fs::write(place.join(".ready"), "SUCCESS\n")?;
+            Process::start(quiet("sh").args(["-c", script, "sh"]).arg(place).arg(seconds.to_string()))
+        };
+        let waiters: Vec<_> = places.iter().map(begin).collect::<Result<_, _>>()?;
+        let start = Instant::now();
+        let mut running = Vec::new();
+        for (turn, (mut waiter, place)) in waiters.into_iter().zip(&places).enumerate() {
+            let offset = Duration::from_secs(seconds).mul_f64((turn as f64 + 0.5) / count as f64);
+            std::thread::sleep((start + offset).saturating_duration_since(Instant::now()));
+            let began = Instant::now();
+            rename(place)?;
+            running.push(std::thread::spawn(move || waiter.wait().map(|_status| began.elapsed())));
+        }
+        let mut sample = Sample::new();
+        for waiter in running {
+            sample.push(waiter.join().map_err(|_| "a thread has ended early")??);
+        }
+        report.latency("status", name, sample);
+    }
+    Ok(())
+}
+
+/// From before the spawn to the watch that stands, seen by reading the descriptor's entry in /proc over and over; against
+/// the whole run of /bin/true, from before the spawn to reaped.
+fn to_armed(setup: &Setup, report: &mut Report) -> Done {
+    let mut contenders: Vec<(&str, Make, Sample)> =
+        vec![(FLOOR, floor, Sample::new()), ("dogwatch wait", wait, Sample::new())];
+    if is_installed("inotifywait") {
+        contenders.push((INOTIFYWAIT, inotifywait, Sample::new()));
+    }
+    let mut numbers = Vec::new();
+    for (_, make, _) in &contenders {
+        let place = setup.running("armed")?;
+        let mut waiter = Process::start(&mut make(setup, &place))?;
+        procfs::armed(waiter.id())?;
+        numbers.push(procfs::watch(waiter.id()).ok_or("the watch has gone")?);
+        waiter.kill()?;
+        waiter.wait()?;
+    }
+    let (mut nothing, mut ended, mut reads, mut spent) = (Sample::new(), Sample::new(), 0_u32, Duration::ZERO);
+    let over = setup.running("ended")?;
+    std::fs::write(over.join("s.status"), "SUCCESS\n")?;
+    let whole = |mut command: Command| -> Got<Duration> {
+        let began = Instant::now();
+        let status = Process::start(&mut command)?.wait()?;
+        let took = began.elapsed();
+        if status.success() { Ok(took) } else { Err(format!("{command:?} ended with {status}").into()) }
+    };
+    for _ in 0..setup.rounds(300, 10) {
+        nothing.push(whole(quiet("/bin/true"))?);
+        ended.push(whole(wait(setup, &over))?);
+        for ((_, make, sample), number) in contenders.iter_mut().zip(&numbers) {
+            let place = setup.running("armed")?;
+            let mut command = make(setup, &place);
+            let began = Instant::now();
+            let mut waiter = Process::start(&mut command)?;
+            let path = format!("/proc/{}/fdinfo/{number}", waiter.id());
+            let mut text = String::new();
+            let looking = Instant::now();
+            while !text.contains("inotify wd:") && began.elapsed() < Duration::from_secs(10) {
+                text.clear();
+                reads += 1;
+                // It is not there yet: that is what is waited for.
+                let _none = std::fs::File::open(&path).and_then(|mut file| file.read_to_string(&mut text));
+            }
+            sample.push(began.elapsed());
+            spent += looking.elapsed();
+            waiter.kill()?;
+            waiter.wait()?;
+        }
+    }
+    let grain = spent.as_secs_f64() * 1e6 / f64::from(reads.max(1));
+    report.remark(&format!("the watch is looked for every {grain:.1} us, so start-up is exact to that"));
+    let (base, done, armed) = (nothing.median(), ended.median(), contenders[1].2.median());
+    report.latency("start", "/bin/true, whole", nothing);
+    report.latency("start", "dogwatch wait, already ended, whole", ended);
+    for (name, _, sample) in contenders {
+        report.latency("start", &format!("{name}, to armed"), sample);
+    }
+    report.held("already ended: whole wait over /bin/true, medians", done / base, Limit::AtMost(1.6), "x");
+    report.held("start-up to armed over /bin/true's whole run, medians", armed / base, Limit::AtMost(2.5), "x");
+    Ok(())
+}

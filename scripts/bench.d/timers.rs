@@ -1,0 +1,175 @@
+//! The timing wheel, the very file that the program is built from, against a binary heap.
+//!
+//! Timers lie anywhere in the next 60 s, as heartbeats do; a heap cannot take one out of its middle, so a cancelled or
+//! postponed one stays in it until it comes up (the usual way). Each figure is the best of some passes: what else the
+//! machine did is not the wheel's.
+
+use super::report::{Limit, Report};
+use super::setup::Setup;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+#[path = "../../src/timer/wheel.rs"]
+#[allow(dead_code, reason = "only what is measured is called")]
+mod wheel;
+
+use wheel::{Timer, Wheel};
+
+/// How far ahead deadlines lie, in ticks of a millisecond.
+const SPAN: u64 = 60_000;
+const ACTS: [&str; 4] = ["schedule", "reschedule", "cancel", "expire"];
+
+/// A number that looks like chance and is the same in every run (xorshift).
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    /// All numbers below `count`, in no order.
+    fn shuffled(&mut self, count: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..count).collect();
+        for place in (1..count).rev() {
+            let other = usize::try_from(self.next() % (place as u64 + 1)).unwrap_or(0);
+            order.swap(place, other);
+        }
+        order
+    }
+}
+
+/// All of this section.
+pub(crate) fn measure(setup: &Setup, report: &mut Report) {
+    let sizes: &[usize] = if setup.quick { &[1_000, 10_000] } else { &[1_000, 10_000, 100_000, 1_000_000] };
+    let mut found: Vec<[f64; 4]> = Vec::new();
+    for &size in sizes {
+        let (wheel, heap) = (best(size, of_wheel), best(size, of_heap));
+        let shown = |figures: &[f64; 4]| {
+            let parts: Vec<String> =
+                ACTS.iter().zip(figures).map(|(act, nanos)| format!("{act} {nanos:.0} ns")).collect();
+            parts.join(", ")
+        };
+        report.remark(&format!("{size} timers, wheel: {}", shown(&wheel)));
+        report.remark(&format!("{size} timers, heap:  {}", shown(&heap)));
+        found.push(wheel);
+    }
+    let (few, many) = (found[0], found[found.len() - 1]);
+    let (least, most) = (sizes[0], sizes[sizes.len() - 1]);
+    for (act, name) in ACTS.iter().enumerate() {
+        report.held(
+            &format!("wheel, {name}: {most} timers over {least}"),
+            many[act] / few[act],
+            Limit::AtMost(2.0),
+            "x",
+        );
+    }
+}
+
+/// Nanoseconds an act, the best of some passes.
+fn best(size: usize, pass: fn(usize) -> [Duration; 4]) -> [f64; 4] {
+    let passes = (200_000 / size).clamp(5, 50);
+    let mut best = [f64::INFINITY; 4];
+    for _ in 0..passes {
+        for (least, took) in best.iter_mut().zip(pass(size)) {
+            *least = least.min(took.as_secs_f64() * 1e9 / size as f64);
+        }
+    }
+    best
+}
+
+fn timed(what: impl FnOnce()) -> Duration {
+    let began = Instant::now();
+    what();
+    began.elapsed()
+}
+
+fn of_wheel(size: usize) -> [Duration; 4] {
+    let mut chance = Chance(0x9E37_79B9_7F4A_7C15);
+    let deadlines: Vec<u64> = (0..size).map(|_| 1 + chance.next() % SPAN).collect();
+    let later: Vec<u64> = (0..size).map(|_| 1 + chance.next() % SPAN).collect();
+    let order = chance.shuffled(size);
+    let mut wheel = Wheel::new(0);
+    let mut timers: Vec<Timer> = Vec::with_capacity(size);
+    let schedule = timed(|| timers.extend(deadlines.iter().zip(0_usize..).map(|(&at, n)| wheel.schedule(at, n))));
+    // As the loop does it: a timer is set anew, and the next deadline is asked for.
+    let reschedule = timed(|| {
+        for &place in &order {
+            black_box(wheel.reschedule(timers[place], later[place]));
+        }
+    });
+    black_box(wheel.next_deadline());
+    let mut other = Wheel::new(0);
+    let keys: Vec<Timer> = deadlines.iter().zip(0_usize..).map(|(&at, n)| other.schedule(at, n)).collect();
+    let cancel = timed(|| {
+        for &place in &order {
+            black_box(other.cancel(keys[place]));
+        }
+    });
+    let expire = timed(|| {
+        let mut told = 0_usize;
+        while let Some(next) = wheel.next_deadline() {
+            wheel.advance(next, &mut |what| told += black_box(what) & 1);
+        }
+        black_box(told);
+    });
+    [schedule, reschedule, cancel, expire]
+}
+
+/// A heap of deadlines, and beside it which entry of each timer counts.
+struct Heap {
+    entries: BinaryHeap<Reverse<(u64, usize, u32)>>,
+    current: Vec<u32>,
+}
+
+impl Heap {
+    fn schedule(&mut self, at: u64, number: usize) {
+        self.current.push(0);
+        self.entries.push(Reverse((at, number, 0)));
+    }
+
+    fn reschedule(&mut self, at: u64, number: usize) {
+        self.current[number] += 1;
+        self.entries.push(Reverse((at, number, self.current[number])));
+    }
+
+    fn cancel(&mut self, number: usize) {
+        self.current[number] = u32::MAX;
+    }
+
+    fn pop(&mut self) -> Option<usize> {
+        while let Some(Reverse((_, number, generation))) = self.entries.pop() {
+            if self.current[number] == generation {
+                return Some(number);
+            }
+        }
+        None
+    }
+}
+
+fn of_heap(size: usize) -> [Duration; 4] {
+    let mut chance = Chance(0x9E37_79B9_7F4A_7C15);
+    let deadlines: Vec<u64> = (0..size).map(|_| 1 + chance.next() % SPAN).collect();
+    let later: Vec<u64> = (0..size).map(|_| 1 + chance.next() % SPAN).collect();
+    let order = chance.shuffled(size);
+    let new = || Heap { entries: BinaryHeap::new(), current: Vec::new() };
+    let fill = |heap: &mut Heap| deadlines.iter().enumerate().for_each(|(number, &at)| heap.schedule(at, number));
+    let mut heap = new();
+    let schedule = timed(|| fill(&mut heap));
+    let reschedule = timed(|| order.iter().for_each(|&place| heap.reschedule(later[place], place)));
+    let mut other = new();
+    fill(&mut other);
+    // Its entries have to go too, some time: at the latest when they come up.
+    let cancel = timed(|| {
+        for &place in &order {
+            other.cancel(place);
+        }
+        black_box(other.pop());
+    });
+    let expire = timed(|| while black_box(heap.pop()).is_some() {});
+    [schedule, reschedule, cancel, expire]
+}
