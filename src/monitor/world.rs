@@ -11,13 +11,13 @@ use crate::decide::observation::{Here, Look};
 use crate::os::directory::{Directory, why};
 use crate::os::events::Hint;
 use crate::os::platform::exits::Armed;
-use crate::os::signals::{self, Signal};
+use crate::os::signals::{self, Caught, Signal};
 use crate::os::{apart, clock, environment};
 use crate::protocol::layout::{Record, file_name};
 use crate::protocol::time::Moment;
 use crate::step::look::{Looker, here};
 use crate::step::terminate::{Means, Termination};
-use crossbeam_channel::{Receiver, never, select};
+use crossbeam_channel::select;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -118,7 +118,7 @@ pub(super) struct Machine {
     lookers: Vec<Looker>,
     senses: Senses,
     endings: Endings,
-    interrupts: Receiver<Signal>,
+    interrupts: Caught,
 }
 
 impl Machine {
@@ -133,7 +133,7 @@ impl Machine {
             here,
             senses: Senses::none(),
             endings: Endings::new(),
-            interrupts: never(),
+            interrupts: Caught::none(),
         }
     }
 }
@@ -216,7 +216,7 @@ impl World for Machine {
             recv(self.senses.grown) -> number => waking.grown.extend(number.ok()),
             recv(self.senses.log_hints) -> _ => waking.logs = true,
             recv(self.endings.results) -> result => waking.ended = result.ok(),
-            recv(self.interrupts) -> signal => waking.interrupted = signal.ok(),
+            recv(self.interrupts.signals) -> signal => waking.interrupted = signal.ok(),
             default(longest.min(SAFETY_RESCAN)) => {}
         }
         // Many hints, one look.
@@ -231,7 +231,7 @@ impl World for Machine {
     }
 
     fn finish(&mut self, order: &Order) {
-        self.endings.finish(&self.interrupts);
+        self.endings.finish(&self.interrupts.signals);
         self.senses.part(order);
     }
 

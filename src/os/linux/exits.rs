@@ -9,12 +9,18 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+
+/// The number by which the thread is told to end; no step has it.
+const STOPPED: u64 = u64::MAX;
 
 /// A set of watched processes. Each has the caller's own number, which is what a notice carries.
 #[derive(Debug)]
 pub(crate) struct Exits {
     epoll: Arc<OwnedFd>,
+    /// Held, because dropping it ends the thread.
+    _stop: UnixStream,
     watched: HashMap<u64, OwnedFd>,
     most: usize,
 }
@@ -36,9 +42,12 @@ impl Exits {
     /// No descriptor or no thread to be had.
     pub(crate) fn start(notices: Sender<u64>, most: usize) -> io::Result<Self> {
         let epoll = Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC)?);
+        let (stop, stopped) = UnixStream::pair()?;
+        // The end of this one is told as any other's.
+        epoll::add(&epoll, &stopped, epoll::EventData::new_u64(STOPPED), epoll::EventFlags::IN)?;
         let watched = Arc::clone(&epoll);
-        std::thread::Builder::new().name("exits".into()).spawn(move || forward(&watched, &notices))?;
-        Ok(Self { epoll, watched: HashMap::new(), most })
+        std::thread::Builder::new().name("exits".into()).spawn(move || forward(&watched, &stopped, &notices))?;
+        Ok(Self { epoll, _stop: stop, watched: HashMap::new(), most })
     }
 
     /// Asks for a notice of the end of the process that has this pid now; replaces the one asked for under `number`.
@@ -80,7 +89,8 @@ impl Exits {
     }
 }
 
-fn forward(epoll: &OwnedFd, notices: &Sender<u64>) {
+/// `_stopped` is held, because closing it would take it out of the epoll.
+fn forward(epoll: &OwnedFd, _stopped: &UnixStream, notices: &Sender<u64>) {
     let mut events = Vec::with_capacity(64);
     loop {
         events.clear();
@@ -89,7 +99,8 @@ fn forward(epoll: &OwnedFd, notices: &Sender<u64>) {
             Err(_) => return,
         }
         for event in &events {
-            if notices.send(event.data.u64()).is_err() {
+            let number = event.data.u64();
+            if number == STOPPED || notices.send(number).is_err() {
                 return;
             }
         }
