@@ -8,6 +8,7 @@ use crate::decide::breaker::MAX_CONSECUTIVE;
 use crate::decide::policy::{GRACE, HEARTBEAT_INTERVAL};
 use crate::os::directory::Directory;
 use crate::os::spawn::Ended;
+use crate::preflight::monitor::exposed;
 use crate::protocol::evidence::TreeProcess;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::step::StepName;
@@ -89,6 +90,9 @@ pub fn run(request: &Run) -> Result<Ran, Error> {
 pub(crate) fn listen(request: &Run, listener: &mut dyn Listener) -> Result<Ran, Error> {
     if let Some(preflight) = &request.preflight {
         gate(preflight, &mut |sentence| listener.trouble(sentence))?;
+    }
+    if let Some(warning) = exposed(&request.directory) {
+        listener.trouble(&warning);
     }
     let directory = Directory::at(request.directory.clone());
     let finished = wrapper::run(&directory, &request.job, listener).map_err(|refusal| match refusal {

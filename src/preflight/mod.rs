@@ -7,7 +7,7 @@ pub(crate) mod config;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod local;
-mod monitor;
+pub(crate) mod monitor;
 pub(crate) mod network;
 pub(crate) mod report;
 mod shell;

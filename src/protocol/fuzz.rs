@@ -11,7 +11,7 @@ use super::pid::PidText;
 use super::result::{ResultText, one_line};
 use super::status::StatusText;
 use super::step::StepName;
-use super::text::{Cleaner, harmless, quote};
+use super::text::{Cleaner, harmless, harmless_json, quote};
 use super::{evidence, quantity};
 use serde_json::Value;
 
@@ -45,6 +45,10 @@ pub(crate) fn result(bytes: &[u8]) {
         ResultText::Json(value) => {
             let shown = one_line(&value);
             assert!(!shown.get().contains('\n'), "{shown}");
+            let safe = harmless_json(shown.get());
+            assert!(!safe.contains(|one: char| one.is_control() && one != '\t' && one != '\r'), "{safe:?}");
+            let same = (serde_json::from_str::<Value>(&safe).ok(), serde_json::from_str::<Value>(shown.get()).ok());
+            assert_eq!(same.0, same.1);
             // Numbers beyond any float's reach are JSON and no value: they are kept as written.
             if let (Ok(value), Ok(shown)) = (strictly, serde_json::from_str::<Value>(shown.get())) {
                 assert_eq!(value, shown);
