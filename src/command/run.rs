@@ -73,6 +73,23 @@ pub struct Ran {
 /// This process becomes the wrapper: it adopts the orphans of its children, reaps them all, and handles signals. Call
 /// it from a program that does nothing else, and from its main thread: COMMAND is ended with the thread that called.
 ///
+/// # Examples
+///
+/// ```
+/// use dogwatch::{Check, Outcome, Run, StepName, check, run};
+///
+/// let folder = tempfile::tempdir()?;
+/// let (directory, step) = (folder.path().to_path_buf(), StepName::parse("build")?);
+/// let command = ["sh", "-c", "echo working; exit 3"].map(Into::into).to_vec();
+///
+/// let ran = run(&Run::new(directory.clone(), step.clone(), command))?;
+/// assert_eq!((ran.outcome, ran.exit_code), (Outcome::Failed, 3));
+/// assert_eq!(std::fs::read_to_string(directory.join("build.log"))?, "working\n");
+/// // Whoever looks later is told the same.
+/// assert_eq!(check(&Check::new(directory, vec![step]))?[0].exit_code, Some(3));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// [`Error::Running`] where the step runs already, [`Error::CircuitOpen`], [`Error::Own`] where the directory cannot be
 /// written.
