@@ -267,3 +267,25 @@ fn a_pid_file_of_another_run_says_nothing_of_this_one() {
     assert_eq!(history.note(&next).began, moment(130.0));
     assert!(history.replaced());
 }
+
+#[test]
+fn a_plan_and_a_remark_each_say_something_of_their_own() {
+    use crate::decide::recovery::Plan;
+    use crate::decide::remark::Remark;
+    let plans = [Plan::Take, Plan::Record(Reason::Died), Plan::End(Intent::Hung), Plan::Wait, Plan::Start];
+    assert!(plans.iter().all(|plan| plan.as_str().starts_with("would ")), "{plans:?}");
+    let remarks = [
+        (Remark::BadPid("\"x\"".into()), "\"x\""),
+        (Remark::BrokenMeta("cut".into()), "cut"),
+        (Remark::OtherHost("there".into()), "there"),
+        (Remark::OtherBoot, "last boot"),
+        (Remark::OtherNamespace, "PID namespace"),
+        (Remark::Unseen(42), "42"),
+        (Remark::Replaced, "replaced"),
+    ];
+    for (remark, part) in &remarks {
+        assert!(remark.to_string().contains(part), "{remark}");
+    }
+    let beyond: Vec<bool> = remarks.iter().map(|(remark, _)| remark.forbids_signals()).collect();
+    assert_eq!(beyond, [false, false, true, true, true, false, false]);
+}
