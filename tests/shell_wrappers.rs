@@ -385,19 +385,3 @@ fn with_new_an_outcome_of_before_the_call_is_passed_over_and_the_next_run_is_wai
         }
     }
 }
-
-#[test]
-fn with_new_a_result_of_before_the_call_is_not_the_next_runs() {
-    for word in ["SUCCESS\n", "FAILED\n"] {
-        let place = Place::new();
-        // A wrapper that never takes its result away.
-        place.write("s.result", "\"old\"");
-        place.write("s.status", word);
-        let wait = waiting(&place, "s", &["--new"]);
-        until("the wait has armed its events", || wait.has_events());
-        place.write("s.status", "SUCCESS\n");
-        any_moment_within(&mut Dice::new(7), 700);
-        place.write("s.result", "\"new\"");
-        is_success_with(&wait.end_at_all(), &json!("new"));
-    }
-}
