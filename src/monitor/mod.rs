@@ -19,7 +19,7 @@ use crate::decide::judge::{Next, Verdict};
 use crate::os::directory::{Directory, why};
 use crate::os::environment;
 use crate::os::platform::exits::Armed;
-use crate::os::signals::{self, Signal};
+use crate::os::signals::Signal;
 use crate::os::{apart, clock};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::step::StepName;
@@ -71,10 +71,9 @@ pub(crate) fn wait<'call>(
     if !monitor.is_over() {
         // A notice of each run's end takes one.
         environment::allow_descriptors(order.steps.len() as u64 + OTHER_DESCRIPTORS);
-        monitor.senses.arm(&monitor.directory, order, verbose);
-        // Not before: work that has ended needs no thread either, and the watch comes first. A signal until then ends
-        // this process as any other, which leaves the work alone too.
-        interrupts = signals::channel(&signals::not_ignored(&[Signal::SIGINT, Signal::SIGTERM]))
+        interrupts = monitor
+            .senses
+            .arm(&monitor.directory, order, verbose)
             .map_err(|error| Failure::Own(format!("cannot catch signals: {}", why(&error))))?;
         monitor.look_at_all()?;
         while !monitor.is_over() {
