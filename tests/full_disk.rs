@@ -9,7 +9,7 @@ mod support;
 
 use serde_json::{Value, json};
 use support::Place;
-use support::servers::{Tmpfs, has};
+use support::servers::{Ext4, Tmpfs, has};
 
 /// Fills the directory's disk to the brim, with bytes or with names.
 const FILL: &str = "dd if=/dev/zero of=$DOGWATCH_DIR/filler bs=1k 2> /dev/null; echo x > $DOGWATCH_DIR/one && exit 66";
@@ -61,6 +61,51 @@ fn a_result_that_finds_no_room_leaves_the_outcome_and_nothing_half_written() {
     assert!(!place.file("s.result").exists(), "nothing half-written");
     let report = place.wait_json("s", &[]);
     assert_eq!((&report["outcome"], &report["result"]), (&json!("success"), &Value::Null), "{report}");
+}
+
+/// COMMAND: says that it has begun, and waits for what is done to the directory.
+const WAITS: &str = "echo begun > $ELSEWHERE/begun; until [ -e $ELSEWHERE/go ]; do sleep 0.01; done; exit 7";
+
+/// Has `change` done to the directory while COMMAND runs in it, and holds the run to its code and its word.
+fn changed_meanwhile(place: &Place, prefix: &[&str], what: &str, change: impl FnOnce()) {
+    let elsewhere = Place::new();
+    let mut command = place.through(prefix, ["run", "s", "--no-breaker", "--", "sh", "-c", WAITS]);
+    command.env("ELSEWHERE", elsewhere.path());
+    let run = support::Running::start(command);
+    support::until("the command has begun", || elsewhere.file("begun").exists());
+    change();
+    elsewhere.write("go", "");
+    let run = run.end_at_all();
+    assert_eq!(run.code, 7, "{run:?}");
+    assert!(run.stderr.to_lowercase().contains(what), "{run:?}");
+    assert!(!place.file("s.status").exists() && !place.file("s.result").exists(), "{run:?}");
+    assert!(meta(place)["ended_at"].is_null(), "the meta is the first one, whole");
+    assert_eq!(place.dogwatch(["wait", "s", "--json"]).json()["outcome"], "died");
+}
+
+#[test]
+fn a_filesystem_that_turns_read_only_under_a_run_takes_neither_its_code_nor_a_whole_record() {
+    let place = Place::new();
+    let images = Place::new();
+    let Some(disk) = Ext4::over(place.path(), &images.file("image")) else { return };
+    changed_meanwhile(&place, &["env"], "read-only", || disk.turn_read_only());
+}
+
+#[test]
+fn a_permission_that_is_withdrawn_under_a_run_is_said_and_the_commands_code_stays() {
+    use std::os::unix::fs::PermissionsExt;
+    // Root may write anywhere but for this one right.
+    let root = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"];
+    let is_root = nix::unistd::geteuid().is_root();
+    if is_root && !has("setpriv") {
+        return eprintln!("skipped: there is no setpriv");
+    }
+    let place = Place::new();
+    let allow = |mode: u32| {
+        std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(mode)).expect("its mode");
+    };
+    changed_meanwhile(&place, if is_root { &root } else { &["env"] }, "permission denied", || allow(0o500));
+    allow(0o700);
 }
 
 #[test]

@@ -42,7 +42,7 @@ fn each_step_has_a_row_with_its_state_and_its_last_line() {
     assert_eq!(&row(&ended, "good")[1], "success");
     assert!(ended.stdout.contains("all is well") && ended.stdout.contains("evil \\u{1b}[2J end"), "{ended:?}");
     let busy = row(&ended, "busy");
-    assert_eq!((busy[1].as_str(), &busy[4], busy[5..].join(" ").as_str()), ("running", &pid.to_string(), "at work"));
+    assert_eq!((busy[1].as_str(), &busy[6], busy[7..].join(" ").as_str()), ("running", &pid.to_string(), "at work"));
     assert_eq!((row(&ended, "bad")[1].as_str(), row(&ended, "gone")[1].as_str()), ("failed", "died"));
     // As check has them, in everything that does not change by the moment.
     let still = |mut line: Value| {
@@ -54,6 +54,25 @@ fn each_step_has_a_row_with_its_state_and_its_last_line() {
     let listed: Vec<Value> = place.dogwatch(["list", "--json"]).lines().into_iter().map(still).collect();
     let checked = place.dogwatch(["check", "bad", "busy", "gone", "good", "--json"]).lines();
     assert_eq!(listed, checked.into_iter().map(still).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_run_that_goes_on_is_told_of_with_its_output_age_and_its_cpu_time() {
+    let place = Place::new();
+    place.detach("busy", "echo at work; sh -c 'while :; do :; done' & wait");
+    place.detach("idle", "sleep 300");
+    until("it has used a tenth of a second", || {
+        let tenths = row(&place.dogwatch(["list"]), "busy")[5].clone();
+        tenths.strip_suffix('s').and_then(|used| used.parse::<f64>().ok()).is_some_and(|used| used >= 0.1)
+    });
+    let head = place.dogwatch(["list"]).stdout.lines().next().map(str::to_owned);
+    let names = "STEP STATE ELAPSED HEARTBEAT OUTPUT CPU PID LAST LINE";
+    assert_eq!(head.map(|head| head.split_whitespace().collect::<Vec<_>>().join(" ")).as_deref(), Some(names));
+    let listed = place.dogwatch(["list", "--json"]).lines();
+    let [busy, idle] = &listed[..] else { panic!("{listed:?}") };
+    assert!(busy["output_age_ms"].is_u64() && idle["output_age_ms"].is_u64(), "{listed:?}");
+    assert!(busy["detail"].as_str().is_some_and(|detail| detail.contains("of CPU time")), "{busy}");
+    assert!(row(&place.dogwatch(["list"]), "idle")[5].starts_with("0."), "its wrapper's own is all");
 }
 
 #[test]

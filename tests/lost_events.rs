@@ -145,6 +145,56 @@ fn a_facility_that_fails_is_polled_for_and_said_in_one_line() {
 }
 
 #[test]
+fn more_steps_than_descriptors_are_all_waited_for() {
+    let place = Place::new();
+    let script = "i=0; while [ $i -lt 100 ]; do sleep 300 & echo $! > s$i.pid; i=$((i + 1)); done; echo > ready; wait";
+    let shell = Shell::start(&place, script, &[]);
+    until("all of them live", || place.file("ready").exists());
+    let names: Vec<String> = (0..100).map(|number| format!("s{number}")).collect();
+    let limited = ["sh", "-c", "ulimit -n 64; exec \"$@\"", "sh"];
+    let wait = |flags: &[&str]| {
+        let all =
+            ["wait", "-v", "--json", "--poll-interval", "100ms"].iter().chain(flags).map(|word| (*word).to_owned());
+        Running::start(place.through(&limited, all.chain(names.iter().cloned())))
+    };
+    let slice = wait(&["--for", "500ms"]).end_at_all();
+    assert_eq!((slice.code, slice.stdout.matches("\"running\"").count()), (75, 100), "{slice:?}");
+    assert!(!slice.stdout.contains("cannot be looked at"), "{slice:?}");
+    let lines = said(&slice);
+    assert_eq!(lines.iter().filter(|line| line.contains("looking for the ends of processes")).count(), 1, "{slice:?}");
+    let whole = wait(&[]);
+    until("it waits for events", || whole.has_events());
+    drop(shell);
+    let ended = whole.end_at_all();
+    assert_eq!((ended.code, ended.stdout.matches("\"died\"").count()), (4, 100), "{ended:?}");
+}
+
+#[test]
+fn a_step_that_can_never_be_looked_at_holds_no_wait_beyond_its_limits() {
+    if !has("strace") {
+        return eprintln!("skipped: there is no strace");
+    }
+    let place = Place::new();
+    let _shell = living(&place, place.path());
+    let pid = place.file("s.pid");
+    let pid = pid.to_str().expect("a name");
+    let prefix = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", pid, "-e", "inject=openat:error=EIO"];
+    let wait = |flag: &str, span: &str| {
+        Running::start(place.through(&prefix, ["wait", "s", "--json", "--poll-interval", "100ms", flag, span]))
+            .end_at_all()
+    };
+    let slice = wait("--for", "700ms");
+    assert_eq!(slice.code, 75, "{slice:?}");
+    let detail = slice.json()["detail"].to_string();
+    assert!(detail.contains("it cannot be looked at: input/output error"), "{slice:?}");
+    let failed = wait("--max-timeout", "700ms");
+    assert_eq!((failed.code, failed.stdout.as_str()), (125, ""), "{failed:?}");
+    assert!(failed.stderr.contains("cannot look at s in "), "{failed:?}");
+    assert!(failed.stderr.contains("input/output error; the work was left alone"), "{failed:?}");
+    assert_eq!(place.dogwatch(["wait", "s", "--for", "10ms"]).code, 75);
+}
+
+#[test]
 fn a_facility_exhausted_when_the_directory_comes_is_polled_for() {
     if !has("strace") {
         return eprintln!("skipped: there is no strace");

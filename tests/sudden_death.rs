@@ -9,10 +9,13 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use support::{Dice, Ended, Place, Running, Shell, any_moment_within, in_parallel, lives, marked, unique, until};
 
-const SECOND: Duration = Duration::from_secs(1);
+/// Far below the 15 s of the safety rescan, by which a death would be found that no notice told of; far above what a
+/// loaded machine takes. How long it really takes is printed (`--nocapture`).
+const TOLD: Duration = Duration::from_secs(8);
 
 /// COMMAND: a shell with a child that has a child in a session of its own. It works for $1 and leaves both running.
 const COMMAND: &str = r#"sh -c 'setsid sleep 60 & sleep 60' & sleep "$1""#;
@@ -44,16 +47,23 @@ fn is_gone(mark: &str, ended: &Ended) {
 }
 
 #[test]
-fn a_wrapper_killed_at_any_of_two_hundred_moments_is_told_of_within_a_second_and_leaves_no_process() {
+fn a_wrapper_killed_at_any_of_two_hundred_moments_is_told_of_at_once_and_leaves_no_process() {
     let met: [AtomicUsize; 3] = Default::default();
+    let slowest = Mutex::new(Duration::ZERO);
     in_parallel(200, 4, |number| {
-        met[kill_a_wrapper(number)].fetch_add(1, Ordering::Relaxed);
+        let (kind, took) = kill_a_wrapper(number);
+        met[kind].fetch_add(1, Ordering::Relaxed);
+        let mut slowest = slowest.lock().unwrap_or_else(PoisonError::into_inner);
+        *slowest = took.max(*slowest);
     });
+    let slowest = slowest.into_inner().unwrap_or_else(PoisonError::into_inner);
+    eprintln!("from the kill to the waiter's end with every process gone, the slowest of 200: {slowest:?}");
     assert!(met.iter().all(|count| count.load(Ordering::Relaxed) > 0), "[unstarted, died, finished]: {met:?}");
 }
 
 /// One wrapper, killed at a moment of its own; 0 where that was before its pid stood, 1 while it worked, 2 after its end.
-fn kill_a_wrapper(number: usize) -> usize {
+/// And how long its waiter took from then.
+fn kill_a_wrapper(number: usize) -> (usize, Duration) {
     let (place, mut dice) = (Place::new(), Dice::new(number as u64 + 1));
     let mark = format!("TEST_MARK={}", unique());
     let work = format!("0.{:03}", dice.below(60));
@@ -75,13 +85,13 @@ fn kill_a_wrapper(number: usize) -> usize {
         let ended = late.end_at_all();
         has_no_temporary(&place);
         assert!(matches!(ended.json()["outcome"].as_str(), Some("success" | "died")), "{number}: {ended:?}");
-        return 0;
+        return (0, Duration::ZERO);
     }
     let finished = std::fs::read_to_string(place.file("s.status")).is_ok_and(|word| word == "SUCCESS\n");
     let ended = early.unwrap_or_else(|| waiting(&place, &[])).end_at_all();
     let took = killed.elapsed();
     is_gone(&mark, &ended);
-    assert!(took < SECOND, "{number}: {took:?}; {ended:?}");
+    assert!(took < TOLD, "{number}: {took:?}; {ended:?}");
     // Recorded as a success and not published any more is the truth as well.
     let succeeded = finished || place.meta("s")["reason"] == "success";
     let expected = if succeeded { (0, json!("success")) } else { (4, json!("died")) };
@@ -89,7 +99,7 @@ fn kill_a_wrapper(number: usize) -> usize {
     has_no_temporary(&place);
     let (second, answer) = wait(&place, &[]);
     assert_eq!((second.code, answer["outcome"].clone()), expected, "{number}, the second time: {second:?}");
-    1 + usize::from(succeeded)
+    (1 + usize::from(succeeded), took)
 }
 
 #[track_caller]
@@ -118,7 +128,7 @@ fn a_step_over_its_time_is_gone_before_wait_returns_although_it_beats() {
     let shell = Shell::start(&place, script, &[]);
     let (ended, _) = wait(&place, &["--max-timeout", "1s", "--stale", "30s"]);
     is_gone(&shell.mark, &ended);
-    assert!(began.elapsed() >= SECOND);
+    assert!(began.elapsed() >= Duration::from_secs(1));
     ended.said(124, "timeout", true);
     assert_eq!((place.read("s.status").as_str(), &place.meta("s")["reason"]), ("FAILED\n", &json!("timeout")));
     wait(&place, &[]).0.said(124, "timeout", false);

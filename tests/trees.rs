@@ -11,9 +11,10 @@ use support::{Bystander, Place, kill, lives, marked, unique, until};
 
 /// The grace that every end here gets.
 const GRACE: Duration = Duration::from_secs(1);
-/// How much longer than the grace an end may take.
-const MORE: Duration = Duration::from_secs(1);
-/// One tree at a time: what is bounded in time here is to be held up by nobody else.
+/// How much longer than the grace an end may take on a loaded machine. How long it really takes is printed
+/// (`--nocapture`).
+const MORE: Duration = Duration::from_secs(8);
+/// One tree at a time: what is timed here is to be held up by nobody else.
 static TURN: Mutex<()> = Mutex::new(());
 /// How many processes the tree has, at the least.
 const SIZE: usize = 200;
@@ -66,6 +67,7 @@ fn bystanders() -> Vec<Bystander> {
 #[track_caller]
 fn in_time(began: Instant, after: Duration) {
     let took = began.elapsed();
+    eprintln!("the tree was ended {:?} after the grace", took.saturating_sub(after + GRACE));
     assert!(took < after + GRACE + MORE, "{took:?}");
 }
 

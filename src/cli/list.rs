@@ -15,12 +15,16 @@ use crate::os::terminal::{Size, stdout_size};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::quantity::shown;
 use crate::protocol::text::harmless;
+use crate::protocol::time::millis;
 use std::collections::HashMap;
 
 /// Between two columns.
 const GAP: &str = "  ";
 /// The heads of the columns.
-const HEADS: [&str; 6] = ["STEP", "STATE", "ELAPSED", "HEARTBEAT", "PID", "LAST LINE"];
+const HEADS: [&str; 8] = ["STEP", "STATE", "ELAPSED", "HEARTBEAT", "OUTPUT", "CPU", "PID", "LAST LINE"];
+/// The columns that a narrow terminal does without, to keep the last line readable; and how wide is not narrow.
+const EXTRA: [usize; 2] = [4, 5];
+const WIDE: usize = 100;
 
 /// `list`.
 ///
@@ -31,6 +35,10 @@ pub(super) fn list(watch: bool, global: &Global) -> Result<u8, Error> {
     if watch {
         let mut watching = Watching { request: &request, global, shown: HashMap::new(), drawn: false };
         let signal = look_again(&request, &mut || watching.show())?;
+        if !global.json && stdout_size().is_some() {
+            // The terminal has echoed ^C where the prompt will stand.
+            print(b"\n");
+        }
         let exit = if signal == Signal::SIGTERM { Exit::Terminated } else { Exit::Interrupted };
         return Ok(exit.code());
     }
@@ -133,9 +141,12 @@ fn table(steps: &[Row], paint: Paint, columns: Option<usize>) -> Vec<String> {
     if steps.is_empty() {
         return Vec::new();
     }
-    let rows: Vec<[String; 6]> = steps.iter().map(cells).collect();
+    let rows: Vec<[String; 8]> = steps.iter().map(cells).collect();
     let width = |column: usize| rows.iter().map(|row| characters(&row[column])).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..HEADS.len()).map(|column| width(column).max(HEADS[column].len())).collect();
+    let is_wide = columns.is_none_or(|columns| columns >= WIDE);
+    let widths: Vec<usize> = (0..HEADS.len())
+        .map(|column| if is_wide || !EXTRA.contains(&column) { width(column).max(HEADS[column].len()) } else { 0 })
+        .collect();
     let head = line(&HEADS.map(str::to_owned), &widths, columns, &|cell| cell.to_owned());
     let body = rows.iter().zip(steps).map(|(row, step)| {
         let color = |cell: &str| cell.replace(step.outcome.as_str(), &paint.outcome(step.outcome));
@@ -144,20 +155,23 @@ fn table(steps: &[Row], paint: Paint, columns: Option<usize>) -> Vec<String> {
     std::iter::once(head).chain(body).collect()
 }
 
-fn cells(row: &Row) -> [String; 6] {
+fn cells(row: &Row) -> [String; 8] {
     let span = |millis: Option<u64>| millis.map_or_else(|| "-".to_owned(), shown);
     [
         row.step.clone(),
         row.outcome.as_str().to_owned(),
         span(row.elapsed_ms),
         span(row.heartbeat_age_ms),
+        span(row.output_age_ms),
+        span(row.cpu_time.map(millis)),
         row.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
         row.last_line.as_ref().map_or_else(String::new, |line| harmless(line).replace('\t', " ")),
     ]
 }
 
-/// One row: cut first, coloured after, so that no colour is cut in two. The state is the one cell with a colour.
-fn line(cells: &[String; 6], widths: &[usize], columns: Option<usize>, color: &dyn Fn(&str) -> String) -> String {
+/// One row, without the columns of no width: cut first, coloured after, so that no colour is cut in two. The state is
+/// the one cell with a colour.
+fn line(cells: &[String; 8], widths: &[usize], columns: Option<usize>, color: &dyn Fn(&str) -> String) -> String {
     let mut line = String::with_capacity(cells.iter().map(String::len).chain(widths.iter().copied()).sum());
     let mut left = columns.unwrap_or(usize::MAX);
     let blank = |line: &mut String, left: &mut usize, count: usize| {
@@ -166,6 +180,9 @@ fn line(cells: &[String; 6], widths: &[usize], columns: Option<usize>, color: &d
         *left -= count;
     };
     for (column, (cell, width)) in cells.iter().zip(widths).enumerate() {
+        if *width == 0 {
+            continue;
+        }
         if column > 0 {
             blank(&mut line, &mut left, GAP.len());
         }

@@ -32,6 +32,7 @@ use clap::error::ErrorKind;
 use exit::Exit;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
+use std::panic::catch_unwind;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -40,10 +41,25 @@ use words::Paint;
 /// The program: reads the command line, does what it says, ends with the contract's exit code.
 #[must_use]
 pub fn main() -> ExitCode {
+    let code = answered(obey);
+    // Everything is said and flushed: a wait that still has its watches ends here.
+    parting::end(code);
+    ExitCode::from(code)
+}
+
+/// A fault of ours is 125 as any other failure of ours is: no script knows what 101 means. The panic has said where.
+fn answered(work: fn() -> u8) -> u8 {
+    catch_unwind(work).unwrap_or_else(|_| {
+        complain("that was a fault in dogwatch itself; please report it");
+        Exit::Own.code()
+    })
+}
+
+fn obey() -> u8 {
     let color = if environment::variable("NO_COLOR").is_some() { ColorChoice::Never } else { ColorChoice::Auto };
     let arguments = match arguments::parse(std::env::args_os(), color) {
         Ok(arguments) => arguments,
-        Err(error) => return ExitCode::from(answer_clap(&error)),
+        Err(error) => return answer_clap(&error),
     };
     let Arguments { global, command } = arguments;
     let code = match command {
@@ -79,13 +95,10 @@ pub fn main() -> ExitCode {
             0
         }),
     };
-    let code = code.unwrap_or_else(|error| {
+    code.unwrap_or_else(|error| {
         complain(&error.to_string());
         Exit::from(&error).code()
-    });
-    // Everything is said and flushed: a wait that still has its watches ends here.
-    parting::end(code);
-    ExitCode::from(code)
+    })
 }
 
 /// Help and version are asked for; everything else is a usage error in one sentence.
@@ -254,4 +267,14 @@ fn breaker_command(what: &BreakerCommand, global: &Global) -> Result<u8, Error> 
         }
     }
     Ok(Exit::Success.code())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_of_ours_is_125() {
+        assert_eq!((answered(|| panic!("a fault")), answered(|| 3)), (125, 3));
+    }
 }

@@ -10,13 +10,14 @@ use crate::decide::policy::{Policy, START_TIMEOUT, Settle, Threshold, Wishes};
 use crate::decide::recovery::{Plan, plan};
 use crate::decide::remark::remarks;
 use crate::monitor::Told;
+use crate::os::census::Census;
 use crate::os::directory::{Directory, why};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::step::StepName;
 use crate::step::look::{Looker, here, refuse_newer};
-use crate::step::terminate::{cpu_time, evidence};
+use crate::step::terminate::{cpu_time, cpu_time_in, evidence};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// What to look at.
@@ -75,18 +76,31 @@ pub(crate) fn plans(request: &Check) -> Result<Vec<(Report, Plan)>, Error> {
         .enumerate()
         .map(|(index, step)| {
             let mut looker = Looker::new(Arc::clone(&directory), step.clone(), Arc::clone(&here));
-            check_one(request, index, &mut looker, Depth::Processes)
+            let checked = check_one(request, index, &mut looker, Depth::Processes)?;
+            Ok((checked.report, checked.plan))
         })
         .collect()
 }
 
 /// How much is looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Depth {
-    /// The step's files, and whether its process lives.
-    Files,
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Depth<'call> {
+    /// The step's files, whether its process lives, and what its processes have used by one look at all of them, for
+    /// many steps.
+    Glance(&'call OnceLock<Census>),
     /// What its processes do, too: a scan of all processes a step.
     Processes,
+}
+
+/// What one look at a step showed.
+#[derive(Clone, Debug)]
+pub(crate) struct Checked {
+    /// How it stands.
+    pub(crate) report: Report,
+    /// What a recovery would do about it.
+    pub(crate) plan: Plan,
+    /// How much CPU time the processes of a run that goes on have used.
+    pub(crate) cpu_time: Option<Duration>,
 }
 
 /// Looks once at one step.
@@ -97,8 +111,8 @@ pub(crate) fn check_one(
     request: &Check,
     index: usize,
     looker: &mut Looker,
-    depth: Depth,
-) -> Result<(Report, Plan), Error> {
+    depth: Depth<'_>,
+) -> Result<Checked, Error> {
     let step = looker.step().clone();
     let directory = Arc::clone(looker.directory());
     let look = looker.look().map_err(|error| {
@@ -119,19 +133,23 @@ pub(crate) fn check_one(
         Policy::resolve(&wishes, meta_of(&look, run_key(&look))).map_err(|error| Error::Usage(error.to_string()))?;
     let verdict = judge(&seen, &policy, look.at);
     let plan = plan(&verdict);
-    let tree = (depth == Depth::Processes && matches!(plan, Plan::End(_))).then(|| evidence(&look));
+    let tree = (matches!(depth, Depth::Processes) && matches!(plan, Plan::End(_))).then(|| evidence(&look));
     let local = look.here.local_filesystem;
     let (outcome, detail) = match verdict {
         Verdict::Final(finding) => (finding.outcome, finding.detail),
         Verdict::Pending { .. } => (Outcome::Running, None),
     };
     let mut sentences: Vec<String> = detail.into_iter().collect();
+    let mut used = None;
     if outcome == Outcome::Running {
         sentences.extend(remarks(&look, seen.liveness).into_iter().map(|remark| remark.to_string()));
         let unconfirmed = seen.heartbeat.is_some_and(|beat| {
             beat.unconfirmed.is_some() && policy.stale.is_some_and(|stale| look.at >= beat.fresh.plus(stale))
         });
-        let used = if depth == Depth::Processes { cpu_time(&look) } else { None };
+        used = match depth {
+            Depth::Processes => cpu_time(&look),
+            Depth::Glance(census) => cpu_time_in(&look, census.get_or_init(Census::take)),
+        };
         sentences.extend(
             used.map(|used| format!("its processes have used {} of CPU time", humantime::format_duration(used))),
         );
@@ -156,5 +174,5 @@ pub(crate) fn check_one(
     if let Some(action) = plan.action() {
         report.action = action;
     }
-    Ok((report, plan))
+    Ok(Checked { report, plan, cpu_time: used })
 }

@@ -1,12 +1,13 @@
 //! `list`: every step of a directory at one glance, once or at every change.
 //!
-//! Refuses to look at processes beyond whether each run's own lives, and to list the directory more than once: ten
-//! thousand steps have to be a glance too.
+//! Refuses to look at all processes more than once, and to list the directory more than once: ten thousand steps have
+//! to be a glance too.
 
-use super::check::{Check, Depth, check_one};
+use super::check::{Check, Checked, Depth, check_one};
 use super::report::Report;
 use super::{Error, readable};
 use crate::monitor::{Changes, Woken};
+use crate::os::census::Census;
 use crate::os::directory::{Directory, why};
 use crate::os::signals::Signal;
 use crate::os::{clock, log};
@@ -18,7 +19,7 @@ use crate::protocol::time::millis;
 use crate::step::look::{Bearers, Looker, here};
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// How many steps are worth a thread of their own.
@@ -39,6 +40,10 @@ pub(crate) struct Row {
     pub(crate) elapsed_ms: Option<u64>,
     /// How old the heartbeat of a run that goes on is, in milliseconds.
     pub(crate) heartbeat_age_ms: Option<u64>,
+    /// How long ago the log of a run that goes on grew, in milliseconds.
+    pub(crate) output_age_ms: Option<u64>,
+    /// How much CPU time the processes of a run that goes on have used.
+    pub(crate) cpu_time: Option<Duration>,
     /// The wrapper's process id.
     pub(crate) pid: Option<i32>,
     /// The run's unique id.
@@ -56,26 +61,33 @@ pub(crate) struct Listing<T> {
     pub(crate) faults: Vec<String>,
 }
 
-/// What `check` says of every step of the directory, but for what their processes do.
+/// What `check` says of every step of the directory, but for the trees of those that hang.
 ///
 /// # Errors
 /// [`Error::Own`] where the directory cannot be read.
 pub(crate) fn reports(request: &Check) -> Result<Listing<Report>, Error> {
-    each(request, &|records, _, looker| looked_at(request, records, looker))
+    let census = OnceLock::new();
+    each(request, &|records, _, looker| looked_at(request, records, looker, &census).map(|checked| checked.report))
 }
 
 /// What `check` says of one step. Of one that runs the list says what it has not; whoever has just started or come to any
 /// end meanwhile is looked at without it.
-fn looked_at(request: &Check, records: Records, looker: &mut Looker) -> Result<Report, Error> {
+fn looked_at(
+    request: &Check,
+    records: Records,
+    looker: &mut Looker,
+    census: &OnceLock<Census>,
+) -> Result<Checked, Error> {
     if !records.hold(Record::Status)
         && let Some(mut listed) = looker.as_listed(records)
     {
-        let (report, _) = check_one(request, 0, &mut listed, Depth::Files)?;
-        if report.outcome == Outcome::Running && report.elapsed_ms.is_some_and(|elapsed| elapsed > SETTLED_MS) {
-            return Ok(report);
+        let checked = check_one(request, 0, &mut listed, Depth::Glance(census))?;
+        let goes_on = checked.report.outcome == Outcome::Running;
+        if goes_on && checked.report.elapsed_ms.is_some_and(|elapsed| elapsed > SETTLED_MS) {
+            return Ok(checked);
         }
     }
-    check_one(request, 0, looker, Depth::Files).map(|(report, _)| report)
+    check_one(request, 0, looker, Depth::Glance(census))
 }
 
 /// Every step of the directory at a glance.
@@ -83,6 +95,7 @@ fn looked_at(request: &Check, records: Records, looker: &mut Looker) -> Result<R
 /// # Errors
 /// As [`reports`].
 pub(crate) fn rows(request: &Check) -> Result<Listing<Row>, Error> {
+    let census = OnceLock::new();
     // A row has room for one line.
     let request = &Check { log_tail: 0, ..request.clone() };
     each(request, &|records, ended, looker| {
@@ -90,12 +103,15 @@ pub(crate) fn rows(request: &Check) -> Result<Listing<Row>, Error> {
         if let Some(row) = ended.then(|| recorded(looker, &log)).flatten() {
             return Ok(row);
         }
-        let report = looked_at(request, records, looker)?;
+        let Checked { report, cpu_time, .. } = looked_at(request, records, looker, &census)?;
+        let goes_on = report.outcome == Outcome::Running;
         Ok(Row {
             step: report.step,
             outcome: report.outcome,
             elapsed_ms: report.elapsed_ms,
-            heartbeat_age_ms: report.heartbeat_age_ms.filter(|_| report.outcome == Outcome::Running),
+            heartbeat_age_ms: report.heartbeat_age_ms.filter(|_| goes_on),
+            output_age_ms: report.output_age_ms.filter(|_| goes_on),
+            cpu_time,
             pid: report.pid,
             run_id: report.run_id,
             last_line: report.log.and_then(|_there| log::last_line(&log)),
@@ -119,6 +135,8 @@ fn recorded(looker: &Looker, log: &Path) -> Option<Row> {
         outcome: meta.reason.outcome(),
         elapsed_ms: meta.took().map(millis),
         heartbeat_age_ms: None,
+        output_age_ms: None,
+        cpu_time: None,
         pid: Some(meta.pid),
         run_id: Some(meta.run_id),
         last_line: log::last_line(log),

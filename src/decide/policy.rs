@@ -44,6 +44,14 @@ pub(crate) struct Wishes {
     pub(crate) settle: Settle,
 }
 
+impl Wishes {
+    /// How long a run may take that says nothing of it itself; nothing for ever.
+    pub(crate) fn longest(&self) -> Option<Duration> {
+        let limit = self.max_timeout.flag.or(self.max_timeout.environment).unwrap_or(MAX_TIMEOUT);
+        (!limit.is_zero()).then_some(limit)
+    }
+}
+
 /// How long the last words of a run that has ended may take. They are waited for even where the caller's own patience
 /// ends first, since nobody can tell how a run ended before they are out; a look that may not block takes none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

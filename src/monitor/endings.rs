@@ -9,6 +9,7 @@ use crate::step::look::Looker;
 use crate::step::terminate::{Means, Termination, bury, terminate};
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// How many runs are ended at once; the others wait for their turn.
 const AT_ONCE: usize = 32;
@@ -37,14 +38,15 @@ impl Job {
     }
 }
 
-type Task = Box<dyn FnOnce() -> (usize, Termination) + Send>;
+/// What ends one run.
+type Task = Box<dyn FnOnce() -> Termination + Send>;
 
 /// The runs being ended and those that wait for it.
 pub(super) struct Endings {
     pub(super) results: Receiver<(usize, Termination)>,
     sender: Sender<(usize, Termination)>,
     running: usize,
-    waiting: VecDeque<Task>,
+    waiting: VecDeque<(usize, Task)>,
 }
 
 impl Endings {
@@ -56,13 +58,11 @@ impl Endings {
 
     /// Begins, or queues, the end of the step at `index`; its result comes through the channel.
     pub(super) fn begin(&mut self, index: usize, mut looker: Looker, look: Look, job: Job, means: Means) {
-        self.waiting.push_back(Box::new(move || {
-            let termination = match job.what {
-                What::Terminate(intent, why) => terminate(&mut looker, &look, intent, &why, &means),
-                What::Bury(reason) => bury(&mut looker, &look, reason, &means),
-            };
-            (index, termination)
-        }));
+        let task: Task = Box::new(move || match job.what {
+            What::Terminate(intent, why) => terminate(&mut looker, &look, intent, &why, &means),
+            What::Bury(reason) => bury(&mut looker, &look, reason, &means),
+        });
+        self.waiting.push_back((index, task));
         self.start();
     }
 
@@ -89,14 +89,14 @@ impl Endings {
 
     fn start(&mut self) {
         while self.running < AT_ONCE {
-            let Some(task) = self.waiting.pop_front() else { return };
+            let Some((index, task)) = self.waiting.pop_front() else { return };
             self.running += 1;
             let sender = self.sender.clone();
             let (hand_over, take) = bounded::<Task>(1);
             let thread = std::thread::Builder::new().name("ending".into()).spawn(move || {
                 if let Ok(task) = take.recv() {
                     // A loop that has gone needs no result.
-                    let _gone = sender.send(task());
+                    let _gone = sender.send((index, outcome_of(task)));
                 }
             });
             match thread {
@@ -106,9 +106,45 @@ impl Endings {
                 }
                 // No thread to be had: late is better than never.
                 Err(_) => {
-                    let _room = self.sender.send(task());
+                    let _room = self.sender.send((index, outcome_of(task)));
                 }
             }
         }
+    }
+}
+
+/// What came of it. A fault in this program must not leave the loop waiting for ever (I10).
+fn outcome_of(task: Task) -> Termination {
+    // What the task held is gone with it, whole or not.
+    catch_unwind(AssertUnwindSafe(task)).unwrap_or_else(|_| Termination {
+        killed: false,
+        recorded: false,
+        detail: Some("ending it failed for a fault in dogwatch".to_owned()),
+        evidence: None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_task_that_panics_has_an_answer_and_those_after_it_too() {
+        let mut endings = Endings::new();
+        for index in 0..AT_ONCE + 2 {
+            endings.waiting.push_back((index, Box::new(|| panic!("a fault"))));
+        }
+        endings.start();
+        let mut answered: Vec<usize> = Vec::new();
+        for _ in 0..AT_ONCE + 2 {
+            let (index, termination) = endings.results.recv_timeout(Duration::from_secs(20)).expect("an answer");
+            assert!(!termination.recorded && termination.detail.is_some_and(|detail| detail.contains("a fault")));
+            answered.push(index);
+            endings.next();
+        }
+        answered.sort_unstable();
+        assert_eq!(answered, (0..AT_ONCE + 2).collect::<Vec<_>>());
+        assert_eq!(endings.running, 0);
     }
 }

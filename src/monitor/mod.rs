@@ -9,6 +9,7 @@ mod alone;
 mod changes;
 mod endings;
 mod glance;
+mod looks;
 mod order;
 mod scan;
 mod senses;
@@ -16,11 +17,11 @@ mod turn;
 mod watched;
 
 use crate::decide::judge::{Next, Verdict};
+use crate::os::clock;
 use crate::os::directory::{Directory, why};
 use crate::os::environment;
 use crate::os::platform::exits::Armed;
 use crate::os::signals::Signal;
-use crate::os::{apart, clock};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::step::StepName;
 use crate::protocol::time::Moment;
@@ -44,10 +45,6 @@ use watched::{State, Watched};
 
 /// How often everything is looked at whatever the events say: the bound on the damage of a lost one.
 const SAFETY_RESCAN: Duration = Duration::from_secs(15);
-/// How many runs may follow each other within one look at a step.
-const ROUNDS: usize = 4;
-/// How often a file that has just been made is looked at without a rest, until its writer has filled it.
-const CLOSER: usize = 8;
 /// How many descriptors a wait needs beside those for its steps, by far.
 const OTHER_DESCRIPTORS: u64 = 128;
 /// How many notices may wait; past that everything is looked at.
@@ -69,11 +66,12 @@ pub(crate) fn wait<'call>(
     monitor.look_before_arming()?;
     let mut interrupts = never();
     if !monitor.is_over() {
-        // A notice of each run's end takes one.
-        environment::allow_descriptors(order.steps.len() as u64 + OTHER_DESCRIPTORS);
+        // A notice of each run's end takes one; what is left is for the looks, without which nothing is ever found.
+        let allowed = environment::allow_descriptors(order.steps.len() as u64 + OTHER_DESCRIPTORS);
+        let spare = usize::try_from(allowed - OTHER_DESCRIPTORS.min(allowed / 2)).unwrap_or(usize::MAX);
         interrupts = monitor
             .senses
-            .arm(&monitor.directory, order, verbose)
+            .arm(&monitor.directory, order, spare, verbose)
             .map_err(|error| Failure::Own(format!("cannot catch signals: {}", why(&error))))?;
         monitor.look_at_all()?;
         while !monitor.is_over() {
@@ -153,93 +151,6 @@ impl<'call> Monitor<'call> {
 
     fn is_over(&self) -> bool {
         self.over || self.open == 0
-    }
-
-    /// What stood there before the call: with `--any` the earliest end wins, not the first looked at.
-    fn look_before_arming(&mut self) -> Result<(), Failure> {
-        let mut ended: Option<(crate::protocol::time::Wall, usize)> = None;
-        for index in 0..self.watched.len() {
-            let verdict = self.watched[index].look(&self.order.wishes, self.order.new)?;
-            let Some(verdict) = verdict else { continue };
-            if self.order.until != Until::Any {
-                self.hear_and_follow_up(index, verdict)?;
-                if self.is_over() {
-                    return Ok(());
-                }
-                continue;
-            }
-            if let Verdict::Final(finding) = &verdict
-                && finding.outcome.is_end()
-                && finding.next == Next::Report
-            {
-                let at = self.watched[index].ended_at();
-                if ended.is_none_or(|(earliest, _)| at < earliest) {
-                    ended = Some((at, index));
-                }
-            }
-        }
-        if self.order.until == Until::Any {
-            match ended {
-                Some((_, index)) => self.look_at(index)?,
-                None => self.look_at_all()?,
-            }
-        }
-        Ok(())
-    }
-
-    fn look_at_all(&mut self) -> Result<(), Failure> {
-        for index in 0..self.watched.len() {
-            if self.is_over() {
-                break;
-            }
-            // Thousands of looks over a network take their time; each is a sign of life.
-            apart::rest(Duration::ZERO);
-            self.look_at(index)?;
-        }
-        Ok(())
-    }
-
-    fn look_at(&mut self, index: usize) -> Result<(), Failure> {
-        // What a look before the watches has shown alive needs no second look for that.
-        if self.watched[index].state == State::Open {
-            self.arm_exit(index);
-        }
-        // A notice armed by a look may have come too late for what it is about: look once more (I2). Each round is
-        // another run's notice, so the rounds are as few as runs follow each other within a look.
-        for _ in 0..ROUNDS {
-            if self.watched[index].state != State::Open {
-                return Ok(());
-            }
-            match self.watched[index].look(&self.order.wishes, self.order.new)? {
-                Some(verdict) => {
-                    let verdict = self.look_closer(index, verdict)?;
-                    self.hear_and_follow_up(index, verdict)?;
-                }
-                // The kernel could not answer; the next look may get one.
-                None => self.look_again(index, clock::now().plus(self.order.poll_interval)),
-            }
-            if self.watched[index].state != State::Open || !self.arm_exit(index) {
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-
-    /// Looks again at once where a file has been seen while it is written in place: a shell makes it, and fills it some
-    /// microseconds later, maybe on this very processor, which it gets first. What takes longer is followed.
-    fn look_closer(&mut self, index: usize, mut verdict: Verdict) -> Result<Verdict, Failure> {
-        for _ in 0..CLOSER {
-            let is_new = self.watched[index].is_new_to_close_looks();
-            if !is_new || !matches!(verdict, Verdict::Pending { closely: true, .. }) {
-                break;
-            }
-            clock::give_way();
-            match self.watched[index].look(&self.order.wishes, self.order.new)? {
-                Some(closer) => verdict = closer,
-                None => break,
-            }
-        }
-        Ok(verdict)
     }
 
     /// Asks for a notice of the run's end where there is none yet; whether something new was armed.

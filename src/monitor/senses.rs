@@ -55,6 +55,8 @@ pub(super) struct Senses {
     unsaid: Vec<String>,
     /// Whether it was said that files written in place cannot be followed.
     said_unfollowed: bool,
+    /// Whether it was said that some processes' ends are looked for.
+    said_unnoticed: bool,
     /// Whether the watches that stand now are foreseen to be left behind.
     foreseen: bool,
 }
@@ -79,11 +81,12 @@ impl Senses {
             refused: false,
             unsaid: Vec::new(),
             said_unfollowed: false,
+            said_unnoticed: false,
             foreseen: false,
         }
     }
 
-    /// Arms what can be armed; with where the signals come that ask this process to stop. Those are not caught before: work
+    /// Arms what can be armed; of descriptors, notices of processes' ends may take `spare`. With where the signals come that ask this process to stop. Those are not caught before: work
     /// that has ended needs no thread, and a signal until then ends this process as any other, which leaves the work alone
     /// too.
     ///
@@ -93,6 +96,7 @@ impl Senses {
         &mut self,
         directory: &Directory,
         order: &Order,
+        spare: usize,
         verbose: &mut dyn FnMut(&str),
     ) -> io::Result<Receiver<Signal>> {
         self.armed = true;
@@ -101,7 +105,7 @@ impl Senses {
         self.place = place(directory);
         // First: what changes from here on is told.
         self.choose(directory, verbose);
-        let interrupts = self.hear(verbose)?;
+        let interrupts = self.hear(spare, verbose)?;
         // Where files are polled because their events do not tell, a log's would not tell either.
         if let Some(logs) = order.logs.as_ref().filter(|_| self.events.is_some() || self.refused) {
             self.arm_logs(logs, order, verbose);
@@ -110,11 +114,11 @@ impl Senses {
     }
 
     /// Asks for notices of processes' ends and of signals, from one thread where one can be had for both.
-    fn hear(&mut self, verbose: &mut dyn FnMut(&str)) -> io::Result<Receiver<Signal>> {
+    fn hear(&mut self, spare: usize, verbose: &mut dyn FnMut(&str)) -> io::Result<Receiver<Signal>> {
         let wanted = signals::not_ignored(&[Signal::SIGINT, Signal::SIGTERM]);
         let (caught, interrupts) = signals::Notices::catch(&wanted)?;
         let (sender, exits) = bounded(QUEUE);
-        match Exits::start(sender, caught) {
+        match Exits::start(sender, spare, caught) {
             Ok(notices) => {
                 (self.notices, self.exits) = (Some(notices), exits);
                 Ok(interrupts)
@@ -255,7 +259,17 @@ impl Senses {
 
     /// Asks for a notice of a process's end; nothing where none can be had.
     pub(super) fn watch_exit(&mut self, pid: i32, index: usize) -> Option<Armed> {
-        self.notices.as_mut()?.watch(pid, index as u64).ok()
+        match self.notices.as_mut()?.watch(pid, index as u64) {
+            Ok(armed) => Some(armed),
+            Err(error) => {
+                if !self.said_unnoticed {
+                    self.said_unnoticed = true;
+                    self.unsaid
+                        .push(format!("looking for the ends of processes: no notice to be had ({})", why(&error)));
+                }
+                None
+            }
+        }
     }
 
     /// Whether a process has ended whose end was to be noticed, or its end would not be.

@@ -32,7 +32,7 @@ impl Monitor<'_> {
         apart::rest(rest);
         self.senses.foresee(self.order);
         let mut places: BTreeSet<usize> = BTreeSet::new();
-        let (mut everything, mut rescan, mut shown) = (false, false, false);
+        let mut everything = false;
         let mut ended = None;
         crossbeam_channel::select! {
             recv(self.senses.hints) -> hint => everything |= self.note(hint.ok(), &mut places),
@@ -50,22 +50,7 @@ impl Monitor<'_> {
             everything = true;
             self.watched.iter_mut().filter_map(|watched| watched.scan.as_mut()).for_each(|scan| scan.armed = false);
         }
-        let mut due = Vec::new();
-        let tick = self.tick(clock::now());
-        self.wheel.advance(tick, &mut |what| due.push(what));
-        for what in due {
-            match what {
-                Due::Step(index) => {
-                    self.watched[index].timer = None;
-                    places.insert(index);
-                }
-                Due::Glance => shown = true,
-                Due::Rescan => {
-                    self.rescan = None;
-                    rescan = true;
-                }
-            }
-        }
+        let (rescan, shown) = self.note_due(&mut places);
         if let Some((index, termination)) = ended {
             self.ended(index, termination)?;
             self.endings.next();
@@ -113,6 +98,28 @@ impl Monitor<'_> {
             self.look_at(index)?;
         }
         Ok(())
+    }
+
+    /// Takes in what is due: the places to look at, and whether a rescan and a glance are.
+    fn note_due(&mut self, places: &mut BTreeSet<usize>) -> (bool, bool) {
+        let mut due = Vec::new();
+        let tick = self.tick(clock::now());
+        self.wheel.advance(tick, &mut |what| due.push(what));
+        let (mut rescan, mut glance) = (false, false);
+        for what in due {
+            match what {
+                Due::Step(index) => {
+                    self.watched[index].timer = None;
+                    places.insert(index);
+                }
+                Due::Glance => glance = true,
+                Due::Rescan => {
+                    self.rescan = None;
+                    rescan = true;
+                }
+            }
+        }
+        (rescan, glance)
     }
 
     /// Takes the notice of a process's end in: the place to look at.

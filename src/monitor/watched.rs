@@ -11,7 +11,8 @@ use crate::decide::marker::Sign;
 use crate::decide::observation::{Here, Liveness, Look, Observation, Status};
 use crate::decide::policy::{Policy, Wishes};
 use crate::decide::remark::{Remark, remarks};
-use crate::os::directory::Directory;
+use crate::os::clock;
+use crate::os::directory::{Directory, why};
 use crate::protocol::evidence::TreeProcess;
 use crate::protocol::file::Stamp;
 use crate::protocol::layout::{Record, file_name};
@@ -66,8 +67,17 @@ pub(super) struct Watched {
     pub(super) evidence: Option<Vec<TreeProcess>>,
     /// Its log, where that is looked through.
     pub(super) scan: Option<Scan>,
+    /// Since when no look succeeds, and why.
+    pub(super) vain: Option<Vain>,
     /// The line of it that ended the wait, and how the run had ended, where it had.
     pub(super) sign: Option<(Sign, Option<Outcome>)>,
+}
+
+/// Looks that the kernel does not answer.
+#[derive(Clone, Debug)]
+pub(super) struct Vain {
+    pub(super) since: Moment,
+    pub(super) why: String,
 }
 
 impl Watched {
@@ -88,6 +98,7 @@ impl Watched {
             kept: None,
             evidence: None,
             scan: None,
+            vain: None,
             sign: None,
         }
     }
@@ -102,7 +113,15 @@ impl Watched {
 
     /// Looks and judges; nothing where the kernel could not answer this time.
     pub(super) fn look(&mut self, wishes: &Wishes, new: bool) -> Result<Option<Verdict>, Failure> {
-        let Ok(look) = self.looker.look() else { return Ok(None) };
+        let look = match self.looker.look() {
+            Ok(look) => look,
+            Err(error) => {
+                let since = self.vain.take().map_or_else(clock::now, |vain| vain.since);
+                self.vain = Some(Vain { since, why: why(&error) });
+                return Ok(None);
+            }
+        };
+        self.vain = None;
         refuse_newer(&look, self.looker.step())?;
         if new && !self.ignoring {
             self.ignoring = true;

@@ -69,14 +69,11 @@ pub(crate) fn project(start: &Path) -> PathBuf {
 }
 
 /// Allows this process as many open files, as far as its user may: shells leave the everyday limit at 1,024, or 256 on
-/// macOS, and the hard one above it.
-pub(crate) fn allow_descriptors(count: u64) {
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
+/// macOS, and the hard one above it. How many are allowed then.
+pub(crate) fn allow_descriptors(count: u64) -> u64 {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 0 };
     let wanted = count.min(hard);
-    if wanted > soft {
-        // What cannot be had is done without: whoever needs a descriptor and gets none looks instead.
-        let _not_allowed = setrlimit(Resource::RLIMIT_NOFILE, wanted, hard);
-    }
+    if wanted > soft && setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).is_ok() { wanted } else { soft }
 }
 
 /// A word that no other process and no earlier call of this one has: pid, a clock and a counter.

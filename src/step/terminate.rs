@@ -9,6 +9,7 @@ use super::record::{Ending, Rooms, Written, announce, record, remove_unpublished
 use crate::decide::history::{meta_of, run_key};
 use crate::decide::observation::{Look, Process};
 use crate::decide::remark::{Remark, out_of_reach};
+use crate::os::census::Census;
 use crate::os::evidence;
 use crate::os::tree::{self, Hunt, Report, Target};
 use crate::protocol::evidence::{BlockedOn, ProcessState, TreeProcess};
@@ -88,6 +89,13 @@ pub(crate) fn cpu_time(look: &Look) -> Option<Duration> {
     reach(look).ok()?;
     let listed = Hunt::begin(target(look)).ok()?.list();
     (!listed.is_empty()).then(|| evidence::cpu_time(&listed))
+}
+
+/// The same for one of many runs, from one look at all processes.
+pub(crate) fn cpu_time_in(look: &Look, census: &Census) -> Option<Duration> {
+    reach(look).ok()?;
+    let target = target(look);
+    census.cpu_time(target.pid?, target.group)
 }
 
 /// Why a run's processes cannot be looked at, let alone signalled.

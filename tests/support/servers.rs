@@ -166,3 +166,49 @@ impl Drop for Tmpfs {
         let _unmounted = Command::new("umount").arg("-l").arg(&self.0).output();
     }
 }
+
+/// A small ext4 in an image, over a folder, gone with the test.
+pub struct Ext4 {
+    folder: PathBuf,
+    errors: PathBuf,
+}
+
+impl Ext4 {
+    /// Makes and mounts one. Nothing, and a word on why, where that is not to be had.
+    pub fn over(folder: &Path, image: &Path) -> Option<Self> {
+        let made = std::fs::File::create(image).and_then(|file| file.set_len(4 << 20));
+        let steps: [&[&str]; 2] = [&["mkfs.ext4", "-q", "-F"], &["mount", "-o", "loop,errors=remount-ro"]];
+        let done = |(step, places): (&[&str], &[&Path])| {
+            let output = Command::new(step[0]).args(&step[1..]).args(places).output();
+            output.is_ok_and(|output| output.status.success())
+        };
+        let mounted = made.is_ok() && steps.into_iter().zip([&[image][..], &[image, folder]]).all(done);
+        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        let device = mounts.lines().filter_map(|line| line.split_once(' ')).find_map(|(device, rest)| {
+            let is_it = rest.split(' ').next() == folder.to_str();
+            device.strip_prefix("/dev/").filter(|_| mounted && is_it).map(str::to_owned)
+        });
+        let Some(device) = device else {
+            eprintln!("skipped: this user may not mount an ext4 of its own");
+            return None;
+        };
+        let disk =
+            Self { folder: folder.to_path_buf(), errors: format!("/sys/fs/ext4/{device}/trigger_fs_error").into() };
+        if disk.errors.exists() {
+            return Some(disk);
+        }
+        eprintln!("skipped: this kernel's ext4 cannot be made to fail");
+        None
+    }
+
+    /// Reports an error to it, upon which it turns read-only, whoever has files open for writing.
+    pub fn turn_read_only(&self) {
+        std::fs::write(&self.errors, "1").expect("an error");
+    }
+}
+
+impl Drop for Ext4 {
+    fn drop(&mut self) {
+        let _unmounted = Command::new("umount").arg("-l").arg(&self.folder).output();
+    }
+}

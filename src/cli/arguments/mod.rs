@@ -2,6 +2,7 @@
 //!
 //! Refuses to read the environment and to combine flags; that is `resolve`'s.
 
+mod fault;
 mod own;
 mod plain;
 mod preflight;
@@ -11,8 +12,8 @@ mod wait;
 use super::exit::{Exit, table};
 use crate::protocol::quantity;
 use crate::protocol::step::StepName;
-use clap::error::ErrorKind;
 use clap::{Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+pub(in crate::cli) use fault::one_sentence;
 pub(in crate::cli) use own::{FailArguments, StartArguments, SucceedArguments};
 pub(in crate::cli) use preflight::PreflightArguments;
 pub(in crate::cli) use run::{HeartbeatWord, LogWord, ResultWord, RunArguments, StdinWord};
@@ -303,31 +304,6 @@ pub(in crate::cli) fn parse(
     Arguments::from_arg_matches(&matches)
 }
 
-/// A usage error in one sentence: what clap says in several lines, and where help is.
-pub(in crate::cli) fn one_sentence(error: &clap::Error) -> String {
-    let text = error.render().to_string();
-    let usage = text.lines().find_map(|line| line.trim_start().strip_prefix("Usage: dogwatch "));
-    let command =
-        usage.and_then(|usage| usage.split_whitespace().next()).filter(|word| word.starts_with(char::is_alphabetic));
-    let help = command.map_or_else(|| "dogwatch --help".to_owned(), |command| format!("dogwatch {command} --help"));
-    // What the second kind renders is the whole help: right for nobody who made a mistake in a script.
-    if matches!(error.kind(), ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand) {
-        let all = Arguments::command();
-        let of = command.and_then(|command| all.find_subcommand(command)).unwrap_or(&all);
-        let names: Vec<&str> = of.get_subcommands().map(clap::Command::get_name).collect();
-        return format!("no command was given; use one of {} (see {help})", names.join(", "));
-    }
-    let mut said: Vec<String> = Vec::new();
-    for paragraph in text.split("\n\n") {
-        let paragraph = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
-        if paragraph.starts_with("Usage:") || paragraph.starts_with("For more information") {
-            continue;
-        }
-        said.push(paragraph.trim_start_matches("error: ").trim_start_matches("tip: ").to_owned());
-    }
-    format!("{} (see {help})", said.join("; "))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -335,28 +311,5 @@ mod tests {
     #[test]
     fn clap_finds_no_fault_in_the_definition() {
         Arguments::command().debug_assert();
-    }
-
-    fn refused(line: &str) -> String {
-        let words = std::iter::once("dogwatch").chain(line.split_whitespace()).map(OsString::from);
-        one_sentence(&parse(words, ColorChoice::Never).unwrap_err())
-    }
-
-    #[test]
-    fn a_usage_error_is_one_line_that_names_the_fault_and_the_help() {
-        for (line, fault, help) in [
-            ("wiat build", "'wait'", "dogwatch --help"),
-            ("--json", "no command", "dogwatch --help"),
-            ("", "no command", "dogwatch --help"),
-            ("wait", "<STEP>", "dogwatch wait --help"),
-            ("wait a/b", "no step name", "--help"),
-            ("wait b --stale soon", "is no duration", "--help"),
-            ("run build", "<COMMAND>", "dogwatch run --help"),
-            ("run build --log-max huge -- true", "is no size", "--help"),
-        ] {
-            let sentence = refused(line);
-            assert!(sentence.contains(fault) && sentence.contains(help), "{line}: {sentence}");
-            assert!(!sentence.contains('\n'), "{sentence}");
-        }
     }
 }

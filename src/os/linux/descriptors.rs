@@ -4,12 +4,12 @@
 //! knows without a word to whoever serves it (`AT_STATX_DONT_SYNC`). A dead mount would hold the asker too.
 
 use super::blocked::{self, Kind, Wait};
+use super::reading::part;
 use crate::protocol::evidence::BlockedOn;
 use rustix::fs::{AtFlags, CWD, FileType, StatxFlags, statx};
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::Read;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 
 /// The most descriptors that are looked at in one process.
@@ -19,9 +19,7 @@ const LONGEST: u64 = 256 << 10;
 
 /// Reads at most 256 KiB of a file of procfs.
 pub(super) fn read(path: &str) -> Option<Vec<u8>> {
-    let mut content = Vec::new();
-    File::open(path).ok()?.take(LONGEST).read_to_end(&mut content).ok()?;
-    Some(content)
+    part(path, LONGEST).ok()
 }
 
 /// As [`read`], as text.

@@ -17,6 +17,7 @@ use std::sync::Arc;
 pub(crate) struct Exits {
     epoll: Arc<OwnedFd>,
     watched: HashMap<u64, OwnedFd>,
+    most: usize,
 }
 
 /// What came of asking for a notice.
@@ -29,26 +30,30 @@ pub(crate) enum Armed {
 }
 
 impl Exits {
-    /// Starts the thread that sends notices, and passes signals on beside: a process ends when its last thread has.
+    /// Starts the thread that sends notices, and passes signals on beside: a process ends when its last thread has. Of
+    /// descriptors it takes `most`, one for each process: what would take the last ones could not be looked at any more.
     ///
     /// # Errors
     /// No descriptor or no thread to be had.
-    pub(crate) fn start(notices: Sender<u64>, mut signals: Notices) -> io::Result<Self> {
+    pub(crate) fn start(notices: Sender<u64>, most: usize, mut signals: Notices) -> io::Result<Self> {
         let epoll = Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC)?);
         epoll::add(&epoll, signals.descriptor(), epoll::EventData::new_u64(SIGNALS), epoll::EventFlags::IN)?;
         let watched = Arc::clone(&epoll);
         let run = move || forward(&watched, &notices, &mut signals);
         std::thread::Builder::new().name("exits".into()).spawn(run)?;
-        Ok(Self { epoll, watched: HashMap::new() })
+        Ok(Self { epoll, watched: HashMap::new(), most })
     }
 
     /// Asks for a notice of the end of the process that has this pid now; replaces the one asked for under `number`.
     ///
     /// # Errors
-    /// No descriptor left, or a kernel without pidfd: the caller has to look by itself.
+    /// No descriptor left for it, or a kernel without pidfd: the caller has to look by itself.
     pub(crate) fn watch(&mut self, pid: i32, number: u64) -> io::Result<Armed> {
         self.forget(number);
         let Some(pid) = Pid::from_raw(pid) else { return Ok(Armed::Gone) };
+        if self.watched.len() >= self.most {
+            return Err(rustix::io::Errno::MFILE.into());
+        }
         // A pidfd becomes readable when the process ends, also as a zombie, whoever its parent is (pidfd_open(2)).
         let descriptor = match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(descriptor) => descriptor,
@@ -111,11 +116,12 @@ mod tests {
     fn a_notice_comes_once_for_each_watched_process_that_ends() {
         let (sender, receiver) = crossbeam_channel::bounded(8);
         let (signals, interrupts) = Notices::catch(&[Signal::SIGWINCH]).unwrap();
-        let mut exits = Exits::start(sender, signals).unwrap();
+        let mut exits = Exits::start(sender, 2, signals).unwrap();
         let mut first = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let mut second = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         assert_eq!(exits.watch(first.id().cast_signed(), 7).unwrap(), Armed::Watching);
         assert_eq!(exits.watch(second.id().cast_signed(), 8).unwrap(), Armed::Watching);
+        assert!(exits.watch(first.id().cast_signed(), 9).is_err(), "it took more than it was given");
         exits.forget(8);
         second.kill().unwrap();
         second.wait().unwrap();

@@ -20,6 +20,11 @@ use std::time::Duration;
 /// Whether a child's raw start time is never below its parent's: ticks since boot are set by no clock.
 pub(crate) const STARTS_ARE_ORDERED: bool = true;
 
+/// The same as text. A process gives itself a name of any bytes, and the rest is to be read all the same.
+fn text(path: &str) -> Option<String> {
+    Some(String::from_utf8_lossy(&reading::whole(path).ok()?).into_owned())
+}
+
 /// What the kernel says of one process.
 pub(crate) fn look(pid: i32) -> Lookup {
     match reading::whole(&format!("/proc/{pid}/stat")) {
@@ -77,13 +82,13 @@ pub(crate) fn pids() -> Vec<i32> {
 
 /// The real user of a process.
 pub(crate) fn user(pid: i32) -> Option<u32> {
-    procfs::user(&std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
+    procfs::user(&text(&format!("/proc/{pid}/status"))?)
 }
 
 /// Whether a process was given exactly this variable (`NAME=value`); no where it may not be read. Nothing where that
 /// cannot be told now, because it has ended meanwhile or stands in the middle of an exec.
 pub(crate) fn environment_holds(pid: i32, variable: &str) -> Option<bool> {
-    let environment = || match std::fs::read(format!("/proc/{pid}/environ")) {
+    let environment = || match reading::whole(&format!("/proc/{pid}/environ")) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Some(None),
         other => other.ok().map(Some),
     };
@@ -94,7 +99,7 @@ pub(crate) fn environment_holds(pid: i32, variable: &str) -> Option<bool> {
     // In an exec the new variables come some time after the old ones are gone (`exec_mmap` in `fs/exec.c`, then
     // `create_elf_tables` in `fs/binfmt_elf.c`), and after both the address of the stack is written down. With the same
     // address before and after, it was one program all the while, and it has none.
-    let stack = || procfs::stack(&std::fs::read(format!("/proc/{pid}/stat")).ok()?).filter(|&start| start != 0);
+    let stack = || procfs::stack(&reading::whole(&format!("/proc/{pid}/stat")).ok()?).filter(|&start| start != 0);
     let before = stack()?;
     match environment()? {
         Some(block) if block.is_empty() => (stack()? == before).then_some(false),
@@ -105,7 +110,7 @@ pub(crate) fn environment_holds(pid: i32, variable: &str) -> Option<bool> {
 
 /// The numbers that visible processes bear in PID namespaces of their own: a look at every process.
 pub(crate) fn borne_elsewhere() -> HashSet<i32> {
-    let inner = |pid| procfs::inner_pid(&std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?);
+    let inner = |pid| procfs::inner_pid(&text(&format!("/proc/{pid}/status"))?);
     pids().into_iter().filter_map(inner).collect()
 }
 
@@ -192,4 +197,24 @@ pub(crate) fn wait_for_any(handles: &[&Handle], limit: Duration) {
     };
     // An interruption or an error only makes the caller look earlier.
     let _ready = poll(&mut polled, Some(&timeout));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::ffi::OsStrExt;
+
+    #[test]
+    fn a_process_whose_name_is_no_text_is_told_as_any_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join(std::ffi::OsStr::from_bytes(b"\xff\xfe) Z"));
+        std::fs::copy("/bin/sleep", &program).unwrap();
+        let mut child = std::process::Command::new(&program).arg("60").spawn().unwrap();
+        let pid = child.id().cast_signed();
+        let (seen, owner) = (look(pid), user(pid));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(matches!(seen, Lookup::There(entry) if entry.pid == pid), "{seen:?}");
+        assert_eq!(owner, Some(nix::unistd::getuid().as_raw()));
+    }
 }

@@ -9,14 +9,25 @@ use std::io::{self, Read};
 /// More than such a file has, but for a list of many mounts.
 const ROOM: usize = 4096;
 
-/// All that such a file holds.
+/// The most that is read of one: an environment may be as large as arguments may.
+const LONGEST: u64 = 16 << 20;
+
+/// All that such a file holds, up to 16 MiB.
 ///
 /// # Errors
 /// What the kernel says.
 pub(super) fn whole(path: &str) -> io::Result<Vec<u8>> {
+    part(path, LONGEST)
+}
+
+/// The beginning of it.
+///
+/// # Errors
+/// What the kernel says.
+pub(super) fn part(path: &str, limit: u64) -> io::Result<Vec<u8>> {
     let mut text = Vec::with_capacity(ROOM);
     // Bounded, because then nothing asks for a size.
-    File::open(path)?.take(u64::MAX).read_to_end(&mut text)?;
+    File::open(path)?.take(limit).read_to_end(&mut text)?;
     Ok(text)
 }
 

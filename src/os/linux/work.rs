@@ -2,6 +2,8 @@
 //!
 //! Refuses to call a wait work: counters of what a process asked for in vain do not count.
 
+use super::reading::whole;
+
 /// What one process, with the children that it has reaped, has done so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Work {
@@ -13,10 +15,10 @@ pub(crate) struct Work {
 
 /// What the process has done; nothing where it is gone or does not tell.
 pub(crate) fn of(pid: i32) -> Option<Work> {
-    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let stat = whole(&format!("/proc/{pid}/stat")).ok()?;
     // Of somebody else's process the bytes are not told (proc_pid_io(5)); its CPU time is.
-    let io = std::fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
-    Some(Work { cpu: ticks(&stat)?, moved: bytes(&io) })
+    let io = whole(&format!("/proc/{pid}/io")).unwrap_or_default();
+    Some(Work { cpu: ticks(&stat)?, moved: bytes(&String::from_utf8_lossy(&io)) })
 }
 
 /// The fields 14 to 17 of `/proc/PID/stat` (`proc_pid_stat(5)`): user and system time, its own and its children's.

@@ -31,11 +31,12 @@ pub(crate) enum Armed {
 }
 
 impl Exits {
-    /// Starts the thread that sends notices, and one that passes signals on.
+    /// Starts the thread that sends notices, and one that passes signals on. It takes one descriptor, however many processes
+    /// it watches.
     ///
     /// # Errors
     /// No descriptor or no thread to be had.
-    pub(crate) fn start(notices: Sender<u64>, signals: Notices) -> io::Result<Self> {
+    pub(crate) fn start(notices: Sender<u64>, _most: usize, signals: Notices) -> io::Result<Self> {
         signals.pass_on_for_ever()?;
         let queue = Arc::new(Kqueue::new()?);
         let watched = Arc::clone(&queue);
@@ -118,7 +119,7 @@ mod tests {
     #[test]
     fn a_notice_comes_once_for_each_watched_process_that_ends() {
         let (sender, receiver) = crossbeam_channel::bounded(8);
-        let mut exits = Exits::start(sender, Notices::catch(&[]).unwrap().0).unwrap();
+        let mut exits = Exits::start(sender, 2, Notices::catch(&[]).unwrap().0).unwrap();
         let mut first = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let mut second = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         assert_eq!(exits.watch(first.id().cast_signed(), 7).unwrap(), Armed::Watching);
@@ -138,7 +139,7 @@ mod tests {
     #[test]
     fn two_requests_about_one_process_are_both_answered() {
         let (sender, receiver) = crossbeam_channel::bounded(8);
-        let mut exits = Exits::start(sender, Notices::catch(&[]).unwrap().0).unwrap();
+        let mut exits = Exits::start(sender, 2, Notices::catch(&[]).unwrap().0).unwrap();
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         for number in [1, u64::MAX] {
             assert_eq!(exits.watch(child.id().cast_signed(), number).unwrap(), Armed::Watching);

@@ -1,0 +1,127 @@
+//! The looks: before anything is armed, at everything, at one step, and at what the kernel does not show.
+//!
+//! Refuses to judge and to act: a look's verdict is followed up by the loop.
+
+use super::watched::State;
+use super::{Failure, Monitor, Until};
+use crate::decide::judge::{Next, Verdict};
+use crate::os::{apart, clock};
+use crate::protocol::outcome::Outcome;
+use crate::protocol::time::{Moment, Wall};
+use std::time::Duration;
+
+/// How many runs may follow each other within one look at a step.
+const ROUNDS: usize = 4;
+/// How often a file that has just been made is looked at without a rest, until its writer has filled it.
+const CLOSER: usize = 8;
+
+impl Monitor<'_> {
+    /// What stood there before the call: with `--any` the earliest end wins, not the first looked at.
+    pub(super) fn look_before_arming(&mut self) -> Result<(), Failure> {
+        let mut ended: Option<(Wall, usize)> = None;
+        for index in 0..self.watched.len() {
+            let verdict = self.watched[index].look(&self.order.wishes, self.order.new)?;
+            let Some(verdict) = verdict else { continue };
+            if self.order.until != Until::Any {
+                self.hear_and_follow_up(index, verdict)?;
+                if self.is_over() {
+                    return Ok(());
+                }
+                continue;
+            }
+            if let Verdict::Final(finding) = &verdict
+                && finding.outcome.is_end()
+                && finding.next == Next::Report
+            {
+                let at = self.watched[index].ended_at();
+                if ended.is_none_or(|(earliest, _)| at < earliest) {
+                    ended = Some((at, index));
+                }
+            }
+        }
+        if self.order.until == Until::Any {
+            match ended {
+                Some((_, index)) => self.look_at(index)?,
+                None => self.look_at_all()?,
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn look_at_all(&mut self) -> Result<(), Failure> {
+        for index in 0..self.watched.len() {
+            if self.is_over() {
+                break;
+            }
+            // Thousands of looks over a network take their time; each is a sign of life.
+            apart::rest(Duration::ZERO);
+            self.look_at(index)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn look_at(&mut self, index: usize) -> Result<(), Failure> {
+        // What a look before the watches has shown alive needs no second look for that.
+        if self.watched[index].state == State::Open {
+            self.arm_exit(index);
+        }
+        // A notice armed by a look may have come too late for what it is about: look once more (I2). Each round is
+        // another run's notice, so the rounds are as few as runs follow each other within a look.
+        for _ in 0..ROUNDS {
+            if self.watched[index].state != State::Open {
+                return Ok(());
+            }
+            match self.watched[index].look(&self.order.wishes, self.order.new)? {
+                Some(verdict) => {
+                    let verdict = self.look_closer(index, verdict)?;
+                    self.hear_and_follow_up(index, verdict)?;
+                }
+                None => self.look_in_vain(index)?,
+            }
+            if self.watched[index].state != State::Open || !self.arm_exit(index) {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks again at once where a file has been seen while it is written in place: a shell makes it, and fills it some
+    /// microseconds later, maybe on this very processor, which it gets first. What takes longer is followed.
+    fn look_closer(&mut self, index: usize, mut verdict: Verdict) -> Result<Verdict, Failure> {
+        for _ in 0..CLOSER {
+            let is_new = self.watched[index].is_new_to_close_looks();
+            if !is_new || !matches!(verdict, Verdict::Pending { closely: true, .. }) {
+                break;
+            }
+            clock::give_way();
+            match self.watched[index].look(&self.order.wishes, self.order.new)? {
+                Some(closer) => verdict = closer,
+                None => break,
+            }
+        }
+        Ok(verdict)
+    }
+
+    /// The kernel could not answer, and may the next time. Nothing is judged meanwhile, so what bounds the wait is kept
+    /// to here: a step that can never be looked at must not hold it for ever.
+    fn look_in_vain(&mut self, index: usize) -> Result<(), Failure> {
+        let now = clock::now();
+        let Some(vain) = self.watched[index].vain.clone() else { return Ok(()) };
+        let until = self.order.wishes.until.unwrap_or(Moment::NEVER);
+        let given_up = self.order.wishes.longest().map_or(Moment::NEVER, |limit| vain.since.plus(limit));
+        if now >= until {
+            // As far as anybody knows: that it has not started would be a claim.
+            let detail = format!("it cannot be looked at: {}", vain.why);
+            self.answer(index, Outcome::Running, Some(detail), false);
+        } else if now >= given_up {
+            let (step, shown) = (&self.order.steps[index], self.directory.path().display());
+            return Err(Failure::Own(format!(
+                "cannot look at {step} in {shown}: {}; the work was left alone",
+                vain.why
+            )));
+        } else {
+            self.look_again(index, now.plus(self.order.poll_interval).min(until).min(given_up));
+        }
+        Ok(())
+    }
+}
