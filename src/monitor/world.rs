@@ -11,7 +11,7 @@ use crate::decide::observation::{Here, Look};
 use crate::os::directory::{Directory, why};
 use crate::os::events::Hint;
 use crate::os::platform::exits::Armed;
-use crate::os::signals::{self, Signal};
+use crate::os::signals::Signal;
 use crate::os::{apart, clock, environment};
 use crate::protocol::layout::{Record, file_name};
 use crate::protocol::time::Moment;
@@ -162,10 +162,9 @@ impl World for Machine {
         let others = OTHER_DESCRIPTORS.min(allowed / 4 * 3);
         self.endings.limit(usize::try_from(others / DESCRIPTORS_EACH).unwrap_or(usize::MAX));
         let spare = usize::try_from(allowed - others).unwrap_or(usize::MAX);
-        self.senses.arm(&self.directory, order, spare, verbose);
-        // Not before: work that has ended needs no thread either, and the watch comes first. A signal until then ends
-        // this process as any other, which leaves the work alone too.
-        self.interrupts = signals::channel(&signals::not_ignored(&[Signal::SIGINT, Signal::SIGTERM]))
+        self.interrupts = self
+            .senses
+            .arm(&self.directory, order, spare, verbose)
             .map_err(|error| Failure::Own(format!("cannot catch signals: {}", why(&error))))?;
         Ok(())
     }

@@ -4,9 +4,9 @@
 //! replace that disposition. Refuses to block signals: a mask is inherited by children.
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::SigHandler;
 pub(crate) use nix::sys::signal::Signal;
-use signal_hook::iterator::Signals;
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
 use std::io;
@@ -40,24 +40,59 @@ impl Pending {
     }
 }
 
+/// Signals on their way into a channel: a thread that waits for more than these passes them on, or one of their own.
+pub(crate) struct Notices {
+    pending: Pending,
+    sender: Sender<Signal>,
+}
+
+impl Notices {
+    /// Catches these signals from now on.
+    ///
+    /// # Errors
+    /// No descriptors left.
+    pub(crate) fn catch(signals: &[Signal]) -> io::Result<(Self, Receiver<Signal>)> {
+        // Nobody presses Ctrl-C sixteen times between two turns of a loop; were it so, the first sixteen are enough.
+        let (sender, receiver) = bounded(16);
+        Ok((Self { pending: Pending::catch(signals)?, sender }, receiver))
+    }
+
+    /// What becomes readable when some have come.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.pending.descriptor()
+    }
+
+    /// Passes on those that have come; whether somebody listens.
+    pub(crate) fn pass_on(&mut self) -> bool {
+        self.pending.fetch().into_iter().all(|signal| self.sender.send(signal).is_ok())
+    }
+
+    /// Passes on from a thread of its own.
+    ///
+    /// # Errors
+    /// No thread to be had.
+    pub(crate) fn pass_on_for_ever(mut self) -> io::Result<()> {
+        std::thread::Builder::new().name("signals".into()).spawn(move || {
+            loop {
+                let mut waited = [PollFd::new(self.descriptor(), PollFlags::POLLIN)];
+                // An interruption is a signal, and those that have come are fetched next.
+                let _woken = poll(&mut waited, PollTimeout::NONE);
+                if !self.pass_on() {
+                    return;
+                }
+            }
+        })?;
+        Ok(())
+    }
+}
+
 /// Sends these signals into a channel from now on, from a thread of its own.
 ///
 /// # Errors
 /// No descriptors or no thread to be had.
 pub(crate) fn channel(signals: &[Signal]) -> io::Result<Receiver<Signal>> {
-    let numbers: Vec<i32> = signals.iter().map(|&signal| signal as i32).collect();
-    let mut incoming = Signals::new(numbers)?;
-    // Nobody presses Ctrl-C sixteen times between two turns of a loop; were it so, the first sixteen are enough.
-    let (sender, receiver): (Sender<Signal>, Receiver<Signal>) = bounded(16);
-    std::thread::Builder::new().name("signals".into()).spawn(move || {
-        for number in incoming.forever() {
-            if let Ok(signal) = Signal::try_from(number)
-                && sender.send(signal).is_err()
-            {
-                return;
-            }
-        }
-    })?;
+    let (notices, receiver) = Notices::catch(signals)?;
+    notices.pass_on_for_ever()?;
     Ok(receiver)
 }
 

@@ -37,6 +37,9 @@ pub(crate) fn cut(line: &[u8]) -> String {
 
 /// Makes one line of somebody else's output safe for a terminal: control characters become `\u{..}` forms, tabs stay.
 pub(crate) fn harmless(line: &str) -> String {
+    if line.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t')) {
+        return line.to_owned();
+    }
     let mut safe = String::with_capacity(line.len());
     for character in line.chars() {
         // U+202A–202E and U+2066–2069 reorder what a terminal shows ("trojan source").

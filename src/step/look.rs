@@ -14,7 +14,7 @@ use crate::os::platform::{locality, machine, process};
 use crate::os::process::Lookup;
 use crate::os::{clock, environment, lock};
 use crate::protocol::file::{File, Hold, Stamp};
-use crate::protocol::layout::{Record, file_name};
+use crate::protocol::layout::{Record, Records, file_name};
 use crate::protocol::meta::MetaText;
 use crate::protocol::pid::{self, PidText};
 use crate::protocol::result::{self, ResultText};
@@ -130,6 +130,15 @@ impl Looker {
     /// From now on tells of the result that stands there whatever the status says.
     pub(crate) fn keep_result(&mut self) {
         self.keeps_result = true;
+    }
+
+    /// One that believes a list of what is not there; none where others may write behind this kernel's back.
+    pub(crate) fn as_listed(&self, records: Records) -> Option<Self> {
+        let local = self.here.local_filesystem;
+        let directory = Arc::new(local.then(|| self.directory.as_listed(&self.step, records))?);
+        let mut looker = Self::new(directory, self.step.clone(), Arc::clone(&self.here));
+        looker.bearers.clone_from(&self.bearers);
+        Some(looker)
     }
 
     /// From now on takes the step's lock for free: this process holds it, so the run that recorded it does not.

@@ -1,8 +1,9 @@
-//! Notices of processes' ends: one thread asleep in epoll over pidfds.
+//! Notices of processes' ends: one thread asleep in epoll over pidfds, and over the signals that this process gets.
 //!
 //! Refuses to say how a process ended, or that the number still meant the same process when the watch began: a notice
 //! means *look* (I1), and whoever arms one looks afterwards (I2).
 
+use crate::os::signals::Notices;
 use crossbeam_channel::Sender;
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -29,15 +30,17 @@ pub(crate) enum Armed {
 }
 
 impl Exits {
-    /// Starts the thread that sends notices. Of descriptors it takes `most`, one for each process: what would take the
-    /// last ones could not be looked at any more.
+    /// Starts the thread that sends notices, and passes signals on beside: a process ends when its last thread has. Of
+    /// descriptors it takes `most`, one for each process: what would take the last ones could not be looked at any more.
     ///
     /// # Errors
     /// No descriptor or no thread to be had.
-    pub(crate) fn start(notices: Sender<u64>, most: usize) -> io::Result<Self> {
+    pub(crate) fn start(notices: Sender<u64>, most: usize, mut signals: Notices) -> io::Result<Self> {
         let epoll = Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC)?);
+        epoll::add(&epoll, signals.descriptor(), epoll::EventData::new_u64(SIGNALS), epoll::EventFlags::IN)?;
         let watched = Arc::clone(&epoll);
-        std::thread::Builder::new().name("exits".into()).spawn(move || forward(&watched, &notices))?;
+        let run = move || forward(&watched, &notices, &mut signals);
+        std::thread::Builder::new().name("exits".into()).spawn(run)?;
         Ok(Self { epoll, watched: HashMap::new(), most })
     }
 
@@ -80,7 +83,10 @@ impl Exits {
     }
 }
 
-fn forward(epoll: &OwnedFd, notices: &Sender<u64>) {
+/// What marks a signal among the notices: no caller has as many steps.
+const SIGNALS: u64 = u64::MAX;
+
+fn forward(epoll: &OwnedFd, notices: &Sender<u64>, signals: &mut Notices) {
     let mut events = Vec::with_capacity(64);
     loop {
         events.clear();
@@ -89,7 +95,11 @@ fn forward(epoll: &OwnedFd, notices: &Sender<u64>) {
             Err(_) => return,
         }
         for event in &events {
-            if notices.send(event.data.u64()).is_err() {
+            let heard = match event.data.u64() {
+                SIGNALS => signals.pass_on(),
+                number => notices.send(number).is_ok(),
+            };
+            if !heard {
                 return;
             }
         }
@@ -99,12 +109,14 @@ fn forward(epoll: &OwnedFd, notices: &Sender<u64>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::os::signals::Signal;
     use std::time::Duration;
 
     #[test]
     fn a_notice_comes_once_for_each_watched_process_that_ends() {
         let (sender, receiver) = crossbeam_channel::bounded(8);
-        let mut exits = Exits::start(sender, 2).unwrap();
+        let (signals, interrupts) = Notices::catch(&[Signal::SIGWINCH]).unwrap();
+        let mut exits = Exits::start(sender, 2, signals).unwrap();
         let mut first = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let mut second = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         assert_eq!(exits.watch(first.id().cast_signed(), 7).unwrap(), Armed::Watching);
@@ -121,5 +133,7 @@ mod tests {
         first.wait().unwrap();
         assert_eq!(exits.watch(first.id().cast_signed(), 9).unwrap(), Armed::Gone);
         assert!(receiver.try_recv().is_err());
+        nix::sys::signal::raise(Signal::SIGWINCH).unwrap();
+        assert_eq!(interrupts.recv_timeout(Duration::from_secs(20)), Ok(Signal::SIGWINCH));
     }
 }

@@ -6,6 +6,7 @@
 
 use super::process;
 use crate::os::process::Lookup;
+use crate::os::signals::Notices;
 use crossbeam_channel::Sender;
 use nix::errno::Errno;
 use nix::sys::event::{EvFlags, EventFilter, FilterFlag, KEvent64, Kevent64Flags, Kqueue};
@@ -31,11 +32,13 @@ pub(crate) enum Armed {
 }
 
 impl Exits {
-    /// Starts the thread that sends notices. It takes one descriptor, however many processes it watches.
+    /// Starts the thread that sends notices, and one that passes signals on. It takes one descriptor, however many processes
+    /// it watches.
     ///
     /// # Errors
     /// No descriptor or no thread to be had.
-    pub(crate) fn start(notices: Sender<u64>, _most: usize) -> io::Result<Self> {
+    pub(crate) fn start(notices: Sender<u64>, _most: usize, signals: Notices) -> io::Result<Self> {
+        signals.pass_on_for_ever()?;
         let queue = Arc::new(Kqueue::new()?);
         let watched = Arc::clone(&queue);
         std::thread::Builder::new().name("exits".into()).spawn(move || forward(&watched, &notices))?;
@@ -125,7 +128,7 @@ mod tests {
     #[test]
     fn a_notice_comes_once_for_each_watched_process_that_ends() {
         let (sender, receiver) = crossbeam_channel::bounded(8);
-        let mut exits = Exits::start(sender, 2).unwrap();
+        let mut exits = Exits::start(sender, 2, Notices::catch(&[]).unwrap().0).unwrap();
         let mut first = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let mut second = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         assert_eq!(exits.watch(first.id().cast_signed(), 7).unwrap(), Armed::Watching);
@@ -145,7 +148,7 @@ mod tests {
     #[test]
     fn two_requests_about_one_process_are_both_answered() {
         let (sender, receiver) = crossbeam_channel::bounded(8);
-        let mut exits = Exits::start(sender, 2).unwrap();
+        let mut exits = Exits::start(sender, 2, Notices::catch(&[]).unwrap().0).unwrap();
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         for number in [1, u64::MAX] {
             assert_eq!(exits.watch(child.id().cast_signed(), number).unwrap(), Armed::Watching);
