@@ -1,8 +1,9 @@
 //! The timing wheel, the very file that the program is built from, against a binary heap.
 //!
-//! Timers lie anywhere in the next 60 s, as heartbeats do; a heap cannot take one out of its middle, so a cancelled or
-//! postponed one stays in it until it comes up (the usual way). Each figure is the best of some passes: what else the
-//! machine did is not the wheel's.
+//! Timers lie in the next 60 s, as heartbeats do: in turn, as the loop sets them, each step's after the one before; and in
+//! no order, where a million of them is a million cache misses for whatever holds them. How much slower memory itself is
+//! read in no order is told beside. A heap cannot take one out of its middle, so a cancelled or postponed one stays in it
+//! until it comes up (the usual way). Each figure is the best of some passes: what else the machine did is not the wheel's.
 
 use super::report::{Limit, Report};
 use super::setup::Setup;
@@ -46,36 +47,76 @@ impl Chance {
 /// All of this section.
 pub(crate) fn measure(setup: &Setup, report: &mut Report) {
     let sizes: &[usize] = if setup.quick { &[1_000, 10_000] } else { &[1_000, 10_000, 100_000, 1_000_000] };
-    let mut found: Vec<[f64; 4]> = Vec::new();
-    for &size in sizes {
-        let (wheel, heap) = (best(size, of_wheel), best(size, of_heap));
-        let shown = |figures: &[f64; 4]| {
-            let parts: Vec<String> =
-                ACTS.iter().zip(figures).map(|(act, nanos)| format!("{act} {nanos:.0} ns")).collect();
-            parts.join(", ")
-        };
-        report.remark(&format!("{size} timers, wheel: {}", shown(&wheel)));
-        report.remark(&format!("{size} timers, heap:  {}", shown(&heap)));
-        found.push(wheel);
-    }
-    let (few, many) = (found[0], found[found.len() - 1]);
     let (least, most) = (sizes[0], sizes[sizes.len() - 1]);
-    for (act, name) in ACTS.iter().enumerate() {
-        report.held(
-            &format!("wheel, {name}: {most} timers over {least}"),
-            many[act] / few[act],
-            Limit::AtMost(2.0),
-            "x",
-        );
+    for (in_turn, order) in [(true, "in turn"), (false, "in no order")] {
+        let mut found: Vec<[f64; 4]> = Vec::new();
+        for &size in sizes {
+            let load = Load::new(size, in_turn);
+            let (wheel, heap) = (best(&load, of_wheel), best(&load, of_heap));
+            let shown = |figures: &[f64; 4]| {
+                let parts: Vec<String> =
+                    ACTS.iter().zip(figures).map(|(act, nanos)| format!("{act} {nanos:.0} ns")).collect();
+                parts.join(", ")
+            };
+            report.remark(&format!("{size} timers {order}, wheel: {}", shown(&wheel)));
+            report.remark(&format!("{size} timers {order}, heap:  {}", shown(&heap)));
+            found.push(wheel);
+        }
+        let (few, many) = (found[0], found[found.len() - 1]);
+        for (act, name) in ACTS.iter().enumerate() {
+            let what = format!("wheel, {name} {order}: {most} timers over {least}");
+            report.held(&what, many[act] / few[act], Limit::AtMost(2.0), "x");
+        }
+    }
+    let (few, many) = (read_in_no_order(least), read_in_no_order(most));
+    let what = format!("memory read in no order: {most} places of a timer's size over {least}");
+    report.noted(&what, many / few, "x");
+}
+
+/// What is done to the timers.
+struct Load {
+    deadlines: Vec<u64>,
+    later: Vec<u64>,
+    order: Vec<usize>,
+}
+
+impl Load {
+    fn new(size: usize, in_turn: bool) -> Self {
+        let mut chance = Chance(0x9E37_79B9_7F4A_7C15);
+        let mut deadline = |place: usize| {
+            if in_turn { 1 + place as u64 * SPAN / size as u64 } else { 1 + chance.next() % SPAN }
+        };
+        let deadlines = (0..size).map(&mut deadline).collect();
+        let later = (0..size).map(|place| SPAN * u64::from(in_turn) + deadline(place)).collect();
+        let order = if in_turn { (0..size).collect() } else { chance.shuffled(size) };
+        Self { deadlines, later, order }
     }
 }
 
+/// Nanoseconds a read of as many places, each read saying which is the next.
+fn read_in_no_order(size: usize) -> f64 {
+    let order = Chance(0x9E37_79B9_7F4A_7C15).shuffled(size);
+    // As large as a timer's place in the wheel.
+    let mut places = vec![[0_usize; 5]; size];
+    for two in order.windows(2) {
+        places[two[0]][0] = two[1];
+    }
+    places[order[size - 1]][0] = order[0];
+    let reads = size.max(200_000);
+    let took = timed(|| {
+        let at = (0..reads).fold(order[0], |at, _| places[at][0]);
+        black_box(at);
+    });
+    took.as_secs_f64() * 1e9 / reads as f64
+}
+
 /// Nanoseconds an act, the best of some passes.
-fn best(size: usize, pass: fn(usize) -> [Duration; 4]) -> [f64; 4] {
+fn best(load: &Load, pass: fn(&Load) -> [Duration; 4]) -> [f64; 4] {
+    let size = load.order.len();
     let passes = (200_000 / size).clamp(5, 50);
     let mut best = [f64::INFINITY; 4];
     for _ in 0..passes {
-        for (least, took) in best.iter_mut().zip(pass(size)) {
+        for (least, took) in best.iter_mut().zip(pass(load)) {
             *least = least.min(took.as_secs_f64() * 1e9 / size as f64);
         }
     }
@@ -88,17 +129,13 @@ fn timed(what: impl FnOnce()) -> Duration {
     began.elapsed()
 }
 
-fn of_wheel(size: usize) -> [Duration; 4] {
-    let mut chance = Chance(0x9E37_79B9_7F4A_7C15);
-    let deadlines: Vec<u64> = (0..size).map(|_| 1 + chance.next() % SPAN).collect();
-    let later: Vec<u64> = (0..size).map(|_| 1 + chance.next() % SPAN).collect();
-    let order = chance.shuffled(size);
+fn of_wheel(Load { deadlines, later, order }: &Load) -> [Duration; 4] {
     let mut wheel = Wheel::new(0);
-    let mut timers: Vec<Timer> = Vec::with_capacity(size);
+    let mut timers: Vec<Timer> = Vec::with_capacity(order.len());
     let schedule = timed(|| timers.extend(deadlines.iter().zip(0_usize..).map(|(&at, n)| wheel.schedule(at, n))));
     // As the loop does it: a timer is set anew, and the next deadline is asked for.
     let reschedule = timed(|| {
-        for &place in &order {
+        for &place in order {
             black_box(wheel.reschedule(timers[place], later[place]));
         }
     });
@@ -106,7 +143,7 @@ fn of_wheel(size: usize) -> [Duration; 4] {
     let mut other = Wheel::new(0);
     let keys: Vec<Timer> = deadlines.iter().zip(0_usize..).map(|(&at, n)| other.schedule(at, n)).collect();
     let cancel = timed(|| {
-        for &place in &order {
+        for &place in order {
             black_box(other.cancel(keys[place]));
         }
     });
@@ -151,11 +188,7 @@ impl Heap {
     }
 }
 
-fn of_heap(size: usize) -> [Duration; 4] {
-    let mut chance = Chance(0x9E37_79B9_7F4A_7C15);
-    let deadlines: Vec<u64> = (0..size).map(|_| 1 + chance.next() % SPAN).collect();
-    let later: Vec<u64> = (0..size).map(|_| 1 + chance.next() % SPAN).collect();
-    let order = chance.shuffled(size);
+fn of_heap(Load { deadlines, later, order }: &Load) -> [Duration; 4] {
     let new = || Heap { entries: BinaryHeap::new(), current: Vec::new() };
     let fill = |heap: &mut Heap| deadlines.iter().enumerate().for_each(|(number, &at)| heap.schedule(at, number));
     let mut heap = new();
@@ -165,7 +198,7 @@ fn of_heap(size: usize) -> [Duration; 4] {
     fill(&mut other);
     // Its entries have to go too, some time: at the latest when they come up.
     let cancel = timed(|| {
-        for &place in &order {
+        for &place in order {
             other.cancel(place);
         }
         black_box(other.pop());

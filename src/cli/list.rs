@@ -142,7 +142,7 @@ fn table(steps: &[Row], paint: Paint, columns: Option<usize>) -> Vec<String> {
         return Vec::new();
     }
     let rows: Vec<[String; 8]> = steps.iter().map(cells).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let width = |column: usize| rows.iter().map(|row| characters(&row[column])).max().unwrap_or(0);
     let is_wide = columns.is_none_or(|columns| columns >= WIDE);
     let widths: Vec<usize> = (0..HEADS.len())
         .map(|column| if is_wide || !EXTRA.contains(&column) { width(column).max(HEADS[column].len()) } else { 0 })
@@ -169,20 +169,40 @@ fn cells(row: &Row) -> [String; 8] {
     ]
 }
 
-/// One row, without the columns of no width: cut first, coloured after, so that no colour is cut in two. The state is the one cell with a colour.
+/// One row, without the columns of no width: cut first, coloured after, so that no colour is cut in two. The state is
+/// the one cell with a colour.
 fn line(cells: &[String; 8], widths: &[usize], columns: Option<usize>, color: &dyn Fn(&str) -> String) -> String {
-    let mut line = String::new();
+    let mut line = String::with_capacity(cells.iter().map(String::len).chain(widths.iter().copied()).sum());
     let mut left = columns.unwrap_or(usize::MAX);
+    let blank = |line: &mut String, left: &mut usize, count: usize| {
+        let count = count.min(*left);
+        line.extend(std::iter::repeat_n(' ', count));
+        *left -= count;
+    };
     for (column, (cell, width)) in cells.iter().zip(widths).enumerate() {
         if *width == 0 {
             continue;
         }
-        let last = column + 1 == cells.len();
-        let gap = if column == 0 { "" } else { GAP };
-        let whole = if last { format!("{gap}{cell}") } else { format!("{gap}{cell:width$}") };
-        let cut: String = whole.chars().take(left).collect();
-        left -= cut.chars().count();
-        line.push_str(&if column == 1 { color(&cut) } else { cut });
+        if column > 0 {
+            blank(&mut line, &mut left, GAP.len());
+        }
+        let count = characters(cell).min(left);
+        let cut = cell.char_indices().nth(count).map_or(cell.as_str(), |(end, _)| &cell[..end]);
+        left -= count;
+        if column == 1 {
+            line.push_str(&color(cut));
+        } else {
+            line.push_str(cut);
+        }
+        if column + 1 < cells.len() {
+            blank(&mut line, &mut left, width.saturating_sub(count));
+        }
     }
-    line.trim_end().to_owned()
+    line.truncate(line.trim_end().len());
+    line
+}
+
+/// How many characters a cell has; of ten thousand rows nearly all are plain.
+fn characters(cell: &str) -> usize {
+    if cell.is_ascii() { cell.len() } else { cell.chars().count() }
 }

@@ -7,22 +7,25 @@ use super::check::{Check, Checked, Depth, check_one};
 use super::report::Report;
 use super::{Error, readable};
 use crate::monitor::{Changes, Woken};
+use crate::os::census::Census;
 use crate::os::directory::{Directory, why};
 use crate::os::signals::Signal;
 use crate::os::{clock, log};
-use crate::protocol::layout::{Record, file_name, split_file_name};
+use crate::protocol::layout::{Record, Records, file_name, split_file_name};
 use crate::protocol::meta::{self, EndedMeta};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::step::StepName;
 use crate::protocol::time::millis;
 use crate::step::look::{Bearers, Looker, here};
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// How many steps are worth a thread of their own.
 const A_THREADS_WORTH: usize = 64;
+/// How long a run must have gone on for a list made meanwhile to have all of its files.
+const SETTLED_MS: u64 = 1_000;
 /// How often ages are looked at anew; never so often that looking takes more than a tenth of the time.
 const PACE: Duration = Duration::from_secs(1);
 
@@ -64,7 +67,27 @@ pub(crate) struct Listing<T> {
 /// [`Error::Own`] where the directory cannot be read.
 pub(crate) fn reports(request: &Check) -> Result<Listing<Report>, Error> {
     let census = OnceLock::new();
-    each(request, &|_, looker| check_one(request, 0, looker, Depth::Glance(&census)).map(|checked| checked.report))
+    each(request, &|records, _, looker| looked_at(request, records, looker, &census).map(|checked| checked.report))
+}
+
+/// What `check` says of one step. Of one that runs the list says what it has not; whoever has just started or come to any
+/// end meanwhile is looked at without it.
+fn looked_at(
+    request: &Check,
+    records: Records,
+    looker: &mut Looker,
+    census: &OnceLock<Census>,
+) -> Result<Checked, Error> {
+    if !records.hold(Record::Status)
+        && let Some(mut listed) = looker.as_listed(records)
+    {
+        let checked = check_one(request, 0, &mut listed, Depth::Glance(census))?;
+        let goes_on = checked.report.outcome == Outcome::Running;
+        if goes_on && checked.report.elapsed_ms.is_some_and(|elapsed| elapsed > SETTLED_MS) {
+            return Ok(checked);
+        }
+    }
+    check_one(request, 0, looker, Depth::Glance(census))
 }
 
 /// Every step of the directory at a glance.
@@ -73,12 +96,14 @@ pub(crate) fn reports(request: &Check) -> Result<Listing<Report>, Error> {
 /// As [`reports`].
 pub(crate) fn rows(request: &Check) -> Result<Listing<Row>, Error> {
     let census = OnceLock::new();
-    each(request, &|ended, looker| {
+    // A row has room for one line.
+    let request = &Check { log_tail: 0, ..request.clone() };
+    each(request, &|records, ended, looker| {
         let log = looker.directory().join(&file_name(looker.step(), Record::Log));
         if let Some(row) = ended.then(|| recorded(looker, &log)).flatten() {
             return Ok(row);
         }
-        let Checked { report, cpu_time, .. } = check_one(request, 0, looker, Depth::Glance(&census))?;
+        let Checked { report, cpu_time, .. } = looked_at(request, records, looker, &census)?;
         let goes_on = report.outcome == Outcome::Running;
         Ok(Row {
             step: report.step,
@@ -89,7 +114,7 @@ pub(crate) fn rows(request: &Check) -> Result<Listing<Row>, Error> {
             cpu_time,
             pid: report.pid,
             run_id: report.run_id,
-            last_line: log::last_line(&log),
+            last_line: report.log.and_then(|_there| log::last_line(&log)),
         })
     })
 }
@@ -118,33 +143,39 @@ fn recorded(looker: &Looker, log: &Path) -> Option<Row> {
     })
 }
 
-/// Looks at each step, on as many threads as there are processors. `look` is also told whether there is a status.
+/// Looks at each step, on as many threads as there are processors. `look` is also told which records a list has shown, and
+/// whether the status among them is a regular file.
 fn each<T: Send>(
     request: &Check,
-    look: &(dyn Fn(bool, &mut Looker) -> Result<T, Error> + Sync),
+    look: &(dyn Fn(Records, bool, &mut Looker) -> Result<T, Error> + Sync),
 ) -> Result<Listing<T>, Error> {
     let directory = Arc::new(Directory::at(request.directory.clone()));
     readable(&directory)?;
     let names = directory
         .names_by_kind()
         .map_err(|error| Error::Own(format!("cannot list {}: {}", directory.path().display(), why(&error))))?;
-    let mut found: BTreeMap<&str, bool> = BTreeMap::new();
+    let mut found: HashMap<&str, (Records, bool, bool)> = HashMap::with_capacity(names.len());
     for (name, is_regular) in &names {
-        if let Some((step, record)) = split_file_name(name).filter(|(_, record)| record.shows_start()) {
-            *found.entry(step).or_default() |= *is_regular && record == Record::Status;
+        if let Some((step, record)) = split_file_name(name) {
+            let (records, started, ended) = found.entry(step).or_default();
+            *records = records.and(record);
+            *started |= record.shows_start();
+            *ended |= *is_regular && record == Record::Status;
         }
     }
-    let steps: Vec<(StepName, bool)> =
-        found.into_iter().filter_map(|(name, ended)| Some((StepName::parse(name).ok()?, ended))).collect();
+    let begun = found.into_iter().filter(|(_, (_, started, _))| *started);
+    let mut steps: Vec<(StepName, Records, bool)> =
+        begun.filter_map(|(name, (records, _, ended))| Some((StepName::parse(name).ok()?, records, ended))).collect();
+    steps.sort_unstable_by(|(one, ..), (other, ..)| one.as_str().cmp(other.as_str()));
     let mut listing = Listing { steps: Vec::with_capacity(steps.len()), faults: Vec::new() };
     if steps.is_empty() {
         return Ok(listing);
     }
     let (here, bearers) = (Arc::new(here(&directory)), Arc::new(Bearers::new()));
-    let look = |(step, ended): &(StepName, bool)| {
+    let look = |(step, records, ended): &(StepName, Records, bool)| {
         let mut looker = Looker::new(Arc::clone(&directory), step.clone(), Arc::clone(&here));
         looker.share(Arc::clone(&bearers));
-        look(*ended, &mut looker)
+        look(*records, *ended, &mut looker)
     };
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = processors.min(steps.len().div_ceil(A_THREADS_WORTH));

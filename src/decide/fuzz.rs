@@ -104,6 +104,7 @@ impl Source<'_> {
             process: self.process(),
             status: self.file(|source| StatusText::parse(words[usize::from(source.byte() % 5)])),
             result: self.file(|source| ResultText::parse([&b"1"[..], b"{"][usize::from(source.byte() % 2)])),
+            standing_result: None,
             heartbeat: self.file(|_| ()),
         }
     }

@@ -33,6 +33,8 @@ pub(crate) struct History {
     absent_since: Option<Moment>,
     /// The outcome that stood there before the call and is not to be reported.
     ignored: Option<Ignored>,
+    /// The result that stood beside it: a plain shell leaves it there until its next one.
+    old_result: Option<Stamp>,
     /// Whether the run followed first was replaced by another.
     replaced: bool,
 }
@@ -81,6 +83,8 @@ struct Run {
     old_status: Origin,
     old_heartbeat: Origin,
     last_look: Moment,
+    /// How long this machine had slept since boot by then.
+    slept: Duration,
 }
 
 /// Whose a file is: this pid's, or an earlier one's. Its age says so, but only of what stood there at the first look: what
@@ -125,6 +129,11 @@ impl History {
         let run = recorded_run(look).filter(|meta| meta.locked && meta.reason.is_some());
         let run = run.map(|meta| meta.run_id.clone());
         self.ignored = look.status.stamp().map(|status| Ignored { status, run });
+        // One that came long after that outcome is the next run's, which says so in a moment.
+        let is_old = |result: &Stamp| {
+            look.status.stamp().is_some_and(|status| result.modified <= status.modified.plus(LEFT_OVER_SLACK))
+        };
+        self.old_result = look.standing_result.filter(is_old);
     }
 
     /// Whether another run took the place of the one followed first.
@@ -153,14 +162,14 @@ impl History {
             // The pid came late: the same run, whose beginning is better known now.
             Some(run) if run.key.is_none() && key.is_some() => {
                 let begun = Run::begin(look, key, meta);
-                let Run { status, heartbeat, last_look, .. } = run;
-                Run { status, heartbeat, last_look, ..begun }
+                let Run { status, heartbeat, last_look, slept, .. } = run;
+                Run { status, heartbeat, last_look, slept, ..begun }
             }
             // A pid file that goes away takes nothing back: many a wrapper removes it in its last line.
             Some(run) => run,
             None => Run::begin(look, key, meta),
         };
-        self.run.insert(run).note(look, key, meta)
+        self.run.insert(run).note(look, key, meta, self.old_result)
     }
 }
 
@@ -181,10 +190,17 @@ impl Run {
             old_heartbeat: Origin::default(),
             // No look came before: any age is possible.
             last_look: Moment::from_nanos(i64::MIN),
+            slept: look.slept,
         }
     }
 
-    fn note(&mut self, look: &Look, key: Option<RunKey>, meta: Option<&Meta>) -> Observation {
+    fn note(
+        &mut self,
+        look: &Look,
+        key: Option<RunKey>,
+        meta: Option<&Meta>,
+        old_result: Option<Stamp>,
+    ) -> Observation {
         let liveness = self.liveness(look, key, meta);
         let old = match self.left_over {
             // A wrapper that removes its pid in its last line leaves what was left over by then.
@@ -205,13 +221,13 @@ impl Run {
             None => !old.holds(at),
         };
         let result = match &look.result {
-            File::There { stamp, content } if is_own(stamp.modified) => match content {
+            File::There { stamp, content } if is_own(stamp.modified) && Some(*stamp) != old_result => match content {
                 ResultText::Json(_) => ResultState::Whole,
                 ResultText::Unfinished(_) => ResultState::Unfinished,
             },
             File::There { .. } | File::Absent | File::Unfit(_) => ResultState::Absent,
         };
-        self.last_look = look.at;
+        (self.last_look, self.slept) = (look.at, look.slept);
         Observation {
             absent_since: None,
             liveness,
@@ -279,12 +295,13 @@ impl Run {
             Some(pulse) if pulse.stamp == stamp => (pulse.written, pulse.beat),
             Some(pulse) => {
                 // It has changed, so it beat between the last look and this one. When exactly: as much after the beat
-                // before as their two file times differ, or as long ago as its own time says, whichever is later. A
-                // clock set back between the beats belies the one, a clock set forward after them the other; too late
-                // is no harm, and the two looks bound it.
+                // before as their two file times differ, or as long ago as its own time says, less what the machine has
+                // slept between the looks, whichever is later. A clock set back between the beats belies the one, a
+                // clock set forward after them the other; too late is no harm, and the two looks bound it.
                 let gap = stamp.modified.since(pulse.stamp.modified);
                 let gap = if gap.is_zero() { look.at.since(pulse.written) } else { gap };
                 let latest = look.at.plus(coarseness(stamp.modified));
+                let by_age = by_age.plus(look.slept.saturating_sub(self.slept));
                 let written = pulse.written.plus(gap).max(by_age).clamp(self.last_look.min(look.at), latest);
                 (written, Beat { fresh: written, seen: look.at, unconfirmed: None })
             }

@@ -16,19 +16,11 @@ const ROUNDS: usize = 4;
 /// How often a file that has just been made is looked at without a rest, until its writer has filled it.
 const CLOSER: usize = 8;
 
-impl<W: World> Monitor<'_, W> {
-    /// Looks and judges; nothing where the kernel could not answer this time.
-    pub(super) fn look_once(&mut self, index: usize, new: bool) -> Result<Option<Verdict>, Failure> {
-        let began = self.world.now();
-        match self.world.look(index) {
-            Ok(look) => self.watched[index].note(look, &self.order.wishes, new).map(Some),
-            Err(error) => {
-                self.watched[index].note_vain(began, why(&error));
-                Ok(None)
-            }
-        }
-    }
+/// For how long no look may succeed before that is believed, and how soon the first is tried again.
+const SURE: Duration = Duration::from_millis(100);
+const RETRY: Duration = Duration::from_millis(10);
 
+impl<W: World> Monitor<'_, W> {
     /// What stood there before the call: with `--any` the earliest end wins, not the first looked at.
     pub(super) fn look_before_arming(&mut self) -> Result<(), Failure> {
         let mut ended: Option<(Wall, usize)> = None;
@@ -70,6 +62,18 @@ impl<W: World> Monitor<'_, W> {
             self.look_at(index)?;
         }
         Ok(())
+    }
+
+    /// Looks and judges; nothing where the kernel could not answer this time.
+    pub(super) fn look_once(&mut self, index: usize, new: bool) -> Result<Option<Verdict>, Failure> {
+        let look = match self.world.look(index) {
+            Ok(look) => look,
+            Err(error) => {
+                self.watched[index].note_vain(self.world.now(), why(&error));
+                return Ok(None);
+            }
+        };
+        self.watched[index].note(look, &self.order.wishes, new).map(Some)
     }
 
     pub(super) fn look_at(&mut self, index: usize) -> Result<(), Failure> {
@@ -119,20 +123,20 @@ impl<W: World> Monitor<'_, W> {
     pub(super) fn look_in_vain(&mut self, index: usize) -> Result<(), Failure> {
         let now = self.world.now();
         let Some(vain) = self.watched[index].vain.clone() else { return Ok(()) };
-        let until = self.order.wishes.until.unwrap_or(Moment::NEVER);
-        let given_up = self.order.wishes.longest().map_or(Moment::NEVER, |limit| vain.since.plus(limit));
+        // Once is nothing: it is tried again, soon at first, before that is an answer.
+        let sure = vain.since.plus(SURE);
+        let until = self.order.wishes.until.map_or(Moment::NEVER, |until| until.max(sure));
+        let given_up = self.order.wishes.longest().map_or(Moment::NEVER, |limit| vain.since.plus(limit).max(sure));
+        let pause = now.since(vain.since).max(RETRY).min(self.order.poll_interval);
         if now >= until {
             // As far as anybody knows: that it has not started would be a claim.
             let detail = format!("it cannot be looked at: {}", vain.why);
             self.answer(index, Outcome::Running, Some(detail), false);
         } else if now >= given_up {
-            let (step, shown) = (&self.order.steps[index], self.world.path().display());
-            return Err(Failure::Own(format!(
-                "cannot look at {step} in {shown}: {}; the work was left alone",
-                vain.why
-            )));
+            let step = &self.order.steps[index];
+            return Err(Failure::Own(format!("cannot look at {step}: {}; the work was left alone", vain.why)));
         } else {
-            self.look_again(index, now.plus(self.order.poll_interval).min(until).min(given_up));
+            self.look_again(index, now.plus(pause).min(until).min(given_up));
         }
         Ok(())
     }

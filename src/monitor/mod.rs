@@ -43,8 +43,9 @@ use world::{Machine, World};
 
 /// How often everything is looked at whatever the events say: the bound on the damage of a lost one.
 const SAFETY_RESCAN: Duration = Duration::from_secs(15);
-/// How many descriptors a wait needs beside those for its steps, by far.
-const OTHER_DESCRIPTORS: u64 = 128;
+/// How many descriptors a wait needs at most beside those for its steps: runs are ended side by side, each with locks, a
+/// record and a hold on every process of its tree.
+const OTHER_DESCRIPTORS: u64 = 512;
 /// How many notices may wait; past that everything is looked at.
 pub(crate) const QUEUE: usize = 1024;
 

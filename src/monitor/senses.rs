@@ -10,9 +10,11 @@ use crate::os::growths::Growths;
 use crate::os::platform::exits::{Armed, Exits};
 use crate::os::platform::locality::{self, Locality};
 use crate::os::platform::parting;
+use crate::os::signals::{self, Caught, Signal};
 use crate::protocol::layout::{Record, parse_file_name};
 use crossbeam_channel::{Receiver, bounded, never};
 use std::collections::HashSet;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -84,22 +86,47 @@ impl Senses {
         }
     }
 
-    /// Arms what can be armed; of descriptors, notices of processes' ends may take `spare`.
-    pub(super) fn arm(&mut self, directory: &Directory, order: &Order, spare: usize, verbose: &mut dyn FnMut(&str)) {
+    /// Arms what can be armed; of descriptors, notices of processes' ends may take `spare`. With where the signals come that ask this process to stop. Those are not caught before: work
+    /// that has ended needs no thread, and a signal until then ends this process as any other, which leaves the work alone
+    /// too.
+    ///
+    /// # Errors
+    /// Signals cannot be caught.
+    pub(super) fn arm(
+        &mut self,
+        directory: &Directory,
+        order: &Order,
+        spare: usize,
+        verbose: &mut dyn FnMut(&str),
+    ) -> io::Result<Caught> {
         self.armed = true;
         self.wish = order.backend;
         self.wanted = wanted(order);
         self.place = place(directory);
         // First: what changes from here on is told.
         self.choose(directory, verbose);
-        let (sender, exits) = bounded(QUEUE);
-        match Exits::start(sender, spare) {
-            Ok(notices) => (self.notices, self.exits) = (Some(notices), exits),
-            Err(error) => verbose(&format!("no notices of processes' ends ({}): looking for them", why(&error))),
-        }
+        let interrupts = self.hear(spare, verbose)?;
         // Where files are polled because their events do not tell, a log's would not tell either.
         if let Some(logs) = order.logs.as_ref().filter(|_| self.events.is_some() || self.refused) {
             self.arm_logs(logs, order, verbose);
+        }
+        Ok(interrupts)
+    }
+
+    /// Asks for notices of processes' ends and of signals, from one thread where one can be had for both.
+    fn hear(&mut self, spare: usize, verbose: &mut dyn FnMut(&str)) -> io::Result<Caught> {
+        let wanted = signals::not_ignored(&[Signal::SIGINT, Signal::SIGTERM]);
+        let (caught, interrupts) = signals::Notices::catch(&wanted)?;
+        let (sender, exits) = bounded(QUEUE);
+        match Exits::start(sender, spare, caught) {
+            Ok(notices) => {
+                (self.notices, self.exits) = (Some(notices), exits);
+                Ok(interrupts)
+            }
+            Err(error) => {
+                verbose(&format!("no notices of processes' ends ({}): looking for them", why(&error)));
+                signals::channel(&wanted)
+            }
         }
     }
 
@@ -200,8 +227,8 @@ impl Senses {
     }
 
     /// Before a rest: does what need not be done at the end then, where the caller waits for it.
-    pub(super) fn foresee(&mut self, order: &Order) {
-        if order.leaving && !self.foreseen && self.has_watches() {
+    pub(super) fn foresee(&mut self, leaving: bool) {
+        if leaving && !self.foreseen && self.has_watches() {
             self.foreseen = true;
             parting::foresee();
         }

@@ -11,7 +11,7 @@ use crate::decide::observation::{Here, Look};
 use crate::os::directory::{Directory, why};
 use crate::os::events::Hint;
 use crate::os::platform::exits::Armed;
-use crate::os::signals::{self, Caught, Signal};
+use crate::os::signals::{Caught, Signal};
 use crate::os::{apart, clock, environment};
 use crate::protocol::layout::{Record, file_name};
 use crate::protocol::time::Moment;
@@ -19,9 +19,11 @@ use crate::step::look::{Looker, here};
 use crate::step::terminate::{Means, Termination};
 use crossbeam_channel::select;
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// How many descriptors an ending takes, its hold on a great tree apart.
+const DESCRIPTORS_EACH: u64 = 16;
 
 /// The world as the loop needs it. A step is named by its place in the order.
 pub(super) trait World {
@@ -43,7 +45,13 @@ pub(super) trait World {
     /// Signals cannot be caught.
     fn arm(&mut self, order: &Order, verbose: &mut dyn FnMut(&str)) -> Result<(), Failure>;
 
-    /// Sets the watch anew where it does not stand on the directory any more; whether that was so.
+    /// Whether a step stands as a look has shown it, and its process lives, as far as cheap questions tell.
+    fn is_still(&self, index: usize, last: &Look) -> bool;
+
+    /// Lets somebody else have the processor, who may be about to write.
+    fn give_way(&self);
+
+    /// Sets the watch anew where it does not stand on the directory any more; whether it was, or the directory is another.
     fn renew(&mut self, verbose: &mut dyn FnMut(&str)) -> bool;
 
     /// Asks for a notice of a process's end; nothing where none can be had.
@@ -59,19 +67,7 @@ pub(super) trait World {
     fn end(&mut self, index: usize, look: Look, job: Job, means: Means);
 
     /// Sleeps until something says *look*, and so long at most.
-    fn rest(&mut self, longest: Duration, order: &Order) -> Waking;
-
-    /// Lets others at this processor first.
-    fn give_way(&mut self);
-
-    /// Where the directory is, for people.
-    fn path(&self) -> &Path;
-
-    /// Whether no file that decides has changed since this look.
-    fn is_unchanged(&self, index: usize, look: &Look) -> bool;
-
-    /// Whether a process has ended whose end was to be noticed, or its end would not be.
-    fn has_ended(&self, index: usize) -> bool;
+    fn rest(&mut self, longest: Duration) -> Waking;
 
     /// The last acts: what has begun to end is ended whole, and the watches are given back.
     fn finish(&mut self, order: &Order);
@@ -119,6 +115,8 @@ pub(super) struct Machine {
     senses: Senses,
     endings: Endings,
     interrupts: Caught,
+    /// Whether this process ends with the wait.
+    leaving: bool,
 }
 
 impl Machine {
@@ -126,7 +124,13 @@ impl Machine {
     pub(super) fn new(directory: &Directory, order: &Order) -> Self {
         let directory = Arc::new(directory.clone());
         let here = Arc::new(here(&directory));
-        let looker = |step| Looker::new(Arc::clone(&directory), step, Arc::clone(&here));
+        let looker = |step| {
+            let mut looker = Looker::new(Arc::clone(&directory), step, Arc::clone(&here));
+            if order.new {
+                looker.keep_result();
+            }
+            looker
+        };
         Self {
             lookers: order.steps.iter().cloned().map(looker).collect(),
             directory,
@@ -134,6 +138,7 @@ impl Machine {
             senses: Senses::none(),
             endings: Endings::new(),
             interrupts: Caught::none(),
+            leaving: order.leaving,
         }
     }
 }
@@ -154,22 +159,31 @@ impl World for Machine {
     fn arm(&mut self, order: &Order, verbose: &mut dyn FnMut(&str)) -> Result<(), Failure> {
         // A notice of each run's end takes one; what is left is for the looks, without which nothing is ever found.
         let allowed = environment::allow_descriptors(order.steps.len() as u64 + OTHER_DESCRIPTORS);
-        let spare = usize::try_from(allowed - OTHER_DESCRIPTORS.min(allowed / 2)).unwrap_or(usize::MAX);
-        self.senses.arm(&self.directory, order, spare, verbose);
-        // Not before: work that has ended needs no thread either, and the watch comes first. A signal until then ends
-        // this process as any other, which leaves the work alone too.
-        self.interrupts = signals::channel(&signals::not_ignored(&[Signal::SIGINT, Signal::SIGTERM]))
+        let others = OTHER_DESCRIPTORS.min(allowed / 4 * 3);
+        self.endings.limit(usize::try_from(others / DESCRIPTORS_EACH).unwrap_or(usize::MAX));
+        let spare = usize::try_from(allowed - others).unwrap_or(usize::MAX);
+        self.interrupts = self
+            .senses
+            .arm(&self.directory, order, spare, verbose)
             .map_err(|error| Failure::Own(format!("cannot catch signals: {}", why(&error))))?;
         Ok(())
     }
 
+    fn is_still(&self, index: usize, last: &Look) -> bool {
+        !self.senses.has_ended(index) && self.lookers[index].is_unchanged(last)
+    }
+
+    fn give_way(&self) {
+        clock::give_way();
+    }
+
     fn renew(&mut self, verbose: &mut dyn FnMut(&str)) -> bool {
-        let renewed = self.senses.renew(&self.directory, verbose);
-        if renewed {
+        let is_another = self.senses.renew(&self.directory, verbose);
+        if is_another {
             self.here = Arc::new(here(&self.directory));
             self.lookers.iter_mut().for_each(|looker| looker.stand(Arc::clone(&self.here)));
         }
-        renewed
+        is_another
     }
 
     fn watch_exit(&mut self, pid: i32, index: usize) -> Option<Armed> {
@@ -191,24 +205,8 @@ impl World for Machine {
         self.endings.begin(index, looker, look, job, means);
     }
 
-    fn give_way(&mut self) {
-        clock::give_way();
-    }
-
-    fn path(&self) -> &Path {
-        self.directory.path()
-    }
-
-    fn is_unchanged(&self, index: usize, look: &Look) -> bool {
-        self.lookers[index].is_unchanged(look)
-    }
-
-    fn has_ended(&self, index: usize) -> bool {
-        self.senses.has_ended(index)
-    }
-
-    fn rest(&mut self, longest: Duration, order: &Order) -> Waking {
-        self.senses.foresee(order);
+    fn rest(&mut self, longest: Duration) -> Waking {
+        self.senses.foresee(self.leaving);
         let mut waking = Waking::default();
         select! {
             recv(self.senses.hints) -> hint => waking.hints.extend(hint.ok()),
@@ -233,6 +231,10 @@ impl World for Machine {
     fn finish(&mut self, order: &Order) {
         self.endings.finish(&self.interrupts.signals);
         self.senses.part(order);
+        if self.leaving {
+            // This process ends: nobody need tell its threads to.
+            std::mem::forget(std::mem::replace(&mut self.interrupts, Caught::none()));
+        }
     }
 
     fn senses(&self) -> &Senses {

@@ -8,6 +8,8 @@ use super::base::{check_private, make_private};
 use super::environment;
 use super::far::{self, Far};
 use crate::protocol::file::{File, Stamp};
+use crate::protocol::layout::{Records, split_file_name};
+use crate::protocol::step::StepName;
 use crate::protocol::time::Wall;
 use nix::sys::stat::{UtimensatFlags, utimensat};
 use nix::sys::time::TimeSpec;
@@ -23,12 +25,28 @@ use std::sync::Arc;
 pub(crate) struct Directory {
     path: PathBuf,
     far: Arc<Far>,
+    /// Which records of a step a list has shown, where that is believed for what is not there.
+    listed: Option<(StepName, Records)>,
 }
 
 impl Directory {
     /// The directory at this path, whether it is there or not.
     pub(crate) fn at(path: PathBuf) -> Self {
-        Self { path, far: Arc::new(Far::default()) }
+        Self { path, far: Arc::new(Far::default()), listed: None }
+    }
+
+    /// The same directory as a list has shown it: a record of this step that was not in it is taken to be missing without
+    /// being looked for. For one look at each of thousands of steps, and for nothing that has come to an end: a list is
+    /// older than a look, and no single moment's.
+    pub(crate) fn as_listed(&self, step: &StepName, records: Records) -> Self {
+        Self { listed: Some((step.clone(), records)), ..self.clone() }
+    }
+
+    fn is_missing(&self, name: &str) -> bool {
+        self.listed.as_ref().is_some_and(|(step, records)| {
+            let other = split_file_name(name).filter(|(other, _)| *other == step.as_str());
+            other.is_some_and(|(_, record)| !records.hold(record))
+        })
     }
 
     /// Where it is.
@@ -121,7 +139,8 @@ impl Directory {
         };
         let told = |entry: fs::DirEntry| {
             let is_regular = entry.file_type().is_ok_and(|kind| kind.is_file());
-            (entry.file_name().to_string_lossy().into_owned(), is_regular)
+            let name = entry.file_name().into_string();
+            (name.unwrap_or_else(|name| name.to_string_lossy().into_owned()), is_regular)
         };
         entries.map(|entry| entry.map(told)).collect()
     }
@@ -149,6 +168,9 @@ impl Directory {
     /// # Errors
     /// What the kernel cannot say at all, such as a stale network handle.
     pub(crate) fn stat(&self, name: &str) -> io::Result<File<()>> {
+        if self.is_missing(name) {
+            return Ok(File::Absent);
+        }
         let path = self.join(name);
         match if self.far.is_far() { far::metadata(&path) } else { fs::metadata(path) } {
             Ok(metadata) => Ok(match kind_fault(&metadata) {
@@ -164,6 +186,9 @@ impl Directory {
     /// # Errors
     /// What the kernel cannot say at all, such as no descriptor being left.
     pub(crate) fn read(&self, name: &str, limit: usize) -> io::Result<File<Vec<u8>>> {
+        if self.is_missing(name) {
+            return Ok(File::Absent);
+        }
         let path = self.join(name);
         // Opening a device can act on it (a tape rewinds), so the kind is looked at before; and again after, on the
         // descriptor, because the name may have been replaced between the two.

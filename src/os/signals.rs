@@ -4,11 +4,11 @@
 //! replace that disposition. Refuses to block signals: a mask is inherited by children.
 
 use crossbeam_channel::{Receiver, Sender, bounded, never};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::SigHandler;
 pub(crate) use nix::sys::signal::Signal;
 use signal_hook::flag::register_conditional_default;
-use signal_hook::iterator::Signals;
-use signal_hook::iterator::backend::{Handle, SignalDelivery};
+use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -47,21 +47,20 @@ impl Pending {
 pub(crate) struct Caught {
     /// What came.
     pub(crate) signals: Receiver<Signal>,
-    handle: Option<Handle>,
+    /// Held, because dropping it ends the thread that passes them on.
+    stop: Option<UnixStream>,
 }
 
 impl Caught {
     /// None.
     pub(crate) fn none() -> Self {
-        Self { signals: never(), handle: None }
+        Self { signals: never(), stop: None }
     }
 }
 
 impl Drop for Caught {
     fn drop(&mut self) {
-        if let Some(handle) = self.handle.take() {
-            // Its thread ends, and gives its descriptors back.
-            handle.close();
+        if self.stop.take().is_some() {
             listeners().change(|count| count - 1);
         }
     }
@@ -87,33 +86,77 @@ fn listeners() -> &'static Listeners {
     LISTENERS.get_or_init(|| Listeners { count: Mutex::new(0), none: Arc::new(AtomicBool::new(true)) })
 }
 
+/// Signals on their way into a channel: a thread that waits for more than these passes them on, or one of their own.
+pub(crate) struct Notices {
+    pending: Pending,
+    sender: Sender<Signal>,
+    stopped: UnixStream,
+}
+
+impl Notices {
+    /// Catches these signals from now on.
+    ///
+    /// # Errors
+    /// No descriptors left.
+    pub(crate) fn catch(signals: &[Signal]) -> io::Result<(Self, Caught)> {
+        for &signal in signals {
+            // Only for what nobody handles yet, this function included.
+            if super::spawn::disposition(signal).is_ok_and(|handler| matches!(handler, SigHandler::SigDfl)) {
+                register_conditional_default(signal as i32, Arc::clone(&listeners().none))?;
+            }
+        }
+        // Nobody presses Ctrl-C sixteen times between two turns of a loop; were it so, the first sixteen are enough.
+        let (sender, receiver) = bounded(16);
+        let (stop, stopped) = UnixStream::pair()?;
+        let notices = Self { pending: Pending::catch(signals)?, sender, stopped };
+        listeners().change(|count| count + 1);
+        Ok((notices, Caught { signals: receiver, stop: Some(stop) }))
+    }
+
+    /// What becomes readable when some have come.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.pending.descriptor()
+    }
+
+    /// What becomes readable when nobody listens any more.
+    pub(crate) fn stopped(&self) -> BorrowedFd<'_> {
+        self.stopped.as_fd()
+    }
+
+    /// Passes on those that have come; whether somebody listens.
+    pub(crate) fn pass_on(&mut self) -> bool {
+        self.pending.fetch().into_iter().all(|signal| self.sender.send(signal).is_ok())
+    }
+
+    /// Passes on from a thread of its own.
+    ///
+    /// # Errors
+    /// No thread to be had.
+    pub(crate) fn pass_on_for_ever(mut self) -> io::Result<()> {
+        std::thread::Builder::new().name("signals".into()).spawn(move || {
+            loop {
+                let waited = |descriptor| PollFd::new(descriptor, PollFlags::POLLIN);
+                let mut waited = [waited(self.descriptor()), waited(self.stopped())];
+                // An interruption is a signal, and those that have come are fetched next.
+                let _woken = poll(&mut waited, PollTimeout::NONE);
+                let stopped = waited[1].any().unwrap_or(true);
+                if !self.pass_on() || stopped {
+                    return;
+                }
+            }
+        })?;
+        Ok(())
+    }
+}
+
 /// Sends these signals into a channel from now on, from a thread of its own.
 ///
 /// # Errors
 /// No descriptors or no thread to be had.
 pub(crate) fn channel(signals: &[Signal]) -> io::Result<Caught> {
-    for &signal in signals {
-        // Only for what nobody handles yet, this function included.
-        if super::spawn::disposition(signal).is_ok_and(|handler| matches!(handler, SigHandler::SigDfl)) {
-            register_conditional_default(signal as i32, Arc::clone(&listeners().none))?;
-        }
-    }
-    let numbers: Vec<i32> = signals.iter().map(|&signal| signal as i32).collect();
-    let mut incoming = Signals::new(numbers)?;
-    let handle = incoming.handle();
-    // Nobody presses Ctrl-C sixteen times between two turns of a loop; were it so, the first sixteen are enough.
-    let (sender, receiver): (Sender<Signal>, Receiver<Signal>) = bounded(16);
-    std::thread::Builder::new().name("signals".into()).spawn(move || {
-        for number in incoming.forever() {
-            if let Ok(signal) = Signal::try_from(number)
-                && sender.send(signal).is_err()
-            {
-                return;
-            }
-        }
-    })?;
-    listeners().change(|count| count + 1);
-    Ok(Caught { signals: receiver, handle: Some(handle) })
+    let (notices, receiver) = Notices::catch(signals)?;
+    notices.pass_on_for_ever()?;
+    Ok(receiver)
 }
 
 /// Whether this process was started with a signal ignored. To be asked before any is caught.

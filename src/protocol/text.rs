@@ -37,6 +37,9 @@ pub(crate) fn cut(line: &[u8]) -> String {
 
 /// Makes one line of somebody else's output safe for a terminal: control characters become `\u{..}` forms, tabs stay.
 pub(crate) fn harmless(line: &str) -> String {
+    if line.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t')) {
+        return line.to_owned();
+    }
     let mut safe = String::with_capacity(line.len());
     for character in line.chars() {
         if (character.is_control() && character != '\t') || reorders(character) {

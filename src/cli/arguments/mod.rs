@@ -4,6 +4,7 @@
 
 mod fault;
 mod own;
+mod plain;
 mod preflight;
 mod run;
 mod wait;
@@ -296,39 +297,11 @@ pub(in crate::cli) fn parse(
     color: ColorChoice,
 ) -> Result<Arguments, clap::Error> {
     let line: Vec<OsString> = line.into_iter().collect();
-    if let Some(arguments) = parse_by_one(&line) {
+    if let Some(arguments) = plain::parse(&line).or_else(|| plain::parse_by_one(&line)) {
         return Ok(arguments);
     }
     let matches = Arguments::command().color(color).try_get_matches_from(line)?;
     Arguments::from_arg_matches(&matches)
-}
-
-/// Reads the line by the definition of its one command alone, for those that are called often and wait for nobody:
-/// putting all twenty together takes longer than looking at a step. Nothing where anything is not as it should be, help
-/// included: whoever has all of it says so.
-fn parse_by_one(line: &[OsString]) -> Option<Arguments> {
-    let command = match command_of(line)? {
-        "run" => RunArguments::augment_args(clap::Command::new("run")),
-        "wait" => WaitArguments::augment_args(clap::Command::new("wait")),
-        "check" => CheckArguments::augment_args(clap::Command::new("check")),
-        "recover" => RecoverArguments::augment_args(clap::Command::new("recover")),
-        _ => return None,
-    };
-    let all = Global::augment_args(clap::Command::new("dogwatch")).subcommand_required(true);
-    let matches = all.disable_help_subcommand(true).subcommand(command).try_get_matches_from(line).ok()?;
-    Arguments::from_arg_matches(&matches).ok()
-}
-
-/// The first word that is neither a flag of every command nor its value.
-fn command_of(line: &[OsString]) -> Option<&str> {
-    let mut words = line.iter().skip(1);
-    loop {
-        match words.next()?.to_str()? {
-            "--dir" | "--color" => drop(words.next()?),
-            flag if flag.starts_with('-') => {}
-            name => return Some(name),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -338,31 +311,5 @@ mod tests {
     #[test]
     fn clap_finds_no_fault_in_the_definition() {
         Arguments::command().debug_assert();
-    }
-
-    #[test]
-    fn one_commands_definition_reads_a_line_as_all_of_them_do() {
-        let words = |line: &str| -> Vec<OsString> {
-            std::iter::once("dogwatch").chain(line.split_whitespace()).map(OsString::from).collect()
-        };
-        for line in [
-            "wait a b --stale 5s --json -vv --dir d",
-            "--dir d --color never -q wait a --any",
-            "--dir=wait --json check a --log-tail 3",
-            "recover a --dry-run --no-kill",
-            "run a --heartbeat-interval 1s -d -- wait --help",
-            "run --dir x a -- --json",
-            "wait --log f --marker x",
-        ] {
-            let matches = Arguments::command().try_get_matches_from(words(line)).unwrap();
-            let all = Arguments::from_arg_matches(&matches).unwrap();
-            let one = parse_by_one(&words(line)).unwrap();
-            assert_eq!(format!("{one:?}"), format!("{all:?}"), "{line}");
-        }
-        for line in
-            ["", "--help", "wait --help", "wait", "run a", "check --bad a", "list", "wait a/b", "help wait", "-V"]
-        {
-            assert!(parse_by_one(&words(line)).is_none(), "{line}");
-        }
     }
 }

@@ -11,8 +11,11 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// How many lines of a log are shown unasked.
+pub(super) const LOG_TAIL: usize = 20;
+
 /// `wait`, as typed.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(in crate::cli) struct WaitArguments {
     /// The steps to wait for; with --log there may be none
     #[arg(required_unless_present = "log", value_name = "STEP", value_parser = step)]
@@ -73,7 +76,7 @@ pub(in crate::cli) struct WaitArguments {
     #[arg(long, conflicts_with = "json")]
     pub(in crate::cli) result: bool,
     /// How many of the log's last lines to show on anything but success
-    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(long, value_name = "N", default_value_t = LOG_TAIL)]
     pub(in crate::cli) log_tail: usize,
 }
 
@@ -111,7 +114,7 @@ pub(in crate::cli) struct CheckArguments {
     #[arg(long, value_name = "D", value_parser = quantity::duration)]
     pub(in crate::cli) max_timeout: Option<Duration>,
     /// How many of the log's last lines to show on anything but success
-    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(long, value_name = "N", default_value_t = LOG_TAIL)]
     pub(in crate::cli) log_tail: usize,
 }
 

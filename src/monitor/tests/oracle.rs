@@ -113,6 +113,11 @@ impl State {
                 unknowable |= first && upheaval(since.min(step.began));
             }
         }
+        let torn = step.files.get("status").filter(|status| status.run == step.run && step.status_word().is_none());
+        if let Some(torn) = torn {
+            let first = [true, false].iter().all(|what| !step.known.contains(&(step.run, *what)));
+            unknowable |= first && upheaval(torn.written);
+        }
         let step = &mut self.steps[index];
         step.unknowable |= unknowable;
         if step.claimed.is_some() {
@@ -136,6 +141,11 @@ impl State {
             step.course[0].filter(|_| overtakes)
             && step.looked - since <= self.excused(index, late)
         {
+            return;
+        }
+        // Without a pid nobody can tell whose a whole status is: what the next run has written before its pid says nothing.
+        let of_before = step.claimed.is_none() && step.files.get("status").is_some_and(|status| status.run != step.run);
+        if of_before && matches!(outcome, Outcome::Success | Outcome::Failed) {
             return;
         }
         let was_true = |truth: &Option<(Outcome, i64)>| truth.is_some_and(|(true_one, _)| true_one == outcome);

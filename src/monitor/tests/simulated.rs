@@ -276,7 +276,7 @@ impl State {
         self.advance(self.now + span, Some(index));
     }
 
-    fn read<T>(&self, step: usize, record: Record, parse: impl Fn(&[u8]) -> T) -> File<T> {
+    pub(super) fn read<T>(&self, step: usize, record: Record, parse: impl Fn(&[u8]) -> T) -> File<T> {
         self.steps[step].files.get(record.suffix()).map_or(File::Absent, |disk| {
             let modified = Wall::from_nanos(disk.modified);
             let stamp = Stamp { modified, size: disk.bytes.len() as u64, inode: disk.inode, owner: 0 };
@@ -300,6 +300,7 @@ impl State {
             process: Process::Unclaimed,
             status: File::Absent,
             result: File::Absent,
+            standing_result: None,
             heartbeat: File::Absent,
         };
         self.pass(index);
@@ -332,14 +333,6 @@ impl State {
         let again = self.read(index, Record::Pid, PidText::parse);
         self.observe(index);
         (look.clone(), again.stamp() == look.pid.stamp())
-    }
-
-    /// As cheap questions tell it.
-    pub(super) fn is_unchanged(&self, index: usize, look: &Look) -> bool {
-        let stamp = |record| self.read(index, record, |_| ()).stamp();
-        stamp(Record::Status) == look.status.stamp()
-            && stamp(Record::Pid) == look.pid.stamp()
-            && stamp(Record::Meta) == look.meta.stamp()
     }
 
     /// What becomes of a run that is to be ended: unless it ended by itself in between.

@@ -1,26 +1,21 @@
-//! Notices of processes' ends: one thread asleep in epoll over pidfds.
+//! Notices of processes' ends: one thread asleep in epoll over pidfds, and over the signals that this process gets.
 //!
 //! Refuses to say how a process ended, or that the number still meant the same process when the watch began: a notice
 //! means *look* (I1), and whoever arms one looks afterwards (I2).
 
+use crate::os::signals::Notices;
 use crossbeam_channel::Sender;
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-
-/// The number by which the thread is told to end; no step has it.
-const STOPPED: u64 = u64::MAX;
 
 /// A set of watched processes. Each has the caller's own number, which is what a notice carries.
 #[derive(Debug)]
 pub(crate) struct Exits {
     epoll: Arc<OwnedFd>,
-    /// Held, because dropping it ends the thread.
-    _stop: UnixStream,
     watched: HashMap<u64, OwnedFd>,
     most: usize,
 }
@@ -35,19 +30,20 @@ pub(crate) enum Armed {
 }
 
 impl Exits {
-    /// Starts the thread that sends notices. Of descriptors it takes `most`, one for each process: what would take the
-    /// last ones could not be looked at any more.
+    /// Starts the thread that sends notices, and passes signals on beside: a process ends when its last thread has. Of
+    /// descriptors it takes `most`, one for each process: what would take the last ones could not be looked at any more.
     ///
     /// # Errors
     /// No descriptor or no thread to be had.
-    pub(crate) fn start(notices: Sender<u64>, most: usize) -> io::Result<Self> {
+    pub(crate) fn start(notices: Sender<u64>, most: usize, mut signals: Notices) -> io::Result<Self> {
         let epoll = Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC)?);
-        let (stop, stopped) = UnixStream::pair()?;
-        // The end of this one is told as any other's.
-        epoll::add(&epoll, &stopped, epoll::EventData::new_u64(STOPPED), epoll::EventFlags::IN)?;
+        epoll::add(&epoll, signals.descriptor(), epoll::EventData::new_u64(SIGNALS), epoll::EventFlags::IN)?;
+        // The end of its other end is told as any other's.
+        epoll::add(&epoll, signals.stopped(), epoll::EventData::new_u64(STOPPED), epoll::EventFlags::IN)?;
         let watched = Arc::clone(&epoll);
-        std::thread::Builder::new().name("exits".into()).spawn(move || forward(&watched, &stopped, &notices))?;
-        Ok(Self { epoll, _stop: stop, watched: HashMap::new(), most })
+        let run = move || forward(&watched, &notices, &mut signals);
+        std::thread::Builder::new().name("exits".into()).spawn(run)?;
+        Ok(Self { epoll, watched: HashMap::new(), most })
     }
 
     /// Asks for a notice of the end of the process that has this pid now; replaces the one asked for under `number`.
@@ -89,8 +85,12 @@ impl Exits {
     }
 }
 
-/// `_stopped` is held, because closing it would take it out of the epoll.
-fn forward(epoll: &OwnedFd, _stopped: &UnixStream, notices: &Sender<u64>) {
+/// What marks a signal among the notices: no caller has as many steps.
+const SIGNALS: u64 = u64::MAX;
+/// What tells the thread that nobody listens any more.
+const STOPPED: u64 = u64::MAX - 1;
+
+fn forward(epoll: &OwnedFd, notices: &Sender<u64>, signals: &mut Notices) {
     let mut events = Vec::with_capacity(64);
     loop {
         events.clear();
@@ -99,8 +99,12 @@ fn forward(epoll: &OwnedFd, _stopped: &UnixStream, notices: &Sender<u64>) {
             Err(_) => return,
         }
         for event in &events {
-            let number = event.data.u64();
-            if number == STOPPED || notices.send(number).is_err() {
+            let heard = match event.data.u64() {
+                STOPPED => false,
+                SIGNALS => signals.pass_on(),
+                number => notices.send(number).is_ok(),
+            };
+            if !heard {
                 return;
             }
         }
@@ -110,12 +114,14 @@ fn forward(epoll: &OwnedFd, _stopped: &UnixStream, notices: &Sender<u64>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::os::signals::Signal;
     use std::time::Duration;
 
     #[test]
     fn a_notice_comes_once_for_each_watched_process_that_ends() {
         let (sender, receiver) = crossbeam_channel::bounded(8);
-        let mut exits = Exits::start(sender, 2).unwrap();
+        let (signals, interrupts) = Notices::catch(&[Signal::SIGWINCH]).unwrap();
+        let mut exits = Exits::start(sender, 2, signals).unwrap();
         let mut first = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let mut second = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         assert_eq!(exits.watch(first.id().cast_signed(), 7).unwrap(), Armed::Watching);
@@ -132,5 +138,7 @@ mod tests {
         first.wait().unwrap();
         assert_eq!(exits.watch(first.id().cast_signed(), 9).unwrap(), Armed::Gone);
         assert!(receiver.try_recv().is_err());
+        nix::sys::signal::raise(Signal::SIGWINCH).unwrap();
+        assert_eq!(interrupts.signals.recv_timeout(Duration::from_secs(20)), Ok(Signal::SIGWINCH));
     }
 }

@@ -6,6 +6,7 @@
 
 use super::process;
 use crate::os::process::Lookup;
+use crate::os::signals::Notices;
 use crossbeam_channel::Sender;
 use nix::errno::Errno;
 use nix::sys::event::{EvFlags, EventFilter, FilterFlag, KEvent64, Kevent64Flags, Kqueue};
@@ -20,7 +21,8 @@ const STOPPED: u64 = u64::MAX;
 #[derive(Debug)]
 pub(crate) struct Exits {
     queue: Arc<Kqueue>,
-    watched: HashMap<u64, i32>,
+    /// With the start time, by which a number that was given to another process is known.
+    watched: HashMap<u64, (i32, Option<u64>)>,
 }
 
 /// What came of asking for a notice.
@@ -33,14 +35,20 @@ pub(crate) enum Armed {
 }
 
 impl Exits {
-    /// Starts the thread that sends notices. It takes one descriptor, however many processes it watches.
+    /// Starts the thread that sends notices, and one that passes signals on. It takes one descriptor, however many processes
+    /// it watches.
     ///
     /// # Errors
     /// No descriptor or no thread to be had.
-    pub(crate) fn start(notices: Sender<u64>, _most: usize) -> io::Result<Self> {
+    pub(crate) fn start(notices: Sender<u64>, _most: usize, signals: Notices) -> io::Result<Self> {
+        signals.pass_on_for_ever()?;
         let queue = Arc::new(Kqueue::new()?);
-        let stop = stop(EvFlags::EV_ADD | EvFlags::EV_CLEAR, FilterFlag::empty());
-        queue.kevent64(&[stop], &mut [], Kevent64Flags::empty(), None)?;
+        queue.kevent64(
+            &[stop(EvFlags::EV_ADD | EvFlags::EV_CLEAR, FilterFlag::empty())],
+            &mut [],
+            Kevent64Flags::empty(),
+            None,
+        )?;
         let watched = Arc::clone(&queue);
         std::thread::Builder::new().name("exits".into()).spawn(move || forward(&watched, &notices))?;
         Ok(Self { queue, watched: HashMap::new() })
@@ -58,7 +66,7 @@ impl Exits {
         };
         match self.change(request) {
             Ok(()) => {
-                self.watched.insert(number, pid);
+                self.watched.insert(number, (pid, started(pid)));
                 Ok(Armed::Watching)
             }
             Err(Errno::ESRCH) if process::look(pid) == Lookup::Gone => Ok(Armed::Gone),
@@ -69,12 +77,12 @@ impl Exits {
 
     /// Whether a process for which a notice was asked has ended, or none was asked for: what a lost notice would have told.
     pub(crate) fn has_ended(&self, number: u64) -> bool {
-        self.watched.get(&number).is_none_or(|&pid| process::look(pid) == Lookup::Gone)
+        self.watched.get(&number).is_none_or(|&(pid, since)| since.is_none() || started(pid) != since)
     }
 
     /// Takes a request back. A notice that is already on its way still comes.
     pub(crate) fn forget(&mut self, number: u64) {
-        let request = self.watched.remove(&number).and_then(|pid| exit_of(pid, number, EvFlags::EV_DELETE));
+        let request = self.watched.remove(&number).and_then(|(pid, _)| exit_of(pid, number, EvFlags::EV_DELETE));
         if let Some(request) = request {
             // One that was told is taken out by the kernel already: ENOENT.
             let _told = self.change(request);
@@ -84,6 +92,14 @@ impl Exits {
     fn change(&self, request: KEvent64) -> Result<(), Errno> {
         // Without room for events an error is the call's own (kqueue(2), RETURN VALUES), and nothing is waited for.
         self.queue.kevent64(&[request], &mut [], Kevent64Flags::empty(), None).map(drop)
+    }
+}
+
+/// The start time of the living process that has this number now.
+fn started(pid: i32) -> Option<u64> {
+    match process::look(pid) {
+        Lookup::There(entry) => Some(entry.started),
+        Lookup::Gone | Lookup::Hidden => None,
     }
 }
 
@@ -133,7 +149,7 @@ mod tests {
     #[test]
     fn a_notice_comes_once_for_each_watched_process_that_ends() {
         let (sender, receiver) = crossbeam_channel::bounded(8);
-        let mut exits = Exits::start(sender, 2).unwrap();
+        let mut exits = Exits::start(sender, 2, Notices::catch(&[]).unwrap().0).unwrap();
         let mut first = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let mut second = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         assert_eq!(exits.watch(first.id().cast_signed(), 7).unwrap(), Armed::Watching);
@@ -153,7 +169,7 @@ mod tests {
     #[test]
     fn two_requests_about_one_process_are_both_answered() {
         let (sender, receiver) = crossbeam_channel::bounded(8);
-        let mut exits = Exits::start(sender, 2).unwrap();
+        let mut exits = Exits::start(sender, 2, Notices::catch(&[]).unwrap().0).unwrap();
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         for number in [1, u64::MAX] {
             assert_eq!(exits.watch(child.id().cast_signed(), number).unwrap(), Armed::Watching);
