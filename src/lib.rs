@@ -87,6 +87,8 @@
 mod cli;
 mod command;
 mod decide;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod monitor;
 mod os;
 mod preflight;

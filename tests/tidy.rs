@@ -10,7 +10,8 @@ use std::path::Path;
 use std::process::Command;
 
 /// The layers and their heights: a module may use its own, and any that is strictly lower.
-const LAYERS: [(&str, u8); 10] = [
+const LAYERS: [(&str, u8); 11] = [
+    ("fuzz", 7),
     ("cli", 6),
     ("command", 5),
     ("monitor", 4),

@@ -24,7 +24,7 @@ use crate::os::platform::parting;
 use crate::os::{environment, terminal};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::step::StepName;
-use crate::protocol::text::harmless;
+use crate::protocol::text::{harmless, harmless_json};
 use arguments::{Arguments, BreakerCommand, Color, Command, Counted, Global};
 use bounds::Bounds;
 use clap::ColorChoice;
@@ -167,7 +167,7 @@ fn print_report(report: &Report, global: &Global, quiet: bool) {
 
 fn print_json(report: &impl serde::Serialize) {
     match serde_json::to_string(report) {
-        Ok(text) => print_line(&text),
+        Ok(text) => print_line(&harmless_json(&text)),
         Err(error) => complain(&format!("cannot write JSON: {error}")),
     }
 }

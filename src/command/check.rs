@@ -56,6 +56,21 @@ impl Check {
 
 /// Looks once at each step and says how it stands and what to do.
 ///
+/// # Examples
+///
+/// ```
+/// use dogwatch::{Action, Check, Outcome, StepName, check};
+///
+/// let folder = tempfile::tempdir()?;
+/// std::fs::write(folder.path().join("build.status"), "FAILED\n")?;
+/// let steps = ["build", "deploy"].map(StepName::parse).into_iter().collect::<Result<_, _>>()?;
+///
+/// let reports = check(&Check::new(folder.path().to_path_buf(), steps))?;
+/// assert_eq!((reports[0].outcome, reports[0].action), (Outcome::Failed, Action::Retry));
+/// assert_eq!(reports[1].outcome, Outcome::NotStarted);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// [`Error::Usage`] where a threshold does not fit the run, [`Error::Own`] where the files cannot be read.
 pub fn check(request: &Check) -> Result<Vec<Report>, Error> {

@@ -8,6 +8,7 @@ use crate::decide::breaker::MAX_CONSECUTIVE;
 use crate::decide::policy::{GRACE, HEARTBEAT_INTERVAL};
 use crate::os::directory::Directory;
 use crate::os::spawn::Ended;
+use crate::preflight::monitor::exposed;
 use crate::protocol::evidence::TreeProcess;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::step::StepName;
@@ -72,6 +73,23 @@ pub struct Ran {
 /// This process becomes the wrapper: it adopts the orphans of its children, reaps them all, and handles signals. Call
 /// it from a program that does nothing else, and from its main thread: COMMAND is ended with the thread that called.
 ///
+/// # Examples
+///
+/// ```
+/// use dogwatch::{Check, Outcome, Run, StepName, check, run};
+///
+/// let folder = tempfile::tempdir()?;
+/// let (directory, step) = (folder.path().to_path_buf(), StepName::parse("build")?);
+/// let command = ["sh", "-c", "echo working; exit 3"].map(Into::into).to_vec();
+///
+/// let ran = run(&Run::new(directory.clone(), step.clone(), command))?;
+/// assert_eq!((ran.outcome, ran.exit_code), (Outcome::Failed, 3));
+/// assert_eq!(std::fs::read_to_string(directory.join("build.log"))?, "working\n");
+/// // Whoever looks later is told the same.
+/// assert_eq!(check(&Check::new(directory, vec![step]))?[0].exit_code, Some(3));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// [`Error::Running`] where the step runs already, [`Error::CircuitOpen`], [`Error::Own`] where the directory cannot be
 /// written.
@@ -89,6 +107,9 @@ pub fn run(request: &Run) -> Result<Ran, Error> {
 pub(crate) fn listen(request: &Run, listener: &mut dyn Listener) -> Result<Ran, Error> {
     if let Some(preflight) = &request.preflight {
         gate(preflight, &mut |sentence| listener.trouble(sentence))?;
+    }
+    if let Some(warning) = exposed(&request.directory) {
+        listener.trouble(&warning);
     }
     let directory = Directory::at(request.directory.clone());
     let finished = wrapper::run(&directory, &request.job, listener).map_err(|refusal| match refusal {

@@ -125,7 +125,28 @@ pub(crate) struct Progress {
 /// Blocks until the steps have ended.
 ///
 /// Each answer comes back in the order in which the steps ended. A signal that asks this process to stop (INT, TERM)
-/// ends the wait early and leaves the work alone: the answers so far come back.
+/// ends the wait early and leaves the work alone: the answers so far come back. Afterwards signals do again what they did
+/// before.
+///
+/// # Examples
+///
+/// A plain shell's run, which tells by one file how it ended:
+///
+/// ```
+/// use dogwatch::{Action, Outcome, StepName, Wait, wait};
+/// use std::process::Command;
+///
+/// let folder = tempfile::tempdir()?;
+/// let script = "echo '{\"tests\":12}' > build.result; echo SUCCESS > build.status";
+/// let mut shell = Command::new("sh").args(["-c", script]).current_dir(folder.path()).spawn()?;
+///
+/// let reports = wait(&Wait::new(folder.path().to_path_buf(), vec![StepName::parse("build")?]))?;
+/// assert_eq!(reports[0].outcome, Outcome::Success);
+/// assert_eq!(reports[0].action, Action::Continue);
+/// assert_eq!(reports[0].result.as_ref().map(|result| result.get()), Some(r#"{"tests":12}"#));
+/// # shell.wait()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
 /// [`Error::Usage`] where a threshold does not fit the run, [`Error::Own`] where the directory cannot be read.

@@ -6,6 +6,8 @@
 
 pub(crate) mod breaker;
 mod claim;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub(crate) mod history;
 pub(crate) mod judge;
 mod left_over;

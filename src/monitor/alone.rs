@@ -8,11 +8,11 @@ use super::{End, Failure, LogOrder, Order, SAFETY_RESCAN, Told};
 use crate::decide::marker::Sign;
 use crate::decide::policy::Policy;
 use crate::os::directory::why;
-use crate::os::signals::{self, Signal};
+use crate::os::signals::{self, Caught, Signal};
 use crate::os::{apart, clock};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::time::Moment;
-use crossbeam_channel::{Receiver, never, select};
+use crossbeam_channel::{Receiver, select};
 use std::path::Path;
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ pub(crate) fn wait_for_line(
         policy,
         began: clock::now(),
     };
-    let mut interrupts = never();
+    let mut interrupts = Caught::none();
     loop {
         let next = match alone.look()? {
             Seen::Answer(told) => {
@@ -50,7 +50,7 @@ pub(crate) fn wait_for_line(
                 .map_err(|error| Failure::Own(format!("cannot catch signals: {}", why(&error))))?;
             // Armed, then looked at once more, then slept (I2).
             alone.senses.arm_alone(order, logs, verbose);
-        } else if let Some(signal) = alone.rest(next, &interrupts) {
+        } else if let Some(signal) = alone.rest(next, &interrupts.signals) {
             alone.senses.part(order);
             return Ok(End::Interrupted(signal));
         }

@@ -7,7 +7,7 @@ use super::{Failure, QUEUE};
 use crate::os::clock;
 use crate::os::directory::{Directory, why};
 use crate::os::events::{Events, Hint, Wanted};
-use crate::os::signals::{self, Signal};
+use crate::os::signals::{self, Caught, Signal};
 use crate::protocol::layout::parse_file_name;
 use crate::protocol::time::Moment;
 use crossbeam_channel::{Receiver, bounded, never, select};
@@ -30,7 +30,7 @@ pub(crate) enum Woken {
 /// What tells of changes.
 pub(crate) struct Changes {
     hints: Receiver<Hint>,
-    interrupts: Receiver<Signal>,
+    interrupts: Caught,
     events: Option<Events>,
     directory: Directory,
 }
@@ -52,7 +52,7 @@ impl Changes {
         let began = clock::now();
         select! {
             recv(self.hints) -> _ => {}
-            recv(self.interrupts) -> signal => if let Ok(signal) = signal { return Woken::Interrupted(signal) },
+            recv(self.interrupts.signals) -> signal => if let Ok(signal) = signal { return Woken::Interrupted(signal) },
             default(longest) => {}
         }
         if let Some(signal) = self.pause(began.plus(PAUSE)) {
@@ -70,7 +70,7 @@ impl Changes {
     }
 
     fn pause(&self, until: Moment) -> Option<Signal> {
-        self.interrupts.recv_timeout(until.since(clock::now())).ok()
+        self.interrupts.signals.recv_timeout(until.since(clock::now())).ok()
     }
 }
 

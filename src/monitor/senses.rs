@@ -10,7 +10,7 @@ use crate::os::growths::Growths;
 use crate::os::platform::exits::{Armed, Exits};
 use crate::os::platform::locality::{self, Locality};
 use crate::os::platform::parting;
-use crate::os::signals::{self, Signal};
+use crate::os::signals::{self, Caught, Signal};
 use crate::protocol::layout::{Record, parse_file_name};
 use crossbeam_channel::{Receiver, bounded, never};
 use std::collections::HashSet;
@@ -98,7 +98,7 @@ impl Senses {
         order: &Order,
         spare: usize,
         verbose: &mut dyn FnMut(&str),
-    ) -> io::Result<Receiver<Signal>> {
+    ) -> io::Result<Caught> {
         self.armed = true;
         self.wish = order.backend;
         self.wanted = wanted(order);
@@ -114,7 +114,7 @@ impl Senses {
     }
 
     /// Asks for notices of processes' ends and of signals, from one thread where one can be had for both.
-    fn hear(&mut self, spare: usize, verbose: &mut dyn FnMut(&str)) -> io::Result<Receiver<Signal>> {
+    fn hear(&mut self, spare: usize, verbose: &mut dyn FnMut(&str)) -> io::Result<Caught> {
         let wanted = signals::not_ignored(&[Signal::SIGINT, Signal::SIGTERM]);
         let (caught, interrupts) = signals::Notices::catch(&wanted)?;
         let (sender, exits) = bounded(QUEUE);
@@ -227,8 +227,8 @@ impl Senses {
     }
 
     /// Before a rest: does what need not be done at the end then, where the caller waits for it.
-    pub(super) fn foresee(&mut self, leaving: bool) {
-        if leaving && !self.foreseen && self.has_watches() {
+    pub(super) fn foresee(&mut self, order: &Order) {
+        if order.leaving && !self.foreseen && self.has_watches() {
             self.foreseen = true;
             parting::foresee();
         }

@@ -107,11 +107,17 @@ pub(crate) fn probe(path: &Path) -> Hold {
 }
 
 fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
-    let file = options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
-    if file.metadata()?.is_file() {
-        Ok(file)
-    } else {
-        Err(io::Error::other(format!("{} is no regular file", path.display())))
+    // No link is followed: in a directory that others can write it may lead to any file of this user's, and a note is
+    // written into what is opened here. A second name of such a file is the same trap.
+    let opened = options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_NOFOLLOW).open(path);
+    let file = opened.map_err(|error| match error.raw_os_error() {
+        Some(libc::ELOOP) => io::Error::other("it is a symbolic link; remove it"),
+        _ => error,
+    })?;
+    match file.metadata()? {
+        found if !found.is_file() => Err(io::Error::other(format!("{} is no regular file", path.display()))),
+        found if found.nlink() > 1 => Err(io::Error::other("it has another name elsewhere (a hard link); remove it")),
+        _ => Ok(file),
     }
 }
 
@@ -150,6 +156,17 @@ mod tests {
     #[test]
     fn what_is_no_regular_file_is_no_lock() {
         let folder = tempfile::tempdir().unwrap();
+        let victim = folder.path().join("victim");
+        std::fs::write(&victim, "precious").unwrap();
+        std::os::unix::fs::symlink(&victim, folder.path().join("a.lock")).unwrap();
+        std::os::unix::fs::symlink(folder.path().join("new"), folder.path().join("b.lock")).unwrap();
+        std::fs::hard_link(&victim, folder.path().join("c.lock")).unwrap();
+        for name in ["a.lock", "b.lock", "c.lock"] {
+            let path = folder.path().join(name);
+            assert!(Lock::try_take(&path).is_err(), "{name}");
+            assert_eq!(probe(&path), Hold::Unknown, "{name}");
+        }
+        assert!(!folder.path().join("new").exists());
         assert_eq!(probe(folder.path()), Hold::Unknown);
         assert!(Lock::try_take(folder.path()).is_err());
     }

@@ -3,15 +3,18 @@
 //! Refuses to take over a signal that this process was told to ignore (`nohup`, a shell's `&`): signal-hook would
 //! replace that disposition. Refuses to block signals: a mask is inherited by children.
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, never};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::SigHandler;
 pub(crate) use nix::sys::signal::Signal;
-use signal_hook::iterator::backend::SignalDelivery;
+use signal_hook::flag::register_conditional_default;
+use signal_hook::iterator::backend::{Handle, SignalDelivery};
 use signal_hook::iterator::exfiltrator::SignalOnly;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Signals that wait to be fetched, and a descriptor that is readable while some do.
 pub(crate) struct Pending {
@@ -40,6 +43,50 @@ impl Pending {
     }
 }
 
+/// Signals that come through a channel as long as this lives.
+pub(crate) struct Caught {
+    /// What came.
+    pub(crate) signals: Receiver<Signal>,
+    handle: Option<Handle>,
+}
+
+impl Caught {
+    /// None.
+    pub(crate) fn none() -> Self {
+        Self { signals: never(), handle: None }
+    }
+}
+
+impl Drop for Caught {
+    fn drop(&mut self) {
+        if let Some(handle) = self.handle.take() {
+            // Its thread ends, and gives its descriptors back.
+            handle.close();
+            listeners().change(|count| count - 1);
+        }
+    }
+}
+
+/// How many listen, and whether none does. A handler stays when its last listener has gone: then it does what the signal
+/// did before there was one, or the program that called this library could not be interrupted any more.
+struct Listeners {
+    count: Mutex<usize>,
+    none: Arc<AtomicBool>,
+}
+
+impl Listeners {
+    fn change(&self, to: impl FnOnce(usize) -> usize) {
+        let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
+        *count = to(*count);
+        self.none.store(*count == 0, Ordering::Release);
+    }
+}
+
+fn listeners() -> &'static Listeners {
+    static LISTENERS: OnceLock<Listeners> = OnceLock::new();
+    LISTENERS.get_or_init(|| Listeners { count: Mutex::new(0), none: Arc::new(AtomicBool::new(true)) })
+}
+
 /// Signals on their way into a channel: a thread that waits for more than these passes them on, or one of their own.
 pub(crate) struct Notices {
     pending: Pending,
@@ -47,24 +94,34 @@ pub(crate) struct Notices {
 }
 
 impl Notices {
-    /// Catches these signals from now on.
+    /// Catches these signals from now on, as long as what comes beside it lives.
     ///
     /// # Errors
     /// No descriptors left.
-    pub(crate) fn catch(signals: &[Signal]) -> io::Result<(Self, Receiver<Signal>)> {
+    pub(crate) fn catch(signals: &[Signal]) -> io::Result<(Self, Caught)> {
+        for &signal in signals {
+            // Only for what nobody handles yet, this function included.
+            if super::spawn::disposition(signal).is_ok_and(|handler| matches!(handler, SigHandler::SigDfl)) {
+                register_conditional_default(signal as i32, Arc::clone(&listeners().none))?;
+            }
+        }
+        let pending = Pending::catch(signals)?;
+        let handle = Some(pending.delivery.handle());
         // Nobody presses Ctrl-C sixteen times between two turns of a loop; were it so, the first sixteen are enough.
         let (sender, receiver) = bounded(16);
-        Ok((Self { pending: Pending::catch(signals)?, sender }, receiver))
+        listeners().change(|count| count + 1);
+        Ok((Self { pending, sender }, Caught { signals: receiver, handle }))
     }
 
-    /// What becomes readable when some have come.
+    /// What becomes readable when some have come, or nobody listens any more.
     pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
         self.pending.descriptor()
     }
 
     /// Passes on those that have come; whether somebody listens.
     pub(crate) fn pass_on(&mut self) -> bool {
-        self.pending.fetch().into_iter().all(|signal| self.sender.send(signal).is_ok())
+        let heard = self.pending.fetch().into_iter().all(|signal| self.sender.send(signal).is_ok());
+        heard && !self.pending.delivery.handle().is_closed()
     }
 
     /// Passes on from a thread of its own.
@@ -90,10 +147,10 @@ impl Notices {
 ///
 /// # Errors
 /// No descriptors or no thread to be had.
-pub(crate) fn channel(signals: &[Signal]) -> io::Result<Receiver<Signal>> {
-    let (notices, receiver) = Notices::catch(signals)?;
+pub(crate) fn channel(signals: &[Signal]) -> io::Result<Caught> {
+    let (notices, caught) = Notices::catch(signals)?;
     notices.pass_on_for_ever()?;
-    Ok(receiver)
+    Ok(caught)
 }
 
 /// Whether this process was started with a signal ignored. To be asked before any is caught.

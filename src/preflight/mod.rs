@@ -4,8 +4,10 @@
 //! wait for a check beyond its limit: one that is stuck in the kernel is given up and reported.
 
 pub(crate) mod config;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod local;
-mod monitor;
+pub(crate) mod monitor;
 pub(crate) mod network;
 pub(crate) mod report;
 mod shell;
@@ -13,10 +15,10 @@ pub(crate) mod template;
 mod venv;
 
 use crate::os::command::{End, Order, Purpose, Shells};
-use crate::os::signals::{self, Signal};
+use crate::os::signals::{self, Caught, Signal};
 use crate::os::spawn::Ended;
 use crate::os::{clock, directory::why};
-use crossbeam_channel::{Receiver, Sender, bounded, never, select};
+use crossbeam_channel::{Sender, bounded, select};
 use network::{Address, Url};
 use report::{Finding, OwnFix, Word};
 use std::collections::BTreeMap;
@@ -182,7 +184,7 @@ pub(crate) fn examine(checks: &[Check], fix: bool, listener: &mut dyn Listener) 
         shells: Arc::default(),
         signals: signals::channel(&wanted).unwrap_or_else(|error| {
             listener.trouble(&format!("signals cannot be heard: {}", why(&error)));
-            never()
+            Caught::none()
         }),
     };
     let first = crew.run(&checks.iter().collect::<Vec<_>>())?;
@@ -217,7 +219,7 @@ struct Seen {
 /// What all checks share.
 struct Crew {
     shells: Arc<Shells>,
-    signals: Receiver<Signal>,
+    signals: Caught,
 }
 
 impl Crew {
@@ -251,7 +253,7 @@ impl Crew {
                     // Every check has told or lost its thread to a panic; the latter are given up at their limit.
                     Err(_) => clock::sleep_until(next),
                 },
-                recv(self.signals) -> signal => if let Ok(signal) = signal {
+                recv(self.signals.signals) -> signal => if let Ok(signal) = signal {
                     self.shells.stop();
                     return Err(Interrupted(signal));
                 },
@@ -325,7 +327,7 @@ impl Crew {
         }
         select! {
             recv(told) -> fault => Ok(fault.unwrap_or_else(|_| Some("it could not be run".to_owned()))),
-            recv(self.signals) -> signal => {
+            recv(self.signals.signals) -> signal => {
                 self.shells.stop();
                 Err(Interrupted(signal.unwrap_or(Signal::SIGTERM)))
             },

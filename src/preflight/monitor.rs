@@ -111,6 +111,17 @@ fn skewed((before, made, after): (Wall, Wall, Wall), filesystem: &str) -> Result
         .mended_by("set both clocks by NTP, or choose a directory on a local disk: export DOGWATCH_DIR=…"))
 }
 
+/// Why others could make any run in this user's directory look like any other; nothing where they cannot, or it is not
+/// there yet. Whose another user's directory is goes without saying.
+pub(crate) fn exposed(directory: &Path) -> Option<String> {
+    let directory = environment::absolute(directory);
+    let (folders, me) = (standings(&directory), environment::user());
+    let own = folders.first().is_some_and(|(_, standing)| standing.owner == me);
+    let Failure { symptom, cause, fix } = private(&folders, me, true).err().filter(|_| own)?;
+    let rest = cause.into_iter().chain(fix).map(|part| format!("; {part}"));
+    Some(format!("{symptom}{}", rest.collect::<String>()))
+}
+
 /// Every folder from `folder` up to the root with who may write there, as far as that can be seen.
 fn standings(folder: &Path) -> Vec<(PathBuf, Standing)> {
     let resolved = paths::resolved(folder).unwrap_or_else(|_| folder.to_path_buf());

@@ -6,6 +6,8 @@
 pub(crate) mod breaker;
 pub(crate) mod evidence;
 pub(crate) mod file;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub(crate) mod layout;
 pub(crate) mod lines;
 pub(crate) mod meta;

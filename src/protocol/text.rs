@@ -42,10 +42,29 @@ pub(crate) fn harmless(line: &str) -> String {
     }
     let mut safe = String::with_capacity(line.len());
     for character in line.chars() {
-        // U+202A–202E and U+2066–2069 reorder what a terminal shows ("trojan source").
-        let reorders = matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if (character.is_control() && character != '\t') || reorders {
+        if (character.is_control() && character != '\t') || reorders(character) {
             safe.extend(character.escape_default());
+        } else {
+            safe.push(character);
+        }
+    }
+    safe
+}
+
+/// Whether a terminal shows what follows in another order ("trojan source").
+fn reorders(character: char) -> bool {
+    matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Makes a JSON text safe for a terminal without a change in what it says: what JSON need not escape and a terminal may
+/// obey can only stand in its strings.
+pub(crate) fn harmless_json(text: &str) -> String {
+    use std::fmt::Write;
+    let mut safe = String::with_capacity(text.len());
+    for character in text.chars() {
+        if matches!(character, '\u{7f}'..='\u{9f}') || reorders(character) {
+            // A string takes every write.
+            let _taken = write!(safe, "\\u{:04x}", u32::from(character));
         } else {
             safe.push(character);
         }

@@ -215,8 +215,9 @@ impl State {
         };
         let gone = named.and_then(|pid| self.processes.get(&pid)?.1.map(|ended| ended.max(now)));
         let this = &mut self.steps[step];
-        // With no pid a run is known by the first file that it writes.
-        if run != this.run && (named.is_some() || !this.files.contains_key("pid")) {
+        // With no pid a run is known by the first file that it writes, unless the end of the one before stands there.
+        let open = !this.files.contains_key("pid") && this.status_word().is_none();
+        if run != this.run && (named.is_some() || open) {
             (this.run, this.began, this.claimed, this.intent, this.gone) = (run, now, None, None, None);
         }
         if let Some(pid) = named {
@@ -332,6 +333,14 @@ impl State {
         let again = self.read(index, Record::Pid, PidText::parse);
         self.observe(index);
         (look.clone(), again.stamp() == look.pid.stamp())
+    }
+
+    /// As cheap questions tell it.
+    pub(super) fn is_unchanged(&self, index: usize, look: &Look) -> bool {
+        let stamp = |record| self.read(index, record, |_| ()).stamp();
+        stamp(Record::Status) == look.status.stamp()
+            && stamp(Record::Pid) == look.pid.stamp()
+            && stamp(Record::Meta) == look.meta.stamp()
     }
 
     /// What becomes of a run that is to be ended: unless it ended by itself in between.

@@ -38,10 +38,10 @@ pub(super) fn history(random: &mut Random) -> State {
         teller.tell();
     }
     if upheaval {
-        // Two that fall between two looks could hide each other from anybody; looks are 15 seconds apart at most.
+        // Two that fall between two looks could hide each other from anybody.
         let mut at = 0;
         for _ in 0..teller.random.between(1, 3) {
-            at += teller.random.between(40 * SECOND, 90 * SECOND) * i64::from(at > 0)
+            at += teller.random.between(130 * SECOND, 200 * SECOND) * i64::from(at > 0)
                 + teller.random.between(1, 60 * SECOND);
             let span = teller.random.one_of(&[SECOND, 5 * SECOND, 19 * SECOND, 3600 * SECOND]);
             let set = teller.random.one_of(&[-1, 1]) * span;

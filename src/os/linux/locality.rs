@@ -123,7 +123,7 @@ pub(crate) fn far_mounts() -> Vec<PathBuf> {
     mounts.split(|&byte| byte == b'\n').filter_map(far_mount).collect()
 }
 
-fn far_mount(line: &[u8]) -> Option<PathBuf> {
+pub(super) fn far_mount(line: &[u8]) -> Option<PathBuf> {
     let mut fields = line.split(|&byte| byte == b' ');
     let point = fields.nth(4)?;
     // Optional fields follow the options, up to a lone dash; the type comes after it.

@@ -14,7 +14,7 @@ pub(crate) fn kills() -> Option<u64> {
 
 /// The files that may hold the count, from `/proc/PID/cgroup` (cgroups(7)) and `/proc/PID/mountinfo`
 /// (`proc_pid_mountinfo(5)`).
-fn counters(groups: &str, mounts: &str) -> Vec<PathBuf> {
+pub(super) fn counters(groups: &str, mounts: &str) -> Vec<PathBuf> {
     let in_group = |controller: &str, filesystem: &str, file: &str| {
         let group = groups.lines().find_map(|line| {
             let mut fields = line.splitn(3, ':').skip(1);
@@ -38,7 +38,7 @@ fn counters(groups: &str, mounts: &str) -> Vec<PathBuf> {
     unified.into_iter().chain(own).collect()
 }
 
-fn count(text: &str) -> Option<u64> {
+pub(super) fn count(text: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
 }
 

@@ -4,6 +4,8 @@ mod blocked;
 mod descriptors;
 pub(crate) mod evidence;
 pub(crate) mod exits;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub(crate) mod growth;
 pub(crate) mod locality;
 pub(crate) mod machine;

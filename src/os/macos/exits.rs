@@ -14,6 +14,9 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
+/// The number by which the thread is told to end; no step has it.
+const STOPPED: u64 = u64::MAX;
+
 /// A set of watched processes. Each has the caller's own number, which is what a notice carries.
 #[derive(Debug)]
 pub(crate) struct Exits {
@@ -40,6 +43,8 @@ impl Exits {
     pub(crate) fn start(notices: Sender<u64>, _most: usize, signals: Notices) -> io::Result<Self> {
         signals.pass_on_for_ever()?;
         let queue = Arc::new(Kqueue::new()?);
+        let stop = stop(EvFlags::EV_ADD | EvFlags::EV_CLEAR, FilterFlag::empty());
+        queue.kevent64(&[stop], &mut [], Kevent64Flags::empty(), None)?;
         let watched = Arc::clone(&queue);
         std::thread::Builder::new().name("exits".into()).spawn(move || forward(&watched, &notices))?;
         Ok(Self { queue, watched: HashMap::new() })
@@ -94,6 +99,18 @@ fn started(pid: i32) -> Option<u64> {
     }
 }
 
+impl Drop for Exits {
+    fn drop(&mut self) {
+        // Ends the thread; where that fails it sleeps on, and nobody is told of anything.
+        let _told = self.change(stop(EvFlags::empty(), FilterFlag::NOTE_TRIGGER));
+    }
+}
+
+/// A request about the event that ends the thread.
+fn stop(action: EvFlags, flags: FilterFlag) -> KEvent64 {
+    KEvent64::new(0, EventFilter::EVFILT_USER, action, flags, 0, STOPPED, [0; 2])
+}
+
 /// A request about the end of one process; nothing for a number that no process has.
 pub(super) fn exit_of(pid: i32, number: u64, action: EvFlags) -> Option<KEvent64> {
     let pid = u64::try_from(pid).ok().filter(|&pid| pid != 0)?;
@@ -113,7 +130,7 @@ fn forward(queue: &Kqueue, notices: &Sender<u64>) {
             Err(_) => return,
         };
         for event in &events[..count] {
-            if notices.send(event.udata()).is_err() {
+            if event.udata() == STOPPED || notices.send(event.udata()).is_err() {
                 return;
             }
         }

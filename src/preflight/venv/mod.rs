@@ -309,3 +309,13 @@ fn some_of(names: &[String]) -> String {
     let more = if names.len() > NAMED { format!(" and {} more", names.len() - NAMED) } else { String::new() };
     format!("{}{more}", names[..names.len().min(NAMED)].join(", "))
 }
+
+/// What holds of the two parsers for any bytes.
+#[cfg(any(test, fuzzing))]
+pub(super) fn fuzz(bytes: &[u8]) {
+    let shebang = shebang::parse(bytes);
+    assert!(bytes.starts_with(b"#!") || shebang == Shebang::None, "{shebang:?}");
+    let cfg = cfg::parse(&String::from_utf8_lossy(bytes));
+    assert!(cfg.home.is_none_or(|home| !home.as_os_str().is_empty()));
+    assert!(cfg.version.is_none_or(|version| version.shares_packages_with(&version)));
+}

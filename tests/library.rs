@@ -1,0 +1,64 @@
+//! The library as another program calls it: it answers, and leaves that program as it was.
+//!
+//! Refuses to share a process with other tests: what is counted here is the whole process's.
+
+#![cfg(target_os = "linux")]
+
+mod support;
+
+use dogwatch::{Outcome, StepName, Wait, wait};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+use support::until;
+
+fn count(folder: &str) -> usize {
+    std::fs::read_dir(folder).expect("the kernel tells").count()
+}
+
+#[test]
+fn a_hundred_waits_in_one_process_leave_no_thread_and_no_descriptor_and_signals_end_it_as_before() {
+    let place = tempfile::tempdir().expect("a folder");
+    let step = StepName::parse("s").expect("a name");
+    let mut request = Wait::new(place.path().to_path_buf(), vec![step]);
+    request.at_most = Some(Duration::from_millis(5));
+    let wait_once = || {
+        let reports = wait(&request).expect("an answer");
+        assert_eq!(reports[0].outcome, Outcome::NotStarted);
+    };
+    wait_once();
+    // What is made once for all waits is no leak; what a thread that is just ending holds is gone soon.
+    until("only this test's own threads are there", || count("/proc/self/task") <= 2);
+    let descriptors = count("/proc/self/fd");
+    for _ in 0..100 {
+        wait_once();
+    }
+    until("every thread has gone", || count("/proc/self/task") <= 2);
+    until("every descriptor was given back", || count("/proc/self/fd") <= descriptors);
+    // A handler may stay; with nobody listening a signal does what it did before.
+    let ended = take_a_term().wait_with_output().expect("it ends");
+    assert_eq!(ended.status.signal(), Some(nix::sys::signal::Signal::SIGTERM as i32), "{ended:?}");
+}
+
+/// This very test file once more, as a process that waits and then takes a TERM.
+fn take_a_term() -> Child {
+    let mut command = Command::new(std::env::current_exe().expect("this executable"));
+    command.args(["--exact", "a_process_that_has_waited_takes_a_term"]).env("LIBRARY_CHILD", "1");
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts")
+}
+
+#[test]
+fn a_process_that_has_waited_takes_a_term() {
+    // Only the process that the other test starts does it: it ends by the signal.
+    if std::env::var_os("LIBRARY_CHILD").is_none() {
+        return;
+    }
+    let place = tempfile::tempdir().expect("a folder");
+    let mut request = Wait::new(place.path().to_path_buf(), vec![StepName::parse("s").expect("a name")]);
+    request.at_most = Some(Duration::from_millis(5));
+    wait(&request).expect("an answer");
+    let this = nix::unistd::Pid::this();
+    nix::sys::signal::kill(this, nix::sys::signal::Signal::SIGTERM).expect("a signal");
+    std::thread::park_timeout(support::PATIENCE);
+    panic!("it lives on");
+}
