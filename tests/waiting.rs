@@ -7,7 +7,7 @@ mod support;
 use serde_json::json;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
-use support::{Place, Shell, until};
+use support::{Dice, Place, Shell, any_moment_within, until};
 
 /// Starts a living plain-shell step that does nothing.
 fn living(place: &Place, step: &str) -> Shell {
@@ -152,4 +152,20 @@ fn a_reader_that_has_gone_is_no_trouble() {
     let mut child = place.command(["wait", "s"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     drop(child.stdout.take());
     assert_eq!(child.wait().unwrap().code(), Some(1));
+}
+
+#[test]
+fn with_new_a_result_of_before_the_call_is_not_the_next_runs() {
+    // A wrapper that never takes its result away.
+    for word in ["SUCCESS\n", "FAILED\n"] {
+        let place = Place::new();
+        place.write("s.result", "\"old\"");
+        place.write("s.status", word);
+        let wait = place.start(["wait", "s", "--new", "--json"]);
+        until("it waits for events", || wait.has_events());
+        place.write("s.status", "SUCCESS\n");
+        any_moment_within(&mut Dice::new(7), 700);
+        place.write("s.result", "\"new\"");
+        assert_eq!(wait.end_at_all().json()["result"], "new", "{word}");
+    }
 }

@@ -4,6 +4,7 @@
 //! Refuses to compare a file's time with this machine's clock wherever a change can be observed instead: clocks of file
 //! servers are skewed, wall clocks are set, machines sleep. Only the first look at a file uses its age.
 
+use super::claim::{Claimed, claimed, is_of_other_machine};
 use super::left_over::{LEFT_OVER_SLACK, LeftOver};
 use super::observation::{Beat, Liveness, Look, Observation, Process, ResultState, Status};
 use crate::protocol::file::{File, Hold, Stamp};
@@ -13,10 +14,6 @@ use crate::protocol::result::ResultText;
 use crate::protocol::status::StatusText;
 use crate::protocol::time::{Moment, Wall};
 use std::time::Duration;
-
-/// How much later than its `.pid` a process may seem to have started and still be the one it names. Start times are
-/// granular by 10 ms, file times by a jiffy (4 ms) or, on old filesystems, 2 s.
-const RECYCLED_SLACK: Duration = Duration::from_secs(2);
 
 /// A machine counts as having slept from this on: the two clocks are not read at one instant.
 const SLEPT: Duration = Duration::from_secs(1);
@@ -36,6 +33,8 @@ pub(crate) struct History {
     absent_since: Option<Moment>,
     /// The outcome that stood there before the call and is not to be reported.
     ignored: Option<Ignored>,
+    /// The result that stood beside it: a plain shell leaves it there until its next one.
+    old_result: Option<Stamp>,
     /// Whether the run followed first was replaced by another.
     replaced: bool,
 }
@@ -70,6 +69,8 @@ fn recorded_run(look: &Look) -> Option<&Meta> {
 struct Run {
     key: Option<RunKey>,
     began: Moment,
+    /// When its pid file was written.
+    claimed: Option<Moment>,
     seen_alive: bool,
     /// The raw start time of the process that was alive: one with another has taken its number over.
     started: Option<u64>,
@@ -77,13 +78,47 @@ struct Run {
     starting_since: Option<Moment>,
     status: Option<(Stamp, Moment)>,
     heartbeat: Option<Pulse>,
+    /// Which files were left over at the last look that showed its pid.
+    left_over: Option<LeftOver>,
+    old_status: Origin,
+    old_heartbeat: Origin,
     last_look: Moment,
+    /// How long this machine had slept since boot by then.
+    slept: Duration,
+}
+
+/// Whose a file is: this pid's, or an earlier one's. Its age says so, but only of what stood there at the first look: what
+/// changes afterwards is this pid's, whatever a clock that was set makes of its time.
+#[derive(Clone, Copy, Debug, Default)]
+struct Origin {
+    /// Whether it was looked at.
+    seen: bool,
+    /// What stood there at the first look.
+    first: Option<Stamp>,
+    /// Whether that is an earlier one's, once it was held against the living process; a death takes nothing back.
+    left_over: Option<bool>,
+}
+
+impl Origin {
+    fn is_left_over(&mut self, stamp: Option<Stamp>, liveness: Liveness, by_age: impl FnOnce(Wall) -> bool) -> bool {
+        if !std::mem::replace(&mut self.seen, true) {
+            self.first = stamp;
+        }
+        let Some(standing) = stamp.filter(|_| stamp == self.first) else { return false };
+        let left_over = self.left_over.unwrap_or_else(|| by_age(standing.modified));
+        if liveness == Liveness::Alive {
+            self.left_over = Some(left_over);
+        }
+        left_over
+    }
 }
 
 /// The heartbeat as last seen.
 #[derive(Clone, Copy, Debug)]
 struct Pulse {
     stamp: Stamp,
+    /// When it was written, as far as can be told; its age may count from later.
+    written: Moment,
     beat: Beat,
 }
 
@@ -94,6 +129,11 @@ impl History {
         let run = recorded_run(look).filter(|meta| meta.locked && meta.reason.is_some());
         let run = run.map(|meta| meta.run_id.clone());
         self.ignored = look.status.stamp().map(|status| Ignored { status, run });
+        // One that came long after that outcome is the next run's, which says so in a moment.
+        let is_old = |result: &Stamp| {
+            look.status.stamp().is_some_and(|status| result.modified <= status.modified.plus(LEFT_OVER_SLACK))
+        };
+        self.old_result = look.standing_result.filter(is_old);
     }
 
     /// Whether another run took the place of the one followed first.
@@ -121,13 +161,15 @@ impl History {
             }
             // The pid came late: the same run, whose beginning is better known now.
             Some(run) if run.key.is_none() && key.is_some() => {
-                Run { key, began: began(look, meta), dead_since: None, started: None, ..run }
+                let begun = Run::begin(look, key, meta);
+                let Run { seen_alive, starting_since, status, heartbeat, last_look, slept, .. } = run;
+                Run { seen_alive, starting_since, status, heartbeat, last_look, slept, ..begun }
             }
             // A pid file that goes away takes nothing back: many a wrapper removes it in its last line.
             Some(run) => run,
             None => Run::begin(look, key, meta),
         };
-        self.run.insert(run).note(look, key, meta)
+        self.run.insert(run).note(look, key, meta, self.old_result)
     }
 }
 
@@ -136,30 +178,56 @@ impl Run {
         Self {
             key,
             began: began(look, meta),
+            claimed: key.map(|(_, at)| look.at.minus(look.file_wall.since(at)).plus(coarseness(at))),
             seen_alive: false,
             started: None,
             dead_since: None,
             starting_since: None,
             status: None,
             heartbeat: None,
+            left_over: None,
+            old_status: Origin::default(),
+            old_heartbeat: Origin::default(),
             // No look came before: any age is possible.
             last_look: Moment::from_nanos(i64::MIN),
+            slept: look.slept,
         }
     }
 
-    fn note(&mut self, look: &Look, key: Option<RunKey>, meta: Option<&Meta>) -> Observation {
+    fn note(
+        &mut self,
+        look: &Look,
+        key: Option<RunKey>,
+        meta: Option<&Meta>,
+        old_result: Option<Stamp>,
+    ) -> Observation {
         let liveness = self.liveness(look, key, meta);
-        let old = LeftOver::of(look, key, meta, liveness);
-        let status = self.status(look, &old);
-        let heartbeat = self.heartbeat(look, key, &old);
+        let old = match self.left_over {
+            // A wrapper that removes its pid in its last line leaves what was left over by then.
+            Some(known) if key.is_none() => known,
+            _ => LeftOver::of(look, key, meta, liveness),
+        };
+        self.left_over = key.map(|_| old).or(self.left_over);
+        let left_over = self.old_status.is_left_over(look.status.stamp(), liveness, |modified| old.holds(modified));
+        let status = self.status(look, left_over);
+        let beat = look.heartbeat.stamp();
+        let old_beat = self.old_heartbeat.is_left_over(beat, liveness, |modified| old.beats(modified));
+        let heartbeat = beat.filter(|_| !old_beat).map(|stamp| self.heartbeat(look, stamp));
+        // Where this run's own status looks left over the clock was set back, and then its result is known by being of
+        // the status's time.
+        let set_back = look.status.stamp().map(|stamp| stamp.modified).filter(|&at| !left_over && old.holds(at));
+        let is_own = |at: Wall| match set_back {
+            Some(status) => at >= status.minus(LEFT_OVER_SLACK),
+            None => !old.holds(at),
+        };
         let result = match &look.result {
-            File::There { stamp, content } if !old.holds(stamp.modified) => match content {
+            File::There { stamp, content } if is_own(stamp.modified) && Some(*stamp) != old_result => match content {
                 ResultText::Json(_) => ResultState::Whole,
                 ResultText::Unfinished(_) => ResultState::Unfinished,
             },
             File::There { .. } | File::Absent | File::Unfit(_) => ResultState::Absent,
         };
-        self.last_look = look.at;
+        (self.last_look, self.slept) = (look.at, look.slept);
         Observation {
             absent_since: None,
             liveness,
@@ -185,7 +253,7 @@ impl Run {
         self.starting_since = None;
         let taken_over = matches!((self.started, look.process),
             (Some(known), Process::Running { started, .. }) if known != started);
-        let seen = if taken_over { Claimed::Dead } else { claimed(look, key, meta, self.seen_alive) };
+        let seen = if taken_over { Claimed::Dead } else { claimed(look, key, meta, self.started, self.seen_alive) };
         self.seen_alive |= seen == Claimed::Alive;
         if let (Claimed::Alive, Process::Running { started, .. }) = (seen, look.process) {
             self.started = Some(started);
@@ -201,15 +269,11 @@ impl Run {
         }
     }
 
-    fn status(&mut self, look: &Look, old: &LeftOver) -> Status {
-        let File::There { stamp, content } = &look.status else {
+    fn status(&mut self, look: &Look, left_over: bool) -> Status {
+        let (File::There { stamp, content }, false) = (&look.status, left_over) else {
             self.status = None;
             return Status::Absent;
         };
-        if old.holds(stamp.modified) {
-            self.status = None;
-            return Status::Absent;
-        }
         let first_look = self.last_look == Moment::from_nanos(i64::MIN);
         let since = match self.status {
             Some((known, since)) if known == *stamp => since,
@@ -225,25 +289,23 @@ impl Run {
         }
     }
 
-    fn heartbeat(&mut self, look: &Look, key: Option<RunKey>, old: &LeftOver) -> Option<Beat> {
-        let stamp = look.heartbeat.stamp().filter(|stamp| !old.beats(stamp.modified))?;
-        let beat = match self.heartbeat {
-            Some(pulse) if pulse.stamp == stamp => pulse.beat,
+    fn heartbeat(&mut self, look: &Look, stamp: Stamp) -> Beat {
+        let by_age = look.at.minus(look.file_wall.since(stamp.modified)).plus(coarseness(stamp.modified));
+        let (written, mut beat) = match self.heartbeat {
+            Some(pulse) if pulse.stamp == stamp => (pulse.written, pulse.beat),
             Some(pulse) => {
                 // It has changed, so it beat between the last look and this one. When exactly: as much after the beat
-                // before as their two file times differ. Both are of one clock, so its skew falls out; where that
-                // clock was set in between, the two looks bound the error.
+                // before as their two file times differ, or as long ago as its own time says, less what the machine has
+                // slept between the looks, whichever is later. A clock set back between the beats belies the one, a
+                // clock set forward after them the other; too late is no harm, and the two looks bound it.
                 let gap = stamp.modified.since(pulse.stamp.modified);
-                let gap = if gap.is_zero() { look.at.since(pulse.beat.fresh) } else { gap };
+                let gap = if gap.is_zero() { look.at.since(pulse.written) } else { gap };
                 let latest = look.at.plus(coarseness(stamp.modified));
-                let fresh = pulse.beat.fresh.plus(gap).clamp(self.last_look.min(look.at), latest);
-                Beat { fresh, seen: look.at, unconfirmed: None }
+                let by_age = by_age.plus(look.slept.saturating_sub(self.slept));
+                let written = pulse.written.plus(gap).max(by_age).clamp(self.last_look.min(look.at), latest);
+                (written, Beat { fresh: written, seen: look.at, unconfirmed: None })
             }
             None => {
-                // Age counts from the later of heartbeat and pid: a left-over heartbeat must not condemn a run that
-                // has just begun.
-                let from = key.map_or(stamp.modified, |(_, pid)| pid.max(stamp.modified));
-                let fresh = look.at.minus(look.file_wall.since(from)).plus(coarseness(from));
                 // On a network filesystem some writers stamp a file by their own clock and some by the server's (sshfs
                 // does both), so one age alone condemns nobody there, whatever the server's clock reads.
                 let unconfirmed = if look.here.local_filesystem {
@@ -251,11 +313,13 @@ impl Run {
                 } else {
                     Some(look.at.plus(SEEN_LATE))
                 };
-                Beat { fresh, seen: fresh, unconfirmed }
+                (by_age, Beat { fresh: by_age, seen: by_age, unconfirmed })
             }
         };
-        self.heartbeat = Some(Pulse { stamp, beat });
-        Some(beat)
+        // Age counts from the later of heartbeat and pid: a left-over heartbeat must not condemn a run that has just begun.
+        beat.fresh = self.claimed.map_or(beat.fresh, |claimed| beat.fresh.max(claimed));
+        self.heartbeat = Some(Pulse { stamp, written, beat });
+        beat
     }
 }
 
@@ -263,73 +327,6 @@ impl Run {
 /// leaves the same one: only its end proves that none came after.
 fn coarseness(modified: Wall) -> Duration {
     if modified.is_whole_second() { Duration::from_secs(1) } else { Duration::ZERO }
-}
-
-/// What the claim in `.pid` comes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Claimed {
-    Alive,
-    Dead,
-    Elsewhere,
-    Nobody,
-}
-
-fn claimed(look: &Look, key: Option<RunKey>, meta: Option<&Meta>, seen_alive: bool) -> Claimed {
-    let Some((_, pid_modified)) = key else {
-        let here = |meta: &Meta| look.here.local_filesystem && !is_of_other_machine(look, meta);
-        return if meta.is_some_and(|meta| meta.locked && here(meta)) { Claimed::Dead } else { Claimed::Nobody };
-    };
-    if let Some(meta) = meta {
-        if is_of_other_machine(look, meta) {
-            return Claimed::Elsewhere;
-        }
-        // The kernel's own word: the lock goes with the process, however that dies, and is seen across namespaces. On a
-        // network filesystem another client's lock may not show, so only a held one says something there.
-        if meta.locked {
-            match look.lock {
-                Hold::Held => return Claimed::Alive,
-                Hold::Free if look.here.local_filesystem => return Claimed::Dead,
-                Hold::Free | Hold::Absent | Hold::Unknown => {}
-            }
-        }
-        if is_of_other_namespace(look, meta) {
-            return Claimed::Elsewhere;
-        }
-    }
-    // Whether a number that is missing or means another process proves a death: not where the pid file may be another
-    // machine's. A run of this program has said that it is of this one.
-    let proves = seen_alive || look.here.local_filesystem || meta.is_some_and(|meta| meta.locked);
-    match look.process {
-        Process::Unclaimed => Claimed::Nobody,
-        Process::Hidden => Claimed::Elsewhere,
-        Process::Running { started, started_wall } => {
-            let recycled = match meta.and_then(|meta| meta.pid_started_at) {
-                Some(recorded) => recorded != started,
-                None => started_wall > pid_modified.plus(RECYCLED_SLACK),
-            };
-            match (recycled, proves) {
-                (false, _) => Claimed::Alive,
-                (true, true) => Claimed::Dead,
-                (true, false) => Claimed::Elsewhere,
-            }
-        }
-        Process::Gone { borne_elsewhere } => {
-            if seen_alive || (proves && !borne_elsewhere) {
-                Claimed::Dead
-            } else {
-                Claimed::Elsewhere
-            }
-        }
-    }
-}
-
-pub(super) fn is_of_other_machine(look: &Look, meta: &Meta) -> bool {
-    let differs = |recorded: &Option<String>, here: &str| recorded.as_deref().is_some_and(|recorded| recorded != here);
-    differs(&meta.host, &look.here.host) || differs(&meta.boot_id, &look.here.boot_id)
-}
-
-pub(super) fn is_of_other_namespace(look: &Look, meta: &Meta) -> bool {
-    meta.pid_namespace.is_some() && meta.pid_namespace != look.here.pid_namespace
 }
 
 /// The run that the pid file names.

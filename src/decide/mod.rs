@@ -5,6 +5,7 @@
 //! that is what allows a loop to sleep instead of polling.
 
 pub(crate) mod breaker;
+mod claim;
 pub(crate) mod history;
 pub(crate) mod judge;
 mod left_over;

@@ -3,7 +3,7 @@
 //! Plain data. A look holds raw facts, the unreadable included; an observation holds only what judgement needs, with
 //! left-overs of earlier runs already taken out. Neither says what follows: that is `judge`.
 
-use crate::protocol::file::{File, Hold};
+use crate::protocol::file::{File, Hold, Stamp};
 use crate::protocol::meta::MetaText;
 use crate::protocol::outcome::{Intent, Reason};
 use crate::protocol::pid::PidText;
@@ -72,6 +72,8 @@ pub(crate) struct Look {
     pub(crate) status: File<StatusText>,
     /// `STEP.result`; absent as long as the status is no SUCCESS.
     pub(crate) result: File<ResultText>,
+    /// The result's stamp whatever the status says, where a looker was asked to keep that in view.
+    pub(crate) standing_result: Option<Stamp>,
     /// `STEP.heartbeat`.
     pub(crate) heartbeat: File<()>,
 }

@@ -2,7 +2,8 @@
 //!
 //! Refuses to change a verdict: whoever reads these has the verdict beside them.
 
-use super::history::{is_of_other_machine, is_of_other_namespace, meta_of, run_key};
+use super::claim::{is_of_other_machine, is_of_other_namespace};
+use super::history::{meta_of, run_key};
 use super::observation::{Liveness, Look};
 use crate::protocol::file::File;
 use crate::protocol::meta::MetaText;

@@ -17,12 +17,14 @@ const AT_ONCE: usize = 32;
 /// What is to be done with a run.
 #[derive(Debug)]
 pub(super) struct Job {
-    what: What,
+    pub(super) what: What,
 }
 
 #[derive(Debug)]
-enum What {
+pub(super) enum What {
+    /// A living one, for this reason and these words.
     Terminate(Intent, String),
+    /// A dead one.
     Bury(Reason),
 }
 
@@ -46,6 +48,7 @@ pub(super) struct Endings {
     pub(super) results: Receiver<(usize, Termination)>,
     sender: Sender<(usize, Termination)>,
     running: usize,
+    at_once: usize,
     waiting: VecDeque<(usize, Task)>,
 }
 
@@ -53,7 +56,12 @@ impl Endings {
     pub(super) fn new() -> Self {
         // As many results can wait as threads run, so none of them ever blocks on a loop that has gone.
         let (sender, results) = bounded(AT_ONCE + 1);
-        Self { results, sender, running: 0, waiting: VecDeque::new() }
+        Self { results, sender, running: 0, at_once: AT_ONCE, waiting: VecDeque::new() }
+    }
+
+    /// Ends no more than so many at once from now on; one at least.
+    pub(super) fn limit(&mut self, at_once: usize) {
+        self.at_once = at_once.clamp(1, AT_ONCE);
     }
 
     /// Begins, or queues, the end of the step at `index`; its result comes through the channel.
@@ -88,7 +96,7 @@ impl Endings {
     }
 
     fn start(&mut self) {
-        while self.running < AT_ONCE {
+        while self.running < self.at_once {
             let Some((index, task)) = self.waiting.pop_front() else { return };
             self.running += 1;
             let sender = self.sender.clone();

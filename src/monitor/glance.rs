@@ -3,8 +3,8 @@
 //! Refuses to show more than fits a glance.
 
 use super::watched::State;
+use super::world::World;
 use super::{Due, Failure, Monitor};
-use crate::os::clock;
 use std::time::Duration;
 
 /// How often there is something new to see.
@@ -28,11 +28,11 @@ pub(crate) struct Glimpse {
 /// Takes what there is to see: some steps, and how many more there are.
 pub(crate) type Onlooker<'call> = &'call mut dyn FnMut(&[Glimpse], usize);
 
-impl Monitor<'_> {
+impl<W: World> Monitor<'_, W> {
     /// Sees to it that there will be something to see.
     pub(super) fn schedule_glance(&mut self) {
         if self.onlooker.is_some() && self.glance.is_none() {
-            let tick = self.tick(clock::now().plus(PACE)).saturating_add(1);
+            let tick = self.tick(self.world.now().plus(PACE)).saturating_add(1);
             self.glance = Some(self.wheel.schedule(tick, Due::Glance));
         }
     }
@@ -49,7 +49,7 @@ impl Monitor<'_> {
             }
             self.look_at(index)?;
         }
-        let now = clock::now();
+        let now = self.world.now();
         let open: Vec<usize> = (0..self.watched.len()).filter(|&index| waiting(self.watched[index].state)).collect();
         let glimpses: Vec<Glimpse> =
             open.iter().take(SHOWN).map(|&index| self.watched[index].glimpse(index, now)).collect();

@@ -3,9 +3,10 @@
 //! Refuses to judge and to act: a look's verdict is followed up by the loop.
 
 use super::watched::State;
+use super::world::World;
 use super::{Failure, Monitor, Until};
 use crate::decide::judge::{Next, Verdict};
-use crate::os::{apart, clock};
+use crate::os::directory::why;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::time::{Moment, Wall};
 use std::time::Duration;
@@ -15,13 +16,16 @@ const ROUNDS: usize = 4;
 /// How often a file that has just been made is looked at without a rest, until its writer has filled it.
 const CLOSER: usize = 8;
 
-impl Monitor<'_> {
+/// For how long no look may succeed before that is believed, and how soon the first is tried again.
+const SURE: Duration = Duration::from_millis(100);
+const RETRY: Duration = Duration::from_millis(10);
+
+impl<W: World> Monitor<'_, W> {
     /// What stood there before the call: with `--any` the earliest end wins, not the first looked at.
     pub(super) fn look_before_arming(&mut self) -> Result<(), Failure> {
         let mut ended: Option<(Wall, usize)> = None;
         for index in 0..self.watched.len() {
-            let verdict = self.watched[index].look(&self.order.wishes, self.order.new)?;
-            let Some(verdict) = verdict else { continue };
+            let Some(verdict) = self.look_once(index, self.order.new)? else { continue };
             if self.order.until != Until::Any {
                 self.hear_and_follow_up(index, verdict)?;
                 if self.is_over() {
@@ -54,10 +58,22 @@ impl Monitor<'_> {
                 break;
             }
             // Thousands of looks over a network take their time; each is a sign of life.
-            apart::rest(Duration::ZERO);
+            self.world.rests(Duration::ZERO);
             self.look_at(index)?;
         }
         Ok(())
+    }
+
+    /// Looks and judges; nothing where the kernel could not answer this time.
+    pub(super) fn look_once(&mut self, index: usize, new: bool) -> Result<Option<Verdict>, Failure> {
+        let look = match self.world.look(index) {
+            Ok(look) => look,
+            Err(error) => {
+                self.watched[index].note_vain(self.world.now(), why(&error));
+                return Ok(None);
+            }
+        };
+        self.watched[index].note(look, &self.order.wishes, new).map(Some)
     }
 
     pub(super) fn look_at(&mut self, index: usize) -> Result<(), Failure> {
@@ -71,7 +87,7 @@ impl Monitor<'_> {
             if self.watched[index].state != State::Open {
                 return Ok(());
             }
-            match self.watched[index].look(&self.order.wishes, self.order.new)? {
+            match self.look_once(index, self.order.new)? {
                 Some(verdict) => {
                     let verdict = self.look_closer(index, verdict)?;
                     self.hear_and_follow_up(index, verdict)?;
@@ -93,8 +109,8 @@ impl Monitor<'_> {
             if !is_new || !matches!(verdict, Verdict::Pending { closely: true, .. }) {
                 break;
             }
-            clock::give_way();
-            match self.watched[index].look(&self.order.wishes, self.order.new)? {
+            self.world.give_way();
+            match self.look_once(index, self.order.new)? {
                 Some(closer) => verdict = closer,
                 None => break,
             }
@@ -105,22 +121,22 @@ impl Monitor<'_> {
     /// The kernel could not answer, and may the next time. Nothing is judged meanwhile, so what bounds the wait is kept
     /// to here: a step that can never be looked at must not hold it for ever.
     fn look_in_vain(&mut self, index: usize) -> Result<(), Failure> {
-        let now = clock::now();
+        let now = self.world.now();
         let Some(vain) = self.watched[index].vain.clone() else { return Ok(()) };
-        let until = self.order.wishes.until.unwrap_or(Moment::NEVER);
-        let given_up = self.order.wishes.longest().map_or(Moment::NEVER, |limit| vain.since.plus(limit));
+        // Once is nothing: it is tried again, soon at first, before that is an answer.
+        let sure = vain.since.plus(SURE);
+        let until = self.order.wishes.until.map_or(Moment::NEVER, |until| until.max(sure));
+        let given_up = self.order.wishes.longest().map_or(Moment::NEVER, |limit| vain.since.plus(limit).max(sure));
+        let pause = now.since(vain.since).max(RETRY).min(self.order.poll_interval);
         if now >= until {
             // As far as anybody knows: that it has not started would be a claim.
             let detail = format!("it cannot be looked at: {}", vain.why);
             self.answer(index, Outcome::Running, Some(detail), false);
         } else if now >= given_up {
-            let (step, shown) = (&self.order.steps[index], self.directory.path().display());
-            return Err(Failure::Own(format!(
-                "cannot look at {step} in {shown}: {}; the work was left alone",
-                vain.why
-            )));
+            let step = &self.order.steps[index];
+            return Err(Failure::Own(format!("cannot look at {step}: {}; the work was left alone", vain.why)));
         } else {
-            self.look_again(index, now.plus(self.order.poll_interval).min(until).min(given_up));
+            self.look_again(index, now.plus(pause).min(until).min(given_up));
         }
         Ok(())
     }

@@ -15,38 +15,37 @@ mod scan;
 mod senses;
 mod turn;
 mod watched;
+mod world;
+
+#[cfg(test)]
+mod tests;
 
 use crate::decide::judge::{Next, Verdict};
-use crate::os::clock;
-use crate::os::directory::{Directory, why};
-use crate::os::environment;
+use crate::os::directory::Directory;
 use crate::os::platform::exits::Armed;
-use crate::os::signals::Signal;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::step::StepName;
 use crate::protocol::time::Moment;
-use crate::step::look::here;
 use crate::step::terminate::{Means, evidence};
 use crate::timer::{Timer, Wheel};
 pub(crate) use alone::wait_for_line;
 pub(crate) use changes::{Changes, Woken};
-use crossbeam_channel::{Receiver, never};
-use endings::{Endings, Job};
+use endings::Job;
 pub(crate) use glance::{Glimpse, Onlooker};
 pub(crate) use order::{End, Failure, Order, Told, Until};
 use scan::Heard;
 pub(crate) use scan::LogOrder;
 pub(crate) use senses::Backend;
-use senses::Senses;
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 use watched::{State, Watched};
+use world::{Machine, World};
 
 /// How often everything is looked at whatever the events say: the bound on the damage of a lost one.
 const SAFETY_RESCAN: Duration = Duration::from_secs(15);
-/// How many descriptors a wait needs beside those for its steps, by far.
-const OTHER_DESCRIPTORS: u64 = 128;
+/// How many descriptors a wait needs at most beside those for its steps: runs are ended side by side, each with locks, a
+/// record and a hold on every process of its tree.
+const OTHER_DESCRIPTORS: u64 = 512;
 /// How many notices may wait; past that everything is looked at.
 pub(crate) const QUEUE: usize = 1024;
 
@@ -62,37 +61,19 @@ pub(crate) fn wait<'call>(
     verbose: &mut dyn FnMut(&str),
     onlooker: Option<Onlooker<'call>>,
 ) -> Result<End, Failure> {
-    let mut monitor = Monitor::new(directory, order, tell, onlooker);
-    monitor.look_before_arming()?;
-    let mut interrupts = never();
-    if !monitor.is_over() {
-        // A notice of each run's end takes one; what is left is for the looks, without which nothing is ever found.
-        let allowed = environment::allow_descriptors(order.steps.len() as u64 + OTHER_DESCRIPTORS);
-        let spare = usize::try_from(allowed - OTHER_DESCRIPTORS.min(allowed / 2)).unwrap_or(usize::MAX);
-        interrupts = monitor
-            .senses
-            .arm(&monitor.directory, order, spare, verbose)
-            .map_err(|error| Failure::Own(format!("cannot catch signals: {}", why(&error))))?;
-        monitor.look_at_all()?;
-        while !monitor.is_over() {
-            if let Some(signal) = monitor.turn(&interrupts, verbose)? {
-                monitor.finish(&interrupts);
-                return Ok(End::Interrupted(signal));
-            }
-        }
+    let mut monitor = Monitor::new(Machine::new(directory, order), order, tell, onlooker);
+    let scans = order.logs.as_ref().map(|logs| scan::scans(logs, directory, &order.steps));
+    for (watched, scan) in monitor.watched.iter_mut().zip(scans.into_iter().flatten()) {
+        watched.scan = Some(scan);
     }
-    monitor.close();
-    monitor.finish(&interrupts);
-    Ok(End::Answered)
+    monitor.run(verbose)
 }
 
-struct Monitor<'call> {
-    directory: Arc<Directory>,
+struct Monitor<'call, W> {
+    world: W,
     order: &'call Order,
     watched: Vec<Watched>,
     places: HashMap<StepName, usize>,
-    senses: Senses,
-    endings: Endings,
     wheel: Wheel<Due>,
     rescan: Option<Timer>,
     origin: Moment,
@@ -111,36 +92,19 @@ enum Due {
     Glance,
 }
 
-impl<'call> Monitor<'call> {
-    fn new(
-        directory: &Directory,
-        order: &'call Order,
-        tell: &'call mut dyn FnMut(Told),
-        onlooker: Option<Onlooker<'call>>,
-    ) -> Self {
-        let directory = Arc::new(directory.clone());
-        let here = Arc::new(here(&directory));
-        let mut watched: Vec<Watched> = order
-            .steps
-            .iter()
-            .map(|step| Watched::new(Arc::clone(&directory), step.clone(), Arc::clone(&here)))
-            .collect();
-        let scans = order.logs.as_ref().map(|logs| scan::scans(logs, &directory, &order.steps));
-        for (watched, scan) in watched.iter_mut().zip(scans.into_iter().flatten()) {
-            watched.scan = Some(scan);
-        }
+impl<'call, W: World> Monitor<'call, W> {
+    fn new(world: W, order: &'call Order, tell: &'call mut dyn FnMut(Told), onlooker: Option<Onlooker<'call>>) -> Self {
+        let watched: Vec<Watched> = order.steps.iter().cloned().map(Watched::new).collect();
         let places = order.steps.iter().cloned().zip(0..).collect();
-        let open = watched.len();
+        let (open, origin) = (watched.len(), world.now());
         Self {
-            directory,
+            world,
             order,
             watched,
             places,
-            senses: Senses::none(),
-            endings: Endings::new(),
             wheel: Wheel::new(0),
             rescan: None,
-            origin: clock::now(),
+            origin,
             open,
             over: false,
             tell,
@@ -149,18 +113,36 @@ impl<'call> Monitor<'call> {
         }
     }
 
+    /// From the first look to the last word.
+    fn run(&mut self, verbose: &mut dyn FnMut(&str)) -> Result<End, Failure> {
+        self.look_before_arming()?;
+        if !self.is_over() {
+            self.world.arm(self.order, verbose)?;
+            self.look_at_all()?;
+            while !self.is_over() {
+                if let Some(signal) = self.turn(verbose)? {
+                    self.world.finish(self.order);
+                    return Ok(End::Interrupted(signal));
+                }
+            }
+        }
+        self.close();
+        self.world.finish(self.order);
+        Ok(End::Answered)
+    }
+
     fn is_over(&self) -> bool {
         self.over || self.open == 0
     }
 
     /// Asks for a notice of the run's end where there is none yet; whether something new was armed.
     fn arm_exit(&mut self, index: usize) -> bool {
-        if !self.senses.are_armed() {
+        if !self.world.is_armed() {
             return false;
         }
         let watched = &mut self.watched[index];
         let Some(run) = watched.exit_to_arm() else { return false };
-        match self.senses.watch_exit(run.0, index) {
+        match self.world.watch_exit(run.0, index) {
             Some(Armed::Watching) => {
                 (watched.exit, watched.gone, watched.deaf) = (Some(run), false, false);
                 true
@@ -169,10 +151,8 @@ impl<'call> Monitor<'call> {
                 (watched.exit, watched.gone) = (Some(run), true);
                 true
             }
-            None => {
-                watched.deaf = true;
-                false
-            }
+            // From now on it is looked for; the look that found this out has not reckoned with it.
+            None => !std::mem::replace(&mut watched.deaf, true),
         }
     }
 
@@ -180,7 +160,7 @@ impl<'call> Monitor<'call> {
     fn hear_and_follow_up(&mut self, index: usize, verdict: Verdict) -> Result<(), Failure> {
         match (self.hear(index, &verdict)?, verdict) {
             (Heard::Sign(sign), verdict) => self.heard(index, &verdict, sign),
-            (Heard::NotYet, _) => self.look_again(index, clock::now()),
+            (Heard::NotYet, _) => self.look_again(index, self.world.now()),
             (Heard::Nothing(again), Verdict::Pending { look_again, closely }) => {
                 self.keep_watching(index, look_again.min(again), closely);
             }
@@ -217,13 +197,12 @@ impl<'call> Monitor<'call> {
         let watched = &mut self.watched[index];
         let Some(look) = watched.last_look() else { return };
         watched.state = State::Ending(outcome);
-        let looker = watched.another_looker();
         let means = Means { grace: self.order.grace, command: self.order.kill_command.clone() };
-        self.endings.begin(index, looker, look, job, means);
+        self.world.end(index, look, job, means);
     }
 
     fn keep_watching(&mut self, index: usize, look_again: Moment, closely: bool) {
-        let now = clock::now();
+        let now = self.world.now();
         let watched = &mut self.watched[index];
         let mut next = look_again;
         let files = watched.files_to_follow();
@@ -232,7 +211,7 @@ impl<'call> Monitor<'call> {
             if watched.followed.contains(&file) {
                 continue;
             }
-            if self.senses.follow(&self.directory.join(&watched.name_of(file.0))) {
+            if self.world.follow(index, file.0) {
                 watched.followed.push(file);
                 // Armed after the look: what was written in between raised no notice (I2).
                 next = next.min(now.plus(watched.soon()));
@@ -243,7 +222,7 @@ impl<'call> Monitor<'call> {
         if closely || watched.lingers() {
             next = next.min(now.plus(watched.soon()));
         }
-        if self.senses.polls() || watched.deaf {
+        if self.world.polls() || watched.deaf {
             next = next.min(now.plus(self.order.poll_interval));
         }
         self.look_again(index, next);
@@ -276,8 +255,8 @@ impl<'call> Monitor<'call> {
         if let Some(timer) = watched.timer.take() {
             self.wheel.cancel(timer);
         }
-        self.senses.forget_exit(index);
-        let told = watched.told(index, outcome, detail, killed, self.senses.name());
+        self.world.forget_exit(index);
+        let told = watched.told(index, outcome, detail, killed, self.world.backend());
         match self.order.until {
             Until::All => (self.tell)(told),
             Until::FirstBad => {
@@ -293,19 +272,13 @@ impl<'call> Monitor<'call> {
         }
     }
 
-    /// The last acts: what has begun to end is ended whole, and the watches are left to another process.
-    fn finish(&mut self, interrupts: &Receiver<Signal>) {
-        self.endings.finish(interrupts);
-        self.senses.part(self.order);
-    }
-
     /// The last words: those who have not answered still run, or have not started.
     fn close(&mut self) {
         if self.order.until == Until::FirstBad && self.over {
             for index in 0..self.watched.len() {
                 if self.watched[index].state != State::Told {
                     let outcome = self.watched[index].outcome_so_far();
-                    let told = self.watched[index].told(index, outcome, None, false, self.senses.name());
+                    let told = self.watched[index].told(index, outcome, None, false, self.world.backend());
                     (self.tell)(told);
                 }
             }

@@ -5,6 +5,7 @@
 //! written without pause is read a hundred times a second at most.
 
 use super::senses::Senses;
+use super::world::World;
 use super::{Failure, Monitor};
 use crate::decide::judge::{Finding, Next, Verdict};
 use crate::decide::marker::{Markers, Search, Sign};
@@ -164,7 +165,7 @@ pub(super) enum Heard {
     NotYet,
 }
 
-impl Monitor<'_> {
+impl<W: World> Monitor<'_, W> {
     /// Reads on in a step's log, if it is looked through at all.
     pub(super) fn hear(&mut self, index: usize, verdict: &Verdict) -> Result<Heard, Failure> {
         let watched = &mut self.watched[index];
@@ -173,7 +174,7 @@ impl Monitor<'_> {
         let Some(scan) = watched.scan.as_mut().filter(|_| readable) else { return Ok(Heard::Nothing(Moment::NEVER)) };
         let ended = matches!(verdict, Verdict::Final(Finding { outcome, next, .. })
             if outcome.is_end() && !matches!(next, Next::Terminate(_)));
-        Ok(match scan.slice(ended, &self.senses, self.order.poll_interval)? {
+        Ok(match scan.slice(ended, self.world.senses(), self.order.poll_interval)? {
             Slice::Found(sign) => Heard::Sign(sign),
             Slice::More => Heard::NotYet,
             Slice::Nothing(again) => Heard::Nothing(again),

@@ -3,64 +3,49 @@
 //! Refuses to conclude anything from what woke it: a hint, an exit, a timer each only name a place to look at (I1).
 
 use super::watched::State;
+use super::world::{Waking, World};
 use super::{Due, Failure, Monitor, SAFETY_RESCAN};
 use crate::decide::judge::{Next, Verdict};
 use crate::os::events::Hint;
 use crate::os::signals::Signal;
-use crate::os::{apart, clock};
 use crate::protocol::layout::parse_file_name;
-use crate::step::look::here;
 use crate::step::terminate::Termination;
-use crossbeam_channel::Receiver;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
-impl Monitor<'_> {
+impl<W: World> Monitor<'_, W> {
     /// One turn: sleep until something says *look*, then look there.
-    pub(super) fn turn(
-        &mut self,
-        interrupts: &Receiver<Signal>,
-        verbose: &mut dyn FnMut(&str),
-    ) -> Result<Option<Signal>, Failure> {
+    pub(super) fn turn(&mut self, verbose: &mut dyn FnMut(&str)) -> Result<Option<Signal>, Failure> {
         self.schedule_rescan();
         self.schedule_glance();
-        self.senses.tell(verbose);
-        let now = clock::now();
+        self.world.tell(verbose);
+        let now = self.world.now();
         let wake = self.wheel.next_deadline();
         let rest = wake.map_or(SAFETY_RESCAN, |tick| self.origin.plus(Duration::from_millis(tick)).since(now));
-        apart::rest(rest);
-        self.senses.foresee(self.order);
+        self.world.rests(rest);
+        let Waking { hints, exits, grown, logs, missed, ended, interrupted } = self.world.rest(rest);
+        if interrupted.is_some() {
+            return Ok(interrupted);
+        }
+        let mut everything = missed;
         let mut places: BTreeSet<usize> = BTreeSet::new();
-        let mut everything = false;
-        let mut ended = None;
-        crossbeam_channel::select! {
-            recv(self.senses.hints) -> hint => everything |= self.note(hint.ok(), &mut places),
-            recv(self.senses.exits) -> number => places.extend(number.ok().and_then(|number| self.note_exit(number))),
-            recv(self.senses.grown) -> number => places.extend(number.ok().and_then(|number| self.note_growth(number))),
-            recv(self.senses.log_hints) -> _ => places.extend(0..self.watched.len()),
-            recv(self.endings.results) -> result => ended = result.ok(),
-            recv(interrupts) -> signal => if let Ok(signal) = signal { return Ok(Some(signal)) },
-            default(rest) => {}
+        for hint in hints {
+            everything |= self.note(hint, &mut places);
         }
-        while let Ok(hint) = self.senses.hints.try_recv() {
-            everything |= self.note(Some(hint), &mut places);
+        places.extend(exits.into_iter().filter_map(|number| self.note_exit(number)).collect::<Vec<_>>());
+        places.extend(grown.into_iter().filter_map(|number| self.note_growth(number)).collect::<Vec<_>>());
+        if logs {
+            places.extend(0..self.watched.len());
         }
-        if self.senses.has_missed() {
-            everything = true;
+        if missed {
             self.watched.iter_mut().filter_map(|watched| watched.scan.as_mut()).for_each(|scan| scan.armed = false);
         }
         let (rescan, shown) = self.note_due(&mut places);
         if let Some((index, termination)) = ended {
             self.ended(index, termination)?;
-            self.endings.next();
         }
         if everything || rescan {
-            if self.senses.renew(&self.directory, verbose) {
-                let here = Arc::new(here(&self.directory));
-                self.watched.iter_mut().for_each(|watched| watched.stand(Arc::clone(&here)));
-                everything = true;
-            }
+            everything |= self.world.renew(verbose);
             if everything {
                 self.look_at_all()?;
             } else {
@@ -81,9 +66,10 @@ impl Monitor<'_> {
             if self.is_over() {
                 break;
             }
-            apart::rest(Duration::ZERO);
-            let is_told = places.contains(&index) || self.senses.polls() || self.senses.has_ended(index);
-            if is_told || !self.watched[index].is_as_it_was() {
+            self.world.rests(Duration::ZERO);
+            let last = self.watched[index].plain_look();
+            let is_told = places.contains(&index) || self.world.polls();
+            if is_told || !last.is_some_and(|last| self.world.is_still(index, last)) {
                 self.look_at(index)?;
             }
         }
@@ -103,7 +89,7 @@ impl Monitor<'_> {
     /// Takes in what is due: the places to look at, and whether a rescan and a glance are.
     fn note_due(&mut self, places: &mut BTreeSet<usize>) -> (bool, bool) {
         let mut due = Vec::new();
-        let tick = self.tick(clock::now());
+        let tick = self.tick(self.world.now());
         self.wheel.advance(tick, &mut |what| due.push(what));
         let (mut rescan, mut glance) = (false, false);
         for what in due {
@@ -136,15 +122,14 @@ impl Monitor<'_> {
     }
 
     /// Takes a hint in: the place to look at, or whether everything has to be.
-    fn note(&self, hint: Option<Hint>, places: &mut BTreeSet<usize>) -> bool {
+    fn note(&self, hint: Hint, places: &mut BTreeSet<usize>) -> bool {
         match hint {
-            Some(Hint::Name(name)) => {
+            Hint::Name(name) => {
                 let step = parse_file_name(&name).map(|(step, _)| step);
                 places.extend(step.and_then(|step| self.places.get(step)));
                 false
             }
-            Some(Hint::Everything) => true,
-            None => false,
+            Hint::Everything => true,
         }
     }
 
@@ -154,7 +139,7 @@ impl Monitor<'_> {
         self.watched[index].evidence = termination.evidence.take();
         // What stands in the files is the outcome for everybody, this waiter too: work that finished in between has
         // finished, and another terminator's word may have come first.
-        let verdict = self.watched[index].look(&self.order.wishes, false)?;
+        let verdict = self.look_once(index, false)?;
         match verdict {
             Some(Verdict::Final(finding)) if finding.next == Next::Report && finding.outcome.is_end() => {
                 let detail = termination.detail.or(finding.detail);
@@ -173,7 +158,7 @@ impl Monitor<'_> {
     fn schedule_rescan(&mut self) {
         // Where it polls too: the directory may be another one by then, on another filesystem.
         if self.rescan.is_none() {
-            let tick = self.tick(clock::now().plus(SAFETY_RESCAN)).saturating_add(1);
+            let tick = self.tick(self.world.now().plus(SAFETY_RESCAN)).saturating_add(1);
             self.rescan = Some(self.wheel.schedule(tick, Due::Rescan));
         }
     }

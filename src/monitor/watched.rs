@@ -8,20 +8,17 @@ use super::{Failure, Told};
 use crate::decide::history::{History, RunKey, meta_of, run_key};
 use crate::decide::judge::{Verdict, judge};
 use crate::decide::marker::Sign;
-use crate::decide::observation::{Here, Liveness, Look, Observation, Status};
+use crate::decide::observation::{Liveness, Look, Observation, Status};
 use crate::decide::policy::{Policy, Wishes};
 use crate::decide::remark::{Remark, remarks};
-use crate::os::clock;
-use crate::os::directory::{Directory, why};
 use crate::protocol::evidence::TreeProcess;
 use crate::protocol::file::Stamp;
-use crate::protocol::layout::{Record, file_name};
+use crate::protocol::layout::Record;
 use crate::protocol::outcome::{Intent, Outcome};
 use crate::protocol::step::StepName;
 use crate::protocol::time::{Moment, Wall};
-use crate::step::look::{Looker, refuse_newer};
+use crate::step::look::refuse_newer;
 use crate::timer::Timer;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// The shortest and the longest pause between two looks at a file that is being written.
@@ -44,9 +41,8 @@ pub(super) enum State {
 /// One step.
 #[derive(Debug)]
 pub(super) struct Watched {
-    looker: Looker,
+    step: StepName,
     history: History,
-    here: Arc<Here>,
     last: Option<(Look, Observation, Policy)>,
     ignoring: bool,
     close_looks: u32,
@@ -81,11 +77,10 @@ pub(super) struct Vain {
 }
 
 impl Watched {
-    pub(super) fn new(directory: Arc<Directory>, step: StepName, here: Arc<Here>) -> Self {
+    pub(super) fn new(step: StepName) -> Self {
         Self {
-            looker: Looker::new(directory, step, Arc::clone(&here)),
+            step,
             history: History::default(),
-            here,
             last: None,
             ignoring: false,
             close_looks: 0,
@@ -111,18 +106,16 @@ impl Watched {
         })
     }
 
-    /// Looks and judges; nothing where the kernel could not answer this time.
-    pub(super) fn look(&mut self, wishes: &Wishes, new: bool) -> Result<Option<Verdict>, Failure> {
-        let look = match self.looker.look() {
-            Ok(look) => look,
-            Err(error) => {
-                let since = self.vain.take().map_or_else(clock::now, |vain| vain.since);
-                self.vain = Some(Vain { since, why: why(&error) });
-                return Ok(None);
-            }
-        };
+    /// That a look was not answered.
+    pub(super) fn note_vain(&mut self, now: Moment, why: String) {
+        let since = self.vain.take().map_or(now, |vain| vain.since);
+        self.vain = Some(Vain { since, why });
+    }
+
+    /// Judges by what a look shows.
+    pub(super) fn note(&mut self, look: Look, wishes: &Wishes, new: bool) -> Result<Verdict, Failure> {
         self.vain = None;
-        refuse_newer(&look, self.looker.step())?;
+        refuse_newer(&look, &self.step)?;
         if new && !self.ignoring {
             self.ignoring = true;
             self.history.ignore(&look);
@@ -135,33 +128,20 @@ impl Watched {
             self.close_looks = 0;
         }
         self.last = Some((look, observation, policy));
-        Ok(Some(verdict))
+        Ok(verdict)
     }
 
-    /// Whether a look would show what the last one has shown: it runs, its end would be noticed, and no file that decides
-    /// has changed. Whatever is not that plain is looked at.
-    pub(super) fn is_as_it_was(&self) -> bool {
+    /// The last look, where it showed a plain thing: a run that goes on, whose end would be noticed. While nothing that
+    /// decides changes, a look would show the same.
+    pub(super) fn plain_look(&self) -> Option<&Look> {
         let plain = !self.gone && !self.deaf && self.exit.is_some() && self.scan.is_none() && self.followed.is_empty();
-        let last = self
-            .last
-            .as_ref()
-            .filter(|(_, seen, _)| plain && seen.liveness == Liveness::Alive && matches!(seen.status, Status::Absent));
-        last.is_some_and(|(look, _, _)| self.looker.is_unchanged(look))
-    }
-
-    /// From now on looks from here.
-    pub(super) fn stand(&mut self, here: Arc<Here>) {
-        self.here = Arc::clone(&here);
-        self.looker.stand(here);
+        let (look, seen, _) = self.last.as_ref()?;
+        let goes_on = seen.liveness == Liveness::Alive && matches!(seen.status, Status::Absent);
+        (plain && goes_on).then_some(look)
     }
 
     pub(super) fn last_look(&self) -> Option<Look> {
         self.last.as_ref().map(|(look, _, _)| look.clone())
-    }
-
-    /// A looker of its own for a thread that ends the run.
-    pub(super) fn another_looker(&self) -> Looker {
-        Looker::new(Arc::clone(self.looker.directory()), self.looker.step().clone(), Arc::clone(&self.here))
     }
 
     /// The run whose end should be noticed and is not yet.
@@ -191,11 +171,6 @@ impl Watched {
         };
         let pid = (Record::Pid, look.pid.stamp().filter(|_| run_key(look).is_none()));
         [pid, last].into_iter().filter_map(|(record, stamp)| Some((record, stamp?))).collect()
-    }
-
-    /// The name of one of this step's files.
-    pub(super) fn name_of(&self, record: Record) -> String {
-        file_name(self.looker.step(), record)
     }
 
     /// Whether no file of it was looked at closely before.

@@ -55,6 +55,8 @@ pub(crate) struct Looker {
     here: Arc<Here>,
     /// The meta record as last read: it is long, and changes twice in a run.
     meta: Option<(Stamp, Arc<MetaText>)>,
+    /// Whether every look tells of the result that stands there.
+    keeps_result: bool,
     /// Whether this process holds the step's lock itself: whoever held it before is gone.
     holding: bool,
     /// Whether the pid of this stamp was found in another namespace: a scan of all processes, done once.
@@ -92,7 +94,17 @@ impl Looker {
             meta: name(Record::Meta),
             lock: name(Record::Lock),
         };
-        Self { directory, step, names, here, meta: None, holding: false, elsewhere: None, bearers: None }
+        Self {
+            directory,
+            step,
+            names,
+            here,
+            meta: None,
+            keeps_result: false,
+            holding: false,
+            elsewhere: None,
+            bearers: None,
+        }
     }
 
     /// The step's name.
@@ -113,6 +125,11 @@ impl Looker {
     /// From now on shares one scan of all processes with other lookers, for one look at each of many steps.
     pub(crate) fn share(&mut self, bearers: Arc<Bearers>) {
         self.bearers = Some(bearers);
+    }
+
+    /// From now on tells of the result that stands there whatever the status says.
+    pub(crate) fn keep_result(&mut self) {
+        self.keeps_result = true;
     }
 
     /// One that believes a list of what is not there; none where others may write behind this kernel's back.
@@ -179,6 +196,7 @@ impl Looker {
             process: Process::Unclaimed,
             status: File::Absent,
             result: File::Absent,
+            standing_result: None,
             heartbeat: File::Absent,
         };
         if look.pid.is_there() {
@@ -199,6 +217,9 @@ impl Looker {
                 }
             }
             Some(StatusText::Unfinished(_) | StatusText::Odd(_)) | None => {}
+        }
+        if self.keeps_result {
+            look.standing_result = self.directory.stat(&self.names.result)?.stamp();
         }
         look.heartbeat = self.directory.stat(&self.names.heartbeat)?;
         if look.heartbeat.is_there() {

@@ -339,6 +339,7 @@ mod tests {
             process,
             status: File::Absent,
             result: File::Absent,
+            standing_result: None,
             heartbeat: File::Absent,
         }
     }

@@ -5,7 +5,7 @@
 use super::looks::{GONE, local, look, moment, of_run, plain, success, there, wall};
 use crate::decide::history::{History, meta_of, run_key};
 use crate::decide::judge::{Next, Verdict, judge};
-use crate::decide::observation::{Here, Look, Process, Status};
+use crate::decide::observation::{Here, Liveness, Look, Process, ResultState, Status};
 use crate::decide::policy::{Policy, START_TIMEOUT, Settle, Threshold, Wishes};
 use crate::protocol::file::File;
 use crate::protocol::meta::{Meta, MetaText};
@@ -165,4 +165,89 @@ fn a_plain_shells_next_outcome_is_news_although_the_record_of_its_last_one_stays
     assert!(history.note(&old).absent_since.is_some());
     let next = Look { meta: recorded, status: success(130.0), ..look(131.0) };
     assert!(matches!(history.note(&next).status, Status::Complete { .. }));
+}
+
+/// A look at a plain shell's run on a machine whose wall clock was set by so many seconds since second 100.
+fn set(at: f64, by: f64) -> Look {
+    let now = wall(at + by);
+    let began = wall(100.0 + by);
+    let process = Process::Running { started: 7, started_wall: began };
+    Look { wall: now, file_wall: now, process, ..plain(at) }
+}
+
+#[test]
+fn a_process_that_was_seen_alive_is_not_another_because_the_clock_was_set_forward() {
+    let mut history = History::default();
+    assert_eq!(history.note(&plain(105.0)).liveness, Liveness::Alive);
+    assert_eq!(history.note(&set(110.0, 3600.0)).liveness, Liveness::Alive);
+    // Who never saw it has only its age.
+    assert!(matches!(History::default().note(&set(110.0, 3600.0)).liveness, Liveness::Dead { .. }));
+}
+
+#[test]
+fn a_clock_set_back_between_two_beats_makes_none_of_them_old() {
+    let mut history = History::default();
+    verdict(&mut history, &Look { heartbeat: there(200.0, ()), ..plain(200.0) }, 21.0);
+    // Set back by 19 s at second 215; the beat of second 220 bears second 201.
+    let beaten = Look { heartbeat: there(201.0, ()), ..set(221.0, -19.0) };
+    assert_eq!(looks_again(&verdict(&mut history, &beaten, 21.0)), moment(241.0));
+    let silent = Look { heartbeat: there(201.0, ()), ..set(241.0, -19.0) };
+    assert!(is_hung(&verdict(&mut history, &silent, 21.0)));
+}
+
+#[test]
+fn what_comes_after_the_first_look_is_this_runs_although_a_clock_set_back_makes_it_older_than_the_run() {
+    let mut history = History::default();
+    history.note(&Look { heartbeat: there(100.0, ()), ..plain(110.0) });
+    let result = |second| there(second, crate::protocol::result::ResultText::parse(b"1"));
+    let ended =
+        |status, result| Look { status: success(status), result, heartbeat: there(50.0, ()), ..set(160.0, -100.0) };
+    let seen = history.clone().note(&ended(60.0, result(59.5)));
+    assert!(matches!(seen.status, Status::Complete { .. }));
+    assert_eq!(seen.result, ResultState::Whole);
+    assert!(seen.heartbeat.is_some());
+    let dead = |made| history.clone().note(&Look { process: GONE, ..ended(60.0, result(made)) });
+    assert!(matches!(dead(59.5).status, Status::Complete { .. }));
+    assert_eq!((dead(59.5).result, dead(40.0).result), (ResultState::Whole, ResultState::Absent));
+}
+
+#[test]
+fn what_was_held_against_the_living_process_once_is_not_judged_by_its_age_again() {
+    let mut history = History::default();
+    // An old success, a second before the new run's pid: within the slack, but the process was seen.
+    let young = Look { status: success(99.0), heartbeat: there(100.5, ()), ..plain(110.0) };
+    assert_eq!(history.note(&young).status, Status::Absent);
+    let forward = Look { status: success(99.0), heartbeat: there(100.5, ()), ..set(120.0, 3600.0) };
+    assert!(history.note(&forward).heartbeat.is_some());
+    let dead = Look { status: success(99.0), process: GONE, ..plain(130.0) };
+    assert_eq!(history.note(&dead).status, Status::Absent, "a death makes no success of an earlier run's");
+    // To the first look at a dead one it may be its own.
+    assert!(matches!(History::default().note(&dead).status, Status::Complete { .. }));
+}
+
+#[test]
+fn a_wrapper_that_takes_its_pid_away_does_not_make_an_old_result_its_own() {
+    let old = there(50.0, crate::protocol::result::ResultText::parse(b"1"));
+    let mut history = History::default();
+    history.note(&plain(110.0));
+    let last = Look { status: success(120.0), result: old, ..look(121.0) };
+    let seen = history.note(&last);
+    assert!(matches!(seen.status, Status::Complete { .. }));
+    assert_eq!(seen.result, ResultState::Absent);
+}
+
+#[test]
+fn a_pid_that_comes_late_makes_the_heartbeat_that_was_there_no_older_than_itself() {
+    let mut history = History::default();
+    assert_eq!(
+        looks_again(&verdict(&mut history, &Look { heartbeat: there(97.0, ()), ..look(97.5) }, 21.0)),
+        moment(118.0)
+    );
+    let named = Look { heartbeat: there(97.0, ()), ..plain(100.5) };
+    let process = Process::Running { started: 7, started_wall: wall(96.0) };
+    let named = Look { process, ..named };
+    assert_eq!(looks_again(&verdict(&mut history, &named, 21.0)), moment(121.0));
+    // The next beat is as much later as its time says, not as much later than the pid.
+    let beaten = Look { heartbeat: there(104.0, ()), process, ..plain(110.0) };
+    assert_eq!(looks_again(&verdict(&mut history, &beaten, 21.0)), moment(125.0));
 }

@@ -122,6 +122,7 @@ fn blank(at: i64) -> Look {
         process: Process::Unclaimed,
         status: File::Absent,
         result: File::Absent,
+        standing_result: None,
         heartbeat: File::Absent,
     }
 }

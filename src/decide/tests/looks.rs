@@ -52,6 +52,7 @@ pub(super) fn look(second: f64) -> Look {
         process: Process::Unclaimed,
         status: File::Absent,
         result: File::Absent,
+        standing_result: None,
         heartbeat: File::Absent,
     }
 }

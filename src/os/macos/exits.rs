@@ -18,7 +18,8 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) struct Exits {
     queue: Arc<Kqueue>,
-    watched: HashMap<u64, i32>,
+    /// With the start time, by which a number that was given to another process is known.
+    watched: HashMap<u64, (i32, Option<u64>)>,
 }
 
 /// What came of asking for a notice.
@@ -56,7 +57,7 @@ impl Exits {
         };
         match self.change(request) {
             Ok(()) => {
-                self.watched.insert(number, pid);
+                self.watched.insert(number, (pid, started(pid)));
                 Ok(Armed::Watching)
             }
             Err(Errno::ESRCH) if process::look(pid) == Lookup::Gone => Ok(Armed::Gone),
@@ -67,12 +68,12 @@ impl Exits {
 
     /// Whether a process for which a notice was asked has ended, or none was asked for: what a lost notice would have told.
     pub(crate) fn has_ended(&self, number: u64) -> bool {
-        self.watched.get(&number).is_none_or(|&pid| process::look(pid) == Lookup::Gone)
+        self.watched.get(&number).is_none_or(|&(pid, since)| since.is_none() || started(pid) != since)
     }
 
     /// Takes a request back. A notice that is already on its way still comes.
     pub(crate) fn forget(&mut self, number: u64) {
-        let request = self.watched.remove(&number).and_then(|pid| exit_of(pid, number, EvFlags::EV_DELETE));
+        let request = self.watched.remove(&number).and_then(|(pid, _)| exit_of(pid, number, EvFlags::EV_DELETE));
         if let Some(request) = request {
             // One that was told is taken out by the kernel already: ENOENT.
             let _told = self.change(request);
@@ -82,6 +83,14 @@ impl Exits {
     fn change(&self, request: KEvent64) -> Result<(), Errno> {
         // Without room for events an error is the call's own (kqueue(2), RETURN VALUES), and nothing is waited for.
         self.queue.kevent64(&[request], &mut [], Kevent64Flags::empty(), None).map(drop)
+    }
+}
+
+/// The start time of the living process that has this number now.
+fn started(pid: i32) -> Option<u64> {
+    match process::look(pid) {
+        Lookup::There(entry) => Some(entry.started),
+        Lookup::Gone | Lookup::Hidden => None,
     }
 }
 

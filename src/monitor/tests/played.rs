@@ -1,0 +1,171 @@
+//! The simulated world as the loop is given it: every rest jumps to the next thing that happens.
+//!
+//! Refuses to know what is right: it hands out looks and notices, and reports what the loop decided to the oracle.
+
+use super::super::endings::{Job, What};
+use super::super::senses::Senses;
+use super::super::world::{Waking, World};
+use super::super::{Failure, Order};
+use super::script::{MILLISECOND, SECOND};
+use super::simulated::{Notice, State};
+use crate::decide::observation::{Look, Process};
+use crate::os::events::Hint;
+use crate::os::platform::exits::Armed;
+use crate::protocol::file::Stamp;
+use crate::protocol::layout::Record;
+use crate::protocol::pid::PidText;
+use crate::protocol::time::Moment;
+use crate::step::terminate::Means;
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// By when every answer is out.
+const HORIZON: i64 = 4 * 3600 * SECOND;
+
+/// The world as the loop is given it; the test keeps the other end.
+pub(super) struct Simulated(pub(super) Rc<RefCell<State>>);
+
+impl World for Simulated {
+    fn now(&self) -> Moment {
+        Moment::from_nanos(self.0.borrow().now)
+    }
+
+    fn rests(&self, _span: Duration) {}
+
+    fn look(&mut self, index: usize) -> io::Result<Look> {
+        let mut state = self.0.borrow_mut();
+        let failing = state.weather.failing;
+        if state.random.happens(failing) {
+            return Err(io::ErrorKind::Other.into());
+        }
+        for _ in 0..7 {
+            let (look, stands) = state.look(index);
+            if stands {
+                return Ok(look);
+            }
+        }
+        Ok(state.look(index).0)
+    }
+
+    fn arm(&mut self, _order: &Order, _verbose: &mut dyn FnMut(&str)) -> Result<(), Failure> {
+        self.0.borrow_mut().armed = true;
+        Ok(())
+    }
+
+    fn is_still(&self, index: usize, last: &Look) -> bool {
+        let state = self.0.borrow();
+        let same = |record, known: Option<Stamp>| state.read(index, record, |_| ()).stamp() == known;
+        // By a hold on the process itself: its number may be another's by now.
+        let lives = |pid: &PidText| match (pid, last.process) {
+            (PidText::Pid(pid), Process::Running { started, .. }) => state
+                .processes
+                .get(pid)
+                .is_some_and(|(began, ended)| ended.is_none() && began.unsigned_abs() == started),
+            _ => false,
+        };
+        last.pid.content().is_some_and(lives)
+            && same(Record::Status, last.status.stamp())
+            && same(Record::Pid, last.pid.stamp())
+            && same(Record::Meta, last.meta.stamp())
+    }
+
+    fn give_way(&self) {}
+
+    fn renew(&mut self, _verbose: &mut dyn FnMut(&str)) -> bool {
+        false
+    }
+
+    fn watch_exit(&mut self, pid: i32, index: usize) -> Option<Armed> {
+        let mut state = self.0.borrow_mut();
+        if state.weather.deaf {
+            return None;
+        }
+        let lives = state.processes.get(&pid).is_some_and(|(_, ended)| ended.is_none());
+        if lives {
+            state.exits.insert(pid, index);
+        }
+        Some(if lives { Armed::Watching } else { Armed::Gone })
+    }
+
+    fn forget_exit(&mut self, index: usize) {
+        self.0.borrow_mut().exits.retain(|_, other| *other != index);
+    }
+
+    fn follow(&mut self, index: usize, record: Record) -> bool {
+        let mut state = self.0.borrow_mut();
+        if let Some(inode) = state.steps[index].files.get(record.suffix()).map(|disk| disk.inode) {
+            state.followed.insert((index, record.suffix(), inode));
+        }
+        !state.weather.deaf && !state.weather.polls
+    }
+
+    fn end(&mut self, index: usize, look: Look, job: Job, _means: Means) {
+        let mut state = self.0.borrow_mut();
+        let (outcome, longest) = match &job.what {
+            What::Terminate(intent, _) => (intent.reason().outcome(), 3 * SECOND),
+            What::Bury(reason) => (reason.outcome(), 5 * MILLISECOND),
+        };
+        state.acts(index, outcome);
+        if let (What::Terminate(intent, _), None) = (&job.what, state.steps[index].status_word()) {
+            state.record(index, None, Some(*intent));
+        }
+        let at = state.now + state.random.between(0, longest);
+        state.endings.push((at, index, job, look));
+    }
+
+    fn rest(&mut self, longest: Duration) -> Waking {
+        let mut state = self.0.borrow_mut();
+        // A timer may be late, never early.
+        let late = state.random.between(0, 3 * MILLISECOND);
+        let longest = i64::try_from(longest.as_nanos()).unwrap_or(HORIZON).min(HORIZON);
+        let until = state.now + longest + late;
+        let mut waking = Waking::default();
+        loop {
+            let scripted = state.script.get(state.done).map(|(at, ..)| *at);
+            let others = state.notices.iter().map(|(at, _)| *at).chain(state.endings.iter().map(|(at, ..)| *at));
+            let next = others.chain(scripted).fold(until, i64::min);
+            state.advance(next, None);
+            let now = state.now;
+            assert!(now < HORIZON, "nothing was told by now: {:?}", state.steps);
+            let due: Vec<(i64, Notice)> = state.notices.extract_if(.., |(at, _)| *at <= now).collect();
+            for (_, notice) in due {
+                match notice {
+                    Notice::Name(name) => waking.hints.push(Hint::Name(name)),
+                    Notice::Exit(index) => waking.exits.push(index),
+                    Notice::Missed => waking.missed = true,
+                }
+            }
+            if let Some(place) = state.endings.iter().position(|(at, ..)| *at <= now) {
+                let (_, index, job, look) = state.endings.remove(place);
+                waking.ended = Some((index, state.carry_out(index, &job, &look)));
+            }
+            let woken = !waking.hints.is_empty() || !waking.exits.is_empty() || waking.missed || waking.ended.is_some();
+            if woken || now >= until {
+                return waking;
+            }
+        }
+    }
+
+    fn finish(&mut self, _order: &Order) {}
+
+    fn is_armed(&self) -> bool {
+        self.0.borrow().armed
+    }
+
+    fn polls(&self) -> bool {
+        let state = self.0.borrow();
+        state.armed && state.weather.polls
+    }
+
+    fn backend(&self) -> &'static str {
+        "none"
+    }
+
+    fn tell(&mut self, _verbose: &mut dyn FnMut(&str)) {}
+
+    fn senses(&self) -> &Senses {
+        unreachable!("no log is read")
+    }
+}

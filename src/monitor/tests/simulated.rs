@@ -1,0 +1,383 @@
+//! A world of one's own: files, processes and clocks that change by a script, events that come late, twice or never.
+//!
+//! Refuses to judge; it only keeps what is true, for the looks that are taken of it and for the oracle.
+
+use super::super::endings::{Job, What};
+use super::script::{Change, Limits, MILLISECOND, Random, SECOND, Weather};
+use crate::decide::observation::{Here, Look, Process};
+use crate::protocol::file::{File, Hold, Stamp};
+use crate::protocol::layout::{Record, file_name};
+use crate::protocol::meta::{Meta, MetaText};
+use crate::protocol::outcome::{Intent, Outcome, Reason};
+use crate::protocol::pid::PidText;
+use crate::protocol::result::ResultText;
+use crate::protocol::status::{StatusText, Word};
+use crate::protocol::step::StepName;
+use crate::protocol::time::{Moment, Wall};
+use crate::step::terminate::Termination;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The wall clock where the awake clock reads none; no whole second, which would be a coarse filesystem's.
+const EPOCH: i64 = 1_700_000_000_000_000_007;
+#[derive(Clone, Debug)]
+pub(super) struct Disk {
+    pub(super) bytes: Vec<u8>,
+    pub(super) modified: i64,
+    /// When that was, whatever the clock said.
+    pub(super) written: i64,
+    pub(super) run: u32,
+    pub(super) inode: u64,
+}
+
+/// One step, as it is.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Step {
+    pub(super) files: BTreeMap<&'static str, Disk>,
+    /// The run that the pid file named last.
+    pub(super) run: u32,
+    pub(super) pid: i32,
+    /// When that pid was written.
+    pub(super) claimed: Option<i64>,
+    /// When its process ended.
+    pub(super) gone: Option<i64>,
+    /// Whether that pid was written over another in place, which only the rescan finds.
+    pub(super) unnoticed: bool,
+    /// Who holds the lock.
+    pub(super) lock: Option<i32>,
+    /// Whether its processes are to be seen from here.
+    pub(super) unseen: bool,
+    /// When the run began that stands there.
+    pub(super) began: i64,
+    /// When a run began by its own record, which has whole milliseconds.
+    pub(super) noted: Option<(u32, i64)>,
+    /// Since when nothing is there.
+    pub(super) absent: i64,
+    /// What somebody who ended it has announced.
+    pub(super) intent: Option<Outcome>,
+    /// What the oracle keeps of the last look: what was true in the course of it.
+    pub(super) course: Vec<Option<(Outcome, i64)>>,
+    pub(super) looked: i64,
+    pub(super) known: BTreeSet<(u32, bool)>,
+    /// What a verdict was that the wait acts upon.
+    pub(super) acted: Option<Outcome>,
+    /// Until when the loop was busy with ending its run, and looked at nothing; first, until the wait began.
+    pub(super) busy: i64,
+    /// Whether the loop has ended its run.
+    ended: bool,
+    /// What the loop has announced for it.
+    announced: Option<Intent>,
+    /// The time that the pid file will have, and when that was, whatever the clock said.
+    stamp: Option<(i64, i64)>,
+    /// Whether even a careful observer could be wrong: only a first look across a set clock can make it so.
+    pub(super) unknowable: bool,
+}
+
+/// Everything that is true.
+pub(super) struct State {
+    pub(super) now: i64,
+    /// By how much the wall clock was set, and how long the machine has slept.
+    set: i64,
+    slept: i64,
+    pub(super) steps: Vec<Step>,
+    /// When each process began (and on which start tick), and when it ended.
+    pub(super) processes: BTreeMap<i32, (i64, Option<i64>)>,
+    pub(super) script: Vec<(i64, usize, Change)>,
+    pub(super) done: usize,
+    pub(super) limits: Limits,
+    pub(super) weather: Weather,
+    pub(super) random: Random,
+    pub(super) notices: Vec<(i64, Notice)>,
+    pub(super) exits: BTreeMap<i32, usize>,
+    pub(super) followed: BTreeSet<(usize, &'static str, u64)>,
+    pub(super) endings: Vec<(i64, usize, Job, Look)>,
+    inodes: u64,
+    /// When the wall clock was set or the machine slept.
+    pub(super) upheavals: Vec<i64>,
+    pub(super) over: bool,
+    here: Arc<Here>,
+    pub(super) armed: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Notice {
+    Name(String),
+    Exit(u64),
+    Missed,
+}
+
+impl State {
+    pub(super) fn new(steps: usize, limits: Limits, weather: Weather, random: Random) -> Self {
+        let here = Here { host: "here".into(), boot_id: "boot".into(), pid_namespace: Some(1), local_filesystem: true };
+        Self {
+            now: -3600 * SECOND,
+            set: 0,
+            slept: 0,
+            steps: vec![Step { absent: -3600 * SECOND, ..Step::default() }; steps],
+            processes: BTreeMap::new(),
+            script: Vec::new(),
+            done: 0,
+            limits,
+            weather,
+            random,
+            notices: Vec::new(),
+            exits: BTreeMap::new(),
+            followed: BTreeSet::new(),
+            endings: Vec::new(),
+            inodes: 0,
+            upheavals: Vec::new(),
+            over: false,
+            here: Arc::new(here),
+            armed: false,
+        }
+    }
+
+    pub(super) fn wall(&self) -> i64 {
+        EPOCH + self.now + self.slept + self.set
+    }
+
+    fn notify(&mut self, notice: &Notice) {
+        let Weather { lost, doubled, late, .. } = self.weather;
+        let copies = if self.random.happens(lost) { 0 } else { 1 + i32::from(self.random.happens(doubled)) };
+        for _ in 0..copies {
+            let at = self.now + if late > 0 { self.random.between(0, late) } else { 0 };
+            self.notices.push((at, notice.clone()));
+        }
+        // A queue that ran over says so, often enough.
+        if copies == 0 && self.random.happens(30) {
+            self.notices.push((self.now + SECOND, Notice::Missed));
+        }
+    }
+
+    fn named(&mut self, step: usize, record: Record) {
+        let wakes = record.shows_start() || record == Record::Result;
+        if self.armed && !self.weather.polls && wakes {
+            let name = file_name(&StepName::parse(&format!("step{step}")).unwrap(), record);
+            self.notify(&Notice::Name(name));
+        }
+    }
+
+    /// Moves on, and lets happen what the script has for that time.
+    pub(super) fn advance(&mut self, to: i64, looking: Option<usize>) {
+        while let Some((at, step, change)) = self.script.get(self.done).cloned().filter(|(at, ..)| *at <= to) {
+            self.done += 1;
+            self.now = self.now.max(at);
+            self.apply(step, change);
+            if let Some(index) = looking {
+                self.observe(index);
+            }
+        }
+        self.now = self.now.max(to);
+    }
+
+    fn apply(&mut self, step: usize, change: Change) {
+        // Of a run that the loop has ended nothing more comes.
+        let ended = self.steps[step].ended;
+        match change {
+            Change::Write { .. } | Change::Meta { .. } | Change::Remove(_) | Change::Take(_) if ended => {}
+            Change::Meta { pid, run, began, reason } => self.write_meta(step, (pid, run), began, reason),
+            Change::Write { record, bytes, run, whole } => self.write(step, record, bytes, run, whole),
+            Change::Remove(record) => {
+                if self.steps[step].files.remove(record.suffix()).is_some() {
+                    let now = self.now;
+                    if !self.steps[step].is_there() {
+                        self.steps[step].absent = now;
+                    }
+                    self.named(step, record);
+                }
+            }
+            Change::Start(pid) => {
+                self.processes.insert(pid, (self.now, None));
+            }
+            Change::Exit(pid) => self.exit(pid),
+            Change::Take(pid) => self.steps[step].lock = Some(pid),
+            Change::SetClock(further) => {
+                self.set += further;
+                self.upheavals.push(self.now);
+            }
+            Change::Sleep(span) => {
+                self.slept += span;
+                self.upheavals.push(self.now);
+            }
+        }
+    }
+
+    pub(super) fn write(&mut self, step: usize, record: Record, bytes: Vec<u8>, run: u32, whole: bool) {
+        let (now, stamp) = (self.now, self.steps[step].stamp);
+        let (modified, made) = stamp.filter(|_| whole && record == Record::Pid).unwrap_or_else(|| (self.wall(), now));
+        let old = self.steps[step].files.get(record.suffix()).map(|disk| disk.inode);
+        self.inodes += 1;
+        let inode = old.filter(|_| !whole).unwrap_or(self.inodes);
+        let named = match (record == Record::Pid).then(|| PidText::parse(&bytes)) {
+            Some(PidText::Pid(pid)) => Some(pid),
+            _ => None,
+        };
+        let gone = named.and_then(|pid| self.processes.get(&pid)?.1.map(|ended| ended.max(now)));
+        let this = &mut self.steps[step];
+        // With no pid a run is known by the first file that it writes.
+        if run != this.run && (named.is_some() || !this.files.contains_key("pid")) {
+            (this.run, this.began, this.claimed, this.intent, this.gone) = (run, now, None, None, None);
+        }
+        if let Some(pid) = named {
+            (this.pid, this.claimed, this.gone) = (pid, Some(made), gone);
+            this.unnoticed = old == Some(inode) && !self.followed.contains(&(step, "pid", inode));
+        }
+        self.steps[step].files.insert(record.suffix(), Disk { bytes, modified, written: now, run, inode });
+        if old != Some(inode) || self.followed.contains(&(step, record.suffix(), inode)) {
+            self.named(step, record);
+        }
+    }
+
+    fn write_meta(&mut self, step: usize, (pid, run): (i32, u32), began: i64, reason: Option<Reason>) {
+        let made = self.steps[step].stamp.filter(|_| reason.is_some()).unwrap_or_else(|| (self.wall(), self.now));
+        let interval = self.limits.stale.unwrap_or(30 * SECOND) / 3 / MILLISECOND;
+        let meta = Meta {
+            run_id: format!("run-{run}"),
+            host: Some("here".into()),
+            boot_id: Some("boot".into()),
+            pid_namespace: Some(1),
+            pid: Some(pid),
+            pid_mtime_ns: Some(made.0),
+            locked: true,
+            started_awake_ms: Some(began.div_euclid(MILLISECOND)),
+            heartbeat_interval_ms: Some(interval.unsigned_abs()),
+            intent: self.steps[step].announced,
+            reason,
+            ..Meta::default()
+        };
+        self.steps[step].stamp = Some(made);
+        self.steps[step].noted = Some((run, began.div_euclid(MILLISECOND) * MILLISECOND));
+        self.write(step, Record::Meta, meta.encode(), run, true);
+        if run == self.steps[step].run {
+            self.steps[step].intent = reason.map(Reason::outcome);
+        }
+    }
+
+    pub(super) fn exit(&mut self, pid: i32) {
+        let now = self.now;
+        if let Some((_, ended @ None)) = self.processes.get_mut(&pid) {
+            *ended = Some(now);
+            for step in &mut self.steps {
+                step.lock = step.lock.filter(|holder| *holder != pid);
+                if step.pid == pid && step.claimed.is_some() {
+                    step.gone = step.gone.or(Some(now));
+                }
+            }
+            if let Some(index) = self.exits.remove(&pid) {
+                self.notify(&Notice::Exit(index as u64));
+            }
+        }
+    }
+
+    fn pass(&mut self, index: usize) {
+        let span = self.random.between(0, 40_000);
+        self.advance(self.now + span, Some(index));
+    }
+
+    pub(super) fn read<T>(&self, step: usize, record: Record, parse: impl Fn(&[u8]) -> T) -> File<T> {
+        self.steps[step].files.get(record.suffix()).map_or(File::Absent, |disk| {
+            let modified = Wall::from_nanos(disk.modified);
+            let stamp = Stamp { modified, size: disk.bytes.len() as u64, inode: disk.inode, owner: 0 };
+            File::There { stamp, content: parse(&disk.bytes) }
+        })
+    }
+
+    /// A look in the order of the real one, while the world goes on.
+    pub(super) fn look(&mut self, index: usize) -> (Look, bool) {
+        self.begin_course(index);
+        let wall = Wall::from_nanos(self.wall());
+        let mut look = Look {
+            at: Moment::from_nanos(self.now),
+            wall,
+            file_wall: wall,
+            slept: Duration::from_nanos(self.slept.unsigned_abs()),
+            here: Arc::clone(&self.here),
+            pid: self.read(index, Record::Pid, PidText::parse),
+            meta: File::Absent,
+            lock: Hold::Unknown,
+            process: Process::Unclaimed,
+            status: File::Absent,
+            result: File::Absent,
+            standing_result: None,
+            heartbeat: File::Absent,
+        };
+        self.pass(index);
+        look.meta = self.read(index, Record::Meta, |bytes| Arc::new(MetaText::parse(bytes)));
+        self.pass(index);
+        look.lock = if self.steps[index].lock.is_some() { Hold::Held } else { Hold::Free };
+        if let Some(PidText::Pid(pid)) = look.pid.content() {
+            look.process = match self.processes.get(pid) {
+                _ if self.steps[index].unseen => Process::Hidden,
+                Some((began, None)) => Process::Running {
+                    started: began.unsigned_abs(),
+                    started_wall: Wall::from_nanos(self.wall() - (self.now - began)),
+                },
+                _ => Process::Gone { borne_elsewhere: false },
+            };
+        }
+        self.pass(index);
+        look.status = self.read(index, Record::Status, StatusText::parse);
+        self.pass(index);
+        if let Some(StatusText::Complete(word)) = look.status.content() {
+            look.meta = self.read(index, Record::Meta, |bytes| Arc::new(MetaText::parse(bytes)));
+            self.pass(index);
+            if *word == Word::Success {
+                look.result = self.read(index, Record::Result, ResultText::parse);
+            }
+        }
+        self.pass(index);
+        look.heartbeat = self.read(index, Record::Heartbeat, |_| ());
+        self.pass(index);
+        let again = self.read(index, Record::Pid, PidText::parse);
+        self.observe(index);
+        (look.clone(), again.stamp() == look.pid.stamp())
+    }
+
+    /// What becomes of a run that is to be ended: unless it ended by itself in between.
+    pub(super) fn carry_out(&mut self, index: usize, job: &Job, look: &Look) -> Termination {
+        let (killed, reason) = match &job.what {
+            What::Terminate(intent, _) => (true, intent.reason()),
+            What::Bury(reason) => (false, *reason),
+        };
+        let now: File<PidText> = self.read(index, Record::Pid, PidText::parse);
+        self.steps[index].busy = self.now;
+        let nothing = Termination { killed: false, recorded: true, detail: None, evidence: None };
+        if now.stamp() != look.pid.stamp() {
+            self.steps[index].acted = None;
+            return nothing;
+        }
+        if self.steps[index].status_word().is_some() {
+            return nothing;
+        }
+        let pid = self.steps[index].pid;
+        if killed && (self.steps[index].unseen || self.steps[index].claimed.is_none() || !now.is_there()) {
+            return Termination { recorded: false, ..nothing };
+        }
+        if killed {
+            self.exit(pid);
+        }
+        self.steps[index].ended = true;
+        self.record(index, Some(reason), None);
+        let (run, word) = (self.steps[index].run, if reason == Reason::Success { "SUCCESS\n" } else { "FAILED\n" });
+        self.write(index, Record::Status, word.into(), run, true);
+        Termination { killed, ..nothing }
+    }
+
+    /// Writes what somebody has to say of a run into its record, as an ender does.
+    pub(super) fn record(&mut self, index: usize, reason: Option<Reason>, intent: Option<Intent>) {
+        let key = self.steps[index].files.get("pid").map(|disk| disk.modified);
+        let bytes = self.steps[index].files.get("meta").map(|disk| disk.bytes.clone()).unwrap_or_default();
+        let (pid, run) = (self.steps[index].pid, self.steps[index].run);
+        let mut meta = match MetaText::parse(&bytes) {
+            MetaText::Known(meta) if meta.pid_mtime_ns == key => *meta,
+            MetaText::Known(_) | MetaText::Newer(_) | MetaText::Broken(_) => {
+                Meta { run_id: format!("made-{run}"), pid: key.map(|_| pid), pid_mtime_ns: key, ..Meta::default() }
+            }
+        };
+        self.steps[index].announced = meta.intent.or(intent);
+        (meta.reason, meta.intent) = (meta.reason.or(reason), meta.intent.or(intent));
+        self.steps[index].intent = meta.reason.or(meta.intent.map(Intent::reason)).map(Reason::outcome);
+        self.write(index, Record::Meta, meta.encode(), run, true);
+    }
+}

@@ -1,0 +1,255 @@
+//! What the loop needs of the world: a clock, looks, hints, and runs ended. `Machine` is the world as it is.
+//!
+//! The loop is written against this alone, so that it can be held against a world whose clock jumps and whose events get
+//! lost. Refuses to decide anything: each function does one thing that only a machine can do.
+
+use super::endings::{Endings, Job};
+use super::order::{Failure, Order};
+use super::senses::Senses;
+use super::{OTHER_DESCRIPTORS, SAFETY_RESCAN};
+use crate::decide::observation::{Here, Look};
+use crate::os::directory::{Directory, why};
+use crate::os::events::Hint;
+use crate::os::platform::exits::Armed;
+use crate::os::signals::Signal;
+use crate::os::{apart, clock, environment};
+use crate::protocol::layout::{Record, file_name};
+use crate::protocol::time::Moment;
+use crate::step::look::{Looker, here};
+use crate::step::terminate::{Means, Termination};
+use crossbeam_channel::{Receiver, never, select};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How many descriptors an ending takes, its hold on a great tree apart.
+const DESCRIPTORS_EACH: u64 = 16;
+
+/// The world as the loop needs it. A step is named by its place in the order.
+pub(super) trait World {
+    /// The clock that stops while the machine sleeps.
+    fn now(&self) -> Moment;
+
+    /// Says that this process is at work, and for how long at most it rests.
+    fn rests(&self, span: Duration);
+
+    /// One look at a step, begun now.
+    ///
+    /// # Errors
+    /// What the kernel could not say this time.
+    fn look(&mut self, index: usize) -> io::Result<Look>;
+
+    /// Arms what tells of changes.
+    ///
+    /// # Errors
+    /// Signals cannot be caught.
+    fn arm(&mut self, order: &Order, verbose: &mut dyn FnMut(&str)) -> Result<(), Failure>;
+
+    /// Whether a step stands as a look has shown it, and its process lives, as far as cheap questions tell.
+    fn is_still(&self, index: usize, last: &Look) -> bool;
+
+    /// Lets somebody else have the processor, who may be about to write.
+    fn give_way(&self);
+
+    /// Sets the watch anew where it does not stand on the directory any more; whether it was, or the directory is another.
+    fn renew(&mut self, verbose: &mut dyn FnMut(&str)) -> bool;
+
+    /// Asks for a notice of a process's end; nothing where none can be had.
+    fn watch_exit(&mut self, pid: i32, index: usize) -> Option<Armed>;
+
+    /// Takes that back.
+    fn forget_exit(&mut self, index: usize);
+
+    /// Asks for notices of one file's being written in place; whether they will come.
+    fn follow(&mut self, index: usize, record: Record) -> bool;
+
+    /// Has a run ended beside the loop; what came of it comes with a later waking.
+    fn end(&mut self, index: usize, look: Look, job: Job, means: Means);
+
+    /// Sleeps until something says *look*, and so long at most.
+    fn rest(&mut self, longest: Duration) -> Waking;
+
+    /// The last acts: what has begun to end is ended whole, and the watches are given back.
+    fn finish(&mut self, order: &Order);
+
+    /// Whether anything was armed yet.
+    fn is_armed(&self) -> bool;
+
+    /// Whether changes of files are looked for instead of told.
+    fn polls(&self) -> bool;
+
+    /// The name of what is armed, as JSON has it.
+    fn backend(&self) -> &'static str;
+
+    /// Says what the arming of single files had to say.
+    fn tell(&mut self, verbose: &mut dyn FnMut(&str));
+
+    /// What tells of logs.
+    fn senses(&self) -> &Senses;
+}
+
+/// What ended a rest: each only names a place to look at (I1).
+#[derive(Debug, Default)]
+pub(super) struct Waking {
+    /// Names of files that changed.
+    pub(super) hints: Vec<Hint>,
+    /// Steps whose processes have ended.
+    pub(super) exits: Vec<u64>,
+    /// Steps whose logs have grown.
+    pub(super) grown: Vec<usize>,
+    /// Whether a log that lies elsewhere came or went.
+    pub(super) logs: bool,
+    /// Whether hints were lost.
+    pub(super) missed: bool,
+    /// A run that has been ended, and what came of it.
+    pub(super) ended: Option<(usize, Termination)>,
+    /// A signal asked this process to stop.
+    pub(super) interrupted: Option<Signal>,
+}
+
+/// This machine.
+pub(super) struct Machine {
+    directory: Arc<Directory>,
+    here: Arc<Here>,
+    lookers: Vec<Looker>,
+    senses: Senses,
+    endings: Endings,
+    interrupts: Receiver<Signal>,
+    /// Whether this process ends with the wait.
+    leaving: bool,
+}
+
+impl Machine {
+    /// With nothing armed yet.
+    pub(super) fn new(directory: &Directory, order: &Order) -> Self {
+        let directory = Arc::new(directory.clone());
+        let here = Arc::new(here(&directory));
+        let looker = |step| {
+            let mut looker = Looker::new(Arc::clone(&directory), step, Arc::clone(&here));
+            if order.new {
+                looker.keep_result();
+            }
+            looker
+        };
+        Self {
+            lookers: order.steps.iter().cloned().map(looker).collect(),
+            directory,
+            here,
+            senses: Senses::none(),
+            endings: Endings::new(),
+            interrupts: never(),
+            leaving: order.leaving,
+        }
+    }
+}
+
+impl World for Machine {
+    fn now(&self) -> Moment {
+        clock::now()
+    }
+
+    fn rests(&self, span: Duration) {
+        apart::rest(span);
+    }
+
+    fn look(&mut self, index: usize) -> io::Result<Look> {
+        self.lookers[index].look()
+    }
+
+    fn arm(&mut self, order: &Order, verbose: &mut dyn FnMut(&str)) -> Result<(), Failure> {
+        // A notice of each run's end takes one; what is left is for the looks, without which nothing is ever found.
+        let allowed = environment::allow_descriptors(order.steps.len() as u64 + OTHER_DESCRIPTORS);
+        let others = OTHER_DESCRIPTORS.min(allowed / 4 * 3);
+        self.endings.limit(usize::try_from(others / DESCRIPTORS_EACH).unwrap_or(usize::MAX));
+        let spare = usize::try_from(allowed - others).unwrap_or(usize::MAX);
+        self.interrupts = self
+            .senses
+            .arm(&self.directory, order, spare, verbose)
+            .map_err(|error| Failure::Own(format!("cannot catch signals: {}", why(&error))))?;
+        Ok(())
+    }
+
+    fn is_still(&self, index: usize, last: &Look) -> bool {
+        !self.senses.has_ended(index) && self.lookers[index].is_unchanged(last)
+    }
+
+    fn give_way(&self) {
+        clock::give_way();
+    }
+
+    fn renew(&mut self, verbose: &mut dyn FnMut(&str)) -> bool {
+        let is_another = self.senses.renew(&self.directory, verbose);
+        if is_another {
+            self.here = Arc::new(here(&self.directory));
+            self.lookers.iter_mut().for_each(|looker| looker.stand(Arc::clone(&self.here)));
+        }
+        is_another
+    }
+
+    fn watch_exit(&mut self, pid: i32, index: usize) -> Option<Armed> {
+        self.senses.watch_exit(pid, index)
+    }
+
+    fn forget_exit(&mut self, index: usize) {
+        self.senses.forget_exit(index);
+    }
+
+    fn follow(&mut self, index: usize, record: Record) -> bool {
+        let name = file_name(self.lookers[index].step(), record);
+        self.senses.follow(&self.directory.join(&name))
+    }
+
+    fn end(&mut self, index: usize, look: Look, job: Job, means: Means) {
+        let step = self.lookers[index].step().clone();
+        let looker = Looker::new(Arc::clone(&self.directory), step, Arc::clone(&self.here));
+        self.endings.begin(index, looker, look, job, means);
+    }
+
+    fn rest(&mut self, longest: Duration) -> Waking {
+        self.senses.foresee(self.leaving);
+        let mut waking = Waking::default();
+        select! {
+            recv(self.senses.hints) -> hint => waking.hints.extend(hint.ok()),
+            recv(self.senses.exits) -> number => waking.exits.extend(number.ok()),
+            recv(self.senses.grown) -> number => waking.grown.extend(number.ok()),
+            recv(self.senses.log_hints) -> _ => waking.logs = true,
+            recv(self.endings.results) -> result => waking.ended = result.ok(),
+            recv(self.interrupts) -> signal => waking.interrupted = signal.ok(),
+            default(longest.min(SAFETY_RESCAN)) => {}
+        }
+        // Many hints, one look.
+        while let Ok(hint) = self.senses.hints.try_recv() {
+            waking.hints.push(hint);
+        }
+        waking.missed = self.senses.has_missed();
+        if waking.ended.is_some() {
+            self.endings.next();
+        }
+        waking
+    }
+
+    fn finish(&mut self, order: &Order) {
+        self.endings.finish(&self.interrupts);
+        self.senses.part(order);
+    }
+
+    fn senses(&self) -> &Senses {
+        &self.senses
+    }
+
+    fn is_armed(&self) -> bool {
+        self.senses.are_armed()
+    }
+
+    fn polls(&self) -> bool {
+        self.senses.polls()
+    }
+
+    fn backend(&self) -> &'static str {
+        self.senses.name()
+    }
+
+    fn tell(&mut self, verbose: &mut dyn FnMut(&str)) {
+        self.senses.tell(verbose);
+    }
+}
