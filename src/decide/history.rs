@@ -162,8 +162,8 @@ impl History {
             // The pid came late: the same run, whose beginning is better known now.
             Some(run) if run.key.is_none() && key.is_some() => {
                 let begun = Run::begin(look, key, meta);
-                let Run { seen_alive, starting_since, status, heartbeat, last_look, slept, .. } = run;
-                Run { seen_alive, starting_since, status, heartbeat, last_look, slept, ..begun }
+                let Run { status, heartbeat, last_look, slept, .. } = run;
+                Run { status, heartbeat, last_look, slept, ..begun }
             }
             // A pid file that goes away takes nothing back: many a wrapper removes it in its last line.
             Some(run) => run,

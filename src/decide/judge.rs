@@ -69,7 +69,6 @@ pub(crate) fn judge(seen: &Observation, policy: &Policy, now: Moment) -> Verdict
     }
     let by_death = judge_death(seen, policy, now);
     match by_death {
-        Some(verdict @ Verdict::Final(_)) => return verdict,
         // Or callers in short slices would never learn of a death, or learn of one that was none.
         Some(death) if matches!(seen.liveness, Liveness::Dead { .. }) => {
             return by_status.map_or(death.clone(), |status| earlier(status, death));

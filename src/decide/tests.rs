@@ -1,6 +1,7 @@
 //! `judge` over a grid of every kind of observation and policy, and `History` over scripted looks.
 
 mod clocks;
+mod edges;
 mod grid;
 mod interleavings;
 mod looks;

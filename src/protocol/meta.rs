@@ -303,6 +303,9 @@ mod tests {
 
     #[test]
     fn unknown_keys_are_kept() {
+        let long = br#"{"schema":1,"run_id":"a","note":14444444444444444444444444444444444444444444444.5}"#;
+        let MetaText::Known(meta) = MetaText::parse(long) else { panic!("not read") };
+        assert_eq!(MetaText::parse(&meta.encode()), MetaText::Known(meta), "a number is the same once it was read");
         let text = br#"{"schema":1,"run_id":"a","note":{"by":"me"}}"#;
         let MetaText::Known(meta) = MetaText::parse(text) else { panic!("not read") };
         let again: Value = serde_json::from_slice(&meta.encode()).unwrap();

@@ -1,0 +1,291 @@
+//! The exact moments and combinations at which a verdict turns: each was a small change to the code that nothing noticed.
+//!
+//! Refuses ranges: every case stands on the edge itself.
+
+use super::looks::{GONE, local, look, moment, of_run, plain, success, there, wall};
+use crate::decide::breaker::reset;
+use crate::decide::history::{History, meta_of};
+use crate::decide::judge::{Finding, Verdict, judge};
+use crate::decide::observation::{Beat, Here, Liveness, Look, Observation, Process, ResultState, Status};
+use crate::decide::policy::{Policy, Settle};
+use crate::protocol::breaker::{BreakerRecord, CountedRun};
+use crate::protocol::file::{File, Hold};
+use crate::protocol::meta::{Meta, MetaText};
+use crate::protocol::outcome::{Intent, Outcome, Reason};
+use crate::protocol::pid::PidText;
+use crate::protocol::result::ResultText;
+use crate::protocol::status::{StatusText, Word};
+use crate::protocol::time::Moment;
+use std::sync::Arc;
+use std::time::Duration;
+
+const POLICY: Policy = Policy {
+    stale: Some(Duration::from_secs(60)),
+    max_timeout: Some(Duration::from_secs(1800)),
+    heartbeat_interval: Duration::from_secs(10),
+    start_timeout: Duration::from_secs(60),
+    until: None,
+    settle: Settle::CONTRACT,
+};
+
+/// A run that began at second 100 and of which nothing else is known.
+fn run(liveness: Liveness) -> Observation {
+    Observation { absent_since: None, liveness, ..Observation::absent(moment(100.0)) }
+}
+
+fn at(seen: &Observation, second: f64) -> Verdict {
+    judge(seen, &POLICY, moment(second))
+}
+
+#[track_caller]
+fn is_final(verdict: Verdict) -> Finding {
+    let Verdict::Final(finding) = verdict else { panic!("{verdict:?}") };
+    finding
+}
+
+#[track_caller]
+fn is_pending(verdict: &Verdict) -> (Moment, bool) {
+    let Verdict::Pending { look_again, closely } = verdict else { panic!("{verdict:?}") };
+    (*look_again, *closely)
+}
+
+#[test]
+fn a_torn_status_is_waited_for_two_seconds_and_then_quoted() {
+    let status = Status::Unfinished { since: moment(110.0), word: "\"SUC\"".into() };
+    let seen = Observation { status, ..run(Liveness::Alive) };
+    assert_eq!(is_pending(&at(&seen, 110.0)), (moment(112.0), true));
+    assert_eq!(is_pending(&at(&seen, 111.999)), (moment(112.0), true));
+    let finding = is_final(at(&seen, 112.0));
+    assert_eq!(finding.outcome, Outcome::Failed);
+    assert_eq!(finding.detail.as_deref(), Some("the status file holds \"SUC\", which is neither SUCCESS nor FAILED"));
+}
+
+#[test]
+fn a_death_beside_a_torn_status_is_looked_at_closely_and_no_patience_cuts_it_short() {
+    let status = Status::Unfinished { since: moment(110.0), word: "\"\"".into() };
+    let torn = Observation { status, ..run(Liveness::Dead { since: moment(110.0) }) };
+    assert_eq!(is_pending(&at(&torn, 110.1)), (moment(110.2), true));
+    let impatient = Policy { until: Some(moment(105.0)), ..POLICY };
+    for seen in [torn, run(Liveness::Dead { since: moment(110.0) })] {
+        let verdict = judge(&seen, &impatient, moment(110.1));
+        assert_eq!(is_pending(&verdict).0, moment(110.2), "a death is settled before anybody is told that it runs");
+    }
+}
+
+#[test]
+fn a_status_under_a_held_lock_without_a_pid_is_believed_after_five_seconds() {
+    let status = Status::Complete { since: moment(109.0), word: Word::Failed };
+    let seen = Observation { status, ..run(Liveness::Starting { since: moment(110.0) }) };
+    assert_eq!(is_pending(&at(&seen, 110.0)), (moment(115.0), true));
+    assert_eq!(is_pending(&at(&seen, 114.999)).0, moment(115.0));
+    assert_eq!(is_final(at(&seen, 115.0)).outcome, Outcome::Failed);
+}
+
+#[test]
+fn a_run_that_only_seems_to_start_is_held_to_its_limits_from_the_fifth_second_on() {
+    let heartbeat = Some(Beat { fresh: moment(10.0), seen: moment(10.0), unconfirmed: None });
+    let seen = Observation { heartbeat, ..run(Liveness::Starting { since: moment(110.0) }) };
+    assert_eq!(is_pending(&at(&seen, 114.999)), (moment(115.0), true));
+    assert_eq!(is_final(at(&seen, 115.0)).outcome, Outcome::Hung);
+}
+
+#[test]
+fn a_success_waits_for_its_result_for_a_second_and_not_where_that_is_whole() {
+    let status = Status::Complete { since: moment(110.0), word: Word::Success };
+    for (result, waits) in [(ResultState::Absent, true), (ResultState::Unfinished, true), (ResultState::Whole, false)] {
+        let seen = Observation { status: status.clone(), result, ..run(Liveness::Alive) };
+        assert_eq!(matches!(at(&seen, 110.999), Verdict::Pending { .. }), waits, "{result:?}");
+        assert_eq!(is_final(at(&seen, 111.0)).outcome, Outcome::Success);
+    }
+}
+
+#[test]
+fn what_was_recorded_is_told_in_its_own_words_and_a_kill_in_ours() {
+    let status = Status::Complete { since: moment(110.0), word: Word::Failed };
+    for (reason, recorded, told) in [
+        (Reason::Hung, Some("no heartbeat"), Some("no heartbeat")),
+        (Reason::Hung, None, None),
+        (Reason::Killed, None, Some("killed on request")),
+        (Reason::Killed, Some("by me"), Some("by me")),
+    ] {
+        let recorded_detail = recorded.map(str::to_owned);
+        let seen = Observation {
+            status: status.clone(),
+            recorded: Some(reason),
+            recorded_detail,
+            ..run(Liveness::Dead { since: moment(110.0) })
+        };
+        assert_eq!(is_final(at(&seen, 111.0)).detail.as_deref(), told, "{reason:?}");
+    }
+}
+
+#[test]
+fn without_a_pid_a_record_means_a_death_only_where_its_lock_can_be_seen() {
+    let seen = |meta: Meta, local_filesystem: bool| {
+        let here = Here { local_filesystem, ..look(0.0).here.as_ref().clone() };
+        let content = Arc::new(MetaText::Known(Box::new(Meta { pid: Some(42), pid_mtime_ns: Some(1), ..meta })));
+        let look = Look { here: Arc::new(here), meta: there(100.0, content), lock: Hold::Free, ..look(101.0) };
+        History::default().note(&look).liveness
+    };
+    let locked = || Meta { locked: true, ..local() };
+    assert_eq!(seen(locked(), true), Liveness::Dead { since: moment(101.0) });
+    assert_eq!(seen(locked(), false), Liveness::Unclaimed);
+    assert_eq!(seen(Meta { host: Some("there".into()), ..locked() }, true), Liveness::Unclaimed);
+    assert_eq!(seen(local(), true), Liveness::Unclaimed);
+}
+
+#[test]
+fn a_process_exactly_two_seconds_younger_than_its_pid_file_is_the_one_it_names() {
+    let started =
+        |second| Look { process: Process::Running { started: 9, started_wall: wall(second) }, ..plain(200.0) };
+    assert_eq!(History::default().note(&started(102.0)).liveness, Liveness::Alive);
+    assert!(matches!(History::default().note(&started(102.000_001)).liveness, Liveness::Dead { .. }));
+}
+
+#[test]
+fn a_status_stands_since_its_last_change_and_at_the_first_look_as_long_as_it_is_old() {
+    let torn = |second: f64, at: f64| Look { status: there(second, StatusText::parse(b"SUC")), ..plain(at) };
+    let since = |seen: Observation| {
+        let Status::Unfinished { since, .. } = seen.status else { panic!("{seen:?}") };
+        since
+    };
+    let mut history = History::default();
+    assert_eq!(since(history.note(&torn(104.0, 110.0))), moment(104.0));
+    assert_eq!(since(history.note(&torn(104.0, 111.0))), moment(104.0));
+    assert_eq!(since(history.note(&torn(104.5, 112.0))), moment(112.0));
+    assert_eq!(since(history.note(&torn(104.5, 113.0))), moment(112.0));
+}
+
+#[test]
+fn a_pid_that_comes_late_takes_nothing_back_of_what_was_seen_before() {
+    let torn = there(99.0, StatusText::parse(b"SUC"));
+    let set_forward = |look: Look| Look { file_wall: wall(3700.0), ..look };
+    let process = Process::Running { started: 7, started_wall: wall(90.0) };
+    let mut history = History::default();
+    history.note(&Look { heartbeat: there(95.0, ()), status: torn.clone(), ..look(99.5) });
+    let named = Look { heartbeat: there(95.0, ()), status: torn, process, ..plain(100.5) };
+    let seen = history.clone().note(&set_forward(named));
+    assert_eq!(seen.status, Status::Unfinished { since: moment(99.0), word: "\"SUC\"".into() });
+    // Its age would be an hour; it counts from the pid, which by that clock is as old.
+    assert_eq!(seen.heartbeat.map(|beat| beat.fresh), Some(moment(95.0)));
+    let new = there(96.0, StatusText::parse(b"SUC"));
+    let seen = history.note(&set_forward(Look { status: new, process, ..plain(100.5) }));
+    assert_eq!(seen.status, Status::Unfinished { since: moment(100.5), word: "\"SUC\"".into() }, "seen to come");
+}
+
+#[test]
+fn a_death_makes_a_result_of_the_slack_before_the_pid_the_runs_own() {
+    let mut history = History::default();
+    history.note(&plain(105.0));
+    let result = there(99.0, ResultText::parse(b"1"));
+    let alive = Look { status: success(120.0), result: result.clone(), ..plain(121.0) };
+    assert_eq!(history.clone().note(&alive).result, ResultState::Absent);
+    let dead = Look { status: success(120.0), result, process: GONE, ..plain(121.0) };
+    assert_eq!(history.note(&dead).result, ResultState::Whole);
+}
+
+#[test]
+fn a_result_that_is_an_earlier_runs_is_not_told_and_any_other_is() {
+    let result = |second| there(second, ResultText::parse(b"1"));
+    for (made, told) in [(50.0, false), (119.0, true)] {
+        let look = Look { status: success(120.0), result: result(made), ..plain(121.0) };
+        let seen = History::default().note(&look);
+        assert_eq!(look.without_left_over(&seen).result.is_there(), told, "{made}");
+    }
+    // What cannot be read is told as that.
+    let unfit = Look { status: success(120.0), result: File::Unfit("is a FIFO".into()), ..plain(121.0) };
+    let seen = History::default().note(&unfit);
+    assert!(unfit.without_left_over(&seen).result.is_there());
+}
+
+#[test]
+fn one_second_asleep_is_two_clocks_read_one_after_the_other() {
+    let first = |slept: f64| {
+        let look = Look { slept: Duration::from_secs_f64(slept), heartbeat: there(105.0, ()), ..plain(110.0) };
+        History::default().note(&look).heartbeat.and_then(|beat| beat.unconfirmed)
+    };
+    assert_eq!((first(1.0), first(1.001)), (None, Some(moment(110.0))));
+}
+
+#[test]
+fn a_record_without_a_pid_speaks_of_what_is_no_more_than_two_seconds_younger() {
+    let record = |reason, intent| {
+        there(
+            100.0,
+            Arc::new(MetaText::Known(Box::new(Meta { reason, intent, run_id: "status-1".into(), ..Meta::default() }))),
+        )
+    };
+    for (younger, speaks) in [(-5.0, true), (1.0, true), (2.0, true), (2.001, false), (60.0, false)] {
+        let status = success(100.0 + younger);
+        let ended = Look { meta: record(Some(Reason::Hung), None), status, ..look(170.0) };
+        assert_eq!(meta_of(&ended, None).is_some(), speaks, "an end, {younger}");
+        let heartbeat = there(100.0 + younger, ());
+        let announced = Look { meta: record(None, Some(Intent::Hung)), heartbeat, ..look(170.0) };
+        assert_eq!(meta_of(&announced, None).is_some(), speaks, "an announcement, {younger}");
+    }
+    let ended = Look { meta: record(Some(Reason::Hung), None), ..look(170.0) };
+    assert!(meta_of(&ended, None).is_none(), "there is no end that it could speak of");
+    let announced = Look { meta: record(None, Some(Intent::Hung)), ..look(170.0) };
+    assert!(meta_of(&announced, None).is_some());
+}
+
+#[test]
+fn a_file_exactly_as_old_as_the_run_is_its_own_and_so_is_what_a_record_names() {
+    let first = |status: f64, heartbeat: f64, meta: File<Arc<MetaText>>| {
+        let look = Look { status: success(status), heartbeat: there(heartbeat, ()), meta, ..plain(110.0) };
+        let seen = History::default().note(&look);
+        (seen.status != Status::Absent, seen.heartbeat.is_some())
+    };
+    assert_eq!(first(100.0, 100.0, File::Absent), (true, true));
+    assert_eq!(first(99.999, 99.999, File::Absent), (false, false));
+    let recorded = of_run(Meta { reason: Some(Reason::Hung), ..local() });
+    assert_eq!(first(99.0, 99.0, recorded), (true, true));
+    let named = of_run(Meta { reason: None, ..local() });
+    assert_eq!(first(99.0, 99.0, named), (false, false));
+}
+
+#[test]
+fn a_reset_closes_the_circuit_and_forgets_no_run_and_no_name() {
+    let counted = CountedRun { run: "r".into(), reason: Reason::Died, at: "now".into() };
+    let record = BreakerRecord {
+        name: "b".into(),
+        consecutive_failures: 3,
+        last_failure_at_ms: Some(7),
+        runs: vec![counted.clone()],
+        ..BreakerRecord::default()
+    };
+    let after = reset(record);
+    assert_eq!((after.consecutive_failures, after.last_failure_at_ms), (0, None));
+    assert_eq!((after.name.as_str(), after.runs), ("b", vec![counted]));
+}
+
+#[test]
+fn a_pid_file_of_another_run_says_nothing_of_this_one() {
+    let mut history = History::default();
+    history.note(&plain(105.0));
+    let next = Look { pid: there(130.0, PidText::Pid(43)), process: GONE, ..look(131.0) };
+    assert_eq!(history.note(&next).began, moment(130.0));
+    assert!(history.replaced());
+}
+
+#[test]
+fn a_plan_and_a_remark_each_say_something_of_their_own() {
+    use crate::decide::recovery::Plan;
+    use crate::decide::remark::Remark;
+    let plans = [Plan::Take, Plan::Record(Reason::Died), Plan::End(Intent::Hung), Plan::Wait, Plan::Start];
+    assert!(plans.iter().all(|plan| plan.as_str().starts_with("would ")), "{plans:?}");
+    let remarks = [
+        (Remark::BadPid("\"x\"".into()), "\"x\""),
+        (Remark::BrokenMeta("cut".into()), "cut"),
+        (Remark::OtherHost("there".into()), "there"),
+        (Remark::OtherBoot, "last boot"),
+        (Remark::OtherNamespace, "PID namespace"),
+        (Remark::Unseen(42), "42"),
+        (Remark::Replaced, "replaced"),
+    ];
+    for (remark, part) in &remarks {
+        assert!(remark.to_string().contains(part), "{remark}");
+    }
+    let beyond: Vec<bool> = remarks.iter().map(|(remark, _)| remark.forbids_signals()).collect();
+    assert_eq!(beyond, [false, false, true, true, true, false, false]);
+}
