@@ -7,6 +7,7 @@ mod support;
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
+use support::servers::has;
 use support::{Ended, Place, kill, until};
 
 fn row(ended: &Ended, step: &str) -> Vec<String> {
@@ -73,6 +74,19 @@ fn a_run_that_goes_on_is_told_of_with_its_output_age_and_its_cpu_time() {
     assert!(busy["output_age_ms"].is_u64() && idle["output_age_ms"].is_u64(), "{listed:?}");
     assert!(busy["detail"].as_str().is_some_and(|detail| detail.contains("of CPU time")), "{busy}");
     assert!(row(&place.dogwatch(["list"]), "idle")[5].starts_with("0."), "its wrapper's own is all");
+}
+
+#[test]
+fn a_list_needs_no_thread() {
+    if !has("strace") {
+        return eprintln!("skipped: there is no strace");
+    }
+    let place = Place::new();
+    (0..150).for_each(|number| place.write(&format!("s{number}.status"), "SUCCESS\n"));
+    let whole = place.dogwatch(["list", "--json"]).stdout;
+    let prefix = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=?clone,?clone3:error=EAGAIN"];
+    let alone = Ended::of(&place.through(&prefix, ["list", "--json"]).output().expect("it runs"));
+    assert_eq!((alone.code, alone.stdout.lines().count(), alone.stdout), (0, 150, whole), "{}", alone.stderr);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! Refuses to signal whom no waiter may signal either, and to say that a run has ended which it has not seen end.
 
+use super::abreast::abreast;
 use super::report::Report;
 use super::{Error, readable};
 use crate::decide::judge::{Next, Verdict, judge};
@@ -44,14 +45,11 @@ pub(crate) fn kill(request: &Kill) -> Result<Vec<Report>, Error> {
     let mut reports = Vec::with_capacity(steps.len());
     for some in steps.chunks(AT_ONCE) {
         let lookers = some.iter().map(|step| Looker::new(Arc::clone(&directory), (*step).clone(), Arc::clone(&here)));
-        std::thread::scope(|scope| {
-            let grace = request.grace;
-            let ended: Vec<_> = lookers.map(|looker| scope.spawn(move || kill_one(looker, grace))).collect();
-            for thread in ended {
-                let report = thread.join().unwrap_or_else(|_| Err(Error::Own("a thread ended early".to_owned())));
-                reports.push(report);
-            }
-        });
+        for report in abreast(lookers.collect(), &|looker| kill_one(looker, request.grace)) {
+            reports.push(
+                report.unwrap_or_else(|| Err(Error::Own("a run was not ended for a fault in dogwatch".to_owned()))),
+            );
+        }
     }
     reports.into_iter().collect()
 }

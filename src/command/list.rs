@@ -3,6 +3,7 @@
 //! Refuses to look at all processes more than once, and to list the directory more than once: ten thousand steps have
 //! to be a glance too.
 
+use super::abreast::abreast;
 use super::check::{Check, Checked, Depth, check_one};
 use super::report::Report;
 use super::{Error, readable};
@@ -179,18 +180,16 @@ fn each<T: Send>(
     };
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = processors.min(steps.len().div_ceil(A_THREADS_WORTH));
-    std::thread::scope(|scope| {
-        let parts = steps.chunks(steps.len().div_ceil(threads));
-        let look = &look;
-        let running: Vec<_> =
-            parts.map(|part| scope.spawn(move || part.iter().map(look).collect::<Vec<_>>())).collect();
-        for looked in running.into_iter().flat_map(|thread| thread.join().unwrap_or_default()) {
+    let parts = steps.chunks(steps.len().div_ceil(threads)).collect();
+    for part in abreast(parts, &|part: &[_]| part.iter().map(&look).collect::<Vec<_>>()) {
+        let fault = || vec![Err(Error::Own("a part of the steps is missing for a fault in dogwatch".to_owned()))];
+        for looked in part.unwrap_or_else(fault) {
             match looked {
                 Ok(said) => listing.steps.push(said),
                 Err(error) => listing.faults.push(error.to_string()),
             }
         }
-    });
+    }
     Ok(listing)
 }
 

@@ -3,6 +3,7 @@
 //! Requests come in as values that are already valid, reports go out as values. It refuses to parse words and to print:
 //! that is `cli`'s, and a Rust program that uses this library has words of its own.
 
+mod abreast;
 pub(crate) mod beat;
 pub(crate) mod breaker;
 pub(crate) mod check;

@@ -21,6 +21,18 @@ const SURE: Duration = Duration::from_millis(100);
 const RETRY: Duration = Duration::from_millis(10);
 
 impl<W: World> Monitor<'_, W> {
+    /// Looks and judges; nothing where the kernel could not answer this time.
+    pub(super) fn look_once(&mut self, index: usize, new: bool) -> Result<Option<Verdict>, Failure> {
+        let began = self.world.now();
+        match self.world.look(index) {
+            Ok(look) => self.watched[index].note(look, &self.order.wishes, new).map(Some),
+            Err(error) => {
+                self.watched[index].note_vain(began, why(&error));
+                Ok(None)
+            }
+        }
+    }
+
     /// What stood there before the call: with `--any` the earliest end wins, not the first looked at.
     pub(super) fn look_before_arming(&mut self) -> Result<(), Failure> {
         let mut ended: Option<(Wall, usize)> = None;
@@ -62,18 +74,6 @@ impl<W: World> Monitor<'_, W> {
             self.look_at(index)?;
         }
         Ok(())
-    }
-
-    /// Looks and judges; nothing where the kernel could not answer this time.
-    pub(super) fn look_once(&mut self, index: usize, new: bool) -> Result<Option<Verdict>, Failure> {
-        let look = match self.world.look(index) {
-            Ok(look) => look,
-            Err(error) => {
-                self.watched[index].note_vain(self.world.now(), why(&error));
-                return Ok(None);
-            }
-        };
-        self.watched[index].note(look, &self.order.wishes, new).map(Some)
     }
 
     pub(super) fn look_at(&mut self, index: usize) -> Result<(), Failure> {
@@ -133,8 +133,11 @@ impl<W: World> Monitor<'_, W> {
             let detail = format!("it cannot be looked at: {}", vain.why);
             self.answer(index, Outcome::Running, Some(detail), false);
         } else if now >= given_up {
-            let step = &self.order.steps[index];
-            return Err(Failure::Own(format!("cannot look at {step}: {}; the work was left alone", vain.why)));
+            let (step, shown) = (&self.order.steps[index], self.world.path().display());
+            return Err(Failure::Own(format!(
+                "cannot look at {step} in {shown}: {}; the work was left alone",
+                vain.why
+            )));
         } else {
             self.look_again(index, now.plus(pause).min(until).min(given_up));
         }

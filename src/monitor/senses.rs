@@ -227,8 +227,8 @@ impl Senses {
     }
 
     /// Before a rest: does what need not be done at the end then, where the caller waits for it.
-    pub(super) fn foresee(&mut self, leaving: bool) {
-        if leaving && !self.foreseen && self.has_watches() {
+    pub(super) fn foresee(&mut self, order: &Order) {
+        if order.leaving && !self.foreseen && self.has_watches() {
             self.foreseen = true;
             parting::foresee();
         }

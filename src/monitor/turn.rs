@@ -23,7 +23,7 @@ impl<W: World> Monitor<'_, W> {
         let wake = self.wheel.next_deadline();
         let rest = wake.map_or(SAFETY_RESCAN, |tick| self.origin.plus(Duration::from_millis(tick)).since(now));
         self.world.rests(rest);
-        let Waking { hints, exits, grown, logs, missed, ended, interrupted } = self.world.rest(rest);
+        let Waking { hints, exits, grown, logs, missed, ended, interrupted } = self.world.rest(rest, self.order);
         if interrupted.is_some() {
             return Ok(interrupted);
         }
@@ -67,9 +67,9 @@ impl<W: World> Monitor<'_, W> {
                 break;
             }
             self.world.rests(Duration::ZERO);
-            let last = self.watched[index].plain_look();
-            let is_told = places.contains(&index) || self.world.polls();
-            if is_told || !last.is_some_and(|last| self.world.is_still(index, last)) {
+            let is_told = places.contains(&index) || self.world.polls() || self.world.has_ended(index);
+            let plain = self.watched[index].plainly_runs().filter(|_| !is_told);
+            if !plain.is_some_and(|look| self.world.is_unchanged(index, look)) {
                 self.look_at(index)?;
             }
         }

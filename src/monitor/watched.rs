@@ -106,12 +106,6 @@ impl Watched {
         })
     }
 
-    /// That a look was not answered.
-    pub(super) fn note_vain(&mut self, now: Moment, why: String) {
-        let since = self.vain.take().map_or(now, |vain| vain.since);
-        self.vain = Some(Vain { since, why });
-    }
-
     /// Judges by what a look shows.
     pub(super) fn note(&mut self, look: Look, wishes: &Wishes, new: bool) -> Result<Verdict, Failure> {
         self.vain = None;
@@ -131,13 +125,18 @@ impl Watched {
         Ok(verdict)
     }
 
-    /// The last look, where it showed a plain thing: a run that goes on, whose end would be noticed. While nothing that
-    /// decides changes, a look would show the same.
-    pub(super) fn plain_look(&self) -> Option<&Look> {
+    /// Keeps that a look was not answered, and why.
+    pub(super) fn note_vain(&mut self, at: Moment, why: String) {
+        let since = self.vain.take().map_or(at, |vain| vain.since);
+        self.vain = Some(Vain { since, why });
+    }
+
+    /// Its last look, where another would show the same as long as no file that decides has changed: it runs, and its end
+    /// would be noticed. Whatever is not that plain is looked at.
+    pub(super) fn plainly_runs(&self) -> Option<&Look> {
         let plain = !self.gone && !self.deaf && self.exit.is_some() && self.scan.is_none() && self.followed.is_empty();
-        let (look, seen, _) = self.last.as_ref()?;
-        let goes_on = seen.liveness == Liveness::Alive && matches!(seen.status, Status::Absent);
-        (plain && goes_on).then_some(look)
+        let (look, seen, _) = self.last.as_ref().filter(|_| plain)?;
+        (seen.liveness == Liveness::Alive && matches!(seen.status, Status::Absent)).then_some(look)
     }
 
     pub(super) fn last_look(&self) -> Option<Look> {

@@ -19,6 +19,7 @@ use crate::step::look::{Looker, here};
 use crate::step::terminate::{Means, Termination};
 use crossbeam_channel::select;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,13 +46,7 @@ pub(super) trait World {
     /// Signals cannot be caught.
     fn arm(&mut self, order: &Order, verbose: &mut dyn FnMut(&str)) -> Result<(), Failure>;
 
-    /// Whether a step stands as a look has shown it, and its process lives, as far as cheap questions tell.
-    fn is_still(&self, index: usize, last: &Look) -> bool;
-
-    /// Lets somebody else have the processor, who may be about to write.
-    fn give_way(&self);
-
-    /// Sets the watch anew where it does not stand on the directory any more; whether it was, or the directory is another.
+    /// Sets the watch anew where it does not stand on the directory any more; whether that was so.
     fn renew(&mut self, verbose: &mut dyn FnMut(&str)) -> bool;
 
     /// Asks for a notice of a process's end; nothing where none can be had.
@@ -67,7 +62,19 @@ pub(super) trait World {
     fn end(&mut self, index: usize, look: Look, job: Job, means: Means);
 
     /// Sleeps until something says *look*, and so long at most.
-    fn rest(&mut self, longest: Duration) -> Waking;
+    fn rest(&mut self, longest: Duration, order: &Order) -> Waking;
+
+    /// Lets others at this processor first.
+    fn give_way(&mut self);
+
+    /// Where the directory is, for people.
+    fn path(&self) -> &Path;
+
+    /// Whether no file that decides has changed since this look.
+    fn is_unchanged(&self, index: usize, look: &Look) -> bool;
+
+    /// Whether a process has ended whose end was to be noticed, or its end would not be.
+    fn has_ended(&self, index: usize) -> bool;
 
     /// The last acts: what has begun to end is ended whole, and the watches are given back.
     fn finish(&mut self, order: &Order);
@@ -115,8 +122,6 @@ pub(super) struct Machine {
     senses: Senses,
     endings: Endings,
     interrupts: Caught,
-    /// Whether this process ends with the wait.
-    leaving: bool,
 }
 
 impl Machine {
@@ -138,7 +143,6 @@ impl Machine {
             senses: Senses::none(),
             endings: Endings::new(),
             interrupts: Caught::none(),
-            leaving: order.leaving,
         }
     }
 }
@@ -169,21 +173,13 @@ impl World for Machine {
         Ok(())
     }
 
-    fn is_still(&self, index: usize, last: &Look) -> bool {
-        !self.senses.has_ended(index) && self.lookers[index].is_unchanged(last)
-    }
-
-    fn give_way(&self) {
-        clock::give_way();
-    }
-
     fn renew(&mut self, verbose: &mut dyn FnMut(&str)) -> bool {
-        let is_another = self.senses.renew(&self.directory, verbose);
-        if is_another {
+        let renewed = self.senses.renew(&self.directory, verbose);
+        if renewed {
             self.here = Arc::new(here(&self.directory));
             self.lookers.iter_mut().for_each(|looker| looker.stand(Arc::clone(&self.here)));
         }
-        is_another
+        renewed
     }
 
     fn watch_exit(&mut self, pid: i32, index: usize) -> Option<Armed> {
@@ -205,8 +201,24 @@ impl World for Machine {
         self.endings.begin(index, looker, look, job, means);
     }
 
-    fn rest(&mut self, longest: Duration) -> Waking {
-        self.senses.foresee(self.leaving);
+    fn give_way(&mut self) {
+        clock::give_way();
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn is_unchanged(&self, index: usize, look: &Look) -> bool {
+        self.lookers[index].is_unchanged(look)
+    }
+
+    fn has_ended(&self, index: usize) -> bool {
+        self.senses.has_ended(index)
+    }
+
+    fn rest(&mut self, longest: Duration, order: &Order) -> Waking {
+        self.senses.foresee(order);
         let mut waking = Waking::default();
         select! {
             recv(self.senses.hints) -> hint => waking.hints.extend(hint.ok()),
@@ -231,10 +243,6 @@ impl World for Machine {
     fn finish(&mut self, order: &Order) {
         self.endings.finish(&self.interrupts.signals);
         self.senses.part(order);
-        if self.leaving {
-            // This process ends: nobody need tell its threads to.
-            std::mem::forget(std::mem::replace(&mut self.interrupts, Caught::none()));
-        }
     }
 
     fn senses(&self) -> &Senses {

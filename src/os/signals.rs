@@ -8,7 +8,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::SigHandler;
 pub(crate) use nix::sys::signal::Signal;
 use signal_hook::flag::register_conditional_default;
-use signal_hook::iterator::backend::SignalDelivery;
+use signal_hook::iterator::backend::{Handle, SignalDelivery};
 use signal_hook::iterator::exfiltrator::SignalOnly;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -47,20 +47,21 @@ impl Pending {
 pub(crate) struct Caught {
     /// What came.
     pub(crate) signals: Receiver<Signal>,
-    /// Held, because dropping it ends the thread that passes them on.
-    stop: Option<UnixStream>,
+    handle: Option<Handle>,
 }
 
 impl Caught {
     /// None.
     pub(crate) fn none() -> Self {
-        Self { signals: never(), stop: None }
+        Self { signals: never(), handle: None }
     }
 }
 
 impl Drop for Caught {
     fn drop(&mut self) {
-        if self.stop.take().is_some() {
+        if let Some(handle) = self.handle.take() {
+            // Its thread ends, and gives its descriptors back.
+            handle.close();
             listeners().change(|count| count - 1);
         }
     }
@@ -90,11 +91,10 @@ fn listeners() -> &'static Listeners {
 pub(crate) struct Notices {
     pending: Pending,
     sender: Sender<Signal>,
-    stopped: UnixStream,
 }
 
 impl Notices {
-    /// Catches these signals from now on.
+    /// Catches these signals from now on, as long as what comes beside it lives.
     ///
     /// # Errors
     /// No descriptors left.
@@ -105,27 +105,23 @@ impl Notices {
                 register_conditional_default(signal as i32, Arc::clone(&listeners().none))?;
             }
         }
+        let pending = Pending::catch(signals)?;
+        let handle = Some(pending.delivery.handle());
         // Nobody presses Ctrl-C sixteen times between two turns of a loop; were it so, the first sixteen are enough.
         let (sender, receiver) = bounded(16);
-        let (stop, stopped) = UnixStream::pair()?;
-        let notices = Self { pending: Pending::catch(signals)?, sender, stopped };
         listeners().change(|count| count + 1);
-        Ok((notices, Caught { signals: receiver, stop: Some(stop) }))
+        Ok((Self { pending, sender }, Caught { signals: receiver, handle }))
     }
 
-    /// What becomes readable when some have come.
+    /// What becomes readable when some have come, or nobody listens any more.
     pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
         self.pending.descriptor()
     }
 
-    /// What becomes readable when nobody listens any more.
-    pub(crate) fn stopped(&self) -> BorrowedFd<'_> {
-        self.stopped.as_fd()
-    }
-
     /// Passes on those that have come; whether somebody listens.
     pub(crate) fn pass_on(&mut self) -> bool {
-        self.pending.fetch().into_iter().all(|signal| self.sender.send(signal).is_ok())
+        let heard = self.pending.fetch().into_iter().all(|signal| self.sender.send(signal).is_ok());
+        heard && !self.pending.delivery.handle().is_closed()
     }
 
     /// Passes on from a thread of its own.
@@ -135,12 +131,10 @@ impl Notices {
     pub(crate) fn pass_on_for_ever(mut self) -> io::Result<()> {
         std::thread::Builder::new().name("signals".into()).spawn(move || {
             loop {
-                let waited = |descriptor| PollFd::new(descriptor, PollFlags::POLLIN);
-                let mut waited = [waited(self.descriptor()), waited(self.stopped())];
+                let mut waited = [PollFd::new(self.descriptor(), PollFlags::POLLIN)];
                 // An interruption is a signal, and those that have come are fetched next.
                 let _woken = poll(&mut waited, PollTimeout::NONE);
-                let stopped = waited[1].any().unwrap_or(true);
-                if !self.pass_on() || stopped {
+                if !self.pass_on() {
                     return;
                 }
             }
@@ -154,9 +148,9 @@ impl Notices {
 /// # Errors
 /// No descriptors or no thread to be had.
 pub(crate) fn channel(signals: &[Signal]) -> io::Result<Caught> {
-    let (notices, receiver) = Notices::catch(signals)?;
+    let (notices, caught) = Notices::catch(signals)?;
     notices.pass_on_for_ever()?;
-    Ok(receiver)
+    Ok(caught)
 }
 
 /// Whether this process was started with a signal ignored. To be asked before any is caught.

@@ -8,16 +8,16 @@ use super::super::world::{Waking, World};
 use super::super::{Failure, Order};
 use super::script::{MILLISECOND, SECOND};
 use super::simulated::{Notice, State};
-use crate::decide::observation::{Look, Process};
+use crate::decide::observation::Look;
 use crate::os::events::Hint;
 use crate::os::platform::exits::Armed;
-use crate::protocol::file::Stamp;
 use crate::protocol::layout::Record;
-use crate::protocol::pid::PidText;
+use crate::protocol::outcome::Outcome;
 use crate::protocol::time::Moment;
 use crate::step::terminate::Means;
 use std::cell::RefCell;
 use std::io;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -38,6 +38,8 @@ impl World for Simulated {
         let mut state = self.0.borrow_mut();
         let failing = state.weather.failing;
         if state.random.happens(failing) {
+            // Whoever gives up then has seen nothing, and may say so.
+            state.steps[index].course = vec![None, Some((Outcome::Running, 0))];
             return Err(io::ErrorKind::Other.into());
         }
         for _ in 0..7 {
@@ -54,25 +56,6 @@ impl World for Simulated {
         Ok(())
     }
 
-    fn is_still(&self, index: usize, last: &Look) -> bool {
-        let state = self.0.borrow();
-        let same = |record, known: Option<Stamp>| state.read(index, record, |_| ()).stamp() == known;
-        // By a hold on the process itself: its number may be another's by now.
-        let lives = |pid: &PidText| match (pid, last.process) {
-            (PidText::Pid(pid), Process::Running { started, .. }) => state
-                .processes
-                .get(pid)
-                .is_some_and(|(began, ended)| ended.is_none() && began.unsigned_abs() == started),
-            _ => false,
-        };
-        last.pid.content().is_some_and(lives)
-            && same(Record::Status, last.status.stamp())
-            && same(Record::Pid, last.pid.stamp())
-            && same(Record::Meta, last.meta.stamp())
-    }
-
-    fn give_way(&self) {}
-
     fn renew(&mut self, _verbose: &mut dyn FnMut(&str)) -> bool {
         false
     }
@@ -82,6 +65,8 @@ impl World for Simulated {
         if state.weather.deaf {
             return None;
         }
+        // One notice a step: the one asked for last.
+        state.exits.retain(|_, other| *other != index);
         let lives = state.processes.get(&pid).is_some_and(|(_, ended)| ended.is_none());
         if lives {
             state.exits.insert(pid, index);
@@ -115,7 +100,27 @@ impl World for Simulated {
         state.endings.push((at, index, job, look));
     }
 
-    fn rest(&mut self, longest: Duration) -> Waking {
+    fn give_way(&mut self) {
+        let mut state = self.0.borrow_mut();
+        let until = state.now + state.random.between(0, 30_000);
+        state.advance(until, None);
+    }
+
+    fn path(&self) -> &Path {
+        Path::new("/simulated")
+    }
+
+    fn is_unchanged(&self, index: usize, look: &Look) -> bool {
+        self.0.borrow().is_unchanged(index, look)
+    }
+
+    fn has_ended(&self, index: usize) -> bool {
+        // The kernel knows also where its notice was lost.
+        let state = self.0.borrow();
+        !state.exits.values().any(|of| *of == index)
+    }
+
+    fn rest(&mut self, longest: Duration, _order: &Order) -> Waking {
         let mut state = self.0.borrow_mut();
         // A timer may be late, never early.
         let late = state.random.between(0, 3 * MILLISECOND);

@@ -335,6 +335,14 @@ impl State {
         (look.clone(), again.stamp() == look.pid.stamp())
     }
 
+    /// As cheap questions tell it.
+    pub(super) fn is_unchanged(&self, index: usize, look: &Look) -> bool {
+        let stamp = |record| self.read(index, record, |_| ()).stamp();
+        stamp(Record::Status) == look.status.stamp()
+            && stamp(Record::Pid) == look.pid.stamp()
+            && stamp(Record::Meta) == look.meta.stamp()
+    }
+
     /// What becomes of a run that is to be ended: unless it ended by itself in between.
     pub(super) fn carry_out(&mut self, index: usize, job: &Job, look: &Look) -> Termination {
         let (killed, reason) = match &job.what {

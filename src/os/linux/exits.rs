@@ -10,12 +10,20 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+
+/// The number by which the thread is told to end; no step has it.
+const STOPPED: u64 = u64::MAX;
+/// What marks a signal among the notices.
+const SIGNALS: u64 = u64::MAX - 1;
 
 /// A set of watched processes. Each has the caller's own number, which is what a notice carries.
 #[derive(Debug)]
 pub(crate) struct Exits {
     epoll: Arc<OwnedFd>,
+    /// Held, because dropping it ends the thread.
+    _stop: UnixStream,
     watched: HashMap<u64, OwnedFd>,
     most: usize,
 }
@@ -38,12 +46,13 @@ impl Exits {
     pub(crate) fn start(notices: Sender<u64>, most: usize, mut signals: Notices) -> io::Result<Self> {
         let epoll = Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC)?);
         epoll::add(&epoll, signals.descriptor(), epoll::EventData::new_u64(SIGNALS), epoll::EventFlags::IN)?;
-        // The end of its other end is told as any other's.
-        epoll::add(&epoll, signals.stopped(), epoll::EventData::new_u64(STOPPED), epoll::EventFlags::IN)?;
+        let (stop, stopped) = UnixStream::pair()?;
+        // The end of this one is told as any other's.
+        epoll::add(&epoll, &stopped, epoll::EventData::new_u64(STOPPED), epoll::EventFlags::IN)?;
         let watched = Arc::clone(&epoll);
-        let run = move || forward(&watched, &notices, &mut signals);
+        let run = move || forward(&watched, &stopped, &notices, &mut signals);
         std::thread::Builder::new().name("exits".into()).spawn(run)?;
-        Ok(Self { epoll, watched: HashMap::new(), most })
+        Ok(Self { epoll, _stop: stop, watched: HashMap::new(), most })
     }
 
     /// Asks for a notice of the end of the process that has this pid now; replaces the one asked for under `number`.
@@ -85,12 +94,8 @@ impl Exits {
     }
 }
 
-/// What marks a signal among the notices: no caller has as many steps.
-const SIGNALS: u64 = u64::MAX;
-/// What tells the thread that nobody listens any more.
-const STOPPED: u64 = u64::MAX - 1;
-
-fn forward(epoll: &OwnedFd, notices: &Sender<u64>, signals: &mut Notices) {
+/// `_stopped` is held, because closing it would take it out of the epoll.
+fn forward(epoll: &OwnedFd, _stopped: &UnixStream, notices: &Sender<u64>, signals: &mut Notices) {
     let mut events = Vec::with_capacity(64);
     loop {
         events.clear();
@@ -99,12 +104,12 @@ fn forward(epoll: &OwnedFd, notices: &Sender<u64>, signals: &mut Notices) {
             Err(_) => return,
         }
         for event in &events {
-            let heard = match event.data.u64() {
+            let goes_on = match event.data.u64() {
                 STOPPED => false,
                 SIGNALS => signals.pass_on(),
                 number => notices.send(number).is_ok(),
             };
-            if !heard {
+            if !goes_on {
                 return;
             }
         }

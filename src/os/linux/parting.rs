@@ -11,22 +11,31 @@
 //!
 //! One of the files with unsafe code: fork, and what may be called after it.
 
-use nix::unistd::{ForkResult, fork, pipe};
+use nix::fcntl::OFlag;
+use nix::unistd::{ForkResult, fork, pipe, pipe2};
 use std::ffi::{c_int, c_void};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 
 /// How much stack the sharing child gets: it makes some system calls, and a signal may be handled on it.
-const STACK: usize = 64 << 10;
+const STACK: usize = 32 << 10;
 
 /// What is known of this process's watches.
-static FORESEEN: Mutex<Foreseen> = Mutex::new(Foreseen { watches: None, due: false });
+static FORESEEN: Mutex<Foreseen> = Mutex::new(Foreseen { prepared: None, due: false });
 
 struct Foreseen {
-    /// Their descriptors, where they were looked up.
-    watches: Option<Vec<i32>>,
-    /// Whether they are there still, and this process has only to end.
+    /// What the end needs, where there was time for it.
+    prepared: Option<Prepared>,
+    /// Whether the watches are there still, and this process has only to end.
     due: bool,
+}
+
+/// All that a child needs which takes over.
+struct Prepared {
+    plan: Box<Plan>,
+    stack: Box<[u128]>,
+    /// Closed by the kernel when this process has gone, and not before.
+    mine: OwnedFd,
 }
 
 /// What the sharing child goes by.
@@ -36,9 +45,9 @@ struct Plan {
     gone: OwnedFd,
 }
 
-/// Looks up this process's watches while there is time, for [`end`].
+/// Does while there is time what [`end`] needs.
 pub(crate) fn foresee() {
-    FORESEEN.lock().unwrap_or_else(PoisonError::into_inner).watches = Some(watches());
+    FORESEEN.lock().unwrap_or_else(PoisonError::into_inner).prepared = prepare();
 }
 
 /// Leaves the watches that stand to the process's end: whoever held them lets them be, and the last act is [`end`].
@@ -46,22 +55,29 @@ pub(crate) fn defer() {
     FORESEEN.lock().unwrap_or_else(PoisonError::into_inner).due = true;
 }
 
+fn prepare() -> Option<Prepared> {
+    let watches = watches();
+    let last = *watches.last()?;
+    // Closed on exec: a program that this process starts must not keep the end that tells of its going.
+    let (gone, mine) = pipe2(OFlag::O_CLOEXEC).ok()?;
+    let highest = last.max(mine.as_raw_fd()).max(gone.as_raw_fd());
+    let plan = Box::new(Plan { kept: kept(&watches, &gone), highest, gone });
+    Some(Prepared { plan, stack: vec![0; STACK / size_of::<u128>()].into_boxed_slice(), mine })
+}
+
 /// Ends this process with this code at once, where watches were left to its end; all that it had to say is said. Else
 /// nothing, and it ends as any other.
 pub(crate) fn end(code: u8) {
-    let watches = {
+    let prepared = {
         let mut foreseen = FORESEEN.lock().unwrap_or_else(PoisonError::into_inner);
         if !foreseen.due {
             return;
         }
-        foreseen.watches.take().unwrap_or_else(watches)
+        foreseen.prepared.take().or_else(prepare)
     };
-    let (Some(&last), Ok((gone, mine))) = (watches.last(), pipe()) else { return };
-    let highest = last.max(mine.as_raw_fd()).max(gone.as_raw_fd());
-    let kept = kept(&watches, &gone);
+    let Some(Prepared { plan, stack, mine }) = prepared else { return };
     // Neither is given back: the child uses both for longer than this process lives.
-    let plan = Box::leak(Box::new(Plan { kept, highest, gone }));
-    let stack: &mut [u128] = Box::leak(vec![0; STACK / size_of::<u128>()].into_boxed_slice());
+    let (plan, stack) = (Box::leak(plan), Box::leak(stack));
     // SAFETY: the stack grows down from the end of memory that is never freed, aligned as it has to be, and so is what
     // the child is given. It shares this thread's storage, errno above all, so from here on this thread makes one system
     // call, the last, and no other uses that storage.
@@ -69,7 +85,6 @@ pub(crate) fn end(code: u8) {
     unsafe {
         let top = stack.as_mut_ptr_range().end.cast::<c_void>();
         if libc::clone(keep_sharing, top, libc::CLONE_VM | libc::SIGCHLD, std::ptr::from_mut(plan).cast()) > 0 {
-            // The end of the pipe that tells the child goes with this process.
             std::mem::forget(mine);
             libc::_exit(code.into())
         }

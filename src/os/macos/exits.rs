@@ -43,12 +43,8 @@ impl Exits {
     pub(crate) fn start(notices: Sender<u64>, _most: usize, signals: Notices) -> io::Result<Self> {
         signals.pass_on_for_ever()?;
         let queue = Arc::new(Kqueue::new()?);
-        queue.kevent64(
-            &[stop(EvFlags::EV_ADD | EvFlags::EV_CLEAR, FilterFlag::empty())],
-            &mut [],
-            Kevent64Flags::empty(),
-            None,
-        )?;
+        let stop = stop(EvFlags::EV_ADD | EvFlags::EV_CLEAR, FilterFlag::empty());
+        queue.kevent64(&[stop], &mut [], Kevent64Flags::empty(), None)?;
         let watched = Arc::clone(&queue);
         std::thread::Builder::new().name("exits".into()).spawn(move || forward(&watched, &notices))?;
         Ok(Self { queue, watched: HashMap::new() })
