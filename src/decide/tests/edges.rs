@@ -305,3 +305,29 @@ fn a_run_of_another_machine_or_namespace_is_out_of_reach_and_one_of_here_is_not(
     }
     assert_eq!(out_of_reach(&plain(110.0)), None);
 }
+
+#[test]
+fn what_comes_together_with_a_late_pid_was_not_there_at_the_look_before() {
+    let process = Process::Running { started: 7, started_wall: wall(80.0) };
+    let mut history = History::default();
+    history.note(&Look { heartbeat: there(95.0, ()), ..look(99.5) });
+    let named = Look { heartbeat: there(95.0, ()), process, ..plain(100.5) };
+    let torn = Look { file_wall: wall(3700.0), status: there(96.0, StatusText::parse(b"SUC")), ..named.clone() };
+    let Status::Unfinished { since, .. } = history.clone().note(&torn).status else { panic!("no status") };
+    assert_eq!(since, moment(100.5), "it stands since this look, whatever its time says");
+    // The clock was set back by some seconds, a beat came, the machine slept for an hour: half a second awake since.
+    let pid = there(80.0, PidText::Pid(42));
+    let slept = Look { file_wall: wall(3695.7), slept: Duration::from_secs(3600), pid, ..named };
+    let seen = history.note(&Look { heartbeat: there(95.2, ()), ..slept });
+    let fresh = seen.heartbeat.map(|beat| moment(100.5).since(beat.fresh).as_millis());
+    assert_eq!(fresh, Some(500));
+}
+
+#[test]
+fn a_torn_status_that_has_settled_is_named_before_another_broken_file() {
+    let status = Status::Odd { since: moment(110.0), word: "\"DONE\"".into() };
+    let unfit = Some("the pid file is a FIFO".to_owned());
+    let seen = Observation { status, unfit, ..run(Liveness::Unclaimed) };
+    let detail = is_final(at(&seen, 112.0)).detail;
+    assert!(detail.as_deref().is_some_and(|detail| detail.contains("DONE")), "{detail:?}");
+}
