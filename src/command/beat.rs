@@ -3,7 +3,8 @@
 //! Refuses to do more than one system call where the heartbeat is there.
 
 use super::Error;
-use crate::os::directory::{Directory, touch, why};
+use crate::os::beat::touch;
+use crate::os::directory::{Directory, why};
 use crate::protocol::layout::{Record, file_name};
 use crate::protocol::step::StepName;
 use std::path::{Path, PathBuf};

@@ -5,14 +5,13 @@
 //! record under a name that readers look for (I5).
 
 use super::base::{check_private, make_private};
+use super::beat;
 use super::environment;
 use super::far::{self, Far};
 use crate::protocol::file::{File, Stamp};
 use crate::protocol::layout::{Records, split_file_name};
 use crate::protocol::step::StepName;
 use crate::protocol::time::Wall;
-use nix::sys::stat::{UtimensatFlags, utimensat};
-use nix::sys::time::TimeSpec;
 use nix::unistd::{AccessFlags, access};
 use std::fs::{self, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
@@ -278,23 +277,7 @@ impl Directory {
     /// # Errors
     /// What the kernel says.
     pub(crate) fn touch(&self, name: &str) -> io::Result<()> {
-        touch(&self.join(name))
-    }
-}
-
-/// Sets a file's times to this moment; makes it where it is missing. Follows no link, which may lead to another's file.
-///
-/// # Errors
-/// What the kernel says.
-pub(crate) fn touch(path: &Path) -> io::Result<()> {
-    let now = TimeSpec::new(0, libc::UTIME_NOW as _);
-    match utimensat(nix::fcntl::AT_FDCWD, path, &now, &now, UtimensatFlags::NoFollowSymlink) {
-        Err(nix::errno::Errno::ENOENT) => {
-            let mut options = OpenOptions::new();
-            let made = options.create(true).append(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path);
-            made.map(|_made| ())
-        }
-        other => other.map_err(io::Error::from),
+        beat::touch(&self.join(name))
     }
 }
 

@@ -7,6 +7,7 @@
 pub(crate) mod activity;
 pub(crate) mod apart;
 mod base;
+pub(crate) mod beat;
 pub(crate) mod census;
 pub(crate) mod clock;
 pub(crate) mod command;

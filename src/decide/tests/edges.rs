@@ -289,3 +289,19 @@ fn a_plan_and_a_remark_each_say_something_of_their_own() {
     let beyond: Vec<bool> = remarks.iter().map(|(remark, _)| remark.forbids_signals()).collect();
     assert_eq!(beyond, [false, false, true, true, true, false, false]);
 }
+
+#[test]
+fn a_run_of_another_machine_or_namespace_is_out_of_reach_and_one_of_here_is_not() {
+    use crate::decide::remark::{Remark, out_of_reach, remarks};
+    for (meta, expected) in [
+        (local(), None),
+        (Meta { host: Some("there".into()), ..local() }, Some(Remark::OtherHost("there".into()))),
+        (Meta { boot_id: Some("before".into()), ..local() }, Some(Remark::OtherBoot)),
+        (Meta { pid_namespace: Some(2), ..local() }, Some(Remark::OtherNamespace)),
+    ] {
+        let look = Look { meta: of_run(meta), ..plain(110.0) };
+        assert_eq!(out_of_reach(&look), expected);
+        assert_eq!(remarks(&look, Liveness::Alive).first(), expected.as_ref());
+    }
+    assert_eq!(out_of_reach(&plain(110.0)), None);
+}
