@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 /// Signals that wait to be fetched, and a descriptor that is readable while some do.
 pub(crate) struct Pending {
     delivery: SignalDelivery<UnixStream, SignalOnly>,
+    listening: Option<Listening>,
 }
 
 impl Pending {
@@ -29,7 +30,8 @@ impl Pending {
     pub(crate) fn catch(signals: &[Signal]) -> io::Result<Self> {
         let (read, write) = UnixStream::pair()?;
         let numbers: Vec<i32> = signals.iter().map(|&signal| signal as i32).collect();
-        Ok(Self { delivery: SignalDelivery::with_pipe(read, write, SignalOnly, numbers)? })
+        let delivery = SignalDelivery::with_pipe(read, write, SignalOnly, numbers)?;
+        Ok(Self { delivery, listening: Some(Listening::begin()) })
     }
 
     /// What poll(2) waits for.
@@ -48,12 +50,13 @@ pub(crate) struct Caught {
     /// What came.
     pub(crate) signals: Receiver<Signal>,
     handle: Option<Handle>,
+    listening: Option<Listening>,
 }
 
 impl Caught {
     /// None.
     pub(crate) fn none() -> Self {
-        Self { signals: never(), handle: None }
+        Self { signals: never(), handle: None, listening: None }
     }
 }
 
@@ -62,8 +65,8 @@ impl Drop for Caught {
         if let Some(handle) = self.handle.take() {
             // Its thread ends, and gives its descriptors back.
             handle.close();
-            listeners().change(|count| count - 1);
         }
+        drop(self.listening.take());
     }
 }
 
@@ -79,6 +82,23 @@ impl Listeners {
         let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
         *count = to(*count);
         self.none.store(*count == 0, Ordering::Release);
+    }
+}
+
+/// One that listens.
+#[derive(Debug)]
+struct Listening;
+
+impl Listening {
+    fn begin() -> Self {
+        listeners().change(|count| count + 1);
+        Self
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        listeners().change(|count| count - 1);
     }
 }
 
@@ -105,12 +125,13 @@ impl Notices {
                 register_conditional_default(signal as i32, Arc::clone(&listeners().none))?;
             }
         }
-        let pending = Pending::catch(signals)?;
+        let mut pending = Pending::catch(signals)?;
+        // As long as what is given to the caller lives, not as long as the thread that passes signals on.
+        let listening = pending.listening.take();
         let handle = Some(pending.delivery.handle());
         // Nobody presses Ctrl-C sixteen times between two turns of a loop; were it so, the first sixteen are enough.
         let (sender, receiver) = bounded(16);
-        listeners().change(|count| count + 1);
-        Ok((Self { pending, sender }, Caught { signals: receiver, handle }))
+        Ok((Self { pending, sender }, Caught { signals: receiver, handle, listening }))
     }
 
     /// What becomes readable when some have come, or nobody listens any more.
