@@ -11,7 +11,7 @@ use crate::command::Error;
 use crate::command::check::Check;
 use crate::command::report::Report;
 use crate::command::wait::Wait;
-use crate::decide::policy::MAX_TIMEOUT;
+use crate::decide::policy::{MAX_TIMEOUT, Threshold};
 use crate::os::apart::{Left, Side, split};
 use crate::os::mounts::may_block;
 use crate::os::signals::{Signal, not_ignored};
@@ -41,14 +41,14 @@ pub(super) struct Bounds {
 
 impl Bounds {
     pub(super) fn of_wait(request: &Wait) -> Self {
-        let limit = request.max_timeout.or(request.environment_max_timeout).unwrap_or(MAX_TIMEOUT);
+        let limit = Threshold { flag: request.max_timeout, environment: request.environment_max_timeout };
         Self {
             directory: request.directory.clone(),
             log: request.log.clone(),
             steps: request.steps.clone(),
             at_most: request.at_most,
             first: request.start_timeout.max(ANSWER),
-            later: (!limit.is_zero()).then_some(limit),
+            later: limit.or(MAX_TIMEOUT),
         }
     }
 

@@ -79,6 +79,25 @@ pub(crate) struct Look {
 }
 
 impl Look {
+    /// A look that has begun and seen nothing yet, on a filesystem whose clock is taken to be this machine's.
+    pub(crate) fn begun(at: Moment, wall: Wall, slept: Duration, here: Arc<Here>) -> Self {
+        Self {
+            at,
+            wall,
+            file_wall: wall,
+            slept,
+            here,
+            pid: File::Absent,
+            meta: File::Absent,
+            lock: Hold::Unknown,
+            process: Process::Unclaimed,
+            status: File::Absent,
+            result: File::Absent,
+            standing_result: None,
+            heartbeat: File::Absent,
+        }
+    }
+
     /// The same look without a result that is an earlier run's: it is told of, not only judged.
     pub(crate) fn without_left_over(mut self, seen: &Observation) -> Self {
         if seen.result == ResultState::Absent && matches!(self.result, File::There { .. }) {

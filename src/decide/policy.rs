@@ -29,6 +29,13 @@ pub(crate) struct Threshold {
     pub(crate) environment: Option<Duration>,
 }
 
+impl Threshold {
+    /// What holds for a run that says nothing of it itself; nothing for no limit.
+    pub(crate) fn or(self, default: Duration) -> Option<Duration> {
+        Some(self.flag.or(self.environment).unwrap_or(default)).filter(|limit| !limit.is_zero())
+    }
+}
+
 /// What a call says about thresholds, before the run is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Wishes {
@@ -42,14 +49,6 @@ pub(crate) struct Wishes {
     pub(crate) until: Option<Moment>,
     /// How long what has ended may take to say how.
     pub(crate) settle: Settle,
-}
-
-impl Wishes {
-    /// How long a run may take that says nothing of it itself; nothing for ever.
-    pub(crate) fn longest(&self) -> Option<Duration> {
-        let limit = self.max_timeout.flag.or(self.max_timeout.environment).unwrap_or(MAX_TIMEOUT);
-        (!limit.is_zero()).then_some(limit)
-    }
 }
 
 /// How long the last words of a run that has ended may take. They are waited for even where the caller's own patience

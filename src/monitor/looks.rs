@@ -6,6 +6,7 @@ use super::watched::State;
 use super::world::World;
 use super::{Failure, Monitor, Until};
 use crate::decide::judge::{Next, Verdict};
+use crate::decide::policy::MAX_TIMEOUT;
 use crate::os::directory::why;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::time::{Moment, Wall};
@@ -126,7 +127,12 @@ impl<W: World> Monitor<'_, W> {
         // Once is nothing: it is tried again, soon at first, before that is an answer.
         let sure = vain.since.plus(SURE);
         let until = self.order.wishes.until.map_or(Moment::NEVER, |until| until.max(sure));
-        let given_up = self.order.wishes.longest().map_or(Moment::NEVER, |limit| vain.since.plus(limit).max(sure));
+        let given_up = self
+            .order
+            .wishes
+            .max_timeout
+            .or(MAX_TIMEOUT)
+            .map_or(Moment::NEVER, |limit| vain.since.plus(limit).max(sure));
         let pause = now.since(vain.since).max(RETRY).min(self.order.poll_interval);
         if now >= until {
             // As far as anybody knows: that it has not started would be a claim.

@@ -50,13 +50,13 @@ pub(crate) struct Caught {
     /// What came.
     pub(crate) signals: Receiver<Signal>,
     handle: Option<Handle>,
-    listening: Option<Listening>,
+    _listening: Option<Listening>,
 }
 
 impl Caught {
     /// None.
     pub(crate) fn none() -> Self {
-        Self { signals: never(), handle: None, listening: None }
+        Self { signals: never(), handle: None, _listening: None }
     }
 }
 
@@ -66,7 +66,6 @@ impl Drop for Caught {
             // Its thread ends, and gives its descriptors back.
             handle.close();
         }
-        drop(self.listening.take());
     }
 }
 
@@ -131,7 +130,7 @@ impl Notices {
         let handle = Some(pending.delivery.handle());
         // Nobody presses Ctrl-C sixteen times between two turns of a loop; were it so, the first sixteen are enough.
         let (sender, receiver) = bounded(16);
-        Ok((Self { pending, sender }, Caught { signals: receiver, handle, listening }))
+        Ok((Self { pending, sender }, Caught { signals: receiver, handle, _listening: listening }))
     }
 
     /// What becomes readable when some have come, or nobody listens any more.

@@ -184,21 +184,7 @@ impl Looker {
         self.directory.refresh();
         let pid = self.directory.read(&self.names.pid, pid::LONGEST)?.map(|bytes| PidText::parse(&bytes));
         let meta = self.read_meta()?;
-        let mut look = Look {
-            at,
-            wall,
-            file_wall: wall,
-            slept: clock::slept(),
-            here: Arc::clone(&self.here),
-            pid,
-            meta,
-            lock: Hold::Unknown,
-            process: Process::Unclaimed,
-            status: File::Absent,
-            result: File::Absent,
-            standing_result: None,
-            heartbeat: File::Absent,
-        };
+        let mut look = Look { pid, meta, ..Look::begun(at, wall, clock::slept(), Arc::clone(&self.here)) };
         if look.pid.is_there() {
             self.read_file_clock(&mut look);
         }

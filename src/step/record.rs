@@ -327,21 +327,9 @@ mod tests {
     fn look(process: Process, local_filesystem: bool) -> Look {
         let stamp = Stamp { modified: Wall::from_nanos(7), size: 2, inode: 1, owner: 0 };
         let here = Here { host: "h".into(), boot_id: "b".into(), pid_namespace: Some(1), local_filesystem };
-        Look {
-            at: Moment::from_millis(1),
-            wall: Wall::from_nanos(8),
-            file_wall: Wall::from_nanos(8),
-            slept: Duration::ZERO,
-            here: Arc::new(here),
-            pid: File::There { stamp, content: PidText::Pid(5) },
-            meta: File::Absent,
-            lock: Hold::Absent,
-            process,
-            status: File::Absent,
-            result: File::Absent,
-            standing_result: None,
-            heartbeat: File::Absent,
-        }
+        let begun = Look::begun(Moment::from_millis(1), Wall::from_nanos(8), Duration::ZERO, Arc::new(here));
+        let pid = File::There { stamp, content: PidText::Pid(5) };
+        Look { pid, lock: Hold::Absent, process, ..begun }
     }
 
     #[test]

@@ -110,21 +110,8 @@ fn pid(world: &World) -> File<PidText> {
 
 fn blank(at: i64) -> Look {
     let here = Here { host: "here".into(), boot_id: "boot".into(), pid_namespace: Some(1), local_filesystem: true };
-    Look {
-        at: Moment::from_millis(at),
-        wall: stamp(NEW + 1).modified,
-        file_wall: stamp(NEW + 1).modified,
-        slept: Duration::ZERO,
-        here: Arc::new(here),
-        pid: File::Absent,
-        meta: File::Absent,
-        lock: Hold::Absent,
-        process: Process::Unclaimed,
-        status: File::Absent,
-        result: File::Absent,
-        standing_result: None,
-        heartbeat: File::Absent,
-    }
+    let begun = Look::begun(Moment::from_millis(at), stamp(NEW + 1).modified, Duration::ZERO, Arc::new(here));
+    Look { lock: Hold::Absent, ..begun }
 }
 
 /// The reads of one look, as `step::look` takes them; each fills in what it sees.

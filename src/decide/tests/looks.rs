@@ -35,26 +35,8 @@ pub(super) fn there<T>(second: f64, content: T) -> File<T> {
 
 /// A look at `second`, at an empty directory of this machine.
 pub(super) fn look(second: f64) -> Look {
-    Look {
-        at: moment(second),
-        wall: wall(second),
-        file_wall: wall(second),
-        slept: Duration::ZERO,
-        here: Arc::new(Here {
-            host: "here".into(),
-            boot_id: "boot".into(),
-            pid_namespace: Some(1),
-            local_filesystem: true,
-        }),
-        pid: File::Absent,
-        meta: File::Absent,
-        lock: Hold::Absent,
-        process: Process::Unclaimed,
-        status: File::Absent,
-        result: File::Absent,
-        standing_result: None,
-        heartbeat: File::Absent,
-    }
+    let here = Here { host: "here".into(), boot_id: "boot".into(), pid_namespace: Some(1), local_filesystem: true };
+    Look { lock: Hold::Absent, ..Look::begun(moment(second), wall(second), Duration::ZERO, Arc::new(here)) }
 }
 
 /// The same with a living plain-shell run whose process and pid file are of second 100.

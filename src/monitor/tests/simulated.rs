@@ -288,21 +288,9 @@ impl State {
     pub(super) fn look(&mut self, index: usize) -> (Look, bool) {
         self.begin_course(index);
         let wall = Wall::from_nanos(self.wall());
-        let mut look = Look {
-            at: Moment::from_nanos(self.now),
-            wall,
-            file_wall: wall,
-            slept: Duration::from_nanos(self.slept.unsigned_abs()),
-            here: Arc::clone(&self.here),
-            pid: self.read(index, Record::Pid, PidText::parse),
-            meta: File::Absent,
-            lock: Hold::Unknown,
-            process: Process::Unclaimed,
-            status: File::Absent,
-            result: File::Absent,
-            standing_result: None,
-            heartbeat: File::Absent,
-        };
+        let slept = Duration::from_nanos(self.slept.unsigned_abs());
+        let mut look = Look::begun(Moment::from_nanos(self.now), wall, slept, Arc::clone(&self.here));
+        look.pid = self.read(index, Record::Pid, PidText::parse);
         self.pass(index);
         look.meta = self.read(index, Record::Meta, |bytes| Arc::new(MetaText::parse(bytes)));
         self.pass(index);
