@@ -29,7 +29,12 @@ pub const HARNESSES: [(&str, Harness, &[&[u8]]); 14] = [
     (
         "proc",
         proc_files,
-        &[STAT, b"Name:\tx\nUid:\t1000\t0\nNSpid:\t300\t20\n", b"0 0x3 0x7f 0x1 0x0 0x0 0x0 0x7ffd00000000 0x7f"],
+        &[
+            STAT,
+            b"4 () S 17 0 2 3 02 3 :  8 ` 1 2 3 2 3 :2 03  8  `",
+            b"Name:\tx\nUid:\t1000\t0\nNSpid:\t300\t20\n",
+            b"0 0x3 0x7f 0x1 0x0 0x0 0x0 0x7ffd00000000 0x7f",
+        ],
     ),
     ("mounts", proc_files, &[b"41 31 0:38 / /a\\040b rw shared:9 - nfs4 host:/x rw\n4:memory:/w\n0::/u\noom_kill 3\n"]),
     (
