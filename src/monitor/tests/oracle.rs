@@ -144,8 +144,11 @@ impl State {
             return;
         }
         // Without a pid nobody can tell whose a whole status is: what the next run has written before its pid says nothing.
-        let of_before = step.claimed.is_none() && step.files.get("status").is_some_and(|status| status.run != step.run);
-        if of_before && matches!(outcome, Outcome::Success | Outcome::Failed) {
+        // Nor whose a result is, once the pid has gone.
+        let of_other = |name: &str| step.files.get(name).is_some_and(|file| file.run != step.run);
+        let of_before = step.claimed.is_none() && of_other("status");
+        let taken_for_its = outcome == Outcome::Success && !step.files.contains_key("pid") && of_other("result");
+        if taken_for_its || of_before && matches!(outcome, Outcome::Success | Outcome::Failed) {
             return;
         }
         let was_true = |truth: &Option<(Outcome, i64)>| truth.is_some_and(|(true_one, _)| true_one == outcome);
