@@ -27,7 +27,7 @@ fn text(path: &str) -> Option<String> {
 
 /// What the kernel says of one process.
 pub(crate) fn look(pid: i32) -> Lookup {
-    match reading::whole(&format!("/proc/{pid}/stat")) {
+    match reading::record(&format!("/proc/{pid}/stat")) {
         Ok(bytes) => procfs::stat(&bytes).map_or(Lookup::Hidden, |stat| lookup(&stat)),
         Err(error) => match error.raw_os_error() {
             // ESRCH: it went between the open and the read.
@@ -67,7 +67,7 @@ fn entry(stat: &procfs::Stat) -> Entry {
 
 /// Every process that has ended and waits for its parent to look.
 pub(crate) fn zombies() -> Vec<Entry> {
-    let stats = pids().into_iter().filter_map(|pid| procfs::stat(&reading::whole(&format!("/proc/{pid}/stat")).ok()?));
+    let stats = pids().into_iter().filter_map(|pid| procfs::stat(&reading::record(&format!("/proc/{pid}/stat")).ok()?));
     stats.filter(has_ended).map(|stat| entry(&stat)).collect()
 }
 
@@ -99,7 +99,7 @@ pub(crate) fn environment_holds(pid: i32, variable: &str) -> Option<bool> {
     // In an exec the new variables come some time after the old ones are gone (`exec_mmap` in `fs/exec.c`, then
     // `create_elf_tables` in `fs/binfmt_elf.c`), and after both the address of the stack is written down. With the same
     // address before and after, it was one program all the while, and it has none.
-    let stack = || procfs::stack(&reading::whole(&format!("/proc/{pid}/stat")).ok()?).filter(|&start| start != 0);
+    let stack = || procfs::stack(&reading::record(&format!("/proc/{pid}/stat")).ok()?).filter(|&start| start != 0);
     let before = stack()?;
     match environment()? {
         Some(block) if block.is_empty() => (stack()? == before).then_some(false),

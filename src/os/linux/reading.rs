@@ -31,6 +31,26 @@ pub(super) fn part(path: &str, limit: u64) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
+/// A file that holds one short record, such as a process's `stat`: it comes with the first read whole, and nothing after it
+/// (`single_open` in `fs/seq_file.c`).
+///
+/// # Errors
+/// What the kernel says.
+pub(super) fn record(path: &str) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let mut text = vec![0; ROOM];
+    loop {
+        match file.read(&mut text) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+            Ok(length) => {
+                text.truncate(length);
+                return Ok(text);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -39,6 +59,10 @@ mod tests {
     fn it_is_what_std_reads() {
         assert_eq!(whole("/proc/self/mountinfo").unwrap(), std::fs::read("/proc/self/mountinfo").unwrap());
         assert!(whole("/proc/self/status").unwrap().starts_with(b"Name:"));
-        assert_eq!(whole("/proc/self/none").unwrap_err().kind(), io::ErrorKind::NotFound);
+        for read in [whole, record] {
+            assert_eq!(read("/proc/self/none").unwrap_err().kind(), io::ErrorKind::NotFound);
+        }
+        let fields = |text: Vec<u8>| text.split(|&byte| byte == b' ').count();
+        assert_eq!(fields(record("/proc/1/stat").unwrap()), fields(std::fs::read("/proc/1/stat").unwrap()));
     }
 }

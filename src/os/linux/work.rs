@@ -2,7 +2,7 @@
 //!
 //! Refuses to call a wait work: counters of what a process asked for in vain do not count.
 
-use super::reading::whole;
+use super::reading::{record, whole};
 
 /// What one process, with the children that it has reaped, has done so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub(crate) struct Work {
 
 /// What the process has done; nothing where it is gone or does not tell.
 pub(crate) fn of(pid: i32) -> Option<Work> {
-    let stat = whole(&format!("/proc/{pid}/stat")).ok()?;
+    let stat = record(&format!("/proc/{pid}/stat")).ok()?;
     // Of somebody else's process the bytes are not told (proc_pid_io(5)); its CPU time is.
     let io = whole(&format!("/proc/{pid}/io")).unwrap_or_default();
     Some(Work { cpu: ticks(&stat)?, moved: bytes(&String::from_utf8_lossy(&io)) })
