@@ -244,7 +244,7 @@ impl Report {
 const GROUPS: [(&str, &str, &str); 4] = [
     ("status", "Status published -> caller has reaped the waiter", "C inotify waiter, same tear-down"),
     ("job", "Job let go -> caller has reaped the waiter", "dogwatch run + wait"),
-    ("start", "Started -> armed, or ended", "/bin/true, whole"),
+    ("start", "Started -> ended", "/bin/true, whole"),
     ("whole", "Whole commands", ""),
 ];
 

@@ -22,6 +22,8 @@ pub(crate) struct Setup {
     pub(crate) out: PathBuf,
     /// The floor's binary.
     pub(crate) floor: PathBuf,
+    /// The static program of a release, where there is one.
+    pub(crate) released: Option<PathBuf>,
     only: Option<String>,
     folder: PathBuf,
 }
@@ -29,7 +31,8 @@ pub(crate) struct Setup {
 impl Setup {
     /// Reads the words of the call.
     pub(crate) fn read(words: impl Iterator<Item = String>) -> Got<Self> {
-        let (mut quick, mut out, mut floor, mut only) = (false, PathBuf::from("target/bench"), None, None);
+        let (mut quick, mut out, mut floor) = (false, PathBuf::from("target/bench"), None);
+        let (mut released, mut only) = (None, None);
         // cargo adds `--bench` of its own.
         let mut words = words.filter(|word| word != "--bench");
         while let Some(word) = words.next() {
@@ -38,6 +41,7 @@ impl Setup {
                 "--quick" => quick = true,
                 "--out" => out = PathBuf::from(value()?),
                 "--floor" => floor = Some(PathBuf::from(value()?)),
+                "--released" => released = Some(PathBuf::from(value()?)),
                 "--only" => only = Some(value()?),
                 _ => {
                     return Err(
@@ -50,7 +54,7 @@ impl Setup {
         let folder = std::env::temp_dir().join(format!("dogwatch-bench-{}", std::process::id()));
         std::fs::create_dir(&folder)?;
         std::fs::create_dir_all(&out)?;
-        Ok(Self { quick, out, floor, only, folder })
+        Ok(Self { quick, out, floor, released, only, folder })
     }
 
     /// Whether a section is wanted.
