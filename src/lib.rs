@@ -13,6 +13,11 @@
 //! an event, a timer or an exit notice merely says *look now*. Losing every event costs time, bounded by a rescan, never
 //! truth. So the program is a pure core that judges, a thin shell that looks and acts, and nothing between them.
 //!
+//! A wait is one thread in one poll(2): what tells of files, of processes' ends, of logs and of signals are descriptors,
+//! and so is the mailbox of those who end runs. Directory events come from inotify itself on Linux: through a library with
+//! a thread, that thread was woken first and woke ours, which was most of a status's latency. On macOS that library stays,
+//! because only it knows which file a kqueue means.
+//!
 //! # Layers
 //!
 //! Imports go down only; `tests/tidy.rs` checks it.

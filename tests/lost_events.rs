@@ -95,7 +95,8 @@ fn nothing_is_lost_with_an_overflowed_queue() {
 fn with_faults(place: &Place, faults: &[&str], dir: &Path) -> Running {
     let mut prefix = vec!["strace", "-f", "-qq", "-o", "/dev/null"];
     for fault in faults {
-        prefix.extend(["-e", *fault]);
+        // What is no fault is the file that the faults are about.
+        prefix.extend([if fault.contains('=') { "-e" } else { "-P" }, *fault]);
     }
     let dir = dir.to_str().expect("a name");
     Running::start(place.through(&prefix, ["wait", "s", "-v", "--json", "--poll-interval", "100ms", "--dir", dir]))
@@ -108,22 +109,23 @@ fn a_facility_that_fails_is_polled_for_and_said_in_one_line() {
     }
     let place = Place::new();
     support::in_parallel(6, 3, |number| {
-        // How a file is followed that is written in place: by an instance of its own, the second one.
+        // How a file is followed that is written in place: by a watch of its own, the second one.
         let (fault, line, empty) = [
-            ("inject=inotify_init1:error=EMFILE", "backend poll: inotify is not to be had (Too many open files", false),
+            ("inject=inotify_init1:error=EMFILE", "backend poll: inotify is not to be had (too many open files", false),
             ("inject=inotify_init1:error=ENOSYS", "backend poll: inotify is not to be had (", false),
             ("inject=inotify_add_watch:error=ENOSPC", "backend poll: inotify is not to be had (", false),
             ("inject=inotify_add_watch:error=EACCES", "backend poll: inotify is not to be had (", false),
-            ("inject=epoll_wait:error=EBADF:when=2+", "backend poll: inotify has failed", false),
-            ("inject=inotify_init1:error=EMFILE:when=2+", "looking for what is written in place", true),
+            ("inject=read:error=EIO", "backend poll: inotify has failed", false),
+            ("inject=inotify_add_watch:error=ENOSPC:when=2+", "looking for what is written in place", true),
         ][number];
+        let about: &[&str] = if fault.contains("read") { &["anon_inode:inotify", fault] } else { &[fault] };
         let folder = place.file(&number.to_string());
         std::fs::create_dir(&folder).expect("a folder");
         let _shell = living(&place, &folder);
         if empty {
             std::fs::write(folder.join("s.status"), "").expect("a file");
         }
-        let mut wait = with_faults(&place, &[fault], &folder);
+        let mut wait = with_faults(&place, about, &folder);
         // The empty status is a write in progress for 2 s: the wait has to have begun by then.
         if empty {
             let trace = wait.pid();
@@ -142,6 +144,28 @@ fn a_facility_that_fails_is_polled_for_and_said_in_one_line() {
         assert_eq!(lines.iter().filter(|said| said.contains(line)).count(), 1, "{fault}: {ended:?}");
         assert!(!ended.stderr.contains("panicked"), "{fault}: {ended:?}");
     });
+}
+
+#[test]
+fn a_kernel_that_cannot_wait_is_asked_again_and_not_in_a_circle() {
+    if !has("strace") {
+        return eprintln!("skipped: there is no strace");
+    }
+    let place = Place::new();
+    let _shell = living(&place, place.path());
+    let trace = place.file("trace");
+    let trace_name = trace.to_str().expect("a name").to_owned();
+    let fault = "inject=ppoll:error=ENOMEM";
+    let prefix = ["strace", "-f", "-qq", "-o", trace_name.as_str(), "-e", "trace=ppoll", "-e", fault];
+    let began = Instant::now();
+    let wait = Running::start(place.through(&prefix, ["wait", "s", "--json"]));
+    let asked = || std::fs::read_to_string(&trace).unwrap_or_default().matches("ENOMEM").count();
+    until("it has asked", || asked() >= 3);
+    publish(place.path(), "FAILED");
+    let ended = wait.end_at_all();
+    assert_eq!(ended.json()["outcome"], "failed", "{ended:?}");
+    // Ten a second, and those that came at once.
+    assert!(asked() as u128 <= 10 + began.elapsed().as_millis() / 100, "{} in {:?}", asked(), began.elapsed());
 }
 
 #[test]

@@ -63,13 +63,12 @@ const MACHINE_METHODS: [&str; 11] = [
 const IN_TESTS: [&str; 3] = ["std::fs", "std::os::unix::fs", "std::time::Instant"];
 
 /// File, path (`::*`: and all in it), and why it may be there although it is the machine's.
-const ALLOWED: [(&str, &str, &str); 8] = [
+const ALLOWED: [(&str, &str, &str); 7] = [
     ("src/cli/mod.rs", "std::env::args_os", "the arguments are what this layer is there to read"),
     ("src/cli/run.rs", "std::fs::File", "holds the pipe that os::spawn::detach gave; opens nothing"),
     ("src/wrapper/start.rs", "nix::sys::signal::Signal::*", "the name of a signal, as os::signals takes it"),
     ("src/wrapper/finish.rs", "nix::sys::signal::*", "asks by signal 0 whether the own child's group is empty"),
     ("src/wrapper/finish.rs", "nix::unistd::Pid::*", "the form in which killpg takes the own child's number"),
-    ("src/wrapper/supervise.rs", "nix::poll::*", "the one wait of this loop: signals, output and a deadline"),
     ("src/wrapper/supervise.rs", "nix::sys::signal::*", "passes a signal on to the own child, which is not reaped yet"),
     ("src/wrapper/supervise.rs", "nix::unistd::Pid::*", "the form in which killpg takes the own child's number"),
 ];

@@ -8,11 +8,10 @@ use super::{End, Failure, LogOrder, Order, SAFETY_RESCAN, Told};
 use crate::decide::marker::Sign;
 use crate::decide::policy::Policy;
 use crate::os::directory::why;
-use crate::os::signals::{self, Caught, Signal};
+use crate::os::signals::Signal;
 use crate::os::{apart, clock};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::time::Moment;
-use crossbeam_channel::{Receiver, select};
 use std::path::Path;
 use std::time::Duration;
 
@@ -35,7 +34,6 @@ pub(crate) fn wait_for_line(
         policy,
         began: clock::now(),
     };
-    let mut interrupts = Caught::none();
     loop {
         let next = match alone.look()? {
             Seen::Answer(told) => {
@@ -46,11 +44,12 @@ pub(crate) fn wait_for_line(
             Seen::Pending(next) => next,
         };
         if !alone.senses.are_armed() {
-            interrupts = signals::channel(&signals::not_ignored(&[Signal::SIGINT, Signal::SIGTERM]))
-                .map_err(|error| Failure::Own(format!("cannot catch signals: {}", why(&error))))?;
             // Armed, then looked at once more, then slept (I2).
-            alone.senses.arm_alone(order, logs, verbose);
-        } else if let Some(signal) = alone.rest(next, &interrupts.signals) {
+            alone
+                .senses
+                .arm_alone(order, logs, verbose)
+                .map_err(|error| Failure::Own(format!("cannot catch signals: {}", why(&error))))?;
+        } else if let Some(signal) = alone.rest(next) {
             alone.senses.part(order);
             return Ok(End::Interrupted(signal));
         }
@@ -73,7 +72,7 @@ enum Seen {
 impl Alone<'_> {
     fn look(&mut self) -> Result<Seen, Failure> {
         let now = clock::now();
-        let again = match self.scan.slice(false, &self.senses, self.order.poll_interval)? {
+        let again = match self.scan.slice(false, &mut self.senses, self.order.poll_interval)? {
             Slice::Found(sign) => {
                 let (outcome, detail) = sign.answer();
                 return Ok(Seen::Answer(self.told(outcome, detail, Some(sign))));
@@ -103,21 +102,14 @@ impl Alone<'_> {
     }
 
     /// Sleeps until something says *look*.
-    fn rest(&mut self, next: Moment, interrupts: &Receiver<Signal>) -> Option<Signal> {
+    fn rest(&mut self, next: Moment) -> Option<Signal> {
         let rest = next.since(clock::now()).min(SAFETY_RESCAN);
         apart::rest(rest);
-        select! {
-            recv(self.senses.grown) -> _ => self.scan.armed = false,
-            recv(self.senses.log_hints) -> _ => {}
-            recv(interrupts) -> signal => return signal.ok(),
-            default(rest) => {}
-        }
-        // Many hints, one look.
-        while self.senses.log_hints.try_recv().is_ok() {}
-        if self.senses.has_missed() {
+        let woken = self.senses.rest(None, rest);
+        if woken.missed || !woken.grown.is_empty() {
             self.scan.armed = false;
         }
-        None
+        woken.interrupted
     }
 
     fn told(&self, outcome: Outcome, detail: Option<String>, sign: Option<Sign>) -> Box<Told> {

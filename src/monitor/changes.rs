@@ -3,16 +3,15 @@
 //! Refuses to say what has changed (I1), and to tell of heartbeats: who shows ages looks once a second anyway, which
 //! also finds the deaths that no file tells of.
 
-use super::{Failure, QUEUE};
+use super::Failure;
 use crate::os::clock;
 use crate::os::directory::{Directory, why};
 use crate::os::events::{Events, Hint, Wanted};
-use crate::os::signals::{self, Caught, Signal};
+use crate::os::ready::ready;
+use crate::os::signals::{self, Pending, Signal};
 use crate::protocol::layout::parse_file_name;
 use crate::protocol::time::Moment;
-use crossbeam_channel::{Receiver, bounded, never, select};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 /// The least time between two awakenings: a thousand steps that end at once are one change.
@@ -29,9 +28,8 @@ pub(crate) enum Woken {
 
 /// What tells of changes.
 pub(crate) struct Changes {
-    hints: Receiver<Hint>,
-    interrupts: Caught,
     events: Option<Events>,
+    signals: Pending,
     directory: Directory,
 }
 
@@ -41,45 +39,51 @@ impl Changes {
     /// # Errors
     /// Signals cannot be caught.
     pub(crate) fn watch(directory: &Directory) -> Result<Self, Failure> {
-        let interrupts = signals::channel(&signals::not_ignored(&[Signal::SIGINT, Signal::SIGTERM]))
+        let signals = Pending::borrow(&signals::not_ignored(&[Signal::SIGINT, Signal::SIGTERM]))
             .map_err(|error| Failure::Own(format!("cannot catch signals: {}", why(&error))))?;
-        let (hints, events) = told(directory);
-        Ok(Self { hints, interrupts, events, directory: directory.clone() })
+        Ok(Self { events: told(directory), signals, directory: directory.clone() })
     }
 
     /// Rests until something changes, and `longest` at most.
     pub(crate) fn rest(&mut self, longest: Duration) -> Woken {
         let began = clock::now();
-        select! {
-            recv(self.hints) -> _ => {}
-            recv(self.interrupts.signals) -> signal => if let Ok(signal) = signal { return Woken::Interrupted(signal) },
-            default(longest) => {}
+        let mut hints = Vec::new();
+        while hints.is_empty() && clock::now() < began.plus(longest) {
+            if let Some(signal) = self.sleep(true, began.plus(longest)) {
+                return Woken::Interrupted(signal);
+            }
+            self.take(&mut hints);
         }
-        if let Some(signal) = self.pause(began.plus(PAUSE)) {
-            return Woken::Interrupted(signal);
+        while clock::now() < began.plus(PAUSE) {
+            if let Some(signal) = self.sleep(false, began.plus(PAUSE)) {
+                return Woken::Interrupted(signal);
+            }
         }
-        while self.hints.try_recv().is_ok() {}
+        self.take(&mut hints);
         let stands =
             self.events.as_ref().is_some_and(|events| !events.is_deaf() && events.stands_on(self.directory.path()));
         if self.events.is_some() && !stands {
             // The old watch goes first: its facility may be the last to be had.
             self.events = None;
-            (self.hints, self.events) = told(&self.directory);
+            self.events = told(&self.directory);
         }
         Woken::Look
     }
 
-    fn pause(&self, until: Moment) -> Option<Signal> {
-        self.interrupts.signals.recv_timeout(until.since(clock::now())).ok()
+    fn sleep(&mut self, hearing: bool, until: Moment) -> Option<Signal> {
+        let events = self.events.as_ref().filter(|_| hearing).and_then(Events::descriptor);
+        ready([events, Some(self.signals.descriptor())], until.since(clock::now()));
+        self.signals.fetch().first().copied()
+    }
+
+    fn take(&mut self, hints: &mut Vec<Hint>) {
+        if let Some(events) = &mut self.events {
+            events.take(hints);
+        }
     }
 }
 
-fn told(directory: &Directory) -> (Receiver<Hint>, Option<Events>) {
-    let (sender, hints) = bounded(QUEUE);
+fn told(directory: &Directory) -> Option<Events> {
     let wanted: Wanted = Arc::new(|name| parse_file_name(name).is_some_and(|(_, record)| record.shows_start()));
-    // A full queue needs no flag: one hint is enough.
-    match Events::watch(directory.path(), sender, Arc::new(AtomicBool::new(false)), wanted) {
-        Ok(events) => (hints, Some(events)),
-        Err(_) => (never(), None),
-    }
+    Events::watch(directory.path(), &wanted).ok()
 }

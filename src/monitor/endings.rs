@@ -3,16 +3,22 @@
 //! Refuses to hold the loop up: a grace of five seconds for one step must not delay the others' answers.
 
 use crate::decide::observation::Look;
-use crate::os::signals::Signal;
+use crate::os::mailbox::{Mailbox, Slot};
+use crate::os::ready::ready;
+use crate::os::signals::Pending;
 use crate::protocol::outcome::{Intent, Reason};
 use crate::step::look::Looker;
 use crate::step::terminate::{Means, Termination, bury, terminate};
-use crossbeam_channel::{Receiver, Sender, bounded, select};
 use std::collections::VecDeque;
+use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
 
 /// How many runs are ended at once; the others wait for their turn.
 const AT_ONCE: usize = 32;
+/// How long is slept in one go until they have ended.
+const LONGEST: Duration = Duration::from_secs(15);
 
 /// What is to be done with a run.
 #[derive(Debug)]
@@ -43,10 +49,15 @@ impl Job {
 /// What ends one run.
 type Task = Box<dyn FnOnce() -> Termination + Send>;
 
+/// What came of one, with its step's place.
+type Answer = (usize, Termination);
+
 /// The runs being ended and those that wait for it.
 pub(super) struct Endings {
-    pub(super) results: Receiver<(usize, Termination)>,
-    sender: Sender<(usize, Termination)>,
+    /// Where answers come from threads; made when the first run is ended.
+    answers: Option<(Slot<Answer>, Mailbox<Answer>)>,
+    /// What was ended without a thread.
+    done: Vec<Answer>,
     running: usize,
     at_once: usize,
     waiting: VecDeque<(usize, Task)>,
@@ -54,9 +65,7 @@ pub(super) struct Endings {
 
 impl Endings {
     pub(super) fn new() -> Self {
-        // As many results can wait as threads run, so none of them ever blocks on a loop that has gone.
-        let (sender, results) = bounded(AT_ONCE + 1);
-        Self { results, sender, running: 0, at_once: AT_ONCE, waiting: VecDeque::new() }
+        Self { answers: None, done: Vec::new(), running: 0, at_once: AT_ONCE, waiting: VecDeque::new() }
     }
 
     /// Ends no more than so many at once from now on; one at least.
@@ -64,7 +73,7 @@ impl Endings {
         self.at_once = at_once.clamp(1, AT_ONCE);
     }
 
-    /// Begins, or queues, the end of the step at `index`; its result comes through the channel.
+    /// Begins, or queues, the end of the step at `index`; what comes of it is among what is taken later.
     pub(super) fn begin(&mut self, index: usize, mut looker: Looker, look: Look, job: Job, means: Means) {
         let task: Task = Box::new(move || match job.what {
             What::Terminate(intent, why) => terminate(&mut looker, &look, intent, &why, &means),
@@ -74,24 +83,36 @@ impl Endings {
         self.start();
     }
 
-    /// One has ended: the next may begin.
-    pub(super) fn next(&mut self) {
-        self.running = self.running.saturating_sub(1);
+    /// What is readable when one has ended.
+    pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.answers.as_ref().map(|(_, mailbox)| mailbox.descriptor())
+    }
+
+    /// Whether one has ended of which no descriptor tells.
+    pub(super) fn has_answers(&self) -> bool {
+        !self.done.is_empty()
+    }
+
+    /// What has ended since the last call. The next may begin.
+    pub(super) fn take(&mut self) -> Vec<Answer> {
+        let mut answers = std::mem::take(&mut self.done);
+        answers.extend(self.answers.iter().flat_map(|(_, mailbox)| mailbox.take()));
+        self.running = self.running.saturating_sub(answers.len());
         self.start();
+        answers
     }
 
     /// Waits for those that have begun, since a tree that is half ended is nobody's wish; the others are not begun any
     /// more. Whoever interrupts this too is obeyed at once.
-    pub(super) fn finish(&mut self, interrupts: &Receiver<Signal>) {
+    pub(super) fn finish(&mut self, interrupts: Option<&mut Pending>) {
         self.waiting.clear();
-        while self.running > 0 {
-            select! {
-                recv(self.results) -> result => match result {
-                    Ok(_) => self.running -= 1,
-                    Err(_) => return,
-                },
-                recv(interrupts) -> _ => return,
+        let mut interrupts = interrupts;
+        while self.running > self.done.len() {
+            let _told = ready([self.descriptor(), interrupts.as_deref().map(Pending::descriptor)], LONGEST);
+            if interrupts.as_deref_mut().is_some_and(|signals| !signals.fetch().is_empty()) {
+                return;
             }
+            self.take();
         }
     }
 
@@ -99,25 +120,35 @@ impl Endings {
         while self.running < self.at_once {
             let Some((index, task)) = self.waiting.pop_front() else { return };
             self.running += 1;
-            let sender = self.sender.clone();
-            let (hand_over, take) = bounded::<Task>(1);
-            let thread = std::thread::Builder::new().name("ending".into()).spawn(move || {
-                if let Ok(task) = take.recv() {
-                    // A loop that has gone needs no result.
-                    let _gone = sender.send((index, outcome_of(task)));
-                }
-            });
-            match thread {
-                Ok(_running) => {
-                    // The thread is there and takes it; were it gone, the channel would give the task back unrun.
-                    let _taken = hand_over.send(task);
-                }
-                // No thread to be had: late is better than never.
-                Err(_) => {
-                    let _room = self.sender.send((index, outcome_of(task)));
-                }
+            if self.answers.is_none() {
+                // As many answers can wait as threads run.
+                self.answers = Mailbox::new(AT_ONCE).ok();
+            }
+            let given_back = match &self.answers {
+                Some((slot, _)) => hand_over(index, task, slot.clone()),
+                None => Some(task),
+            };
+            // No thread to be had: late is better than never.
+            if let Some(task) = given_back {
+                self.done.push((index, outcome_of(task)));
             }
         }
+    }
+}
+
+/// Gives a task to a thread of its own; the task where there is none to be had.
+fn hand_over(index: usize, task: Task, slot: Slot<Answer>) -> Option<Task> {
+    let (give, take) = sync_channel::<Task>(1);
+    let thread = std::thread::Builder::new().name("ending".into()).spawn(move || {
+        if let Ok(task) = take.recv() {
+            // A loop that has gone needs no answer.
+            let _gone = slot.put((index, outcome_of(task)));
+        }
+    });
+    match thread {
+        // The thread is there and takes it; were it gone, the channel would give the task back unrun.
+        Ok(_running) => give.send(task).err().map(|unsent| unsent.0),
+        Err(_) => Some(task),
     }
 }
 
@@ -135,7 +166,6 @@ fn outcome_of(task: Task) -> Termination {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn a_task_that_panics_has_an_answer_and_those_after_it_too() {
@@ -145,11 +175,12 @@ mod tests {
         }
         endings.start();
         let mut answered: Vec<usize> = Vec::new();
-        for _ in 0..AT_ONCE + 2 {
-            let (index, termination) = endings.results.recv_timeout(Duration::from_secs(20)).expect("an answer");
-            assert!(!termination.recorded && termination.detail.is_some_and(|detail| detail.contains("a fault")));
-            answered.push(index);
-            endings.next();
+        while answered.len() < AT_ONCE + 2 {
+            assert_eq!(ready([endings.descriptor()], Duration::from_secs(20)), [true], "no answer");
+            for (index, termination) in endings.take() {
+                assert!(!termination.recorded && termination.detail.is_some_and(|detail| detail.contains("a fault")));
+                answered.push(index);
+            }
         }
         answered.sort_unstable();
         assert_eq!(answered, (0..AT_ONCE + 2).collect::<Vec<_>>());

@@ -1,4 +1,4 @@
-//! The waiting loop: one `select!` over events, exits, signals, endings and the wheel's next deadline, for one step or
+//! The waiting loop: one poll(2) over events, exits, signals, endings and the wheel's next deadline, for one step or
 //! ten thousand.
 //!
 //! It arms, looks and sleeps, in that order (I2); every wake-up only says where to look (I1). It refuses to judge, which
@@ -46,8 +46,6 @@ const SAFETY_RESCAN: Duration = Duration::from_secs(15);
 /// How many descriptors a wait needs at most beside those for its steps: runs are ended side by side, each with locks, a
 /// record and a hold on every process of its tree.
 const OTHER_DESCRIPTORS: u64 = 512;
-/// How many notices may wait; past that everything is looked at.
-pub(crate) const QUEUE: usize = 1024;
 
 /// Waits, and tells each step's answer as it comes. `verbose` gets a line for whoever asked how it is done, an
 /// `onlooker` how the steps stand.
@@ -255,7 +253,9 @@ impl<'call, W: World> Monitor<'call, W> {
         if let Some(timer) = watched.timer.take() {
             self.wheel.cancel(timer);
         }
-        self.world.forget_exit(index);
+        if self.open > 0 {
+            self.world.forget_exit(index);
+        }
         let told = watched.told(index, outcome, detail, killed, self.world.backend());
         match self.order.until {
             Until::All => (self.tell)(told),

@@ -89,7 +89,7 @@ impl Scan {
     }
 
     /// Asks for a notice of the next write; when to look again whatever is told.
-    fn arm(&mut self, senses: &Senses, now: Moment, poll_interval: Duration) -> Moment {
+    fn arm(&mut self, senses: &mut Senses, now: Moment, poll_interval: Duration) -> Moment {
         let standing = self.follower.standing();
         match (standing, self.armed) {
             (Standing::Named, true) => return Moment::NEVER,
@@ -110,7 +110,12 @@ impl Scan {
     }
 
     /// Reads on. `ended`: nothing more will be written, so the last line counts although it has no end.
-    pub(super) fn slice(&mut self, ended: bool, senses: &Senses, poll_interval: Duration) -> Result<Slice, Failure> {
+    pub(super) fn slice(
+        &mut self,
+        ended: bool,
+        senses: &mut Senses,
+        poll_interval: Duration,
+    ) -> Result<Slice, Failure> {
         let now = clock::now();
         let mut again = if ended { Moment::NEVER } else { self.arm(senses, now, poll_interval) };
         let path = self.follower.path().to_path_buf();

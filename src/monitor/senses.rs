@@ -2,22 +2,24 @@
 //!
 //! Refuses to fail: whatever cannot be armed is looked for instead, and one line says so to whoever asked.
 
+use super::Order;
 use super::scan::LogOrder;
-use super::{Order, QUEUE};
+use super::world::Waking;
 use crate::os::directory::{Directory, why};
-use crate::os::events::{Events, Hint, Wanted};
-use crate::os::growths::Growths;
+use crate::os::events::{Events, Wanted};
 use crate::os::platform::exits::{Armed, Exits};
+use crate::os::platform::growth::Growths;
 use crate::os::platform::locality::{self, Locality};
 use crate::os::platform::parting;
-use crate::os::signals::{self, Caught, Signal};
+use crate::os::ready::ready;
+use crate::os::signals::{self, Pending, Signal};
 use crate::protocol::layout::{Record, parse_file_name};
-use crossbeam_channel::{Receiver, bounded, never};
 use std::collections::HashSet;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// How changes are noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,18 +34,13 @@ pub(crate) enum Backend {
 
 /// What is armed.
 pub(super) struct Senses {
-    pub(super) hints: Receiver<Hint>,
-    pub(super) exits: Receiver<u64>,
-    /// Which logs have grown.
-    pub(super) grown: Receiver<usize>,
-    /// What has come or gone beside a log that lies elsewhere.
-    pub(super) log_hints: Receiver<Hint>,
-    growths: Option<Growths>,
-    /// The watch on the folder of a log that lies elsewhere; held, because dropping it ends the watch.
-    log_events: Option<Events>,
     events: Option<Events>,
-    notices: Option<Exits>,
-    missed: Arc<AtomicBool>,
+    /// Which logs have grown.
+    growths: Option<Growths>,
+    /// The watch on the folder of a log that lies elsewhere.
+    log_events: Option<Events>,
+    exits: Option<Exits>,
+    signals: Option<Pending>,
     armed: bool,
     wish: Backend,
     wanted: Wanted,
@@ -57,7 +54,7 @@ pub(super) struct Senses {
     said_unfollowed: bool,
     /// Whether it was said that some processes' ends are looked for.
     said_unnoticed: bool,
-    /// Whether the watches that stand now are foreseen to be left behind.
+    /// Whether what stands now is foreseen to be left behind.
     foreseen: bool,
 }
 
@@ -65,15 +62,11 @@ impl Senses {
     /// Nothing armed yet.
     pub(super) fn none() -> Self {
         Self {
-            hints: never(),
-            exits: never(),
-            grown: never(),
-            log_hints: never(),
+            events: None,
             growths: None,
             log_events: None,
-            events: None,
-            notices: None,
-            missed: Arc::new(AtomicBool::new(false)),
+            exits: None,
+            signals: None,
             armed: false,
             wish: Backend::Poll,
             wanted: Arc::new(|_| false),
@@ -86,9 +79,9 @@ impl Senses {
         }
     }
 
-    /// Arms what can be armed; of descriptors, notices of processes' ends may take `spare`. With where the signals come that ask this process to stop. Those are not caught before: work
-    /// that has ended needs no thread, and a signal until then ends this process as any other, which leaves the work alone
-    /// too.
+    /// Arms what can be armed; of descriptors, notices of processes' ends may take `spare`. With the signals that ask this
+    /// process to stop: those are not caught before, and end this process as any other until then, which leaves the work
+    /// alone too.
     ///
     /// # Errors
     /// Signals cannot be caught.
@@ -98,42 +91,73 @@ impl Senses {
         order: &Order,
         spare: usize,
         verbose: &mut dyn FnMut(&str),
-    ) -> io::Result<Caught> {
+    ) -> io::Result<()> {
         self.armed = true;
         self.wish = order.backend;
         self.wanted = wanted(order);
         self.place = place(directory);
         // First: what changes from here on is told.
         self.choose(directory, verbose);
-        let interrupts = self.hear(spare, verbose)?;
+        self.hear_signals()?;
+        match Exits::new(spare) {
+            Ok(exits) => self.exits = Some(exits),
+            Err(error) => verbose(&format!("no notices of processes' ends ({}): looking for them", why(&error))),
+        }
         // Where files are polled because their events do not tell, a log's would not tell either.
         if let Some(logs) = order.logs.as_ref().filter(|_| self.events.is_some() || self.refused) {
             self.arm_logs(logs, order, verbose);
         }
-        Ok(interrupts)
+        Ok(())
     }
 
-    /// Asks for notices of processes' ends and of signals, from one thread where one can be had for both.
-    fn hear(&mut self, spare: usize, verbose: &mut dyn FnMut(&str)) -> io::Result<Caught> {
-        let wanted = signals::not_ignored(&[Signal::SIGINT, Signal::SIGTERM]);
-        let (caught, interrupts) = signals::Notices::catch(&wanted)?;
-        let (sender, exits) = bounded(QUEUE);
-        match Exits::start(sender, spare, caught) {
-            Ok(notices) => {
-                (self.notices, self.exits) = (Some(notices), exits);
-                Ok(interrupts)
-            }
-            Err(error) => {
-                verbose(&format!("no notices of processes' ends ({}): looking for them", why(&error)));
-                signals::channel(&wanted)
-            }
+    fn hear_signals(&mut self) -> io::Result<()> {
+        self.signals = Some(Pending::borrow(&signals::not_ignored(&[Signal::SIGINT, Signal::SIGTERM]))?);
+        Ok(())
+    }
+
+    /// Sleeps until something says *look*, or `other` is readable, and so long at most.
+    pub(super) fn rest(&mut self, other: Option<BorrowedFd<'_>>, longest: Duration) -> Waking {
+        let mut waking = Waking::default();
+        let [events, exits, grown, logs, signals, _other] = ready(
+            [
+                self.events.as_ref().and_then(Events::descriptor),
+                self.exits.as_ref().map(Exits::descriptor),
+                self.growths.as_ref().map(Growths::descriptor),
+                self.log_events.as_ref().and_then(Events::descriptor),
+                self.signals.as_ref().map(Pending::descriptor),
+                other,
+            ],
+            longest,
+        );
+        if let Some(signals) = self.signals.as_mut().filter(|_| signals) {
+            waking.interrupted = signals.fetch().first().copied();
         }
+        if let Some(heard) = self.events.as_mut().filter(|_| events) {
+            heard.take(&mut waking.hints);
+        }
+        if let Some(heard) = self.exits.as_ref().filter(|_| exits) {
+            heard.take(&mut waking.exits);
+        }
+        if let Some(heard) = self.growths.as_mut().filter(|_| grown) {
+            waking.missed = !heard.take(&mut waking.grown);
+        }
+        if let Some(heard) = self.log_events.as_mut().filter(|_| logs) {
+            let mut hints = Vec::new();
+            heard.take(&mut hints);
+            waking.logs = !hints.is_empty();
+        }
+        waking
+    }
+
+    /// Where the signals come that ask this process to stop.
+    pub(super) fn signals(&mut self) -> Option<&mut Pending> {
+        self.signals.as_mut()
     }
 
     /// Chooses by the wish and the filesystem, and watches where events are to be had.
     fn choose(&mut self, directory: &Directory, verbose: &mut dyn FnMut(&str)) {
         self.foreseen = false;
-        (self.events, self.hints) = (None, never());
+        self.events = None;
         let by_events = match (self.wish, &self.place) {
             (Backend::Poll, _) => return verbose("backend poll, as asked"),
             (Backend::Event, _) => format!("backend {}, as asked", Events::BACKEND),
@@ -145,10 +169,9 @@ impl Senses {
             }
             (Backend::Auto, None) => return verbose("backend poll: the filesystem does not say what it is"),
         };
-        let (sender, hints) = bounded(QUEUE);
-        match Events::watch(directory.path(), sender, Arc::clone(&self.missed), Arc::clone(&self.wanted)) {
+        match Events::watch(directory.path(), &self.wanted) {
             Ok(events) => {
-                (self.events, self.hints) = (Some(events), hints);
+                self.events = Some(events);
                 verbose(&by_events);
             }
             Err(error) => {
@@ -158,14 +181,25 @@ impl Senses {
         }
     }
 
-    /// Arms what tells of a log for which no step is waited.
-    pub(super) fn arm_alone(&mut self, order: &Order, logs: &LogOrder, verbose: &mut dyn FnMut(&str)) {
+    /// Arms what tells of a log for which no step is waited, with the signals that ask this process to stop.
+    ///
+    /// # Errors
+    /// Signals cannot be caught.
+    pub(super) fn arm_alone(
+        &mut self,
+        order: &Order,
+        logs: &LogOrder,
+        verbose: &mut dyn FnMut(&str),
+    ) -> io::Result<()> {
+        self.hear_signals()?;
         self.armed = true;
         if order.backend == Backend::Poll {
-            return verbose("backend poll, as asked");
+            verbose("backend poll, as asked");
+            return Ok(());
         }
         self.arm_logs(logs, order, verbose);
         verbose(&format!("backend {}", self.log_name()));
+        Ok(())
     }
 
     /// Arms what tells of logs. One that lies elsewhere has a filesystem, and a folder, of its own.
@@ -177,9 +211,8 @@ impl Senses {
             }
             self.watch_folder(file);
         }
-        let (sender, grown) = bounded(QUEUE);
-        match Growths::start(order.steps.len().max(1), sender, Arc::clone(&self.missed)) {
-            Ok(growths) => (self.growths, self.grown) = (Some(growths), grown),
+        match Growths::new() {
+            Ok(growths) => self.growths = Some(growths),
             Err(error) => verbose(&format!("no notices of logs' growth ({}): looking at them", why(&error))),
         }
     }
@@ -187,11 +220,8 @@ impl Senses {
     /// Watches a file's folder for its coming, going and replacement. Where that cannot be had it is looked for.
     fn watch_folder(&mut self, file: &Path) {
         let Some(name) = file.file_name().map(|name| name.to_string_lossy().into_owned()) else { return };
-        let (sender, hints) = bounded(QUEUE);
         let wanted: Wanted = Arc::new(move |other| other == name);
-        if let Ok(events) = Events::watch(folder_of(file), sender, Arc::clone(&self.missed), wanted) {
-            (self.log_events, self.log_hints) = (Some(events), hints);
-        }
+        self.log_events = Events::watch(folder_of(file), &wanted).ok();
     }
 
     /// Whether a log's coming is told.
@@ -209,8 +239,8 @@ impl Senses {
     }
 
     /// Asks for a notice of a log's next write; whether it will come.
-    pub(super) fn watch_growth(&self, number: usize, path: &Path) -> bool {
-        self.growths.as_ref().is_some_and(|growths| growths.arm(number, path))
+    pub(super) fn watch_growth(&mut self, number: usize, path: &Path) -> bool {
+        self.growths.as_mut().is_some_and(|growths| growths.arm(number, path))
     }
 
     pub(super) fn are_armed(&self) -> bool {
@@ -222,23 +252,26 @@ impl Senses {
         self.armed && self.events.is_none()
     }
 
-    fn has_watches(&self) -> bool {
-        self.events.is_some() || self.log_events.is_some() || self.growths.is_some()
+    /// The watches that the kernel takes long to take back.
+    fn watches(&self) -> Vec<BorrowedFd<'_>> {
+        let events = [&self.events, &self.log_events].into_iter().flatten().filter_map(Events::descriptor);
+        events.chain(self.growths.as_ref().map(Growths::descriptor)).collect()
     }
 
     /// Before a rest: does what need not be done at the end then, where the caller waits for it.
     pub(super) fn foresee(&mut self, order: &Order) {
-        if order.leaving && !self.foreseen && self.has_watches() {
+        if order.leaving && !self.foreseen {
             self.foreseen = true;
-            parting::foresee();
+            parting::foresee(&self.watches());
         }
     }
 
     /// Leaves the watches to the end of this process where that comes with the wait's: the kernel takes long to take
-    /// them back, and so do the threads behind them.
+    /// them back. What else is held goes with them, without a call for each.
     pub(super) fn part(&mut self, order: &Order) {
-        if order.leaving && self.has_watches() {
-            std::mem::forget((self.events.take(), self.log_events.take(), self.growths.take(), self.notices.take()));
+        if order.leaving && !self.watches().is_empty() {
+            let watches = (self.events.take(), self.log_events.take(), self.growths.take());
+            std::mem::forget((watches, self.exits.take(), self.signals.take()));
             parting::defer();
         }
     }
@@ -252,14 +285,9 @@ impl Senses {
         }
     }
 
-    /// Whether hints were lost since the last call.
-    pub(super) fn has_missed(&self) -> bool {
-        self.missed.swap(false, Ordering::AcqRel)
-    }
-
     /// Asks for a notice of a process's end; nothing where none can be had.
     pub(super) fn watch_exit(&mut self, pid: i32, index: usize) -> Option<Armed> {
-        match self.notices.as_mut()?.watch(pid, index as u64) {
+        match self.exits.as_mut()?.watch(pid, index as u64) {
             Ok(armed) => Some(armed),
             Err(error) => {
                 if !self.said_unnoticed {
@@ -274,20 +302,18 @@ impl Senses {
 
     /// Whether a process has ended whose end was to be noticed, or its end would not be.
     pub(super) fn has_ended(&self, index: usize) -> bool {
-        self.notices.as_ref().is_none_or(|notices| notices.has_ended(index as u64))
+        self.exits.as_ref().is_none_or(|exits| exits.has_ended(index as u64))
     }
 
     pub(super) fn forget_exit(&mut self, index: usize) {
-        if let Some(notices) = &mut self.notices {
-            notices.forget(index as u64);
+        if let Some(exits) = &mut self.exits {
+            exits.forget(index as u64);
         }
     }
 
     /// Asks for notices of one file's being written in place; whether they will come.
     pub(super) fn follow(&mut self, path: &Path) -> bool {
         let Some(events) = &mut self.events else { return false };
-        // It may make a watch of its own.
-        self.foreseen = false;
         match events.follow(path) {
             Ok(()) => true,
             Err(error) => {
@@ -314,7 +340,7 @@ impl Senses {
         let deaf = self.events.as_ref().is_some_and(Events::is_deaf);
         if deaf {
             self.refused = true;
-            (self.events, self.hints) = (None, never());
+            self.events = None;
             verbose(&format!("backend poll: {} has failed", Events::BACKEND));
         }
         let stands = self.events.as_ref().is_some_and(|events| events.stands_on(directory.path()));

@@ -41,7 +41,7 @@ impl<W: World> Monitor<'_, W> {
             self.watched.iter_mut().filter_map(|watched| watched.scan.as_mut()).for_each(|scan| scan.armed = false);
         }
         let (rescan, shown) = self.note_due(&mut places);
-        if let Some((index, termination)) = ended {
+        for (index, termination) in ended {
             self.ended(index, termination)?;
         }
         if everything || rescan {

@@ -11,13 +11,12 @@ use crate::decide::observation::{Here, Look};
 use crate::os::directory::{Directory, why};
 use crate::os::events::Hint;
 use crate::os::platform::exits::Armed;
-use crate::os::signals::{Caught, Signal};
+use crate::os::signals::Signal;
 use crate::os::{apart, clock, environment};
 use crate::protocol::layout::{Record, file_name};
 use crate::protocol::time::Moment;
 use crate::step::look::{Looker, here};
 use crate::step::terminate::{Means, Termination};
-use crossbeam_channel::select;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -92,7 +91,7 @@ pub(super) trait World {
     fn tell(&mut self, verbose: &mut dyn FnMut(&str));
 
     /// What tells of logs.
-    fn senses(&self) -> &Senses;
+    fn senses(&mut self) -> &mut Senses;
 }
 
 /// What ended a rest: each only names a place to look at (I1).
@@ -108,8 +107,8 @@ pub(super) struct Waking {
     pub(super) logs: bool,
     /// Whether hints were lost.
     pub(super) missed: bool,
-    /// A run that has been ended, and what came of it.
-    pub(super) ended: Option<(usize, Termination)>,
+    /// Runs that have been ended, and what came of it.
+    pub(super) ended: Vec<(usize, Termination)>,
     /// A signal asked this process to stop.
     pub(super) interrupted: Option<Signal>,
 }
@@ -121,7 +120,6 @@ pub(super) struct Machine {
     lookers: Vec<Looker>,
     senses: Senses,
     endings: Endings,
-    interrupts: Caught,
 }
 
 impl Machine {
@@ -142,7 +140,6 @@ impl Machine {
             here,
             senses: Senses::none(),
             endings: Endings::new(),
-            interrupts: Caught::none(),
         }
     }
 }
@@ -166,11 +163,9 @@ impl World for Machine {
         let others = OTHER_DESCRIPTORS.min(allowed / 4 * 3);
         self.endings.limit(usize::try_from(others / DESCRIPTORS_EACH).unwrap_or(usize::MAX));
         let spare = usize::try_from(allowed - others).unwrap_or(usize::MAX);
-        self.interrupts = self
-            .senses
+        self.senses
             .arm(&self.directory, order, spare, verbose)
-            .map_err(|error| Failure::Own(format!("cannot catch signals: {}", why(&error))))?;
-        Ok(())
+            .map_err(|error| Failure::Own(format!("cannot catch signals: {}", why(&error))))
     }
 
     fn renew(&mut self, verbose: &mut dyn FnMut(&str)) -> bool {
@@ -219,34 +214,19 @@ impl World for Machine {
 
     fn rest(&mut self, longest: Duration, order: &Order) -> Waking {
         self.senses.foresee(order);
-        let mut waking = Waking::default();
-        select! {
-            recv(self.senses.hints) -> hint => waking.hints.extend(hint.ok()),
-            recv(self.senses.exits) -> number => waking.exits.extend(number.ok()),
-            recv(self.senses.grown) -> number => waking.grown.extend(number.ok()),
-            recv(self.senses.log_hints) -> _ => waking.logs = true,
-            recv(self.endings.results) -> result => waking.ended = result.ok(),
-            recv(self.interrupts.signals) -> signal => waking.interrupted = signal.ok(),
-            default(longest.min(SAFETY_RESCAN)) => {}
-        }
-        // Many hints, one look.
-        while let Ok(hint) = self.senses.hints.try_recv() {
-            waking.hints.push(hint);
-        }
-        waking.missed = self.senses.has_missed();
-        if waking.ended.is_some() {
-            self.endings.next();
-        }
+        let rest = if self.endings.has_answers() { Duration::ZERO } else { longest.min(SAFETY_RESCAN) };
+        let mut waking = self.senses.rest(self.endings.descriptor(), rest);
+        waking.ended = self.endings.take();
         waking
     }
 
     fn finish(&mut self, order: &Order) {
-        self.endings.finish(&self.interrupts.signals);
+        self.endings.finish(self.senses.signals());
         self.senses.part(order);
     }
 
-    fn senses(&self) -> &Senses {
-        &self.senses
+    fn senses(&mut self) -> &mut Senses {
+        &mut self.senses
     }
 
     fn is_armed(&self) -> bool {

@@ -3,18 +3,19 @@
 //! It reads the log file, not a pipe from COMMAND: a reader that is slow, or gone, holds up nobody but this thread.
 
 use super::follow::{Follower, Piece, Standing};
-use super::platform::growth::Growth;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use super::platform::growth::Growths;
+use super::ready::ready;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-/// How long the thread rests where no notice of growth is to be had, in milliseconds.
-const REST: u16 = 50;
+/// How long the thread rests where no notice of growth is to be had.
+const REST: Duration = Duration::from_millis(50);
 /// How long it rests where one is: the bound on the damage of a lost notice.
-const LONGEST_REST: u16 = 15_000;
+const LONGEST_REST: Duration = Duration::from_secs(15);
 
 /// A log being passed through.
 #[derive(Debug)]
@@ -75,14 +76,14 @@ pub(crate) fn pass_during<T: Send + 'static>(
 
 /// Whether all was passed on.
 fn pass(mut log: Follower, stopped: &UnixStream, out: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<bool> {
-    let growth = Growth::new().ok();
+    let mut growths = Growths::new().ok();
     let mut stopping = false;
     loop {
         // Armed before the read, so that what is written after it raises a notice (I2).
         let armed = log.standing() == Standing::Named
-            && growth.as_ref().is_some_and(|growth| {
-                growth.drain();
-                growth.arm(log.path()).is_ok()
+            && growths.as_mut().is_some_and(|growths| {
+                growths.take(&mut Vec::new());
+                growths.arm(0, log.path())
             });
         loop {
             match log.read()? {
@@ -98,14 +99,9 @@ fn pass(mut log: Follower, stopped: &UnixStream, out: &mut dyn FnMut(&[u8]) -> i
         if stopping {
             return Ok(true);
         }
-        let mut waited = vec![PollFd::new(stopped.as_fd(), PollFlags::POLLIN)];
-        waited.extend(
-            growth.as_ref().filter(|_| armed).map(|growth| PollFd::new(growth.descriptor(), PollFlags::POLLIN)),
-        );
-        let limit = PollTimeout::from(if armed { LONGEST_REST } else { REST });
-        // An interruption only makes it look earlier.
-        let _woken = poll(&mut waited, limit);
+        let grown = growths.as_ref().filter(|_| armed).map(Growths::descriptor);
+        let [told, _grown] = ready([Some(stopped.as_fd()), grown], if armed { LONGEST_REST } else { REST });
         // One more round after the word to stop: what was written before it is still passed on.
-        stopping = waited.first().and_then(PollFd::any).unwrap_or(false);
+        stopping = told;
     }
 }

@@ -3,17 +3,16 @@
 //! Refuses to leave the file behind, whatever comes between, and to touch any other.
 
 use super::directory::create_new;
-use super::events::{Events, Hint, Wanted};
+use super::events::{Events, Wanted};
 use super::lock::Lock;
+use super::ready::ready;
 use super::{clock, environment};
 use crate::protocol::time::{Moment, Wall};
-use crossbeam_channel::{Receiver, bounded};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 /// What is used of a kernel's supply, and how much there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,9 +34,7 @@ pub(crate) struct Supplies {
 
 /// A watch on a folder, set before the file is made.
 pub(crate) struct Ear {
-    /// Held, because dropping it ends the watch.
-    _events: Events,
-    hints: Receiver<Hint>,
+    events: Events,
 }
 
 impl Ear {
@@ -46,16 +43,19 @@ impl Ear {
     /// # Errors
     /// A sentence: no instance or watch left, not supported, not permitted.
     pub(crate) fn open(folder: &Path, name: &str) -> Result<Self, String> {
-        let (sender, hints) = bounded(1);
         let expected = name.to_owned();
         let wanted: Wanted = Arc::new(move |found| found == expected);
-        let events = Events::watch(folder, sender, Arc::new(AtomicBool::new(false)), wanted)?;
-        Ok(Self { _events: events, hints })
+        Ok(Self { events: Events::watch(folder, &wanted)? })
     }
 
     /// Whether the file's coming was told before the deadline.
-    pub(crate) fn hears(&self, deadline: Moment) -> bool {
-        self.hints.recv_timeout(deadline.since(clock::now())).is_ok()
+    pub(crate) fn hears(&mut self, deadline: Moment) -> bool {
+        let mut hints = Vec::new();
+        while hints.is_empty() && clock::now() < deadline {
+            let _told = ready([self.events.descriptor()], deadline.since(clock::now()));
+            self.events.take(&mut hints);
+        }
+        !hints.is_empty() && !self.events.is_deaf()
     }
 }
 
@@ -117,7 +117,7 @@ mod tests {
     fn a_trial_is_heard_of_and_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let name = name();
-        let ear = Ear::open(folder.path(), &name).unwrap();
+        let mut ear = Ear::open(folder.path(), &name).unwrap();
         let trial = Trial::make(folder.path(), &name).unwrap();
         assert!(ear.hears(clock::now().plus(Duration::from_secs(20))));
         let (before, made, after) = trial.clocks().unwrap();

@@ -15,14 +15,16 @@ pub(crate) mod template;
 mod venv;
 
 use crate::os::command::{End, Order, Purpose, Shells};
-use crate::os::signals::{self, Caught, Signal};
+use crate::os::mailbox::{Mailbox, Slot};
+use crate::os::ready::ready;
+use crate::os::signals::{self, Pending, Signal};
 use crate::os::spawn::Ended;
 use crate::os::{clock, directory::why};
-use crossbeam_channel::{Sender, bounded, select};
 use network::{Address, Url};
 use report::{Finding, OwnFix, Word};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -180,13 +182,11 @@ pub(crate) fn examine(checks: &[Check], fix: bool, listener: &mut dyn Listener) 
     // Without these the checks still run; an interruption then only leaves more to the kernel.
     let _inherited = signals::hear_of_children();
     let wanted = signals::not_ignored(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
-    let crew = Crew {
-        shells: Arc::default(),
-        signals: signals::channel(&wanted).unwrap_or_else(|error| {
-            listener.trouble(&format!("signals cannot be heard: {}", why(&error)));
-            Caught::none()
-        }),
-    };
+    let heard = Pending::borrow(&wanted);
+    if let Err(error) = &heard {
+        listener.trouble(&format!("signals cannot be heard: {}", why(error)));
+    }
+    let mut crew = Crew { shells: Arc::default(), signals: heard.ok() };
     let first = crew.run(&checks.iter().collect::<Vec<_>>())?;
     let mut findings: Vec<Finding> =
         checks.iter().zip(first).map(|(check, seen)| Finding::of(check, seen.verdict, seen.took)).collect();
@@ -219,19 +219,21 @@ struct Seen {
 /// What all checks share.
 struct Crew {
     shells: Arc<Shells>,
-    signals: Caught,
+    signals: Option<Pending>,
 }
 
 impl Crew {
     /// Runs these checks at once, each for as long as its limit at most.
-    fn run(&self, checks: &[&Check]) -> Result<Vec<Seen>, Interrupted> {
+    fn run(&mut self, checks: &[&Check]) -> Result<Vec<Seen>, Interrupted> {
         let began = clock::now();
-        let (tell, told) = bounded(checks.len());
+        let (slot, mailbox) = match Mailbox::new(checks.len()) {
+            Ok(made) => made,
+            Err(error) => return Ok(checks.iter().map(|_| could_not_begin(&error)).collect()),
+        };
         let mut seen: Vec<Option<Seen>> = Vec::new();
         for (index, check) in checks.iter().enumerate() {
-            seen.push(self.begin(index, check, &tell).err());
+            seen.push(self.begin(index, check, &slot).err());
         }
-        drop(tell);
         loop {
             let now = clock::now();
             let patience = |index: &usize| began.plus(checks[*index].limit).plus(checks[*index].kind.leeway());
@@ -244,43 +246,42 @@ impl Crew {
             let Some(next) = waiting.iter().map(patience).filter(|patience| *patience > now).min() else {
                 return Ok(seen.into_iter().flatten().collect());
             };
-            select! {
-                recv(told) -> word => match word {
-                    // One that was given up stays so, whatever comes of it while others are waited for.
-                    Ok((index, found)) => {
-                        seen[index].get_or_insert(found);
-                    }
-                    // Every check has told or lost its thread to a panic; the latter are given up at their limit.
-                    Err(_) => clock::sleep_until(next),
-                },
-                recv(self.signals.signals) -> signal => if let Ok(signal) = signal {
-                    self.shells.stop();
-                    return Err(Interrupted(signal));
-                },
-                default(next.since(now)) => {}
+            self.sleep(&mailbox, next.since(now))?;
+            for (index, found) in mailbox.take() {
+                // One that was given up stays so, whatever comes of it while others are waited for.
+                seen[index].get_or_insert(found);
+            }
+        }
+    }
+
+    /// Sleeps until there are letters, and so long at most.
+    fn sleep<T>(&mut self, mailbox: &Mailbox<T>, longest: Duration) -> Result<(), Interrupted> {
+        ready([Some(mailbox.descriptor()), self.signals.as_ref().map(Pending::descriptor)], longest);
+        match self.signals.as_mut().and_then(|signals| signals.fetch().first().copied()) {
+            None => Ok(()),
+            Some(signal) => {
+                self.shells.stop();
+                Err(Interrupted(signal))
             }
         }
     }
 
     /// Begins one check in a thread of its own.
-    fn begin(&self, index: usize, check: &Check, tell: &Sender<(usize, Seen)>) -> Result<(), Seen> {
-        let (check, shells, tell) = (check.clone(), Arc::clone(&self.shells), tell.clone());
+    fn begin(&self, index: usize, check: &Check, slot: &Slot<(usize, Seen)>) -> Result<(), Seen> {
+        let (check, shells, slot) = (check.clone(), Arc::clone(&self.shells), slot.clone());
         let began = clock::now();
         let work = move || {
             let verdict = test(&check, &shells);
             // Whoever asked may have given this check up.
-            let _gone = tell.send((index, Seen { verdict, took: clock::now().since(began) }));
+            let _gone = slot.put((index, Seen { verdict, took: clock::now().since(began) }));
         };
         let started = std::thread::Builder::new().name("check".into()).spawn(work);
-        started.map(|_detached| ()).map_err(|error| {
-            let verdict = Err(Failure::of(format!("the check could not begin: {}", why(&error))));
-            Seen { verdict, took: Duration::ZERO }
-        })
+        started.map(|_detached| ()).map_err(|error| could_not_begin(&error))
     }
 
     /// Runs the fixes of these checks, one after the other, each once: two at once might be in each other's way.
     fn mend<'check>(
-        &self,
+        &mut self,
         checks: impl Iterator<Item = &'check Check>,
         listener: &mut dyn Listener,
     ) -> Result<Fixes, Interrupted> {
@@ -297,8 +298,12 @@ impl Crew {
         Ok(fixes)
     }
 
-    fn mend_once(&self, check: &Check, text: &str) -> Result<Option<String>, Interrupted> {
-        let (tell, told) = bounded(1);
+    fn mend_once(&mut self, check: &Check, text: &str) -> Result<Option<String>, Interrupted> {
+        let not_run = |error: &io::Error| Ok(Some(format!("it could not be run: {}", why(error))));
+        let (slot, mailbox) = match Mailbox::new(1) {
+            Ok(made) => made,
+            Err(error) => return not_run(&error),
+        };
         let (shells, text, folder) = (Arc::clone(&self.shells), text.to_owned(), check.folder.clone());
         let work = move || {
             let deadline = clock::now().plus(FIX_LIMIT);
@@ -320,19 +325,25 @@ impl Crew {
                     End::OutOfTime => Some(format!("it was not done within {}", shown(FIX_LIMIT))),
                 },
             };
-            let _gone = tell.send(fault);
+            let _gone = slot.put(fault);
         };
         if let Err(error) = std::thread::Builder::new().name("fix".into()).spawn(work) {
-            return Ok(Some(format!("it could not be run: {}", why(&error))));
+            return not_run(&error);
         }
-        select! {
-            recv(told) -> fault => Ok(fault.unwrap_or_else(|_| Some("it could not be run".to_owned()))),
-            recv(self.signals.signals) -> signal => {
-                self.shells.stop();
-                Err(Interrupted(signal.unwrap_or(Signal::SIGTERM)))
-            },
+        let give_up = clock::now().plus(FIX_LIMIT).plus(FIX_GRACE).plus(KILL_LEEWAY);
+        while clock::now() < give_up {
+            self.sleep(&mailbox, give_up.since(clock::now()))?;
+            if let Some(fault) = mailbox.take().pop() {
+                return Ok(fault);
+            }
         }
+        Ok(Some(format!("it was not done within {}", shown(FIX_LIMIT))))
     }
+}
+
+fn could_not_begin(error: &io::Error) -> Seen {
+    let verdict = Err(Failure::of(format!("the check could not begin: {}", why(error))));
+    Seen { verdict, took: Duration::ZERO }
 }
 
 /// Runs one check, in its own thread.

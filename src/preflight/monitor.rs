@@ -74,7 +74,7 @@ fn tried(folder: &Path, locality: &Locality, deadline: Moment) -> Result<String,
     let backend = match ear {
         None => format!("changes are noticed by polling, since {} does not tell of what others write", locality.name),
         Some(Err(error)) => format!("changes are noticed by polling, since no events are to be had: {error}"),
-        Some(Ok(ear)) => {
+        Some(Ok(mut ear)) => {
             if !ear.hears(clock::now().plus(HEARING).min(deadline)) {
                 return Err(Failure::of(format!("a file was made in {shown} and no {} event came", Events::BACKEND))
                     .because(format!("{} does not deliver events here, as in some sandboxes", locality.name))

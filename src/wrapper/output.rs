@@ -5,7 +5,7 @@
 
 use super::{Job, Listener, LogStreams};
 use crate::os::log::{self, Bound};
-use crate::os::platform::growth::Growth;
+use crate::os::platform::growth::Growths;
 use crate::os::tee::Tee;
 use crate::os::{clock, directory};
 use crate::protocol::time::Moment;
@@ -25,7 +25,7 @@ pub(super) struct Output {
     path: PathBuf,
     bound: Option<Bound>,
     tee: Option<Tee>,
-    growth: Option<Growth>,
+    growths: Option<Growths>,
     began: Moment,
     next: Moment,
     last_size: u64,
@@ -48,7 +48,7 @@ impl Output {
         let bound = (logged && job.log_max != 0).then(|| Bound::new(job.log_max));
         let began = clock::now();
         let next = if bound.is_some() { began.plus(LOOK) } else { Moment::NEVER };
-        Self { path, bound, tee, growth: None, began, next, last_size: 0, deaf: false }
+        Self { path, bound, tee, growths: None, began, next, last_size: 0, deaf: false }
     }
 
     /// When to look again.
@@ -63,13 +63,13 @@ impl Output {
 
     /// What poll(2) waits for beside the clock.
     pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.growth.as_ref().map(Growth::descriptor)
+        self.growths.as_ref().map(Growths::descriptor)
     }
 
     /// The log has grown: look soon.
     pub(super) fn grew(&mut self, now: Moment) {
-        if let Some(growth) = &self.growth {
-            growth.drain();
+        if let Some(growths) = &mut self.growths {
+            growths.take(&mut Vec::new());
         }
         if self.bound.is_some() {
             self.next = self.next.min(now.plus(LOOK));
@@ -102,10 +102,10 @@ impl Output {
 
     /// Sleeps until the log grows, where a notice can be had; keeps looking where not.
     fn wait_for_growth(&mut self) {
-        if self.growth.is_none() {
-            self.growth = Growth::new().ok();
+        if self.growths.is_none() {
+            self.growths = Growths::new().ok();
         }
-        let armed = self.growth.as_ref().is_some_and(|growth| growth.arm(&self.path).is_ok());
+        let armed = self.growths.as_mut().is_some_and(|growths| growths.arm(0, &self.path));
         self.deaf = !armed;
         // Armed, then looked at once more: what was written in between raised no notice (I2).
         if armed && self.size() == self.last_size {

@@ -4,6 +4,7 @@
 
 use super::start::Run;
 use super::{HeartbeatOn, Job, Listener};
+use crate::os::ready::ready;
 use crate::os::spawn::{Ended, reap};
 use crate::os::tree::{Hunt, Report, Target};
 use crate::os::{activity, clock, directory, environment, evidence};
@@ -12,7 +13,6 @@ use crate::protocol::layout::{Record, file_name};
 use crate::protocol::outcome::Intent;
 use crate::protocol::time::Moment;
 use crate::step::record::{Written, announce};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use std::time::Duration;
@@ -161,19 +161,10 @@ pub(super) fn target(run: &Run, with_command: bool) -> Target {
     }
 }
 
-/// Rests until then at the latest; whether it may be a signal that ended the rest.
+/// Rests until then at the latest; whether it was a signal that ended the rest.
 fn sleep(run: &mut Run, next: Moment) -> bool {
-    let rest = next.since(clock::now());
-    // Up to the next whole millisecond, so that the wake-up is never early and then again.
-    let limit = Duration::from_millis(u64::try_from(rest.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX));
-    let timeout = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
-    let (told, grew) = {
-        let mut waited = vec![PollFd::new(run.signals.descriptor(), PollFlags::POLLIN)];
-        waited.extend(run.output.descriptor().map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN)));
-        // EINTR is a signal, and its descriptor is looked at next; so is it where poll could not tell.
-        let woken = poll(&mut waited, timeout);
-        (woken.is_err() || waited[0].any().unwrap_or(true), waited.get(1).and_then(PollFd::any).unwrap_or(false))
-    };
+    let sources = [Some(run.signals.descriptor()), run.output.descriptor()];
+    let [told, grew] = ready(sources, next.since(clock::now()));
     if grew {
         run.output.grew(clock::now());
     }

@@ -144,9 +144,11 @@ impl World for Simulated {
             }
             if let Some(place) = state.endings.iter().position(|(at, ..)| *at <= now) {
                 let (_, index, job, look) = state.endings.remove(place);
-                waking.ended = Some((index, state.carry_out(index, &job, &look)));
+                let answer = state.carry_out(index, &job, &look);
+                waking.ended.push((index, answer));
             }
-            let woken = !waking.hints.is_empty() || !waking.exits.is_empty() || waking.missed || waking.ended.is_some();
+            let woken =
+                !waking.hints.is_empty() || !waking.exits.is_empty() || waking.missed || !waking.ended.is_empty();
             if woken || now >= until {
                 return waking;
             }
@@ -170,7 +172,7 @@ impl World for Simulated {
 
     fn tell(&mut self, _verbose: &mut dyn FnMut(&str)) {}
 
-    fn senses(&self) -> &Senses {
+    fn senses(&mut self) -> &mut Senses {
         unreachable!("no log is read")
     }
 }

@@ -1,29 +1,23 @@
-//! Notices of processes' ends: one thread asleep in epoll over pidfds, and over the signals that this process gets.
+//! Notices of processes' ends: pidfds in one epoll, which is itself a descriptor to sleep on.
 //!
 //! Refuses to say how a process ended, or that the number still meant the same process when the watch began: a notice
 //! means *look* (I1), and whoever arms one looks afterwards (I2).
 
-use crate::os::signals::Notices;
-use crossbeam_channel::Sender;
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
-use std::sync::Arc;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// The number by which the thread is told to end; no step has it.
-const STOPPED: u64 = u64::MAX;
-/// What marks a signal among the notices.
-const SIGNALS: u64 = u64::MAX - 1;
+/// How many notices are taken from the kernel at once.
+const BATCH: usize = 64;
+/// A time that is over at once.
+const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// A set of watched processes. Each has the caller's own number, which is what a notice carries.
 #[derive(Debug)]
 pub(crate) struct Exits {
-    epoll: Arc<OwnedFd>,
-    /// Held, because dropping it ends the thread.
-    _stop: UnixStream,
+    epoll: OwnedFd,
     watched: HashMap<u64, OwnedFd>,
     most: usize,
 }
@@ -38,21 +32,13 @@ pub(crate) enum Armed {
 }
 
 impl Exits {
-    /// Starts the thread that sends notices, and passes signals on beside: a process ends when its last thread has. Of
-    /// descriptors it takes `most`, one for each process: what would take the last ones could not be looked at any more.
+    /// With none watched yet. Of descriptors it takes `most`, one for each process: what would take the last ones could not
+    /// be looked at any more.
     ///
     /// # Errors
-    /// No descriptor or no thread to be had.
-    pub(crate) fn start(notices: Sender<u64>, most: usize, mut signals: Notices) -> io::Result<Self> {
-        let epoll = Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC)?);
-        epoll::add(&epoll, signals.descriptor(), epoll::EventData::new_u64(SIGNALS), epoll::EventFlags::IN)?;
-        let (stop, stopped) = UnixStream::pair()?;
-        // The end of this one is told as any other's.
-        epoll::add(&epoll, &stopped, epoll::EventData::new_u64(STOPPED), epoll::EventFlags::IN)?;
-        let watched = Arc::clone(&epoll);
-        let run = move || forward(&watched, &stopped, &notices, &mut signals);
-        std::thread::Builder::new().name("exits".into()).spawn(run)?;
-        Ok(Self { epoll, _stop: stop, watched: HashMap::new(), most })
+    /// No descriptor to be had.
+    pub(crate) fn new(most: usize) -> io::Result<Self> {
+        Ok(Self { epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?, watched: HashMap::new(), most })
     }
 
     /// Asks for a notice of the end of the process that has this pid now; replaces the one asked for under `number`.
@@ -71,7 +57,7 @@ impl Exits {
             Err(rustix::io::Errno::SRCH) => return Ok(Armed::Gone),
             Err(errno) => return Err(errno.into()),
         };
-        // One notice is enough, and a readable pidfd stays readable: without ONESHOT the thread would spin.
+        // One notice is enough, and a readable pidfd stays readable: without ONESHOT the loop would spin.
         let flags = epoll::EventFlags::IN | epoll::EventFlags::ONESHOT;
         epoll::add(&self.epoll, &descriptor, epoll::EventData::new_u64(number), flags)?;
         self.watched.insert(number, descriptor);
@@ -80,10 +66,9 @@ impl Exits {
 
     /// Whether a process for which a notice was asked has ended, or none was asked for: what a lost notice would have told.
     pub(crate) fn has_ended(&self, number: u64) -> bool {
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         self.watched.get(&number).is_none_or(|descriptor| {
             // Where it cannot be told a look tells.
-            poll(&mut [PollFd::new(descriptor, PollFlags::IN)], Some(&now)) != Ok(0)
+            poll(&mut [PollFd::new(descriptor, PollFlags::IN)], Some(&NOW)) != Ok(0)
         })
     }
 
@@ -92,24 +77,21 @@ impl Exits {
         // Closing the last descriptor of a pidfd takes it out of every epoll (epoll(7), Questions and answers).
         self.watched.remove(&number);
     }
-}
 
-/// `_stopped` is held, because closing it would take it out of the epoll.
-fn forward(epoll: &OwnedFd, _stopped: &UnixStream, notices: &Sender<u64>, signals: &mut Notices) {
-    let mut events = Vec::with_capacity(64);
-    loop {
-        events.clear();
-        match epoll::wait(epoll, rustix::buffer::spare_capacity(&mut events), None) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(_) => return,
-        }
-        for event in &events {
-            let goes_on = match event.data.u64() {
-                STOPPED => false,
-                SIGNALS => signals.pass_on(),
-                number => notices.send(number).is_ok(),
-            };
-            if !goes_on {
+    /// What is readable when there is a notice.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+
+    /// The numbers of those that have ended, each once; without waiting for more.
+    pub(crate) fn take(&self, ended: &mut Vec<u64>) {
+        let mut events = Vec::with_capacity(BATCH);
+        loop {
+            events.clear();
+            // Notices that cannot be had this time are found by the looks that come anyway.
+            let _count = epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), Some(&NOW));
+            ended.extend(events.iter().map(|event: &epoll::Event| event.data.u64()));
+            if events.len() < BATCH {
                 return;
             }
         }
@@ -119,14 +101,12 @@ fn forward(epoll: &OwnedFd, _stopped: &UnixStream, notices: &Sender<u64>, signal
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::os::signals::Signal;
+    use crate::os::ready::ready;
     use std::time::Duration;
 
     #[test]
     fn a_notice_comes_once_for_each_watched_process_that_ends() {
-        let (sender, receiver) = crossbeam_channel::bounded(8);
-        let (signals, interrupts) = Notices::catch(&[Signal::SIGWINCH]).unwrap();
-        let mut exits = Exits::start(sender, 2, signals).unwrap();
+        let mut exits = Exits::new(2).unwrap();
         let mut first = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let mut second = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         assert_eq!(exits.watch(first.id().cast_signed(), 7).unwrap(), Armed::Watching);
@@ -138,12 +118,30 @@ mod tests {
         assert!(!exits.has_ended(7) && exits.has_ended(8));
         first.kill().unwrap();
         // Not reaped yet: a zombie's end is already told.
-        assert_eq!(receiver.recv_timeout(Duration::from_secs(20)), Ok(7));
+        assert_eq!(ready([Some(exits.descriptor())], Duration::from_secs(20)), [true]);
+        let mut told = Vec::new();
+        exits.take(&mut told);
+        exits.take(&mut told);
+        assert_eq!(told, [7]);
         assert!(exits.has_ended(7));
         first.wait().unwrap();
         assert_eq!(exits.watch(first.id().cast_signed(), 9).unwrap(), Armed::Gone);
-        assert!(receiver.try_recv().is_err());
-        nix::sys::signal::raise(Signal::SIGWINCH).unwrap();
-        assert_eq!(interrupts.signals.recv_timeout(Duration::from_secs(20)), Ok(Signal::SIGWINCH));
+        assert_eq!(ready([Some(exits.descriptor())], Duration::ZERO), [false]);
+    }
+
+    #[test]
+    fn more_ends_than_one_batch_holds_are_all_told() {
+        let mut exits = Exits::new(usize::MAX).unwrap();
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let numbers: Vec<u64> = (0..BATCH as u64 * 2 + 5).collect();
+        for &number in &numbers {
+            assert_eq!(exits.watch(child.id().cast_signed(), number).unwrap(), Armed::Watching);
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let mut told = Vec::new();
+        exits.take(&mut told);
+        told.sort_unstable();
+        assert_eq!(told, numbers);
     }
 }

@@ -1,51 +1,79 @@
-//! A notice that one file has grown, or has lost its name: inotify on the file itself, one event at a time.
+//! Notices that files have grown, or have lost their names: inotify on the files themselves, one event at a time.
 //!
 //! A log is written thousands of times a second or not for an hour. One event (`IN_ONESHOT`) wakes the reader, who looks
-//! and arms again when it likes: no wake-up while nothing is written, and never more than the reader asked for.
+//! and asks again when it likes: no wake-up while nothing is written, and never more than the reader asked for.
 
-use rustix::fs::inotify;
+use super::inotify::{ReadFlags, Told, WatchFlags, Watches};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 
-/// A watch on one file.
+/// The files that are asked about, each by the caller's number.
 #[derive(Debug)]
-pub(crate) struct Growth {
-    descriptor: OwnedFd,
+pub(crate) struct Growths {
+    watches: Watches<usize>,
 }
 
-impl Growth {
-    /// Prepares a watch; it is not armed yet.
+impl Growths {
+    /// Prepares notices; none is asked for yet.
     ///
     /// # Errors
     /// No inotify instance left, or none on this system: the caller looks by a timer instead.
     pub(crate) fn new() -> io::Result<Self> {
-        let descriptor = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
-        Ok(Self { descriptor })
+        Ok(Self { watches: Watches::new()? })
     }
 
-    /// Asks for one notice of the next write to this file, or of its renaming or removal. Look at the file afterwards: a write before is not told.
-    ///
-    /// # Errors
-    /// No watch left, or no such file.
-    pub(crate) fn arm(&self, path: &Path) -> io::Result<()> {
+    /// Asks for one notice of the next write to this file, or of its renaming or removal; whether it will come. Look
+    /// afterwards: a write before is not told.
+    pub(crate) fn arm(&mut self, number: usize, path: &Path) -> bool {
         // A rename, and a removal, which changes the number of links (inotify(7), IN_ATTRIB): the name is another file's then.
-        let mask = inotify::WatchFlags::MODIFY
-            | inotify::WatchFlags::MOVE_SELF
-            | inotify::WatchFlags::ATTRIB
-            | inotify::WatchFlags::ONESHOT;
-        inotify::add_watch(&self.descriptor, path, mask)?;
-        Ok(())
+        let mask = WatchFlags::MODIFY | WatchFlags::MOVE_SELF | WatchFlags::ATTRIB | WatchFlags::ONESHOT;
+        self.watches.set(&number, path, mask).is_ok()
     }
 
-    /// What poll(2) waits for.
+    /// What is readable when there is something to tell.
     pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
-        self.descriptor.as_fd()
+        self.watches.descriptor()
     }
 
-    /// Throws the notices away, so that the descriptor is quiet again.
-    pub(crate) fn drain(&self) {
-        let mut buffer = [0_u8; 1024];
-        while rustix::io::read(&self.descriptor, &mut buffer).is_ok_and(|length| length > 0) {}
+    /// The numbers of those that have grown; whether that is all of them, because no notice was lost.
+    pub(crate) fn take(&mut self, grown: &mut Vec<usize>) -> bool {
+        let mut whole = true;
+        let read = self.watches.take(&mut |told| match told {
+            Told::Lost => whole = false,
+            // The end of the watch comes after its one event, and says nothing new.
+            Told::Event(_, flags, _) if flags.contains(ReadFlags::IGNORED) => {}
+            Told::Event(&number, ..) => grown.push(number),
+        });
+        whole && read.is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::ready::ready;
+    use std::io::Write;
+    use std::time::Duration;
+
+    #[test]
+    fn each_log_is_told_by_its_number_once_it_was_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut growths = Growths::new().unwrap();
+        let mut logs = ["a", "b"].map(|name| std::fs::File::create(folder.path().join(name)).unwrap());
+        assert!(!growths.arm(0, &folder.path().join("none")));
+        for round in 0..3 {
+            for (number, name) in ["a", "b"].into_iter().enumerate() {
+                assert!(growths.arm(number, &folder.path().join(name)));
+                logs[number].write_all(b"x").unwrap();
+                logs[number].write_all(b"y").unwrap();
+                assert_eq!(ready([Some(growths.descriptor())], Duration::from_secs(20)), [true]);
+                let mut grown = Vec::new();
+                assert!(growths.take(&mut grown));
+                assert_eq!(grown, [number], "round {round}");
+            }
+        }
+        std::fs::remove_file(folder.path().join("a")).unwrap();
+        assert_eq!(ready([Some(growths.descriptor())], Duration::ZERO), [false], "nobody has asked");
     }
 }

@@ -2,17 +2,15 @@
 
 use super::reading;
 use crate::protocol::time::{Moment, Wall};
+use nix::errno::Errno;
+use nix::poll::{PollFd, ppoll};
+use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime};
-use notify::event::EventKindMask;
 use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-
-/// What a backend of directory events is called here.
-pub(crate) const EVENTS: &str = "inotify";
-/// What tells of changes of a directory's entries beyond creation, removal and renaming: nothing has to, here.
-pub(crate) const ENTRIES: EventKindMask = EventKindMask::empty();
+use std::time::Duration;
 
 /// The monotonic clock that stops in suspend (`clock_getres(2)`: `CLOCK_MONOTONIC` does not count suspended time).
 pub(crate) fn awake() -> Moment {
@@ -29,6 +27,14 @@ fn read(clock: ClockId) -> Moment {
     clock_gettime(clock).map_or(Moment::from_nanos(0), |time| {
         Moment::from_nanos(Wall::from_parts(time.tv_sec(), time.tv_nsec()).as_nanos())
     })
+}
+
+/// poll(2) with a limit to the nanosecond.
+///
+/// # Errors
+/// `EINTR`, `ENOMEM`, `EINVAL`.
+pub(crate) fn poll(waited: &mut [PollFd<'_>], longest: Duration) -> Result<i32, Errno> {
+    ppoll(waited, Some(TimeSpec::from_duration(longest)), None)
 }
 
 /// The id that the kernel drew at this boot (`random(4)`).

@@ -2,11 +2,13 @@
 
 mod blocked;
 mod descriptors;
+pub(crate) mod events;
 pub(crate) mod evidence;
 pub(crate) mod exits;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 pub(crate) mod growth;
+mod inotify;
 pub(crate) mod locality;
 pub(crate) mod machine;
 pub(crate) mod memory;

@@ -14,7 +14,7 @@
 use nix::fcntl::OFlag;
 use nix::unistd::{ForkResult, fork, pipe, pipe2};
 use std::ffi::{c_int, c_void};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 
 /// How much stack the sharing child gets: it makes some system calls, and a signal may be handled on it.
@@ -45,9 +45,10 @@ struct Plan {
     gone: OwnedFd,
 }
 
-/// Does while there is time what [`end`] needs.
-pub(crate) fn foresee() {
-    FORESEEN.lock().unwrap_or_else(PoisonError::into_inner).prepared = prepare();
+/// Does while there is time what [`end`] needs, for these watches.
+pub(crate) fn foresee(watches: &[BorrowedFd<'_>]) {
+    let watches: Vec<i32> = watches.iter().map(AsRawFd::as_raw_fd).collect();
+    FORESEEN.lock().unwrap_or_else(PoisonError::into_inner).prepared = prepare(&watches);
 }
 
 /// Leaves the watches that stand to the process's end: whoever held them lets them be, and the last act is [`end`].
@@ -55,13 +56,12 @@ pub(crate) fn defer() {
     FORESEEN.lock().unwrap_or_else(PoisonError::into_inner).due = true;
 }
 
-fn prepare() -> Option<Prepared> {
-    let watches = watches();
-    let last = *watches.last()?;
+fn prepare(watches: &[i32]) -> Option<Prepared> {
+    let last = *watches.iter().max()?;
     // Closed on exec: a program that this process starts must not keep the end that tells of its going.
     let (gone, mine) = pipe2(OFlag::O_CLOEXEC).ok()?;
     let highest = last.max(mine.as_raw_fd()).max(gone.as_raw_fd());
-    let plan = Box::new(Plan { kept: kept(&watches, &gone), highest, gone });
+    let plan = Box::new(Plan { kept: kept(watches, &gone), highest, gone });
     Some(Prepared { plan, stack: vec![0; STACK / size_of::<u128>()].into_boxed_slice(), mine })
 }
 
@@ -73,7 +73,7 @@ pub(crate) fn end(code: u8) {
         if !foreseen.due {
             return;
         }
-        foreseen.prepared.take().or_else(prepare)
+        foreseen.prepared.take().or_else(|| prepare(&watches()))
     };
     let Some(Prepared { plan, stack, mine }) = prepared else { return };
     // Neither is given back: the child uses both for longer than this process lives.

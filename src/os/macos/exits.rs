@@ -1,4 +1,4 @@
-//! Notices of processes' ends: one thread asleep in kevent(2) over `EVFILT_PROC`.
+//! Notices of processes' ends: `EVFILT_PROC` in one kqueue, which is itself a descriptor to sleep on.
 //!
 //! Refuses to say how a process ended, or that the number still meant the same process when the watch began: a notice
 //! means *look* (I1), and whoever arms one looks afterwards (I2). The end of a process that a debugger holds is told
@@ -6,21 +6,19 @@
 
 use super::process;
 use crate::os::process::Lookup;
-use crate::os::signals::Notices;
-use crossbeam_channel::Sender;
 use nix::errno::Errno;
 use nix::sys::event::{EvFlags, EventFilter, FilterFlag, KEvent64, Kevent64Flags, Kqueue};
 use std::collections::HashMap;
 use std::io;
-use std::sync::Arc;
+use std::os::fd::{AsFd, BorrowedFd};
 
-/// The number by which the thread is told to end; no step has it.
-const STOPPED: u64 = u64::MAX;
+/// How many notices are taken from the kernel at once.
+const BATCH: usize = 64;
 
 /// A set of watched processes. Each has the caller's own number, which is what a notice carries.
 #[derive(Debug)]
 pub(crate) struct Exits {
-    queue: Arc<Kqueue>,
+    queue: Kqueue,
     /// With the start time, by which a number that was given to another process is known.
     watched: HashMap<u64, (i32, Option<u64>)>,
 }
@@ -35,19 +33,12 @@ pub(crate) enum Armed {
 }
 
 impl Exits {
-    /// Starts the thread that sends notices, and one that passes signals on. It takes one descriptor, however many processes
-    /// it watches.
+    /// With none watched yet. It takes one descriptor, however many processes it watches.
     ///
     /// # Errors
-    /// No descriptor or no thread to be had.
-    pub(crate) fn start(notices: Sender<u64>, _most: usize, signals: Notices) -> io::Result<Self> {
-        signals.pass_on_for_ever()?;
-        let queue = Arc::new(Kqueue::new()?);
-        let stop = stop(EvFlags::EV_ADD | EvFlags::EV_CLEAR, FilterFlag::empty());
-        queue.kevent64(&[stop], &mut [], Kevent64Flags::empty(), None)?;
-        let watched = Arc::clone(&queue);
-        std::thread::Builder::new().name("exits".into()).spawn(move || forward(&watched, &notices))?;
-        Ok(Self { queue, watched: HashMap::new() })
+    /// No descriptor to be had.
+    pub(crate) fn new(_most: usize) -> io::Result<Self> {
+        Ok(Self { queue: Kqueue::new()?, watched: HashMap::new() })
     }
 
     /// Asks for a notice of the end of the process that has this pid now; replaces the one asked for under `number`.
@@ -85,6 +76,26 @@ impl Exits {
         }
     }
 
+    /// What is readable when there is a notice.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.queue.as_fd()
+    }
+
+    /// The numbers of those that have ended, each once; without waiting for more.
+    pub(crate) fn take(&self, ended: &mut Vec<u64>) {
+        let nothing = KEvent64::new(0, EventFilter::EVFILT_PROC, EvFlags::empty(), FilterFlag::empty(), 0, 0, [0; 2]);
+        let mut events = [nothing; BATCH];
+        loop {
+            // Notices that cannot be had this time are found by the looks that come anyway.
+            let count =
+                self.queue.kevent64(&[], &mut events, Kevent64Flags::KEVENT_FLAG_IMMEDIATE, None).unwrap_or_default();
+            ended.extend(events[..count].iter().map(KEvent64::udata));
+            if count < BATCH {
+                return;
+            }
+        }
+    }
+
     fn change(&self, request: KEvent64) -> Result<(), Errno> {
         // Without room for events an error is the call's own (kqueue(2), RETURN VALUES), and nothing is waited for.
         self.queue.kevent64(&[request], &mut [], Kevent64Flags::empty(), None).map(drop)
@@ -99,18 +110,6 @@ fn started(pid: i32) -> Option<u64> {
     }
 }
 
-impl Drop for Exits {
-    fn drop(&mut self) {
-        // Ends the thread; where that fails it sleeps on, and nobody is told of anything.
-        let _told = self.change(stop(EvFlags::empty(), FilterFlag::NOTE_TRIGGER));
-    }
-}
-
-/// A request about the event that ends the thread.
-fn stop(action: EvFlags, flags: FilterFlag) -> KEvent64 {
-    KEvent64::new(0, EventFilter::EVFILT_USER, action, flags, 0, STOPPED, [0; 2])
-}
-
 /// A request about the end of one process; nothing for a number that no process has.
 pub(super) fn exit_of(pid: i32, number: u64, action: EvFlags) -> Option<KEvent64> {
     let pid = u64::try_from(pid).ok().filter(|&pid| pid != 0)?;
@@ -120,32 +119,22 @@ pub(super) fn exit_of(pid: i32, number: u64, action: EvFlags) -> Option<KEvent64
     Some(KEvent64::new(pid, EventFilter::EVFILT_PROC, action, FilterFlag::NOTE_EXIT, 0, number, [0; 2]))
 }
 
-fn forward(queue: &Kqueue, notices: &Sender<u64>) {
-    let nothing = KEvent64::new(0, EventFilter::EVFILT_PROC, EvFlags::empty(), FilterFlag::empty(), 0, 0, [0; 2]);
-    let mut events = [nothing; 64];
-    loop {
-        let count = match queue.kevent64(&[], &mut events, Kevent64Flags::empty(), None) {
-            Ok(count) => count,
-            Err(Errno::EINTR) => 0,
-            Err(_) => return,
-        };
-        for event in &events[..count] {
-            if event.udata() == STOPPED || notices.send(event.udata()).is_err() {
-                return;
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::os::ready::ready;
     use std::time::Duration;
+
+    fn told(exits: &Exits) -> Vec<u64> {
+        assert_eq!(ready([Some(exits.descriptor())], Duration::from_secs(20)), [true]);
+        let mut told = Vec::new();
+        exits.take(&mut told);
+        told
+    }
 
     #[test]
     fn a_notice_comes_once_for_each_watched_process_that_ends() {
-        let (sender, receiver) = crossbeam_channel::bounded(8);
-        let mut exits = Exits::start(sender, 2, Notices::catch(&[]).unwrap().0).unwrap();
+        let mut exits = Exits::new(2).unwrap();
         let mut first = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let mut second = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         assert_eq!(exits.watch(first.id().cast_signed(), 7).unwrap(), Armed::Watching);
@@ -155,25 +144,27 @@ mod tests {
         second.wait().unwrap();
         first.kill().unwrap();
         // Not reaped yet: a zombie's end is already told, and a look because of it sees the end.
-        assert_eq!(receiver.recv_timeout(Duration::from_secs(20)), Ok(7));
+        assert_eq!(told(&exits), [7]);
         assert_eq!(process::look(first.id().cast_signed()), Lookup::Gone);
         first.wait().unwrap();
         assert_eq!(exits.watch(first.id().cast_signed(), 9).unwrap(), Armed::Gone);
-        assert!(receiver.try_recv().is_err());
+        assert_eq!(ready([Some(exits.descriptor())], Duration::ZERO), [false]);
     }
 
     #[test]
     fn two_requests_about_one_process_are_both_answered() {
-        let (sender, receiver) = crossbeam_channel::bounded(8);
-        let mut exits = Exits::start(sender, 2, Notices::catch(&[]).unwrap().0).unwrap();
+        let mut exits = Exits::new(2).unwrap();
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         for number in [1, u64::MAX] {
             assert_eq!(exits.watch(child.id().cast_signed(), number).unwrap(), Armed::Watching);
         }
         child.kill().unwrap();
-        let mut told = [(); 2].map(|()| receiver.recv_timeout(Duration::from_secs(20)).unwrap());
-        told.sort_unstable();
-        assert_eq!(told, [1, u64::MAX]);
+        let mut all = told(&exits);
+        while all.len() < 2 {
+            all.extend(told(&exits));
+        }
+        all.sort_unstable();
+        assert_eq!(all, [1, u64::MAX]);
         child.wait().unwrap();
     }
 }

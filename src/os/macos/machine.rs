@@ -2,19 +2,15 @@
 
 use super::calls;
 use crate::protocol::time::{Moment, Wall};
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
+use nix::poll::{PollFd, PollTimeout};
 use nix::time::{ClockId, clock_gettime};
-use notify::event::EventKindMask;
 use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-
-/// What a backend of directory events is called here.
-pub(crate) const EVENTS: &str = "kqueue";
-/// What tells of changes of a directory's entries: notify reports kqueue's word of them as a write to the directory
-/// itself (notify 9.0.0-rc.7, kqueue.rs). Writes inside files raise nothing on the directory.
-pub(crate) const ENTRIES: EventKindMask = EventKindMask::MODIFY_DATA;
+use std::time::Duration;
 
 /// The size whose multiples are whole blocks on APFS and HFS+. Holes begin and end at blocks (fcntl(2), `F_PUNCHHOLE`).
 const BLOCK: u64 = 4096;
@@ -41,6 +37,15 @@ fn read(clock: libc::clockid_t) -> Moment {
     clock_gettime(ClockId::from_raw(clock)).map_or(Moment::from_nanos(0), |time| {
         Moment::from_nanos(Wall::from_parts(time.tv_sec(), time.tv_nsec()).as_nanos())
     })
+}
+
+/// poll(2), which counts milliseconds: up, so that no wait ends early.
+///
+/// # Errors
+/// `EINTR`, `EAGAIN`, `EINVAL`.
+pub(crate) fn poll(waited: &mut [PollFd<'_>], longest: Duration) -> Result<i32, Errno> {
+    let millis = i32::try_from(longest.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX);
+    nix::poll::poll(waited, PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX))
 }
 
 /// The id that the kernel drew at this boot (`kern.bootsessionuuid`, xnu `bsd/kern/kern_sysctl.c`).

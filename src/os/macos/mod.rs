@@ -1,6 +1,7 @@
 //! macOS: libproc, sysctl, kqueue, statfs. The same signatures stand in `os/linux`.
 
 mod calls;
+pub(crate) mod events;
 pub(crate) mod evidence;
 pub(crate) mod exits;
 pub(crate) mod growth;

@@ -2,11 +2,13 @@
 //!
 //! Refuses to start a process for it.
 
+use std::os::fd::BorrowedFd;
+
 /// Does nothing here.
 pub(crate) fn leave() {}
 
 /// Does nothing here.
-pub(crate) fn foresee() {}
+pub(crate) fn foresee(_watches: &[BorrowedFd<'_>]) {}
 
 /// Does nothing here.
 pub(crate) fn defer() {}
