@@ -12,21 +12,28 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 #[derive(Debug)]
 pub(crate) struct Mailbox<T> {
     letters: Receiver<T>,
-    bell: UnixStream,
-    /// Held, so that the bell does not ring for ever once the last sender has gone.
-    _button: Arc<UnixStream>,
+    bell: Arc<Bell>,
 }
 
 /// Where they are put in.
 #[derive(Debug)]
 pub(crate) struct Slot<T> {
     letters: SyncSender<T>,
-    button: Arc<UnixStream>,
+    bell: Arc<Bell>,
+}
+
+/// What rings. Both ends live as long as anybody holds either: a write to one whose other end has gone would end the
+/// program that uses this library, where it does not ignore SIGPIPE as Rust's own do, and a read would never come to its
+/// end.
+#[derive(Debug)]
+struct Bell {
+    heard: UnixStream,
+    rung: UnixStream,
 }
 
 impl<T> Clone for Slot<T> {
     fn clone(&self) -> Self {
-        Self { letters: self.letters.clone(), button: Arc::clone(&self.button) }
+        Self { letters: self.letters.clone(), bell: Arc::clone(&self.bell) }
     }
 }
 
@@ -42,7 +49,7 @@ impl<T> Slot<T> {
     /// Wakes whoever sleeps on the box.
     pub(crate) fn ring(&self) {
         // A bell that cannot be rung any more rings already.
-        let _rings = (&*self.button).write(&[0]);
+        let _rings = (&self.bell.rung).write(&[0]);
     }
 }
 
@@ -52,24 +59,24 @@ impl<T> Mailbox<T> {
     /// # Errors
     /// No descriptors left.
     pub(crate) fn new(room: usize) -> io::Result<(Slot<T>, Self)> {
-        let (bell, button) = UnixStream::pair()?;
-        bell.set_nonblocking(true)?;
-        button.set_nonblocking(true)?;
+        let (heard, rung) = UnixStream::pair()?;
+        heard.set_nonblocking(true)?;
+        rung.set_nonblocking(true)?;
         let (sender, letters) = sync_channel(room);
-        let button = Arc::new(button);
-        Ok((Slot { letters: sender, button: Arc::clone(&button) }, Self { letters, bell, _button: button }))
+        let bell = Arc::new(Bell { heard, rung });
+        Ok((Slot { letters: sender, bell: Arc::clone(&bell) }, Self { letters, bell }))
     }
 
     /// What is readable while there are letters.
     pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
-        self.bell.as_fd()
+        self.bell.heard.as_fd()
     }
 
     /// All that have come.
     pub(crate) fn take(&self) -> Vec<T> {
         // Quiet first: whoever puts a letter in from here on rings again.
         let mut rings = [0; 64];
-        while (&self.bell).read(&mut rings).is_ok_and(|count| count == rings.len()) {}
+        while (&self.bell.heard).read(&mut rings).is_ok_and(|count| count == rings.len()) {}
         self.letters.try_iter().collect()
     }
 }
@@ -114,5 +121,6 @@ mod tests {
         assert_eq!(mailbox.take(), ['a']);
         drop(mailbox);
         assert!(!slot.put('c'));
+        assert!((&slot.bell.rung).write(&[0]).is_ok(), "a SIGPIPE for whoever does not ignore it");
     }
 }

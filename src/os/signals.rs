@@ -16,7 +16,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Signals that wait to be fetched, and a descriptor that is readable while some do.
 pub(crate) struct Pending {
-    delivery: SignalDelivery<UnixStream, SignalOnly>,
+    delivery: SignalDelivery<Arc<UnixStream>, SignalOnly>,
+    /// Goes after the handler that writes to its other end: such a write would be a SIGPIPE, which not everybody ignores
+    /// who uses this library.
+    _read: Arc<UnixStream>,
     _listening: Listening,
 }
 
@@ -27,9 +30,10 @@ impl Pending {
     /// No descriptors left.
     pub(crate) fn catch(signals: &[Signal]) -> io::Result<Self> {
         let (read, write) = UnixStream::pair()?;
+        let read = Arc::new(read);
         let numbers: Vec<i32> = signals.iter().map(|&signal| signal as i32).collect();
-        let delivery = SignalDelivery::with_pipe(read, write, SignalOnly, numbers)?;
-        Ok(Self { delivery, _listening: Listening::begin() })
+        let delivery = SignalDelivery::with_pipe(Arc::clone(&read), write, SignalOnly, numbers)?;
+        Ok(Self { delivery, _read: read, _listening: Listening::begin() })
     }
 
     /// Catches these signals as long as this lives: after it they do what they did before.
