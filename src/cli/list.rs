@@ -16,6 +16,7 @@ use crate::protocol::outcome::Outcome;
 use crate::protocol::quantity::shown;
 use crate::protocol::text::harmless;
 use crate::protocol::time::millis;
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// Between two columns.
@@ -141,13 +142,13 @@ fn table(steps: &[Row], paint: Paint, columns: Option<usize>) -> Vec<String> {
     if steps.is_empty() {
         return Vec::new();
     }
-    let rows: Vec<[String; 8]> = steps.iter().map(cells).collect();
+    let rows: Vec<Cells<'_>> = steps.iter().map(cells).collect();
     let width = |column: usize| rows.iter().map(|row| characters(&row[column])).max().unwrap_or(0);
     let is_wide = columns.is_none_or(|columns| columns >= WIDE);
     let widths: Vec<usize> = (0..HEADS.len())
         .map(|column| if is_wide || !EXTRA.contains(&column) { width(column).max(HEADS[column].len()) } else { 0 })
         .collect();
-    let head = line(&HEADS.map(str::to_owned), &widths, columns, &|cell| cell.to_owned());
+    let head = line(&HEADS.map(Cow::Borrowed), &widths, columns, &|cell| cell.to_owned());
     let body = rows.iter().zip(steps).map(|(row, step)| {
         let color = |cell: &str| cell.replace(step.outcome.as_str(), &paint.outcome(step.outcome));
         line(row, &widths, columns, &color)
@@ -155,24 +156,33 @@ fn table(steps: &[Row], paint: Paint, columns: Option<usize>) -> Vec<String> {
     std::iter::once(head).chain(body).collect()
 }
 
-fn cells(row: &Row) -> [String; 8] {
-    let span = |millis: Option<u64>| millis.map_or_else(|| "-".to_owned(), shown);
+/// The cells of a row: of ten thousand rows most have nothing to copy.
+type Cells<'row> = [Cow<'row, str>; HEADS.len()];
+
+fn cells(row: &Row) -> Cells<'_> {
+    let span = |millis: Option<u64>| millis.map_or(Cow::Borrowed("-"), |millis| Cow::Owned(shown(millis)));
+    let line = |line: &str| Cow::Owned(harmless(line).replace('\t', " "));
+    let is_plain = |line: &str| line.bytes().all(|byte| matches!(byte, b' '..=b'~'));
     [
-        row.step.clone(),
-        row.outcome.as_str().to_owned(),
+        Cow::Borrowed(row.step.as_str()),
+        Cow::Borrowed(row.outcome.as_str()),
         span(row.elapsed_ms),
         span(row.heartbeat_age_ms),
         span(row.output_age_ms),
         span(row.cpu_time.map(millis)),
-        row.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
-        row.last_line.as_ref().map_or_else(String::new, |line| harmless(line).replace('\t', " ")),
+        row.pid.map_or(Cow::Borrowed("-"), |pid| Cow::Owned(pid.to_string())),
+        match &row.last_line {
+            None => Cow::Borrowed(""),
+            Some(last) if is_plain(last) => Cow::Borrowed(last.as_str()),
+            Some(last) => line(last),
+        },
     ]
 }
 
 /// One row, without the columns of no width: cut first, coloured after, so that no colour is cut in two. The state is
 /// the one cell with a colour.
-fn line(cells: &[String; 8], widths: &[usize], columns: Option<usize>, color: &dyn Fn(&str) -> String) -> String {
-    let mut line = String::with_capacity(cells.iter().map(String::len).chain(widths.iter().copied()).sum());
+fn line(cells: &Cells<'_>, widths: &[usize], columns: Option<usize>, color: &dyn Fn(&str) -> String) -> String {
+    let mut line = String::with_capacity(cells.iter().map(|cell| cell.len()).chain(widths.iter().copied()).sum());
     let mut left = columns.unwrap_or(usize::MAX);
     let blank = |line: &mut String, left: &mut usize, count: usize| {
         let count = count.min(*left);
@@ -187,7 +197,7 @@ fn line(cells: &[String; 8], widths: &[usize], columns: Option<usize>, color: &d
             blank(&mut line, &mut left, GAP.len());
         }
         let count = characters(cell).min(left);
-        let cut = cell.char_indices().nth(count).map_or(cell.as_str(), |(end, _)| &cell[..end]);
+        let cut = cell.char_indices().nth(count).map_or(cell.as_ref(), |(end, _)| &cell[..end]);
         left -= count;
         if column == 1 {
             line.push_str(&color(cut));

@@ -152,21 +152,23 @@ fn each<T: Send>(
 ) -> Result<Listing<T>, Error> {
     let directory = Arc::new(Directory::at(request.directory.clone()));
     readable(&directory)?;
-    let names = directory
-        .names_by_kind()
+    let mut found: HashMap<Box<str>, (Records, bool, bool)> = HashMap::new();
+    let mut note = |name: &str, is_regular: bool| {
+        let Some((step, record)) = split_file_name(name) else { return };
+        let (records, started, ended) = match found.get_mut(step) {
+            Some(known) => known,
+            None => found.entry(step.into()).or_default(),
+        };
+        *records = records.and(record);
+        *started |= record.shows_start();
+        *ended |= is_regular && record == Record::Status;
+    };
+    directory
+        .each_name(&mut note)
         .map_err(|error| Error::Own(format!("cannot list {}: {}", directory.path().display(), why(&error))))?;
-    let mut found: HashMap<&str, (Records, bool, bool)> = HashMap::with_capacity(names.len());
-    for (name, is_regular) in &names {
-        if let Some((step, record)) = split_file_name(name) {
-            let (records, started, ended) = found.entry(step).or_default();
-            *records = records.and(record);
-            *started |= record.shows_start();
-            *ended |= *is_regular && record == Record::Status;
-        }
-    }
     let begun = found.into_iter().filter(|(_, (_, started, _))| *started);
     let mut steps: Vec<(StepName, Records, bool)> =
-        begun.filter_map(|(name, (records, _, ended))| Some((StepName::parse(name).ok()?, records, ended))).collect();
+        begun.filter_map(|(name, (records, _, ended))| Some((StepName::parse(&name).ok()?, records, ended))).collect();
     steps.sort_unstable_by(|(one, ..), (other, ..)| one.as_str().cmp(other.as_str()));
     let mut listing = Listing { steps: Vec::with_capacity(steps.len()), faults: Vec::new() };
     if steps.is_empty() {
