@@ -147,6 +147,29 @@ fn a_facility_that_fails_is_polled_for_and_said_in_one_line() {
 }
 
 #[test]
+fn a_log_whose_coming_is_told_no_more_is_looked_for() {
+    if !has("strace") {
+        return eprintln!("skipped: there is no strace");
+    }
+    let place = Place::new();
+    let (trace, log) = (place.file("trace"), place.file("x.log"));
+    let [trace_name, log_name] = [&trace, &log].map(|file| file.to_str().expect("a name").to_owned());
+    std::fs::create_dir(place.file("steps")).expect("a folder");
+    let prefix = ["strace", "-f", "-qq", "-o", trace_name.as_str(), "-P", "anon_inode:inotify", "-e"];
+    let prefix = [&prefix[..], &["inject=read:error=EIO"]].concat();
+    let words = ["wait", "--log", &log_name, "--marker", "up", "--json", "--poll-interval", "100ms", "--dir", "steps"];
+    let wait = Running::start(place.through(&prefix, words));
+    until("it waits for events", || std::fs::read_to_string(&trace).is_ok_and(|text| text.contains("ppoll(")));
+    std::fs::write(place.file("other"), "").expect("a file");
+    until("it has read none", || std::fs::read_to_string(&trace).is_ok_and(|text| text.contains("EIO")));
+    let written = Instant::now();
+    std::fs::write(&log, "up\n").expect("a file");
+    let ended = wait.end_at_all();
+    assert_eq!(ended.json()["outcome"], "marker", "{ended:?}");
+    assert!(written.elapsed() < TOLD, "{:?}", written.elapsed());
+}
+
+#[test]
 fn a_kernel_that_cannot_wait_is_asked_again_and_not_in_a_circle() {
     if !has("strace") {
         return eprintln!("skipped: there is no strace");

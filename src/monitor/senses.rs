@@ -145,6 +145,8 @@ impl Senses {
             let mut hints = Vec::new();
             heard.take(&mut hints);
             waking.logs = !hints.is_empty();
+            // What tells of nothing any more is not waited for: the log's coming is looked for then.
+            self.log_events = self.log_events.take().filter(|events| !events.is_deaf());
         }
         waking
     }
