@@ -97,6 +97,7 @@ mod tests {
                 return wait;
             }
             last = now;
+            // Nothing tells when a thread has settled in its call: two readings that agree, some time apart, have to do.
             std::thread::sleep(Duration::from_millis(20));
         }
     }
