@@ -10,13 +10,17 @@
 )]
 
 mod forged;
+#[cfg_attr(not(target_os = "macos"), path = "linux.rs")]
+#[cfg_attr(target_os = "macos", path = "macos.rs")]
+mod machine;
 mod place;
 mod processes;
 pub mod project;
 pub mod servers;
 
+pub use machine::{APART, DEADLY, lives, marked, shows_marks};
 pub use place::Place;
-pub use processes::{Bystander, Shell, kill, lives, marked, own_namespace};
+pub use processes::{Bystander, Shell, kill, own_namespace};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -108,16 +112,14 @@ impl Running {
 }
 
 impl Running {
-    /// How many descriptors it has open.
-    pub fn descriptors(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).map_or(0, Iterator::count)
+    /// What it has open, one entry a descriptor.
+    pub fn open_files(&self) -> Vec<String> {
+        machine::open_files(self.pid())
     }
 
     /// Whether a waiter has looked once and asked for events.
     pub fn has_events(&self) -> bool {
-        let folder = format!("/proc/{}/fd", self.pid());
-        let mut links = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path().read_link());
-        links.any(|link| link.is_ok_and(|link| link.to_string_lossy().contains("inotify")))
+        self.open_files().iter().any(|what| what.contains(machine::EVENTS))
     }
 }
 
@@ -156,6 +158,12 @@ impl Dice {
     }
 }
 
+/// A folder that is gone with the test, by the path that a shell in it tells: on macOS the system's own leads over a link.
+pub fn folder() -> tempfile::TempDir {
+    let base = std::env::temp_dir();
+    tempfile::tempdir_in(base.canonicalize().unwrap_or(base)).expect("a temporary folder")
+}
+
 /// A name that no other test and no other run of the tests has.
 pub fn unique() -> String {
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -166,6 +174,7 @@ pub fn unique() -> String {
 /// Does `work` for every number below `count`, on so many threads.
 pub fn in_parallel(count: usize, threads: usize, work: impl Fn(usize) + Sync) {
     use std::sync::atomic::{AtomicUsize, Ordering};
+    machine::make_room();
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..threads.min(count) {

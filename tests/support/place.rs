@@ -3,7 +3,7 @@
 //! Refuses to leave anything behind: what was started here goes with it.
 
 use super::processes::end_marked;
-use super::{Ended, Running, binary, unique};
+use super::{Ended, Running, binary, folder, unique};
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ pub struct Place {
 
 impl Place {
     pub fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a temporary folder"), mark: unique() }
+        Self { folder: folder(), mark: unique() }
     }
 
     pub fn path(&self) -> &Path {

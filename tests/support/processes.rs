@@ -1,8 +1,8 @@
 //! Processes that a test starts and looks at: shells, bystanders, whoever carries a variable.
 //!
-//! Refuses to look at a zombie as a living process, and to leave one of its own behind.
+//! Refuses to leave one of its own behind.
 
-use super::{Place, unique};
+use super::{Place, marked, unique};
 use std::process::{Child, Command, Stdio};
 
 /// Ends what a test has started and left, be it that the test failed or that it was about just that.
@@ -13,29 +13,10 @@ pub fn end_marked(variable: &str) {
     }
 }
 
-/// Whether a process lives; a zombie does not.
-pub fn lives(pid: i32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X'])))
-}
-
 /// Sends a signal by kill(1).
 pub fn kill(signal: &str, pid: i32) {
     let status = Command::new("kill").args([format!("-{signal}"), pid.to_string()]).status().expect("kill runs");
     assert!(status.success(), "kill -{signal} {pid}");
-}
-
-/// The living processes whose environment carries this variable, but for those that have the disk keep an outcome: they
-/// are no part of a run, and gone as soon as the disk has answered.
-pub fn marked(variable: &str) -> Vec<i32> {
-    let entries = std::fs::read_dir("/proc").expect("/proc");
-    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
-    pids.filter(|&pid| {
-        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        let keeps = || std::fs::read(format!("/proc/{pid}/comm")).is_ok_and(|name| name == b"dogwatch-sync\n");
-        environment.split(|&byte| byte == 0).any(|entry| entry == variable.as_bytes()) && lives(pid) && !keeps()
-    })
-    .collect()
 }
 
 /// A plain shell script in a place, in a process group of its own; every process of it is gone with the test.
@@ -83,6 +64,11 @@ impl Shell {
 impl Drop for Shell {
     fn drop(&mut self) {
         end_marked(&self.mark);
+        // Its mark may not be seen there; its group's number is its own for as long as it is not reaped.
+        if cfg!(target_os = "macos") && matches!(self.child.try_wait(), Ok(None)) {
+            let _gone =
+                nix::sys::signal::killpg(nix::unistd::Pid::from_raw(self.pid()), nix::sys::signal::Signal::SIGKILL);
+        }
         let _reaped = self.child.wait();
     }
 }

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file is a program of its own and uses its own part")]
 
-use super::{Ended, Place};
+use super::{Ended, Place, folder};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,7 +15,7 @@ pub struct Project {
 
 impl Project {
     pub fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
+        let folder = folder();
         std::fs::create_dir(folder.path().join(".git")).expect("a project's mark");
         Self { place: Place::new(), folder }
     }

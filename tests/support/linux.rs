@@ -1,0 +1,49 @@
+//! What tests ask of the machine, by procfs; `macos.rs` answers the same.
+//!
+//! Refuses to look at a zombie as a living process.
+
+/// What starts a program in a session of its own, before its name on a shell's line.
+pub const APART: &str = "setsid";
+
+/// What a descriptor that takes events of files is called.
+pub const EVENTS: &str = "inotify";
+
+/// The signals of 1 to 31 that end a process (CHLD CONT STOP TSTP TTIN TTOU URG WINCH do not), and nameless real-time
+/// ones.
+pub const DEADLY: &str = "1 SIGHUP 2 SIGINT 3 SIGQUIT 4 SIGILL 5 SIGTRAP 6 SIGABRT 7 SIGBUS 8 SIGFPE 9 SIGKILL \
+    10 SIGUSR1 11 SIGSEGV 12 SIGUSR2 13 SIGPIPE 14 SIGALRM 15 SIGTERM 16 SIGSTKFLT 24 SIGXCPU 25 SIGXFSZ 26 SIGVTALRM \
+    27 SIGPROF 29 SIGIO 30 SIGPWR 31 SIGSYS 34 SIG 40 SIG 64 SIG";
+
+/// Whether a process lives; a zombie does not.
+pub fn lives(pid: i32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X'])))
+}
+
+/// The living processes whose environment carries this variable, but for those that have the disk keep an outcome: they
+/// are no part of a run, and gone as soon as the disk has answered.
+pub fn marked(variable: &str) -> Vec<i32> {
+    let entries = std::fs::read_dir("/proc").expect("/proc");
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter(|&pid| {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        let keeps = || std::fs::read(format!("/proc/{pid}/comm")).is_ok_and(|name| name == b"dogwatch-sync\n");
+        environment.split(|&byte| byte == 0).any(|entry| entry == variable.as_bytes()) && lives(pid) && !keeps()
+    })
+    .collect()
+}
+
+/// Has this process open as many files as a hundred children's streams take: here it may anyway.
+pub fn make_room() {}
+
+/// Whether `marked` finds programs of the system too: here always.
+pub fn shows_marks() -> bool {
+    true
+}
+
+/// What stands behind each descriptor of a process: a path, or what the kernel calls it.
+pub fn open_files(pid: i32) -> Vec<String> {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let links = entries.map(|entry| entry.path().read_link().unwrap_or_default());
+    links.map(|link| link.to_string_lossy().into_owned()).collect()
+}
