@@ -6,7 +6,7 @@ mod support;
 
 use serde_json::json;
 use std::time::Duration;
-use support::{Ended, Place, Shell, kill, lives, marked, until};
+use support::{APART, Ended, Place, Shell, kill, lives, marked, until};
 
 /// Waits with this kill command for a step that is over its time at once.
 fn wait(place: &Place, command: &str) -> Ended {
@@ -103,7 +103,8 @@ fn a_step_without_a_pid_is_ended_and_its_record_is_not_the_next_ones() {
 #[test]
 fn a_step_that_lives_here_is_not_signalled_and_the_command_is_not_believed_while_it_lives() {
     let place = Place::new();
-    let pid = place.detach("s", "setsid sleep 300 & trap ': > told' TERM; echo ready; while :; do sleep 0.05; done");
+    let script = format!("{APART} sleep 300 & trap ': > told' TERM; echo ready; while :; do sleep 0.05; done");
+    let pid = place.detach("s", &script);
     until("the trap stands", || place.read("s.log") == "ready\n");
     let ended = wait(&place, "true");
     ended.said(124, "timeout", false);
