@@ -4,6 +4,10 @@
 //! no process, no temporary file, no held lock, no open descriptor. `DOGWATCH_SOAK_SECONDS` says for how long (30),
 //! `DOGWATCH_SOAK_SEED` with which numbers; both are printed. Refuses to judge by time: how late an answer is says
 //! nothing on a machine that is meant to be overloaded.
+//!
+//! On Linux only: what is left is looked for in procfs, and the trees take setsid(1).
+
+#![cfg(target_os = "linux")]
 
 mod support;
 

@@ -2,6 +2,10 @@
 //!
 //! Refuses to trust a report: what belongs to the run is looked for by a variable of its environment, and bystanders of
 //! the same user, in the same session and with the same names, must live on.
+//!
+//! On Linux only: half of the tree is setsid(1)'s, and on macOS the wrapper does not adopt the orphans.
+
+#![cfg(target_os = "linux")]
 
 mod support;
 
