@@ -24,7 +24,7 @@ fn a_process_that_lives_and_does_nothing_is_found_whatever_it_waits_for() {
     nix::unistd::mkfifo(&place.file("fifo"), nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
     let lock = File::create(place.file("lock")).expect("a lock file");
     lock.lock().expect("a lock");
-    let idle = [
+    let mut idle = vec![
         // It stops itself.
         ("stopped", "kill -STOP $$; echo on", "stopped", None),
         // Nobody will ever write into this pipe, which it holds open itself.
@@ -34,6 +34,13 @@ fn a_process_that_lives_and_does_nothing_is_found_whatever_it_waits_for() {
         // Its child is stopped, and it waits for that.
         ("child", "sh -c 'kill -STOP $$'; echo on", "sleeping", Some("child")),
     ];
+    if cfg!(target_os = "macos") {
+        // Nobody there tells what a process waits for, and there is no flock(1).
+        idle.retain(|(step, ..)| *step != "lock");
+        for (.., cause) in &mut idle {
+            *cause = None;
+        }
+    }
     in_parallel(idle.len(), idle.len(), |number| {
         let (step, script, state, cause) = idle[number];
         let began = Instant::now();

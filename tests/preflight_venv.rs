@@ -159,13 +159,13 @@ fn an_environment_whose_python_is_another_or_gone_is_found_and_mended_by_the_giv
         must(&folder, ".venv/bin/pyflakes --version");
     };
     // What a file says that was written by another Python than the one there now.
-    must(&folder, "sed -i 's/^version = .*/version = 3.1.4/' .venv/pyvenv.cfg");
+    must(&folder, "sed -i.old 's/^version = .*/version = 3.1.4/' .venv/pyvenv.cfg");
     mended(&["pyvenv.cfg says 3.1.4", "Python changed from 3.1.4 to ", "python3 -m venv --clear .venv"]);
-    must(&folder, "sed -i 's/^version = \\(3[.][0-9]*\\).*/version = \\1.99/' .venv/pyvenv.cfg");
+    must(&folder, "sed -i.old 's/^version = \\(3[.][0-9]*\\).*/version = \\1.99/' .venv/pyvenv.cfg");
     passes(&project, &folder);
     must(&folder, "for link in .venv/bin/python*; do ln -sfn /gone/bin/python3 $link; done");
     mended(&["leads to /gone/bin/python3, which is not there", "was removed, moved or replaced"]);
-    must(&folder, "sed -i 's#^home = .*#home = /gone/bin#' .venv/pyvenv.cfg");
+    must(&folder, "sed -i.old 's#^home = .*#home = /gone/bin#' .venv/pyvenv.cfg");
     fails_with(&check(&project, &folder), &["home in pyvenv.cfg names /gone/bin"]);
     must(&folder, "rm .venv/bin/python*");
     mended(&["there is no ", "bin/python"]);
