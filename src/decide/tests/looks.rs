@@ -318,6 +318,18 @@ fn an_outcome_from_before_the_call_can_be_passed_over_until_anything_new_stands_
 }
 
 #[test]
+fn a_result_is_passed_over_with_its_status_and_one_from_long_after_that_is_the_next_runs() {
+    for (second, expected) in [(102.9, ResultState::Absent), (103.1, ResultState::Whole)] {
+        let result = || there(second, ResultText::parse(b"1"));
+        let mut history = History::default();
+        let standing_result = result().stamp();
+        history.ignore(&Look { status: success(101.0), standing_result, process: GONE, ..plain(110.0) });
+        let next = Look { status: success(120.0), result: result(), process: GONE, ..plain(121.0) };
+        assert_eq!(history.note(&next).result, expected, "of second {second}");
+    }
+}
+
+#[test]
 fn what_is_no_regular_file_is_named_the_status_first() {
     let fault = |what: &str| what.to_owned();
     let both = Look { status: File::Unfit(fault("is a FIFO")), pid: File::Unfit(fault("is a socket")), ..look(1.0) };
