@@ -69,7 +69,7 @@ mod tests {
     use crate::os::process::myself;
 
     fn entry(pid: i32, parent: i32, group: i32, session: i32, started: u64) -> (i32, Entry) {
-        (pid, Entry { pid, parent, group, session, started, kernel_thread: false })
+        (pid, Entry { pid, parent, group, session, started, kernel_thread: false, stopped: false })
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub(crate) struct Entry {
     pub(crate) started: u64,
     /// Whether it is a thread of the kernel.
     pub(crate) kernel_thread: bool,
+    /// Whether it is stopped: it does nothing, and is in the middle of nothing.
+    pub(crate) stopped: bool,
 }
 
 /// What came of looking at one pid.

@@ -62,6 +62,7 @@ fn entry(stat: &procfs::Stat) -> Entry {
         session: stat.session,
         started: stat.started,
         kernel_thread: stat.kernel_thread,
+        stopped: matches!(stat.state, 'T' | 't'),
     }
 }
 

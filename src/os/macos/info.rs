@@ -41,6 +41,8 @@ pub(super) struct Info {
 pub(super) enum Stage {
     /// It lives.
     Living,
+    /// It lives, and is stopped.
+    Stopped,
     /// It has begun to exit: no call finds it, but threads of it may still be on their way out.
     Exiting,
     /// Nothing of it runs any more.
@@ -86,6 +88,8 @@ fn stage(status: u32, exiting: bool) -> Stage {
         Stage::Zombie
     } else if exiting {
         Stage::Exiting
+    } else if status == libc::SSTOP {
+        Stage::Stopped
     } else {
         Stage::Living
     }
@@ -186,6 +190,7 @@ mod tests {
             Info::from_kinfo(&block(&[(32, &flags.to_ne_bytes()), (36, &[status])])).map(|info| info.stage)
         };
         assert_eq!(stage_of(0, 2), Some(Stage::Living));
+        assert_eq!(stage_of(0, 4), Some(Stage::Stopped));
         assert_eq!(stage_of(0x2000, 2), Some(Stage::Exiting));
         assert_eq!(stage_of(0x2000, 5), Some(Stage::Zombie));
     }

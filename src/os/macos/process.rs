@@ -81,6 +81,7 @@ fn entry(found: &Info) -> Entry {
         session: getsid(Some(Pid::from_raw(found.pid))).map_or(found.group, Pid::as_raw),
         started: found.started,
         kernel_thread: found.system,
+        stopped: found.stage == Stage::Stopped,
     }
 }
 

@@ -19,6 +19,10 @@ const KILL_LIMIT: Duration = Duration::from_secs(2);
 const RELIST: Duration = Duration::from_millis(20);
 /// How many times the tree is listed while TERM is sent, until nothing new is in it: a chain of forks never settles.
 const ROUNDS: usize = 20;
+/// How long it may take until all of a tree stand still: one that waits for a disk does not stop.
+const FREEZE_LIMIT: Duration = Duration::from_millis(200);
+/// How often they are looked at meanwhile.
+const FREEZE_PAUSE: Duration = Duration::from_millis(1);
 /// How many empty listings in a row are believed where processes keep ending on the machine.
 const BELIEVED: usize = 10;
 /// How long an exec is waited out, and how often it is looked at: a process that waits for a processor in the middle of
@@ -248,15 +252,42 @@ impl Hunt {
         Some(user == self.target.owner || is_descendant && self.target.owner == 0 && environment::is_root())
     }
 
-    /// TERM to everybody but the wrapper, until a listing shows nobody new; then to the wrapper.
+    /// Stops everybody, until two listings in a row show nobody new and nobody who goes on.
     ///
-    /// The wrapper is stopped meanwhile: a shell whose child was ended first would go on with its next line, and were
-    /// that the one that writes SUCCESS, the run would have succeeded by being killed. It goes on with TERM pending, so
-    /// it handles that first. Parents come before children for the same reason.
-    fn ask(&mut self) {
+    /// Whoever forks between being listed and being ended leaves a child that descends from nobody by the next listing,
+    /// and without a group or a mark of the run's nothing would find it. A stopped process is in the middle of no fork;
+    /// of one with threads the first may stop before the others, hence two.
+    fn freeze(&mut self) {
         if let Some(root) = self.root {
             self.send(&root, Signal::SIGSTOP);
         }
+        let until = clock::now().plus(FREEZE_LIMIT);
+        let (mut asked, mut quiet) = (BTreeSet::new(), 0);
+        loop {
+            let mut members: Vec<Entry> = self.survey(None).members.into_values().collect();
+            members.sort_by_key(|entry| (entry.started, entry.pid));
+            let mut still = true;
+            for entry in members {
+                still &= entry.stopped;
+                if asked.insert((entry.pid, entry.started)) {
+                    self.send(&entry, Signal::SIGSTOP);
+                }
+            }
+            quiet = if still { quiet + 1 } else { 0 };
+            if quiet == 2 || clock::now() >= until {
+                return;
+            }
+            clock::sleep_until(clock::now().plus(FREEZE_PAUSE));
+        }
+    }
+
+    /// TERM to everybody but the wrapper, until a listing shows nobody new; then to the wrapper.
+    ///
+    /// All are stopped before. The wrapper stays so: a shell whose child was ended first would go on with its next line,
+    /// and were that the one that writes SUCCESS, the run would have succeeded by being killed. It goes on with TERM
+    /// pending, so it handles that first. Parents come before children for the same reason.
+    fn ask(&mut self) {
+        self.freeze();
         let mut asked = BTreeSet::new();
         for _ in 0..ROUNDS {
             let members = self.survey(None).members;
@@ -320,6 +351,7 @@ impl Hunt {
 
     /// KILL to everybody, as soon as each is seen, until nobody is left or `deadline`. Who is left.
     fn kill(&mut self, deadline: Moment) -> BTreeMap<i32, Entry> {
+        self.freeze();
         loop {
             let mut members = self.survey(Some(Signal::SIGKILL)).members;
             if members.is_empty() {

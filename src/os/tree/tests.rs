@@ -43,6 +43,31 @@ fn a_shell_with_children_and_grandchildren_is_gone_before_the_report() {
 }
 
 #[test]
+fn nobody_who_is_forked_while_the_tree_is_ended_outlives_it() {
+    use std::io::Read;
+    for number in 0..100 {
+        // Nothing but descent shows whose a child is; the test finds it by a variable that the hunt is not told.
+        let mark = format!("TREE_TEST={}-{number}", myself());
+        let (name, value) = mark.split_once('=').unwrap();
+        let script = "echo; sh -c 'sleep 302 & sleep 302; :'; :";
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).env(name, value).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        child.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
+        // Right after the line: the forks that follow come while the hunt lists, stops and ends.
+        let report = terminate(&target(child.id().cast_signed()), Duration::from_secs(5));
+        assert_eq!(report, Report { killed: true, survivors: vec![], refusal: None });
+        child.wait().unwrap();
+        let is_left = |pid: &i32| lives(*pid) && machine::environment_holds(*pid, &mark) == Some(true);
+        let left: Vec<i32> = machine::pids().into_iter().filter(is_left).collect();
+        for &pid in &left {
+            let _gone = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+        }
+        assert!(left.is_empty(), "{left:?} of round {number}");
+    }
+}
+
+#[test]
 fn who_ignores_term_is_killed_after_the_grace_and_a_stopped_one_goes_too() {
     let script = "trap '' TERM; sleep 300 & echo $!; kill -STOP $!; echo ready; while :; do wait; done";
     let (mut child, pids) = tree(script);
