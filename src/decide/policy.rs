@@ -172,6 +172,17 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
+    #[test]
+    fn what_a_run_does_not_say_is_the_flags_then_the_environments_then_the_default_and_zero_is_none() {
+        let or_nine = |flag: Option<u64>, environment: Option<u64>| {
+            Threshold { flag: flag.map(seconds), environment: environment.map(seconds) }.or(seconds(9))
+        };
+        assert_eq!(or_nine(Some(1), Some(2)), Some(seconds(1)));
+        assert_eq!(or_nine(None, Some(2)), Some(seconds(2)));
+        assert_eq!(or_nine(None, None), Some(seconds(9)));
+        assert_eq!(or_nine(Some(0), Some(2)), None);
+    }
+
     fn wishes(flag: Option<u64>, environment: Option<u64>) -> Wishes {
         let threshold = Threshold { flag: flag.map(seconds), environment: environment.map(seconds) };
         Wishes {
