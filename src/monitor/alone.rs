@@ -7,7 +7,6 @@ use super::senses::Senses;
 use super::{End, Failure, LogOrder, Order, SAFETY_RESCAN, Told};
 use crate::decide::marker::Sign;
 use crate::decide::policy::Policy;
-use crate::os::directory::why;
 use crate::os::signals::Signal;
 use crate::os::{apart, clock};
 use crate::protocol::outcome::Outcome;
@@ -45,10 +44,7 @@ pub(crate) fn wait_for_line(
         };
         if !alone.senses.are_armed() {
             // Armed, then looked at once more, then slept (I2).
-            alone
-                .senses
-                .arm_alone(order, logs, verbose)
-                .map_err(|error| Failure::Own(format!("cannot catch signals: {}", why(&error))))?;
+            alone.senses.arm_alone(order, logs, verbose)?;
         } else if let Some(signal) = alone.rest(next) {
             alone.senses.part(order);
             return Ok(End::Interrupted(signal));

@@ -3,12 +3,12 @@
 //! Refuses to say what has changed (I1), and to tell of heartbeats: who shows ages looks once a second anyway, which
 //! also finds the deaths that no file tells of.
 
-use super::Failure;
+use super::{Failure, interrupts};
 use crate::os::clock;
-use crate::os::directory::{Directory, why};
+use crate::os::directory::Directory;
 use crate::os::events::{Events, Hint, Wanted};
 use crate::os::ready::ready;
-use crate::os::signals::{self, Pending, Signal};
+use crate::os::signals::{Pending, Signal};
 use crate::protocol::layout::parse_file_name;
 use crate::protocol::time::Moment;
 use std::sync::Arc;
@@ -39,9 +39,7 @@ impl Changes {
     /// # Errors
     /// Signals cannot be caught.
     pub(crate) fn watch(directory: &Directory) -> Result<Self, Failure> {
-        let signals = Pending::borrow(&signals::not_ignored(&[Signal::SIGINT, Signal::SIGTERM]))
-            .map_err(|error| Failure::Own(format!("cannot catch signals: {}", why(&error))))?;
-        Ok(Self { events: told(directory), signals, directory: directory.clone() })
+        Ok(Self { signals: interrupts()?, events: told(directory), directory: directory.clone() })
     }
 
     /// Rests until something changes, and `longest` at most.

@@ -21,8 +21,9 @@ mod world;
 mod tests;
 
 use crate::decide::judge::{Next, Verdict};
-use crate::os::directory::Directory;
+use crate::os::directory::{Directory, why};
 use crate::os::platform::exits::Armed;
+use crate::os::signals::{Pending, Signal};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::step::StepName;
 use crate::protocol::time::Moment;
@@ -65,6 +66,15 @@ pub(crate) fn wait<'call>(
         watched.scan = Some(scan);
     }
     monitor.run(verbose)
+}
+
+/// Catches the signals that ask a wait to stop.
+///
+/// # Errors
+/// They cannot be caught.
+fn interrupts() -> Result<Pending, Failure> {
+    Pending::borrow(&[Signal::SIGINT, Signal::SIGTERM])
+        .map_err(|error| Failure::Own(format!("cannot catch signals: {}", why(&error))))
 }
 
 struct Monitor<'call, W> {

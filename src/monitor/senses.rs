@@ -2,9 +2,9 @@
 //!
 //! Refuses to fail: whatever cannot be armed is looked for instead, and one line says so to whoever asked.
 
-use super::Order;
 use super::scan::LogOrder;
 use super::world::Waking;
+use super::{Failure, Order, interrupts};
 use crate::os::directory::{Directory, why};
 use crate::os::events::{Events, Wanted};
 use crate::os::platform::exits::{Armed, Exits};
@@ -12,10 +12,9 @@ use crate::os::platform::growth::Growths;
 use crate::os::platform::locality::{self, Locality};
 use crate::os::platform::parting;
 use crate::os::ready::ready;
-use crate::os::signals::{self, Pending, Signal};
+use crate::os::signals::Pending;
 use crate::protocol::layout::{Record, parse_file_name};
 use std::collections::HashSet;
-use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -91,14 +90,14 @@ impl Senses {
         order: &Order,
         spare: usize,
         verbose: &mut dyn FnMut(&str),
-    ) -> io::Result<()> {
+    ) -> Result<(), Failure> {
         self.armed = true;
         self.wish = order.backend;
         self.wanted = wanted(order);
         self.place = place(directory);
         // First: what changes from here on is told.
         self.choose(directory, verbose);
-        self.hear_signals()?;
+        self.signals = Some(interrupts()?);
         match Exits::new(spare) {
             Ok(exits) => self.exits = Some(exits),
             Err(error) => verbose(&format!("no notices of processes' ends ({}): looking for them", why(&error))),
@@ -107,11 +106,6 @@ impl Senses {
         if let Some(logs) = order.logs.as_ref().filter(|_| self.events.is_some() || self.refused) {
             self.arm_logs(logs, order, verbose);
         }
-        Ok(())
-    }
-
-    fn hear_signals(&mut self) -> io::Result<()> {
-        self.signals = Some(Pending::borrow(&signals::not_ignored(&[Signal::SIGINT, Signal::SIGTERM]))?);
         Ok(())
     }
 
@@ -192,8 +186,8 @@ impl Senses {
         order: &Order,
         logs: &LogOrder,
         verbose: &mut dyn FnMut(&str),
-    ) -> io::Result<()> {
-        self.hear_signals()?;
+    ) -> Result<(), Failure> {
+        self.signals = Some(interrupts()?);
         self.armed = true;
         if order.backend == Backend::Poll {
             verbose("backend poll, as asked");

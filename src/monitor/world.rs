@@ -8,7 +8,7 @@ use super::order::{Failure, Order};
 use super::senses::Senses;
 use super::{OTHER_DESCRIPTORS, SAFETY_RESCAN};
 use crate::decide::observation::{Here, Look};
-use crate::os::directory::{Directory, why};
+use crate::os::directory::Directory;
 use crate::os::events::Hint;
 use crate::os::platform::exits::Armed;
 use crate::os::signals::Signal;
@@ -163,9 +163,7 @@ impl World for Machine {
         let others = OTHER_DESCRIPTORS.min(allowed / 4 * 3);
         self.endings.limit(usize::try_from(others / DESCRIPTORS_EACH).unwrap_or(usize::MAX));
         let spare = usize::try_from(allowed - others).unwrap_or(usize::MAX);
-        self.senses
-            .arm(&self.directory, order, spare, verbose)
-            .map_err(|error| Failure::Own(format!("cannot catch signals: {}", why(&error))))
+        self.senses.arm(&self.directory, order, spare, verbose)
     }
 
     fn renew(&mut self, verbose: &mut dyn FnMut(&str)) -> bool {

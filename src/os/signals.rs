@@ -36,18 +36,20 @@ impl Pending {
         Ok(Self { delivery, _read: read, _listening: Listening::begin() })
     }
 
-    /// Catches these signals as long as this lives: after it they do what they did before.
+    /// Catches those of these signals that this process was not told to ignore, as long as this lives: after it they do what
+    /// they did before.
     ///
     /// # Errors
     /// No descriptors left.
     pub(crate) fn borrow(signals: &[Signal]) -> io::Result<Self> {
-        for &signal in signals {
+        let signals = not_ignored(signals);
+        for &signal in &signals {
             // Only for what nobody handles yet, this function included.
             if super::spawn::disposition(signal).is_ok_and(|handler| matches!(handler, SigHandler::SigDfl)) {
                 register_conditional_default(signal as i32, Arc::clone(&listeners().none))?;
             }
         }
-        Self::catch(signals)
+        Self::catch(&signals)
     }
 
     /// What poll(2) waits for.

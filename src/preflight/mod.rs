@@ -181,8 +181,7 @@ pub(crate) struct Interrupted(pub(crate) Signal);
 pub(crate) fn examine(checks: &[Check], fix: bool, listener: &mut dyn Listener) -> Result<Vec<Finding>, Interrupted> {
     // Without these the checks still run; an interruption then only leaves more to the kernel.
     let _inherited = signals::hear_of_children();
-    let wanted = signals::not_ignored(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
-    let heard = Pending::borrow(&wanted);
+    let heard = Pending::borrow(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
     if let Err(error) = &heard {
         listener.trouble(&format!("signals cannot be heard: {}", why(error)));
     }
