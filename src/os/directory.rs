@@ -8,6 +8,7 @@ use super::base::{check_private, make_private};
 use super::beat;
 use super::environment;
 use super::far::{self, Far};
+use super::log::read_once;
 use crate::protocol::file::{File, Stamp};
 use crate::protocol::layout::{Records, split_file_name};
 use crate::protocol::step::StepName;
@@ -241,12 +242,7 @@ impl Directory {
         // One byte more than there should be: on a local filesystem less than asked for is the end of the file (read(2)),
         // with no second call.
         let mut content = vec![0; (room + 1).min(limit)];
-        let length = loop {
-            match file.read(&mut content) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => break other?,
-            }
-        };
+        let length = read_once(&mut file, &mut content)?;
         let is_whole = length < content.len() && !self.far.is_far();
         content.truncate(length);
         if !is_whole {

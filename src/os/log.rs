@@ -7,7 +7,7 @@ use super::platform::machine;
 use crate::protocol::lines::{notice, readable};
 use crate::protocol::time::Wall;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -112,6 +112,19 @@ pub(super) fn read_at_most(file: &File, bytes: &mut [u8], start: u64) -> io::Res
         }
     }
     Ok(done)
+}
+
+/// Reads once, also where a signal interrupts it.
+///
+/// # Errors
+/// What the kernel says.
+pub(in crate::os) fn read_once(file: &mut File, bytes: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match file.read(bytes) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
 }
 
 /// The last lines of what was read; a first line that began before is dropped unless it is all there is.

@@ -3,6 +3,7 @@
 //! They say that they are empty, so std asks for their size first and then reads 32 bytes, 64, 128. Refuses to be used
 //! for files that have a size.
 
+use crate::os::log::read_once;
 use std::fs::File;
 use std::io::{self, Read};
 
@@ -39,16 +40,9 @@ pub(super) fn part(path: &str, limit: u64) -> io::Result<Vec<u8>> {
 pub(super) fn record(path: &str) -> io::Result<Vec<u8>> {
     let mut file = File::open(path)?;
     let mut text = vec![0; ROOM];
-    loop {
-        match file.read(&mut text) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-            Ok(length) => {
-                text.truncate(length);
-                return Ok(text);
-            }
-        }
-    }
+    let length = read_once(&mut file, &mut text)?;
+    text.truncate(length);
+    Ok(text)
 }
 
 #[cfg(test)]

@@ -264,10 +264,8 @@ impl Hunt {
         let until = clock::now().plus(FREEZE_LIMIT);
         let (mut asked, mut quiet) = (BTreeSet::new(), 0);
         loop {
-            let mut members: Vec<Entry> = self.survey(None).members.into_values().collect();
-            members.sort_by_key(|entry| (entry.started, entry.pid));
             let mut still = true;
-            for entry in members {
+            for entry in oldest_first(self.survey(None).members) {
                 still &= entry.stopped;
                 if asked.insert((entry.pid, entry.started)) {
                     self.send(&entry, Signal::SIGSTOP);
@@ -290,16 +288,12 @@ impl Hunt {
         self.freeze();
         let mut asked = BTreeSet::new();
         for _ in 0..ROUNDS {
-            let members = self.survey(None).members;
-            let mut new: Vec<Entry> = members
-                .into_values()
-                .filter(|entry| self.root.is_none_or(|root| root.pid != entry.pid))
-                .filter(|entry| asked.insert((entry.pid, entry.started)))
-                .collect();
+            let mut new = oldest_first(self.survey(None).members);
+            new.retain(|entry| self.root.is_none_or(|root| root.pid != entry.pid));
+            new.retain(|entry| asked.insert((entry.pid, entry.started)));
             if new.is_empty() {
                 break;
             }
-            new.sort_by_key(|entry| (entry.started, entry.pid));
             for entry in new {
                 self.send(&entry, Signal::SIGTERM);
             }
@@ -376,4 +370,11 @@ impl Hunt {
         let held = members.keys().filter_map(|pid| self.known.get(pid)?.1.as_ref());
         held.filter(|handle| !handle.has_ended()).collect()
     }
+}
+
+/// A parent before its children.
+fn oldest_first(members: BTreeMap<i32, Entry>) -> Vec<Entry> {
+    let mut entries: Vec<Entry> = members.into_values().collect();
+    entries.sort_by_key(|entry| (entry.started, entry.pid));
+    entries
 }
