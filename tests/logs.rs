@@ -91,6 +91,8 @@ fn a_followed_log_is_passed_on_as_it_grows_and_ends_with_the_step() {
 fn following_ends_when_nobody_reads_any_more_and_when_it_is_interrupted() {
     let place = Place::new();
     let pid = place.detach("s", "echo begun; sleep 300");
+    // Before anything is appended here: the shell has been started by now, but may not have said its word.
+    until("it has begun", || fs::read(place.file("s.log")).is_ok_and(|log| log == b"begun\n"));
     let (mut child, expect) = follow(&place);
     drop(expect);
     until("it has noticed", || {
