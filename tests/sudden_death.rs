@@ -194,6 +194,33 @@ fn an_interrupted_wait_leaves_the_work_alone_and_the_next_one_goes_on() {
 }
 
 #[cfg(target_os = "linux")]
+#[test]
+fn a_signal_ends_a_wait_that_is_just_getting_ready_for_it() {
+    if !support::servers::has("strace") {
+        return eprintln!("skipped: there is no strace");
+    }
+    let place = Place::new();
+    let _shell = Shell::start(&place, "echo $$ > s.pid; touch s.heartbeat; exec sleep 300", &[]);
+    until("the step has started", || place.file("s.heartbeat").exists());
+    let traced = |what: &str, to: &str| {
+        let prefix = ["strace", "-qq", "-o", to, "-e", what];
+        Running::start(place.through(&prefix, ["wait", "s", "--for", "500ms"])).end_at_all()
+    };
+    let undisturbed = traced("trace=rt_sigaction", ".trace");
+    assert_eq!(undisturbed.code, 75, "{undisturbed:?}");
+    let changes = place.read(".trace").lines().filter(|line| line.starts_with("rt_sigaction(")).count();
+    let said = Mutex::new(vec![false; changes]);
+    in_parallel(changes, 4, |number| {
+        let ended = traced(&format!("inject=rt_sigaction:signal=TERM:when={}", number + 1), "/dev/null");
+        assert_eq!(ended.code, 143, "at change {number}: {ended:?}");
+        said.lock().unwrap_or_else(PoisonError::into_inner)[number] = ended.stderr.contains("dogwatch wait s");
+    });
+    // From the moment on when it is caught it is answered, and by the last change it is.
+    let said = said.into_inner().unwrap_or_else(PoisonError::into_inner);
+    assert!(said.is_sorted() && said.last() == Some(&true), "{said:?}");
+}
+
+#[cfg(target_os = "linux")]
 fn catches(pid: i32, signal: nix::sys::signal::Signal) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or("0");

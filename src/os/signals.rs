@@ -1,10 +1,11 @@
 //! Which signal came, as a value, and a descriptor to sleep on until one does.
 //!
 //! Refuses to take over a signal that this process was told to ignore (`nohup`, a shell's `&`): signal-hook would
-//! replace that disposition. Refuses to block signals: a mask is inherited by children.
+//! replace that disposition. Refuses to block signals for longer than it takes to begin to catch them: a mask is
+//! inherited by children.
 
-use nix::sys::signal::SigHandler;
 pub(crate) use nix::sys::signal::Signal;
+use nix::sys::signal::{SigHandler, SigSet, SigmaskHow};
 use signal_hook::flag::register_conditional_default;
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
@@ -29,11 +30,8 @@ impl Pending {
     /// # Errors
     /// No descriptors left.
     pub(crate) fn catch(signals: &[Signal]) -> io::Result<Self> {
-        let (read, write) = UnixStream::pair()?;
-        let read = Arc::new(read);
-        let numbers: Vec<i32> = signals.iter().map(|&signal| signal as i32).collect();
-        let delivery = SignalDelivery::with_pipe(Arc::clone(&read), write, SignalOnly, numbers)?;
-        Ok(Self { delivery, _read: read, _listening: Listening::begin() })
+        let _held = HeldBack::begin(signals)?;
+        Self::listen(signals)
     }
 
     /// Catches those of these signals that this process was not told to ignore, as long as this lives: after it they do what
@@ -42,14 +40,31 @@ impl Pending {
     /// # Errors
     /// No descriptors left.
     pub(crate) fn borrow(signals: &[Signal]) -> io::Result<Self> {
-        let signals = not_ignored(signals);
-        for &signal in &signals {
-            // Only for what nobody handles yet, this function included.
-            if super::spawn::disposition(signal).is_ok_and(|handler| matches!(handler, SigHandler::SigDfl)) {
-                register_conditional_default(signal as i32, Arc::clone(&listeners().none))?;
+        let (mut wanted, mut defaults) = (Vec::new(), Vec::new());
+        for &signal in signals {
+            match super::spawn::disposition(signal) {
+                Ok(SigHandler::SigIgn) => continue,
+                // Nobody handles it yet, this function included.
+                Ok(SigHandler::SigDfl) => defaults.push(signal),
+                Ok(SigHandler::Handler(_) | SigHandler::SigAction(_)) | Err(_) => {}
             }
+            wanted.push(signal);
         }
-        Self::catch(&signals)
+        let _held = HeldBack::begin(&wanted)?;
+        let listening = Self::listen(&wanted)?;
+        // Only now that somebody listens: before, a signal would end the process that is about to catch it.
+        for signal in defaults {
+            register_conditional_default(signal as i32, Arc::clone(&listeners().none))?;
+        }
+        Ok(listening)
+    }
+
+    fn listen(signals: &[Signal]) -> io::Result<Self> {
+        let (read, write) = UnixStream::pair()?;
+        let read = Arc::new(read);
+        let numbers: Vec<i32> = signals.iter().map(|&signal| signal as i32).collect();
+        let delivery = SignalDelivery::with_pipe(Arc::clone(&read), write, SignalOnly, numbers)?;
+        Ok(Self { delivery, _read: read, _listening: Listening::begin() })
     }
 
     /// What poll(2) waits for.
@@ -60,6 +75,24 @@ impl Pending {
     /// The signals that came since the last call, each once.
     pub(crate) fn fetch(&mut self) -> Vec<Signal> {
         self.delivery.pending().filter_map(|number| Signal::try_from(number).ok()).collect()
+    }
+}
+
+/// Keeps signals from this thread while handlers are installed, and lets them come when it goes. signal-hook's handler stands
+/// before it knows what to do, and a signal that came in between would be lost (`signal_hook_registry::register`).
+struct HeldBack(SigSet);
+
+impl HeldBack {
+    fn begin(signals: &[Signal]) -> io::Result<Self> {
+        let held: SigSet = signals.iter().copied().collect();
+        Ok(Self(held.thread_swap_mask(SigmaskHow::SIG_BLOCK)?))
+    }
+}
+
+impl Drop for HeldBack {
+    fn drop(&mut self) {
+        // Fails for a wrong `how` alone (pthread_sigmask(3)).
+        let _set = self.0.thread_set_mask();
     }
 }
 
