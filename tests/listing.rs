@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use support::servers::has;
-use support::{Ended, Place, kill, until};
+use support::{Ended, Place, Shell, kill, until};
 
 fn row(ended: &Ended, step: &str) -> Vec<String> {
     let line = ended.stdout.lines().find(|line| line.split_whitespace().next() == Some(step));
@@ -87,6 +87,30 @@ fn a_list_needs_no_thread() {
     let prefix = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=?clone,?clone3:error=EAGAIN"];
     let alone = Ended::of(&place.through(&prefix, ["list", "--json"]).output().expect("it runs"));
     assert_eq!((alone.code, alone.stdout.lines().count(), alone.stdout), (0, 150, whole), "{}", alone.stderr);
+}
+
+#[test]
+fn many_runs_are_told_of_by_one_look_at_each_process() {
+    if !has("strace") {
+        return eprintln!("skipped: there is no strace");
+    }
+    let place = Place::new();
+    let script = "for n in 0 1 2 3 4 5 6 7 8 9; do echo $$ > s$n.pid; touch s$n.heartbeat; done; exec sleep 300";
+    let shell = Shell::start(&place, script, &[]);
+    until("all have gone on for so long that the list is believed", || {
+        let lines = place.dogwatch(["list", "--json"]).lines();
+        lines.len() == 10 && lines.iter().all(|line| line["elapsed_ms"].as_u64() > Some(1500))
+    });
+    let trace = place.file(".trace");
+    let prefix = ["strace", "-f", "-qq", "-e", "trace=open,openat", "-o", trace.to_str().expect("a name")];
+    let listed = Ended::of(&place.through(&prefix, ["list", "--json"]).output().expect("it runs"));
+    assert!(listed.lines().iter().all(|line| line["outcome"] == "running"), "{listed:?}");
+    assert_eq!(place.read(".trace").matches(&format!("\"/proc/{}/stat\"", shell.pid())).count(), 1);
+    // Of those that are not among the living a closer look tells.
+    place.write("s3.pid", "999999999\n");
+    let listed = place.dogwatch(["list", "--json"]).lines();
+    let died: Vec<&Value> = listed.iter().filter(|line| line["outcome"] == "died").collect();
+    assert!(died.len() == 1 && died[0]["step"] == "s3", "{listed:?}");
 }
 
 #[test]

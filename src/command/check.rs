@@ -10,14 +10,14 @@ use crate::decide::policy::{Policy, START_TIMEOUT, Settle, Threshold, Wishes};
 use crate::decide::recovery::{Plan, plan};
 use crate::decide::remark::remarks;
 use crate::monitor::Told;
-use crate::os::census::Census;
+use crate::os::census::Crowd;
 use crate::os::directory::{Directory, why};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::step::StepName;
 use crate::step::look::{Looker, here, refuse_newer};
 use crate::step::terminate::{cpu_time, cpu_time_in, evidence};
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What to look at.
@@ -102,7 +102,7 @@ pub(crate) fn plans(request: &Check) -> Result<Vec<(Report, Plan)>, Error> {
 pub(crate) enum Depth<'call> {
     /// The step's files, whether its process lives, and what its processes have used by one look at all of them, for
     /// many steps.
-    Glance(&'call OnceLock<Census>),
+    Glance(&'call Crowd),
     /// What its processes do, too: a scan of all processes a step.
     Processes,
 }
@@ -163,7 +163,7 @@ pub(crate) fn check_one(
         });
         used = match depth {
             Depth::Processes => cpu_time(&look),
-            Depth::Glance(census) => cpu_time_in(&look, census.get_or_init(Census::take)),
+            Depth::Glance(crowd) => cpu_time_in(&look, crowd.census()),
         };
         sentences.extend(
             used.map(|used| format!("its processes have used {} of CPU time", humantime::format_duration(used))),

@@ -8,19 +8,19 @@ use super::check::{Check, Checked, Depth, check_one};
 use super::report::Report;
 use super::{Error, readable};
 use crate::monitor::{Changes, Woken};
-use crate::os::census::Census;
+use crate::os::census::Crowd;
 use crate::os::directory::{Directory, why};
 use crate::os::signals::Signal;
 use crate::os::{clock, log};
-use crate::protocol::layout::{Record, Records, file_name, split_file_name};
+use crate::protocol::layout::{Listed, Record, file_name, split_file_name};
 use crate::protocol::meta::{self, EndedMeta};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::step::StepName;
 use crate::protocol::time::millis;
-use crate::step::look::{Bearers, Looker, here};
+use crate::step::look::{Looker, here};
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How many steps are worth a thread of their own.
@@ -67,28 +67,23 @@ pub(crate) struct Listing<T> {
 /// # Errors
 /// [`Error::Own`] where the directory cannot be read.
 pub(crate) fn reports(request: &Check) -> Result<Listing<Report>, Error> {
-    let census = OnceLock::new();
-    each(request, &|records, _, looker| looked_at(request, records, looker, &census).map(|checked| checked.report))
+    let crowd = Arc::default();
+    each(request, &crowd, &|listed, looker| looked_at(request, listed, looker, &crowd).map(|checked| checked.report))
 }
 
 /// What `check` says of one step. Of one that runs the list says what it has not; whoever has just started or come to any
 /// end meanwhile is looked at without it.
-fn looked_at(
-    request: &Check,
-    records: Records,
-    looker: &mut Looker,
-    census: &OnceLock<Census>,
-) -> Result<Checked, Error> {
-    if !records.hold(Record::Status)
-        && let Some(mut listed) = looker.as_listed(records)
+fn looked_at(request: &Check, listed: Listed, looker: &mut Looker, crowd: &Crowd) -> Result<Checked, Error> {
+    if !listed.there.hold(Record::Status)
+        && let Some(mut glancing) = looker.as_listed(listed)
     {
-        let checked = check_one(request, 0, &mut listed, Depth::Glance(census))?;
+        let checked = check_one(request, 0, &mut glancing, Depth::Glance(crowd))?;
         let goes_on = checked.report.outcome == Outcome::Running;
         if goes_on && checked.report.elapsed_ms.is_some_and(|elapsed| elapsed > SETTLED_MS) {
             return Ok(checked);
         }
     }
-    check_one(request, 0, looker, Depth::Glance(census))
+    check_one(request, 0, looker, Depth::Glance(crowd))
 }
 
 /// Every step of the directory at a glance.
@@ -96,15 +91,16 @@ fn looked_at(
 /// # Errors
 /// As [`reports`].
 pub(crate) fn rows(request: &Check) -> Result<Listing<Row>, Error> {
-    let census = OnceLock::new();
+    let crowd = Arc::default();
     // A row has room for one line.
     let request = &Check { log_tail: 0, ..request.clone() };
-    each(request, &|records, ended, looker| {
+    each(request, &crowd, &|listed, looker| {
         let log = looker.directory().join(&file_name(looker.step(), Record::Log));
+        let ended = listed.regular.hold(Record::Status) && listed.regular.hold(Record::Meta);
         if let Some(row) = ended.then(|| recorded(looker, &log)).flatten() {
             return Ok(row);
         }
-        let Checked { report, cpu_time, .. } = looked_at(request, records, looker, &census)?;
+        let Checked { report, cpu_time, .. } = looked_at(request, listed, looker, &crowd)?;
         let goes_on = report.outcome == Outcome::Running;
         Ok(Row {
             step: report.step,
@@ -144,41 +140,43 @@ fn recorded(looker: &Looker, log: &Path) -> Option<Row> {
     })
 }
 
-/// Looks at each step, on as many threads as there are processors. `look` is also told which records a list has shown, and
-/// whether the status among them is a regular file.
+/// Looks at each step, on as many threads as there are processors. `look` is also told what a list has shown of
+/// the step.
 fn each<T: Send>(
     request: &Check,
-    look: &(dyn Fn(Records, bool, &mut Looker) -> Result<T, Error> + Sync),
+    crowd: &Arc<Crowd>,
+    look: &(dyn Fn(Listed, &mut Looker) -> Result<T, Error> + Sync),
 ) -> Result<Listing<T>, Error> {
     let directory = Arc::new(Directory::at(request.directory.clone()));
     readable(&directory)?;
-    let mut found: HashMap<Box<str>, (Records, bool, bool)> = HashMap::new();
+    let mut found: HashMap<Box<str>, Listed> = HashMap::new();
     let mut note = |name: &str, is_regular: bool| {
         let Some((step, record)) = split_file_name(name) else { return };
-        let (records, started, ended) = match found.get_mut(step) {
+        let listed = match found.get_mut(step) {
             Some(known) => known,
             None => found.entry(step.into()).or_default(),
         };
-        *records = records.and(record);
-        *started |= record.shows_start();
-        *ended |= is_regular && record == Record::Status;
+        listed.there = listed.there.and(record);
+        if is_regular {
+            listed.regular = listed.regular.and(record);
+        }
     };
     directory
         .each_name(&mut note)
         .map_err(|error| Error::Own(format!("cannot list {}: {}", directory.path().display(), why(&error))))?;
-    let begun = found.into_iter().filter(|(_, (_, started, _))| *started);
-    let mut steps: Vec<(StepName, Records, bool)> =
-        begun.filter_map(|(name, (records, _, ended))| Some((StepName::parse(&name).ok()?, records, ended))).collect();
-    steps.sort_unstable_by(|(one, ..), (other, ..)| one.as_str().cmp(other.as_str()));
+    let begun = found.into_iter().filter(|(_, listed)| listed.there.show_start());
+    let mut steps: Vec<(StepName, Listed)> =
+        begun.filter_map(|(name, listed)| Some((StepName::parse(&name).ok()?, listed))).collect();
+    steps.sort_unstable_by(|(one, _), (other, _)| one.as_str().cmp(other.as_str()));
     let mut listing = Listing { steps: Vec::with_capacity(steps.len()), faults: Vec::new() };
     if steps.is_empty() {
         return Ok(listing);
     }
-    let (here, bearers) = (Arc::new(here(&directory)), Arc::new(Bearers::new()));
-    let look = |(step, records, ended): &(StepName, Records, bool)| {
+    let here = Arc::new(here(&directory));
+    let look = |(step, listed): &(StepName, Listed)| {
         let mut looker = Looker::new(Arc::clone(&directory), step.clone(), Arc::clone(&here));
-        looker.share(Arc::clone(&bearers));
-        look(*records, *ended, &mut looker)
+        looker.share(Arc::clone(crowd));
+        look(*listed, &mut looker)
     };
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = processors.min(steps.len().div_ceil(A_THREADS_WORTH));

@@ -3,33 +3,49 @@
 //! Refuses to prove anything: who left the run's group and session with a parent that has gone is not counted, and
 //! nobody may be signalled for standing in it.
 
-use super::evidence::cpu_time;
 use super::platform::process as machine;
-use super::process::{Entry, Lookup};
-use std::collections::{BTreeMap, HashMap};
+use super::process::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::OnceLock;
 use std::time::Duration;
+
+/// All processes, each question about them answered by one look at everybody when it is first asked.
+#[derive(Debug, Default)]
+pub(crate) struct Crowd {
+    census: OnceLock<Census>,
+    elsewhere: OnceLock<HashSet<i32>>,
+}
+
+impl Crowd {
+    /// Who there is.
+    pub(crate) fn census(&self) -> &Census {
+        self.census.get_or_init(Census::take)
+    }
+
+    /// Whether somebody bears this number in a PID namespace of their own.
+    pub(crate) fn bears_elsewhere(&self, pid: i32) -> bool {
+        self.elsewhere.get_or_init(machine::borne_elsewhere).contains(&pid)
+    }
+}
 
 /// One look at every process.
 #[derive(Debug)]
 pub(crate) struct Census {
-    all: HashMap<i32, Entry>,
+    /// Each with the CPU time that it has used.
+    all: HashMap<i32, (Entry, Duration)>,
     children: HashMap<i32, Vec<i32>>,
     groups: HashMap<i32, Vec<i32>>,
 }
 
 impl Census {
     /// Looks.
-    pub(crate) fn take() -> Self {
-        let there = machine::pids().into_iter().filter_map(|pid| match machine::look(pid) {
-            Lookup::There(entry) => Some((pid, entry)),
-            Lookup::Gone | Lookup::Hidden => None,
-        });
-        Self::of(there.collect())
+    fn take() -> Self {
+        Self::of(machine::pids().into_iter().filter_map(|pid| Some((pid, machine::usage(pid)?))).collect())
     }
 
-    fn of(all: HashMap<i32, Entry>) -> Self {
+    fn of(all: HashMap<i32, (Entry, Duration)>) -> Self {
         let (mut children, mut groups) = (HashMap::<i32, Vec<i32>>::new(), HashMap::<i32, Vec<i32>>::new());
-        for entry in all.values().filter(|entry| !entry.kernel_thread) {
+        for (entry, _) in all.values().filter(|(entry, _)| !entry.kernel_thread) {
             children.entry(entry.parent).or_default().push(entry.pid);
             groups.entry(entry.group).or_default().push(entry.pid);
             if entry.session != entry.group {
@@ -39,23 +55,30 @@ impl Census {
         Self { all, children, groups }
     }
 
+    /// The process with this number, if there was one then.
+    pub(crate) fn process(&self, pid: i32) -> Option<Entry> {
+        self.all.get(&pid).map(|(entry, _)| *entry)
+    }
+
     /// How much CPU time a wrapper, COMMAND's group and session, and all who descend from these have used together;
     /// nothing where the wrapper is not there.
     pub(crate) fn cpu_time(&self, wrapper: i32, group: Option<i32>) -> Option<Duration> {
-        let members = self.members(wrapper, group)?;
-        Some(cpu_time(&members.into_values().collect::<Vec<Entry>>()))
+        Some(self.members(wrapper, group)?.into_values().fold(Duration::ZERO, Duration::saturating_add))
     }
 
-    fn members(&self, wrapper: i32, group: Option<i32>) -> Option<BTreeMap<i32, Entry>> {
-        let root = self.all.get(&wrapper)?;
+    /// Them, each with its CPU time.
+    fn members(&self, wrapper: i32, group: Option<i32>) -> Option<BTreeMap<i32, Duration>> {
+        let (root, _) = self.all.get(&wrapper)?;
         // Without a group of the run's own, the wrapper's where it leads one.
         let group = group.or((root.group == root.pid).then_some(root.group));
         let mut open = vec![wrapper];
         open.extend(group.and_then(|group| self.groups.get(&group)).into_iter().flatten());
         let mut members = BTreeMap::new();
         while let Some(pid) = open.pop() {
-            let Some(entry) = self.all.get(&pid).filter(|entry| entry.started >= root.started) else { continue };
-            if members.insert(pid, *entry).is_none() {
+            let Some((_, used)) = self.all.get(&pid).filter(|(entry, _)| entry.started >= root.started) else {
+                continue;
+            };
+            if members.insert(pid, *used).is_none() {
                 open.extend(self.children.get(&pid).into_iter().flatten());
             }
         }
@@ -68,8 +91,9 @@ mod tests {
     use super::*;
     use crate::os::process::myself;
 
-    fn entry(pid: i32, parent: i32, group: i32, session: i32, started: u64) -> (i32, Entry) {
-        (pid, Entry { pid, parent, group, session, started, kernel_thread: false, stopped: false })
+    fn entry(pid: i32, parent: i32, group: i32, session: i32, started: u64) -> (i32, (Entry, Duration)) {
+        let entry = Entry { pid, parent, group, session, started, kernel_thread: false, stopped: false };
+        (pid, (entry, Duration::from_secs(started)))
     }
 
     #[test]
@@ -91,6 +115,7 @@ mod tests {
         assert_eq!(of(10, None), Some(vec![10, 20]));
         assert_eq!(of(20, None), Some(vec![20, 21, 22, 23]));
         assert_eq!(of(99, Some(20)), None);
+        assert_eq!(census.cpu_time(10, None), Some(Duration::from_secs(5 + 6)));
     }
 
     #[test]

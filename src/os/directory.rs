@@ -10,7 +10,7 @@ use super::environment;
 use super::far::{self, Far};
 use super::log::read_once;
 use crate::protocol::file::{File, Stamp};
-use crate::protocol::layout::{Records, split_file_name};
+use crate::protocol::layout::{Listed, split_file_name};
 use crate::protocol::step::StepName;
 use crate::protocol::time::Wall;
 use nix::dir::{Dir, Type};
@@ -29,8 +29,17 @@ use std::sync::Arc;
 pub(crate) struct Directory {
     path: PathBuf,
     far: Arc<Far>,
-    /// Which records of a step a list has shown, where that is believed for what is not there.
-    listed: Option<(StepName, Records)>,
+    /// What a list has shown of a step, where that is believed.
+    listed: Option<(StepName, Listed)>,
+}
+
+/// What a list says of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shown {
+    Missing,
+    Regular,
+    /// There is no list to be believed, or it does not say.
+    Unknown,
 }
 
 impl Directory {
@@ -40,17 +49,19 @@ impl Directory {
     }
 
     /// The same directory as a list has shown it: a record of this step that was not in it is taken to be missing without
-    /// being looked for. For one look at each of thousands of steps, and for nothing that has come to an end: a list is
-    /// older than a look, and no single moment's.
-    pub(crate) fn as_listed(&self, step: &StepName, records: Records) -> Self {
-        Self { listed: Some((step.clone(), records)), ..self.clone() }
+    /// being looked for, and what was a regular file is opened without being asked what it is. For one look at each of
+    /// thousands of steps, and for nothing that has come to an end: a list is older than a look, and no single moment's.
+    pub(crate) fn as_listed(&self, step: &StepName, listed: Listed) -> Self {
+        Self { listed: Some((step.clone(), listed)), ..self.clone() }
     }
 
-    fn is_missing(&self, name: &str) -> bool {
-        self.listed.as_ref().is_some_and(|(step, records)| {
-            let other = split_file_name(name).filter(|(other, _)| *other == step.as_str());
-            other.is_some_and(|(_, record)| !records.hold(record))
-        })
+    fn shown(&self, name: &str) -> Shown {
+        let Some((step, listed)) = &self.listed else { return Shown::Unknown };
+        match split_file_name(name).filter(|(other, _)| *other == step.as_str()) {
+            Some((_, record)) if !listed.there.hold(record) => Shown::Missing,
+            Some((_, record)) if listed.regular.hold(record) => Shown::Regular,
+            _ => Shown::Unknown,
+        }
     }
 
     /// Where it is.
@@ -177,7 +188,7 @@ impl Directory {
     /// # Errors
     /// What the kernel cannot say at all, such as a stale network handle.
     pub(crate) fn stat(&self, name: &str) -> io::Result<File<()>> {
-        if self.is_missing(name) {
+        if self.shown(name) == Shown::Missing {
             return Ok(File::Absent);
         }
         let path = self.join(name);
@@ -195,21 +206,22 @@ impl Directory {
     /// # Errors
     /// What the kernel cannot say at all, such as no descriptor being left.
     pub(crate) fn read(&self, name: &str, limit: usize) -> io::Result<File<Vec<u8>>> {
-        if self.is_missing(name) {
-            return Ok(File::Absent);
-        }
         let path = self.join(name);
-        // Opening a device can act on it (a tape rewinds), so the kind is looked at before; and again after, on the
-        // descriptor, because the name may have been replaced between the two.
-        match fs::metadata(&path) {
-            Ok(metadata) => {
-                if let Some(fault) = kind_fault(&metadata) {
-                    return Ok(File::Unfit(fault.to_owned()));
+        match self.shown(name) {
+            Shown::Missing => return Ok(File::Absent),
+            Shown::Regular => {}
+            // Opening a device can act on it (a tape rewinds), so the kind is looked at before; and again after, on the
+            // descriptor, because the name may have been replaced between the two.
+            Shown::Unknown => match fs::metadata(&path) {
+                Ok(metadata) => {
+                    if let Some(fault) = kind_fault(&metadata) {
+                        return Ok(File::Unfit(fault.to_owned()));
+                    }
                 }
-            }
-            // A far filesystem may not have heard of it: only opening it tells.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && self.far.is_far() => {}
-            Err(error) => return absent_or_unfit(error),
+                // A far filesystem may not have heard of it: only opening it tells.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && self.far.is_far() => {}
+                Err(error) => return absent_or_unfit(error),
+            },
         }
         self.open_and_read(&path, limit)
     }

@@ -70,6 +70,20 @@ impl Records {
     pub(crate) fn hold(self, record: Record) -> bool {
         self.0 & 1 << record as u8 != 0
     }
+
+    /// Whether one of them means that the step has started.
+    pub(crate) fn show_start(self) -> bool {
+        Record::ALL.into_iter().any(|record| record.shows_start() && self.hold(record))
+    }
+}
+
+/// What a list of the directory shows of one step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Listed {
+    /// The records that it names.
+    pub(crate) there: Records,
+    /// Those of them that are known to be regular files.
+    pub(crate) regular: Records,
 }
 
 /// The file name of a step's record.

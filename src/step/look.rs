@@ -9,21 +9,21 @@ use crate::decide::history::{History, meta_of, run_key};
 use crate::decide::judge::SETTLE_START;
 use crate::decide::observation::{Here, Liveness, Look, Observation, Process, Status};
 use crate::decide::policy::Settle;
+use crate::os::census::Crowd;
 use crate::os::directory::{Directory, why};
 use crate::os::platform::{locality, machine, process};
 use crate::os::process::Lookup;
 use crate::os::{clock, environment, lock};
 use crate::protocol::file::{File, Hold, Stamp};
-use crate::protocol::layout::{Record, Records, file_name};
+use crate::protocol::layout::{Listed, Record, file_name};
 use crate::protocol::meta::MetaText;
 use crate::protocol::pid::{self, PidText};
 use crate::protocol::result::{self, ResultText};
 use crate::protocol::status::{self, StatusText, Word};
 use crate::protocol::step::StepName;
 use crate::protocol::{SCHEMA, meta};
-use std::collections::HashSet;
 use std::io;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How often a look that was overtaken by a new run is taken again before it has to do.
@@ -61,12 +61,11 @@ pub(crate) struct Looker {
     holding: bool,
     /// Whether the pid of this stamp was found in another namespace: a scan of all processes, done once.
     elsewhere: Option<(Stamp, bool)>,
-    /// The numbers borne in other namespaces, where one scan does for many steps.
-    bearers: Option<Arc<Bearers>>,
+    /// All processes, where one look at them does for many steps.
+    crowd: Option<Arc<Crowd>>,
+    /// Whether who lived when all processes were looked at is taken to live.
+    glances: bool,
 }
-
-/// The numbers that processes bear in PID namespaces of their own, found out when the first is asked for.
-pub(crate) type Bearers = OnceLock<HashSet<i32>>;
 
 #[derive(Debug)]
 struct Names {
@@ -103,7 +102,8 @@ impl Looker {
             keeps_result: false,
             holding: false,
             elsewhere: None,
-            bearers: None,
+            crowd: None,
+            glances: false,
         }
     }
 
@@ -122,9 +122,9 @@ impl Looker {
         self.here = here;
     }
 
-    /// From now on shares one scan of all processes with other lookers, for one look at each of many steps.
-    pub(crate) fn share(&mut self, bearers: Arc<Bearers>) {
-        self.bearers = Some(bearers);
+    /// From now on shares one look at all processes with other lookers, for one look at each of many steps.
+    pub(crate) fn share(&mut self, crowd: Arc<Crowd>) {
+        self.crowd = Some(crowd);
     }
 
     /// From now on tells of the result that stands there whatever the status says.
@@ -132,13 +132,13 @@ impl Looker {
         self.keeps_result = true;
     }
 
-    /// One that believes a list of what is not there; none where others may write behind this kernel's back.
-    pub(crate) fn as_listed(&self, records: Records) -> Option<Self> {
+    /// One that believes a list of what is there and what is not, and the shared look at all processes of who lives; none
+    /// where others may write behind this kernel's back. What it finds to go on went on when the list was made, or later.
+    pub(crate) fn as_listed(&self, listed: Listed) -> Option<Self> {
         let local = self.here.local_filesystem;
-        let directory = Arc::new(local.then(|| self.directory.as_listed(&self.step, records))?);
-        let mut looker = Self::new(directory, self.step.clone(), Arc::clone(&self.here));
-        looker.bearers.clone_from(&self.bearers);
-        Some(looker)
+        let directory = Arc::new(local.then(|| self.directory.as_listed(&self.step, listed))?);
+        let looker = Self::new(directory, self.step.clone(), Arc::clone(&self.here));
+        Some(Self { crowd: self.crowd.clone(), glances: true, ..looker })
     }
 
     /// From now on takes the step's lock for free: this process holds it, so the run that recorded it does not.
@@ -237,7 +237,9 @@ impl Looker {
         if locked && (look.lock == Hold::Held || look.lock == Hold::Free && self.here.local_filesystem) {
             return;
         }
-        look.process = match process::look(pid) {
+        let counted = self.crowd.as_ref().filter(|_| self.glances).and_then(|crowd| crowd.census().process(pid));
+        // Who was not there then may have started since.
+        look.process = match counted.map_or_else(|| process::look(pid), Lookup::There) {
             Lookup::There(entry) => Process::Running {
                 started: entry.started,
                 // On the files' clock, because it is compared with their times.
@@ -252,8 +254,8 @@ impl Looker {
         match self.elsewhere {
             Some((known, answer)) if known == stamp => answer,
             _ => {
-                let answer = match &self.bearers {
-                    Some(bearers) => bearers.get_or_init(process::borne_elsewhere).contains(&pid),
+                let answer = match &self.crowd {
+                    Some(crowd) => crowd.bears_elsewhere(pid),
                     None => process::borne_elsewhere().contains(&pid),
                 };
                 self.elsewhere = Some((stamp, answer));

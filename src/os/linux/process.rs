@@ -37,6 +37,12 @@ pub(crate) fn look(pid: i32) -> Lookup {
     }
 }
 
+/// A process that has not ended, with the CPU time that it has used so far, by one look.
+pub(crate) fn usage(pid: i32) -> Option<(Entry, Duration)> {
+    let stat = procfs::stat(&reading::record(&format!("/proc/{pid}/stat")).ok()?)?;
+    (!has_ended(&stat)).then(|| (entry(&stat), of_ticks(stat.used)))
+}
+
 /// procfs may be mounted so that others' processes are not shown (`hidepid`, proc(5)); kill(2) tells those apart.
 fn missing(pid: i32) -> Lookup {
     match kill(Pid::from_raw(pid), None) {

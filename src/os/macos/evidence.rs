@@ -5,6 +5,7 @@
 use super::{calls, info, process};
 use crate::os::process::Entry;
 use crate::protocol::evidence::{TreeProcess, bracketed, command_line};
+use crate::protocol::time::millis;
 
 /// A process under its name. Of another user's process, and of one that is on its way out, libproc tells no processor
 /// time; it counts as zero.
@@ -14,12 +15,9 @@ pub(crate) fn glimpse(entry: &Entry) -> Option<TreeProcess> {
         return None;
     }
     let task = calls::task(entry.pid).ok();
-    let (numerator, denominator) = calls::timebase();
-    let ticks = task.map_or(0, |task| task.pti_total_user.saturating_add(task.pti_total_system));
-    let used = u128::from(ticks) * u128::from(numerator) / u128::from(denominator) / 1_000_000;
     let state = info::state(found.pbi_status, task.map_or(0, |task| task.pti_numrunning));
     let name = bracketed(&info::name(&found));
-    Some(TreeProcess::new(entry.pid, entry.parent, name, state, u64::try_from(used).unwrap_or(u64::MAX)))
+    Some(TreeProcess::new(entry.pid, entry.parent, name, state, millis(process::used(task.as_ref()))))
 }
 
 /// Adds the command line, where it may be read.

@@ -43,6 +43,22 @@ pub(crate) fn look(pid: i32) -> Lookup {
     glance(pid)
 }
 
+/// A process that has not ended, with the CPU time that it has used so far.
+pub(crate) fn usage(pid: i32) -> Option<(Entry, Duration)> {
+    match glance(pid) {
+        Lookup::There(entry) => Some((entry, used(calls::task(pid).ok().as_ref()))),
+        Lookup::Gone | Lookup::Hidden => None,
+    }
+}
+
+/// The CPU time in what libproc tells of a process's task; none where it tells nothing.
+pub(super) fn used(task: Option<&libc::proc_taskinfo>) -> Duration {
+    let (numerator, denominator) = calls::timebase();
+    let ticks = task.map_or(0, |task| task.pti_total_user.saturating_add(task.pti_total_system));
+    let nanos = u128::from(ticks) * u128::from(numerator) / u128::from(denominator);
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
 /// As [`look`], without waiting for one that is on its way out.
 fn glance(pid: i32) -> Lookup {
     lookup(find(pid))
