@@ -3,6 +3,7 @@
 //! Adding an inotify watch succeeds on network and FUSE filesystems too, and what the far side does raises nothing
 //! (inotify(7), Limitations). So the type decides, and an unknown type counts as remote.
 
+pub(crate) use super::mount::leads_nowhere_far;
 use rustix::fs::{AtFlags, StatxFlags, statx};
 use std::fs::File;
 use std::io;
@@ -157,6 +158,11 @@ fn unescaped(text: &[u8]) -> PathBuf {
 pub(crate) fn refresh(file: &File) {
     // A filesystem that does not answer leaves what was known.
     let _asked = statx(file, c"", AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC, StatxFlags::BASIC_STATS);
+}
+
+/// Whether a filesystem of this type, as statfs(2) numbers them, is written by this kernel alone.
+pub(super) fn is_local(kind: u64) -> bool {
+    LOCAL.iter().any(|(known, _)| u64::from(*known) == kind)
 }
 
 fn by_number(number: u32) -> Locality {

@@ -12,6 +12,7 @@ mod inotify;
 pub(crate) mod locality;
 pub(crate) mod machine;
 pub(crate) mod memory;
+mod mount;
 pub(crate) mod parting;
 pub(crate) mod process;
 mod procfs;
