@@ -21,6 +21,8 @@ use std::collections::HashMap;
 
 /// Between two columns.
 const GAP: &str = "  ";
+/// To fill columns from.
+const BLANKS: &str = "                                ";
 /// The heads of the columns.
 const HEADS: [&str; 8] = ["STEP", "STATE", "ELAPSED", "HEARTBEAT", "OUTPUT", "CPU", "PID", "LAST LINE"];
 /// The columns that a narrow terminal does without, to keep the last line readable; and how wide is not narrow.
@@ -67,7 +69,9 @@ fn empty(request: &Check) -> String {
 }
 
 fn text(lines: &[String]) -> String {
-    lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect()
+    let mut text = String::with_capacity(lines.iter().map(|line| line.len() + 1).sum());
+    text.extend(lines.iter().flat_map(|line| [line.as_str(), "\n"]));
+    text
 }
 
 /// A listing that is shown again and again.
@@ -148,10 +152,10 @@ fn table(steps: &[Row], paint: Paint, columns: Option<usize>) -> Vec<String> {
     let widths: Vec<usize> = (0..HEADS.len())
         .map(|column| if is_wide || !EXTRA.contains(&column) { width(column).max(HEADS[column].len()) } else { 0 })
         .collect();
-    let head = line(&HEADS.map(Cow::Borrowed), &widths, columns, &|cell| cell.to_owned());
+    let head = line(&HEADS.map(Cow::Borrowed), &widths, columns, None);
     let body = rows.iter().zip(steps).map(|(row, step)| {
-        let color = |cell: &str| cell.replace(step.outcome.as_str(), &paint.outcome(step.outcome));
-        line(row, &widths, columns, &color)
+        let color = paint.0.then(|| (step.outcome.as_str(), paint.outcome(step.outcome)));
+        line(row, &widths, columns, color.as_ref().map(|(word, painted)| (*word, painted.as_str())))
     });
     std::iter::once(head).chain(body).collect()
 }
@@ -161,8 +165,10 @@ type Cells<'row> = [Cow<'row, str>; HEADS.len()];
 
 fn cells(row: &Row) -> Cells<'_> {
     let span = |millis: Option<u64>| millis.map_or(Cow::Borrowed("-"), |millis| Cow::Owned(shown(millis)));
-    let line = |line: &str| Cow::Owned(harmless(line).replace('\t', " "));
-    let is_plain = |line: &str| line.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    let last = |line| match harmless(line) {
+        line if line.contains('\t') => Cow::Owned(line.replace('\t', " ")),
+        line => line,
+    };
     [
         Cow::Borrowed(row.step.as_str()),
         Cow::Borrowed(row.outcome.as_str()),
@@ -171,23 +177,23 @@ fn cells(row: &Row) -> Cells<'_> {
         span(row.output_age_ms),
         span(row.cpu_time.map(millis)),
         row.pid.map_or(Cow::Borrowed("-"), |pid| Cow::Owned(pid.to_string())),
-        match &row.last_line {
-            None => Cow::Borrowed(""),
-            Some(last) if is_plain(last) => Cow::Borrowed(last.as_str()),
-            Some(last) => line(last),
-        },
+        row.last_line.as_deref().map_or(Cow::Borrowed(""), last),
     ]
 }
 
 /// One row, without the columns of no width: cut first, coloured after, so that no colour is cut in two. The state is
-/// the one cell with a colour.
-fn line(cells: &Cells<'_>, widths: &[usize], columns: Option<usize>, color: &dyn Fn(&str) -> String) -> String {
+/// the one cell with a colour: a word, and what is written for it.
+fn line(cells: &Cells<'_>, widths: &[usize], columns: Option<usize>, color: Option<(&str, &str)>) -> String {
     let mut line = String::with_capacity(cells.iter().map(|cell| cell.len()).chain(widths.iter().copied()).sum());
     let mut left = columns.unwrap_or(usize::MAX);
     let blank = |line: &mut String, left: &mut usize, count: usize| {
-        let count = count.min(*left);
-        line.extend(std::iter::repeat_n(' ', count));
+        let mut count = count.min(*left);
         *left -= count;
+        while count > 0 {
+            let piece = &BLANKS[..count.min(BLANKS.len())];
+            line.push_str(piece);
+            count -= piece.len();
+        }
     };
     for (column, (cell, width)) in cells.iter().zip(widths).enumerate() {
         if *width == 0 {
@@ -196,13 +202,14 @@ fn line(cells: &Cells<'_>, widths: &[usize], columns: Option<usize>, color: &dyn
         if column > 0 {
             blank(&mut line, &mut left, GAP.len());
         }
-        let count = characters(cell).min(left);
-        let cut = cell.char_indices().nth(count).map_or(cell.as_ref(), |(end, _)| &cell[..end]);
+        let length = characters(cell);
+        let count = length.min(left);
+        let end = if count < length { cell.char_indices().nth(count).map(|(end, _)| end) } else { None };
+        let cut = &cell[..end.unwrap_or(cell.len())];
         left -= count;
-        if column == 1 {
-            line.push_str(&color(cut));
-        } else {
-            line.push_str(cut);
+        match color.filter(|_| column == 1) {
+            Some((word, painted)) => line.push_str(&cut.replace(word, painted)),
+            None => line.push_str(cut),
         }
         if column + 1 < cells.len() {
             blank(&mut line, &mut left, width.saturating_sub(count));

@@ -14,6 +14,7 @@ use crate::preflight::report::{Finding, Word};
 use crate::protocol::SCHEMA;
 use crate::protocol::text::harmless;
 use serde::Serialize;
+use std::borrow::Cow;
 
 /// How wide the column of names becomes at most; a longer name only pushes its own row.
 const WIDEST: usize = 40;
@@ -82,7 +83,7 @@ pub(super) fn command(arguments: &PreflightArguments, global: &Global) -> Result
 
 /// A row a check; under one that failed what is seen, what is behind it, and what mends it.
 fn table(findings: &[Finding], paint: Paint) -> Vec<String> {
-    let names: Vec<String> = findings.iter().map(|finding| harmless(&finding.check)).collect();
+    let names: Vec<Cow<'_, str>> = findings.iter().map(|finding| harmless(&finding.check)).collect();
     let widest = names.iter().map(|name| name.chars().count()).filter(|&width| width <= WIDEST).max().unwrap_or(0);
     let mut lines = Vec::new();
     for (finding, name) in findings.iter().zip(&names) {

@@ -76,7 +76,7 @@ pub(super) fn aside(report: &Report) -> Vec<String> {
         && !tail.is_empty()
     {
         lines.push(format!("--- last lines of {} ---", harmless(log)));
-        lines.extend(tail.iter().map(|line| harmless(line)));
+        lines.extend(tail.iter().map(|line| harmless(line).into_owned()));
     }
     if report.action == Action::Stop
         && let Some(breaker) = &report.breaker

@@ -7,6 +7,7 @@ use super::abreast::abreast;
 use super::check::{Check, Checked, Depth, check_one};
 use super::report::Report;
 use super::{Error, readable};
+use crate::decide::observation::Here;
 use crate::monitor::{Changes, Woken};
 use crate::os::census::Crowd;
 use crate::os::directory::{Directory, why};
@@ -19,7 +20,6 @@ use crate::protocol::step::StepName;
 use crate::protocol::time::millis;
 use crate::step::look::{Looker, here};
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,14 +68,15 @@ pub(crate) struct Listing<T> {
 /// [`Error::Own`] where the directory cannot be read.
 pub(crate) fn reports(request: &Check) -> Result<Listing<Report>, Error> {
     let crowd = Arc::default();
-    each(request, &crowd, &|listed, looker| looked_at(request, listed, looker, &crowd).map(|checked| checked.report))
+    each(request, &crowd, &|named| looked_at(request, named, &crowd).map(|checked| checked.report))
 }
 
 /// What `check` says of one step. Of one that runs the list says what it has not; whoever has just started or come to any
 /// end meanwhile is looked at without it.
-fn looked_at(request: &Check, listed: Listed, looker: &mut Looker, crowd: &Crowd) -> Result<Checked, Error> {
-    if !listed.there.hold(Record::Status)
-        && let Some(mut glancing) = looker.as_listed(listed)
+fn looked_at(request: &Check, named: &Named<'_>, crowd: &Crowd) -> Result<Checked, Error> {
+    let mut looker = named.looker();
+    if !named.listed.there.hold(Record::Status)
+        && let Some(mut glancing) = looker.as_listed(named.listed)
     {
         let checked = check_one(request, 0, &mut glancing, Depth::Glance(crowd))?;
         let goes_on = checked.report.outcome == Outcome::Running;
@@ -83,7 +84,7 @@ fn looked_at(request: &Check, listed: Listed, looker: &mut Looker, crowd: &Crowd
             return Ok(checked);
         }
     }
-    check_one(request, 0, looker, Depth::Glance(crowd))
+    check_one(request, 0, &mut looker, Depth::Glance(crowd))
 }
 
 /// Every step of the directory at a glance.
@@ -94,14 +95,13 @@ pub(crate) fn rows(request: &Check) -> Result<Listing<Row>, Error> {
     let crowd = Arc::default();
     // A row has room for one line.
     let request = &Check { log_tail: 0, ..request.clone() };
-    each(request, &crowd, &|listed, looker| {
-        let log = looker.directory().join(&file_name(looker.step(), Record::Log));
-        let ended = listed.regular.hold(Record::Status) && listed.regular.hold(Record::Meta);
-        if let Some(row) = ended.then(|| recorded(looker, &log)).flatten() {
+    each(request, &crowd, &|named| {
+        if let Some(row) = recorded(named) {
             return Ok(row);
         }
-        let Checked { report, cpu_time, .. } = looked_at(request, listed, looker, &crowd)?;
+        let Checked { report, cpu_time, .. } = looked_at(request, named, &crowd)?;
         let goes_on = report.outcome == Outcome::Running;
+        let log = || named.directory.join(&file_name(named.step, Record::Log));
         Ok(Row {
             step: report.step,
             outcome: report.outcome,
@@ -111,22 +111,25 @@ pub(crate) fn rows(request: &Check) -> Result<Listing<Row>, Error> {
             cpu_time,
             pid: report.pid,
             run_id: report.run_id,
-            last_line: report.log.and_then(|_there| log::last_line(&log)),
+            last_line: report.log.and_then(|_there| log::last_line(&log())),
         })
     })
 }
 
 /// The row of a run whose end stands in its meta: with a status beside it that is the outcome for everybody, and nothing
 /// else has to be read.
-fn recorded(looker: &Looker, log: &Path) -> Option<Row> {
-    let (directory, step) = (looker.directory(), looker.step());
-    let meta = directory.read_listed(&file_name(step, Record::Meta), meta::LONGEST).ok()?;
-    let meta = EndedMeta::parse(meta.content()?)?;
+fn recorded(named: &Named<'_>) -> Option<Row> {
+    let Named { step, listed, directory, .. } = *named;
+    if !listed.regular.hold(Record::Status) || !listed.regular.hold(Record::Meta) {
+        return None;
+    }
+    let meta = EndedMeta::parse(&directory.read_listed(&file_name(step, Record::Meta), meta::LONGEST).ok()?)?;
     // To the nanosecond the pid file's time says whose it is; the number in it can be taken for granted then.
     let pid = directory.stat(&file_name(step, Record::Pid)).ok()?.stamp()?;
     if meta.pid_mtime_ns != pid.modified.as_nanos() {
         return None;
     }
+    let log = listed.regular.hold(Record::Log).then(|| file_name(step, Record::Log));
     Some(Row {
         step: step.as_str().to_owned(),
         outcome: meta.reason.outcome(),
@@ -136,16 +139,32 @@ fn recorded(looker: &Looker, log: &Path) -> Option<Row> {
         cpu_time: None,
         pid: Some(meta.pid),
         run_id: Some(meta.run_id),
-        last_line: log::last_line(log),
+        last_line: log.and_then(|log| directory.last_line_listed(&log)),
     })
 }
 
-/// Looks at each step, on as many threads as there are processors. `look` is also told what a list has shown of
-/// the step.
+/// A step that the list of the directory names.
+struct Named<'list> {
+    step: &'list StepName,
+    listed: Listed,
+    directory: &'list Arc<Directory>,
+    here: &'list Arc<Here>,
+    crowd: &'list Arc<Crowd>,
+}
+
+impl Named<'_> {
+    fn looker(&self) -> Looker {
+        let mut looker = Looker::new(Arc::clone(self.directory), self.step.clone(), Arc::clone(self.here));
+        looker.share(Arc::clone(self.crowd));
+        looker
+    }
+}
+
+/// Looks at each step, on as many threads as there are processors.
 fn each<T: Send>(
     request: &Check,
     crowd: &Arc<Crowd>,
-    look: &(dyn Fn(Listed, &mut Looker) -> Result<T, Error> + Sync),
+    look: &(dyn Fn(&Named<'_>) -> Result<T, Error> + Sync),
 ) -> Result<Listing<T>, Error> {
     let directory = Arc::new(Directory::at(request.directory.clone()));
     readable(&directory)?;
@@ -174,9 +193,7 @@ fn each<T: Send>(
     }
     let here = Arc::new(here(&directory));
     let look = |(step, listed): &(StepName, Listed)| {
-        let mut looker = Looker::new(Arc::clone(&directory), step.clone(), Arc::clone(&here));
-        looker.share(Arc::clone(crowd));
-        look(*listed, &mut looker)
+        look(&Named { step, listed: *listed, directory: &directory, here: &here, crowd })
     };
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = processors.min(steps.len().div_ceil(A_THREADS_WORTH));

@@ -8,7 +8,7 @@ use super::base::{check_private, make_private};
 use super::beat;
 use super::environment;
 use super::far::{self, Far};
-use super::log::read_once;
+use super::log::{self, read_once};
 use crate::protocol::file::{File, Stamp};
 use crate::protocol::layout::{Listed, split_file_name};
 use crate::protocol::step::StepName;
@@ -32,6 +32,9 @@ pub(crate) struct Directory {
     /// What a list has shown of a step, where that is believed.
     listed: Option<(StepName, Listed)>,
 }
+
+/// More than a record of a run that said little.
+const SHORT: usize = 2048;
 
 /// What a list says of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,23 +229,32 @@ impl Directory {
         self.open_and_read(&path, limit)
     }
 
-    /// As [`Directory::read`], of a file that was regular when the directory was listed: one look less.
+    /// What a file holds that was regular when the directory was listed, at most `limit` bytes, in as few calls as do: it is
+    /// not asked what it is, nor how long or from when.
     ///
     /// # Errors
-    /// As [`Directory::read`].
-    pub(crate) fn read_listed(&self, name: &str, limit: usize) -> io::Result<File<Vec<u8>>> {
-        self.open_and_read(&self.join(name), limit)
+    /// What the kernel says.
+    pub(crate) fn read_listed(&self, name: &str, limit: usize) -> io::Result<Vec<u8>> {
+        let file = self.open(&self.join(name))?;
+        self.read_open(file, SHORT.min(limit), limit)
+    }
+
+    /// The last line of a log that was a regular file when the directory was listed; nothing where there is none.
+    pub(crate) fn last_line_listed(&self, name: &str) -> Option<String> {
+        let file = self.open(&self.join(name)).ok()?;
+        log::last_line_of(&file, !self.far.is_far())
+    }
+
+    fn open(&self, path: &Path) -> io::Result<fs::File> {
+        if self.far.is_far() {
+            return far::open(path);
+        }
+        // O_NONBLOCK: a FIFO put there in between must not block the open (fifo(7)).
+        OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)
     }
 
     fn open_and_read(&self, path: &Path, limit: usize) -> io::Result<File<Vec<u8>>> {
-        // O_NONBLOCK: a FIFO put there in between must not block the open (fifo(7)).
-        let nonblocking = libc::O_NONBLOCK | libc::O_NOCTTY;
-        let opened = if self.far.is_far() {
-            far::open(path)
-        } else {
-            OpenOptions::new().read(true).custom_flags(nonblocking).open(path)
-        };
-        let mut file = match opened {
+        let file = match self.open(path) {
             Ok(file) => file,
             Err(error) => return absent_or_unfit(error),
         };
@@ -251,16 +263,21 @@ impl Directory {
             return Ok(File::Unfit(fault.to_owned()));
         }
         let room = usize::try_from(metadata.size()).unwrap_or(limit).min(limit);
-        // One byte more than there should be: on a local filesystem less than asked for is the end of the file (read(2)),
-        // with no second call.
-        let mut content = vec![0; (room + 1).min(limit)];
+        let content = self.read_open(file, (room + 1).min(limit), limit)?;
+        Ok(File::There { stamp: stamp_of(&metadata), content })
+    }
+
+    /// Reads `room` bytes at first: one more than there should be, because on a local filesystem less than asked for is the
+    /// end of the file (read(2)), with no second call.
+    fn read_open(&self, mut file: fs::File, room: usize, limit: usize) -> io::Result<Vec<u8>> {
+        let mut content = vec![0; room];
         let length = read_once(&mut file, &mut content)?;
         let is_whole = length < content.len() && !self.far.is_far();
         content.truncate(length);
         if !is_whole {
             file.take((limit - length) as u64).read_to_end(&mut content)?;
         }
-        Ok(File::There { stamp: stamp_of(&metadata), content })
+        Ok(content)
     }
 
     /// Publishes a whole file under `name`: written as `temporary`, then renamed.

@@ -14,6 +14,8 @@ use std::path::Path;
 /// The most bytes of a log's end that are looked through for its last lines, and for the last one alone.
 const TAIL: u64 = 256 << 10;
 const LAST: u64 = 8 << 10;
+/// What is read of a log at first where its last line is all that is wanted.
+const SHORT: usize = 1 << 10;
 /// Holes are made of whole blocks of this size, which every common filesystem's block size divides.
 const BLOCK: u64 = 64 << 10;
 
@@ -49,13 +51,17 @@ pub(crate) fn tail(path: &Path, count: usize) -> Vec<String> {
     let Ok(file) = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path) else {
         return Vec::new();
     };
+    tail_of(&file, count)
+}
+
+fn tail_of(file: &File, count: usize) -> Vec<String> {
     let Ok(metadata) = file.metadata() else { return Vec::new() };
     if !metadata.is_file() {
         return Vec::new();
     }
     let start = metadata.size().saturating_sub(if count == 1 { LAST } else { TAIL });
     let mut bytes = vec![0; usize::try_from(metadata.size() - start).unwrap_or(0)];
-    let Ok(length) = read_at_most(&file, &mut bytes, start) else { return Vec::new() };
+    let Ok(length) = read_at_most(file, &mut bytes, start) else { return Vec::new() };
     bytes.truncate(length);
     last_lines(&bytes, count, start == 0)
 }
@@ -63,6 +69,16 @@ pub(crate) fn tail(path: &Path, count: usize) -> Vec<String> {
 /// The last line; nothing where there is no log, or an empty one.
 pub(crate) fn last_line(path: &Path) -> Option<String> {
     tail(path, 1).pop()
+}
+
+/// The last line of an open log; nothing of an empty one. Where less than asked for is the end of the file (read(2), on a
+/// local filesystem), one call tells all of a short one.
+pub(super) fn last_line_of(file: &File, less_is_end: bool) -> Option<String> {
+    let mut bytes = [0; SHORT];
+    match file.read_at(&mut bytes, 0) {
+        Ok(length) if length < bytes.len() && less_is_end => last_lines(&bytes[..length], 1, true).pop(),
+        _ => tail_of(file, 1).pop(),
+    }
 }
 
 /// Where the last `count` lines of a log begin, however long it is; nothing where there is none.

@@ -3,6 +3,8 @@
 //! Refuses to guess an encoding: what is no UTF-8 is shown with replacement characters. A log line or a status word
 //! is written by anybody, and a terminal obeys what it is sent.
 
+use std::borrow::Cow;
+
 /// How many characters of somebody else's text a message quotes.
 const QUOTED: usize = 40;
 
@@ -36,9 +38,9 @@ pub(crate) fn cut(line: &[u8]) -> String {
 }
 
 /// Makes one line of somebody else's output safe for a terminal: control characters become `\u{..}` forms, tabs stay.
-pub(crate) fn harmless(line: &str) -> String {
+pub(crate) fn harmless(line: &str) -> Cow<'_, str> {
     if line.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t')) {
-        return line.to_owned();
+        return Cow::Borrowed(line);
     }
     let mut safe = String::with_capacity(line.len());
     for character in line.chars() {
@@ -48,7 +50,7 @@ pub(crate) fn harmless(line: &str) -> String {
             safe.push(character);
         }
     }
-    safe
+    Cow::Owned(safe)
 }
 
 /// Whether a terminal shows what follows in another order ("trojan source").
