@@ -3,7 +3,7 @@
 //! Refuses to look at all processes more than once, and to list the directory more than once: ten thousand steps have
 //! to be a glance too.
 
-use super::abreast::abreast;
+use super::abreast::meanwhile;
 use super::check::{Check, Checked, Depth, check_one};
 use super::report::Report;
 use super::{Error, readable};
@@ -18,13 +18,14 @@ use crate::protocol::meta::{self, EndedMeta};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::step::StepName;
 use crate::protocol::time::millis;
-use crate::step::look::{Looker, here};
+use crate::step::look::{Looker, here as here_at};
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-/// How many steps are worth a thread of their own.
-const A_THREADS_WORTH: usize = 64;
+/// How many steps are looked at before somebody else may.
+const SOME: usize = 64;
 /// How long a run must have gone on for a list made meanwhile to have all of its files.
 const SETTLED_MS: u64 = 1_000;
 /// How often ages are looked at anew; never so often that looking takes more than a tenth of the time.
@@ -129,7 +130,6 @@ fn recorded(named: &Named<'_>) -> Option<Row> {
     if meta.pid_mtime_ns != pid.modified.as_nanos() {
         return None;
     }
-    let log = listed.regular.hold(Record::Log).then(|| file_name(step, Record::Log));
     Some(Row {
         step: step.as_str().to_owned(),
         outcome: meta.reason.outcome(),
@@ -139,7 +139,7 @@ fn recorded(named: &Named<'_>) -> Option<Row> {
         cpu_time: None,
         pid: Some(meta.pid),
         run_id: Some(meta.run_id),
-        last_line: log.and_then(|log| directory.last_line_listed(&log)),
+        last_line: directory.last_line(&file_name(step, Record::Log), listed.regular.hold(Record::Log)),
     })
 }
 
@@ -160,7 +160,8 @@ impl Named<'_> {
     }
 }
 
-/// Looks at each step, on as many threads as there are processors.
+/// Looks at each step, on as many threads as there are processors. A step that has a status is looked at while the list is
+/// still read; what another one lacks is known only at the list's end.
 fn each<T: Send>(
     request: &Check,
     crowd: &Arc<Crowd>,
@@ -168,10 +169,48 @@ fn each<T: Send>(
 ) -> Result<Listing<T>, Error> {
     let directory = Arc::new(Directory::at(request.directory.clone()));
     readable(&directory)?;
-    let mut found: HashMap<Box<str>, Listed> = HashMap::new();
-    let mut note = |name: &str, is_regular: bool| {
+    let (here, said) = (OnceLock::new(), Mutex::new(Vec::new()));
+    let look_at_some = |some: Vec<(StepName, Listed)>| {
+        let here = here.get_or_init(|| Arc::new(here_at(&directory)));
+        let looked = some.into_iter().map(|(step, listed)| {
+            let said = look(&Named { step: &step, listed, directory: &directory, here, crowd });
+            (step, said)
+        });
+        let looked: Vec<(StepName, Result<T, Error>)> = looked.collect();
+        said.lock().unwrap_or_else(PoisonError::into_inner).extend(looked);
+    };
+    let others = || std::thread::available_parallelism().map_or(0, |processors| usize::from(processors) - 1);
+    let (listed, faults) = meanwhile(&others, |give| name_each(&directory, give), &look_at_some);
+    listed.map_err(|error| Error::Own(format!("cannot list {}: {}", directory.path().display(), why(&error))))?;
+    let mut said = said.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut listing = Listing { steps: Vec::with_capacity(said.len()), faults: Vec::new() };
+    if faults > 0 {
+        listing.faults.push("some of the steps are missing for a fault in dogwatch".to_owned());
+    }
+    said.sort_unstable_by(|(one, _), (other, _)| one.as_str().cmp(other.as_str()));
+    for (_, said) in said {
+        match said {
+            Ok(said) => listing.steps.push(said),
+            Err(error) => listing.faults.push(error.to_string()),
+        }
+    }
+    Ok(listing)
+}
+
+/// Gives out the steps that the directory's list names, some at a time, each as soon as enough is known of it.
+fn name_each(directory: &Directory, give: &mut dyn FnMut(Vec<(StepName, Listed)>)) -> io::Result<()> {
+    let mut some = Vec::with_capacity(SOME);
+    let mut ready = |name: &str, listed: Listed| {
+        let Ok(step) = StepName::parse(name) else { return };
+        some.push((step, listed));
+        if some.len() == SOME {
+            give(std::mem::replace(&mut some, Vec::with_capacity(SOME)));
+        }
+    };
+    let mut found: HashMap<Box<str>, (Listed, bool)> = HashMap::new();
+    directory.each_name(&mut |name, is_regular| {
         let Some((step, record)) = split_file_name(name) else { return };
-        let listed = match found.get_mut(step) {
+        let (listed, given) = match found.get_mut(step) {
             Some(known) => known,
             None => found.entry(step.into()).or_default(),
         };
@@ -179,35 +218,19 @@ fn each<T: Send>(
         if is_regular {
             listed.regular = listed.regular.and(record);
         }
-    };
-    directory
-        .each_name(&mut note)
-        .map_err(|error| Error::Own(format!("cannot list {}: {}", directory.path().display(), why(&error))))?;
-    let begun = found.into_iter().filter(|(_, listed)| listed.there.show_start());
-    let mut steps: Vec<(StepName, Listed)> =
-        begun.filter_map(|(name, listed)| Some((StepName::parse(&name).ok()?, listed))).collect();
-    steps.sort_unstable_by(|(one, _), (other, _)| one.as_str().cmp(other.as_str()));
-    let mut listing = Listing { steps: Vec::with_capacity(steps.len()), faults: Vec::new() };
-    if steps.is_empty() {
-        return Ok(listing);
-    }
-    let here = Arc::new(here(&directory));
-    let look = |(step, listed): &(StepName, Listed)| {
-        look(&Named { step, listed: *listed, directory: &directory, here: &here, crowd })
-    };
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = processors.min(steps.len().div_ceil(A_THREADS_WORTH));
-    let parts = steps.chunks(steps.len().div_ceil(threads)).collect();
-    for part in abreast(parts, &|part: &[_]| part.iter().map(&look).collect::<Vec<_>>()) {
-        let fault = || vec![Err(Error::Own("a part of the steps is missing for a fault in dogwatch".to_owned()))];
-        for looked in part.unwrap_or_else(fault) {
-            match looked {
-                Ok(said) => listing.steps.push(said),
-                Err(error) => listing.faults.push(error.to_string()),
-            }
+        // Nothing more is believed of the list for one that has ended.
+        if !*given && listed.regular.hold(Record::Status) && listed.regular.hold(Record::Meta) {
+            *given = true;
+            ready(step, *listed);
         }
+    })?;
+    for (name, (listed, _)) in found.iter().filter(|(_, (listed, given))| !given && listed.there.show_start()) {
+        ready(name, *listed);
     }
-    Ok(listing)
+    if !some.is_empty() {
+        give(some);
+    }
+    Ok(())
 }
 
 /// Has the directory shown at every change and once a second, until a signal asks to stop: which one.

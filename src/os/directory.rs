@@ -239,10 +239,15 @@ impl Directory {
         self.read_open(file, SHORT.min(limit), limit)
     }
 
-    /// The last line of a log that was a regular file when the directory was listed; nothing where there is none.
-    pub(crate) fn last_line_listed(&self, name: &str) -> Option<String> {
-        let file = self.open(&self.join(name)).ok()?;
-        log::last_line_of(&file, !self.far.is_far())
+    /// The last line of a log; nothing where there is none. One that was regular when the directory was listed is not asked
+    /// what it is.
+    pub(crate) fn last_line(&self, name: &str, was_regular: bool) -> Option<String> {
+        let path = self.join(name);
+        if was_regular && !self.far.is_far() {
+            log::last_line_of(&self.open(&path).ok()?)
+        } else {
+            log::last_line(&path)
+        }
     }
 
     fn open(&self, path: &Path) -> io::Result<fs::File> {

@@ -71,12 +71,12 @@ pub(crate) fn last_line(path: &Path) -> Option<String> {
     tail(path, 1).pop()
 }
 
-/// The last line of an open log; nothing of an empty one. Where less than asked for is the end of the file (read(2), on a
-/// local filesystem), one call tells all of a short one.
-pub(super) fn last_line_of(file: &File, less_is_end: bool) -> Option<String> {
+/// The last line of an open log on a local filesystem; nothing of an empty one. Less than asked for is the end of the file
+/// there (read(2)), so one call tells all of a short one.
+pub(super) fn last_line_of(file: &File) -> Option<String> {
     let mut bytes = [0; SHORT];
     match file.read_at(&mut bytes, 0) {
-        Ok(length) if length < bytes.len() && less_is_end => last_lines(&bytes[..length], 1, true).pop(),
+        Ok(length) if length < bytes.len() => last_lines(&bytes[..length], 1, true).pop(),
         _ => tail_of(file, 1).pop(),
     }
 }
