@@ -39,7 +39,7 @@ pub(crate) fn poll(waited: &mut [PollFd<'_>], longest: Duration) -> Result<i32, 
 
 /// The id that the kernel drew at this boot (`random(4)`).
 pub(crate) fn boot_id() -> Option<String> {
-    let text = String::from_utf8(reading::whole("/proc/sys/kernel/random/boot_id").ok()?).ok()?;
+    let text = String::from_utf8(reading::record("/proc/sys/kernel/random/boot_id").ok()?).ok()?;
     Some(text.trim().to_owned())
 }
 
