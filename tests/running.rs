@@ -153,6 +153,21 @@ fn inherited_signal_state_does_not_reach_the_command() {
     assert_eq!((masks[0], masks[1] & !0x1_8000_0000), (0, 1), "{log}");
 }
 
+// procfs tells what the streams are.
+#[cfg(target_os = "linux")]
+#[test]
+fn closed_standard_streams_are_nobody_elses_files() {
+    let place = Place::new();
+    let work = "echo to the output; echo to the error output >&2
+        for stream in 0 1 2; do readlink /proc/$PPID/fd/$stream; done > streams";
+    let script = r#""$@" <&- >&- 2>&-"#;
+    let run = place.through(&["sh", "-c", script, "sh"], ["run", "s", "--tee", "--", "sh", "-c", work]).status();
+    assert_eq!(run.expect("it runs").code(), Some(0));
+    assert_eq!(place.read("streams"), "/dev/null\n".repeat(3));
+    assert_eq!(place.read("s.log"), "to the output\nto the error output\n");
+    assert_eq!(place.read("s.pid"), format!("{}\n", place.meta("s")["pid"]));
+}
+
 #[test]
 fn check_says_once_what_to_do_and_touches_nothing() {
     let place = Place::new();

@@ -20,8 +20,9 @@ mod words;
 use crate::command::report::Report;
 use crate::command::{Error, beat, breaker, check, clean, kill};
 use crate::decide::severity::worst;
+use crate::os::directory::why;
 use crate::os::platform::parting;
-use crate::os::{environment, terminal};
+use crate::os::{environment, start, terminal};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::step::StepName;
 use crate::protocol::text::{harmless, harmless_json};
@@ -34,17 +35,21 @@ use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::panic::catch_unwind;
 use std::path::Path;
-use std::process::ExitCode;
 use std::time::Duration;
 use words::Paint;
 
 /// The program: reads the command line, does what it says, ends with the contract's exit code.
-#[must_use]
-pub fn main() -> ExitCode {
-    let code = answered(obey);
+pub fn main() -> ! {
+    let code = answered(|| match start::prepare() {
+        Ok(()) => obey(),
+        Err(error) => {
+            complain(&format!("cannot open /dev/null for a standard stream that is closed: {}", why(&error)));
+            Exit::Own.code()
+        }
+    });
     // Everything is said and flushed: a wait that still has its watches ends here.
     parting::end(code);
-    ExitCode::from(code)
+    std::process::exit(i32::from(code))
 }
 
 /// A fault of ours is 125 as any other failure of ours is: no script knows what 101 means. The panic has said where.

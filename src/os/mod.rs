@@ -33,6 +33,7 @@ pub(crate) mod ready;
 pub(crate) mod reserve;
 pub(crate) mod signals;
 pub(crate) mod spawn;
+pub(crate) mod start;
 pub(crate) mod tee;
 pub(crate) mod terminal;
 pub(crate) mod tree;
