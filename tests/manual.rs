@@ -4,7 +4,6 @@
 
 mod support;
 
-use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use support::{Ended, Place};
 
@@ -56,9 +55,7 @@ fn every_command_of_the_agents_page_works_as_it_stands_there() {
     assert!(head[3].starts_with("allowed-tools: ") && head[4] == "---", "{head:?}");
     // What the examples run.
     for (name, script) in [("make", "echo made"), ("serve", "echo listening on 8080; exec sleep 300")] {
-        place.write(name, &format!("#!/bin/sh\n{script}\n"));
-        let mode = std::fs::Permissions::from_mode(0o755);
-        std::fs::set_permissions(place.file(name), mode).expect("it can be run");
+        support::executable(&place.file(name), &format!("#!/bin/sh\n{script}\n"));
     }
     let mut commands = 0;
     let mut inside = false;

@@ -22,7 +22,8 @@ pub use machine::{APART, DEADLY, lives, marked, shows_marks};
 pub use place::Place;
 pub use processes::{Bystander, Shell, kill, own_namespace};
 use serde_json::Value;
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -162,6 +163,16 @@ impl Dice {
 pub fn folder() -> tempfile::TempDir {
     let base = std::env::temp_dir();
     tempfile::tempdir_in(base.canonicalize().unwrap_or(base)).expect("a temporary folder")
+}
+
+/// Makes a script that can be run. A program of its own writes it: what this process had open for writing may still be open
+/// in what another test has just forked, and cannot be run as long (execve(2), ETXTBSY).
+pub fn executable(path: &Path, script: &str) {
+    let mut command = Command::new("sh");
+    command.args(["-c", "cat > \"$1\" && chmod 755 \"$1\"", "sh"]).arg(path).stdin(Stdio::piped());
+    let mut shell = command.spawn().expect("a shell");
+    shell.stdin.take().expect("its input").write_all(script.as_bytes()).expect("it is passed on");
+    assert!(shell.wait().expect("it ends").success(), "{}", path.display());
 }
 
 /// A name that no other test and no other run of the tests has.

@@ -56,8 +56,7 @@ impl Mount {
         let pid_file = mount.folder.path().join("server.pid");
         let script =
             format!("#!/bin/sh\necho $$ > {0}.new\nmv {0}.new {0}\n{clock}exec {program}\n", pid_file.display());
-        std::fs::write(&wrapper, script).expect("a script");
-        std::fs::set_permissions(&wrapper, PermissionsExt::from_mode(0o755)).expect("an executable");
+        super::executable(&wrapper, &script);
         let mut command = match kind {
             Kind::Sshfs => {
                 let mut command = Command::new("sshfs");

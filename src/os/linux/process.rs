@@ -215,7 +215,7 @@ mod tests {
     fn a_process_whose_name_is_no_text_is_told_as_any_other() {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join(std::ffi::OsStr::from_bytes(b"\xff\xfe) Z"));
-        std::fs::copy("/bin/sleep", &program).unwrap();
+        std::os::unix::fs::symlink("/bin/sleep", &program).unwrap();
         let mut child = std::process::Command::new(&program).arg("60").spawn().unwrap();
         let pid = child.id().cast_signed();
         let (seen, owner) = (look(pid), user(pid));
