@@ -133,7 +133,8 @@ impl Looker {
     }
 
     /// One that believes a list of what is there and what is not, and the shared look at all processes of who lives; none
-    /// where others may write behind this kernel's back. What it finds to go on went on when the list was made, or later.
+    /// where others may write behind this kernel's back. Who lives may be older than such a look's clock (I3), by as much as
+    /// the whole list takes: so the one thing that it may be believed in is that a step goes on.
     pub(crate) fn as_listed(&self, listed: Listed) -> Option<Self> {
         let local = self.here.local_filesystem;
         let directory = Arc::new(local.then(|| self.directory.as_listed(&self.step, listed))?);
