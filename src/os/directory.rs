@@ -8,7 +8,7 @@ use super::base::{check_private, make_private};
 use super::beat;
 use super::environment;
 use super::far::{self, Far};
-use super::log::{self, read_once};
+use super::log::{self, open_at_once, read_once};
 use crate::protocol::file::{File, Stamp};
 use crate::protocol::layout::{Listed, split_file_name};
 use crate::protocol::step::StepName;
@@ -20,7 +20,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{AccessFlags, access};
 use std::fs::{self, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -251,11 +251,7 @@ impl Directory {
     }
 
     fn open(&self, path: &Path) -> io::Result<fs::File> {
-        if self.far.is_far() {
-            return far::open(path);
-        }
-        // O_NONBLOCK: a FIFO put there in between must not block the open (fifo(7)).
-        OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)
+        if self.far.is_far() { far::open(path) } else { open_at_once(path) }
     }
 
     fn open_and_read(&self, path: &Path, limit: usize) -> io::Result<File<Vec<u8>>> {

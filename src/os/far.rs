@@ -7,6 +7,7 @@
 //! an open would raise events.
 
 use super::clock;
+use super::log::open_at_once;
 use super::platform::locality;
 use crate::protocol::time::Wall;
 use std::fs::{self, File, OpenOptions};
@@ -72,7 +73,7 @@ impl Far {
 /// # Errors
 /// What the kernel says.
 pub(super) fn open(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
+    let file = open_at_once(path)?;
     locality::refresh(&file);
     Ok(file)
 }

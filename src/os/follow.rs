@@ -6,11 +6,11 @@
 
 use super::directory::why;
 use super::far;
-use super::log::read_at_most;
+use super::log::{open_at_once, read_at_most};
 use super::platform::{locality, machine};
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// How much is read at once.
@@ -216,7 +216,7 @@ fn identity(metadata: &Metadata) -> (u64, u64) {
 }
 
 fn open(path: &Path) -> io::Result<Option<Opened>> {
-    let file = match OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path) {
+    let file = match open_at_once(path) {
         Ok(file) => file,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
         Err(error) => return Err(io::Error::new(error.kind(), why(&error))),
@@ -265,7 +265,7 @@ mod tests {
     }
 
     fn append(path: &Path, text: &str) -> File {
-        let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
+        let mut file = fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
         file.write_all(text.as_bytes()).unwrap();
         file
     }

@@ -48,9 +48,7 @@ pub(crate) fn tail(path: &Path, count: usize) -> Vec<String> {
     if count == 0 {
         return Vec::new();
     }
-    let Ok(file) = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path) else {
-        return Vec::new();
-    };
+    let Ok(file) = open_at_once(path) else { return Vec::new() };
     tail_of(&file, count)
 }
 
@@ -86,7 +84,7 @@ pub(super) fn last_line_of(file: &File) -> Option<String> {
 /// # Errors
 /// It cannot be read.
 pub(crate) fn start_of_last(path: &Path, count: u64) -> io::Result<u64> {
-    let file = match OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path) {
+    let file = match open_at_once(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
         Err(error) => return Err(error),
@@ -128,6 +126,15 @@ pub(super) fn read_at_most(file: &File, bytes: &mut [u8], start: u64) -> io::Res
         }
     }
     Ok(done)
+}
+
+/// Opens a file for reading. Not even a FIFO without a writer is waited for (fifo(7)), and a terminal does not become this
+/// process's own.
+///
+/// # Errors
+/// What the kernel says.
+pub(in crate::os) fn open_at_once(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)
 }
 
 /// Reads once, also where a signal interrupts it.

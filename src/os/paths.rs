@@ -5,11 +5,12 @@
 
 use super::directory::create_new;
 use super::events;
+use super::log::open_at_once;
 use nix::sys::statvfs::statvfs;
 use std::ffi::OsString;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// What stands under a path, links followed.
@@ -80,7 +81,7 @@ pub(crate) fn nearest(path: &Path) -> PathBuf {
 /// What the kernel says; that it is no regular file.
 pub(crate) fn head(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     // O_NONBLOCK: a FIFO must not block the open (fifo(7)).
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
+    let file = open_at_once(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(io::Error::other("it is no regular file"));
