@@ -2,10 +2,10 @@
 //!
 //! Timers lie in the next 60 s, as heartbeats do: in turn, as the loop sets them, each step's after the one before; and in
 //! no order, where a million of them is a million cache misses for whatever holds them. What it takes to touch a million
-//! places in no order, and nothing else, is told beside. A heap cannot take one out of its middle, so a cancelled or postponed one stays in it
-//! until it comes up (the usual way). Both have held as many timers before, as in a program that goes on; what the first ones
-//! cost, for which the kernel has yet to give the memory, is told beside. Each figure is the best of some passes: what else
-//! the machine did is not the wheel's.
+//! places in no order, and nothing else, is told beside. A heap cannot take one out of its middle, so a cancelled or
+//! postponed one stays in it until it comes up (the usual way). Both have held as many timers before, as in a program that
+//! goes on; what the first ones cost, for which the kernel has yet to give the memory, is told beside. Each figure is the
+//! best of some passes: what else the machine did is not the wheel's.
 
 use super::report::{Limit, Report};
 use super::setup::Setup;

@@ -37,7 +37,7 @@ pub(super) fn meanwhile<T: Send, P>(
     let queue = Queue { waiting: Mutex::new((Vec::new(), true)), changed: Condvar::new() };
     // What a fault leaves behind nobody looks at again.
     let fails = |thing| catch_unwind(AssertUnwindSafe(|| work(thing))).is_err();
-    let work_off = || std::iter::from_fn(|| queue.next()).filter_map(|thing| fails(thing).then_some(())).count();
+    let work_off = || std::iter::from_fn(|| queue.next()).map(fails).filter(|failed| *failed).count();
     std::thread::scope(|scope| {
         let (mut first, mut threads, mut wanted) = (None, Vec::new(), None);
         // However `produce` ends: a thread that waits for more would be waited for.

@@ -10,9 +10,9 @@ use super::{Error, readable};
 use crate::decide::observation::Here;
 use crate::monitor::{Changes, Woken};
 use crate::os::census::Crowd;
+use crate::os::clock;
 use crate::os::directory::{Directory, why};
 use crate::os::signals::Signal;
-use crate::os::{clock, log};
 use crate::protocol::layout::{Listed, Record, file_name, split_file_name};
 use crate::protocol::meta::{self, EndedMeta};
 use crate::protocol::outcome::Outcome;
@@ -102,7 +102,6 @@ pub(crate) fn rows(request: &Check) -> Result<Listing<Row>, Error> {
         }
         let Checked { report, cpu_time, .. } = looked_at(request, named, &crowd)?;
         let goes_on = report.outcome == Outcome::Running;
-        let log = || named.directory.join(&file_name(named.step, Record::Log));
         Ok(Row {
             step: report.step,
             outcome: report.outcome,
@@ -112,7 +111,7 @@ pub(crate) fn rows(request: &Check) -> Result<Listing<Row>, Error> {
             cpu_time,
             pid: report.pid,
             run_id: report.run_id,
-            last_line: report.log.and_then(|_there| log::last_line(&log())),
+            last_line: report.log.and_then(|_there| named.last_line()),
         })
     })
 }
@@ -121,7 +120,7 @@ pub(crate) fn rows(request: &Check) -> Result<Listing<Row>, Error> {
 /// else has to be read.
 fn recorded(named: &Named<'_>) -> Option<Row> {
     let Named { step, listed, directory, .. } = *named;
-    if !listed.regular.hold(Record::Status) || !listed.regular.hold(Record::Meta) {
+    if !listed.shows_end() {
         return None;
     }
     let meta = EndedMeta::parse(&directory.read_listed(&file_name(step, Record::Meta), meta::LONGEST).ok()?)?;
@@ -139,7 +138,7 @@ fn recorded(named: &Named<'_>) -> Option<Row> {
         cpu_time: None,
         pid: Some(meta.pid),
         run_id: Some(meta.run_id),
-        last_line: directory.last_line(&file_name(step, Record::Log), listed.regular.hold(Record::Log)),
+        last_line: named.last_line(),
     })
 }
 
@@ -157,6 +156,11 @@ impl Named<'_> {
         let mut looker = Looker::new(Arc::clone(self.directory), self.step.clone(), Arc::clone(self.here));
         looker.share(Arc::clone(self.crowd));
         looker
+    }
+
+    /// The last line of its log; nothing where there is none.
+    fn last_line(&self) -> Option<String> {
+        self.directory.last_line(&file_name(self.step, Record::Log), self.listed.regular.hold(Record::Log))
     }
 }
 
@@ -207,24 +211,24 @@ fn name_each(directory: &Directory, give: &mut dyn FnMut(Vec<(StepName, Listed)>
             give(std::mem::replace(&mut some, Vec::with_capacity(SOME)));
         }
     };
-    let mut found: HashMap<Box<str>, (Listed, bool)> = HashMap::new();
+    let mut found: HashMap<Box<str>, Listed> = HashMap::new();
     directory.each_name(&mut |name, is_regular| {
         let Some((step, record)) = split_file_name(name) else { return };
-        let (listed, given) = match found.get_mut(step) {
+        let listed = match found.get_mut(step) {
             Some(known) => known,
             None => found.entry(step.into()).or_default(),
         };
+        let given = listed.shows_end();
         listed.there = listed.there.and(record);
         if is_regular {
             listed.regular = listed.regular.and(record);
         }
         // Nothing more is believed of the list for one that has ended.
-        if !*given && listed.regular.hold(Record::Status) && listed.regular.hold(Record::Meta) {
-            *given = true;
+        if !given && listed.shows_end() {
             ready(step, *listed);
         }
     })?;
-    for (name, (listed, _)) in found.iter().filter(|(_, (listed, given))| !given && listed.there.show_start()) {
+    for (name, listed) in found.iter().filter(|(_, listed)| !listed.shows_end() && listed.there.show_start()) {
         ready(name, *listed);
     }
     if !some.is_empty() {

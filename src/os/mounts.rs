@@ -2,7 +2,8 @@
 //!
 //! A dead server leaves every call on its mount waiting, statfs(2) included, and a process with one thread in there can
 //! never end. So the path is walked by name: each part is held against the list of mounts before anything is asked
-//! about it. Where the kernel can tell without the list, that is cheaper. Refuses to go on below a mount that may not answer.
+//! about it. Where the kernel can tell without the list, that is cheaper. Refuses to go on below a mount that may not
+//! answer.
 
 use super::environment;
 use super::platform::locality;

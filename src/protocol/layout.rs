@@ -86,6 +86,13 @@ pub(crate) struct Listed {
     pub(crate) regular: Records,
 }
 
+impl Listed {
+    /// Whether a run is shown to have ended with a record of how, which nothing further on the list can change.
+    pub(crate) fn shows_end(self) -> bool {
+        self.regular.hold(Record::Status) && self.regular.hold(Record::Meta)
+    }
+}
+
 /// The file name of a step's record.
 pub(crate) fn file_name(step: &StepName, record: Record) -> String {
     // Put together by hand: a look at each of ten thousand steps makes six names a step.

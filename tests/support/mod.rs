@@ -138,6 +138,7 @@ pub fn until(fact: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
         assert!(began.elapsed() < PATIENCE, "it never came: {fact}");
+        // A fact of any kind tells nobody when it comes, so it is asked for.
         std::thread::sleep(Duration::from_millis(1));
     }
 }

@@ -160,12 +160,8 @@ pub(crate) fn refresh(file: &File) {
     let _asked = statx(file, c"", AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC, StatxFlags::BASIC_STATS);
 }
 
-/// Whether a filesystem of this type, as statfs(2) numbers them, is written by this kernel alone.
-pub(super) fn is_local(kind: u64) -> bool {
-    LOCAL.iter().any(|(known, _)| u64::from(*known) == kind)
-}
-
-fn by_number(number: u32) -> Locality {
+/// What a filesystem's type says, as statfs(2) numbers them.
+pub(super) fn by_number(number: u32) -> Locality {
     let named =
         |table: &[(u32, &str)]| table.iter().find(|(known, _)| *known == number).map(|(_, name)| (*name).to_owned());
     match named(&LOCAL) {

@@ -1,7 +1,7 @@
 //! The mounts that lead to one path, asked of the kernel one by one.
 //!
-//! The list of all mounts says the same, but the kernel writes it anew for every reader: a tenth of a short wait with
-//! twenty mounts, and there are machines with a thousand. Refuses to ask a filesystem anything, and to guess: where the
+//! The list of all mounts says the same, but the kernel writes it anew for every reader: a twentieth of a short wait
+//! with twenty mounts, and there are machines with a thousand. Refuses to ask a filesystem anything, and to guess: where the
 //! kernel is too old, or the way is not plain, nothing is known.
 
 use super::locality;
@@ -37,7 +37,7 @@ fn all_local(path: &Path) -> Option<bool> {
     let mut mount = number(&file, c"", AtFlags::EMPTY_PATH)?;
     for _ in 0..DEPTH {
         let (kind, parent) = about(mount)?;
-        if !locality::is_local(kind) {
+        if !locality::by_number(kind).local {
             return Some(false);
         }
         if mount == top {
@@ -63,44 +63,25 @@ struct Request {
     wanted: u64,
 }
 
-/// The fixed part of `struct statmount` (ibid.), 512 bytes whatever else becomes of it.
-#[repr(C)]
-struct Answer {
-    size: u32,
-    options: u32,
-    told: u64,
-    device: [u32; 2],
-    kind: u64,
-    flags: [u32; 2],
-    mount: u64,
-    parent: u64,
-    rest: [u64; 57],
-}
+/// How many words the fixed part of `struct statmount` has (ibid.), whatever else becomes of it; and in which of them stand
+/// what is told, the filesystem's type, and the mount below.
+const WORDS: usize = 64;
+const TOLD: usize = 1;
+const KIND: usize = 3;
+const PARENT: usize = 6;
 
-const _: () = assert!(size_of::<Answer>() == 512 && size_of::<Request>() == 24);
-
-/// What kind of filesystem a mount is of, as statfs(2) numbers them, and the mount on which it is mounted; nothing where
+/// What type of filesystem a mount is of, as statfs(2) numbers them, and the mount on which it is mounted; nothing where
 /// the kernel does not say.
-fn about(mount: u64) -> Option<(u64, u64)> {
+fn about(mount: u64) -> Option<(u32, u64)> {
     let request = Request { size: 24, spare: 0, mount, wanted: WANTED };
-    let mut answer = Answer {
-        size: 0,
-        options: 0,
-        told: 0,
-        device: [0; 2],
-        kind: 0,
-        flags: [0; 2],
-        mount: 0,
-        parent: 0,
-        rest: [0; 57],
-    };
-    // SAFETY: both structures are the kernel's and live through the call; it writes no more than the size that is passed,
-    // and whatever bytes it writes are integers.
+    let mut answer = [0_u64; WORDS];
+    // SAFETY: both live through the call, and the request is the kernel's structure; it writes no more than the size that
+    // is passed, and whatever bytes it writes are integers.
     #[expect(unsafe_code, reason = "no library has statmount(2)")]
-    let status = unsafe {
-        libc::syscall(STATMOUNT, std::ptr::from_ref(&request), std::ptr::from_mut(&mut answer), size_of::<Answer>(), 0)
-    };
-    (status == 0 && answer.told & WANTED == WANTED).then_some((answer.kind, answer.parent))
+    let status =
+        unsafe { libc::syscall(STATMOUNT, std::ptr::from_ref(&request), answer.as_mut_ptr(), size_of_val(&answer), 0) };
+    let told = status == 0 && answer[TOLD] & WANTED == WANTED;
+    told.then(|| Some((u32::try_from(answer[KIND]).ok()?, answer[PARENT])))?
 }
 
 #[cfg(test)]
@@ -134,7 +115,7 @@ mod tests {
             let Some(number) = number(CWD, path, AtFlags::empty()).filter(|_| tells()) else { continue };
             let (kind, _) = about(number).expect("a mount that is there");
             let found = rustix::fs::statfs(path).unwrap().f_type;
-            assert_eq!(kind & 0xFFFF_FFFF, found.cast_unsigned() & 0xFFFF_FFFF, "{path:?}");
+            assert_eq!(u64::from(kind), found.cast_unsigned() & 0xFFFF_FFFF, "{path:?}");
         }
         assert_eq!(about(1), None, "no mount has this number");
     }

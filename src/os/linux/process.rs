@@ -39,8 +39,11 @@ pub(crate) fn look(pid: i32) -> Lookup {
 
 /// A process that has not ended, with the CPU time that it has used so far, by one look.
 pub(crate) fn usage(pid: i32) -> Option<(Entry, Duration)> {
-    let stat = procfs::stat(&reading::record(&format!("/proc/{pid}/stat")).ok()?)?;
-    (!has_ended(&stat)).then(|| (entry(&stat), of_ticks(stat.used)))
+    stat(pid).filter(|stat| !has_ended(stat)).map(|stat| (entry(&stat), of_ticks(stat.used)))
+}
+
+fn stat(pid: i32) -> Option<procfs::Stat> {
+    procfs::stat(&reading::record(&format!("/proc/{pid}/stat")).ok()?)
 }
 
 /// procfs may be mounted so that others' processes are not shown (`hidepid`, proc(5)); kill(2) tells those apart.
@@ -74,8 +77,7 @@ fn entry(stat: &procfs::Stat) -> Entry {
 
 /// Every process that has ended and waits for its parent to look.
 pub(crate) fn zombies() -> Vec<Entry> {
-    let stats = pids().into_iter().filter_map(|pid| procfs::stat(&reading::record(&format!("/proc/{pid}/stat")).ok()?));
-    stats.filter(has_ended).map(|stat| entry(&stat)).collect()
+    pids().into_iter().filter_map(stat).filter(has_ended).map(|stat| entry(&stat)).collect()
 }
 
 /// The numbers of all processes that are visible here, zombies included; the youngest process comes last.
