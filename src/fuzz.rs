@@ -10,17 +10,17 @@ pub type Harness = fn(&[u8]);
 pub const HARNESSES: [(&str, Harness, &[&[u8]]); 14] = [
     (
         "status",
-        crate::protocol::fuzz::status,
+        crate::record::fuzz::status,
         &[b"SUCCESS\n", b"failed\r\n", b" FAILED ", b"SUCC", b"DONE", b"\0SUCCESS"],
     ),
     (
         "result",
-        crate::protocol::fuzz::result,
+        crate::record::fuzz::result,
         &[b"{\"a\":[1,2.50,\"\\u00e9\\n\"]}\n", b"null", b" [1e400, -0]", b"{\"a\":"],
     ),
-    ("meta", crate::protocol::fuzz::meta, &[META, b"{\"schema\":2}", b"{\"schema\":1,\"run_id\":\"a\",\"x\":1.5e300}"]),
-    ("breaker", crate::protocol::fuzz::breaker, &[BREAKER, b"{\"schema\":9}"]),
-    ("pid", crate::protocol::fuzz::pid, &[b"4242\n", b" 7 ", b"", b"-1\n", b"99999999999\n", b"12 34"]),
+    ("meta", crate::record::fuzz::meta, &[META, b"{\"schema\":2}", b"{\"schema\":1,\"run_id\":\"a\",\"x\":1.5e300}"]),
+    ("breaker", crate::record::fuzz::breaker, &[BREAKER, b"{\"schema\":9}"]),
+    ("pid", crate::record::fuzz::pid, &[b"4242\n", b" 7 ", b"", b"-1\n", b"99999999999\n", b"12 34"]),
     (
         "heartbeat",
         crate::decide::fuzz::looks,
@@ -44,7 +44,7 @@ pub const HARNESSES: [(&str, Harness, &[&[u8]]); 14] = [
     ),
     (
         "names",
-        crate::protocol::fuzz::names,
+        crate::record::fuzz::names,
         &[b"build", b"a.b@c+d=e:f-g", b".hidden", b"a.status", b".a.pid.7-7.tmp", b"../x"],
     ),
     ("marker", crate::decide::fuzz::marker, &[b"\x05ready|done\nFATAL x\nready\n", b"\x03^a*b\nab\n", b"\x02[a-z\n"]),
@@ -56,7 +56,7 @@ pub const HARNESSES: [(&str, Harness, &[&[u8]]); 14] = [
     ("text", text, &[b"\x05a\x1b[2Jb\r\n\xc3\xa9\n", b"\x02\xe2\x80\xae\0\0line\n", b"python3\0-c\0x\n\0"]),
     (
         "quantity",
-        crate::protocol::fuzz::quantities,
+        crate::record::fuzz::quantities,
         &[b"1m 30s", b"500ms", b"0.5", b"1GiB", b"5 GB", b"18446744073709551615s"],
     ),
 ];
@@ -75,13 +75,13 @@ const SHEBANG: &[u8] =
     b"#!/bin/sh\n'''exec' \"$(dirname -- \"$(realpath -- \"$0\")\")\"/'python' \"$0\" \"$@\"\n' '''\n";
 
 fn text(bytes: &[u8]) {
-    crate::protocol::fuzz::text(bytes);
-    crate::protocol::fuzz::lines(bytes);
+    crate::record::fuzz::text(bytes);
+    crate::record::fuzz::lines(bytes);
 }
 
 #[cfg(target_os = "linux")]
 fn proc_files(bytes: &[u8]) {
-    crate::os::platform::fuzz::proc_files(bytes);
+    crate::sys::platform::fuzz::proc_files(bytes);
 }
 
 #[cfg(not(target_os = "linux"))]

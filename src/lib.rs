@@ -29,15 +29,15 @@
 //! ```text
 //!             cli            words <-> typed requests; outcomes -> text, JSON, exit code
 //!              |
-//!           command          one file a subcommand: look, judge, act, report
+//!             ops            one file a subcommand: look, judge, act, report
 //!            /   \
-//!      monitor   wrapper     the two loops: waiting for a run, being a run; and beside them
+//!      monitor   runner      the two loops: waiting for a run, being a run; and beside them
 //!        |  \   /   |        preflight, which both can do without and which uses only what is below
 //!        |   step   |        one step in the directory: one consistent look, one recorded outcome, one safe end
 //!        |  /  \    |
-//!     timer decide  os       decide: pure judgement; os: the machine, without judgement; they do not know each other
+//!     timer decide  sys      decide: pure judgement; sys: the machine, without judgement; they do not know each other
 //!              |   /
-//!           protocol         what the files mean: pure
+//!            record          what the files mean: pure
 //! ```
 //!
 //! `step` stands between the loops and the three below because both loops, and every command that ends a run, need the
@@ -46,15 +46,15 @@
 //!
 //! | module | what lives there |
 //! | --- | --- |
-//! | `protocol` | step names, file names, every record's codec, durations and sizes; no I/O, no clock |
+//! | `record` | step names, file names, every record's codec, durations and sizes; no I/O, no clock |
 //! | `decide` | observation + policy + moment -> verdict; heartbeat by observed change; breaker; severity |
-//! | `timer` | the hierarchical timing wheel |
-//! | `os` | files, locks, events, clocks, processes, signals; `linux` and `macos` with the same signatures |
+//! | `timer_wheel` | the hierarchical timing wheel |
+//! | `sys` | files, locks, events, clocks, processes, signals; `linux` and `macos` with the same signatures |
 //! | `step` | look, record, terminate, what comes before a new run, circuit breaker on disk |
 //! | `monitor` | the waiting loop, for one step or ten thousand |
-//! | `wrapper` | the running loop |
-//! | `preflight` | `preflight.toml`, the checks, their fixes; what a check found, for `command` to report |
-//! | `command` | a file for each subcommand, from `run` and `wait` to `skill` |
+//! | `runner` | the running loop |
+//! | `preflight` | `preflight.toml`, the checks, their fixes; what a check found, for `ops` to report |
+//! | `ops` | a file for each subcommand, from `run` and `wait` to `skill` |
 //! | `cli` | arguments, text, JSON, exit codes |
 //!
 //! # Invariants
@@ -71,7 +71,7 @@
 //! 8. (I8) Watching never changes the fate of the command, except by the kill it was told to do.
 //! 9. (I9) Durations come from the monotonic clock that stops in suspend; wall time is for people and files.
 //! 10. (I10) Every wait has a bound; every read has a bound; every queue has a bound.
-//! 11. (I11) The core is total: no input makes `protocol`, `decide` or `timer` panic.
+//! 11. (I11) The core is total: no input makes `record`, `decide` or `timer_wheel` panic.
 //!
 //! # Vocabulary
 //!
@@ -94,24 +94,24 @@
 //! ```
 
 mod cli;
-mod command;
 mod decide;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod monitor;
-mod os;
+mod ops;
 mod preflight;
-mod protocol;
+mod record;
+mod runner;
 mod step;
-mod timer;
-mod wrapper;
+mod sys;
+mod timer_wheel;
 
 pub use cli::main;
-pub use command::check::{Check, check};
-pub use command::report::{Circuit, Report};
-pub use command::run::{Ran, Run, run};
-pub use command::wait::{Wait, wait};
-pub use command::{Error, default_directory};
-pub use protocol::evidence::{BlockedOn, ProcessState, TreeProcess};
-pub use protocol::outcome::{Action, Outcome};
-pub use protocol::step::{BadName, StepName};
+pub use ops::check::{Check, check};
+pub use ops::report::{Circuit, Report};
+pub use ops::run::{Ran, Run, run};
+pub use ops::wait::{Wait, wait};
+pub use ops::{Error, default_directory};
+pub use record::evidence::{BlockedOn, ProcessState, TreeProcess};
+pub use record::outcome::{Action, Outcome};
+pub use record::step_name::{InvalidStepName, StepName};

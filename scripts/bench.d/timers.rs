@@ -14,11 +14,11 @@ use std::collections::BinaryHeap;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-#[path = "../../src/timer/wheel.rs"]
-#[allow(dead_code, reason = "only what is measured is called")]
-mod wheel;
+#[path = "../../src/timer_wheel.rs"]
+#[allow(dead_code, unused_imports, reason = "only what is measured is called")]
+mod timer_wheel;
 
-use wheel::{Timer, Wheel};
+use timer_wheel::{Timer, TimerWheel};
 
 /// How far ahead deadlines lie, in ticks of a millisecond.
 const SPAN: u64 = 60_000;
@@ -144,9 +144,9 @@ fn timed(what: impl FnOnce()) -> Duration {
 }
 
 fn of_wheel(Load { deadlines, later, order }: &Load) -> Took {
-    let mut wheel = Wheel::new(0);
+    let mut wheel = TimerWheel::new(0);
     let mut timers: Vec<Timer> = Vec::with_capacity(order.len());
-    let fill = |wheel: &mut Wheel<usize>, timers: &mut Vec<Timer>| {
+    let fill = |wheel: &mut TimerWheel<usize>, timers: &mut Vec<Timer>| {
         timers.extend(deadlines.iter().zip(0_usize..).map(|(&at, n)| wheel.schedule(at, n)));
     };
     let first = timed(|| fill(&mut wheel, &mut timers));
@@ -161,7 +161,7 @@ fn of_wheel(Load { deadlines, later, order }: &Load) -> Took {
         }
     });
     black_box(wheel.next_deadline());
-    let mut other = Wheel::new(0);
+    let mut other = TimerWheel::new(0);
     let keys: Vec<Timer> = deadlines.iter().zip(0_usize..).map(|(&at, n)| other.schedule(at, n)).collect();
     let cancel = timed(|| {
         for &place in order {

@@ -2,11 +2,11 @@
 //!
 //! Refuses to hold a second list of commands and flags: what these say is what is parsed.
 
-use super::arguments::definition;
-use super::print;
-use crate::command::Error;
-use crate::os::directory::{Directory, why};
-use crate::os::environment;
+use crate::cli::arguments::definition;
+use crate::cli::print;
+use crate::ops::Error;
+use crate::sys::env;
+use crate::sys::fs::monitor_dir::{MonitorDir, why};
 use clap_complete::Shell;
 use clap_mangen::Man;
 use std::path::Path;
@@ -31,7 +31,7 @@ pub(super) fn man(folder: Option<&Path>) -> Result<(), Error> {
         print(&page(all, "dogwatch")?);
         return Ok(());
     };
-    let folder = Directory::at(environment::absolute(folder));
+    let folder = MonitorDir::at(env::absolute(folder));
     folder.create().map_err(Error::Own)?;
     let commands: Vec<clap::Command> =
         all.get_subcommands().filter(|command| !command.is_hide_set()).cloned().collect();
@@ -43,11 +43,11 @@ pub(super) fn man(folder: Option<&Path>) -> Result<(), Error> {
     Ok(())
 }
 
-fn write(folder: &Directory, name: &str, command: clap::Command) -> Result<(), Error> {
+fn write(folder: &MonitorDir, name: &str, command: clap::Command) -> Result<(), Error> {
     let file = format!("{name}.1");
     let content = page(command, name)?;
     folder
-        .publish(&format!(".{file}.{}.tmp", environment::unique()), &file, &content)
+        .publish(&format!(".{file}.{}.tmp", env::unique()), &file, &content)
         .map_err(|error| Error::Own(format!("cannot write {}: {}", folder.join(&file).display(), why(&error))))
 }
 

@@ -2,20 +2,20 @@
 //!
 //! Refuses to wrap: on a terminal a row is cut to its width, and a table to its height. Into a pipe rows go whole.
 
-use super::arguments::Global;
-use super::exit::Exit;
-use super::words::Paint;
-use super::{complain, paint, print, print_json, resolve};
-use crate::command::Error;
-use crate::command::check::Check;
-use crate::command::list::{Listing, Row, reports, rows, watch as look_again};
-use crate::command::report::Report;
-use crate::os::signals::Signal;
-use crate::os::terminal::{Size, stdout_size};
-use crate::protocol::outcome::Outcome;
-use crate::protocol::quantity::shown;
-use crate::protocol::text::harmless;
-use crate::protocol::time::millis;
+use crate::cli::arguments::Global;
+use crate::cli::exit_code::ExitCode;
+use crate::cli::format::Styles;
+use crate::cli::{complain, paint, print, print_json, resolve};
+use crate::ops::Error;
+use crate::ops::check::Check;
+use crate::ops::list::{Listing, Row, reports, rows, watch as look_again};
+use crate::ops::report::Report;
+use crate::record::outcome::Outcome;
+use crate::record::sanitize::sanitize_for_terminal;
+use crate::record::time::millis;
+use crate::record::units::shown;
+use crate::sys::signals::Signal;
+use crate::sys::terminal::{Size, stdout_size};
 use std::borrow::Cow;
 use std::collections::HashMap;
 
@@ -42,7 +42,7 @@ pub(super) fn list(watch: bool, global: &Global) -> Result<u8, Error> {
             // The terminal has echoed ^C where the prompt will stand.
             print(b"\n");
         }
-        let exit = if signal == Signal::SIGTERM { Exit::Terminated } else { Exit::Interrupted };
+        let exit = if signal == Signal::SIGTERM { ExitCode::Terminated } else { ExitCode::Interrupted };
         return Ok(exit.code());
     }
     let (count, faults) = if global.json {
@@ -61,7 +61,7 @@ pub(super) fn list(watch: bool, global: &Global) -> Result<u8, Error> {
     if count == 0 && faults.is_empty() && !global.quiet {
         complain(&empty(&request));
     }
-    Ok(Exit::Success.code())
+    Ok(ExitCode::Success.code())
 }
 
 fn empty(request: &Check) -> String {
@@ -122,7 +122,7 @@ impl Watching<'_> {
     fn draw(&self, rows: &[Row], size: Size) {
         let room = size.rows.saturating_sub(2).max(1);
         let mut lines = if rows.is_empty() {
-            vec![harmless(&empty(self.request)).chars().take(size.columns).collect()]
+            vec![sanitize_for_terminal(&empty(self.request)).chars().take(size.columns).collect()]
         } else if rows.len() <= room {
             table(rows, paint(self.global), Some(size.columns))
         } else {
@@ -142,7 +142,7 @@ impl Watching<'_> {
 
 /// A row a step under the columns' heads, each row cut to `columns` characters where those are given; nothing where
 /// there is no step.
-fn table(steps: &[Row], paint: Paint, columns: Option<usize>) -> Vec<String> {
+fn table(steps: &[Row], paint: Styles, columns: Option<usize>) -> Vec<String> {
     if steps.is_empty() {
         return Vec::new();
     }
@@ -165,7 +165,7 @@ type Cells<'row> = [Cow<'row, str>; HEADS.len()];
 
 fn cells(row: &Row) -> Cells<'_> {
     let span = |millis: Option<u64>| millis.map_or(Cow::Borrowed("-"), |millis| Cow::Owned(shown(millis)));
-    let last = |line| match harmless(line) {
+    let last = |line| match sanitize_for_terminal(line) {
         line if line.contains('\t') => Cow::Owned(line.replace('\t', " ")),
         line => line,
     };

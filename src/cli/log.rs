@@ -3,15 +3,15 @@
 //! Refuses to send a terminal what the work wrote for one: there it could say anything. Into a pipe every byte goes as
 //! it is.
 
-use super::arguments::Global;
-use super::exit::Exit;
-use super::{complain, resolve};
-use crate::command::Error;
-use crate::command::log::{Shown, log as show};
-use crate::os::signals::Signal;
-use crate::os::terminal::stdout_is_terminal;
-use crate::protocol::step::StepName;
-use crate::protocol::text::Cleaner;
+use crate::cli::arguments::Global;
+use crate::cli::exit_code::ExitCode;
+use crate::cli::{complain, resolve};
+use crate::ops::Error;
+use crate::ops::log::{Shown, log as show};
+use crate::record::sanitize::StreamSanitizer;
+use crate::record::step_name::StepName;
+use crate::sys::signals::Signal;
+use crate::sys::terminal::stdout_is_terminal;
 use std::io::{Write, stdout};
 
 /// `log`.
@@ -20,7 +20,7 @@ use std::io::{Write, stdout};
 /// The log cannot be read.
 pub(super) fn log(step: StepName, follow: bool, lines: Option<u64>, global: &Global) -> Result<u8, Error> {
     let request = resolve::log(step, follow, lines, global)?;
-    let mut cleaner = stdout_is_terminal().then(Cleaner::default);
+    let mut cleaner = stdout_is_terminal().then(StreamSanitizer::default);
     let write = |bytes: &[u8]| {
         let mut out = stdout().lock();
         out.write_all(bytes).and_then(|()| out.flush())
@@ -34,17 +34,17 @@ pub(super) fn log(step: StepName, follow: bool, lines: Option<u64>, global: &Glo
         let _gone = write(cleaner.finish().as_bytes());
     }
     let exit = match shown {
-        Shown::All => Exit::Success,
+        Shown::All => ExitCode::Success,
         Shown::None(sentence) => {
             complain(&sentence);
-            Exit::Success
+            ExitCode::Success
         }
         Shown::NotStarted(sentence) => {
             complain(&sentence);
-            Exit::NotStarted
+            ExitCode::NotStarted
         }
-        Shown::Interrupted(Signal::SIGTERM) => Exit::Terminated,
-        Shown::Interrupted(_) => Exit::Interrupted,
+        Shown::Interrupted(Signal::SIGTERM) => ExitCode::Terminated,
+        Shown::Interrupted(_) => ExitCode::Interrupted,
     };
     Ok(exit.code())
 }

@@ -3,9 +3,10 @@
 //! Results go to standard output, everything else to standard error. It refuses to know how anything is done.
 
 mod arguments;
-mod bounds;
+mod deadline;
 mod documents;
-mod exit;
+mod exit_code;
+mod format;
 mod list;
 mod log;
 mod own;
@@ -15,40 +16,40 @@ mod resolve;
 mod run;
 mod skill;
 mod wait;
-mod words;
 
-use crate::command::report::Report;
-use crate::command::{Error, beat, breaker, check, clean, kill};
 use crate::decide::severity::worst;
-use crate::os::directory::why;
-use crate::os::platform::parting;
-use crate::os::{environment, start, terminal};
-use crate::protocol::outcome::Outcome;
-use crate::protocol::step::StepName;
-use crate::protocol::text::{harmless, harmless_json};
+use crate::ops::report::Report;
+use crate::ops::{Error, beat, breaker, check, clean, kill};
+use crate::record::outcome::Outcome;
+use crate::record::sanitize::{sanitize_for_terminal, sanitize_json};
+use crate::record::step_name::StepName;
+use crate::sys::fs::monitor_dir::why;
+use crate::sys::platform::deferred_close;
+use crate::sys::process::stdio;
+use crate::sys::{env, terminal};
 use arguments::{Arguments, BreakerCommand, Color, Command, Counted, Global};
-use bounds::Bounds;
 use clap::ColorChoice;
 use clap::error::ErrorKind;
-use exit::Exit;
+use deadline::CallDeadline;
+use exit_code::ExitCode;
+use format::Styles;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::panic::catch_unwind;
 use std::path::Path;
 use std::time::Duration;
-use words::Paint;
 
 /// The program: reads the command line, does what it says, ends with the contract's exit code.
 pub fn main() -> ! {
-    let code = answered(|| match start::prepare() {
+    let code = answered(|| match stdio::prepare() {
         Ok(()) => obey(),
         Err(error) => {
             complain(&format!("cannot open /dev/null for a standard stream that is closed: {}", why(&error)));
-            Exit::Own.code()
+            ExitCode::Own.code()
         }
     });
     // Everything is said and flushed: a wait that still has its watches ends here.
-    parting::end(code);
+    deferred_close::end(code);
     std::process::exit(i32::from(code))
 }
 
@@ -56,12 +57,12 @@ pub fn main() -> ! {
 fn answered(work: fn() -> u8) -> u8 {
     catch_unwind(work).unwrap_or_else(|_| {
         complain("that was a fault in dogwatch itself; please report it");
-        Exit::Own.code()
+        ExitCode::Own.code()
     })
 }
 
 fn obey() -> u8 {
-    let color = if environment::variable("NO_COLOR").is_some() { ColorChoice::Never } else { ColorChoice::Auto };
+    let color = if env::variable("NO_COLOR").is_some() { ColorChoice::Never } else { ColorChoice::Auto };
     let arguments = match arguments::parse(std::env::args_os(), color) {
         Ok(arguments) => arguments,
         Err(error) => return answer_clap(&error),
@@ -72,8 +73,9 @@ fn obey() -> u8 {
         Command::Wait(arguments) => wait::wait(&arguments, &global),
         Command::Check(arguments) => {
             let request = resolve::check(&arguments, &global);
-            request
-                .and_then(|request| Bounds::of_check(&request).hold(&global, |global| check_command(&request, global)))
+            request.and_then(|request| {
+                CallDeadline::of_check(&request).hold(&global, |global| check_command(&request, global))
+            })
         }
         Command::Recover(arguments) => wait::recover(&arguments, &global),
         Command::Kill { steps, grace } => kill_command(&steps, grace, &global),
@@ -89,11 +91,11 @@ fn obey() -> u8 {
         Command::Skill { install } => skill::skill(install.as_deref().map(Path::new)),
         Command::Completions { shell } => {
             documents::completions(shell);
-            Ok(Exit::Success.code())
+            Ok(ExitCode::Success.code())
         }
-        Command::Man { out } => documents::man(out.as_deref()).map(|()| Exit::Success.code()),
+        Command::Man { out } => documents::man(out.as_deref()).map(|()| ExitCode::Success.code()),
         Command::Dir => resolve::directory(&global).map(|directory| {
-            let path = environment::absolute(&directory);
+            let path = env::absolute(&directory);
             let mut line = path.as_os_str().as_bytes().to_vec();
             line.push(b'\n');
             print(&line);
@@ -102,7 +104,7 @@ fn obey() -> u8 {
     };
     code.unwrap_or_else(|error| {
         complain(&error.to_string());
-        Exit::from(&error).code()
+        ExitCode::from(&error).code()
     })
 }
 
@@ -116,7 +118,7 @@ fn answer_clap(error: &clap::Error) -> u8 {
     } else {
         complain(&arguments::one_sentence(error));
     }
-    if help_wanted { Exit::Success.code() } else { Exit::Usage.code() }
+    if help_wanted { ExitCode::Success.code() } else { ExitCode::Usage.code() }
 }
 
 /// Writes to standard output; a reader that has gone has read enough.
@@ -131,7 +133,7 @@ fn print_line(line: &str) {
 
 /// One line on standard error, under the program's name.
 fn complain(sentence: &str) {
-    note(&format!("dogwatch: {}", harmless(sentence)));
+    note(&format!("dogwatch: {}", sanitize_for_terminal(sentence)));
 }
 
 fn note(line: &str) {
@@ -140,11 +142,11 @@ fn note(line: &str) {
 }
 
 fn code_of(outcomes: impl Iterator<Item = Outcome>, sliced: bool) -> u8 {
-    worst(outcomes, sliced).map_or(Exit::Success, Exit::from).code()
+    worst(outcomes, sliced).map_or(ExitCode::Success, ExitCode::from).code()
 }
 
-fn paint(global: &Global) -> Paint {
-    Paint(match global.color {
+fn paint(global: &Global) -> Styles {
+    Styles(match global.color {
         Color::Always => true,
         Color::Never => false,
         Color::Auto => terminal::stdout_is_terminal() && colors_by_environment() == Color::Always,
@@ -153,7 +155,7 @@ fn paint(global: &Global) -> Paint {
 
 /// Whether a terminal gets colours.
 fn colors_by_environment() -> Color {
-    if environment::variable("NO_COLOR").is_some() { Color::Never } else { Color::Always }
+    if env::variable("NO_COLOR").is_some() { Color::Never } else { Color::Always }
 }
 
 fn print_report(report: &Report, global: &Global, quiet: bool) {
@@ -164,15 +166,15 @@ fn print_report(report: &Report, global: &Global, quiet: bool) {
         return;
     }
     // The log's end first: what a person reads last is the answer.
-    for line in words::aside(report) {
+    for line in format::aside(report) {
         note(&line);
     }
-    print_line(&words::line(report, paint(global)));
+    print_line(&format::line(report, paint(global)));
 }
 
 fn print_json(report: &impl serde::Serialize) {
     match serde_json::to_string(report) {
-        Ok(text) => print_line(&harmless_json(&text)),
+        Ok(text) => print_line(&sanitize_json(&text)),
         Err(error) => complain(&format!("cannot write JSON: {error}")),
     }
 }
@@ -193,9 +195,9 @@ fn kill_command(steps: &[StepName], grace: Option<Duration>, global: &Global) ->
     }
     let has = |outcome| reports.iter().any(|report| report.outcome == outcome);
     let exit = match (has(Outcome::Running), has(Outcome::NotStarted)) {
-        (true, _) => Exit::Own,
-        (false, true) => Exit::NotStarted,
-        (false, false) => Exit::Success,
+        (true, _) => ExitCode::Own,
+        (false, true) => ExitCode::NotStarted,
+        (false, false) => ExitCode::Success,
     };
     Ok(exit.code())
 }
@@ -223,23 +225,23 @@ fn clean_command(
     }
     let refused = |absent| done.iter().any(|one| !one.gone && one.absent == absent);
     let exit = match (refused(false), refused(true)) {
-        (true, _) => Exit::Own,
-        (false, true) => Exit::NotStarted,
-        (false, false) => Exit::Success,
+        (true, _) => ExitCode::Own,
+        (false, true) => ExitCode::NotStarted,
+        (false, false) => ExitCode::Success,
     };
     Ok(exit.code())
 }
 
 fn beat_command(step: Option<StepName>, global: &Global) -> Result<u8, Error> {
-    let inside = environment::variable("DOGWATCH_HEARTBEAT").filter(|_| step.is_none() && global.dir.is_none());
+    let inside = env::variable("DOGWATCH_HEARTBEAT").filter(|_| step.is_none() && global.dir.is_none());
     if let Some(path) = inside {
         beat::beat_at(Path::new(&path))?;
-        return Ok(Exit::Success.code());
+        return Ok(ExitCode::Success.code());
     }
     let step = match step {
         Some(step) => step,
         None => {
-            let name = environment::variable("DOGWATCH_STEP").ok_or_else(|| {
+            let name = env::variable("DOGWATCH_STEP").ok_or_else(|| {
                 Error::Usage("no step was named, and this is not inside a run; name it: dogwatch beat STEP".to_owned())
             })?;
             StepName::parse(&name.to_string_lossy())
@@ -247,7 +249,7 @@ fn beat_command(step: Option<StepName>, global: &Global) -> Result<u8, Error> {
         }
     };
     beat::beat(resolve::directory(global)?, &step)?;
-    Ok(Exit::Success.code())
+    Ok(ExitCode::Success.code())
 }
 
 fn breaker_command(what: &BreakerCommand, global: &Global) -> Result<u8, Error> {
@@ -268,10 +270,10 @@ fn breaker_command(what: &BreakerCommand, global: &Global) -> Result<u8, Error> 
         if global.json {
             print_json(circuit);
         } else if !global.quiet {
-            print_line(&words::circuit(circuit));
+            print_line(&format::circuit(circuit));
         }
     }
-    Ok(Exit::Success.code())
+    Ok(ExitCode::Success.code())
 }
 
 #[cfg(test)]

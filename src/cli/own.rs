@@ -2,14 +2,15 @@
 //!
 //! Refuses to end as the step does: that a failure was recorded is no failure.
 
-use super::arguments::{FailArguments, Global, StartArguments, SucceedArguments};
-use super::exit::Exit;
-use super::{complain, print_json, resolve};
-use crate::command::Error;
-use crate::command::own::{self, Place};
-use crate::command::report::Report;
+use crate::cli::arguments::{FailArguments, Global, StartArguments, SucceedArguments};
+use crate::cli::exit_code::ExitCode;
+use crate::cli::{complain, print_json, resolve};
 use crate::decide::breaker::MAX_CONSECUTIVE;
-use crate::protocol::step::StepName;
+use crate::ops::Error;
+use crate::ops::report::Report;
+use crate::ops::self_managed;
+use crate::ops::self_managed::Place;
+use crate::record::step_name::StepName;
 
 fn place(step: &StepName, global: &Global) -> Result<Place, Error> {
     Ok(Place { directory: resolve::directory(global)?, step: step.clone() })
@@ -19,7 +20,7 @@ fn done(report: &Report, global: &Global) -> u8 {
     if global.json {
         print_json(report);
     }
-    Exit::Success.code()
+    ExitCode::Success.code()
 }
 
 /// `start`.
@@ -28,7 +29,8 @@ fn done(report: &Report, global: &Global) -> u8 {
 /// Nothing was begun.
 pub(super) fn start(arguments: &StartArguments, global: &Global) -> Result<u8, Error> {
     let limit = resolve::max_consecutive()?.unwrap_or(MAX_CONSECUTIVE);
-    let report = own::start(&place(&arguments.step, global)?, arguments.pid, limit, &mut |line| complain(line))?;
+    let report =
+        self_managed::start(&place(&arguments.step, global)?, arguments.pid, limit, &mut |line| complain(line))?;
     Ok(done(&report, global))
 }
 
@@ -37,7 +39,7 @@ pub(super) fn start(arguments: &StartArguments, global: &Global) -> Result<u8, E
 /// # Errors
 /// Nothing was recorded.
 pub(super) fn succeed(arguments: &SucceedArguments, global: &Global) -> Result<u8, Error> {
-    Ok(done(&own::succeed(&place(&arguments.step, global)?, arguments.result.as_deref())?, global))
+    Ok(done(&self_managed::succeed(&place(&arguments.step, global)?, arguments.result.as_deref())?, global))
 }
 
 /// `fail`.
@@ -45,5 +47,5 @@ pub(super) fn succeed(arguments: &SucceedArguments, global: &Global) -> Result<u
 /// # Errors
 /// Nothing was recorded.
 pub(super) fn fail(arguments: &FailArguments, global: &Global) -> Result<u8, Error> {
-    Ok(done(&own::fail(&place(&arguments.step, global)?, arguments.detail.as_deref())?, global))
+    Ok(done(&self_managed::fail(&place(&arguments.step, global)?, arguments.detail.as_deref())?, global))
 }

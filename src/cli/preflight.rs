@@ -3,16 +3,17 @@
 //! Refuses to send a terminal anything that a file, a folder's name or a command's output says without making it
 //! harmless first.
 
-use super::arguments::{Global, PreflightArguments};
-use super::exit::Exit;
-use super::words::Paint;
-use super::{complain, paint, print_json, print_line, resolve};
-use crate::command::Error;
-use crate::command::preflight::{self, Listener, Refusal};
-use crate::os::signals::Signal;
+use crate::cli::arguments::{Global, PreflightArguments};
+use crate::cli::exit_code::ExitCode;
+use crate::cli::format::Styles;
+use crate::cli::{complain, paint, print_json, print_line, resolve};
+use crate::ops::Error;
+use crate::ops::preflight;
+use crate::ops::preflight::{Listener, Refusal};
 use crate::preflight::report::{Finding, Word};
-use crate::protocol::SCHEMA;
-use crate::protocol::text::harmless;
+use crate::record::SCHEMA;
+use crate::record::sanitize::sanitize_for_terminal;
+use crate::sys::signals::Signal;
 use serde::Serialize;
 use std::borrow::Cow;
 
@@ -50,9 +51,9 @@ pub(super) fn command(arguments: &PreflightArguments, global: &Global) -> Result
         if global.json {
             print_json(&Written { file, schema: SCHEMA });
         } else if !global.quiet {
-            print_line(&harmless(&file));
+            print_line(&sanitize_for_terminal(&file));
         }
-        return Ok(Exit::Success.code());
+        return Ok(ExitCode::Success.code());
     }
     let findings = match preflight::preflight(&request, &mut Voice { global }) {
         Ok(findings) => findings,
@@ -60,11 +61,11 @@ pub(super) fn command(arguments: &PreflightArguments, global: &Global) -> Result
             for sentence in &sentences {
                 complain(sentence);
             }
-            return Ok(Exit::Usage.code());
+            return Ok(ExitCode::Usage.code());
         }
         Err(Refusal::Interrupted(signal)) => {
             complain(&format!("{signal} came before all checks were done; what they had started is ended"));
-            let exit = if signal == Signal::SIGINT { Exit::Interrupted } else { Exit::Terminated };
+            let exit = if signal == Signal::SIGINT { ExitCode::Interrupted } else { ExitCode::Terminated };
             return Ok(exit.code());
         }
     };
@@ -78,21 +79,22 @@ pub(super) fn command(arguments: &PreflightArguments, global: &Global) -> Result
         }
     }
     let failed = findings.iter().any(|finding| finding.verdict == Word::Failed);
-    Ok(if failed { Exit::Failed } else { Exit::Success }.code())
+    Ok(if failed { ExitCode::Failed } else { ExitCode::Success }.code())
 }
 
 /// A row a check; under one that failed what is seen, what is behind it, and what mends it.
-fn table(findings: &[Finding], paint: Paint) -> Vec<String> {
-    let names: Vec<Cow<'_, str>> = findings.iter().map(|finding| harmless(&finding.check)).collect();
+fn table(findings: &[Finding], paint: Styles) -> Vec<String> {
+    let names: Vec<Cow<'_, str>> = findings.iter().map(|finding| sanitize_for_terminal(&finding.check)).collect();
     let widest = names.iter().map(|name| name.chars().count()).filter(|&width| width <= WIDEST).max().unwrap_or(0);
     let mut lines = Vec::new();
     for (finding, name) in findings.iter().zip(&names) {
-        let detail = finding.detail.as_deref().map_or_else(String::new, |detail| format!("  {}", harmless(detail)));
+        let detail =
+            finding.detail.as_deref().map_or_else(String::new, |detail| format!("  {}", sanitize_for_terminal(detail)));
         lines.push(format!("{name:<widest$}  {}{detail}", paint.verdict(finding.verdict)));
         let fix = if finding.own_fix { "fix:     " } else { "usual fix:" };
         for (label, text) in [("symptom: ", &finding.symptom), ("cause:   ", &finding.cause), (fix, &finding.fix)] {
             if let (Some(text), Word::Failed) = (text, finding.verdict) {
-                lines.push(format!("    {label} {}", harmless(text)));
+                lines.push(format!("    {label} {}", sanitize_for_terminal(text)));
             }
         }
     }

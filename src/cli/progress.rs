@@ -3,22 +3,22 @@
 //! Refuses to leave anything behind: they are erased before whatever else is said, and at the end. Where standard error
 //! is no terminal, or machine output or quiet is asked for, there are none.
 
-use super::arguments::Global;
-use crate::command::wait::Progress;
-use crate::os::terminal::{Size, stderr_size};
-use crate::protocol::quantity::shown;
-use crate::protocol::text::harmless;
+use crate::cli::arguments::Global;
+use crate::ops::wait::Progress;
+use crate::record::sanitize::sanitize_for_terminal;
+use crate::record::units::shown;
+use crate::sys::terminal::{Size, stderr_size};
 use std::io::{Write, stderr};
 
 /// What stands on the terminal.
 #[derive(Debug)]
-pub(super) struct Live {
+pub(super) struct ProgressDisplay {
     wanted: bool,
     /// How many lines were drawn and stand there still.
     drawn: usize,
 }
 
-impl Live {
+impl ProgressDisplay {
     pub(super) fn new(global: &Global) -> Self {
         Self { wanted: !global.json && !global.quiet && stderr_size().is_some(), drawn: 0 }
     }
@@ -78,7 +78,10 @@ fn line(step: &Progress) -> String {
     let Some(elapsed) = step.elapsed_ms else { return format!("{}: not started", step.step) };
     let state = if step.ending { "being ended after" } else { "running for" };
     let beat = step.heartbeat_age_ms.map_or(String::new(), |age| format!(" (heartbeat {} ago)", shown(age)));
-    let last = step.last_line.as_ref().map_or(String::new(), |line| format!(" {}", harmless(line).replace('\t', " ")));
+    let last = step
+        .last_line
+        .as_ref()
+        .map_or(String::new(), |line| format!(" {}", sanitize_for_terminal(line).replace('\t', " ")));
     format!("{}: {state} {}{beat}{last}", step.step, shown(elapsed))
 }
 

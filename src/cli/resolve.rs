@@ -2,25 +2,25 @@
 //!
 //! Refuses to look at any step: what depends on a run is resolved where the run is known.
 
-use super::arguments::{
+use crate::cli::arguments::{
     BackendWord, CheckArguments, Global, HeartbeatWord, LogWord, PreflightArguments, RecoverArguments, ResultWord,
     RunArguments, StdinWord, WaitArguments,
 };
-use crate::command::check::Check;
-use crate::command::kill::Kill;
-use crate::command::log::Log;
-use crate::command::preflight::Preflight;
-use crate::command::run::Run;
-use crate::command::wait::Wait;
-use crate::command::{Error, default_directory};
-use crate::decide::marker::Markers;
+use crate::decide::log_match::Patterns;
 use crate::decide::policy::{GRACE, HEARTBEAT_INTERVAL, START_TIMEOUT};
 use crate::monitor::Backend;
-use crate::os::environment;
+use crate::ops::check::Check;
+use crate::ops::kill::Kill;
+use crate::ops::log::Log;
+use crate::ops::preflight::Preflight;
+use crate::ops::run::Run;
+use crate::ops::wait::Wait;
+use crate::ops::{Error, default_directory};
 use crate::preflight::Place;
-use crate::protocol::quantity;
-use crate::protocol::step::StepName;
-use crate::wrapper::{HeartbeatOn, LogStreams, ResultFrom};
+use crate::record::step_name::StepName;
+use crate::record::units;
+use crate::runner::{HeartbeatOn, LogStreams, ResultFrom};
+use crate::sys::env;
 use clap::ValueEnum;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -37,24 +37,24 @@ pub(super) fn directory(global: &Global) -> Result<PathBuf, Error> {
         }
         return Ok(directory.clone());
     }
-    if let Some(directory) = environment::variable("DOGWATCH_DIR") {
+    if let Some(directory) = env::variable("DOGWATCH_DIR") {
         return Ok(directory.into());
     }
-    let folder = environment::current_folder()
+    let folder = env::current_folder()
         .map_err(|error| Error::Own(format!("there is no current folder ({error}); name a directory with --dir")))?;
     Ok(default_directory(&folder))
 }
 
 /// A flag's default from the environment.
 fn from_environment<T>(name: &str, read: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, Error> {
-    let Some(value) = environment::variable(name) else { return Ok(None) };
+    let Some(value) = env::variable(name) else { return Ok(None) };
     let text =
         value.to_str().ok_or_else(|| Error::Usage(format!("${name} is no text; set it to a value or unset it")))?;
     read(text).map(Some).map_err(|fault| Error::Usage(format!("${name}: {fault}")))
 }
 
 fn duration_from(name: &str) -> Result<Option<Duration>, Error> {
-    from_environment(name, quantity::duration)
+    from_environment(name, units::duration)
 }
 
 fn or_environment<T>(
@@ -75,8 +75,8 @@ fn or_environment<T>(
 pub(super) fn run(arguments: &RunArguments, global: &Global) -> Result<Run, Error> {
     let mut request = Run::new(directory(global)?, arguments.step.clone(), arguments.command.clone());
     let job = &mut request.job;
-    job.stale = or_environment(arguments.stale, "DOGWATCH_STALE", quantity::duration)?;
-    job.max_timeout = or_environment(arguments.max_timeout, "DOGWATCH_MAX_TIMEOUT", quantity::duration)?;
+    job.stale = or_environment(arguments.stale, "DOGWATCH_STALE", units::duration)?;
+    job.max_timeout = or_environment(arguments.max_timeout, "DOGWATCH_MAX_TIMEOUT", units::duration)?;
     job.heartbeat_interval = heartbeat_interval(arguments.heartbeat_interval, job.stale)?;
     job.heartbeat_on = match arguments.heartbeat_on {
         HeartbeatWord::Process => HeartbeatOn::Process,
@@ -84,7 +84,7 @@ pub(super) fn run(arguments: &RunArguments, global: &Global) -> Result<Run, Erro
         HeartbeatWord::Activity => HeartbeatOn::Activity,
         HeartbeatWord::Manual => HeartbeatOn::Manual,
     };
-    if let Some(grace) = or_environment(arguments.grace, "DOGWATCH_GRACE", quantity::duration)? {
+    if let Some(grace) = or_environment(arguments.grace, "DOGWATCH_GRACE", units::duration)? {
         job.grace = grace;
     }
     job.log = match arguments.log {
@@ -96,7 +96,7 @@ pub(super) fn run(arguments: &RunArguments, global: &Global) -> Result<Run, Erro
     job.tee = arguments.tee;
     // Nobody waits for a detached one's end.
     job.leaving = !arguments.detach;
-    if let Some(size) = or_environment(arguments.log_max, "DOGWATCH_LOG_MAX", quantity::size)? {
+    if let Some(size) = or_environment(arguments.log_max, "DOGWATCH_LOG_MAX", units::size)? {
         job.log_max = size;
     }
     job.result = match arguments.result {
@@ -121,7 +121,7 @@ pub(super) fn run(arguments: &RunArguments, global: &Global) -> Result<Run, Erro
         job.breaker = Some(name.clone());
     }
     job.cooldown = arguments.cooldown;
-    if arguments.preflight || environment::variable("DOGWATCH_PREFLIGHT").is_some_and(|value| value != "0") {
+    if arguments.preflight || env::variable("DOGWATCH_PREFLIGHT").is_some_and(|value| value != "0") {
         request.preflight = Some(preflight_of(request.directory.clone())?);
     }
     Ok(request)
@@ -129,7 +129,7 @@ pub(super) fn run(arguments: &RunArguments, global: &Global) -> Result<Run, Erro
 
 /// The project's own preflight.
 fn preflight_of(directory: PathBuf) -> Result<Preflight, Error> {
-    let current = environment::current_folder()
+    let current = env::current_folder()
         .map_err(|error| Error::Own(format!("there is no current folder ({error}); go to one that is there")))?;
     let place = Place {
         directory,
@@ -188,7 +188,7 @@ fn heartbeat_interval(flag: Option<Duration>, stale: Option<Duration>) -> Result
 /// [`Error::Usage`] where the environment does not fit.
 pub(super) fn attached(arguments: &RunArguments, global: &Global) -> Result<Wait, Error> {
     let mut request = waiting(vec![arguments.step.clone()], global)?;
-    request.grace = or_environment(arguments.grace, "DOGWATCH_GRACE", quantity::duration)?.unwrap_or(request.grace);
+    request.grace = or_environment(arguments.grace, "DOGWATCH_GRACE", units::duration)?.unwrap_or(request.grace);
     Ok(request)
 }
 
@@ -232,7 +232,7 @@ pub(super) fn recover_dry(arguments: &RecoverArguments, global: &Global) -> Resu
 /// # Errors
 /// [`Error::Usage`] where the environment does not fit.
 pub(super) fn kill(steps: &[StepName], grace: Option<Duration>, global: &Global) -> Result<Kill, Error> {
-    let grace = or_environment(grace, "DOGWATCH_GRACE", quantity::duration)?.unwrap_or(GRACE);
+    let grace = or_environment(grace, "DOGWATCH_GRACE", units::duration)?.unwrap_or(GRACE);
     Ok(Kill { directory: directory(global)?, steps: steps.to_vec(), grace })
 }
 
@@ -244,13 +244,13 @@ pub(super) fn wait(arguments: &WaitArguments, global: &Global) -> Result<Wait, E
     let mut request = waiting(arguments.steps.clone(), global)?;
     request.stale = arguments.stale;
     request.max_timeout = arguments.max_timeout;
-    if let Some(grace) = or_environment(arguments.grace, "DOGWATCH_GRACE", quantity::duration)? {
+    if let Some(grace) = or_environment(arguments.grace, "DOGWATCH_GRACE", units::duration)? {
         request.grace = grace;
     }
-    if let Some(limit) = or_environment(arguments.start_timeout, "DOGWATCH_START_TIMEOUT", quantity::duration)? {
+    if let Some(limit) = or_environment(arguments.start_timeout, "DOGWATCH_START_TIMEOUT", units::duration)? {
         request.start_timeout = limit;
     }
-    if let Some(interval) = or_environment(arguments.poll_interval, "DOGWATCH_POLL_INTERVAL", quantity::duration)? {
+    if let Some(interval) = or_environment(arguments.poll_interval, "DOGWATCH_POLL_INTERVAL", units::duration)? {
         if interval.is_zero() {
             return Err(Error::Usage("a poll interval of 0 would never rest; use one like 1s".to_owned()));
         }
@@ -287,7 +287,7 @@ pub(super) fn wait(arguments: &WaitArguments, global: &Global) -> Result<Wait, E
 fn look_through(arguments: &WaitArguments, request: &mut Wait) -> Result<(), Error> {
     let (marker, fail) = (arguments.marker.as_deref(), arguments.fail_marker.as_deref());
     if marker.is_some() || fail.is_some() {
-        request.markers = Some(Arc::new(Markers::new(marker, fail).map_err(Error::Usage)?));
+        request.markers = Some(Arc::new(Patterns::new(marker, fail).map_err(Error::Usage)?));
     }
     let Some(log) = &arguments.log else { return Ok(()) };
     if request.markers.is_none() {

@@ -2,16 +2,16 @@
 //!
 //! Refuses to let a detached run's caller go before it is known whether COMMAND could be started.
 
-use super::arguments::{Global, RunArguments};
-use super::exit::Exit;
-use super::wait::{Manner, wait_for};
-use super::{complain, note, print_json, print_line, resolve, words};
-use crate::command::run::{Listener, Run, listen};
-use crate::command::{Error, check};
-use crate::os::detach::{Detached, detach};
-use crate::os::environment;
-use crate::protocol::evidence::TreeProcess;
-use crate::wrapper::NotStarted;
+use crate::cli::arguments::{Global, RunArguments};
+use crate::cli::exit_code::ExitCode;
+use crate::cli::wait::{ExitPolicy, wait_for};
+use crate::cli::{complain, format, note, print_json, print_line, resolve};
+use crate::ops::run::{Listener, Run, listen};
+use crate::ops::{Error, check};
+use crate::record::evidence::TreeProcess;
+use crate::runner::NotStarted;
+use crate::sys::env;
+use crate::sys::process::daemonize::{Daemonized, detach};
 use std::fs::File;
 use std::io::{Read, Write};
 
@@ -28,8 +28,8 @@ impl Listener for RunListener<'_> {
         let Some(mut caller) = self.caller.take() else { return };
         let word = match fault {
             None => format!("0 {pid}"),
-            Some(NotStarted { missing: true, sentence }) => format!("{} {sentence}", Exit::NotFound.code()),
-            Some(NotStarted { missing: false, sentence }) => format!("{} {sentence}", Exit::NotExecutable.code()),
+            Some(NotStarted { missing: true, sentence }) => format!("{} {sentence}", ExitCode::NotFound.code()),
+            Some(NotStarted { missing: false, sentence }) => format!("{} {sentence}", ExitCode::NotExecutable.code()),
         };
         // A caller that has gone does not need it.
         let _gone = caller.write_all(word.as_bytes());
@@ -40,7 +40,7 @@ impl Listener for RunListener<'_> {
     }
 
     fn evidence(&mut self, tree: &[TreeProcess]) {
-        for line in words::tree(tree).iter().filter(|_| self.for_people) {
+        for line in format::tree(tree).iter().filter(|_| self.for_people) {
             note(line);
         }
     }
@@ -56,10 +56,10 @@ pub(super) fn run(arguments: &RunArguments, global: &Global) -> Result<u8, Error
         RunListener { step: arguments.step.as_str(), caller: None, for_people: !global.quiet && !global.json };
     if arguments.detach {
         // A detached run keeps its folder and needs the directory's whole name.
-        request.directory = environment::absolute(&request.directory);
+        request.directory = env::absolute(&request.directory);
         match detach().map_err(|error| Error::Own(format!("cannot detach: {error}")))? {
-            Detached::Caller(word) => return Ok(hear(word, &request, arguments, global)),
-            Detached::Worker(caller) => listener.caller = Some(caller),
+            Daemonized::Caller(word) => return Ok(hear(word, &request, arguments, global)),
+            Daemonized::Worker(caller) => listener.caller = Some(caller),
         }
     }
     match (listen(&request, &mut listener), listener.caller.take()) {
@@ -73,20 +73,20 @@ pub(super) fn run(arguments: &RunArguments, global: &Global) -> Result<u8, Error
             Ok(ran.exit_code)
         }
         (Err(Error::Running(_)), None) if arguments.attach => {
-            let manner = Manner { result_only: false, propagate: true };
+            let manner = ExitPolicy { result_only: false, propagate: true };
             wait_for(&resolve::attached(arguments, global)?, &manner, global)
         }
         (Err(Error::Running(sentence)), Some(mut caller)) if arguments.attach => {
             // It runs detached from this caller as well: its pid is all that was asked for.
             let word = running_pid(&request, arguments).map_or_else(
-                || format!("{} {sentence}", Exit::Own.code()),
-                |pid| format!("{} {pid}", Exit::Success.code()),
+                || format!("{} {sentence}", ExitCode::Own.code()),
+                |pid| format!("{} {pid}", ExitCode::Success.code()),
             );
             let _gone = caller.write_all(word.as_bytes());
-            Ok(Exit::Success.code())
+            Ok(ExitCode::Success.code())
         }
         (Err(error), Some(mut caller)) => {
-            let code = Exit::from(&error).code();
+            let code = ExitCode::from(&error).code();
             let _gone = caller.write_all(format!("{code} {error}").as_bytes());
             Ok(code)
         }
@@ -105,7 +105,7 @@ fn hear(mut word: File, request: &Run, arguments: &RunArguments, global: &Global
     let heard = word.read_to_string(&mut text).ok().and_then(|_| text.split_once(' '));
     let Some((code, rest)) = heard.and_then(|(code, rest)| Some((code.parse::<u8>().ok()?, rest))) else {
         complain("the detached run ended before it began; look at the system's log for why");
-        return Exit::Own.code();
+        return ExitCode::Own.code();
     };
     if code != 0 {
         complain(rest);
@@ -114,7 +114,7 @@ fn hear(mut word: File, request: &Run, arguments: &RunArguments, global: &Global
     if global.json {
         if let Err(error) = print_end(request, arguments) {
             complain(&error.to_string());
-            return Exit::from(&error).code();
+            return ExitCode::from(&error).code();
         }
     } else if !global.quiet {
         print_line(rest);

@@ -2,25 +2,25 @@
 //!
 //! Refuses to hold an answer back until the others are there.
 
-use super::arguments::{Global, RecoverArguments, WaitArguments};
-use super::bounds::Bounds;
-use super::exit::Exit;
-use super::progress::Live;
-use super::{code_of, complain, note, print_line, print_report, resolve, words};
-use crate::command::report::Report;
-use crate::command::wait::{Listener, Progress, Wait, listen};
-use crate::command::{Error, check};
+use crate::cli::arguments::{Global, RecoverArguments, WaitArguments};
+use crate::cli::deadline::CallDeadline;
+use crate::cli::exit_code::ExitCode;
+use crate::cli::progress::ProgressDisplay;
+use crate::cli::{code_of, complain, format, note, print_line, print_report, resolve};
 use crate::monitor::End;
-use crate::os::apart;
-use crate::os::signals::Signal;
-use crate::protocol::outcome::Outcome;
-use crate::protocol::step::StepName;
-use words::Paint;
+use crate::ops::report::Report;
+use crate::ops::wait::{Listener, Progress, Wait, listen};
+use crate::ops::{Error, check};
+use crate::record::outcome::Outcome;
+use crate::record::step_name::StepName;
+use crate::sys::process::isolated_worker;
+use crate::sys::signals::Signal;
+use format::Styles;
 
 struct WaitListener<'call> {
     global: &'call Global,
     result_only: bool,
-    live: Live,
+    live: ProgressDisplay,
     reports: Vec<(Outcome, Option<i32>, Option<String>)>,
 }
 
@@ -29,7 +29,7 @@ impl Listener for WaitListener<'_> {
         self.live.erase();
         let name = report.step.clone();
         self.print(&report);
-        apart::answered(&name);
+        isolated_worker::answered(&name);
         self.reports.push((report.outcome, report.exit_code, report.signal));
     }
 
@@ -60,10 +60,10 @@ impl WaitListener<'_> {
             match &report.result {
                 Some(result) => print_line(result.get()),
                 None => {
-                    for line in words::aside(report) {
+                    for line in format::aside(report) {
                         note(&line);
                     }
-                    complain(&words::line(report, Paint(false)));
+                    complain(&format::line(report, Styles(false)));
                 }
             }
         } else {
@@ -73,7 +73,7 @@ impl WaitListener<'_> {
 }
 
 /// Which exit code a wait ends with.
-pub(super) struct Manner {
+pub(super) struct ExitPolicy {
     /// Whether only the result is printed.
     pub(super) result_only: bool,
     /// Whether COMMAND's own code is passed on, where it is known.
@@ -85,9 +85,9 @@ pub(super) struct Manner {
 /// # Errors
 /// Where there can be no answer.
 pub(super) fn wait(arguments: &WaitArguments, global: &Global) -> Result<u8, Error> {
-    let manner = Manner { result_only: arguments.result, propagate: arguments.propagate };
+    let manner = ExitPolicy { result_only: arguments.result, propagate: arguments.propagate };
     let request = resolve::wait(arguments, global)?;
-    Bounds::of_wait(&request).hold(global, |global| wait_for(&request, &manner, global))
+    CallDeadline::of_wait(&request).hold(global, |global| wait_for(&request, &manner, global))
 }
 
 /// `recover`.
@@ -97,7 +97,7 @@ pub(super) fn wait(arguments: &WaitArguments, global: &Global) -> Result<u8, Err
 pub(super) fn recover(arguments: &RecoverArguments, global: &Global) -> Result<u8, Error> {
     if arguments.dry_run {
         let request = resolve::recover_dry(arguments, global)?;
-        return Bounds::of_check(&request).hold(global, |global| {
+        return CallDeadline::of_check(&request).hold(global, |global| {
             let plans = check::plans(&request)?;
             for (report, plan) in &plans {
                 print_report(report, global, global.quiet);
@@ -108,17 +108,17 @@ pub(super) fn recover(arguments: &RecoverArguments, global: &Global) -> Result<u
             Ok(code_of(plans.iter().map(|(report, _)| report.outcome), false))
         });
     }
-    let manner = Manner { result_only: arguments.wait.result, propagate: arguments.wait.propagate };
+    let manner = ExitPolicy { result_only: arguments.wait.result, propagate: arguments.wait.propagate };
     let request = resolve::recover(arguments, global)?;
-    Bounds::of_wait(&request).hold(global, |global| wait_for(&request, &manner, global))
+    CallDeadline::of_wait(&request).hold(global, |global| wait_for(&request, &manner, global))
 }
 
 /// Waits, prints, and says what to exit with.
 ///
 /// # Errors
 /// Where there can be no answer.
-pub(super) fn wait_for(request: &Wait, manner: &Manner, global: &Global) -> Result<u8, Error> {
-    let live = Live::new(global);
+pub(super) fn wait_for(request: &Wait, manner: &ExitPolicy, global: &Global) -> Result<u8, Error> {
+    let live = ProgressDisplay::new(global);
     let mut listener = WaitListener { global, result_only: manner.result_only, live, reports: Vec::new() };
     let end = listen(request, &mut listener);
     listener.live.erase();
@@ -143,7 +143,7 @@ pub(super) fn interrupted(signal: Signal, steps: &[StepName], global: &Global) -
     } else if !global.quiet {
         complain(&format!("interrupted; the work goes on, wait again with: {}", again(steps, global)));
     }
-    let exit = if signal == Signal::SIGTERM { Exit::Terminated } else { Exit::Interrupted };
+    let exit = if signal == Signal::SIGTERM { ExitCode::Terminated } else { ExitCode::Interrupted };
     exit.code()
 }
 

@@ -2,9 +2,9 @@
 //!
 //! Refuses to count a run twice, whoever sees its end and however many do, and to count what a person stopped.
 
-use crate::protocol::breaker::{BreakerRecord, CountedRun, KEPT};
-use crate::protocol::outcome::Reason;
-use crate::protocol::time::Wall;
+use crate::record::breaker::{BreakerRecord, CountedRun, KEPT};
+use crate::record::outcome::Reason;
+use crate::record::time::WallTime;
 use std::time::Duration;
 
 /// How many failures in a row open a breaker when nobody says otherwise.
@@ -16,7 +16,7 @@ pub(crate) enum Admission {
     /// It does.
     Closed,
     /// It lets this one through as a trial: enough time has passed since the last failure.
-    Trial,
+    ProbeFile,
     /// It does not.
     Open,
 }
@@ -27,29 +27,34 @@ pub(crate) fn is_open(record: &BreakerRecord, max_consecutive: u32) -> bool {
 }
 
 /// Whether a run may start at `now`.
-pub(crate) fn admit(record: &BreakerRecord, max_consecutive: u32, cooldown: Option<Duration>, now: Wall) -> Admission {
+pub(crate) fn admit(
+    record: &BreakerRecord,
+    max_consecutive: u32,
+    cooldown: Option<Duration>,
+    now: WallTime,
+) -> Admission {
     if !is_open(record, max_consecutive) {
         return Admission::Closed;
     }
     let Some(cooldown) = cooldown else { return Admission::Open };
     let rested = |since: Option<i64>| {
-        since.is_none_or(|millis| now >= Wall::from_nanos(millis.saturating_mul(1_000_000)).plus(cooldown))
+        since.is_none_or(|millis| now >= WallTime::from_nanos(millis.saturating_mul(1_000_000)).plus(cooldown))
     };
     // One trial at a time: its own end, counted, decides about the next. A trial whose run was killed before anybody
     // could count it gives way after another cooldown, or the circuit would stay open for ever.
     let alone = record.trial.is_none() || (record.trial_at_ms.is_some() && rested(record.trial_at_ms));
-    if rested(record.last_failure_at_ms) && alone { Admission::Trial } else { Admission::Open }
+    if rested(record.last_failure_at_ms) && alone { Admission::ProbeFile } else { Admission::Open }
 }
 
 /// The same breaker with `run` let through as its trial.
-pub(crate) fn try_out(mut record: BreakerRecord, run: &str, now: Wall) -> BreakerRecord {
+pub(crate) fn try_out(mut record: BreakerRecord, run: &str, now: WallTime) -> BreakerRecord {
     record.trial = Some(run.to_owned());
     record.trial_at_ms = Some(now.as_nanos() / 1_000_000);
     record
 }
 
 /// Counts the end of a run; nothing changes where it was counted before or does not count.
-pub(crate) fn count(mut record: BreakerRecord, run: &str, reason: Reason, now: Wall) -> BreakerRecord {
+pub(crate) fn count(mut record: BreakerRecord, run: &str, reason: Reason, now: WallTime) -> BreakerRecord {
     if record.has_counted(run) {
         return record;
     }
@@ -92,8 +97,8 @@ mod tests {
     const REASONS: [Reason; 6] =
         [Reason::Success, Reason::Failed, Reason::Hung, Reason::Timeout, Reason::Died, Reason::Killed];
 
-    fn at(second: i64) -> Wall {
-        Wall::from_parts(second, 0)
+    fn at(second: i64) -> WallTime {
+        WallTime::from_parts(second, 0)
     }
 
     fn after(ends: &[Reason]) -> BreakerRecord {
@@ -135,17 +140,17 @@ mod tests {
         let cooldown = Some(Duration::from_secs(10));
         let failed = after(&[Reason::Failed; 3]);
         assert_eq!(admit(&failed, 3, cooldown, at(109)), Admission::Open);
-        assert_eq!(admit(&failed, 3, cooldown, at(110)), Admission::Trial);
+        assert_eq!(admit(&failed, 3, cooldown, at(110)), Admission::ProbeFile);
         let failed = try_out(failed, "t", at(110));
         assert_eq!(admit(&failed, 3, cooldown, at(119)), Admission::Open);
-        assert_eq!(admit(&failed, 3, cooldown, at(120)), Admission::Trial, "its run never came to an end");
+        assert_eq!(admit(&failed, 3, cooldown, at(120)), Admission::ProbeFile, "its run never came to an end");
         let good = count(failed.clone(), "t", Reason::Success, at(111));
         assert_eq!(admit(&good, 3, cooldown, at(111)), Admission::Closed);
         let bad = count(failed.clone(), "t", Reason::Hung, at(111));
         assert_eq!(admit(&bad, 3, cooldown, at(112)), Admission::Open);
-        assert_eq!(admit(&bad, 3, cooldown, at(121)), Admission::Trial);
+        assert_eq!(admit(&bad, 3, cooldown, at(121)), Admission::ProbeFile);
         let stopped = count(failed, "t", Reason::Killed, at(111));
-        assert_eq!(admit(&stopped, 3, cooldown, at(112)), Admission::Trial);
+        assert_eq!(admit(&stopped, 3, cooldown, at(112)), Admission::ProbeFile);
     }
 
     #[test]

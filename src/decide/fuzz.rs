@@ -3,19 +3,19 @@
 //!
 //! Built for these two alone. The looks are of any files at any times by any clock: a heartbeat has no other content.
 
-use super::history::{History, meta_of, run_key};
-use super::judge::{Verdict, judge};
-use super::marker::{Markers, Search, Sign};
-use super::observation::{Here, Look, Process};
-use super::policy::{Policy, START_TIMEOUT, Settle, Threshold, Wishes};
-use super::remark::remarks;
-use crate::protocol::file::{File, Hold, Stamp};
-use crate::protocol::meta::{Meta, MetaText};
-use crate::protocol::outcome::{Intent, Reason};
-use crate::protocol::pid::PidText;
-use crate::protocol::result::ResultText;
-use crate::protocol::status::StatusText;
-use crate::protocol::time::{Moment, Wall};
+use crate::decide::log_match::{LogMatch, Patterns, Search};
+use crate::decide::policy::{Policy, START_TIMEOUT, SettleTimes, Threshold, ThresholdOptions};
+use crate::decide::snapshot::{Here, Process, Snapshot};
+use crate::decide::tracker::{RunTracker, meta_for, pid_file_id};
+use crate::decide::verdict::{Verdict, judge};
+use crate::decide::warning::remarks;
+use crate::record::file_state::{File, FileStamp, LockState};
+use crate::record::meta::{Meta, ParsedMeta};
+use crate::record::outcome::{Intent, Reason};
+use crate::record::pid::ParsedPid;
+use crate::record::result::ParsedResult;
+use crate::record::status::ParsedStatus;
+use crate::record::time::{MonotonicTime, WallTime};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,8 +44,9 @@ impl Source<'_> {
             0 => File::Absent,
             1 => File::Unfit("is a FIFO".into()),
             _ => {
-                let modified = Wall::from_nanos(self.nanos());
-                let stamp = Stamp { modified, size: u64::from(self.byte()), inode: u64::from(self.byte()), owner: 0 };
+                let modified = WallTime::from_nanos(self.nanos());
+                let stamp =
+                    FileStamp { modified, size: u64::from(self.byte()), inode: u64::from(self.byte()), owner: 0 };
                 File::There { stamp, content: content(self) }
             }
         }
@@ -56,11 +57,14 @@ impl Source<'_> {
             0 => Process::Unclaimed,
             1 => Process::Hidden,
             2 => Process::Gone { borne_elsewhere: self.byte().is_multiple_of(2) },
-            _ => Process::Running { started: u64::from(self.byte() % 3), started_wall: Wall::from_nanos(self.nanos()) },
+            _ => Process::Running {
+                started: u64::from(self.byte() % 3),
+                started_wall: WallTime::from_nanos(self.nanos()),
+            },
         }
     }
 
-    fn meta(&mut self, pid: &File<PidText>) -> Meta {
+    fn meta(&mut self, pid: &File<ParsedPid>) -> Meta {
         let stamp = pid.stamp().map(|stamp| stamp.modified.as_nanos());
         Meta {
             locked: self.byte().is_multiple_of(2),
@@ -75,8 +79,8 @@ impl Source<'_> {
         }
     }
 
-    fn look(&mut self, at: i64) -> Look {
-        let wall = Wall::from_nanos(self.nanos());
+    fn look(&mut self, at: i64) -> Snapshot {
+        let wall = WallTime::from_nanos(self.nanos());
         let here = Here {
             host: "here".into(),
             boot_id: "boot".into(),
@@ -85,25 +89,26 @@ impl Source<'_> {
         };
         let words: [&[u8]; 5] = [b"SUCCESS\n", b"failed", b"", b"SUC", b"DONE"];
         let pid =
-            self.file(|source| PidText::parse([&b"42\n"[..], b"43\n", b"", b"x"][usize::from(source.byte() % 4)]));
+            self.file(|source| ParsedPid::parse([&b"42\n"[..], b"43\n", b"", b"x"][usize::from(source.byte() % 4)]));
         let record = self.byte();
         let meta = self.meta(&pid);
-        Look {
-            at: Moment::from_nanos(at),
+        Snapshot {
+            at: MonotonicTime::from_nanos(at),
             wall,
-            file_wall: Wall::from_nanos(self.nanos()),
+            file_wall: WallTime::from_nanos(self.nanos()),
             slept: Duration::from_secs(u64::from(self.byte())),
             here: Arc::new(here),
             meta: match record % 4 {
                 0 => File::Absent,
-                1 => self.file(|source| Arc::new(MetaText::parse(source.0))),
-                _ => self.file(|_| Arc::new(MetaText::Known(Box::new(meta)))),
+                1 => self.file(|source| Arc::new(ParsedMeta::parse(source.0))),
+                _ => self.file(|_| Arc::new(ParsedMeta::Known(Box::new(meta)))),
             },
             pid,
-            lock: [Hold::Absent, Hold::Free, Hold::Held, Hold::Unknown][usize::from(self.byte() % 4)],
+            lock: [LockState::Absent, LockState::Free, LockState::Held, LockState::Unknown]
+                [usize::from(self.byte() % 4)],
             process: self.process(),
-            status: self.file(|source| StatusText::parse(words[usize::from(source.byte() % 5)])),
-            result: self.file(|source| ResultText::parse([&b"1"[..], b"{"][usize::from(source.byte() % 2)])),
+            status: self.file(|source| ParsedStatus::parse(words[usize::from(source.byte() % 5)])),
+            result: self.file(|source| ParsedResult::parse([&b"1"[..], b"{"][usize::from(source.byte() % 2)])),
             standing_result: None,
             heartbeat: self.file(|_| ()),
         }
@@ -113,26 +118,26 @@ impl Source<'_> {
 /// Any looks after each other: every one is judged, and whoever sleeps by the verdict sleeps right.
 pub(crate) fn looks(bytes: &[u8]) {
     let mut source = Source(bytes);
-    let (mut history, mut at) = (History::default(), 0_i64);
+    let (mut history, mut at) = (RunTracker::default(), 0_i64);
     let stale = Duration::from_secs(u64::from(source.byte()));
-    let wishes = Wishes {
+    let wishes = ThresholdOptions {
         stale: Threshold { flag: None, environment: Some(stale) },
         max_timeout: Threshold { flag: None, environment: Some(stale.saturating_mul(3)) },
         start_timeout: START_TIMEOUT,
-        until: source.byte().is_multiple_of(2).then(|| Moment::from_nanos(source.nanos())),
-        settle: Settle::CONTRACT,
+        until: source.byte().is_multiple_of(2).then(|| MonotonicTime::from_nanos(source.nanos())),
+        settle: SettleTimes::CONTRACT,
     };
     while !source.0.is_empty() {
         at = at.saturating_add(source.nanos().saturating_abs());
         let look = source.look(at);
         let seen = history.note(&look);
         let _remarks = remarks(&look, seen.liveness);
-        let Ok(policy) = Policy::resolve(&wishes, meta_of(&look, run_key(&look))) else { continue };
+        let Ok(policy) = Policy::resolve(&wishes, meta_for(&look, pid_file_id(&look))) else { continue };
         let verdict = judge(&seen, &policy, look.at);
         if let Verdict::Pending { look_again, .. } = verdict {
-            assert!(look_again > look.at || look.at == Moment::NEVER, "{verdict:?} {look:?}");
-            let before = Moment::from_nanos(0).plus(look_again.since(Moment::from_nanos(1)));
-            if before > look.at && look_again != Moment::NEVER {
+            assert!(look_again > look.at || look.at == MonotonicTime::NEVER, "{verdict:?} {look:?}");
+            let before = MonotonicTime::from_nanos(0).plus(look_again.since(MonotonicTime::from_nanos(1)));
+            if before > look.at && look_again != MonotonicTime::NEVER {
                 assert_eq!(judge(&seen, &policy, before), verdict, "{look:?}");
             }
         }
@@ -146,7 +151,7 @@ pub(crate) fn looks(bytes: &[u8]) {
 pub(crate) fn marker(bytes: &[u8]) {
     let (length, rest) = bytes.split_first().map_or((0, bytes), |(first, rest)| (usize::from(*first), rest));
     let (pattern, log) = rest.split_at((length % 16).min(rest.len()));
-    let Ok(markers) = Markers::new(Some(&String::from_utf8_lossy(pattern)), Some("^FATAL")) else { return };
+    let Ok(markers) = Patterns::new(Some(&String::from_utf8_lossy(pattern)), Some("^FATAL")) else { return };
     let markers = Arc::new(markers);
     let search = |pieces: &[&[u8]]| {
         let mut search = Search::new(Arc::clone(&markers));
@@ -160,5 +165,5 @@ pub(crate) fn marker(bytes: &[u8]) {
     let found = search(&[log]);
     assert_eq!(search(&[first, second]), found);
     let fails = String::from_utf8_lossy(log).lines().any(|line| line.starts_with("FATAL"));
-    assert!(!fails || matches!(found, Some(Sign::Fail(_))), "{found:?}");
+    assert!(!fails || matches!(found, Some(LogMatch::Fail(_))), "{found:?}");
 }

@@ -5,18 +5,18 @@
 //! that is what allows a loop to sleep instead of polling.
 
 pub(crate) mod breaker;
-mod claim;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
-pub(crate) mod history;
-pub(crate) mod judge;
-mod left_over;
-pub(crate) mod marker;
-pub(crate) mod observation;
+mod liveness;
+pub(crate) mod log_match;
 pub(crate) mod policy;
 pub(crate) mod recovery;
-pub(crate) mod remark;
 pub(crate) mod severity;
+pub(crate) mod snapshot;
+mod stale_files;
+pub(crate) mod tracker;
+pub(crate) mod verdict;
+pub(crate) mod warning;
 
 #[cfg(test)]
 mod tests;

@@ -2,8 +2,8 @@
 //!
 //! Refuses a threshold that would call a healthy run hung: one that is not above twice its heartbeat interval.
 
-use crate::protocol::meta::Meta;
-use crate::protocol::time::Moment;
+use crate::record::meta::Meta;
+use crate::record::time::MonotonicTime;
 use std::fmt;
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ impl Threshold {
 
 /// What a call says about thresholds, before the run is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Wishes {
+pub(crate) struct ThresholdOptions {
     /// `--stale`.
     pub(crate) stale: Threshold,
     /// `--max-timeout`.
@@ -46,22 +46,22 @@ pub(crate) struct Wishes {
     /// How long the step may take to start.
     pub(crate) start_timeout: Duration,
     /// Until when this call blocks; nothing for as long as it takes.
-    pub(crate) until: Option<Moment>,
+    pub(crate) until: Option<MonotonicTime>,
     /// How long what has ended may take to say how.
-    pub(crate) settle: Settle,
+    pub(crate) settle: SettleTimes,
 }
 
 /// How long the last words of a run that has ended may take. They are waited for even where the caller's own patience
 /// ends first, since nobody can tell how a run ended before they are out; a look that may not block takes none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Settle {
+pub(crate) struct SettleTimes {
     /// From a death to its status.
     pub(crate) death: Duration,
     /// From a success to its result.
     pub(crate) result: Duration,
 }
 
-impl Settle {
+impl SettleTimes {
     /// As the contract has it.
     pub(crate) const CONTRACT: Self = Self { death: Duration::from_millis(200), result: Duration::from_secs(1) };
     /// Not at all: for a look that may not block.
@@ -80,19 +80,19 @@ pub(crate) struct Policy {
     /// How long the step may take to start.
     pub(crate) start_timeout: Duration,
     /// Until when this call blocks.
-    pub(crate) until: Option<Moment>,
+    pub(crate) until: Option<MonotonicTime>,
     /// How long what has ended may take to say how.
-    pub(crate) settle: Settle,
+    pub(crate) settle: SettleTimes,
 }
 
 /// A `--stale` that this run cannot be held to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TooStrict {
+pub(crate) struct StaleTooShort {
     stale: Duration,
     interval: Duration,
 }
 
-impl fmt::Display for TooStrict {
+impl fmt::Display for StaleTooShort {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { stale, interval } = *self;
         write!(
@@ -108,29 +108,29 @@ impl fmt::Display for TooStrict {
 
 impl Policy {
     /// Holds a run to no limit, and blocks no longer than `until`.
-    pub(crate) fn without_limits(until: Moment) -> Self {
+    pub(crate) fn without_limits(until: MonotonicTime) -> Self {
         Self {
             stale: None,
             max_timeout: None,
             heartbeat_interval: HEARTBEAT_INTERVAL,
             start_timeout: Duration::ZERO,
             until: Some(until),
-            settle: Settle::NONE,
+            settle: SettleTimes::NONE,
         }
     }
 
     /// Puts the thresholds together: the flag, then the run's own meta, then the environment, then the default.
     ///
     /// # Errors
-    /// [`TooStrict`] where the flag's staleness is not above twice the interval that the run recorded.
-    pub(crate) fn resolve(wishes: &Wishes, meta: Option<&Meta>) -> Result<Self, TooStrict> {
+    /// [`StaleTooShort`] where the flag's staleness is not above twice the interval that the run recorded.
+    pub(crate) fn resolve(wishes: &ThresholdOptions, meta: Option<&Meta>) -> Result<Self, StaleTooShort> {
         let recorded_interval = meta.and_then(Meta::heartbeat_interval);
         let least = recorded_interval.map(|interval| interval.saturating_mul(2));
         if let (Some(stale), Some(interval), Some(least)) = (wishes.stale.flag, recorded_interval, least)
             && !stale.is_zero()
             && stale <= least
         {
-            return Err(TooStrict { stale, interval });
+            return Err(StaleTooShort { stale, interval });
         }
         let recorded = |millis: Option<u64>| millis.map(Duration::from_millis);
         let mut stale = wishes
@@ -183,14 +183,14 @@ mod tests {
         assert_eq!(or_nine(Some(0), Some(2)), None);
     }
 
-    fn wishes(flag: Option<u64>, environment: Option<u64>) -> Wishes {
+    fn wishes(flag: Option<u64>, environment: Option<u64>) -> ThresholdOptions {
         let threshold = Threshold { flag: flag.map(seconds), environment: environment.map(seconds) };
-        Wishes {
+        ThresholdOptions {
             stale: threshold,
             max_timeout: threshold,
             start_timeout: START_TIMEOUT,
             until: None,
-            settle: Settle::NONE,
+            settle: SettleTimes::NONE,
         }
     }
 

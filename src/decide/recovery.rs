@@ -2,8 +2,8 @@
 //!
 //! Refuses to act, and to know more than the decision tree: a plan is one reading of its verdict.
 
-use super::judge::{Next, Verdict};
-use crate::protocol::outcome::{Action, Intent, Outcome, Reason};
+use crate::decide::verdict::{Next, Verdict};
+use crate::record::outcome::{Action, Intent, Outcome, Reason};
 
 /// What is to be done next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,8 +62,8 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::judge::Finding;
-    use crate::protocol::time::Moment;
+    use crate::decide::verdict::Finding;
+    use crate::record::time::MonotonicTime;
 
     #[test]
     fn every_verdict_has_the_plan_of_the_recovery_rules() {
@@ -81,7 +81,7 @@ mod tests {
             ),
             (verdict(Outcome::Running, Next::Report), Plan::Wait, Some(Action::Wait)),
             (verdict(Outcome::NotStarted, Next::Report), Plan::Start, None),
-            (Verdict::Pending { look_again: Moment::NEVER, closely: false }, Plan::Wait, Some(Action::Wait)),
+            (Verdict::Pending { look_again: MonotonicTime::NEVER, closely: false }, Plan::Wait, Some(Action::Wait)),
         ] {
             assert_eq!((plan(&verdict), plan(&verdict).action()), (expected, action), "{verdict:?}");
         }

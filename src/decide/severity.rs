@@ -2,7 +2,7 @@
 //!
 //! Refuses to know exit codes: `cli::exit` turns the worst outcome into one.
 
-use crate::protocol::outcome::Outcome;
+use crate::record::outcome::Outcome;
 
 /// How bad an outcome is, the worst highest. Under `--for` a step that still runs outranks every other, since the call
 /// has to be repeated whatever the others say.

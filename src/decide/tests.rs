@@ -1,4 +1,4 @@
-//! `judge` over a grid of every kind of observation and policy, and `History` over scripted looks.
+//! `judge` over a grid of every kind of observation and policy, and `RunTracker` over scripted looks.
 
 mod clocks;
 mod edges;

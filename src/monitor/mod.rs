@@ -5,42 +5,42 @@
 //! `decide` does, and to word an answer, which `command` does. What has ended before the call needs no watch: the first
 //! look comes before anything is armed.
 
-mod alone;
-mod changes;
-mod endings;
-mod glance;
-mod looks;
-mod order;
-mod scan;
-mod senses;
-mod turn;
-mod watched;
-mod world;
+mod dir_changes;
+mod event_loop;
+mod event_sources;
+mod inspect;
+mod io;
+mod log_scan;
+mod log_wait;
+mod options;
+mod progress;
+mod step_state;
+mod terminations;
 
 #[cfg(test)]
 mod tests;
 
-use crate::decide::judge::{Next, Verdict};
-use crate::os::directory::{Directory, why};
-use crate::os::platform::exits::Armed;
-use crate::os::signals::{Pending, Signal};
-use crate::protocol::outcome::Outcome;
-use crate::protocol::step::StepName;
-use crate::protocol::time::Moment;
+use crate::decide::verdict::{Next, Verdict};
+use crate::record::outcome::Outcome;
+use crate::record::step_name::StepName;
+use crate::record::time::MonotonicTime;
 use crate::step::terminate::{Means, evidence};
-use crate::timer::{Timer, Wheel};
-pub(crate) use alone::wait_for_line;
-pub(crate) use changes::{Changes, Woken};
-use endings::Job;
-pub(crate) use glance::{Glimpse, Onlooker};
-pub(crate) use order::{End, Failure, Order, Told, Until};
-use scan::Heard;
-pub(crate) use scan::LogOrder;
-pub(crate) use senses::Backend;
+use crate::sys::fs::monitor_dir::{MonitorDir, why};
+use crate::sys::platform::exit_watcher::Armed;
+use crate::sys::signals::{Pending, Signal};
+use crate::timer_wheel::{Timer, TimerWheel};
+pub(crate) use dir_changes::{Changes, Woken};
+pub(crate) use event_sources::Backend;
+use io::{SystemIo, World};
+use log_scan::Heard;
+pub(crate) use log_scan::LogOrder;
+pub(crate) use log_wait::wait_for_line;
+pub(crate) use options::{End, Failure, Order, StopWhen, Told};
+pub(crate) use progress::{ProgressFn, StepProgress};
 use std::collections::HashMap;
 use std::time::Duration;
-use watched::{State, Watched};
-use world::{Machine, World};
+use step_state::{State, StepState};
+use terminations::Job;
 
 /// How often everything is looked at whatever the events say: the bound on the damage of a lost one.
 const SAFETY_RESCAN: Duration = Duration::from_secs(15);
@@ -54,14 +54,14 @@ const OTHER_DESCRIPTORS: u64 = 512;
 /// # Errors
 /// [`Failure`]; what was told before it stays true.
 pub(crate) fn wait<'call>(
-    directory: &Directory,
+    directory: &MonitorDir,
     order: &'call Order,
     tell: &'call mut dyn FnMut(Told),
     verbose: &mut dyn FnMut(&str),
-    onlooker: Option<Onlooker<'call>>,
+    onlooker: Option<ProgressFn<'call>>,
 ) -> Result<End, Failure> {
-    let mut monitor = Monitor::new(Machine::new(directory, order), order, tell, onlooker);
-    let scans = order.logs.as_ref().map(|logs| scan::scans(logs, directory, &order.steps));
+    let mut monitor = Monitor::new(SystemIo::new(directory, order), order, tell, onlooker);
+    let scans = order.logs.as_ref().map(|logs| log_scan::scans(logs, directory, &order.steps));
     for (watched, scan) in monitor.watched.iter_mut().zip(scans.into_iter().flatten()) {
         watched.scan = Some(scan);
     }
@@ -80,15 +80,15 @@ fn interrupts() -> Result<Pending, Failure> {
 struct Monitor<'call, W> {
     world: W,
     order: &'call Order,
-    watched: Vec<Watched>,
+    watched: Vec<StepState>,
     places: HashMap<StepName, usize>,
-    wheel: Wheel<Due>,
+    wheel: TimerWheel<Due>,
     rescan: Option<Timer>,
-    origin: Moment,
+    origin: MonotonicTime,
     open: usize,
     over: bool,
     tell: &'call mut dyn FnMut(Told),
-    onlooker: Option<Onlooker<'call>>,
+    onlooker: Option<ProgressFn<'call>>,
     glance: Option<Timer>,
 }
 
@@ -101,8 +101,13 @@ enum Due {
 }
 
 impl<'call, W: World> Monitor<'call, W> {
-    fn new(world: W, order: &'call Order, tell: &'call mut dyn FnMut(Told), onlooker: Option<Onlooker<'call>>) -> Self {
-        let watched: Vec<Watched> = order.steps.iter().cloned().map(Watched::new).collect();
+    fn new(
+        world: W,
+        order: &'call Order,
+        tell: &'call mut dyn FnMut(Told),
+        onlooker: Option<ProgressFn<'call>>,
+    ) -> Self {
+        let watched: Vec<StepState> = order.steps.iter().cloned().map(StepState::new).collect();
         let places = order.steps.iter().cloned().zip(0..).collect();
         let (open, origin) = (watched.len(), world.now());
         Self {
@@ -110,7 +115,7 @@ impl<'call, W: World> Monitor<'call, W> {
             order,
             watched,
             places,
-            wheel: Wheel::new(0),
+            wheel: TimerWheel::new(0),
             rescan: None,
             origin,
             open,
@@ -167,7 +172,7 @@ impl<'call, W: World> Monitor<'call, W> {
     /// What a log says comes first: a line of it may end the wait before the run does.
     fn hear_and_follow_up(&mut self, index: usize, verdict: Verdict) -> Result<(), Failure> {
         match (self.hear(index, &verdict)?, verdict) {
-            (Heard::Sign(sign), verdict) => self.heard(index, &verdict, sign),
+            (Heard::LogMatch(sign), verdict) => self.heard(index, &verdict, sign),
             (Heard::NotYet, _) => self.look_again(index, self.world.now()),
             (Heard::Nothing(again), Verdict::Pending { look_again, closely }) => {
                 self.keep_watching(index, look_again.min(again), closely);
@@ -209,7 +214,7 @@ impl<'call, W: World> Monitor<'call, W> {
         self.world.end(index, look, job, means);
     }
 
-    fn keep_watching(&mut self, index: usize, look_again: Moment, closely: bool) {
+    fn keep_watching(&mut self, index: usize, look_again: MonotonicTime, closely: bool) {
         let now = self.world.now();
         let watched = &mut self.watched[index];
         let mut next = look_again;
@@ -236,8 +241,8 @@ impl<'call, W: World> Monitor<'call, W> {
         self.look_again(index, next);
     }
 
-    fn look_again(&mut self, index: usize, next: Moment) {
-        if next == Moment::NEVER {
+    fn look_again(&mut self, index: usize, next: MonotonicTime) {
+        if next == MonotonicTime::NEVER {
             if let Some(timer) = self.watched[index].timer.take() {
                 self.wheel.cancel(timer);
             }
@@ -252,7 +257,7 @@ impl<'call, W: World> Monitor<'call, W> {
     }
 
     /// Whole milliseconds since the loop began, rounded down.
-    fn tick(&self, moment: Moment) -> u64 {
+    fn tick(&self, moment: MonotonicTime) -> u64 {
         u64::try_from(moment.since(self.origin).as_millis()).unwrap_or(u64::MAX)
     }
 
@@ -268,23 +273,23 @@ impl<'call, W: World> Monitor<'call, W> {
         }
         let told = watched.told(index, outcome, detail, killed, self.world.backend());
         match self.order.until {
-            Until::All => (self.tell)(told),
-            Until::FirstBad => {
+            StopWhen::All => (self.tell)(told),
+            StopWhen::FirstBad => {
                 self.over = outcome.is_end() && outcome != Outcome::Success || outcome == Outcome::NotStarted;
                 (self.tell)(told);
             }
-            Until::Any if outcome.is_end() || outcome == Outcome::Marker => {
+            StopWhen::Any if outcome.is_end() || outcome == Outcome::Marker => {
                 self.over = true;
                 (self.tell)(told);
             }
             // Nobody has won yet: what is told of this one is told at the close, if at all.
-            Until::Any => watched.kept = Some(told),
+            StopWhen::Any => watched.kept = Some(told),
         }
     }
 
     /// The last words: those who have not answered still run, or have not started.
     fn close(&mut self) {
-        if self.order.until == Until::FirstBad && self.over {
+        if self.order.until == StopWhen::FirstBad && self.over {
             for index in 0..self.watched.len() {
                 if self.watched[index].state != State::Told {
                     let outcome = self.watched[index].outcome_so_far();
@@ -293,7 +298,7 @@ impl<'call, W: World> Monitor<'call, W> {
                 }
             }
         }
-        if self.order.until == Until::Any && !self.over {
+        if self.order.until == StopWhen::Any && !self.over {
             let kept: Vec<Told> = self.watched.iter_mut().filter_map(|watched| watched.kept.take()).collect();
             let running: Vec<Told> = kept.iter().filter(|told| told.outcome == Outcome::Running).cloned().collect();
             // Nobody has won: each that runs is told, or, where none has started, the first.

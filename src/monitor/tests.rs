@@ -9,13 +9,13 @@ mod script;
 mod simulated;
 mod stories;
 
-use super::order::{Order, Until};
-use super::senses::Backend;
-use super::{End, Monitor};
-use crate::decide::policy::{Settle, Threshold, Wishes};
-use crate::os::environment::variable as variable_text;
-use crate::protocol::step::StepName;
-use crate::protocol::time::Moment;
+use crate::decide::policy::{SettleTimes, Threshold, ThresholdOptions};
+use crate::monitor::event_sources::Backend;
+use crate::monitor::options::{Order, StopWhen};
+use crate::monitor::{End, Monitor};
+use crate::record::step_name::StepName;
+use crate::record::time::MonotonicTime;
+use crate::sys::env::variable as variable_text;
 use played::Simulated;
 use script::Random;
 use simulated::State;
@@ -37,12 +37,12 @@ fn order(state: &State) -> Order {
     let threshold = |span: Option<i64>| Threshold { flag: None, environment: Some(span.map_or(Duration::ZERO, nanos)) };
     Order {
         steps: (0..state.steps.len()).map(|at| StepName::parse(&format!("step{at}")).unwrap()).collect(),
-        wishes: Wishes {
+        wishes: ThresholdOptions {
             stale: threshold(limits.stale),
             max_timeout: threshold(limits.longest),
             start_timeout: nanos(limits.start),
-            until: limits.until.map(Moment::from_nanos),
-            settle: Settle::CONTRACT,
+            until: limits.until.map(MonotonicTime::from_nanos),
+            settle: SettleTimes::CONTRACT,
         },
         until: limits.ends,
         leaving: false,
@@ -72,7 +72,7 @@ fn play(seed: u64) -> [u64; 8] {
     places.sort_unstable();
     places.dedup();
     assert_eq!(places.len(), told.len(), "told twice: {told:?}");
-    assert!(order.until == Until::Any || told.len() == order.steps.len(), "not all told: {told:?}");
+    assert!(order.until == StopWhen::Any || told.len() == order.steps.len(), "not all told: {told:?}");
     let mut counts = [0; 8];
     for (_, outcome) in &told {
         counts[*outcome as usize] += 1;

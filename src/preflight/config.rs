@@ -3,9 +3,9 @@
 //! Pure: text comes in, checks go out. Refuses to stop at the first fault, since whoever mends one wants to know of the
 //! others, and to guess: a key that the kind does not take is a fault, for a misspelt one would silently test less.
 
-use super::network::{Address, Url};
-use super::{Check, Kind, LIMIT, Place};
-use crate::protocol::quantity;
+use crate::preflight::network::{Address, Url};
+use crate::preflight::{Check, Kind, LIMIT, Place};
+use crate::record::units;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
@@ -197,9 +197,9 @@ impl Reader<'_> {
     fn limit(&mut self, entry: &Entry<'_, '_>) -> Duration {
         let Some(value) = entry.table.get("timeout") else { return LIMIT };
         let read = match value.get_ref() {
-            DeValue::String(text) => quantity::duration(text),
-            DeValue::Integer(number) => quantity::duration(number.as_str()),
-            DeValue::Float(number) => quantity::duration(number.as_str()),
+            DeValue::String(text) => units::duration(text),
+            DeValue::Integer(number) => units::duration(number.as_str()),
+            DeValue::Float(number) => units::duration(number.as_str()),
             other @ (DeValue::Boolean(_) | DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_)) => {
                 Err(format!("\"timeout\" is {}, and has to be a duration like \"10s\"", called(other)))
             }
@@ -249,10 +249,10 @@ impl Reader<'_> {
         if let Some(value) = entry.table.get("min_free")
             && let DeValue::Integer(number) = value.get_ref()
         {
-            let size = quantity::size(number.as_str());
+            let size = units::size(number.as_str());
             return size.map_or_else(|sentence| self.fault(&value.span(), sentence), Some);
         }
-        self.parsed(entry, "min_free", why, quantity::size)
+        self.parsed(entry, "min_free", why, units::size)
     }
 
     /// A key's text, made into what it means.

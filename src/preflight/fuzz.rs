@@ -3,8 +3,8 @@
 //!
 //! Built for these two alone.
 
-use super::config::parse;
-use super::{Place, venv};
+use crate::preflight::config::parse;
+use crate::preflight::{Place, venv};
 use std::path::Path;
 
 /// `preflight.toml`: checks, or faults that each say where.

@@ -14,12 +14,14 @@ mod shell;
 pub(crate) mod template;
 mod venv;
 
-use crate::os::command::{End, Order, Purpose, Shells};
-use crate::os::mailbox::{Mailbox, Slot};
-use crate::os::ready::ready;
-use crate::os::signals::{self, Pending, Signal};
-use crate::os::spawn::Ended;
-use crate::os::{clock, directory::why};
+use crate::sys::clock;
+use crate::sys::fs::monitor_dir::why;
+use crate::sys::process::shell::{End, Order, Purpose, ShellRunner};
+use crate::sys::process::spawn::Ended;
+use crate::sys::signals;
+use crate::sys::signals::{Pending, Signal};
+use crate::sys::watch::channel::{PollableReceiver, PollableSender};
+use crate::sys::watch::poll::ready;
 use network::{Address, Url};
 use report::{Finding, OwnFix, Word};
 use std::collections::BTreeMap;
@@ -38,7 +40,7 @@ pub(crate) const FIX_LIMIT: Duration = Duration::from_secs(600);
 const FIX_GRACE: Duration = Duration::from_secs(5);
 /// How much later than its limit a check's own answer may come. It knows best why it has none.
 const LEEWAY: Duration = Duration::from_millis(250);
-/// The same for a check that has a process tree to end first (`os::tree` gives KILL 2 s).
+/// The same for a check that has a process tree to end first (`sys::process::tree` gives KILL 2 s).
 const KILL_LEEWAY: Duration = Duration::from_secs(3);
 
 /// One check.
@@ -185,7 +187,7 @@ pub(crate) fn examine(checks: &[Check], fix: bool, listener: &mut dyn Listener) 
     if let Err(error) = &heard {
         listener.trouble(&format!("signals cannot be heard: {}", why(error)));
     }
-    let mut crew = Crew { shells: Arc::default(), signals: heard.ok() };
+    let mut crew = CheckRunner { shells: Arc::default(), signals: heard.ok() };
     let first = crew.run(&checks.iter().collect::<Vec<_>>())?;
     let mut findings: Vec<Finding> =
         checks.iter().zip(first).map(|(check, seen)| Finding::of(check, seen.verdict, seen.took)).collect();
@@ -216,16 +218,16 @@ struct Seen {
 }
 
 /// What all checks share.
-struct Crew {
-    shells: Arc<Shells>,
+struct CheckRunner {
+    shells: Arc<ShellRunner>,
     signals: Option<Pending>,
 }
 
-impl Crew {
+impl CheckRunner {
     /// Runs these checks at once, each for as long as its limit at most.
     fn run(&mut self, checks: &[&Check]) -> Result<Vec<Seen>, Interrupted> {
         let began = clock::now();
-        let (slot, mailbox) = match Mailbox::new(checks.len()) {
+        let (slot, mailbox) = match PollableReceiver::new(checks.len()) {
             Ok(made) => made,
             Err(error) => return Ok(checks.iter().map(|_| could_not_begin(&error)).collect()),
         };
@@ -254,7 +256,7 @@ impl Crew {
     }
 
     /// Sleeps until there are letters, and so long at most.
-    fn sleep<T>(&mut self, mailbox: &Mailbox<T>, longest: Duration) -> Result<(), Interrupted> {
+    fn sleep<T>(&mut self, mailbox: &PollableReceiver<T>, longest: Duration) -> Result<(), Interrupted> {
         ready([Some(mailbox.descriptor()), self.signals.as_ref().map(Pending::descriptor)], longest);
         match self.signals.as_mut().and_then(|signals| signals.fetch().first().copied()) {
             None => Ok(()),
@@ -266,7 +268,7 @@ impl Crew {
     }
 
     /// Begins one check in a thread of its own.
-    fn begin(&self, index: usize, check: &Check, slot: &Slot<(usize, Seen)>) -> Result<(), Seen> {
+    fn begin(&self, index: usize, check: &Check, slot: &PollableSender<(usize, Seen)>) -> Result<(), Seen> {
         let (check, shells, slot) = (check.clone(), Arc::clone(&self.shells), slot.clone());
         let began = clock::now();
         let work = move || {
@@ -299,7 +301,7 @@ impl Crew {
 
     fn mend_once(&mut self, check: &Check, text: &str) -> Result<Option<String>, Interrupted> {
         let not_run = |error: &io::Error| Ok(Some(format!("it could not be run: {}", why(error))));
-        let (slot, mailbox) = match Mailbox::new(1) {
+        let (slot, mailbox) = match PollableReceiver::new(1) {
             Ok(made) => made,
             Err(error) => return not_run(&error),
         };
@@ -346,7 +348,7 @@ fn could_not_begin(error: &io::Error) -> Seen {
 }
 
 /// Runs one check, in its own thread.
-fn test(check: &Check, shells: &Shells) -> Verdict {
+fn test(check: &Check, shells: &ShellRunner) -> Verdict {
     let deadline = clock::now().plus(check.limit);
     let folder = check.folder.as_path();
     match &check.kind {

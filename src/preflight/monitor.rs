@@ -3,36 +3,40 @@
 //! Tries what they will do, for real: makes a file, hears of it, locks it, asks its time, removes it. Refuses to fail
 //! for what they can do without: where no events are to be had they poll, and the report says so.
 
-use super::{Failure, Place, Verdict, shown};
-use crate::os::directory::why;
-use crate::os::events::Events;
-use crate::os::paths::{self, Kind, Standing};
-use crate::os::platform::locality::{self, Locality};
-use crate::os::platform::supplies::supplies;
-use crate::os::trial::{self, Ear, Supplies, Trial};
-use crate::os::{clock, environment};
-use crate::protocol::time::{Moment, Wall};
+use crate::preflight::{Failure, Place, Verdict, shown};
+use crate::record::time::{MonotonicTime, WallTime};
+use crate::sys::fs::metadata;
+use crate::sys::fs::metadata::{Kind, Standing};
+use crate::sys::fs::monitor_dir::why;
+use crate::sys::fs::probe;
+use crate::sys::fs::probe::{Ear, ProbeFile, Supplies};
+use crate::sys::platform::fs_type;
+use crate::sys::platform::fs_type::FsType;
+use crate::sys::platform::watch_limits::supplies;
+use crate::sys::watch::dir::Events;
+use crate::sys::{clock, env};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long an event may take. It takes well under a millisecond; a loaded machine must not look like a deaf one.
 const HEARING: Duration = Duration::from_secs(2);
 /// By how much the filesystem's clock may differ from this machine's. The slack with which a process is told to be older
-/// than its `.pid` (`os::tree`), and a status older than the run (the contract's 2 s), reach no further.
+/// than its `.pid` (`sys::process::tree`), and a status older than the run (the contract's 2 s), reach no further.
 const SKEW: Duration = Duration::from_secs(2);
 const ELSEWHERE: &str = "choose a directory of your own on a local disk: export DOGWATCH_DIR=…";
 
 /// Whether the monitor directory serves.
-pub(super) fn check(place: &Place, deadline: Moment) -> Verdict {
+pub(super) fn check(place: &Place, deadline: MonotonicTime) -> Verdict {
     beats(place)?;
-    let directory = environment::absolute(&place.directory);
-    let folder = paths::nearest(&directory);
+    let directory = env::absolute(&place.directory);
+    let folder = metadata::nearest(&directory);
     let is_itself = folder == directory;
-    if !is_itself && paths::is_there(&directory) && paths::kind(&directory).is_ok_and(|kind| kind != Kind::Absent) {
+    if !is_itself && metadata::is_there(&directory) && metadata::kind(&directory).is_ok_and(|kind| kind != Kind::Absent)
+    {
         return Err(Failure::of(format!("{} is no folder", directory.display())).mended_by(ELSEWHERE));
     }
-    private(&standings(&folder), environment::user(), is_itself)?;
-    let locality = locality::look(&folder).map_err(|error| {
+    private(&standings(&folder), env::user(), is_itself)?;
+    let locality = fs_type::look(&folder).map_err(|error| {
         Failure::of(format!("the filesystem of {} does not answer: {}", folder.display(), why(&error)))
             .mended_by(ELSEWHERE)
     })?;
@@ -64,12 +68,12 @@ fn beats(place: &Place) -> Result<(), Failure> {
 }
 
 /// Makes, hears of, locks, dates and removes one file; says how changes will be noticed, and why.
-fn tried(folder: &Path, locality: &Locality, deadline: Moment) -> Result<String, Failure> {
+fn tried(folder: &Path, locality: &FsType, deadline: MonotonicTime) -> Result<String, Failure> {
     let shown = folder.display();
-    let name = trial::name();
+    let name = probe::name();
     // On a filesystem that is not local the own write would be heard of and others' would not: it proves nothing.
     let ear = locality.local.then(|| Ear::open(folder, &name));
-    let trial = Trial::make(folder, &name)
+    let trial = ProbeFile::make(folder, &name)
         .map_err(|error| Failure::of(format!("cannot write in {shown}: {}", why(&error))).mended_by(ELSEWHERE))?;
     let backend = match ear {
         None => format!("changes are noticed by polling, since {} does not tell of what others write", locality.name),
@@ -99,7 +103,7 @@ fn tried(folder: &Path, locality: &Locality, deadline: Moment) -> Result<String,
     Ok(backend)
 }
 
-fn skewed((before, made, after): (Wall, Wall, Wall), filesystem: &str) -> Result<(), Failure> {
+fn skewed((before, made, after): (WallTime, WallTime, WallTime), filesystem: &str) -> Result<(), Failure> {
     let (behind, ahead) = (before.since(made), made.since(after));
     let (by, how) = if behind > SKEW { (behind, "behind") } else { (ahead, "ahead of") };
     if by <= SKEW {
@@ -114,8 +118,8 @@ fn skewed((before, made, after): (Wall, Wall, Wall), filesystem: &str) -> Result
 /// Why others could make any run in this user's directory look like any other; nothing where they cannot, or it is not
 /// there yet. Whose another user's directory is goes without saying.
 pub(crate) fn exposed(directory: &Path) -> Option<String> {
-    let directory = environment::absolute(directory);
-    let (folders, me) = (standings(&directory), environment::user());
+    let directory = env::absolute(directory);
+    let (folders, me) = (standings(&directory), env::user());
     let own = folders.first().is_some_and(|(_, standing)| standing.owner == me);
     let Failure { symptom, cause, fix } = private(&folders, me, true).err().filter(|_| own)?;
     let rest = cause.into_iter().chain(fix).map(|part| format!("; {part}"));
@@ -124,8 +128,8 @@ pub(crate) fn exposed(directory: &Path) -> Option<String> {
 
 /// Every folder from `folder` up to the root with who may write there, as far as that can be seen.
 fn standings(folder: &Path) -> Vec<(PathBuf, Standing)> {
-    let resolved = paths::resolved(folder).unwrap_or_else(|_| folder.to_path_buf());
-    resolved.ancestors().map_while(|one| Some((one.to_path_buf(), paths::standing(one).ok()?))).collect()
+    let resolved = metadata::resolved(folder).unwrap_or_else(|_| folder.to_path_buf());
+    resolved.ancestors().map_while(|one| Some((one.to_path_buf(), metadata::standing(one).ok()?))).collect()
 }
 
 /// Whoever may rename files in the directory may make any run look like any other.
@@ -210,7 +214,7 @@ mod tests {
 
     #[test]
     fn clocks_may_differ_by_two_seconds() {
-        let at = |second: i64| Wall::from_parts(second, 0);
+        let at = |second: i64| WallTime::from_parts(second, 0);
         for (made, words) in
             [(100, None), (98, None), (102, None), (97, Some("3s behind")), (3700, Some("1h ahead of"))]
         {

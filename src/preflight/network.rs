@@ -3,11 +3,12 @@
 //! Refuses https, since this program has no TLS, and to follow a redirect: that a service points elsewhere is what its
 //! caller wants to know.
 
-use super::{Failure, Verdict, shown};
-use crate::os::directory::why;
-use crate::os::net::{self, Fault};
-use crate::protocol::text::quote;
-use crate::protocol::time::Moment;
+use crate::preflight::{Failure, Verdict, shown};
+use crate::record::sanitize::quote;
+use crate::record::time::MonotonicTime;
+use crate::sys::fs::monitor_dir::why;
+use crate::sys::net;
+use crate::sys::net::Fault;
 use std::fmt;
 use std::io;
 use std::time::Duration;
@@ -102,7 +103,7 @@ fn plain(text: &str) -> bool {
 }
 
 /// Whether a connection is taken.
-pub(super) fn tcp(address: &Address, limit: Duration, deadline: Moment) -> Verdict {
+pub(super) fn tcp(address: &Address, limit: Duration, deadline: MonotonicTime) -> Verdict {
     match net::connect(&address.host, address.port, deadline) {
         Ok(_stream) => Ok(None),
         Err(fault) => Err(failure(&fault, address, limit)),
@@ -110,7 +111,7 @@ pub(super) fn tcp(address: &Address, limit: Duration, deadline: Moment) -> Verdi
 }
 
 /// Whether a GET is answered with 2xx.
-pub(super) fn http(url: &Url, limit: Duration, deadline: Moment) -> Verdict {
+pub(super) fn http(url: &Url, limit: Duration, deadline: MonotonicTime) -> Verdict {
     let address = &url.address;
     let asked = net::connect(&address.host, address.port, deadline)
         .and_then(|stream| net::status(&stream, &address.to_string(), &url.target, deadline));

@@ -2,9 +2,9 @@
 //!
 //! Refuses to judge: a check's own verdict comes in, words for people and machines go out.
 
-use super::{Check, Failure};
-use crate::protocol::SCHEMA;
-use crate::protocol::time::millis;
+use crate::preflight::{Check, Failure};
+use crate::record::SCHEMA;
+use crate::record::time::millis;
 use serde::Serialize;
 use std::time::Duration;
 
@@ -112,8 +112,8 @@ pub(super) enum OwnFix<'run> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Kind;
     use super::*;
+    use crate::preflight::Kind;
 
     fn check(fix: Option<&str>) -> Check {
         Check {

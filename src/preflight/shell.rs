@@ -2,16 +2,16 @@
 //!
 //! Refuses a module's name that a shell would read as more than a name; that is `config`'s to see to.
 
-use super::{Check, Failure, Verdict, shown};
-use crate::os::command::{End, Order, Outcome, Purpose, Shells};
-use crate::os::directory::why;
-use crate::os::spawn::Ended;
-use crate::protocol::time::Moment;
+use crate::preflight::{Check, Failure, Verdict, shown};
+use crate::record::time::MonotonicTime;
+use crate::sys::fs::monitor_dir::why;
+use crate::sys::process::shell::{End, Order, Outcome, Purpose, ShellRunner};
+use crate::sys::process::spawn::Ended;
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
 /// Whether a shell command ends with exit code 0.
-pub(super) fn command(text: &str, check: &Check, deadline: Moment, shells: &Shells) -> Verdict {
+pub(super) fn command(text: &str, check: &Check, deadline: MonotonicTime, shells: &ShellRunner) -> Verdict {
     let outcome = ask(text, check, deadline, shells)?;
     if outcome.end == End::Known(Ended::Code(0)) {
         return Ok(None);
@@ -26,7 +26,13 @@ pub(super) fn command(text: &str, check: &Check, deadline: Moment, shells: &Shel
 }
 
 /// Whether an interpreter can import a module.
-pub(super) fn import(module: &str, python: &str, check: &Check, deadline: Moment, shells: &Shells) -> Verdict {
+pub(super) fn import(
+    module: &str,
+    python: &str,
+    check: &Check,
+    deadline: MonotonicTime,
+    shells: &ShellRunner,
+) -> Verdict {
     let outcome = ask(&format!("{python} -c 'import {module}'"), check, deadline, shells)?;
     match outcome.end {
         End::Known(Ended::Code(0)) => Ok(None),
@@ -49,7 +55,7 @@ pub(super) fn import(module: &str, python: &str, check: &Check, deadline: Moment
 }
 
 /// Which interpreter a command is, and of which version.
-fn interpreter(python: &str, check: &Check, deadline: Moment, shells: &Shells) -> Option<String> {
+fn interpreter(python: &str, check: &Check, deadline: MonotonicTime, shells: &ShellRunner) -> Option<String> {
     let text = format!("{python} -c 'import sys; print(sys.executable, \"(%d.%d.%d)\" % sys.version_info[:3])'");
     let outcome = ask(&text, check, deadline, shells).ok()?;
     last_line(&outcome).filter(|_| outcome.end == End::Known(Ended::Code(0)))
@@ -65,7 +71,7 @@ pub(super) fn variables() -> [(&'static str, OsString); 2] {
     ]
 }
 
-fn ask(text: &str, check: &Check, deadline: Moment, shells: &Shells) -> Result<Outcome, Failure> {
+fn ask(text: &str, check: &Check, deadline: MonotonicTime, shells: &ShellRunner) -> Result<Outcome, Failure> {
     let order = Order {
         text: OsStr::new(text),
         folder: Some(&check.folder),

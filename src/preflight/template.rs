@@ -2,7 +2,7 @@
 //!
 //! Pure: what was found comes in, text goes out. Refuses to write a service's whole URL, which may hold a password.
 
-use super::network::Address;
+use crate::preflight::network::Address;
 use std::path::Path;
 
 /// What a project shows of itself.
@@ -157,9 +157,9 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Place;
-    use super::super::config::parse;
     use super::*;
+    use crate::preflight::Place;
+    use crate::preflight::config::parse;
     use proptest::prelude::*;
 
     #[test]

@@ -4,16 +4,17 @@
 //! Refuses to run it for a run that has ended or was replaced meanwhile, to name a pid that may be somebody else's by
 //! now, and to believe it before a last look: work that finished in between has finished.
 
-use super::look::Looker;
-use super::record::{Standing, standing};
-use crate::decide::history::{History, RunKey, run_key};
-use crate::decide::observation::{Liveness, Look};
-use crate::decide::policy::Settle;
-use crate::os::command::{self, Order, Purpose, Shells};
-use crate::os::directory::why;
-use crate::os::spawn::Ended;
-use crate::os::{clock, environment};
-use crate::protocol::status::{StatusText, Word};
+use crate::decide::policy::SettleTimes;
+use crate::decide::snapshot::{Liveness, Snapshot};
+use crate::decide::tracker::{PidFileId, RunTracker, pid_file_id};
+use crate::record::status::{ParsedStatus, Word};
+use crate::step::outcome::{Standing, standing};
+use crate::step::snapshot::SnapshotReader;
+use crate::sys::fs::monitor_dir::why;
+use crate::sys::process::shell;
+use crate::sys::process::shell::{Order, Purpose, ShellRunner};
+use crate::sys::process::spawn::Ended;
+use crate::sys::{clock, env};
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
@@ -41,12 +42,17 @@ pub(super) enum End {
 ///
 /// # Errors
 /// What went wrong, as a sentence.
-pub(super) fn call(looker: &Looker, run: Option<RunKey>, text: &OsStr, grace: Duration) -> Result<(), String> {
+pub(super) fn call(
+    looker: &SnapshotReader,
+    run: Option<PidFileId>,
+    text: &OsStr,
+    grace: Duration,
+) -> Result<(), String> {
     let limit = grace.saturating_add(LIMIT);
     let variables = [
         ("DOGWATCH_STEP", OsString::from(looker.step().as_str())),
         ("DOGWATCH_PID", run.map_or_else(OsString::new, |(pid, _)| pid.to_string().into())),
-        ("DOGWATCH_DIR", environment::absolute(looker.directory().path()).into_os_string()),
+        ("DOGWATCH_DIR", env::absolute(looker.directory().path()).into_os_string()),
     ];
     let order = Order {
         text,
@@ -57,12 +63,12 @@ pub(super) fn call(looker: &Looker, run: Option<RunKey>, text: &OsStr, grace: Du
         // Whatever it leaves in the background is its own affair.
         purpose: Purpose::Mend,
     };
-    match Shells::default().run(&order).map(|outcome| outcome.end) {
-        Ok(command::End::Known(Ended::Code(0))) => Ok(()),
-        Ok(command::End::Known(Ended::Code(code))) => Err(format!("the kill command ended with exit code {code}")),
-        Ok(command::End::Known(Ended::Signal(number))) => Err(format!("the kill command was ended by signal {number}")),
-        Ok(command::End::Unknown) => Err("the kernel did not say how the kill command ended".to_owned()),
-        Ok(command::End::OutOfTime) => {
+    match ShellRunner::default().run(&order).map(|outcome| outcome.end) {
+        Ok(shell::End::Known(Ended::Code(0))) => Ok(()),
+        Ok(shell::End::Known(Ended::Code(code))) => Err(format!("the kill command ended with exit code {code}")),
+        Ok(shell::End::Known(Ended::Signal(number))) => Err(format!("the kill command was ended by signal {number}")),
+        Ok(shell::End::Unknown) => Err("the kernel did not say how the kill command ended".to_owned()),
+        Ok(shell::End::OutOfTime) => {
             Err(format!("the kill command did not end within {} and was killed", humantime::format_duration(limit)))
         }
         Err(error) => Err(format!("the kill command could not be run ({})", why(&error))),
@@ -74,13 +80,13 @@ pub(super) fn call(looker: &Looker, run: Option<RunKey>, text: &OsStr, grace: Du
 /// # Errors
 /// As [`call`].
 pub(super) fn call_after_death(
-    looker: &mut Looker,
-    look: &Look,
+    looker: &mut SnapshotReader,
+    look: &Snapshot,
     command: &OsStr,
     grace: Duration,
 ) -> Result<bool, String> {
     match looker.look() {
-        Ok(again) if matches!(standing(&again, run_key(look)), Standing::Open) => {
+        Ok(again) if matches!(standing(&again, pid_file_id(look)), Standing::Open) => {
             call(looker, None, command, grace).map(|()| true)
         }
         // Settled by somebody else, or the step is a new run's, which the command must not meet.
@@ -92,23 +98,25 @@ pub(super) fn call_after_death(
 }
 
 /// Looks for the end of the run that `look` shows until it is there or `grace` is over.
-pub(super) fn look_for_end(looker: &mut Looker, look: &Look, grace: Duration) -> End {
+pub(super) fn look_for_end(looker: &mut SnapshotReader, look: &Snapshot, grace: Duration) -> End {
     let deadline = clock::now().plus(grace);
     let (mut pause, longest) = PAUSE;
-    let mut history = History::default();
+    let mut history = RunTracker::default();
     history.note(look);
     let mut end = End::Unseen;
     loop {
         let now = clock::now();
         // What the kernel could not say this time the next look may say.
         if let Ok(again) = looker.look() {
-            end = match standing(&again, run_key(look)) {
-                Standing::Ended if again.status.content() == Some(&StatusText::Complete(Word::Success)) => {
+            end = match standing(&again, pid_file_id(look)) {
+                Standing::Ended if again.status.content() == Some(&ParsedStatus::Complete(Word::Success)) => {
                     return End::Succeeded;
                 }
                 Standing::Ended | Standing::Replaced => return End::Recorded,
                 Standing::Open => match history.note(&again).liveness {
-                    Liveness::Dead { since } if again.at >= since.plus(Settle::CONTRACT.death) => return End::Gone,
+                    Liveness::Dead { since } if again.at >= since.plus(SettleTimes::CONTRACT.death) => {
+                        return End::Gone;
+                    }
                     // Whoever holds the lock without a pid lives as well; a death is settled in a moment.
                     Liveness::Alive | Liveness::Starting { .. } => End::Alive,
                     Liveness::Dead { .. } => End::Gone,
@@ -117,7 +125,7 @@ pub(super) fn look_for_end(looker: &mut Looker, look: &Look, grace: Duration) ->
             };
         }
         // A death that a look has shown is given the moment in which its status may follow.
-        let until = if end == End::Gone { deadline.plus(Settle::CONTRACT.death) } else { deadline };
+        let until = if end == End::Gone { deadline.plus(SettleTimes::CONTRACT.death) } else { deadline };
         if now >= until {
             return end;
         }

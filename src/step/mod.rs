@@ -4,9 +4,9 @@
 //! carries out what follows from a verdict, once, whoever else is doing the same. It refuses to decide and to wait for
 //! anything but a short lock.
 
-pub(crate) mod circuit;
+pub(crate) mod breaker_file;
 mod kill_command;
-pub(crate) mod look;
-pub(crate) mod newcomer;
-pub(crate) mod record;
+pub(crate) mod outcome;
+pub(crate) mod prepare;
+pub(crate) mod snapshot;
 pub(crate) mod terminate;

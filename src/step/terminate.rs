@@ -3,19 +3,21 @@
 //! Refuses to record an end that it has not verified: where the target may not be signalled, or still lives, every later
 //! look has to judge anew. For work that cannot be seen from here the word of the caller's own kill command is taken.
 
-use super::kill_command::{self, End};
-use super::look::Looker;
-use super::record::{Ending, Rooms, Written, announce, record, remove_unpublished};
-use crate::decide::history::{meta_of, run_key};
-use crate::decide::observation::{Look, Process};
-use crate::decide::remark::{Remark, out_of_reach};
-use crate::os::census::Census;
-use crate::os::evidence;
-use crate::os::tree::{self, Hunt, Report, Target};
-use crate::protocol::evidence::{BlockedOn, ProcessState, TreeProcess};
-use crate::protocol::file::Hold;
-use crate::protocol::outcome::{Intent, Reason};
-use crate::protocol::time::Wall;
+use crate::decide::snapshot::{Process, Snapshot};
+use crate::decide::tracker::{meta_for, pid_file_id};
+use crate::decide::warning::{Warning, out_of_reach};
+use crate::record::evidence::{BlockedOn, ProcessState, TreeProcess};
+use crate::record::file_state::LockState;
+use crate::record::outcome::{Intent, Reason};
+use crate::record::time::WallTime;
+use crate::step::kill_command;
+use crate::step::kill_command::End;
+use crate::step::outcome::{Ending, PreallocatedFiles, Written, announce, record, remove_unpublished};
+use crate::step::snapshot::SnapshotReader;
+use crate::sys::process::diagnose;
+use crate::sys::process::table::ProcessTable;
+use crate::sys::process::tree;
+use crate::sys::process::tree::{KillTarget, Report, TreeKiller};
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
@@ -52,19 +54,25 @@ pub(crate) struct Termination {
 }
 
 /// Ends the run that this look shows, for this reason.
-pub(crate) fn terminate(looker: &mut Looker, look: &Look, intent: Intent, why: &str, means: &Means) -> Termination {
+pub(crate) fn terminate(
+    looker: &mut SnapshotReader,
+    look: &Snapshot,
+    intent: Intent,
+    why: &str,
+    means: &Means,
+) -> Termination {
     let within = reach(look);
     if let (Err(obstacle), None) = (&within, &means.command) {
         return unverified(obstacle.sentence(why));
     }
-    let mut hunt = within.map_err(|obstacle| obstacle.sentence(why)).and_then(|()| Hunt::begin(target(look)));
+    let mut hunt = within.map_err(|obstacle| obstacle.sentence(why)).and_then(|()| TreeKiller::begin(target(look)));
     // Before anything is signalled, the wrapper's own STOP included: a stopped process waits for nothing.
     let evidence = match &mut hunt {
         Ok(hunt) if intent != Intent::Killed => Some(witness(look, hunt)),
         Ok(_) | Err(_) => None,
     };
     // The look before the first signal is the one under the record lock: work that finished in between has finished.
-    let announced = announce(looker, run_key(look), intent, why, evidence.clone());
+    let announced = announce(looker, pid_file_id(look), intent, why, evidence.clone());
     let ending = Ending { detail: Some(why.to_owned()), ..Ending::of(intent.reason()) };
     let termination = match (announced, &means.command, hunt) {
         (Ok(Written::ByUs), Some(command), _) => by_command(looker, look, &ending, (command, means.grace), why),
@@ -79,33 +87,33 @@ pub(crate) fn terminate(looker: &mut Looker, look: &Look, intent: Intent, why: &
 }
 
 /// The processes of a run that is not ended, only reported on; none where they are not to be seen from here.
-pub(crate) fn evidence(look: &Look) -> Vec<TreeProcess> {
-    let hunt = reach(look).ok().and_then(|()| Hunt::begin(target(look)).ok());
+pub(crate) fn evidence(look: &Snapshot) -> Vec<TreeProcess> {
+    let hunt = reach(look).ok().and_then(|()| TreeKiller::begin(target(look)).ok());
     hunt.map_or_else(Vec::new, |mut hunt| witness(look, &mut hunt))
 }
 
 /// How much CPU time the run's living processes have used; nothing where they are not to be seen from here.
-pub(crate) fn cpu_time(look: &Look) -> Option<Duration> {
+pub(crate) fn cpu_time(look: &Snapshot) -> Option<Duration> {
     reach(look).ok()?;
-    let listed = Hunt::begin(target(look)).ok()?.list();
-    (!listed.is_empty()).then(|| evidence::cpu_time(&listed))
+    let listed = TreeKiller::begin(target(look)).ok()?.list();
+    (!listed.is_empty()).then(|| diagnose::cpu_time(&listed))
 }
 
 /// The same for one of many runs, from one look at all processes.
-pub(crate) fn cpu_time_in(look: &Look, census: &Census) -> Option<Duration> {
+pub(crate) fn cpu_time_in(look: &Snapshot, census: &ProcessTable) -> Option<Duration> {
     reach(look).ok()?;
     let target = target(look);
     census.cpu_time(target.pid?, target.group)
 }
 
 /// Why a run's processes cannot be looked at, let alone signalled.
-enum Obstacle {
-    OutOfReach(Remark),
+enum StartError {
+    OutOfReach(Warning),
     NoPid,
     Unseen(i32),
 }
 
-impl Obstacle {
+impl StartError {
     fn sentence(&self, why: &str) -> String {
         match self {
             Self::OutOfReach(remark) => remark.to_string(),
@@ -117,23 +125,23 @@ impl Obstacle {
     }
 }
 
-fn reach(look: &Look) -> Result<(), Obstacle> {
+fn reach(look: &Snapshot) -> Result<(), StartError> {
     if let Some(remark) = out_of_reach(look) {
-        return Err(Obstacle::OutOfReach(remark));
+        return Err(StartError::OutOfReach(remark));
     }
-    let Some((pid, _)) = run_key(look) else { return Err(Obstacle::NoPid) };
+    let Some((pid, _)) = pid_file_id(look) else { return Err(StartError::NoPid) };
     // It is not known to be dead, or this would be a burial; it lives where it cannot be seen, and could not be seen
     // to go either.
-    if look.lock != Hold::Held && matches!(look.process, Process::Gone { .. } | Process::Hidden) {
-        return Err(Obstacle::Unseen(pid));
+    if look.lock != LockState::Held && matches!(look.process, Process::Gone { .. } | Process::Hidden) {
+        return Err(StartError::Unseen(pid));
     }
     Ok(())
 }
 
-fn witness(look: &Look, hunt: &mut Hunt) -> Vec<TreeProcess> {
-    let mut processes = evidence::take(&hunt.list());
-    let run = run_key(look);
-    let wrapper = run.filter(|_| meta_of(look, run).is_some_and(|meta| meta.child_pid.is_some())).map(|(pid, _)| pid);
+fn witness(look: &Snapshot, hunt: &mut TreeKiller) -> Vec<TreeProcess> {
+    let mut processes = diagnose::take(&hunt.list());
+    let run = pid_file_id(look);
+    let wrapper = run.filter(|_| meta_for(look, run).is_some_and(|meta| meta.child_pid.is_some())).map(|(pid, _)| pid);
     for process in &mut processes {
         // What the kernel shows of `run` is a wait for signals, its child's end among them; the contract knows better.
         if Some(process.pid) == wrapper && process.state == ProcessState::Sleeping {
@@ -143,7 +151,7 @@ fn witness(look: &Look, hunt: &mut Hunt) -> Vec<TreeProcess> {
     processes
 }
 
-fn end(looker: &mut Looker, look: &Look, ending: &Ending, why: &str, report: &Report) -> Termination {
+fn end(looker: &mut SnapshotReader, look: &Snapshot, ending: &Ending, why: &str, report: &Report) -> Termination {
     if let Some(detail) = fault(report) {
         return unverified(format!("{why}; {detail}"));
     }
@@ -153,13 +161,13 @@ fn end(looker: &mut Looker, look: &Look, ending: &Ending, why: &str, report: &Re
 /// Has the caller's command end the run. Its word is taken where nothing is to be seen of the run from here, and not
 /// against a process that still lives.
 fn by_command(
-    looker: &mut Looker,
-    look: &Look,
+    looker: &mut SnapshotReader,
+    look: &Snapshot,
     ending: &Ending,
     (command, grace): (&OsStr, Duration),
     why: &str,
 ) -> Termination {
-    let run = run_key(look);
+    let run = pid_file_id(look);
     let detail = kill_command::call(looker, run, command, grace).err().map(|fault| format!("{why}; {fault}"));
     let killed = detail.is_none();
     match (kill_command::look_for_end(looker, look, grace), detail) {
@@ -177,7 +185,7 @@ fn by_command(
         )),
         // Nothing of it is tidied up from here: it may still be on its way out over there.
         (End::Unseen, None) => {
-            let recorded = record(looker, run, ending, Rooms::default());
+            let recorded = record(looker, run, ending, PreallocatedFiles::default());
             Termination { killed, recorded: recorded.is_ok(), detail: recorded.err(), evidence: None }
         }
     }
@@ -185,13 +193,13 @@ fn by_command(
 
 /// Records the end of a run whose process is dead, after what it left has been ended: here by signals, elsewhere by the
 /// caller's command, since a wrapper's death says nothing of the job that it had started on another machine.
-pub(crate) fn bury(looker: &mut Looker, look: &Look, reason: Reason, means: &Means) -> Termination {
+pub(crate) fn bury(looker: &mut SnapshotReader, look: &Snapshot, reason: Reason, means: &Means) -> Termination {
     let mut report = end_remains(look, means.grace);
     // One that said how it ended, and could only not publish it, has ended its work.
     let command = means.command.as_ref().filter(|_| !matches!(reason, Reason::Success | Reason::Failed));
     let called = command.map(|command| kill_command::call_after_death(looker, look, command, means.grace));
     report.killed |= called == Some(Ok(true));
-    let detail = (reason == Reason::Died).then(|| match run_key(look) {
+    let detail = (reason == Reason::Died).then(|| match pid_file_id(look) {
         Some((pid, _)) => format!("process {pid} is gone and left no status"),
         None => "its process is gone and left no status".to_owned(),
     });
@@ -205,13 +213,13 @@ pub(crate) fn bury(looker: &mut Looker, look: &Look, reason: Reason, means: &Mea
 }
 
 /// Ends what a dead run left here, as far as that may be signalled.
-fn end_remains(look: &Look, grace: Duration) -> Report {
+fn end_remains(look: &Snapshot, grace: Duration) -> Report {
     if out_of_reach(look).is_none() { tree::terminate(&remains(look), grace) } else { Report::default() }
 }
 
-fn finish(looker: &mut Looker, look: &Look, ending: &Ending, report: &Report) -> Termination {
-    let recorded = record(looker, run_key(look), ending, Rooms::default());
-    if let Some(meta) = meta_of(look, run_key(look)).filter(|meta| meta.locked && report.survivors.is_empty()) {
+fn finish(looker: &mut SnapshotReader, look: &Snapshot, ending: &Ending, report: &Report) -> Termination {
+    let recorded = record(looker, pid_file_id(look), ending, PreallocatedFiles::default());
+    if let Some(meta) = meta_for(look, pid_file_id(look)).filter(|meta| meta.locked && report.survivors.is_empty()) {
         remove_unpublished(looker.directory(), looker.step(), &meta.run_id);
     }
     let detail = recorded.as_ref().err().cloned().or(fault(report));
@@ -230,13 +238,13 @@ fn fault(report: &Report) -> Option<String> {
 }
 
 /// The whole tree of a living run.
-fn target(look: &Look) -> Target {
-    let run = run_key(look);
-    let meta = meta_of(look, run);
-    Target {
+fn target(look: &Snapshot) -> KillTarget {
+    let run = pid_file_id(look);
+    let meta = meta_for(look, run);
+    KillTarget {
         pid: run.map(|(pid, _)| pid),
         started: meta.and_then(|meta| meta.pid_started_at),
-        claimed_at: run.map_or(Wall::from_nanos(0), |(_, modified)| modified),
+        claimed_at: run.map_or(WallTime::from_nanos(0), |(_, modified)| modified),
         // Without either nobody is the run's user, and nothing is signalled.
         owner: look.pid.stamp().map(|stamp| stamp.owner).or(meta.and_then(|meta| meta.uid)).unwrap_or(u32::MAX),
         group: meta.and_then(|meta| meta.process_group),
@@ -247,6 +255,6 @@ fn target(look: &Look) -> Target {
 }
 
 /// What a dead wrapper left: never the number in its pid file, which may be anybody's by now.
-fn remains(look: &Look) -> Target {
-    Target { pid: None, ..target(look) }
+fn remains(look: &Snapshot) -> KillTarget {
+    KillTarget { pid: None, ..target(look) }
 }

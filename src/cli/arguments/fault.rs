@@ -2,7 +2,7 @@
 //!
 //! Refuses to print a usage block at whoever made a slip in a script: what is wrong, what was meant, and where help is.
 
-use super::Arguments;
+use crate::cli::arguments::Arguments;
 use clap::CommandFactory;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 

@@ -9,9 +9,9 @@ mod preflight;
 mod run;
 mod wait;
 
-use super::exit::{Exit, table};
-use crate::protocol::quantity;
-use crate::protocol::step::StepName;
+use crate::cli::exit_code::{ExitCode, table};
+use crate::record::step_name::StepName;
+use crate::record::units;
 use clap::{Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 pub(in crate::cli) use fault::one_sentence;
 pub(in crate::cli) use own::{FailArguments, StartArguments, SucceedArguments};
@@ -98,7 +98,7 @@ pub(in crate::cli) enum Command {
         #[arg(required = true, value_name = "STEP", value_parser = step)]
         steps: Vec<StepName>,
         /// From TERM to KILL [default: 5s]
-        #[arg(long, value_name = "D", value_parser = quantity::duration)]
+        #[arg(long, value_name = "D", value_parser = units::duration)]
         grace: Option<Duration>,
     },
     /// List the steps here: state, elapsed, heartbeat age, pid, last log line
@@ -144,7 +144,7 @@ pub(in crate::cli) enum Command {
         #[arg(required_unless_present = "older_than", value_name = "STEP", value_parser = step)]
         steps: Vec<StepName>,
         /// All ended runs of which nothing was written for this long
-        #[arg(long, value_name = "D", value_parser = quantity::duration, conflicts_with = "steps")]
+        #[arg(long, value_name = "D", value_parser = units::duration, conflicts_with = "steps")]
         older_than: Option<Duration>,
         /// Say what would be removed, and remove nothing
         #[arg(long)]
@@ -239,7 +239,7 @@ fn list_help() -> String {
         "Example:\n  dogwatch list --watch\n\n\
          With --json one object a step, as `check --json` has it but for what its processes do; with --watch one for each \
          step that has changed.\n{}",
-        table(&[Exit::Success, Exit::Own, Exit::Interrupted])
+        table(&[ExitCode::Success, ExitCode::Own, ExitCode::Interrupted])
     )
 }
 
@@ -248,7 +248,7 @@ fn log_help() -> String {
         "Example:\n  dogwatch log build -f -n 20; dogwatch wait build\n\n\
          Into a pipe or file the bytes go as they were written; a terminal is sent no control character. Following ends \
          with 0 when the step has ended, however it did: `wait` says how.\n{}",
-        table(&[Exit::Success, Exit::NotStarted, Exit::Own, Exit::Interrupted, Exit::Terminated])
+        table(&[ExitCode::Success, ExitCode::NotStarted, ExitCode::Own, ExitCode::Interrupted, ExitCode::Terminated])
     )
 }
 
@@ -263,7 +263,7 @@ fn breaker_help() -> String {
     format!(
         "Example:\n  dogwatch breaker reset build\n\n\
          `run` refuses to start once so many failures in a row were counted; any success closes the circuit again.\n{}",
-        table(&[Exit::Success, Exit::Usage, Exit::Own])
+        table(&[ExitCode::Success, ExitCode::Usage, ExitCode::Own])
     )
 }
 
@@ -271,7 +271,7 @@ fn skill_help() -> String {
     format!(
         "Example:\n  dogwatch skill --install\n\n\
          Prints where the page stands then. One that was edited is left as it is (125).\n{}",
-        table(&[Exit::Success, Exit::Own])
+        table(&[ExitCode::Success, ExitCode::Own])
     )
 }
 
@@ -279,7 +279,7 @@ fn main_help() -> String {
     format!(
         "Example:\n  dogwatch run build -- cargo build &\n  dogwatch wait build && echo go\n\n\
          Every step's files stand in one directory; `dogwatch dir` prints it.\n\n{}",
-        table(&Exit::ALL)
+        table(&ExitCode::ALL)
     )
 }
 

@@ -2,9 +2,9 @@
 //!
 //! Refuses to combine flags; that is `resolve`'s.
 
-use super::step;
-use crate::cli::exit::{Exit, table};
-use crate::protocol::step::StepName;
+use crate::cli::arguments::step;
+use crate::cli::exit_code::{ExitCode, table};
+use crate::record::step_name::StepName;
 use clap::Args;
 
 /// `start`, as typed.
@@ -45,7 +45,7 @@ pub(super) fn start_help() -> String {
         "Example:\n  dogwatch start deploy --pid $$\n\n\
          Once it beats (`dogwatch beat deploy`) it has to go on beating; a script that never does is bounded by its \
          process and the maximum time alone.\n{}",
-        table(&[Exit::Success, Exit::Usage, Exit::Own])
+        table(&[ExitCode::Success, ExitCode::Usage, ExitCode::Own])
     )
 }
 
@@ -53,6 +53,6 @@ pub(super) fn end_help(example: &str) -> String {
     format!(
         "Example:\n  dogwatch {example}\n\n\
          A run has one outcome: the same once more is fine, another is refused (125).\n{}",
-        table(&[Exit::Success, Exit::Usage, Exit::Own])
+        table(&[ExitCode::Success, ExitCode::Usage, ExitCode::Own])
     )
 }

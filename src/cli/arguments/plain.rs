@@ -4,9 +4,11 @@
 //! ended work waits for. Refuses whatever is not as it should be, help included: then the definition has the word, and
 //! what is read here is read there alike (the tests hold one against the other).
 
-use super::wait::LOG_TAIL;
-use super::{Arguments, CheckArguments, Color, Command, Global, RecoverArguments, RunArguments, WaitArguments, step};
-use crate::protocol::quantity;
+use crate::cli::arguments::wait::LOG_TAIL;
+use crate::cli::arguments::{
+    Arguments, CheckArguments, Color, Command, Global, RecoverArguments, RunArguments, WaitArguments, step,
+};
+use crate::record::units;
 use clap::{Args, FromArgMatches};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -28,7 +30,7 @@ pub(super) fn parse(line: &[OsString]) -> Option<Arguments> {
             }
             ("--all", Some("wait")) if !wait.all => wait.all = true,
             ("--for", Some("wait")) if wait.at_most.is_none() => {
-                wait.at_most = Some(quantity::duration(words.next()??).ok()?);
+                wait.at_most = Some(units::duration(words.next()??).ok()?);
             }
             (flag, _) if flag.starts_with('-') => return None,
             (name, None) => command = Some(name),

@@ -2,7 +2,7 @@
 //!
 //! Refuses to combine flags; that is `resolve`'s.
 
-use crate::cli::exit::{Exit, table};
+use crate::cli::exit_code::{ExitCode, table};
 use crate::preflight::Kind;
 use crate::preflight::config::{module, variable};
 use crate::preflight::network::{Address, Url};
@@ -65,7 +65,7 @@ impl PreflightArguments {
 }
 
 pub(super) fn help() -> String {
-    let codes = table(&[Exit::Success, Exit::Failed, Exit::Usage]);
+    let codes = table(&[ExitCode::Success, ExitCode::Failed, ExitCode::Usage]);
     format!(
         "Example:\n  dogwatch preflight --init && dogwatch preflight --fix && dogwatch run build -- make\n  \
          dogwatch preflight --tcp localhost:5432 --env API_KEY\n\n\

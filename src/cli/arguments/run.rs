@@ -2,10 +2,10 @@
 //!
 //! Refuses to combine flags; that is `resolve`'s.
 
-use super::step;
-use crate::cli::exit::{Exit, table};
-use crate::protocol::quantity;
-use crate::protocol::step::StepName;
+use crate::cli::arguments::step;
+use crate::cli::exit_code::{ExitCode, table};
+use crate::record::step_name::StepName;
+use crate::record::units;
 use clap::{Args, ValueEnum};
 use std::ffi::OsString;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub(in crate::cli) struct RunArguments {
     #[arg(required = true, last = true, value_name = "COMMAND")]
     pub(in crate::cli) command: Vec<OsString>,
     /// How often to beat [default: 10s, or a third of --stale]
-    #[arg(long, value_name = "D", value_parser = quantity::duration)]
+    #[arg(long, value_name = "D", value_parser = units::duration)]
     pub(in crate::cli) heartbeat_interval: Option<Duration>,
     /// What makes it beat: COMMAND lives, its log grows, its processes do anything, or only COMMAND itself beats
     #[arg(long, value_name = "WHAT", default_value = "process")]
@@ -32,19 +32,19 @@ pub(in crate::cli) struct RunArguments {
     #[arg(long)]
     pub(in crate::cli) tee: bool,
     /// How much disk the log may use; beyond it the oldest part goes (0: no bound) [default: 1GiB]
-    #[arg(long, value_name = "SIZE", value_parser = quantity::size)]
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
     pub(in crate::cli) log_max: Option<u64>,
     /// Where the result comes from: the file that COMMAND is told, its standard output, or the file only
     #[arg(long, value_name = "FROM", default_value = "auto")]
     pub(in crate::cli) result: ResultWord,
     /// End the run after this long, even if nobody waits (0: never) [default: no limit]
-    #[arg(long, value_name = "D", value_parser = quantity::duration)]
+    #[arg(long, value_name = "D", value_parser = units::duration)]
     pub(in crate::cli) max_timeout: Option<Duration>,
     /// End the run when its heartbeat is this old, even if nobody waits (0: never) [default: no limit]
-    #[arg(long, value_name = "D", value_parser = quantity::duration)]
+    #[arg(long, value_name = "D", value_parser = units::duration)]
     pub(in crate::cli) stale: Option<Duration>,
     /// From TERM to KILL [default: 5s]
-    #[arg(long, value_name = "D", value_parser = quantity::duration)]
+    #[arg(long, value_name = "D", value_parser = units::duration)]
     pub(in crate::cli) grace: Option<Duration>,
     /// Let what COMMAND leaves running live on
     #[arg(long)]
@@ -71,7 +71,7 @@ pub(in crate::cli) struct RunArguments {
     #[arg(long)]
     pub(in crate::cli) preflight: bool,
     /// After how long an open breaker lets one run through [default: never]
-    #[arg(long, value_name = "D", value_parser = quantity::duration)]
+    #[arg(long, value_name = "D", value_parser = units::duration)]
     pub(in crate::cli) cooldown: Option<Duration>,
 }
 
@@ -122,7 +122,14 @@ pub(in crate::cli) enum StdinWord {
 }
 
 pub(super) fn help() -> String {
-    let codes = table(&[Exit::Hung, Exit::CircuitOpen, Exit::Timeout, Exit::Own, Exit::NotExecutable, Exit::NotFound]);
+    let codes = table(&[
+        ExitCode::Hung,
+        ExitCode::CircuitOpen,
+        ExitCode::Timeout,
+        ExitCode::Own,
+        ExitCode::NotExecutable,
+        ExitCode::NotFound,
+    ]);
     format!(
         "Example:\n  dogwatch run build --max-timeout 30m -- cargo build --release\n\n\
          Ends with COMMAND's own exit code, 128 + n where signal n ended it.\n{codes}"

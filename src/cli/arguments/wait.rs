@@ -2,10 +2,10 @@
 //!
 //! Refuses to combine flags; that is `resolve`'s.
 
-use super::step;
-use crate::cli::exit::{Exit, table};
-use crate::protocol::quantity;
-use crate::protocol::step::StepName;
+use crate::cli::arguments::step;
+use crate::cli::exit_code::{ExitCode, table};
+use crate::record::step_name::StepName;
+use crate::record::units;
 use clap::{Args, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -21,13 +21,13 @@ pub(in crate::cli) struct WaitArguments {
     #[arg(required_unless_present = "log", value_name = "STEP", value_parser = step)]
     pub(in crate::cli) steps: Vec<StepName>,
     /// A heartbeat this old means hung (0: never) [default: the run's own, else 60s]
-    #[arg(long, value_name = "D", value_parser = quantity::duration)]
+    #[arg(long, value_name = "D", value_parser = units::duration)]
     pub(in crate::cli) stale: Option<Duration>,
     /// A run this old is out of time (0: never) [default: the run's own, else 30m]
-    #[arg(long, value_name = "D", value_parser = quantity::duration)]
+    #[arg(long, value_name = "D", value_parser = units::duration)]
     pub(in crate::cli) max_timeout: Option<Duration>,
     /// From TERM to KILL [default: 5s]
-    #[arg(long, value_name = "D", value_parser = quantity::duration)]
+    #[arg(long, value_name = "D", value_parser = units::duration)]
     pub(in crate::cli) grace: Option<Duration>,
     /// Only report a hung or overdue run; end and record nothing
     #[arg(long)]
@@ -37,10 +37,10 @@ pub(in crate::cli) struct WaitArguments {
     #[arg(long, value_name = "COMMAND", conflicts_with = "no_kill")]
     pub(in crate::cli) kill_command: Option<OsString>,
     /// The longest this call blocks; then exit 75, and call again to go on
-    #[arg(long = "for", value_name = "D", value_parser = quantity::duration)]
+    #[arg(long = "for", value_name = "D", value_parser = units::duration)]
     pub(in crate::cli) at_most: Option<Duration>,
     /// How long a step may take to start [default: 60s]
-    #[arg(long, value_name = "D", value_parser = quantity::duration)]
+    #[arg(long, value_name = "D", value_parser = units::duration)]
     pub(in crate::cli) start_timeout: Option<Duration>,
     /// Until all have ended (the default)
     #[arg(long, conflicts_with = "any")]
@@ -67,7 +67,7 @@ pub(in crate::cli) struct WaitArguments {
     #[arg(long, value_name = "HOW")]
     pub(in crate::cli) backend: Option<BackendWord>,
     /// How often to look where no events come [default: 1s]
-    #[arg(long, value_name = "D", value_parser = quantity::duration)]
+    #[arg(long, value_name = "D", value_parser = units::duration)]
     pub(in crate::cli) poll_interval: Option<Duration>,
     /// End with COMMAND's own exit code where it is known (one step)
     #[arg(long)]
@@ -108,10 +108,10 @@ pub(in crate::cli) struct CheckArguments {
     #[arg(required = true, value_name = "STEP", value_parser = step)]
     pub(in crate::cli) steps: Vec<StepName>,
     /// A heartbeat this old means hung (0: never) [default: the run's own, else 60s]
-    #[arg(long, value_name = "D", value_parser = quantity::duration)]
+    #[arg(long, value_name = "D", value_parser = units::duration)]
     pub(in crate::cli) stale: Option<Duration>,
     /// A run this old is out of time (0: never) [default: the run's own, else 30m]
-    #[arg(long, value_name = "D", value_parser = quantity::duration)]
+    #[arg(long, value_name = "D", value_parser = units::duration)]
     pub(in crate::cli) max_timeout: Option<Duration>,
     /// How many of the log's last lines to show on anything but success
     #[arg(long, value_name = "N", default_value_t = LOG_TAIL)]
@@ -120,17 +120,17 @@ pub(in crate::cli) struct CheckArguments {
 
 pub(super) fn wait_help() -> String {
     let codes = table(&[
-        Exit::Success,
-        Exit::Failed,
-        Exit::Usage,
-        Exit::Hung,
-        Exit::Died,
-        Exit::NotStarted,
-        Exit::Running,
-        Exit::Timeout,
-        Exit::Own,
-        Exit::Interrupted,
-        Exit::Terminated,
+        ExitCode::Success,
+        ExitCode::Failed,
+        ExitCode::Usage,
+        ExitCode::Hung,
+        ExitCode::Died,
+        ExitCode::NotStarted,
+        ExitCode::Running,
+        ExitCode::Timeout,
+        ExitCode::Own,
+        ExitCode::Interrupted,
+        ExitCode::Terminated,
     ]);
     format!(
         "Examples:\n  dogwatch wait build test --for 9m --json\n  \
@@ -145,13 +145,29 @@ pub(super) fn recover_help() -> String {
          For when a waiter was lost. What has ended is reported; what is hung or out of time is ended with its whole tree; \
          what died is recorded, and what it left is ended; what works is waited for. A step that has not started is said \
          so at once, unless --start-timeout gives it time.\nEnds as `wait` does.\n{}",
-        table(&[Exit::Success, Exit::Failed, Exit::Hung, Exit::Died, Exit::NotStarted, Exit::Running, Exit::Timeout])
+        table(&[
+            ExitCode::Success,
+            ExitCode::Failed,
+            ExitCode::Hung,
+            ExitCode::Died,
+            ExitCode::NotStarted,
+            ExitCode::Running,
+            ExitCode::Timeout
+        ])
     )
 }
 
 pub(super) fn check_help() -> String {
     format!(
         "Example:\n  dogwatch check build --json\n\nEnds as `wait` does; 75 while the step runs.\n{}",
-        table(&[Exit::Success, Exit::Failed, Exit::Hung, Exit::Died, Exit::NotStarted, Exit::Running, Exit::Timeout,])
+        table(&[
+            ExitCode::Success,
+            ExitCode::Failed,
+            ExitCode::Hung,
+            ExitCode::Died,
+            ExitCode::NotStarted,
+            ExitCode::Running,
+            ExitCode::Timeout,
+        ])
     )
 }

@@ -2,28 +2,28 @@
 //!
 //! Refuses to wait: every clock is an argument.
 
-use super::looks::{GONE, local, look, moment, of_run, plain, success, there, wall};
-use crate::decide::history::{History, meta_of, run_key};
-use crate::decide::judge::{Next, Verdict, judge};
-use crate::decide::observation::{Here, Liveness, Look, Process, ResultState, Status};
-use crate::decide::policy::{Policy, START_TIMEOUT, Settle, Threshold, Wishes};
-use crate::protocol::file::File;
-use crate::protocol::meta::{Meta, MetaText};
-use crate::protocol::outcome::{Intent, Reason};
-use crate::protocol::time::Moment;
+use crate::decide::policy::{Policy, START_TIMEOUT, SettleTimes, Threshold, ThresholdOptions};
+use crate::decide::snapshot::{Here, Liveness, Process, ResultState, Snapshot, Status};
+use crate::decide::tests::looks::{GONE, local, look, moment, of_run, plain, success, there, wall};
+use crate::decide::tracker::{RunTracker, meta_for, pid_file_id};
+use crate::decide::verdict::{Next, Verdict, judge};
+use crate::record::file_state::File;
+use crate::record::meta::{Meta, ParsedMeta};
+use crate::record::outcome::{Intent, Reason};
+use crate::record::time::MonotonicTime;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// The verdict on one more look, held to this staleness and nothing else.
-fn verdict(history: &mut History, look: &Look, stale: f64) -> Verdict {
-    let wishes = Wishes {
+fn verdict(history: &mut RunTracker, look: &Snapshot, stale: f64) -> Verdict {
+    let wishes = ThresholdOptions {
         stale: Threshold { flag: None, environment: Some(Duration::from_secs_f64(stale)) },
         max_timeout: Threshold { flag: Some(Duration::ZERO), environment: None },
         start_timeout: START_TIMEOUT,
         until: None,
-        settle: Settle::CONTRACT,
+        settle: SettleTimes::CONTRACT,
     };
-    let policy = Policy::resolve(&wishes, meta_of(look, run_key(look))).expect("a policy");
+    let policy = Policy::resolve(&wishes, meta_for(look, pid_file_id(look))).expect("a policy");
     judge(&history.note(look), &policy, look.at)
 }
 
@@ -31,25 +31,25 @@ fn is_hung(verdict: &Verdict) -> bool {
     matches!(verdict, Verdict::Final(finding) if finding.next == Next::Terminate(Intent::Hung))
 }
 
-fn looks_again(verdict: &Verdict) -> Moment {
+fn looks_again(verdict: &Verdict) -> MonotonicTime {
     let Verdict::Pending { look_again, .. } = verdict else { panic!("{verdict:?}") };
     *look_again
 }
 
 /// A run of this program that beats every two seconds, looked at after an hour's sleep; its last beat was before.
-fn slept(at: f64, beaten: f64) -> Look {
+fn slept(at: f64, beaten: f64) -> Snapshot {
     let meta = of_run(Meta { heartbeat_interval_ms: Some(2000), ..local() });
-    Look { meta, slept: Duration::from_secs(3600), heartbeat: there(beaten, ()), ..plain(at) }
+    Snapshot { meta, slept: Duration::from_secs(3600), heartbeat: there(beaten, ()), ..plain(at) }
 }
 
 #[test]
 fn a_heartbeat_stale_at_first_sight_after_a_sleep_is_confirmed_before_anything_is_killed() {
-    let mut alive = History::default();
+    let mut alive = RunTracker::default();
     let first = verdict(&mut alive, &slept(4000.0, 395.0), 60.0);
     assert_eq!(looks_again(&first), moment(4002.0), "one heartbeat interval, by the run's own record");
     let beats = verdict(&mut alive, &slept(4002.0, 4001.5), 60.0);
     assert!(looks_again(&beats) >= moment(4060.0), "it has beaten: from then on it is as good as any");
-    let mut dead = History::default();
+    let mut dead = RunTracker::default();
     assert!(!is_hung(&verdict(&mut dead, &slept(4000.0, 395.0), 60.0)));
     assert!(!is_hung(&verdict(&mut dead, &slept(4001.999, 395.0), 60.0)));
     assert!(is_hung(&verdict(&mut dead, &slept(4002.0, 395.0), 60.0)));
@@ -58,19 +58,20 @@ fn a_heartbeat_stale_at_first_sight_after_a_sleep_is_confirmed_before_anything_i
 #[test]
 fn a_sleep_between_two_looks_ages_nothing() {
     // Both clocks of the looks stand still in the sleep; the wall clock and the files' do not.
-    let mut history = History::default();
-    let before = verdict(&mut history, &Look { heartbeat: there(1000.0, ()), ..plain(1001.0) }, 60.0);
+    let mut history = RunTracker::default();
+    let before = verdict(&mut history, &Snapshot { heartbeat: there(1000.0, ()), ..plain(1001.0) }, 60.0);
     assert_eq!(looks_again(&before), moment(1060.0));
-    let after = Look { wall: wall(5000.0), file_wall: wall(5000.0), slept: Duration::from_secs(3998), ..plain(1002.0) };
-    let after = Look { heartbeat: there(1000.0, ()), ..after };
+    let after =
+        Snapshot { wall: wall(5000.0), file_wall: wall(5000.0), slept: Duration::from_secs(3998), ..plain(1002.0) };
+    let after = Snapshot { heartbeat: there(1000.0, ()), ..after };
     assert_eq!(looks_again(&verdict(&mut history, &after, 60.0)), moment(1060.0));
 }
 
 /// A look at a directory of a file server whose clock is ahead of this machine's.
-fn served(at: f64, ahead: f64, heartbeat: f64) -> Look {
+fn served(at: f64, ahead: f64, heartbeat: f64) -> Snapshot {
     let here = Here { local_filesystem: false, ..look(0.0).here.as_ref().clone() };
     let plain = plain(at);
-    Look {
+    Snapshot {
         here: Arc::new(here),
         file_wall: wall(at + ahead),
         heartbeat: there(heartbeat, ()),
@@ -84,8 +85,8 @@ fn whichever_clock_stamped_it_a_beating_run_on_a_file_server_is_not_hung_and_a_s
     for ahead in [-300.0, 0.0, 300.0] {
         // The server's clock, the client's own, and some third machine's.
         for stamped in [ahead, 0.0, -777.0, 777.0] {
-            let mut beating = History::default();
-            let mut silent = History::default();
+            let mut beating = RunTracker::default();
+            let mut silent = RunTracker::default();
             let mut found = None;
             for half in 0..200 {
                 let at = 3000.0 + f64::from(half) / 2.0;
@@ -110,15 +111,15 @@ fn beats_whose_times_have_whole_seconds_are_never_taken_for_older_than_they_may_
         let beaten = |at: f64| phase + 0.5 * ((at - phase) / 0.5).floor();
         let coarse = |at: f64, beat: f64| {
             let File::There { mut stamp, content } = there(beat, ()) else { panic!("a file") };
-            stamp.modified = crate::protocol::time::Wall::from_parts(stamp.modified.as_nanos() / 1_000_000_000, 0);
-            Look { heartbeat: File::There { stamp, content }, ..plain(at) }
+            stamp.modified = crate::record::time::WallTime::from_parts(stamp.modified.as_nanos() / 1_000_000_000, 0);
+            Snapshot { heartbeat: File::There { stamp, content }, ..plain(at) }
         };
-        let mut history = History::default();
+        let mut history = RunTracker::default();
         let mut at = 200.3;
         while at < 260.0 {
             let next = looks_again(&verdict(&mut history, &coarse(at, beaten(at)), 1.1));
             #[expect(clippy::cast_precision_loss, reason = "seconds of a test")]
-            let next = next.since(Moment::from_nanos(0)).as_nanos() as f64 / 1e9;
+            let next = next.since(MonotonicTime::from_nanos(0)).as_nanos() as f64 / 1e9;
             assert!(next > at);
             at = next;
         }
@@ -132,8 +133,8 @@ fn beats_whose_times_have_whole_seconds_are_never_taken_for_older_than_they_may_
 
 #[test]
 fn a_beat_from_the_future_is_fresh_now_and_no_longer() {
-    let mut history = History::default();
-    let future = |at: f64| Look { heartbeat: there(9999.0, ()), ..plain(at) };
+    let mut history = RunTracker::default();
+    let future = |at: f64| Snapshot { heartbeat: there(9999.0, ()), ..plain(at) };
     assert_eq!(looks_again(&verdict(&mut history, &future(500.0), 60.0)), moment(560.0));
     assert!(!is_hung(&verdict(&mut history, &future(559.999), 60.0)));
     assert!(is_hung(&verdict(&mut history, &future(560.0), 60.0)));
@@ -142,95 +143,95 @@ fn a_beat_from_the_future_is_fresh_now_and_no_longer() {
 #[test]
 fn an_old_outcome_stays_passed_over_when_a_killed_starter_has_left_its_record_alone() {
     let ended = of_run(Meta { locked: true, run_id: "old".into(), reason: Some(Reason::Failed), ..local() });
-    let mut history = History::default();
-    let old = Look { meta: ended.clone(), status: success(101.0), process: GONE, ..plain(110.0) };
+    let mut history = RunTracker::default();
+    let old = Snapshot { meta: ended.clone(), status: success(101.0), process: GONE, ..plain(110.0) };
     history.ignore(&old);
-    let lock = crate::protocol::file::Hold::Free;
-    let alone = Look { meta: ended.clone(), lock, ..look(120.0) };
+    let lock = crate::record::file_state::LockState::Free;
+    let alone = Snapshot { meta: ended.clone(), lock, ..look(120.0) };
     assert!(history.note(&alone).absent_since.is_some());
-    let published_again = Look { meta: ended, lock, status: success(121.0), ..look(122.0) };
+    let published_again = Snapshot { meta: ended, lock, status: success(121.0), ..look(122.0) };
     assert!(history.note(&published_again).absent_since.is_some());
     let new = of_run(Meta { locked: true, run_id: "new".into(), reason: Some(Reason::Success), ..local() });
-    let next = Look { meta: new, lock, status: success(130.0), ..plain(131.0) };
+    let next = Snapshot { meta: new, lock, status: success(130.0), ..plain(131.0) };
     assert!(matches!(history.note(&next).status, Status::Complete { .. }));
 }
 
 #[test]
 fn a_plain_shells_next_outcome_is_news_although_the_record_of_its_last_one_stays() {
     let recorded = Meta { run_id: "status-1".into(), reason: Some(Reason::Hung), ..Meta::default() };
-    let recorded = there(102.0, Arc::new(MetaText::Known(Box::new(recorded))));
-    let mut history = History::default();
-    let old = Look { meta: recorded.clone(), status: success(101.0), ..look(110.0) };
+    let recorded = there(102.0, Arc::new(ParsedMeta::Known(Box::new(recorded))));
+    let mut history = RunTracker::default();
+    let old = Snapshot { meta: recorded.clone(), status: success(101.0), ..look(110.0) };
     history.ignore(&old);
     assert!(history.note(&old).absent_since.is_some());
-    let next = Look { meta: recorded, status: success(130.0), ..look(131.0) };
+    let next = Snapshot { meta: recorded, status: success(130.0), ..look(131.0) };
     assert!(matches!(history.note(&next).status, Status::Complete { .. }));
 }
 
 /// A look at a plain shell's run on a machine whose wall clock was set by so many seconds since second 100.
-fn set(at: f64, by: f64) -> Look {
+fn set(at: f64, by: f64) -> Snapshot {
     let now = wall(at + by);
     let began = wall(100.0 + by);
     let process = Process::Running { started: 7, started_wall: began };
-    Look { wall: now, file_wall: now, process, ..plain(at) }
+    Snapshot { wall: now, file_wall: now, process, ..plain(at) }
 }
 
 #[test]
 fn a_process_that_was_seen_alive_is_not_another_because_the_clock_was_set_forward() {
-    let mut history = History::default();
+    let mut history = RunTracker::default();
     assert_eq!(history.note(&plain(105.0)).liveness, Liveness::Alive);
     assert_eq!(history.note(&set(110.0, 3600.0)).liveness, Liveness::Alive);
     // Who never saw it has only its age.
-    assert!(matches!(History::default().note(&set(110.0, 3600.0)).liveness, Liveness::Dead { .. }));
+    assert!(matches!(RunTracker::default().note(&set(110.0, 3600.0)).liveness, Liveness::Dead { .. }));
 }
 
 #[test]
 fn a_clock_set_back_between_two_beats_makes_none_of_them_old() {
-    let mut history = History::default();
-    verdict(&mut history, &Look { heartbeat: there(200.0, ()), ..plain(200.0) }, 21.0);
+    let mut history = RunTracker::default();
+    verdict(&mut history, &Snapshot { heartbeat: there(200.0, ()), ..plain(200.0) }, 21.0);
     // Set back by 19 s at second 215; the beat of second 220 bears second 201.
-    let beaten = Look { heartbeat: there(201.0, ()), ..set(221.0, -19.0) };
+    let beaten = Snapshot { heartbeat: there(201.0, ()), ..set(221.0, -19.0) };
     assert_eq!(looks_again(&verdict(&mut history, &beaten, 21.0)), moment(241.0));
-    let silent = Look { heartbeat: there(201.0, ()), ..set(241.0, -19.0) };
+    let silent = Snapshot { heartbeat: there(201.0, ()), ..set(241.0, -19.0) };
     assert!(is_hung(&verdict(&mut history, &silent, 21.0)));
 }
 
 #[test]
 fn what_comes_after_the_first_look_is_this_runs_although_a_clock_set_back_makes_it_older_than_the_run() {
-    let mut history = History::default();
-    history.note(&Look { heartbeat: there(100.0, ()), ..plain(110.0) });
-    let result = |second| there(second, crate::protocol::result::ResultText::parse(b"1"));
+    let mut history = RunTracker::default();
+    history.note(&Snapshot { heartbeat: there(100.0, ()), ..plain(110.0) });
+    let result = |second| there(second, crate::record::result::ParsedResult::parse(b"1"));
     let ended =
-        |status, result| Look { status: success(status), result, heartbeat: there(50.0, ()), ..set(160.0, -100.0) };
+        |status, result| Snapshot { status: success(status), result, heartbeat: there(50.0, ()), ..set(160.0, -100.0) };
     let seen = history.clone().note(&ended(60.0, result(59.5)));
     assert!(matches!(seen.status, Status::Complete { .. }));
     assert_eq!(seen.result, ResultState::Whole);
     assert!(seen.heartbeat.is_some());
-    let dead = |made| history.clone().note(&Look { process: GONE, ..ended(60.0, result(made)) });
+    let dead = |made| history.clone().note(&Snapshot { process: GONE, ..ended(60.0, result(made)) });
     assert!(matches!(dead(59.5).status, Status::Complete { .. }));
     assert_eq!((dead(59.5).result, dead(40.0).result), (ResultState::Whole, ResultState::Absent));
 }
 
 #[test]
 fn what_was_held_against_the_living_process_once_is_not_judged_by_its_age_again() {
-    let mut history = History::default();
+    let mut history = RunTracker::default();
     // An old success, a second before the new run's pid: within the slack, but the process was seen.
-    let young = Look { status: success(99.0), heartbeat: there(100.5, ()), ..plain(110.0) };
+    let young = Snapshot { status: success(99.0), heartbeat: there(100.5, ()), ..plain(110.0) };
     assert_eq!(history.note(&young).status, Status::Absent);
-    let forward = Look { status: success(99.0), heartbeat: there(100.5, ()), ..set(120.0, 3600.0) };
+    let forward = Snapshot { status: success(99.0), heartbeat: there(100.5, ()), ..set(120.0, 3600.0) };
     assert!(history.note(&forward).heartbeat.is_some());
-    let dead = Look { status: success(99.0), process: GONE, ..plain(130.0) };
+    let dead = Snapshot { status: success(99.0), process: GONE, ..plain(130.0) };
     assert_eq!(history.note(&dead).status, Status::Absent, "a death makes no success of an earlier run's");
     // To the first look at a dead one it may be its own.
-    assert!(matches!(History::default().note(&dead).status, Status::Complete { .. }));
+    assert!(matches!(RunTracker::default().note(&dead).status, Status::Complete { .. }));
 }
 
 #[test]
 fn a_wrapper_that_takes_its_pid_away_does_not_make_an_old_result_its_own() {
-    let old = there(50.0, crate::protocol::result::ResultText::parse(b"1"));
-    let mut history = History::default();
+    let old = there(50.0, crate::record::result::ParsedResult::parse(b"1"));
+    let mut history = RunTracker::default();
     history.note(&plain(110.0));
-    let last = Look { status: success(120.0), result: old, ..look(121.0) };
+    let last = Snapshot { status: success(120.0), result: old, ..look(121.0) };
     let seen = history.note(&last);
     assert!(matches!(seen.status, Status::Complete { .. }));
     assert_eq!(seen.result, ResultState::Absent);
@@ -238,16 +239,16 @@ fn a_wrapper_that_takes_its_pid_away_does_not_make_an_old_result_its_own() {
 
 #[test]
 fn a_pid_that_comes_late_makes_the_heartbeat_that_was_there_no_older_than_itself() {
-    let mut history = History::default();
+    let mut history = RunTracker::default();
     assert_eq!(
-        looks_again(&verdict(&mut history, &Look { heartbeat: there(97.0, ()), ..look(97.5) }, 21.0)),
+        looks_again(&verdict(&mut history, &Snapshot { heartbeat: there(97.0, ()), ..look(97.5) }, 21.0)),
         moment(118.0)
     );
-    let named = Look { heartbeat: there(97.0, ()), ..plain(100.5) };
+    let named = Snapshot { heartbeat: there(97.0, ()), ..plain(100.5) };
     let process = Process::Running { started: 7, started_wall: wall(96.0) };
-    let named = Look { process, ..named };
+    let named = Snapshot { process, ..named };
     assert_eq!(looks_again(&verdict(&mut history, &named, 21.0)), moment(121.0));
     // The next beat is as much later as its time says, not as much later than the pid.
-    let beaten = Look { heartbeat: there(104.0, ()), process, ..plain(110.0) };
+    let beaten = Snapshot { heartbeat: there(104.0, ()), process, ..plain(110.0) };
     assert_eq!(looks_again(&verdict(&mut history, &beaten, 21.0)), moment(125.0));
 }

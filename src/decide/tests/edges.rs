@@ -2,20 +2,20 @@
 //!
 //! Refuses ranges: every case stands on the edge itself.
 
-use super::looks::{GONE, local, look, moment, of_run, plain, success, there, wall};
 use crate::decide::breaker::reset;
-use crate::decide::history::{History, meta_of};
-use crate::decide::judge::{Finding, Verdict, judge};
-use crate::decide::observation::{Beat, Here, Liveness, Look, Observation, Process, ResultState, Status};
-use crate::decide::policy::{Policy, Settle};
-use crate::protocol::breaker::{BreakerRecord, CountedRun};
-use crate::protocol::file::{File, Hold};
-use crate::protocol::meta::{Meta, MetaText};
-use crate::protocol::outcome::{Intent, Outcome, Reason};
-use crate::protocol::pid::PidText;
-use crate::protocol::result::ResultText;
-use crate::protocol::status::{StatusText, Word};
-use crate::protocol::time::Moment;
+use crate::decide::policy::{Policy, SettleTimes};
+use crate::decide::snapshot::{Beat, Here, Liveness, Observation, Process, ResultState, Snapshot, Status};
+use crate::decide::tests::looks::{GONE, local, look, moment, of_run, plain, success, there, wall};
+use crate::decide::tracker::{RunTracker, meta_for};
+use crate::decide::verdict::{Finding, Verdict, judge};
+use crate::record::breaker::{BreakerRecord, CountedRun};
+use crate::record::file_state::{File, LockState};
+use crate::record::meta::{Meta, ParsedMeta};
+use crate::record::outcome::{Intent, Outcome, Reason};
+use crate::record::pid::ParsedPid;
+use crate::record::result::ParsedResult;
+use crate::record::status::{ParsedStatus, Word};
+use crate::record::time::MonotonicTime;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ const POLICY: Policy = Policy {
     heartbeat_interval: Duration::from_secs(10),
     start_timeout: Duration::from_secs(60),
     until: None,
-    settle: Settle::CONTRACT,
+    settle: SettleTimes::CONTRACT,
 };
 
 /// A run that began at second 100 and of which nothing else is known.
@@ -44,7 +44,7 @@ fn is_final(verdict: Verdict) -> Finding {
 }
 
 #[track_caller]
-fn is_pending(verdict: &Verdict) -> (Moment, bool) {
+fn is_pending(verdict: &Verdict) -> (MonotonicTime, bool) {
     let Verdict::Pending { look_again, closely } = verdict else { panic!("{verdict:?}") };
     (*look_again, *closely)
 }
@@ -123,9 +123,9 @@ fn what_was_recorded_is_told_in_its_own_words_and_a_kill_in_ours() {
 fn without_a_pid_a_record_means_a_death_only_where_its_lock_can_be_seen() {
     let seen = |meta: Meta, local_filesystem: bool| {
         let here = Here { local_filesystem, ..look(0.0).here.as_ref().clone() };
-        let content = Arc::new(MetaText::Known(Box::new(Meta { pid: Some(42), pid_mtime_ns: Some(1), ..meta })));
-        let look = Look { here: Arc::new(here), meta: there(100.0, content), lock: Hold::Free, ..look(101.0) };
-        History::default().note(&look).liveness
+        let content = Arc::new(ParsedMeta::Known(Box::new(Meta { pid: Some(42), pid_mtime_ns: Some(1), ..meta })));
+        let look = Snapshot { here: Arc::new(here), meta: there(100.0, content), lock: LockState::Free, ..look(101.0) };
+        RunTracker::default().note(&look).liveness
     };
     let locked = || Meta { locked: true, ..local() };
     assert_eq!(seen(locked(), true), Liveness::Dead { since: moment(101.0) });
@@ -137,19 +137,19 @@ fn without_a_pid_a_record_means_a_death_only_where_its_lock_can_be_seen() {
 #[test]
 fn a_process_exactly_two_seconds_younger_than_its_pid_file_is_the_one_it_names() {
     let started =
-        |second| Look { process: Process::Running { started: 9, started_wall: wall(second) }, ..plain(200.0) };
-    assert_eq!(History::default().note(&started(102.0)).liveness, Liveness::Alive);
-    assert!(matches!(History::default().note(&started(102.000_001)).liveness, Liveness::Dead { .. }));
+        |second| Snapshot { process: Process::Running { started: 9, started_wall: wall(second) }, ..plain(200.0) };
+    assert_eq!(RunTracker::default().note(&started(102.0)).liveness, Liveness::Alive);
+    assert!(matches!(RunTracker::default().note(&started(102.000_001)).liveness, Liveness::Dead { .. }));
 }
 
 #[test]
 fn a_status_stands_since_its_last_change_and_at_the_first_look_as_long_as_it_is_old() {
-    let torn = |second: f64, at: f64| Look { status: there(second, StatusText::parse(b"SUC")), ..plain(at) };
+    let torn = |second: f64, at: f64| Snapshot { status: there(second, ParsedStatus::parse(b"SUC")), ..plain(at) };
     let since = |seen: Observation| {
         let Status::Unfinished { since, .. } = seen.status else { panic!("{seen:?}") };
         since
     };
-    let mut history = History::default();
+    let mut history = RunTracker::default();
     assert_eq!(since(history.note(&torn(104.0, 110.0))), moment(104.0));
     assert_eq!(since(history.note(&torn(104.0, 111.0))), moment(104.0));
     assert_eq!(since(history.note(&torn(104.5, 112.0))), moment(112.0));
@@ -158,51 +158,51 @@ fn a_status_stands_since_its_last_change_and_at_the_first_look_as_long_as_it_is_
 
 #[test]
 fn a_pid_that_comes_late_takes_nothing_back_of_what_was_seen_before() {
-    let torn = there(99.0, StatusText::parse(b"SUC"));
-    let set_forward = |look: Look| Look { file_wall: wall(3700.0), ..look };
+    let torn = there(99.0, ParsedStatus::parse(b"SUC"));
+    let set_forward = |look: Snapshot| Snapshot { file_wall: wall(3700.0), ..look };
     let process = Process::Running { started: 7, started_wall: wall(90.0) };
-    let mut history = History::default();
-    history.note(&Look { heartbeat: there(95.0, ()), status: torn.clone(), ..look(99.5) });
-    let named = Look { heartbeat: there(95.0, ()), status: torn, process, ..plain(100.5) };
+    let mut history = RunTracker::default();
+    history.note(&Snapshot { heartbeat: there(95.0, ()), status: torn.clone(), ..look(99.5) });
+    let named = Snapshot { heartbeat: there(95.0, ()), status: torn, process, ..plain(100.5) };
     let seen = history.clone().note(&set_forward(named));
     assert_eq!(seen.status, Status::Unfinished { since: moment(99.0), word: "\"SUC\"".into() });
     // Its age would be an hour; it counts from the pid, which by that clock is as old.
     assert_eq!(seen.heartbeat.map(|beat| beat.fresh), Some(moment(95.0)));
-    let new = there(96.0, StatusText::parse(b"SUC"));
-    let seen = history.note(&set_forward(Look { status: new, process, ..plain(100.5) }));
+    let new = there(96.0, ParsedStatus::parse(b"SUC"));
+    let seen = history.note(&set_forward(Snapshot { status: new, process, ..plain(100.5) }));
     assert_eq!(seen.status, Status::Unfinished { since: moment(100.5), word: "\"SUC\"".into() }, "seen to come");
 }
 
 #[test]
 fn a_death_makes_a_result_of_the_slack_before_the_pid_the_runs_own() {
-    let mut history = History::default();
+    let mut history = RunTracker::default();
     history.note(&plain(105.0));
-    let result = there(99.0, ResultText::parse(b"1"));
-    let alive = Look { status: success(120.0), result: result.clone(), ..plain(121.0) };
+    let result = there(99.0, ParsedResult::parse(b"1"));
+    let alive = Snapshot { status: success(120.0), result: result.clone(), ..plain(121.0) };
     assert_eq!(history.clone().note(&alive).result, ResultState::Absent);
-    let dead = Look { status: success(120.0), result, process: GONE, ..plain(121.0) };
+    let dead = Snapshot { status: success(120.0), result, process: GONE, ..plain(121.0) };
     assert_eq!(history.note(&dead).result, ResultState::Whole);
 }
 
 #[test]
 fn a_result_that_is_an_earlier_runs_is_not_told_and_any_other_is() {
-    let result = |second| there(second, ResultText::parse(b"1"));
+    let result = |second| there(second, ParsedResult::parse(b"1"));
     for (made, told) in [(50.0, false), (119.0, true)] {
-        let look = Look { status: success(120.0), result: result(made), ..plain(121.0) };
-        let seen = History::default().note(&look);
+        let look = Snapshot { status: success(120.0), result: result(made), ..plain(121.0) };
+        let seen = RunTracker::default().note(&look);
         assert_eq!(look.without_left_over(&seen).result.is_there(), told, "{made}");
     }
     // What cannot be read is told as that.
-    let unfit = Look { status: success(120.0), result: File::Unfit("is a FIFO".into()), ..plain(121.0) };
-    let seen = History::default().note(&unfit);
+    let unfit = Snapshot { status: success(120.0), result: File::Unfit("is a FIFO".into()), ..plain(121.0) };
+    let seen = RunTracker::default().note(&unfit);
     assert!(unfit.without_left_over(&seen).result.is_there());
 }
 
 #[test]
 fn one_second_asleep_is_two_clocks_read_one_after_the_other() {
     let first = |slept: f64| {
-        let look = Look { slept: Duration::from_secs_f64(slept), heartbeat: there(105.0, ()), ..plain(110.0) };
-        History::default().note(&look).heartbeat.and_then(|beat| beat.unconfirmed)
+        let look = Snapshot { slept: Duration::from_secs_f64(slept), heartbeat: there(105.0, ()), ..plain(110.0) };
+        RunTracker::default().note(&look).heartbeat.and_then(|beat| beat.unconfirmed)
     };
     assert_eq!((first(1.0), first(1.001)), (None, Some(moment(110.0))));
 }
@@ -212,28 +212,33 @@ fn a_record_without_a_pid_speaks_of_what_is_no_more_than_two_seconds_younger() {
     let record = |reason, intent| {
         there(
             100.0,
-            Arc::new(MetaText::Known(Box::new(Meta { reason, intent, run_id: "status-1".into(), ..Meta::default() }))),
+            Arc::new(ParsedMeta::Known(Box::new(Meta {
+                reason,
+                intent,
+                run_id: "status-1".into(),
+                ..Meta::default()
+            }))),
         )
     };
     for (younger, speaks) in [(-5.0, true), (1.0, true), (2.0, true), (2.001, false), (60.0, false)] {
         let status = success(100.0 + younger);
-        let ended = Look { meta: record(Some(Reason::Hung), None), status, ..look(170.0) };
-        assert_eq!(meta_of(&ended, None).is_some(), speaks, "an end, {younger}");
+        let ended = Snapshot { meta: record(Some(Reason::Hung), None), status, ..look(170.0) };
+        assert_eq!(meta_for(&ended, None).is_some(), speaks, "an end, {younger}");
         let heartbeat = there(100.0 + younger, ());
-        let announced = Look { meta: record(None, Some(Intent::Hung)), heartbeat, ..look(170.0) };
-        assert_eq!(meta_of(&announced, None).is_some(), speaks, "an announcement, {younger}");
+        let announced = Snapshot { meta: record(None, Some(Intent::Hung)), heartbeat, ..look(170.0) };
+        assert_eq!(meta_for(&announced, None).is_some(), speaks, "an announcement, {younger}");
     }
-    let ended = Look { meta: record(Some(Reason::Hung), None), ..look(170.0) };
-    assert!(meta_of(&ended, None).is_none(), "there is no end that it could speak of");
-    let announced = Look { meta: record(None, Some(Intent::Hung)), ..look(170.0) };
-    assert!(meta_of(&announced, None).is_some());
+    let ended = Snapshot { meta: record(Some(Reason::Hung), None), ..look(170.0) };
+    assert!(meta_for(&ended, None).is_none(), "there is no end that it could speak of");
+    let announced = Snapshot { meta: record(None, Some(Intent::Hung)), ..look(170.0) };
+    assert!(meta_for(&announced, None).is_some());
 }
 
 #[test]
 fn a_file_exactly_as_old_as_the_run_is_its_own_and_so_is_what_a_record_names() {
-    let first = |status: f64, heartbeat: f64, meta: File<Arc<MetaText>>| {
-        let look = Look { status: success(status), heartbeat: there(heartbeat, ()), meta, ..plain(110.0) };
-        let seen = History::default().note(&look);
+    let first = |status: f64, heartbeat: f64, meta: File<Arc<ParsedMeta>>| {
+        let look = Snapshot { status: success(status), heartbeat: there(heartbeat, ()), meta, ..plain(110.0) };
+        let seen = RunTracker::default().note(&look);
         (seen.status != Status::Absent, seen.heartbeat.is_some())
     };
     assert_eq!(first(100.0, 100.0, File::Absent), (true, true));
@@ -261,9 +266,9 @@ fn a_reset_closes_the_circuit_and_forgets_no_run_and_no_name() {
 
 #[test]
 fn a_pid_file_of_another_run_says_nothing_of_this_one() {
-    let mut history = History::default();
+    let mut history = RunTracker::default();
     history.note(&plain(105.0));
-    let next = Look { pid: there(130.0, PidText::Pid(43)), process: GONE, ..look(131.0) };
+    let next = Snapshot { pid: there(130.0, ParsedPid::Pid(43)), process: GONE, ..look(131.0) };
     assert_eq!(history.note(&next).began, moment(130.0));
     assert!(history.replaced());
 }
@@ -271,17 +276,17 @@ fn a_pid_file_of_another_run_says_nothing_of_this_one() {
 #[test]
 fn a_plan_and_a_remark_each_say_something_of_their_own() {
     use crate::decide::recovery::Plan;
-    use crate::decide::remark::Remark;
+    use crate::decide::warning::Warning;
     let plans = [Plan::Take, Plan::Record(Reason::Died), Plan::End(Intent::Hung), Plan::Wait, Plan::Start];
     assert!(plans.iter().all(|plan| plan.as_str().starts_with("would ")), "{plans:?}");
     let remarks = [
-        (Remark::BadPid("\"x\"".into()), "\"x\""),
-        (Remark::BrokenMeta("cut".into()), "cut"),
-        (Remark::OtherHost("there".into()), "there"),
-        (Remark::OtherBoot, "last boot"),
-        (Remark::OtherNamespace, "PID namespace"),
-        (Remark::Unseen(42), "42"),
-        (Remark::Replaced, "replaced"),
+        (Warning::BadPid("\"x\"".into()), "\"x\""),
+        (Warning::BrokenMeta("cut".into()), "cut"),
+        (Warning::OtherHost("there".into()), "there"),
+        (Warning::OtherBoot, "last boot"),
+        (Warning::OtherNamespace, "PID namespace"),
+        (Warning::Unseen(42), "42"),
+        (Warning::Replaced, "replaced"),
     ];
     for (remark, part) in &remarks {
         assert!(remark.to_string().contains(part), "{remark}");
@@ -292,14 +297,14 @@ fn a_plan_and_a_remark_each_say_something_of_their_own() {
 
 #[test]
 fn a_run_of_another_machine_or_namespace_is_out_of_reach_and_one_of_here_is_not() {
-    use crate::decide::remark::{Remark, out_of_reach, remarks};
+    use crate::decide::warning::{Warning, out_of_reach, remarks};
     for (meta, expected) in [
         (local(), None),
-        (Meta { host: Some("there".into()), ..local() }, Some(Remark::OtherHost("there".into()))),
-        (Meta { boot_id: Some("before".into()), ..local() }, Some(Remark::OtherBoot)),
-        (Meta { pid_namespace: Some(2), ..local() }, Some(Remark::OtherNamespace)),
+        (Meta { host: Some("there".into()), ..local() }, Some(Warning::OtherHost("there".into()))),
+        (Meta { boot_id: Some("before".into()), ..local() }, Some(Warning::OtherBoot)),
+        (Meta { pid_namespace: Some(2), ..local() }, Some(Warning::OtherNamespace)),
     ] {
-        let look = Look { meta: of_run(meta), ..plain(110.0) };
+        let look = Snapshot { meta: of_run(meta), ..plain(110.0) };
         assert_eq!(out_of_reach(&look), expected);
         assert_eq!(remarks(&look, Liveness::Alive).first(), expected.as_ref());
     }
@@ -309,16 +314,16 @@ fn a_run_of_another_machine_or_namespace_is_out_of_reach_and_one_of_here_is_not(
 #[test]
 fn what_comes_together_with_a_late_pid_was_not_there_at_the_look_before() {
     let process = Process::Running { started: 7, started_wall: wall(80.0) };
-    let mut history = History::default();
-    history.note(&Look { heartbeat: there(95.0, ()), ..look(99.5) });
-    let named = Look { heartbeat: there(95.0, ()), process, ..plain(100.5) };
-    let torn = Look { file_wall: wall(3700.0), status: there(96.0, StatusText::parse(b"SUC")), ..named.clone() };
+    let mut history = RunTracker::default();
+    history.note(&Snapshot { heartbeat: there(95.0, ()), ..look(99.5) });
+    let named = Snapshot { heartbeat: there(95.0, ()), process, ..plain(100.5) };
+    let torn = Snapshot { file_wall: wall(3700.0), status: there(96.0, ParsedStatus::parse(b"SUC")), ..named.clone() };
     let Status::Unfinished { since, .. } = history.clone().note(&torn).status else { panic!("no status") };
     assert_eq!(since, moment(100.5), "it stands since this look, whatever its time says");
     // The clock was set back by some seconds, a beat came, the machine slept for an hour: half a second awake since.
-    let pid = there(80.0, PidText::Pid(42));
-    let slept = Look { file_wall: wall(3695.7), slept: Duration::from_secs(3600), pid, ..named };
-    let seen = history.note(&Look { heartbeat: there(95.2, ()), ..slept });
+    let pid = there(80.0, ParsedPid::Pid(42));
+    let slept = Snapshot { file_wall: wall(3695.7), slept: Duration::from_secs(3600), pid, ..named };
+    let seen = history.note(&Snapshot { heartbeat: there(95.2, ()), ..slept });
     let fresh = seen.heartbeat.map(|beat| moment(100.5).since(beat.fresh).as_millis());
     assert_eq!(fresh, Some(500));
 }

@@ -1,20 +1,20 @@
 //! The properties of `judge` that license a loop to sleep, each over the whole grid: several hundred thousand cases.
 
-use crate::decide::judge::{Next, Verdict, judge};
-use crate::decide::observation::{Beat, Liveness, Observation, ResultState, Status};
-use crate::decide::policy::{Policy, Settle};
-use crate::protocol::outcome::{Intent, Outcome, Reason};
-use crate::protocol::status::Word;
-use crate::protocol::time::Moment;
+use crate::decide::policy::{Policy, SettleTimes};
+use crate::decide::snapshot::{Beat, Liveness, Observation, ResultState, Status};
+use crate::decide::verdict::{Next, Verdict, judge};
+use crate::record::outcome::{Intent, Outcome, Reason};
+use crate::record::status::Word;
+use crate::record::time::MonotonicTime;
 use std::time::Duration;
 
 const NOW: i64 = 10_000_000;
 
-fn at(millis: i64) -> Moment {
-    Moment::from_millis(millis)
+fn at(millis: i64) -> MonotonicTime {
+    MonotonicTime::from_millis(millis)
 }
 
-fn ago(millis: i64) -> Moment {
+fn ago(millis: i64) -> MonotonicTime {
     at(NOW - millis)
 }
 
@@ -104,7 +104,7 @@ fn policies() -> Vec<Policy> {
                 heartbeat_interval: Duration::from_secs(10),
                 start_timeout: Duration::from_secs(60),
                 until,
-                settle: Settle::CONTRACT,
+                settle: SettleTimes::CONTRACT,
             });
         }
     }
@@ -120,7 +120,7 @@ fn for_all(mut holds: impl FnMut(&Observation, &Policy, Verdict)) {
     }
 }
 
-fn pending(verdict: &Verdict) -> Option<Moment> {
+fn pending(verdict: &Verdict) -> Option<MonotonicTime> {
     match verdict {
         Verdict::Pending { look_again, .. } => Some(*look_again),
         Verdict::Final(_) => None,
@@ -152,7 +152,7 @@ fn at_the_named_moment_the_answer_is_there() {
     for_all(|seen, policy, verdict| {
         let Some(again) = pending(&verdict) else { return };
         // A run that only seems to start is looked at anew from then on: the bound ends the seeming, not the run.
-        if again == Moment::NEVER || matches!(seen.liveness, Liveness::Starting { .. }) {
+        if again == MonotonicTime::NEVER || matches!(seen.liveness, Liveness::Starting { .. }) {
             return;
         }
         let then = judge(seen, policy, again);
@@ -235,8 +235,8 @@ fn widening_a_threshold_never_ends_a_run_sooner() {
             Policy { stale: None, ..*policy },
             Policy { max_timeout: policy.max_timeout.map(|limit| limit * 2), ..*policy },
             Policy { max_timeout: None, ..*policy },
-            Policy { settle: Settle { death: policy.settle.death * 2, ..policy.settle }, ..*policy },
-            Policy { settle: Settle { result: policy.settle.result * 2, ..policy.settle }, ..*policy },
+            Policy { settle: SettleTimes { death: policy.settle.death * 2, ..policy.settle }, ..*policy },
+            Policy { settle: SettleTimes { result: policy.settle.result * 2, ..policy.settle }, ..*policy },
             Policy { start_timeout: policy.start_timeout * 2, ..*policy },
         ];
         for policy in wider {
@@ -286,7 +286,7 @@ fn the_callers_patience_ends_a_wait_without_touching_anything_but_lets_the_ended
         if let (true, Some(again)) = (policy.until == Some(at(NOW)), pending(&verdict)) {
             let ended = seen.succeeded() || matches!(seen.liveness, Liveness::Dead { .. });
             assert!(ended && again <= at(NOW + 1000), "{seen:?}\n{policy:?}");
-            let at_once = Policy { settle: Settle::NONE, ..*policy };
+            let at_once = Policy { settle: SettleTimes::NONE, ..*policy };
             assert!(pending(&judge(seen, &at_once, at(NOW))).is_none(), "{seen:?}\n{policy:?}");
         }
         if let Verdict::Final(finding) = &verdict
@@ -301,7 +301,7 @@ fn the_callers_patience_ends_a_wait_without_touching_anything_but_lets_the_ended
 fn shifting_every_moment_shifts_the_verdict_and_nothing_else() {
     let shift = Duration::from_millis(123_456_789);
     for_all(|seen, policy, verdict| {
-        let moved = |moment: Moment| if moment == Moment::NEVER { moment } else { moment.plus(shift) };
+        let moved = |moment: MonotonicTime| if moment == MonotonicTime::NEVER { moment } else { moment.plus(shift) };
         let liveness = match seen.liveness {
             Liveness::Dead { since } => Liveness::Dead { since: moved(since) },
             Liveness::Starting { since } => Liveness::Starting { since: moved(since) },

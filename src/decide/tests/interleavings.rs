@@ -4,17 +4,17 @@
 //! The steps are those of `wrapper` and of `step::look`, in their order. Refuses to let time decide: between any two
 //! steps of one party the other may take any number of its own.
 
-use crate::decide::history::{History, meta_of, run_key};
-use crate::decide::judge::{Next, Verdict, judge};
-use crate::decide::observation::{Here, Look, Process};
-use crate::decide::policy::{Policy, START_TIMEOUT, Settle, Threshold, Wishes};
-use crate::protocol::file::{File, Hold, Stamp};
-use crate::protocol::meta::{Meta, MetaText};
-use crate::protocol::outcome::{Outcome, Reason};
-use crate::protocol::pid::PidText;
-use crate::protocol::result::ResultText;
-use crate::protocol::status::{StatusText, Word};
-use crate::protocol::time::{Moment, Wall};
+use crate::decide::policy::{Policy, START_TIMEOUT, SettleTimes, Threshold, ThresholdOptions};
+use crate::decide::snapshot::{Here, Process, Snapshot};
+use crate::decide::tracker::{RunTracker, meta_for, pid_file_id};
+use crate::decide::verdict::{Next, Verdict, judge};
+use crate::record::file_state::{File, FileStamp, LockState};
+use crate::record::meta::{Meta, ParsedMeta};
+use crate::record::outcome::{Outcome, Reason};
+use crate::record::pid::ParsedPid;
+use crate::record::result::ParsedResult;
+use crate::record::status::{ParsedStatus, Word};
+use crate::record::time::{MonotonicTime, WallTime};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,17 +78,17 @@ fn timeline(before: &World, killed_after: usize) -> Vec<World> {
     all
 }
 
-fn stamp(of: i32) -> Stamp {
+fn stamp(of: i32) -> FileStamp {
     // The old run's files are a minute older than the new one's.
-    let modified = Wall::from_parts(1_700_000_000 + 60 * i64::from(of - OLD), 1);
-    Stamp { modified, size: 8, inode: u64::from(of.unsigned_abs()), owner: 0 }
+    let modified = WallTime::from_parts(1_700_000_000 + 60 * i64::from(of - OLD), 1);
+    FileStamp { modified, size: 8, inode: u64::from(of.unsigned_abs()), owner: 0 }
 }
 
 fn there<T>(of: i32, content: T) -> File<T> {
     File::There { stamp: stamp(of), content }
 }
 
-fn meta(world: &World) -> File<Arc<MetaText>> {
+fn meta(world: &World) -> File<Arc<ParsedMeta>> {
     let Some((of, reason)) = world.meta else { return File::Absent };
     let meta = Meta {
         host: Some("here".into()),
@@ -101,32 +101,33 @@ fn meta(world: &World) -> File<Arc<MetaText>> {
         reason,
         ..Meta::default()
     };
-    there(of, Arc::new(MetaText::Known(Box::new(meta))))
+    there(of, Arc::new(ParsedMeta::Known(Box::new(meta))))
 }
 
-fn pid(world: &World) -> File<PidText> {
-    world.pid.map_or(File::Absent, |of| there(of, PidText::Pid(of)))
+fn pid(world: &World) -> File<ParsedPid> {
+    world.pid.map_or(File::Absent, |of| there(of, ParsedPid::Pid(of)))
 }
 
-fn blank(at: i64) -> Look {
+fn blank(at: i64) -> Snapshot {
     let here = Here { host: "here".into(), boot_id: "boot".into(), pid_namespace: Some(1), local_filesystem: true };
-    let begun = Look::begun(Moment::from_millis(at), stamp(NEW + 1).modified, Duration::ZERO, Arc::new(here));
-    Look { lock: Hold::Absent, ..begun }
+    let begun =
+        Snapshot::begun(MonotonicTime::from_millis(at), stamp(NEW + 1).modified, Duration::ZERO, Arc::new(here));
+    Snapshot { lock: LockState::Absent, ..begun }
 }
 
 /// The reads of one look, as `step::look` takes them; each fills in what it sees.
-fn reads() -> Vec<fn(&mut Look, &World)> {
+fn reads() -> Vec<fn(&mut Snapshot, &World)> {
     vec![
         |look, world| look.pid = pid(world),
         |look, world| look.meta = meta(world),
         |look, world| {
-            let key = run_key(look);
-            if key.is_none() || meta_of(look, key).is_some_and(|meta| meta.locked) {
-                look.lock = if world.held { Hold::Held } else { Hold::Free };
+            let key = pid_file_id(look);
+            if key.is_none() || meta_for(look, key).is_some_and(|meta| meta.locked) {
+                look.lock = if world.held { LockState::Held } else { LockState::Free };
             }
         },
         |look, world| {
-            let Some((number, _)) = run_key(look).filter(|_| look.lock == Hold::Absent) else { return };
+            let Some((number, _)) = pid_file_id(look).filter(|_| look.lock == LockState::Absent) else { return };
             look.process = if number == NEW && world.lives {
                 Process::Running { started: u64::from(NEW.unsigned_abs()), started_wall: stamp(NEW).modified }
             } else {
@@ -134,7 +135,7 @@ fn reads() -> Vec<fn(&mut Look, &World)> {
             };
         },
         |look, world| {
-            look.status = world.status.map_or(File::Absent, |(of, word)| there(of, StatusText::Complete(word)));
+            look.status = world.status.map_or(File::Absent, |(of, word)| there(of, ParsedStatus::Complete(word)));
         },
         |look, world| {
             if look.status.is_there() {
@@ -142,9 +143,9 @@ fn reads() -> Vec<fn(&mut Look, &World)> {
             }
         },
         |look, world| {
-            if matches!(look.status.content(), Some(StatusText::Complete(Word::Success))) {
+            if matches!(look.status.content(), Some(ParsedStatus::Complete(Word::Success))) {
                 look.result =
-                    world.result.map_or(File::Absent, |of| there(of, ResultText::parse(of.to_string().as_bytes())));
+                    world.result.map_or(File::Absent, |of| there(of, ParsedResult::parse(of.to_string().as_bytes())));
             }
         },
         |look, world| look.heartbeat = world.meta.map_or(File::Absent, |(of, _)| there(of, ())),
@@ -152,13 +153,13 @@ fn reads() -> Vec<fn(&mut Look, &World)> {
 }
 
 /// Hands every look that can be taken from a place in the timeline on, with the place where it ended.
-fn each_look(at: i64, timeline: &[World], from: usize, found: &mut dyn FnMut(Look, usize)) {
+fn each_look(at: i64, timeline: &[World], from: usize, found: &mut dyn FnMut(Snapshot, usize)) {
     fn go(
-        look: &Look,
-        reads: &[fn(&mut Look, &World)],
+        look: &Snapshot,
+        reads: &[fn(&mut Snapshot, &World)],
         timeline: &[World],
         from: usize,
-        found: &mut dyn FnMut(Look, usize),
+        found: &mut dyn FnMut(Snapshot, usize),
     ) {
         let Some((read, rest)) = reads.split_first() else {
             // The pid file is looked at again: where it has changed the look is taken anew, from here on.
@@ -191,23 +192,23 @@ fn each_look(at: i64, timeline: &[World], from: usize, found: &mut dyn FnMut(Loo
     go(&blank(at), &reads(), timeline, from, found);
 }
 
-fn policy(look: &Look, settle: Settle) -> Policy {
-    let wishes = Wishes {
+fn policy(look: &Snapshot, settle: SettleTimes) -> Policy {
+    let wishes = ThresholdOptions {
         stale: Threshold { flag: Some(Duration::ZERO), environment: None },
         max_timeout: Threshold { flag: Some(Duration::ZERO), environment: None },
         start_timeout: START_TIMEOUT,
         until: None,
         settle,
     };
-    Policy::resolve(&wishes, meta_of(look, run_key(look))).expect("no limits")
+    Policy::resolve(&wishes, meta_for(look, pid_file_id(look))).expect("no limits")
 }
 
 /// Holds a verdict against what was true when the look ended.
-fn hold(verdict: &Verdict, look: &Look, then: &World, history: &str) {
+fn hold(verdict: &Verdict, look: &Snapshot, then: &World, history: &str) {
     let Verdict::Final(finding) = verdict else { return };
     let context = || format!("{finding:?} at {look:?}\nwhile {then:?}\nafter {history}");
-    let of_new = run_key(look).is_some_and(|(number, _)| number == NEW);
-    let recorded_old = meta_of(look, run_key(look)).is_some_and(|meta| meta.run_id == OLD.to_string());
+    let of_new = pid_file_id(look).is_some_and(|(number, _)| number == NEW);
+    let recorded_old = meta_for(look, pid_file_id(look)).is_some_and(|meta| meta.run_id == OLD.to_string());
     match finding.outcome {
         Outcome::Success => {
             assert!(
@@ -248,12 +249,12 @@ fn no_order_of_writes_and_reads_makes_a_false_death_an_old_end_or_a_lost_result(
             let mut firsts = Vec::new();
             each_look(1000, &timeline, 0, &mut |look, place| firsts.push((look, place)));
             for (first, place) in firsts {
-                let mut history = History::default();
+                let mut history = RunTracker::default();
                 let seen = history.note(&first);
                 // A look that may not block gives nothing time to settle: it has to be right by its order alone.
-                let at_once = judge(&seen, &policy(&first, Settle::NONE), first.at);
+                let at_once = judge(&seen, &policy(&first, SettleTimes::NONE), first.at);
                 hold(&at_once, &first, &timeline[place], "nothing, at once");
-                let verdict = judge(&seen, &policy(&first, Settle::CONTRACT), first.at);
+                let verdict = judge(&seen, &policy(&first, SettleTimes::CONTRACT), first.at);
                 hold(&verdict, &first, &timeline[place], "nothing");
                 looks += 1;
                 if matches!(verdict, Verdict::Final(_)) {
@@ -262,7 +263,7 @@ fn no_order_of_writes_and_reads_makes_a_false_death_an_old_end_or_a_lost_result(
                 // The next look comes when all that settles has settled.
                 each_look(9000, &timeline, place, &mut |second, place| {
                     let mut history = history.clone();
-                    let verdict = judge(&history.note(&second), &policy(&second, Settle::CONTRACT), second.at);
+                    let verdict = judge(&history.note(&second), &policy(&second, SettleTimes::CONTRACT), second.at);
                     hold(&verdict, &second, &timeline[place], &format!("{first:?}"));
                     looks += 1;
                     if let Verdict::Final(finding) = verdict {

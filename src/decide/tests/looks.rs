@@ -1,32 +1,32 @@
-//! `History` over scripted looks: left-overs, heartbeats by observed change, deaths, replaced runs, other machines.
+//! `RunTracker` over scripted looks: left-overs, heartbeats by observed change, deaths, replaced runs, other machines.
 
-use crate::decide::history::History;
-use crate::decide::observation::{Here, Liveness, Look, Process, ResultState, Status};
-use crate::decide::remark::{Remark, remarks};
-use crate::protocol::file::{File, Hold, Stamp};
-use crate::protocol::meta::{Meta, MetaText};
-use crate::protocol::outcome::Reason;
-use crate::protocol::pid::PidText;
-use crate::protocol::result::ResultText;
-use crate::protocol::status::{StatusText, Word};
-use crate::protocol::time::{Moment, Wall};
+use crate::decide::snapshot::{Here, Liveness, Process, ResultState, Snapshot, Status};
+use crate::decide::tracker::RunTracker;
+use crate::decide::warning::{Warning, remarks};
+use crate::record::file_state::{File, FileStamp, LockState};
+use crate::record::meta::{Meta, ParsedMeta};
+use crate::record::outcome::Reason;
+use crate::record::pid::ParsedPid;
+use crate::record::result::ParsedResult;
+use crate::record::status::{ParsedStatus, Word};
+use crate::record::time::{MonotonicTime, WallTime};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// The wall clock reads this many seconds when the awake clock reads none.
 const EPOCH: i64 = 1_700_000_000;
 
-pub(super) fn wall(second: f64) -> Wall {
+pub(super) fn wall(second: f64) -> WallTime {
     // No whole second: that would be a coarse filesystem's.
-    Wall::from_parts(EPOCH, 1).plus(Duration::from_secs_f64(second))
+    WallTime::from_parts(EPOCH, 1).plus(Duration::from_secs_f64(second))
 }
 
-pub(super) fn moment(second: f64) -> Moment {
-    Moment::from_nanos(0).plus(Duration::from_secs_f64(second))
+pub(super) fn moment(second: f64) -> MonotonicTime {
+    MonotonicTime::from_nanos(0).plus(Duration::from_secs_f64(second))
 }
 
-fn stamp(second: f64) -> Stamp {
-    Stamp { modified: wall(second), size: 8, inode: 1, owner: 0 }
+fn stamp(second: f64) -> FileStamp {
+    FileStamp { modified: wall(second), size: 8, inode: 1, owner: 0 }
 }
 
 pub(super) fn there<T>(second: f64, content: T) -> File<T> {
@@ -34,27 +34,30 @@ pub(super) fn there<T>(second: f64, content: T) -> File<T> {
 }
 
 /// A look at `second`, at an empty directory of this machine.
-pub(super) fn look(second: f64) -> Look {
+pub(super) fn look(second: f64) -> Snapshot {
     let here = Here { host: "here".into(), boot_id: "boot".into(), pid_namespace: Some(1), local_filesystem: true };
-    Look { lock: Hold::Absent, ..Look::begun(moment(second), wall(second), Duration::ZERO, Arc::new(here)) }
+    Snapshot {
+        lock: LockState::Absent,
+        ..Snapshot::begun(moment(second), wall(second), Duration::ZERO, Arc::new(here))
+    }
 }
 
 /// The same with a living plain-shell run whose process and pid file are of second 100.
-pub(super) fn plain(second: f64) -> Look {
-    Look {
-        pid: there(100.0, PidText::Pid(42)),
+pub(super) fn plain(second: f64) -> Snapshot {
+    Snapshot {
+        pid: there(100.0, ParsedPid::Pid(42)),
         process: Process::Running { started: 7, started_wall: wall(100.0) },
         ..look(second)
     }
 }
 
-pub(super) fn success(second: f64) -> File<StatusText> {
-    there(second, StatusText::Complete(Word::Success))
+pub(super) fn success(second: f64) -> File<ParsedStatus> {
+    there(second, ParsedStatus::Complete(Word::Success))
 }
 
-pub(super) fn of_run(meta: Meta) -> File<Arc<MetaText>> {
+pub(super) fn of_run(meta: Meta) -> File<Arc<ParsedMeta>> {
     let meta = Meta { pid: Some(42), pid_mtime_ns: Some(wall(100.0).as_nanos()), ..meta };
-    there(100.0, Arc::new(MetaText::Known(Box::new(meta))))
+    there(100.0, Arc::new(ParsedMeta::Known(Box::new(meta))))
 }
 
 pub(super) fn local() -> Meta {
@@ -65,44 +68,44 @@ pub(super) const GONE: Process = Process::Gone { borne_elsewhere: false };
 
 #[test]
 fn a_status_from_before_the_living_process_is_left_over_and_one_from_after_is_not() {
-    let mut history = History::default();
-    let old = history.note(&Look { status: success(99.9), ..plain(101.0) });
+    let mut history = RunTracker::default();
+    let old = history.note(&Snapshot { status: success(99.9), ..plain(101.0) });
     assert_eq!((old.status, old.liveness), (Status::Absent, Liveness::Alive));
-    let new = history.note(&Look { status: success(101.5), ..plain(102.0) });
+    let new = history.note(&Snapshot { status: success(101.5), ..plain(102.0) });
     assert_eq!(new.status, Status::Complete { since: moment(102.0), word: Word::Success });
 }
 
 #[test]
 fn what_was_written_after_the_pid_file_is_never_left_over_however_coarse_its_clock() {
     let late_start = Process::Running { started: 7, started_wall: wall(100.008) };
-    let quick = Look { status: success(100.004), process: late_start, ..plain(101.0) };
-    assert!(matches!(History::default().note(&quick).status, Status::Complete { .. }));
+    let quick = Snapshot { status: success(100.004), process: late_start, ..plain(101.0) };
+    assert!(matches!(RunTracker::default().note(&quick).status, Status::Complete { .. }));
 }
 
 #[test]
 fn a_dead_runs_status_may_be_two_seconds_older_than_its_pid_file_and_no_more() {
     for (written, counts) in [(98.1, true), (97.9, false)] {
-        let seen = History::default().note(&Look { status: success(written), process: GONE, ..plain(110.0) });
+        let seen = RunTracker::default().note(&Snapshot { status: success(written), process: GONE, ..plain(110.0) });
         assert_eq!(seen.status != Status::Absent, counts, "{written}");
     }
 }
 
 #[test]
 fn left_over_results_and_heartbeats_go_with_the_status() {
-    let json = |second| there(second, ResultText::parse(b"1"));
-    let old = Look { result: json(99.0), heartbeat: there(99.0, ()), status: success(101.0), ..plain(102.0) };
-    let seen = History::default().note(&old);
+    let json = |second| there(second, ParsedResult::parse(b"1"));
+    let old = Snapshot { result: json(99.0), heartbeat: there(99.0, ()), status: success(101.0), ..plain(102.0) };
+    let seen = RunTracker::default().note(&old);
     assert_eq!((seen.result, seen.heartbeat), (ResultState::Absent, None));
-    let new = Look { result: json(101.0), heartbeat: there(101.0, ()), ..old };
-    let seen = History::default().note(&new);
+    let new = Snapshot { result: json(101.0), heartbeat: there(101.0, ()), ..old };
+    let seen = RunTracker::default().note(&new);
     assert_eq!((seen.result, seen.heartbeat.map(|beat| beat.fresh)), (ResultState::Whole, Some(moment(101.0))));
 }
 
 #[test]
 fn a_clock_set_back_during_a_run_does_not_make_its_own_status_look_old() {
     let recorded = Meta { locked: true, reason: Some(Reason::Success), ..local() };
-    let look = Look { meta: of_run(recorded), lock: Hold::Free, status: success(50.0), ..plain(60.0) };
-    let seen = History::default().note(&look);
+    let look = Snapshot { meta: of_run(recorded), lock: LockState::Free, status: success(50.0), ..plain(60.0) };
+    let seen = RunTracker::default().note(&look);
     assert!(matches!(seen.status, Status::Complete { .. }));
     assert_eq!(seen.recorded, Some(Reason::Success));
 }
@@ -110,9 +113,10 @@ fn a_clock_set_back_during_a_run_does_not_make_its_own_status_look_old() {
 #[test]
 fn heartbeat_age_counts_from_the_later_of_heartbeat_and_pid_and_the_future_is_fresh() {
     // Elsewhere, so that the left-over heartbeat is not dropped by the process's own start.
-    let elsewhere = |heartbeat: f64| Look { process: Process::Hidden, heartbeat: there(heartbeat, ()), ..plain(130.0) };
+    let elsewhere =
+        |heartbeat: f64| Snapshot { process: Process::Hidden, heartbeat: there(heartbeat, ()), ..plain(130.0) };
     for (heartbeat, fresh) in [(10.0, 100.0), (120.0, 120.0), (500.0, 130.0)] {
-        let seen = History::default().note(&elsewhere(heartbeat));
+        let seen = RunTracker::default().note(&elsewhere(heartbeat));
         assert_eq!(seen.heartbeat.map(|beat| beat.fresh), Some(moment(fresh)), "{heartbeat}");
     }
 }
@@ -120,8 +124,9 @@ fn heartbeat_age_counts_from_the_later_of_heartbeat_and_pid_and_the_future_is_fr
 #[test]
 fn a_heartbeat_seen_to_change_is_fresh_whatever_the_servers_clock_says() {
     for skew in [-300.0, 300.0] {
-        let mut history = History::default();
-        let beat = |at: f64, beaten: f64| Look { heartbeat: there(beaten + 1000.0 + skew, ()), ..plain(at + 1000.0) };
+        let mut history = RunTracker::default();
+        let beat =
+            |at: f64, beaten: f64| Snapshot { heartbeat: there(beaten + 1000.0 + skew, ()), ..plain(at + 1000.0) };
         history.note(&beat(0.0, 0.0));
         // It beats every ten seconds; looks come when they come. The first change puts the anchor right.
         for (at, beaten) in [(15.0, 10.0), (48.0, 40.0), (61.0, 60.0), (125.0, 120.0)] {
@@ -136,9 +141,9 @@ fn a_heartbeat_seen_to_change_is_fresh_whatever_the_servers_clock_says() {
 
 #[test]
 fn on_a_machine_that_slept_a_first_age_is_unconfirmed_until_a_beat_is_seen() {
-    let mut history = History::default();
+    let mut history = RunTracker::default();
     let slept =
-        |at: f64, beaten: f64| Look { slept: Duration::from_secs(3600), heartbeat: there(beaten, ()), ..plain(at) };
+        |at: f64, beaten: f64| Snapshot { slept: Duration::from_secs(3600), heartbeat: there(beaten, ()), ..plain(at) };
     let first = history.note(&slept(4000.0, 101.0)).heartbeat.expect("a heartbeat");
     assert_eq!(first.unconfirmed, Some(moment(4000.0)));
     let changed = history.note(&slept(4005.0, 4004.0)).heartbeat.expect("a heartbeat");
@@ -147,22 +152,22 @@ fn on_a_machine_that_slept_a_first_age_is_unconfirmed_until_a_beat_is_seen() {
 
 #[test]
 fn time_asleep_is_not_elapsed() {
-    let slept = Look { slept: Duration::from_secs(1000), ..plain(3000.0) };
-    assert_eq!(History::default().note(&slept).began, moment(1100.0));
-    let by_record = Look { meta: of_run(Meta { started_awake_ms: Some(250_000), ..local() }), ..slept };
-    assert_eq!(History::default().note(&by_record).began, moment(250.0));
+    let slept = Snapshot { slept: Duration::from_secs(1000), ..plain(3000.0) };
+    assert_eq!(RunTracker::default().note(&slept).began, moment(1100.0));
+    let by_record = Snapshot { meta: of_run(Meta { started_awake_ms: Some(250_000), ..local() }), ..slept };
+    assert_eq!(RunTracker::default().note(&by_record).began, moment(250.0));
 }
 
 #[test]
 fn the_lock_outranks_the_pid_in_both_directions() {
     let locked = of_run(Meta { locked: true, ..local() });
-    let held = Look { meta: locked.clone(), lock: Hold::Held, process: GONE, ..plain(110.0) };
-    assert_eq!(History::default().note(&held).liveness, Liveness::Alive);
-    let free = Look { meta: locked.clone(), lock: Hold::Free, ..plain(110.0) };
-    assert_eq!(History::default().note(&free).liveness, Liveness::Dead { since: moment(110.0) });
+    let held = Snapshot { meta: locked.clone(), lock: LockState::Held, process: GONE, ..plain(110.0) };
+    assert_eq!(RunTracker::default().note(&held).liveness, Liveness::Alive);
+    let free = Snapshot { meta: locked.clone(), lock: LockState::Free, ..plain(110.0) };
+    assert_eq!(RunTracker::default().note(&free).liveness, Liveness::Dead { since: moment(110.0) });
     // A lock file that somebody removed tells nothing: the process decides.
-    let removed = Look { meta: locked, lock: Hold::Absent, ..plain(110.0) };
-    assert_eq!(History::default().note(&removed).liveness, Liveness::Alive);
+    let removed = Snapshot { meta: locked, lock: LockState::Absent, ..plain(110.0) };
+    assert_eq!(RunTracker::default().note(&removed).liveness, Liveness::Alive);
 }
 
 #[test]
@@ -171,64 +176,64 @@ fn on_a_network_filesystem_a_free_lock_proves_nothing_and_a_gone_process_of_this
     let locked = of_run(Meta { locked: true, pid_started_at: Some(9), ..local() });
     let running = Process::Running { started: 9, started_wall: wall(99.0) };
     for (lock, process, liveness) in [
-        (Hold::Free, running, Liveness::Alive),
-        (Hold::Held, GONE, Liveness::Alive),
-        (Hold::Free, GONE, Liveness::Dead { since: moment(110.0) }),
-        (Hold::Unknown, GONE, Liveness::Dead { since: moment(110.0) }),
+        (LockState::Free, running, Liveness::Alive),
+        (LockState::Held, GONE, Liveness::Alive),
+        (LockState::Free, GONE, Liveness::Dead { since: moment(110.0) }),
+        (LockState::Unknown, GONE, Liveness::Dead { since: moment(110.0) }),
     ] {
-        let look = Look { here: Arc::clone(&here), meta: locked.clone(), lock, process, ..plain(110.0) };
-        assert_eq!(History::default().note(&look).liveness, liveness, "{lock:?} {process:?}");
+        let look = Snapshot { here: Arc::clone(&here), meta: locked.clone(), lock, process, ..plain(110.0) };
+        assert_eq!(RunTracker::default().note(&look).liveness, liveness, "{lock:?} {process:?}");
     }
 }
 
 #[test]
 fn a_held_lock_counts_only_for_the_run_that_recorded_it() {
-    let of_other = there(100.0, Arc::new(MetaText::Known(Box::new(Meta { locked: true, pid: Some(41), ..local() }))));
-    let look = Look { meta: of_other, lock: Hold::Held, process: GONE, ..plain(110.0) };
-    assert_eq!(History::default().note(&look).liveness, Liveness::Dead { since: moment(110.0) });
+    let of_other = there(100.0, Arc::new(ParsedMeta::Known(Box::new(Meta { locked: true, pid: Some(41), ..local() }))));
+    let look = Snapshot { meta: of_other, lock: LockState::Held, process: GONE, ..plain(110.0) };
+    assert_eq!(RunTracker::default().note(&look).liveness, Liveness::Dead { since: moment(110.0) });
 }
 
 #[test]
 fn with_no_pid_a_held_lock_means_a_run_is_starting() {
-    let mut history = History::default();
-    let between = Look { lock: Hold::Held, status: success(50.0), ..look(110.0) };
+    let mut history = RunTracker::default();
+    let between = Snapshot { lock: LockState::Held, status: success(50.0), ..look(110.0) };
     assert_eq!(history.note(&between).liveness, Liveness::Starting { since: moment(110.0) });
-    let still = Look { lock: Hold::Held, status: success(50.0), ..look(111.0) };
+    let still = Snapshot { lock: LockState::Held, status: success(50.0), ..look(111.0) };
     assert_eq!(history.note(&still).liveness, Liveness::Starting { since: moment(110.0) });
-    let free = Look { lock: Hold::Free, status: success(50.0), ..look(112.0) };
+    let free = Snapshot { lock: LockState::Free, status: success(50.0), ..look(112.0) };
     assert_eq!(history.note(&free).liveness, Liveness::Unclaimed);
 }
 
 #[test]
 fn a_wrapper_killed_before_its_pid_stood_is_dead_and_a_withdrawn_pid_leaves_the_recorded_outcome() {
-    let orphan = |reason, lock, heartbeat| Look {
+    let orphan = |reason, lock, heartbeat| Snapshot {
         meta: of_run(Meta { locked: true, reason, ..local() }),
         heartbeat: there(heartbeat, ()),
         lock,
         ..look(110.0)
     };
-    let first = |look: &Look| History::default().note(look);
-    assert_eq!(first(&orphan(None, Hold::Free, 100.1)).liveness, Liveness::Dead { since: moment(110.0) });
-    let withdrawn = first(&orphan(Some(Reason::Hung), Hold::Free, 90.0));
+    let first = |look: &Snapshot| RunTracker::default().note(look);
+    assert_eq!(first(&orphan(None, LockState::Free, 100.1)).liveness, Liveness::Dead { since: moment(110.0) });
+    let withdrawn = first(&orphan(Some(Reason::Hung), LockState::Free, 90.0));
     assert_eq!((withdrawn.liveness, withdrawn.recorded), (Liveness::Dead { since: moment(110.0) }, Some(Reason::Hung)));
-    assert_eq!(first(&orphan(None, Hold::Held, 100.1)).liveness, Liveness::Starting { since: moment(110.0) });
+    assert_eq!(first(&orphan(None, LockState::Held, 100.1)).liveness, Liveness::Starting { since: moment(110.0) });
     // Somebody who writes no pid beats on: the old record is not theirs.
-    assert_eq!(first(&orphan(None, Hold::Free, 109.0)).liveness, Liveness::Unclaimed);
+    assert_eq!(first(&orphan(None, LockState::Free, 109.0)).liveness, Liveness::Unclaimed);
 }
 
 #[test]
 fn a_missing_pid_is_dead_where_that_is_known_and_elsewhere_where_not() {
     let gone = |borne_elsewhere, local_filesystem| {
         let here = Here { local_filesystem, ..look(0.0).here.as_ref().clone() };
-        Look { process: Process::Gone { borne_elsewhere }, here: Arc::new(here), ..plain(110.0) }
+        Snapshot { process: Process::Gone { borne_elsewhere }, here: Arc::new(here), ..plain(110.0) }
     };
-    let first = |look: &Look| History::default().note(look).liveness;
+    let first = |look: &Snapshot| RunTracker::default().note(look).liveness;
     assert_eq!(first(&gone(false, true)), Liveness::Dead { since: moment(110.0) });
     assert_eq!(first(&gone(true, true)), Liveness::Elsewhere);
     assert_eq!(first(&gone(false, false)), Liveness::Elsewhere);
-    assert_eq!(remarks(&gone(true, true), Liveness::Elsewhere), [Remark::Unseen(42)]);
+    assert_eq!(remarks(&gone(true, true), Liveness::Elsewhere), [Warning::Unseen(42)]);
     // Seen alive and then not is dead anywhere.
-    let mut history = History::default();
+    let mut history = RunTracker::default();
     history.note(&plain(105.0));
     assert_eq!(history.note(&gone(true, false)).liveness, Liveness::Dead { since: moment(110.0) });
 }
@@ -236,34 +241,34 @@ fn a_missing_pid_is_dead_where_that_is_known_and_elsewhere_where_not() {
 #[test]
 fn a_process_that_started_after_the_pid_file_has_a_recycled_number() {
     let started =
-        |second| Look { process: Process::Running { started: 9, started_wall: wall(second) }, ..plain(200.0) };
-    assert_eq!(History::default().note(&started(101.9)).liveness, Liveness::Alive);
-    assert_eq!(History::default().note(&started(102.1)).liveness, Liveness::Dead { since: moment(200.0) });
+        |second| Snapshot { process: Process::Running { started: 9, started_wall: wall(second) }, ..plain(200.0) };
+    assert_eq!(RunTracker::default().note(&started(101.9)).liveness, Liveness::Alive);
+    assert_eq!(RunTracker::default().note(&started(102.1)).liveness, Liveness::Dead { since: moment(200.0) });
     // Where the start was recorded it is compared exactly.
-    let recorded = |raw| Look { meta: of_run(Meta { pid_started_at: Some(raw), ..local() }), ..started(101.0) };
-    assert_eq!(History::default().note(&recorded(9)).liveness, Liveness::Alive);
-    assert_eq!(History::default().note(&recorded(8)).liveness, Liveness::Dead { since: moment(200.0) });
+    let recorded = |raw| Snapshot { meta: of_run(Meta { pid_started_at: Some(raw), ..local() }), ..started(101.0) };
+    assert_eq!(RunTracker::default().note(&recorded(9)).liveness, Liveness::Alive);
+    assert_eq!(RunTracker::default().note(&recorded(8)).liveness, Liveness::Dead { since: moment(200.0) });
 }
 
 #[test]
 fn a_process_that_took_the_number_over_is_known_by_its_start_once_the_first_was_seen() {
-    let mut history = History::default();
+    let mut history = RunTracker::default();
     assert_eq!(history.note(&plain(105.0)).liveness, Liveness::Alive);
     // So soon after the pid file that its age alone would not tell.
-    let other = Look { process: Process::Running { started: 8, started_wall: wall(100.5) }, ..plain(110.0) };
-    assert_eq!(History::default().note(&other).liveness, Liveness::Alive);
+    let other = Snapshot { process: Process::Running { started: 8, started_wall: wall(100.5) }, ..plain(110.0) };
+    assert_eq!(RunTracker::default().note(&other).liveness, Liveness::Alive);
     assert_eq!(history.note(&other).liveness, Liveness::Dead { since: moment(110.0) });
 }
 
 #[test]
 fn another_host_boot_or_namespace_is_elsewhere_and_said_so() {
     for (meta, remark) in [
-        (Meta { host: Some("there".into()), ..local() }, Remark::OtherHost("there".into())),
-        (Meta { boot_id: Some("before".into()), ..local() }, Remark::OtherBoot),
-        (Meta { pid_namespace: Some(2), ..local() }, Remark::OtherNamespace),
+        (Meta { host: Some("there".into()), ..local() }, Warning::OtherHost("there".into())),
+        (Meta { boot_id: Some("before".into()), ..local() }, Warning::OtherBoot),
+        (Meta { pid_namespace: Some(2), ..local() }, Warning::OtherNamespace),
     ] {
-        let look = Look { meta: of_run(meta), process: GONE, ..plain(110.0) };
-        let liveness = History::default().note(&look).liveness;
+        let look = Snapshot { meta: of_run(meta), process: GONE, ..plain(110.0) };
+        let liveness = RunTracker::default().note(&look).liveness;
         assert_eq!(liveness, Liveness::Elsewhere, "{remark:?}");
         assert_eq!(remarks(&look, liveness), [remark]);
     }
@@ -271,20 +276,29 @@ fn another_host_boot_or_namespace_is_elsewhere_and_said_so() {
 
 #[test]
 fn a_death_counts_from_the_first_look_that_showed_it_and_is_taken_back_with_it() {
-    let mut history = History::default();
-    assert_eq!(history.note(&Look { process: GONE, ..plain(110.0) }).liveness, Liveness::Dead { since: moment(110.0) });
-    assert_eq!(history.note(&Look { process: GONE, ..plain(111.0) }).liveness, Liveness::Dead { since: moment(110.0) });
+    let mut history = RunTracker::default();
+    assert_eq!(
+        history.note(&Snapshot { process: GONE, ..plain(110.0) }).liveness,
+        Liveness::Dead { since: moment(110.0) }
+    );
+    assert_eq!(
+        history.note(&Snapshot { process: GONE, ..plain(111.0) }).liveness,
+        Liveness::Dead { since: moment(110.0) }
+    );
     assert_eq!(history.note(&plain(112.0)).liveness, Liveness::Alive);
-    assert_eq!(history.note(&Look { process: GONE, ..plain(113.0) }).liveness, Liveness::Dead { since: moment(113.0) });
+    assert_eq!(
+        history.note(&Snapshot { process: GONE, ..plain(113.0) }).liveness,
+        Liveness::Dead { since: moment(113.0) }
+    );
 }
 
 #[test]
 fn a_new_pid_file_is_a_new_run_of_which_nothing_is_remembered() {
-    let mut history = History::default();
-    history.note(&Look { heartbeat: there(105.0, ()), ..plain(110.0) });
+    let mut history = RunTracker::default();
+    history.note(&Snapshot { heartbeat: there(105.0, ()), ..plain(110.0) });
     assert!(!history.replaced());
-    let new = Look {
-        pid: there(120.0, PidText::Pid(43)),
+    let new = Snapshot {
+        pid: there(120.0, ParsedPid::Pid(43)),
         process: Process::Running { started: 9, started_wall: wall(119.0) },
         heartbeat: there(105.0, ()),
         ..look(121.0)
@@ -296,35 +310,35 @@ fn a_new_pid_file_is_a_new_run_of_which_nothing_is_remembered() {
 
 #[test]
 fn a_pid_that_comes_late_is_the_same_run_and_one_that_goes_takes_nothing_back() {
-    let mut history = History::default();
-    let without = Look { heartbeat: there(101.0, ()), ..look(110.0) };
+    let mut history = RunTracker::default();
+    let without = Snapshot { heartbeat: there(101.0, ()), ..look(110.0) };
     assert_eq!(history.note(&without).liveness, Liveness::Unclaimed);
-    let with = Look { heartbeat: there(101.0, ()), ..plain(111.0) };
+    let with = Snapshot { heartbeat: there(101.0, ()), ..plain(111.0) };
     let seen = history.note(&with);
     assert_eq!((seen.liveness, seen.began), (Liveness::Alive, moment(100.0)));
-    let gone = Look { heartbeat: there(101.0, ()), ..look(112.0) };
+    let gone = Snapshot { heartbeat: there(101.0, ()), ..look(112.0) };
     assert_eq!(history.note(&gone).began, moment(100.0));
     assert!(!history.replaced());
 }
 
 #[test]
 fn an_outcome_from_before_the_call_can_be_passed_over_until_anything_new_stands_there() {
-    let mut history = History::default();
-    let old = Look { status: success(101.0), process: GONE, ..plain(110.0) };
+    let mut history = RunTracker::default();
+    let old = Snapshot { status: success(101.0), process: GONE, ..plain(110.0) };
     history.ignore(&old);
     assert_eq!(history.note(&old).absent_since, Some(moment(110.0)));
-    let rewritten = Look { status: success(120.0), process: GONE, ..plain(121.0) };
+    let rewritten = Snapshot { status: success(120.0), process: GONE, ..plain(121.0) };
     assert!(matches!(history.note(&rewritten).status, Status::Complete { .. }));
 }
 
 #[test]
 fn a_result_is_passed_over_with_its_status_and_one_from_long_after_that_is_the_next_runs() {
     for (second, expected) in [(102.9, ResultState::Absent), (103.1, ResultState::Whole)] {
-        let result = || there(second, ResultText::parse(b"1"));
-        let mut history = History::default();
+        let result = || there(second, ParsedResult::parse(b"1"));
+        let mut history = RunTracker::default();
         let standing_result = result().stamp();
-        history.ignore(&Look { status: success(101.0), standing_result, process: GONE, ..plain(110.0) });
-        let next = Look { status: success(120.0), result: result(), process: GONE, ..plain(121.0) };
+        history.ignore(&Snapshot { status: success(101.0), standing_result, process: GONE, ..plain(110.0) });
+        let next = Snapshot { status: success(120.0), result: result(), process: GONE, ..plain(121.0) };
         assert_eq!(history.note(&next).result, expected, "of second {second}");
     }
 }
@@ -332,8 +346,9 @@ fn a_result_is_passed_over_with_its_status_and_one_from_long_after_that_is_the_n
 #[test]
 fn what_is_no_regular_file_is_named_the_status_first() {
     let fault = |what: &str| what.to_owned();
-    let both = Look { status: File::Unfit(fault("is a FIFO")), pid: File::Unfit(fault("is a socket")), ..look(1.0) };
-    assert_eq!(History::default().note(&both).unfit.as_deref(), Some("the status file is a FIFO"));
-    let meta = Look { meta: File::Unfit(fault("is a directory")), ..look(1.0) };
-    assert_eq!(History::default().note(&meta).unfit.as_deref(), Some("the meta file is a directory"));
+    let both =
+        Snapshot { status: File::Unfit(fault("is a FIFO")), pid: File::Unfit(fault("is a socket")), ..look(1.0) };
+    assert_eq!(RunTracker::default().note(&both).unfit.as_deref(), Some("the status file is a FIFO"));
+    let meta = Snapshot { meta: File::Unfit(fault("is a directory")), ..look(1.0) };
+    assert_eq!(RunTracker::default().note(&meta).unfit.as_deref(), Some("the meta file is a directory"));
 }

@@ -4,10 +4,10 @@
 //! only looks, late notices and file times. An answer must have been true in the course of the look that it rests on, and
 //! must not have been true, unsaid, for longer than the bad weather excuses.
 
-use super::super::Until;
-use super::script::{Change, MILLISECOND, SECOND};
-use super::simulated::{State, Step};
-use crate::protocol::outcome::Outcome;
+use crate::monitor::StopWhen;
+use crate::monitor::tests::script::{Change, MILLISECOND, SECOND};
+use crate::monitor::tests::simulated::{State, Step};
+use crate::record::outcome::Outcome;
 
 impl Step {
     pub(super) fn is_there(&self) -> bool {
@@ -223,9 +223,9 @@ impl State {
             None => self.check(index, outcome),
         }
         self.over |= match self.limits.ends {
-            Until::All => false,
-            Until::Any => outcome.is_end(),
-            Until::FirstBad => !matches!(outcome, Outcome::Success | Outcome::Running),
+            StopWhen::All => false,
+            StopWhen::Any => outcome.is_end(),
+            StopWhen::FirstBad => !matches!(outcome, Outcome::Success | Outcome::Running),
         };
     }
 }

@@ -2,19 +2,19 @@
 //!
 //! Refuses to know what is right: it hands out looks and notices, and reports what the loop decided to the oracle.
 
-use super::super::endings::{Job, What};
-use super::super::senses::Senses;
-use super::super::world::{Waking, World};
-use super::super::{Failure, Order};
-use super::script::{MILLISECOND, SECOND};
-use super::simulated::{Notice, State};
-use crate::decide::observation::Look;
-use crate::os::events::Hint;
-use crate::os::platform::exits::Armed;
-use crate::protocol::layout::Record;
-use crate::protocol::outcome::Outcome;
-use crate::protocol::time::Moment;
+use crate::decide::snapshot::Snapshot;
+use crate::monitor::event_sources::EventSources;
+use crate::monitor::io::{Waking, World};
+use crate::monitor::terminations::{Job, What};
+use crate::monitor::tests::script::{MILLISECOND, SECOND};
+use crate::monitor::tests::simulated::{Notice, State};
+use crate::monitor::{Failure, Order};
+use crate::record::file_names::Record;
+use crate::record::outcome::Outcome;
+use crate::record::time::MonotonicTime;
 use crate::step::terminate::Means;
+use crate::sys::platform::exit_watcher::Armed;
+use crate::sys::watch::dir::Hint;
 use std::cell::RefCell;
 use std::io;
 use std::path::Path;
@@ -28,13 +28,13 @@ const HORIZON: i64 = 4 * 3600 * SECOND;
 pub(super) struct Simulated(pub(super) Rc<RefCell<State>>);
 
 impl World for Simulated {
-    fn now(&self) -> Moment {
-        Moment::from_nanos(self.0.borrow().now)
+    fn now(&self) -> MonotonicTime {
+        MonotonicTime::from_nanos(self.0.borrow().now)
     }
 
     fn rests(&self, _span: Duration) {}
 
-    fn look(&mut self, index: usize) -> io::Result<Look> {
+    fn look(&mut self, index: usize) -> io::Result<Snapshot> {
         let mut state = self.0.borrow_mut();
         let failing = state.weather.failing;
         if state.random.happens(failing) {
@@ -86,7 +86,7 @@ impl World for Simulated {
         !state.weather.deaf && !state.weather.polls
     }
 
-    fn end(&mut self, index: usize, look: Look, job: Job, _means: Means) {
+    fn end(&mut self, index: usize, look: Snapshot, job: Job, _means: Means) {
         let mut state = self.0.borrow_mut();
         let (outcome, longest) = match &job.what {
             What::Terminate(intent, _) => (intent.reason().outcome(), 3 * SECOND),
@@ -110,7 +110,7 @@ impl World for Simulated {
         Path::new("/simulated")
     }
 
-    fn is_unchanged(&self, index: usize, look: &Look) -> bool {
+    fn is_unchanged(&self, index: usize, look: &Snapshot) -> bool {
         self.0.borrow().is_unchanged(index, look)
     }
 
@@ -172,7 +172,7 @@ impl World for Simulated {
 
     fn tell(&mut self, _verbose: &mut dyn FnMut(&str)) {}
 
-    fn senses(&mut self) -> &mut Senses {
+    fn senses(&mut self) -> &mut EventSources {
         unreachable!("no log is read")
     }
 }

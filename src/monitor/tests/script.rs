@@ -2,9 +2,9 @@
 //!
 //! Plain values; refuses to say what follows from them.
 
-use super::super::Until;
-use crate::protocol::layout::Record;
-use crate::protocol::outcome::Reason;
+use crate::monitor::StopWhen;
+use crate::record::file_names::Record;
+use crate::record::outcome::Reason;
 use std::fmt;
 
 pub(super) const MILLISECOND: i64 = 1_000_000;
@@ -67,7 +67,7 @@ pub(super) struct Limits {
     pub(super) longest: Option<i64>,
     pub(super) start: i64,
     pub(super) until: Option<i64>,
-    pub(super) ends: Until,
+    pub(super) ends: StopWhen,
 }
 
 /// How badly the machine behaves.

@@ -2,18 +2,18 @@
 //!
 //! Refuses to judge; it only keeps what is true, for the looks that are taken of it and for the oracle.
 
-use super::super::endings::{Job, What};
-use super::script::{Change, Limits, MILLISECOND, Random, SECOND, Weather};
-use crate::decide::observation::{Here, Look, Process};
-use crate::protocol::file::{File, Hold, Stamp};
-use crate::protocol::layout::{Record, file_name};
-use crate::protocol::meta::{Meta, MetaText};
-use crate::protocol::outcome::{Intent, Outcome, Reason};
-use crate::protocol::pid::PidText;
-use crate::protocol::result::ResultText;
-use crate::protocol::status::{StatusText, Word};
-use crate::protocol::step::StepName;
-use crate::protocol::time::{Moment, Wall};
+use crate::decide::snapshot::{Here, Process, Snapshot};
+use crate::monitor::terminations::{Job, What};
+use crate::monitor::tests::script::{Change, Limits, MILLISECOND, Random, SECOND, Weather};
+use crate::record::file_names::{Record, file_name};
+use crate::record::file_state::{File, FileStamp, LockState};
+use crate::record::meta::{Meta, ParsedMeta};
+use crate::record::outcome::{Intent, Outcome, Reason};
+use crate::record::pid::ParsedPid;
+use crate::record::result::ParsedResult;
+use crate::record::status::{ParsedStatus, Word};
+use crate::record::step_name::StepName;
+use crate::record::time::{MonotonicTime, WallTime};
 use crate::step::terminate::Termination;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -91,7 +91,7 @@ pub(super) struct State {
     pub(super) notices: Vec<(i64, Notice)>,
     pub(super) exits: BTreeMap<i32, usize>,
     pub(super) followed: BTreeSet<(usize, &'static str, u64)>,
-    pub(super) endings: Vec<(i64, usize, Job, Look)>,
+    pub(super) endings: Vec<(i64, usize, Job, Snapshot)>,
     inodes: u64,
     /// When the wall clock was set or the machine slept.
     pub(super) upheavals: Vec<i64>,
@@ -209,8 +209,8 @@ impl State {
         let old = self.steps[step].files.get(record.suffix()).map(|disk| disk.inode);
         self.inodes += 1;
         let inode = old.filter(|_| !whole).unwrap_or(self.inodes);
-        let named = match (record == Record::Pid).then(|| PidText::parse(&bytes)) {
-            Some(PidText::Pid(pid)) => Some(pid),
+        let named = match (record == Record::Pid).then(|| ParsedPid::parse(&bytes)) {
+            Some(ParsedPid::Pid(pid)) => Some(pid),
             _ => None,
         };
         let gone = named.and_then(|pid| self.processes.get(&pid)?.1.map(|ended| ended.max(now)));
@@ -278,53 +278,53 @@ impl State {
 
     pub(super) fn read<T>(&self, step: usize, record: Record, parse: impl Fn(&[u8]) -> T) -> File<T> {
         self.steps[step].files.get(record.suffix()).map_or(File::Absent, |disk| {
-            let modified = Wall::from_nanos(disk.modified);
-            let stamp = Stamp { modified, size: disk.bytes.len() as u64, inode: disk.inode, owner: 0 };
+            let modified = WallTime::from_nanos(disk.modified);
+            let stamp = FileStamp { modified, size: disk.bytes.len() as u64, inode: disk.inode, owner: 0 };
             File::There { stamp, content: parse(&disk.bytes) }
         })
     }
 
     /// A look in the order of the real one, while the world goes on.
-    pub(super) fn look(&mut self, index: usize) -> (Look, bool) {
+    pub(super) fn look(&mut self, index: usize) -> (Snapshot, bool) {
         self.begin_course(index);
-        let wall = Wall::from_nanos(self.wall());
+        let wall = WallTime::from_nanos(self.wall());
         let slept = Duration::from_nanos(self.slept.unsigned_abs());
-        let mut look = Look::begun(Moment::from_nanos(self.now), wall, slept, Arc::clone(&self.here));
-        look.pid = self.read(index, Record::Pid, PidText::parse);
+        let mut look = Snapshot::begun(MonotonicTime::from_nanos(self.now), wall, slept, Arc::clone(&self.here));
+        look.pid = self.read(index, Record::Pid, ParsedPid::parse);
         self.pass(index);
-        look.meta = self.read(index, Record::Meta, |bytes| Arc::new(MetaText::parse(bytes)));
+        look.meta = self.read(index, Record::Meta, |bytes| Arc::new(ParsedMeta::parse(bytes)));
         self.pass(index);
-        look.lock = if self.steps[index].lock.is_some() { Hold::Held } else { Hold::Free };
-        if let Some(PidText::Pid(pid)) = look.pid.content() {
+        look.lock = if self.steps[index].lock.is_some() { LockState::Held } else { LockState::Free };
+        if let Some(ParsedPid::Pid(pid)) = look.pid.content() {
             look.process = match self.processes.get(pid) {
                 _ if self.steps[index].unseen => Process::Hidden,
                 Some((began, None)) => Process::Running {
                     started: began.unsigned_abs(),
-                    started_wall: Wall::from_nanos(self.wall() - (self.now - began)),
+                    started_wall: WallTime::from_nanos(self.wall() - (self.now - began)),
                 },
                 _ => Process::Gone { borne_elsewhere: false },
             };
         }
         self.pass(index);
-        look.status = self.read(index, Record::Status, StatusText::parse);
+        look.status = self.read(index, Record::Status, ParsedStatus::parse);
         self.pass(index);
-        if let Some(StatusText::Complete(word)) = look.status.content() {
-            look.meta = self.read(index, Record::Meta, |bytes| Arc::new(MetaText::parse(bytes)));
+        if let Some(ParsedStatus::Complete(word)) = look.status.content() {
+            look.meta = self.read(index, Record::Meta, |bytes| Arc::new(ParsedMeta::parse(bytes)));
             self.pass(index);
             if *word == Word::Success {
-                look.result = self.read(index, Record::Result, ResultText::parse);
+                look.result = self.read(index, Record::Result, ParsedResult::parse);
             }
         }
         self.pass(index);
         look.heartbeat = self.read(index, Record::Heartbeat, |_| ());
         self.pass(index);
-        let again = self.read(index, Record::Pid, PidText::parse);
+        let again = self.read(index, Record::Pid, ParsedPid::parse);
         self.observe(index);
         (look.clone(), again.stamp() == look.pid.stamp())
     }
 
     /// As cheap questions tell it.
-    pub(super) fn is_unchanged(&self, index: usize, look: &Look) -> bool {
+    pub(super) fn is_unchanged(&self, index: usize, look: &Snapshot) -> bool {
         let stamp = |record| self.read(index, record, |_| ()).stamp();
         stamp(Record::Status) == look.status.stamp()
             && stamp(Record::Pid) == look.pid.stamp()
@@ -332,12 +332,12 @@ impl State {
     }
 
     /// What becomes of a run that is to be ended: unless it ended by itself in between.
-    pub(super) fn carry_out(&mut self, index: usize, job: &Job, look: &Look) -> Termination {
+    pub(super) fn carry_out(&mut self, index: usize, job: &Job, look: &Snapshot) -> Termination {
         let (killed, reason) = match &job.what {
             What::Terminate(intent, _) => (true, intent.reason()),
             What::Bury(reason) => (false, *reason),
         };
-        let now: File<PidText> = self.read(index, Record::Pid, PidText::parse);
+        let now: File<ParsedPid> = self.read(index, Record::Pid, ParsedPid::parse);
         self.steps[index].busy = self.now;
         let nothing = Termination { killed: false, recorded: true, detail: None, evidence: None };
         if now.stamp() != look.pid.stamp() {
@@ -366,9 +366,9 @@ impl State {
         let key = self.steps[index].files.get("pid").map(|disk| disk.modified);
         let bytes = self.steps[index].files.get("meta").map(|disk| disk.bytes.clone()).unwrap_or_default();
         let (pid, run) = (self.steps[index].pid, self.steps[index].run);
-        let mut meta = match MetaText::parse(&bytes) {
-            MetaText::Known(meta) if meta.pid_mtime_ns == key => *meta,
-            MetaText::Known(_) | MetaText::Newer(_) | MetaText::Broken(_) => {
+        let mut meta = match ParsedMeta::parse(&bytes) {
+            ParsedMeta::Known(meta) if meta.pid_mtime_ns == key => *meta,
+            ParsedMeta::Known(_) | ParsedMeta::Newer(_) | ParsedMeta::Broken(_) => {
                 Meta { run_id: format!("made-{run}"), pid: key.map(|_| pid), pid_mtime_ns: key, ..Meta::default() }
             }
         };

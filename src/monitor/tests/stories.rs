@@ -2,11 +2,11 @@
 //!
 //! Refuses what nobody could tell: a left-over file and a new run within the slack that the contract gives to clocks.
 
-use super::super::Until;
-use super::script::{Change, Limits, MILLISECOND, Random, SECOND, Weather};
-use super::simulated::State;
-use crate::protocol::layout::Record;
-use crate::protocol::outcome::Reason;
+use crate::monitor::StopWhen;
+use crate::monitor::tests::script::{Change, Limits, MILLISECOND, Random, SECOND, Weather};
+use crate::monitor::tests::simulated::State;
+use crate::record::file_names::Record;
+use crate::record::outcome::Reason;
 
 /// How late a script goes on.
 const LAST: i64 = 400 * SECOND;
@@ -19,7 +19,7 @@ pub(super) fn history(random: &mut Random) -> State {
         longest: random.one_of(&[Some(1800 * SECOND), Some(1800 * SECOND), Some(90 * SECOND), Some(20 * SECOND)]),
         start: random.one_of(&[60 * SECOND, 5 * SECOND]),
         until: random.one_of(&[None, None, Some(patience)]),
-        ends: random.one_of(&[Until::All, Until::All, Until::Any, Until::FirstBad]),
+        ends: random.one_of(&[StopWhen::All, StopWhen::All, StopWhen::Any, StopWhen::FirstBad]),
     };
     let bad = Weather {
         lost: random.one_of(&[0, 0, 20, 100]),

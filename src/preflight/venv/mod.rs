@@ -5,18 +5,19 @@
 //! is about the interpreter that the first line names. Refuses to call an environment stale for a patch release.
 
 mod cfg;
-mod cure;
+mod fix;
 mod shebang;
 
-use super::{Failure, Verdict};
-use crate::os::command::{End, Order, Purpose, Shells};
-use crate::os::directory::why;
-use crate::os::paths::{self, Kind};
-use crate::os::spawn::Ended;
-use crate::protocol::time::Moment;
+use crate::preflight::{Failure, Verdict};
+use crate::record::time::MonotonicTime;
+use crate::sys::fs::metadata;
+use crate::sys::fs::metadata::Kind;
+use crate::sys::fs::monitor_dir::why;
+use crate::sys::process::shell::{End, Order, Purpose, ShellRunner};
+use crate::sys::process::spawn::Ended;
 use cfg::{Cfg, Version};
-pub(super) use cure::quoted;
-use cure::{Project, Trouble, command};
+pub(super) use fix::quoted;
+use fix::{Project, Trouble, command};
 use shebang::Shebang;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -54,7 +55,7 @@ struct Finding {
 }
 
 /// Whether an environment is sound.
-pub(super) fn check(path: &Path, project: &Path, deadline: Moment, shells: &Shells) -> Verdict {
+pub(super) fn check(path: &Path, project: &Path, deadline: MonotonicTime, shells: &ShellRunner) -> Verdict {
     let named = path.strip_prefix(project).unwrap_or(path).to_path_buf();
     let venv = open(path, named, project)?;
     let mut findings: Vec<Finding> = python(&venv, deadline, shells).into_iter().collect();
@@ -86,7 +87,7 @@ pub(super) fn check(path: &Path, project: &Path, deadline: Moment, shells: &Shel
 fn open<'check>(path: &Path, named: PathBuf, project: &'check Path) -> Result<Venv<'check>, Failure> {
     let shown = path.display();
     let cannot = |error: &std::io::Error| Failure::of(format!("cannot look at {shown}: {}", why(error)));
-    match paths::kind(path).map_err(|error| cannot(&error))? {
+    match metadata::kind(path).map_err(|error| cannot(&error))? {
         Kind::Folder => {}
         Kind::Absent => {
             let cure = cure_of(&named, project, Trouble::Absent, false);
@@ -94,9 +95,9 @@ fn open<'check>(path: &Path, named: PathBuf, project: &'check Path) -> Result<Ve
         }
         Kind::File { .. } | Kind::Other => return Err(Failure::of(format!("{shown} is no folder"))),
     }
-    let folder = paths::resolved(path).map_err(|error| cannot(&error))?;
+    let folder = metadata::resolved(path).map_err(|error| cannot(&error))?;
     let file = folder.join(cfg::NAME);
-    let text = paths::head(&file, LONGEST_CFG).map_err(|error| {
+    let text = metadata::head(&file, LONGEST_CFG).map_err(|error| {
         if error.kind() != std::io::ErrorKind::NotFound {
             return Failure::of(format!("cannot read {}: {}", file.display(), why(&error)));
         }
@@ -114,7 +115,7 @@ fn cure_of(named: &Path, project: &Path, trouble: Trouble, by_uv: bool) -> Strin
 }
 
 fn beside(named: &Path, project: &Path, by_uv: bool) -> Project {
-    let has = |name: &str| paths::is_there(&project.join(name));
+    let has = |name: &str| metadata::is_there(&project.join(name));
     // What `uv sync` and `uv run` take for the project's own.
     let is_default = named == Path::new(".venv");
     Project {
@@ -128,7 +129,7 @@ fn beside(named: &Path, project: &Path, by_uv: bool) -> Project {
 /// The usual fix for a project's environment, for a file that is written for it; nothing where a rebuild would lose
 /// packages that nobody wrote down.
 pub(crate) fn usual_fix(venv: &Path, project: &Path) -> Option<String> {
-    let cfg = paths::head(&project.join(venv).join(cfg::NAME), LONGEST_CFG).unwrap_or_default();
+    let cfg = metadata::head(&project.join(venv).join(cfg::NAME), LONGEST_CFG).unwrap_or_default();
     let facts = beside(venv, project, cfg::parse(&String::from_utf8_lossy(&cfg)).by_uv);
     facts.lists_packages().then(|| command(venv, Trouble::Python, facts))
 }
@@ -140,14 +141,14 @@ impl Venv<'_> {
 }
 
 /// Looks at the interpreter: that it is there, runs, and is of the version that the environment was made for.
-fn python(venv: &Venv<'_>, deadline: Moment, shells: &Shells) -> Option<Finding> {
+fn python(venv: &Venv<'_>, deadline: MonotonicTime, shells: &ShellRunner) -> Option<Finding> {
     let finding = |symptom: String, cause: String| Some(Finding { symptom, cause, trouble: Trouble::Python });
     let made = venv.cfg.version.as_ref().map_or_else(|| "its Python".to_owned(), |version| format!("Python {version}"));
     let python = venv.bin.join("python");
     let shown = python.display();
-    match paths::kind(&python) {
+    match metadata::kind(&python) {
         Ok(Kind::File { executable: true }) => {}
-        Ok(Kind::Absent) if paths::is_there(&python) => {
+        Ok(Kind::Absent) if metadata::is_there(&python) => {
             let (last, target) = end_of_links(&python);
             let symptom = format!("{shown} leads to {}, which is not there", target.display());
             let cause =
@@ -159,7 +160,7 @@ fn python(venv: &Venv<'_>, deadline: Moment, shells: &Shells) -> Option<Finding>
         Err(error) => return finding(format!("cannot look at {shown}: {}", why(&error)), "unknown".to_owned()),
     }
     if let Some(home) = &venv.cfg.home
-        && !matches!(paths::kind(home), Ok(Kind::Folder))
+        && !matches!(metadata::kind(home), Ok(Kind::Folder))
     {
         let symptom = format!("home in {} names {}, which is not there", cfg::NAME, home.display());
         return finding(symptom, format!("{made} was removed or moved from {}", home.display()));
@@ -191,7 +192,7 @@ fn python(venv: &Venv<'_>, deadline: Moment, shells: &Shells) -> Option<Finding>
     if real.shares_packages_with(made_for) {
         return None;
     }
-    let to = paths::resolved(&python).unwrap_or(python);
+    let to = metadata::resolved(&python).unwrap_or(python);
     finding(
         format!("{} says {made_for}, and its interpreter is {real}", cfg::NAME),
         format!(
@@ -205,7 +206,7 @@ fn python(venv: &Venv<'_>, deadline: Moment, shells: &Shells) -> Option<Finding>
 fn end_of_links(path: &Path) -> (PathBuf, PathBuf) {
     let (mut last, mut target) = (path.to_path_buf(), path.to_path_buf());
     for _ in 0..40 {
-        let Some(next) = paths::leads_to(&target) else { break };
+        let Some(next) = metadata::leads_to(&target) else { break };
         let next = target.parent().map_or(next.clone(), |folder| folder.join(&next));
         (last, target) = (target, next);
     }
@@ -222,9 +223,9 @@ struct Scripts {
 impl Scripts {
     fn read(bin: &Path) -> std::io::Result<Self> {
         let mut scripts = Self { by_program: BTreeMap::new(), count: 0 };
-        for name in paths::files(bin)? {
+        for name in metadata::files(bin)? {
             // One that may not be read cannot be started either, but that is no matter of its interpreter.
-            let Ok(head) = paths::head(&bin.join(&name), shebang::HEAD) else { continue };
+            let Ok(head) = metadata::head(&bin.join(&name), shebang::HEAD) else { continue };
             let program = match shebang::parse(&head) {
                 Shebang::None | Shebang::Search => continue,
                 Shebang::Program(program) => program,
@@ -239,10 +240,10 @@ impl Scripts {
     /// What is wrong with them; what they suffer with the interpreter itself is said only where that is `sound`.
     fn judge(&self, venv: &Venv<'_>, sound: bool) -> Vec<Finding> {
         let findings = self.by_program.iter().filter_map(|(program, names)| {
-            let is_own = program
-                .parent()
-                .is_some_and(|folder| folder == venv.bin || paths::resolved(folder).is_ok_and(|real| real == venv.bin));
-            let is_there = matches!(paths::kind(program), Ok(Kind::File { executable: true }));
+            let is_own = program.parent().is_some_and(|folder| {
+                folder == venv.bin || metadata::resolved(folder).is_ok_and(|real| real == venv.bin)
+            });
+            let is_there = matches!(metadata::kind(program), Ok(Kind::File { executable: true }));
             let is_python = program
                 .file_name()
                 .is_some_and(|name| ["python", "pypy"].iter().any(|word| name.to_string_lossy().starts_with(word)));
@@ -284,7 +285,7 @@ fn home_of(program: &Path) -> Option<&Path> {
 fn moved(program: &Path, venv: &Venv<'_>) -> String {
     let here = venv.folder.display();
     match home_of(program) {
-        Some(old) if !paths::is_there(old) => {
+        Some(old) if !metadata::is_there(old) => {
             format!("the folder was renamed or moved from {} to {here} after the scripts were written", old.display())
         }
         Some(old) => {
@@ -296,7 +297,7 @@ fn moved(program: &Path, venv: &Venv<'_>) -> String {
 
 fn elsewhere(program: &Path, venv: &Venv<'_>) -> String {
     let here = venv.folder.display();
-    match home_of(program).filter(|old| paths::is_there(&old.join(cfg::NAME))) {
+    match home_of(program).filter(|old| metadata::is_there(&old.join(cfg::NAME))) {
         Some(old) => format!(
             "the folder was copied from {}, which is still there, to {here}: the scripts run that one's packages",
             old.display()

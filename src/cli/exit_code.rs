@@ -1,0 +1,141 @@
+//! The exit codes: meaning to number, in one place, held against README's table by a test.
+//!
+//! Refuses to be a second judgement: which outcome speaks for several is `decide::severity`'s.
+
+use crate::ops::Error;
+use crate::record::outcome::Outcome;
+
+/// What an exit of dogwatch means. `run` ends with COMMAND's own code where COMMAND ended by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ExitCode {
+    /// Success, or the marker was found.
+    Success,
+    /// The work failed.
+    Failed,
+    /// The words of the call are off; nothing was touched.
+    Usage,
+    /// The work was hung.
+    Hung,
+    /// The work's process died without a status.
+    Died,
+    /// No such step has started.
+    NotStarted,
+    /// The circuit breaker refused the run.
+    CircuitOpen,
+    /// The work still runs: call again.
+    Running,
+    /// The work ran out of time.
+    Timeout,
+    /// dogwatch itself failed.
+    Own,
+    /// COMMAND cannot be executed.
+    NotExecutable,
+    /// There is no such COMMAND.
+    NotFound,
+    /// Interrupted by INT; the work goes on.
+    Interrupted,
+    /// Interrupted by TERM; the work goes on.
+    Terminated,
+}
+
+impl ExitCode {
+    /// Every exit, in the order of README's table.
+    pub(crate) const ALL: [Self; 14] = [
+        Self::Success,
+        Self::Failed,
+        Self::Usage,
+        Self::Hung,
+        Self::Died,
+        Self::NotStarted,
+        Self::CircuitOpen,
+        Self::Running,
+        Self::Timeout,
+        Self::Own,
+        Self::NotExecutable,
+        Self::NotFound,
+        Self::Interrupted,
+        Self::Terminated,
+    ];
+
+    /// The number that the shell sees.
+    pub(crate) const fn code(self) -> u8 {
+        match self {
+            Self::Success => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Hung => 3,
+            Self::Died => 4,
+            Self::NotStarted => 5,
+            Self::CircuitOpen => 6,
+            Self::Running => 75,
+            Self::Timeout => 124,
+            Self::Own => 125,
+            Self::NotExecutable => 126,
+            Self::NotFound => 127,
+            Self::Interrupted => 130,
+            Self::Terminated => 143,
+        }
+    }
+
+    /// What it means, as help and README have it.
+    pub(crate) const fn meaning(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failed => "failed",
+            Self::Usage => "usage error; nothing was touched",
+            Self::Hung => "hung: no heartbeat for too long; the work was ended",
+            Self::Died => "died: its process is gone and left no status",
+            Self::NotStarted => "no such step has started",
+            Self::CircuitOpen => "circuit breaker open (`run` only)",
+            Self::Running => "still running: call again",
+            Self::Timeout => "ran out of time; the work was ended",
+            Self::Own => "dogwatch itself failed",
+            Self::NotExecutable => "COMMAND cannot be executed (`run` only)",
+            Self::NotFound => "no such COMMAND (`run` only)",
+            Self::Interrupted => "interrupted by INT; `wait` leaves the work alone",
+            Self::Terminated => "terminated by TERM; `wait` leaves the work alone",
+        }
+    }
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Success | Outcome::Marker => Self::Success,
+            Outcome::Failed => Self::Failed,
+            Outcome::Hung => Self::Hung,
+            Outcome::Died => Self::Died,
+            Outcome::Timeout => Self::Timeout,
+            Outcome::NotStarted => Self::NotStarted,
+            Outcome::Running => Self::Running,
+        }
+    }
+}
+
+impl From<&Error> for ExitCode {
+    fn from(error: &Error) -> Self {
+        match error {
+            Error::Usage(_) => Self::Usage,
+            Error::CircuitOpen(_) => Self::CircuitOpen,
+            Error::Running(_) | Error::Own(_) => Self::Own,
+        }
+    }
+}
+
+/// The table for help texts: a line an exit, of those that a command can end with.
+pub(crate) fn table(exits: &[ExitCode]) -> String {
+    let lines: Vec<String> = exits.iter().map(|exit| format!("  {:>3}  {}", exit.code(), exit.meaning())).collect();
+    format!("Exit codes:\n{}", lines.join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_exits_share_a_code() {
+        for (index, one) in ExitCode::ALL.iter().enumerate() {
+            assert!(ExitCode::ALL[index + 1..].iter().all(|other| other.code() != one.code()));
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Reports as text for people: one line an outcome, details only on failure.
+//!
+//! Refuses to send a terminal anything that a log, a command line or a record says without making it harmless first.
+
+use crate::ops::report::{Circuit, Report};
+use crate::preflight::report::Word;
+use crate::record::evidence::TreeProcess;
+use crate::record::outcome::{Action, Outcome};
+use crate::record::sanitize::sanitize_for_terminal;
+use crate::record::units::shown;
+use std::collections::BTreeSet;
+
+/// Whether text may have colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Styles(pub(super) bool);
+
+impl Styles {
+    pub(super) fn outcome(self, outcome: Outcome) -> String {
+        let color = match outcome {
+            Outcome::Success | Outcome::Marker => "32",
+            Outcome::Running | Outcome::NotStarted => "33",
+            Outcome::Failed | Outcome::Hung | Outcome::Died | Outcome::Timeout => "31",
+        };
+        self.colored(color, outcome.as_str())
+    }
+
+    /// How a check came out.
+    pub(super) fn verdict(self, verdict: Word) -> String {
+        let color = match verdict {
+            Word::Passed => "32",
+            Word::Fixed => "33",
+            Word::Failed => "31",
+        };
+        self.colored(color, verdict.as_str())
+    }
+
+    fn colored(self, color: &str, word: &str) -> String {
+        if self.0 { format!("\u{1b}[{color}m{word}\u{1b}[0m") } else { word.to_owned() }
+    }
+}
+
+/// One step's answer in one line.
+pub(super) fn line(report: &Report, paint: Styles) -> String {
+    let how = match (report.outcome, &report.signal, report.exit_code) {
+        (Outcome::Failed, Some(signal), _) => format!(", ended by {}", sanitize_for_terminal(signal)),
+        (Outcome::Failed, None, Some(code)) => format!(", exit code {code}"),
+        _ => String::new(),
+    };
+    // What a dead run left is ended too, but nobody killed the run itself.
+    let killed = if report.killed && report.outcome != Outcome::Died { ", killed" } else { "" };
+    let when = match (report.outcome, report.elapsed_ms, report.heartbeat_age_ms) {
+        (Outcome::NotStarted, _, _) | (_, None, _) => String::new(),
+        (Outcome::Running, Some(elapsed), heartbeat) => {
+            let ages = [("heartbeat", heartbeat), ("output", report.output_age_ms)];
+            let known = ages.into_iter().filter_map(|(what, age)| Some(format!("{what} {} ago", shown(age?))));
+            let known: Vec<String> = known.collect();
+            let ages = if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) };
+            format!(" for {}{ages}", shown(elapsed))
+        }
+        (_, Some(elapsed), _) => format!(" after {}", shown(elapsed)),
+    };
+    let why = report.detail.as_ref().or(report.result_error.as_ref()).or(report.marker.as_ref());
+    let why = why.map_or(String::new(), |why| format!(": {}", sanitize_for_terminal(why)));
+    format!("{}: {}{how}{killed}{when}{why}", sanitize_for_terminal(&report.step), paint.outcome(report.outcome))
+}
+
+/// How many processes of a tree are shown; a person looks for the one that is stuck, not at a build's hundreds.
+const SHOWN: usize = 12;
+/// How many characters of a command line are shown.
+const COMMAND: usize = 80;
+
+/// What stands on standard error beside a line: what the processes did, the log's end, what to do about an open circuit.
+pub(super) fn aside(report: &Report) -> Vec<String> {
+    let mut lines = report.evidence.as_deref().map_or_else(Vec::new, tree);
+    if let (Some(tail), Some(log)) = (&report.log_tail, &report.log)
+        && !tail.is_empty()
+    {
+        lines.push(format!("--- last lines of {} ---", sanitize_for_terminal(log)));
+        lines.extend(tail.iter().map(|line| sanitize_for_terminal(line).into_owned()));
+    }
+    if report.action == Action::Stop
+        && let Some(breaker) = &report.breaker
+    {
+        lines.push(format!(
+            "circuit breaker {} is open after {} failures in a row; close it with: dogwatch breaker reset {0}",
+            breaker.name, breaker.consecutive_failures
+        ));
+    }
+    lines
+}
+
+/// A tree of processes, children below their parents: number, command, state and what it waits for, processor time.
+pub(super) fn tree(processes: &[TreeProcess]) -> Vec<String> {
+    if processes.is_empty() {
+        return Vec::new();
+    }
+    let mut lines = vec!["--- what its processes were doing ---".to_owned()];
+    let ordered = by_ancestry(processes);
+    lines.extend(ordered.iter().take(SHOWN).map(|(depth, process)| {
+        let command: String = process.command.chars().take(COMMAND).collect();
+        let cut = if command.len() < process.command.len() { "…" } else { "" };
+        let why = process.blocked_on.map_or(String::new(), |why| format!("/{why}"));
+        let (indent, command) = ("  ".repeat(*depth), sanitize_for_terminal(&command));
+        format!("{indent}{} {command}{cut} ({}{why}, cpu {})", process.pid, process.state, shown(process.cpu_ms))
+    }));
+    if ordered.len() > SHOWN {
+        lines.push(format!("and {} more", ordered.len() - SHOWN));
+    }
+    lines
+}
+
+/// Each process once, with its depth, after its parent. A record may be anybody's, one in which a process is its own
+/// ancestor included: who is reached from no top is at the top.
+fn by_ancestry(processes: &[TreeProcess]) -> Vec<(usize, &TreeProcess)> {
+    let mut ordered = Vec::with_capacity(processes.len());
+    let mut told = BTreeSet::new();
+    let is_top = |process: &&TreeProcess| processes.iter().all(|other| other.pid != process.ppid);
+    for top in processes.iter().filter(is_top).chain(processes) {
+        let mut open = vec![(0, top)];
+        while let Some((depth, process)) = open.pop() {
+            if told.insert(process.pid) {
+                ordered.push((depth, process));
+                let children = processes.iter().rev().filter(|child| child.ppid == process.pid);
+                open.extend(children.map(|child| (depth + 1, child)));
+            }
+        }
+    }
+    ordered
+}
+
+/// One breaker in one line.
+pub(super) fn circuit(breaker: &Circuit) -> String {
+    let state = if breaker.open { "open" } else { "closed" };
+    format!(
+        "{}: {state}, {} of {} failures in a row",
+        breaker.name, breaker.consecutive_failures, breaker.max_consecutive
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::evidence::{BlockedOn, ProcessState};
+
+    fn process(pid: i32, ppid: i32, command: &str) -> TreeProcess {
+        TreeProcess::new(pid, ppid, command.to_owned(), ProcessState::Sleeping, 1240)
+    }
+
+    #[test]
+    fn children_stand_below_their_parents_and_commands_are_harmless() {
+        let mut reader = process(7, 5, "cat \u{1b}[2J");
+        reader.blocked_on = Some(BlockedOn::Stdin);
+        let lines = tree(&[process(5, 1, "sh"), process(6, 5, "sleep"), reader, process(8, 6, &"x".repeat(100))]);
+        let long = format!("    8 {}… (sleeping, cpu 1.2s)", "x".repeat(COMMAND));
+        let expected = ["5 sh (sleeping, cpu 1.2s)", "  6 sleep (sleeping, cpu 1.2s)", &long];
+        assert_eq!(lines[1..4], expected);
+        assert_eq!(lines[4], "  7 cat \\u{1b}[2J (sleeping/stdin, cpu 1.2s)");
+        assert_eq!(tree(&[]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_large_tree_is_cut_and_one_that_runs_in_a_circle_is_told_once() {
+        let many: Vec<TreeProcess> = (0..20).map(|number| process(100 + number, 1, "x")).collect();
+        let lines = tree(&many);
+        assert_eq!((lines.len(), lines.last().map(String::as_str)), (SHOWN + 2, Some("and 8 more")));
+        let circle = [process(5, 6, "a"), process(6, 5, "b"), process(7, 7, "c"), process(5, 6, "again")];
+        assert_eq!(tree(&circle).len(), 4);
+    }
+}

@@ -1,0 +1,228 @@
+//! What one look shows (`Snapshot`), and what it means together with what was seen before (`Observation`).
+//!
+//! Plain data. A look holds raw facts, the unreadable included; an observation holds only what judgement needs, with
+//! left-overs of earlier runs already taken out. Neither says what follows: that is `judge`.
+
+use crate::record::file_state::{File, FileStamp, LockState};
+use crate::record::meta::ParsedMeta;
+use crate::record::outcome::{Intent, Reason};
+use crate::record::pid::ParsedPid;
+use crate::record::result::ParsedResult;
+use crate::record::status::{ParsedStatus, Word};
+use crate::record::time::{MonotonicTime, WallTime};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What the kernel says of the process that `.pid` names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Process {
+    /// Nobody asked: there is no pid.
+    Unclaimed,
+    /// It is there and no zombie.
+    Running {
+        /// The kernel's raw start time, as `.meta` has it.
+        started: u64,
+        /// The same on the clock that stamps the files; granular by about 10 ms.
+        started_wall: WallTime,
+    },
+    /// There is no such process here, or only its zombie.
+    Gone {
+        /// Some visible process bears that number in a PID namespace of its own.
+        borne_elsewhere: bool,
+    },
+    /// The kernel does not tell.
+    Hidden,
+}
+
+/// Where the looker stands; a pid means something only here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Here {
+    /// This machine's name.
+    pub(crate) host: String,
+    /// The kernel's id of this boot.
+    pub(crate) boot_id: String,
+    /// The looker's PID namespace (Linux).
+    pub(crate) pid_namespace: Option<u64>,
+    /// Whether the monitor directory lies on a filesystem of this machine alone.
+    pub(crate) local_filesystem: bool,
+}
+
+/// All that one look shows. The liveness facts were gathered before the status (I4).
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot {
+    /// The awake clock, read before anything else (I3).
+    pub(crate) at: MonotonicTime,
+    /// The wall clock, read at the same time.
+    pub(crate) wall: WallTime,
+    /// The same on the clock that stamps the files: a file server has its own.
+    pub(crate) file_wall: WallTime,
+    /// How long this machine has slept since boot.
+    pub(crate) slept: Duration,
+    /// Where the looker stands.
+    pub(crate) here: Arc<Here>,
+    /// `STEP.pid`.
+    pub(crate) pid: File<ParsedPid>,
+    /// `STEP.meta`, whatever run it speaks of.
+    pub(crate) meta: File<Arc<ParsedMeta>>,
+    /// `STEP.lock`.
+    pub(crate) lock: LockState,
+    /// The process that `.pid` names.
+    pub(crate) process: Process,
+    /// `STEP.status`.
+    pub(crate) status: File<ParsedStatus>,
+    /// `STEP.result`; absent as long as the status is no SUCCESS.
+    pub(crate) result: File<ParsedResult>,
+    /// The result's stamp whatever the status says, where a looker was asked to keep that in view.
+    pub(crate) standing_result: Option<FileStamp>,
+    /// `STEP.heartbeat`.
+    pub(crate) heartbeat: File<()>,
+}
+
+impl Snapshot {
+    /// A look that has begun and seen nothing yet, on a filesystem whose clock is taken to be this machine's.
+    pub(crate) fn begun(at: MonotonicTime, wall: WallTime, slept: Duration, here: Arc<Here>) -> Self {
+        Self {
+            at,
+            wall,
+            file_wall: wall,
+            slept,
+            here,
+            pid: File::Absent,
+            meta: File::Absent,
+            lock: LockState::Unknown,
+            process: Process::Unclaimed,
+            status: File::Absent,
+            result: File::Absent,
+            standing_result: None,
+            heartbeat: File::Absent,
+        }
+    }
+
+    /// The same look without a result that is an earlier run's: it is told of, not only judged.
+    pub(crate) fn without_left_over(mut self, seen: &Observation) -> Self {
+        if seen.result == ResultState::Absent && matches!(self.result, File::There { .. }) {
+            self.result = File::Absent;
+        }
+        self
+    }
+}
+
+/// Whether the run's process lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Liveness {
+    /// It does.
+    Alive,
+    /// It is known not to.
+    Dead {
+        /// When a look first showed it.
+        since: MonotonicTime,
+    },
+    /// It may, where this looker cannot see: heartbeat and time decide.
+    Elsewhere,
+    /// No usable pid says which process it is: heartbeat and time decide.
+    Unclaimed,
+    /// A new run holds the lock and has not published its pid: what stands there may be the old run's.
+    Starting {
+        /// When a look first showed it.
+        since: MonotonicTime,
+    },
+}
+
+/// The status, with left-overs taken out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Status {
+    /// None of this run.
+    Absent,
+    /// Empty, or the beginning of a word.
+    Unfinished {
+        /// Since when it has not changed.
+        since: MonotonicTime,
+        /// What is there, quoted.
+        word: String,
+    },
+    /// A word that is none of the two.
+    Odd {
+        /// Since when it has not changed.
+        since: MonotonicTime,
+        /// What is there, quoted.
+        word: String,
+    },
+    /// The run has ended.
+    Complete {
+        /// When it was written, as far as can be told.
+        since: MonotonicTime,
+        /// How.
+        word: Word,
+    },
+}
+
+/// How far the result has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ResultState {
+    /// None of this run.
+    Absent,
+    /// There, and no JSON yet.
+    Unfinished,
+    /// One whole JSON value.
+    Whole,
+}
+
+/// The heartbeat, by observed change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Beat {
+    /// When it last beat, as far as can be told.
+    pub(crate) fresh: MonotonicTime,
+    /// When a look first showed that beat; a beat is never stale at the look that shows it change.
+    pub(crate) seen: MonotonicTime,
+    /// Set while only one age was ever seen of it and that age proves little, on a machine that has slept or by another
+    /// machine's clock: since when it is under observation.
+    pub(crate) unconfirmed: Option<MonotonicTime>,
+}
+
+/// What judgement needs.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Observation {
+    /// Since when no file of the step is there; nothing where one is.
+    pub(crate) absent_since: Option<MonotonicTime>,
+    /// Whether the process lives.
+    pub(crate) liveness: Liveness,
+    /// The status of this run.
+    pub(crate) status: Status,
+    /// The outcome that somebody recorded for this run.
+    pub(crate) recorded: Option<Reason>,
+    /// The sentence recorded with it.
+    pub(crate) recorded_detail: Option<String>,
+    /// What a terminator has announced for this run.
+    pub(crate) intent: Option<Intent>,
+    /// How far the result has come.
+    pub(crate) result: ResultState,
+    /// The heartbeat of this run.
+    pub(crate) heartbeat: Option<Beat>,
+    /// When the run began; judged from then.
+    pub(crate) began: MonotonicTime,
+    /// A sentinel that is no regular file: what is wrong with it.
+    pub(crate) unfit: Option<String>,
+}
+
+impl Observation {
+    /// The step whose files have not been there since this moment.
+    pub(crate) fn absent(since: MonotonicTime) -> Self {
+        Self {
+            absent_since: Some(since),
+            liveness: Liveness::Unclaimed,
+            status: Status::Absent,
+            recorded: None,
+            recorded_detail: None,
+            intent: None,
+            result: ResultState::Absent,
+            heartbeat: None,
+            began: since,
+            unfit: None,
+        }
+    }
+
+    /// Whether this run's status says SUCCESS.
+    pub(crate) fn succeeded(&self) -> bool {
+        matches!(self.status, Status::Complete { word: Word::Success, .. })
+    }
+}

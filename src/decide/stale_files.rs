@@ -1,0 +1,62 @@
+//! Which files of a step an earlier run left: a foreign wrapper starts beside them and does not clear them away.
+//!
+//! Refuses to compare times of different clocks wherever both can come from one: two files of one filesystem do.
+
+use crate::decide::snapshot::{Liveness, Process, Snapshot};
+use crate::decide::tracker::PidFileId;
+use crate::record::meta::Meta;
+use crate::record::time::WallTime;
+use std::time::Duration;
+
+/// How much older than `.pid` a dead run's own status may be: `work & echo $! > s.pid` may write the pid second.
+pub(super) const LEFT_OVER_SLACK: Duration = Duration::from_secs(2);
+
+/// Which files are left over from an earlier run.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum StaleCutoff {
+    /// None: this program cleared the place before the run began, or nothing tells.
+    Nothing,
+    /// What was modified before the living process started.
+    Before(WallTime),
+    /// What is this old; heartbeats do not count, since their age is measured from `.pid`.
+    Older(WallTime),
+}
+
+impl StaleCutoff {
+    /// What tells them at this look.
+    pub(super) fn of(look: &Snapshot, key: Option<PidFileId>, meta: Option<&Meta>, liveness: Liveness) -> Self {
+        // A run that holds its lock removed the old files itself. Times are not compared then: a clock set back during
+        // the run would make its own status look old.
+        if meta.is_some_and(|meta| meta.locked || meta.reason.is_some()) {
+            return Self::Nothing;
+        }
+        match (liveness, look.process, key) {
+            // What was written after the pid file is the run's own even where it seems older than the process: a file's
+            // time comes from a clock that is a few milliseconds behind, and both files have theirs from it.
+            (Liveness::Alive, Process::Running { started_wall, .. }, Some((_, pid_modified))) => {
+                Self::Before(started_wall.min(pid_modified))
+            }
+            // Where the process is dead or out of sight the two files are compared, both on their filesystem's clock.
+            (Liveness::Dead { .. } | Liveness::Elsewhere, _, Some((_, pid_modified))) => {
+                Self::Older(pid_modified.minus(LEFT_OVER_SLACK))
+            }
+            _ => Self::Nothing,
+        }
+    }
+
+    /// Whether a status or result modified then is left over.
+    pub(super) fn holds(&self, modified: WallTime) -> bool {
+        match *self {
+            Self::Nothing => false,
+            Self::Before(limit) | Self::Older(limit) => modified < limit,
+        }
+    }
+
+    /// Whether a heartbeat modified then is left over.
+    pub(super) fn beats(&self, modified: WallTime) -> bool {
+        match *self {
+            Self::Nothing | Self::Older(_) => false,
+            Self::Before(limit) => modified < limit,
+        }
+    }
+}

@@ -1,0 +1,402 @@
+//! What earlier looks left in memory: which run is followed, when its heartbeat was last seen to change, since when its
+//! status stands still, whether its process was ever seen alive.
+//!
+//! Refuses to compare a file's time with this machine's clock wherever a change can be observed instead: clocks of file
+//! servers are skewed, wall clocks are set, machines sleep. Only the first look at a file uses its age.
+
+use crate::decide::liveness::{PidState, claimed, is_of_other_machine};
+use crate::decide::snapshot::{Beat, Liveness, Observation, Process, ResultState, Snapshot, Status};
+use crate::decide::stale_files::{LEFT_OVER_SLACK, StaleCutoff};
+use crate::record::file_state::{File, FileStamp, LockState};
+use crate::record::meta::{Meta, ParsedMeta};
+use crate::record::pid::ParsedPid;
+use crate::record::result::ParsedResult;
+use crate::record::status::ParsedStatus;
+use crate::record::time::{MonotonicTime, WallTime};
+use std::time::Duration;
+
+/// A machine counts as having slept from this on: the two clocks are not read at one instant.
+const SLEPT: Duration = Duration::from_secs(1);
+
+/// By how much later a beat may be seen on a network filesystem than it was: a poll, and a time of whole seconds.
+const SEEN_LATE: Duration = Duration::from_secs(2);
+
+/// Which run a `.pid` file names: its pid and the file's modification time.
+pub(crate) type PidFileId = (i32, WallTime);
+
+/// The memory of one step's looks.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RunTracker {
+    /// The run being followed, from the first look that shows any file of the step.
+    run: Option<Run>,
+    /// Since when no file of the step is there.
+    absent_since: Option<MonotonicTime>,
+    /// The outcome that stood there before the call and is not to be reported.
+    ignored: Option<Ignored>,
+    /// The result that stood beside it: a plain shell leaves it there until its next one.
+    old_result: Option<FileStamp>,
+    /// Whether the run followed first was replaced by another.
+    replaced: bool,
+}
+
+/// An outcome that is passed over: its status, and the run whose record stands beside it. A starter that is killed on its
+/// way may have taken the status away already; whoever finds the record alone publishes the same end once more.
+#[derive(Clone, Debug)]
+struct Ignored {
+    status: FileStamp,
+    run: Option<String>,
+}
+
+impl Ignored {
+    fn is_all(&self, look: &Snapshot) -> bool {
+        let key = pid_file_id(look);
+        let recorded = recorded_run(look).filter(|meta| !look.pid.is_there() || meta.speaks_of(key));
+        let of_same_run = self.run.is_some() && recorded.map(|meta| &meta.run_id) == self.run.as_ref();
+        look.status.stamp() == Some(self.status) || of_same_run
+    }
+}
+
+/// The run that the record speaks of, be it the present one or not.
+fn recorded_run(look: &Snapshot) -> Option<&Meta> {
+    match look.meta.content().map(AsRef::as_ref) {
+        Some(ParsedMeta::Known(meta)) => Some(meta),
+        _ => None,
+    }
+}
+
+/// What is remembered of one run.
+#[derive(Clone, Debug)]
+struct Run {
+    key: Option<PidFileId>,
+    began: MonotonicTime,
+    /// When its pid file was written.
+    claimed: Option<MonotonicTime>,
+    seen_alive: bool,
+    /// The raw start time of the process that was alive: one with another has taken its number over.
+    started: Option<u64>,
+    dead_since: Option<MonotonicTime>,
+    starting_since: Option<MonotonicTime>,
+    status: Option<(FileStamp, MonotonicTime)>,
+    heartbeat: Option<Pulse>,
+    /// Which files were left over at the last look that showed its pid.
+    left_over: Option<StaleCutoff>,
+    old_status: Origin,
+    old_heartbeat: Origin,
+    last_look: MonotonicTime,
+    /// How long this machine had slept since boot by then.
+    slept: Duration,
+}
+
+/// Whose a file is: this pid's, or an earlier one's. Its age says so, but only of what stood there at the first look: what
+/// changes afterwards is this pid's, whatever a clock that was set makes of its time.
+#[derive(Clone, Copy, Debug, Default)]
+struct Origin {
+    /// Whether it was looked at.
+    seen: bool,
+    /// What stood there at the first look.
+    first: Option<FileStamp>,
+    /// Whether that is an earlier one's, once it was held against the living process; a death takes nothing back.
+    left_over: Option<bool>,
+}
+
+impl Origin {
+    fn is_left_over(
+        &mut self,
+        stamp: Option<FileStamp>,
+        liveness: Liveness,
+        by_age: impl FnOnce(WallTime) -> bool,
+    ) -> bool {
+        if !std::mem::replace(&mut self.seen, true) {
+            self.first = stamp;
+        }
+        let Some(standing) = stamp.filter(|_| stamp == self.first) else { return false };
+        let left_over = self.left_over.unwrap_or_else(|| by_age(standing.modified));
+        if liveness == Liveness::Alive {
+            self.left_over = Some(left_over);
+        }
+        left_over
+    }
+}
+
+/// The heartbeat as last seen.
+#[derive(Clone, Copy, Debug)]
+struct Pulse {
+    stamp: FileStamp,
+    /// When it was written, as far as can be told; its age may count from later.
+    written: MonotonicTime,
+    beat: Beat,
+}
+
+impl RunTracker {
+    /// From now on takes the status that this look shows for one of before the call.
+    pub(crate) fn ignore(&mut self, look: &Snapshot) {
+        // Only `run` writes a new record for each run; beside a plain shell's next outcome the old one stays.
+        let run = recorded_run(look).filter(|meta| meta.locked && meta.reason.is_some());
+        let run = run.map(|meta| meta.run_id.clone());
+        self.ignored = look.status.stamp().map(|status| Ignored { status, run });
+        // One that came long after that outcome is the next run's, which says so in a moment.
+        let is_old = |result: &FileStamp| {
+            look.status.stamp().is_some_and(|status| result.modified <= status.modified.plus(LEFT_OVER_SLACK))
+        };
+        self.old_result = look.standing_result.filter(is_old);
+    }
+
+    /// Whether another run took the place of the one followed first.
+    pub(crate) fn replaced(&self) -> bool {
+        self.replaced
+    }
+
+    /// Folds one look into the memory and says what it means.
+    pub(crate) fn note(&mut self, look: &Snapshot) -> Observation {
+        let ignored = self.ignored.as_ref().is_some_and(|ignored| ignored.is_all(look));
+        let there = look.pid.is_there() || look.heartbeat.is_there() || look.status.is_there() || look.meta.is_there();
+        if ignored || !there {
+            let since = *self.absent_since.get_or_insert(look.at);
+            return Observation::absent(since);
+        }
+        self.ignored = None;
+        self.absent_since = None;
+        let key = pid_file_id(look);
+        let meta = meta_for(look, key);
+        let run = match self.run.take() {
+            // Not the same pid file: another run, of which nothing is known yet.
+            Some(run) if run.key.is_some() && key.is_some() && run.key != key => {
+                self.replaced = true;
+                Run::begin(look, key, meta)
+            }
+            // The pid came late: the same run, whose beginning is better known now.
+            Some(run) if run.key.is_none() && key.is_some() => {
+                let begun = Run::begin(look, key, meta);
+                let Run { status, heartbeat, last_look, slept, .. } = run;
+                Run { status, heartbeat, last_look, slept, ..begun }
+            }
+            // A pid file that goes away takes nothing back: many a wrapper removes it in its last line.
+            Some(run) => run,
+            None => Run::begin(look, key, meta),
+        };
+        self.run.insert(run).note(look, key, meta, self.old_result)
+    }
+}
+
+impl Run {
+    fn begin(look: &Snapshot, key: Option<PidFileId>, meta: Option<&Meta>) -> Self {
+        Self {
+            key,
+            began: began(look, meta),
+            claimed: key.map(|(_, at)| look.at.minus(look.file_wall.since(at)).plus(coarseness(at))),
+            seen_alive: false,
+            started: None,
+            dead_since: None,
+            starting_since: None,
+            status: None,
+            heartbeat: None,
+            left_over: None,
+            old_status: Origin::default(),
+            old_heartbeat: Origin::default(),
+            // No look came before: any age is possible.
+            last_look: MonotonicTime::from_nanos(i64::MIN),
+            slept: look.slept,
+        }
+    }
+
+    fn note(
+        &mut self,
+        look: &Snapshot,
+        key: Option<PidFileId>,
+        meta: Option<&Meta>,
+        old_result: Option<FileStamp>,
+    ) -> Observation {
+        let liveness = self.liveness(look, key, meta);
+        let old = match self.left_over {
+            // A wrapper that removes its pid in its last line leaves what was left over by then.
+            Some(known) if key.is_none() => known,
+            _ => StaleCutoff::of(look, key, meta, liveness),
+        };
+        self.left_over = key.map(|_| old).or(self.left_over);
+        let left_over = self.old_status.is_left_over(look.status.stamp(), liveness, |modified| old.holds(modified));
+        let status = self.status(look, left_over);
+        let beat = look.heartbeat.stamp();
+        let old_beat = self.old_heartbeat.is_left_over(beat, liveness, |modified| old.beats(modified));
+        let heartbeat = beat.filter(|_| !old_beat).map(|stamp| self.heartbeat(look, stamp));
+        // Where this run's own status looks left over the clock was set back, and then its result is known by being of
+        // the status's time.
+        let set_back = look.status.stamp().map(|stamp| stamp.modified).filter(|&at| !left_over && old.holds(at));
+        let is_own = |at: WallTime| match set_back {
+            Some(status) => at >= status.minus(LEFT_OVER_SLACK),
+            None => !old.holds(at),
+        };
+        let result = match &look.result {
+            File::There { stamp, content } if is_own(stamp.modified) && Some(*stamp) != old_result => match content {
+                ParsedResult::Json(_) => ResultState::Whole,
+                ParsedResult::Unfinished(_) => ResultState::Unfinished,
+            },
+            File::There { .. } | File::Absent | File::Unfit(_) => ResultState::Absent,
+        };
+        (self.last_look, self.slept) = (look.at, look.slept);
+        Observation {
+            absent_since: None,
+            liveness,
+            status,
+            recorded: meta.and_then(|meta| meta.reason),
+            recorded_detail: meta.and_then(|meta| meta.detail.clone()),
+            intent: meta.and_then(|meta| meta.intent),
+            result,
+            heartbeat,
+            began: self.began,
+            unfit: unfit(look),
+        }
+    }
+
+    fn liveness(&mut self, look: &Snapshot, key: Option<PidFileId>, meta: Option<&Meta>) -> Liveness {
+        if key.is_none() && look.lock == LockState::Held {
+            // `run` takes the lock, withdraws the old pid first and publishes the new one last, so with no pid under a
+            // held lock every other file may be the old run's.
+            let since = *self.starting_since.get_or_insert(look.at);
+            self.dead_since = None;
+            return Liveness::Starting { since };
+        }
+        self.starting_since = None;
+        let taken_over = matches!((self.started, look.process),
+            (Some(known), Process::Running { started, .. }) if known != started);
+        let seen = if taken_over { PidState::Dead } else { claimed(look, key, meta, self.started, self.seen_alive) };
+        self.seen_alive |= seen == PidState::Alive;
+        if let (PidState::Alive, Process::Running { started, .. }) = (seen, look.process) {
+            self.started = Some(started);
+        }
+        if seen != PidState::Dead {
+            self.dead_since = None;
+        }
+        match seen {
+            PidState::Alive => Liveness::Alive,
+            PidState::Dead => Liveness::Dead { since: *self.dead_since.get_or_insert(look.at) },
+            PidState::Elsewhere => Liveness::Elsewhere,
+            PidState::Nobody => Liveness::Unclaimed,
+        }
+    }
+
+    fn status(&mut self, look: &Snapshot, left_over: bool) -> Status {
+        let (File::There { stamp, content }, false) = (&look.status, left_over) else {
+            self.status = None;
+            return Status::Absent;
+        };
+        let first_look = self.last_look == MonotonicTime::from_nanos(i64::MIN);
+        let since = match self.status {
+            Some((known, since)) if known == *stamp => since,
+            // Never seen before and there at the first look: only its age can tell how long it has stood.
+            None if first_look => look.at.minus(look.file_wall.since(stamp.modified)),
+            Some(_) | None => look.at,
+        };
+        self.status = Some((*stamp, since));
+        match content {
+            ParsedStatus::Unfinished(word) => Status::Unfinished { since, word: word.clone() },
+            ParsedStatus::Odd(word) => Status::Odd { since, word: word.clone() },
+            ParsedStatus::Complete(word) => Status::Complete { since, word: *word },
+        }
+    }
+
+    fn heartbeat(&mut self, look: &Snapshot, stamp: FileStamp) -> Beat {
+        let by_age = look.at.minus(look.file_wall.since(stamp.modified)).plus(coarseness(stamp.modified));
+        let (written, mut beat) = match self.heartbeat {
+            Some(pulse) if pulse.stamp == stamp => (pulse.written, pulse.beat),
+            Some(pulse) => {
+                // It has changed, so it beat between the last look and this one. When exactly: as much after the beat
+                // before as their two file times differ, or as long ago as its own time says, less what the machine has
+                // slept between the looks, whichever is later. A clock set back between the beats belies the one, a
+                // clock set forward after them the other; too late is no harm, and the two looks bound it.
+                let gap = stamp.modified.since(pulse.stamp.modified);
+                let gap = if gap.is_zero() { look.at.since(pulse.written) } else { gap };
+                let latest = look.at.plus(coarseness(stamp.modified));
+                let by_age = by_age.plus(look.slept.saturating_sub(self.slept));
+                let written = pulse.written.plus(gap).max(by_age).clamp(self.last_look.min(look.at), latest);
+                (written, Beat { fresh: written, seen: look.at, unconfirmed: None })
+            }
+            None => {
+                // On a network filesystem some writers stamp a file by their own clock and some by the server's (sshfs
+                // does both), so one age alone condemns nobody there, whatever the server's clock reads.
+                let unconfirmed = if look.here.local_filesystem {
+                    (look.slept > SLEPT).then_some(look.at)
+                } else {
+                    Some(look.at.plus(SEEN_LATE))
+                };
+                (by_age, Beat { fresh: by_age, seen: by_age, unconfirmed })
+            }
+        };
+        // Age counts from the later of heartbeat and pid: a left-over heartbeat must not condemn a run that has just begun.
+        beat.fresh = self.claimed.map_or(beat.fresh, |claimed| beat.fresh.max(claimed));
+        self.heartbeat = Some(Pulse { stamp, written, beat });
+        beat
+    }
+}
+
+/// By how much a beat may be later than its file time says. Where times have whole seconds, every beat of that second
+/// leaves the same one: only its end proves that none came after.
+fn coarseness(modified: WallTime) -> Duration {
+    if modified.is_whole_second() { Duration::from_secs(1) } else { Duration::ZERO }
+}
+
+/// The run that the pid file names.
+pub(crate) fn pid_file_id(look: &Snapshot) -> Option<PidFileId> {
+    match &look.pid {
+        File::There { stamp, content: ParsedPid::Pid(pid) } => Some((*pid, stamp.modified)),
+        File::There { content: ParsedPid::Unfinished | ParsedPid::Bad(_), .. } | File::Absent | File::Unfit(_) => None,
+    }
+}
+
+/// The meta record, where it speaks of the run that this pid file names.
+///
+/// With no pid file it may also be the record of a run whose wrapper was killed between publishing it and its pid, or
+/// of one whose pid a next starter withdrew before it was killed itself: its lock is free then. A heartbeat that goes on
+/// after it is somebody else's.
+pub(crate) fn meta_for(look: &Snapshot, key: Option<PidFileId>) -> Option<&Meta> {
+    let File::There { stamp, content } = &look.meta else { return None };
+    let ParsedMeta::Known(meta) = content.as_ref() else { return None };
+    let orphaned = || {
+        let beaten = look.heartbeat.stamp().is_none_or(|beat| beat.modified <= stamp.modified.plus(LEFT_OVER_SLACK));
+        key.is_none() && !look.pid.is_there() && meta.locked && look.lock == LockState::Free && beaten
+    };
+    // A record without a pid tells a run from the next one only by time: it was made for what stood there then.
+    let current = || {
+        let younger = |file: FileStamp| file.modified > stamp.modified.plus(LEFT_OVER_SLACK);
+        match (key, meta.reason) {
+            (Some(_), _) => true,
+            (None, Some(_)) => look.status.stamp().is_some_and(|status| !younger(status)),
+            (None, None) => !look.heartbeat.stamp().is_some_and(younger),
+        }
+    };
+    (meta.speaks_of(key) && current() || orphaned()).then_some(meta)
+}
+
+/// When the run began: by its own record on this boot, else by the age of its oldest file less all sleep since boot.
+fn began(look: &Snapshot, meta: Option<&Meta>) -> MonotonicTime {
+    if let Some(meta) = meta
+        && !is_of_other_machine(look, meta)
+        && let Some(began) = meta.began()
+    {
+        return began.min(look.at);
+    }
+    let pid = look.pid.stamp().map(|stamp| stamp.modified);
+    let first = pid.or_else(|| {
+        let others = [look.heartbeat.stamp(), look.status.stamp(), look.meta.stamp()];
+        others.into_iter().flatten().map(|stamp| stamp.modified).min()
+    });
+    first.map_or(look.at, |first| look.at.minus(look.file_wall.since(first).saturating_sub(look.slept)))
+}
+
+/// The first sentinel that is no regular file, with what it is.
+fn unfit(look: &Snapshot) -> Option<String> {
+    let faults = [
+        ("status", fault(&look.status)),
+        ("pid", fault(&look.pid)),
+        ("heartbeat", fault(&look.heartbeat)),
+        ("result", fault(&look.result)),
+        ("meta", fault(&look.meta)),
+    ];
+    faults.into_iter().find_map(|(name, fault)| Some(format!("the {name} file {}", fault?)))
+}
+
+fn fault<T>(file: &File<T>) -> Option<&str> {
+    match file {
+        File::Unfit(fault) => Some(fault),
+        File::Absent | File::There { .. } => None,
+    }
+}

@@ -1,0 +1,229 @@
+//! The decision tree: one observation, one policy, one moment, one verdict.
+//!
+//! Total: every observation has a verdict, and none makes it panic (I11). A pending verdict names a later moment, until
+//! which nothing changes by time alone and at which, if nothing else has changed, the answer is there.
+
+use crate::decide::policy::Policy;
+use crate::decide::snapshot::{Liveness, Observation, ResultState, Status};
+use crate::record::outcome::{Intent, Outcome, Reason};
+use crate::record::status::Word;
+use crate::record::time::MonotonicTime;
+use std::time::Duration;
+
+/// How long a half-written status may stand unchanged.
+pub(crate) const SETTLE_STATUS: Duration = Duration::from_secs(2);
+/// How long a held lock without a pid counts as a run that is starting.
+pub(crate) const SETTLE_START: Duration = Duration::from_secs(5);
+
+/// What follows from an observation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Not known yet.
+    Pending {
+        /// Until when time alone changes nothing; later than the moment of judgement.
+        look_again: MonotonicTime,
+        /// Whether a write is in progress that raises no event: look often until then.
+        closely: bool,
+    },
+    /// Known.
+    Final(Finding),
+}
+
+/// An answer, and what has to be done before it is true.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Finding {
+    /// The answer.
+    pub(crate) outcome: Outcome,
+    /// What has to be done.
+    pub(crate) next: Next,
+    /// A sentence for people.
+    pub(crate) detail: Option<String>,
+}
+
+/// What has to be done before an answer is true.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Nothing: it stands in the files, or it is an answer about the call alone.
+    Report,
+    /// The run is over and nobody has said so in the files.
+    Record(Reason),
+    /// The run has to be ended first.
+    Terminate(Intent),
+}
+
+/// Judges. See the decision tree in the crate's contract for `wait`: the first rule that applies decides.
+pub(crate) fn judge(seen: &Observation, policy: &Policy, now: MonotonicTime) -> Verdict {
+    if let Some(since) = seen.absent_since {
+        return judge_absent(since, policy, now);
+    }
+    let by_status = judge_status(seen, policy, now);
+    match by_status {
+        Some(verdict @ Verdict::Final(_)) => return verdict,
+        // It has ended and is about to say how: that takes a bounded moment, which nobody's patience cuts short.
+        Some(verdict) if seen.succeeded() && !matches!(seen.liveness, Liveness::Starting { .. }) => return verdict,
+        _ => {}
+    }
+    // A complete status that still waits for its result has decided; another broken sentinel changes nothing then.
+    if let (Some(fault), false) = (&seen.unfit, matches!(seen.status, Status::Complete { .. })) {
+        return report(Outcome::Failed, Some(fault.clone()));
+    }
+    let by_death = judge_death(seen, policy, now);
+    match by_death {
+        // Or callers in short slices would never learn of a death, or learn of one that was none.
+        Some(death) if matches!(seen.liveness, Liveness::Dead { .. }) => {
+            return by_status.map_or(death.clone(), |status| earlier(status, death));
+        }
+        _ => {}
+    }
+    // A status that is being written, a run that is just starting: each is settled in a moment, and until then nothing
+    // may be terminated. Only the caller's own patience ends sooner.
+    if let Some(settling) = by_status.into_iter().chain(by_death).reduce(earlier) {
+        return patience(policy, now, settling);
+    }
+    let stale_at = seen.heartbeat.and_then(|beat| {
+        let stale = policy.stale?;
+        let due = beat.fresh.plus(stale);
+        // At the look that shows it change a beat is alive, whatever a clock that was set in between makes of its age.
+        let due = if due <= beat.seen { beat.seen.plus(stale) } else { due };
+        Some(beat.unconfirmed.map_or(due, |since| due.max(since.plus(policy.heartbeat_interval))))
+    });
+    let over_at = policy.max_timeout.map(|limit| seen.began.plus(limit));
+    let due = |at: Option<MonotonicTime>| at.is_some_and(|at| at != MonotonicTime::NEVER && now >= at);
+    if due(stale_at) {
+        return terminate(Outcome::Hung, Intent::Hung);
+    }
+    if due(over_at) {
+        return terminate(Outcome::Timeout, Intent::Timeout);
+    }
+    let look_again = [stale_at, over_at].into_iter().flatten().fold(MonotonicTime::NEVER, MonotonicTime::min);
+    patience(policy, now, Verdict::Pending { look_again, closely: false })
+}
+
+fn judge_absent(since: MonotonicTime, policy: &Policy, now: MonotonicTime) -> Verdict {
+    let given_up = since.plus(policy.start_timeout);
+    let over = policy.until.is_some_and(|until| now >= until);
+    if over || (given_up != MonotonicTime::NEVER && now >= given_up) {
+        return report(Outcome::NotStarted, None);
+    }
+    let look_again = policy.until.map_or(given_up, |until| until.min(given_up));
+    Verdict::Pending { look_again, closely: false }
+}
+
+/// The first rule: a status decides, once it and on success its result are whole. Nothing where there is none.
+fn judge_status(seen: &Observation, policy: &Policy, now: MonotonicTime) -> Option<Verdict> {
+    let (settled_at, word) = match &seen.status {
+        Status::Absent => return None,
+        Status::Complete { since, word } => return Some(judge_complete(seen, policy, *since, *word, now)),
+        Status::Unfinished { since, word } | Status::Odd { since, word } => (since.plus(SETTLE_STATUS), word),
+    };
+    if settled_at != MonotonicTime::NEVER && now >= settled_at {
+        return Some(report(Outcome::Failed, Some(unreadable_status(word))));
+    }
+    Some(Verdict::Pending { look_again: settled_at, closely: true })
+}
+
+fn unreadable_status(word: &str) -> String {
+    format!("the status file holds {word}, which is neither SUCCESS nor FAILED")
+}
+
+fn judge_complete(
+    seen: &Observation,
+    policy: &Policy,
+    since: MonotonicTime,
+    word: Word,
+    now: MonotonicTime,
+) -> Verdict {
+    if let Liveness::Starting { since } = seen.liveness {
+        let believed = since.plus(SETTLE_START);
+        if believed == MonotonicTime::NEVER || now < believed {
+            return Verdict::Pending { look_again: believed, closely: true };
+        }
+    }
+    // Who recorded first wins (I6); a bare FAILED after a terminator's announcement is that terminator's.
+    if let Some(reason) = seen.recorded
+        && reason != Reason::Success
+    {
+        return report(reason.outcome(), recorded_detail(seen, reason));
+    }
+    match (word, seen.intent) {
+        (Word::Failed, Some(intent)) => report(intent.reason().outcome(), recorded_detail(seen, intent.reason())),
+        (Word::Failed, None) => report(Outcome::Failed, seen.recorded_detail.clone()),
+        (Word::Success, _) => {
+            if let Some(fault) = seen.unfit.as_ref().filter(|fault| fault.starts_with("the result")) {
+                return report(Outcome::Failed, Some(fault.clone()));
+            }
+            // Our own writers publish the result first; a dead writer brings none; a foreign one may be second.
+            let may_come = seen.recorded.is_none() && !matches!(seen.liveness, Liveness::Dead { .. });
+            let limit = since.plus(policy.settle.result);
+            if seen.result != ResultState::Whole && may_come && limit != MonotonicTime::NEVER && now < limit {
+                return Verdict::Pending { look_again: limit, closely: true };
+            }
+            report(Outcome::Success, None)
+        }
+    }
+}
+
+fn recorded_detail(seen: &Observation, reason: Reason) -> Option<String> {
+    seen.recorded_detail.clone().or_else(|| (reason == Reason::Killed).then(|| "killed on request".to_owned()))
+}
+
+/// The second rule: a process that is known to be dead, with no status within the settling time. Nothing where it lives.
+fn judge_death(seen: &Observation, policy: &Policy, now: MonotonicTime) -> Option<Verdict> {
+    let since = match seen.liveness {
+        Liveness::Dead { since } => since,
+        Liveness::Starting { since } => {
+            // Bounded, so that a lock that somebody else holds for ever cannot hide the step's own limits.
+            let believed = since.plus(SETTLE_START);
+            // Closely: with no pid known, no notice would tell of its wrapper's end.
+            return (now < believed).then_some(Verdict::Pending { look_again: believed, closely: true });
+        }
+        Liveness::Alive | Liveness::Elsewhere | Liveness::Unclaimed => return None,
+    };
+    let settled_at = since.plus(policy.settle.death);
+    if settled_at != MonotonicTime::NEVER && now >= settled_at {
+        return Some(match (&seen.status, seen.recorded) {
+            (Status::Unfinished { word, .. } | Status::Odd { word, .. }, None) => {
+                report(Outcome::Failed, Some(unreadable_status(word)))
+            }
+            // Recorded and not published: its writer died between the two, and what it recorded is the truth.
+            (_, Some(reason)) => Verdict::Final(Finding {
+                outcome: reason.outcome(),
+                next: Next::Record(reason),
+                detail: recorded_detail(seen, reason),
+            }),
+            (_, None) => {
+                let reason = seen.intent.map_or(Reason::Died, Intent::reason);
+                Verdict::Final(Finding { outcome: reason.outcome(), next: Next::Record(reason), detail: None })
+            }
+        });
+    }
+    Some(Verdict::Pending { look_again: settled_at, closely: false })
+}
+
+/// The fifth and sixth rule: the caller's patience ends, or the wait goes on.
+fn patience(policy: &Policy, now: MonotonicTime, pending: Verdict) -> Verdict {
+    let (Some(until), Verdict::Pending { look_again, closely }) = (policy.until, &pending) else { return pending };
+    if now >= until {
+        return report(Outcome::Running, None);
+    }
+    Verdict::Pending { look_again: until.min(*look_again), closely: *closely }
+}
+
+fn earlier(one: Verdict, other: Verdict) -> Verdict {
+    match (&one, &other) {
+        (
+            Verdict::Pending { look_again: first, closely },
+            Verdict::Pending { look_again: second, closely: also_closely },
+        ) => Verdict::Pending { look_again: *first.min(second), closely: *closely || *also_closely },
+        (Verdict::Final(_), _) => one,
+        (_, Verdict::Final(_)) => other,
+    }
+}
+
+fn report(outcome: Outcome, detail: Option<String>) -> Verdict {
+    Verdict::Final(Finding { outcome, next: Next::Report, detail })
+}
+
+fn terminate(outcome: Outcome, intent: Intent) -> Verdict {
+    Verdict::Final(Finding { outcome, next: Next::Terminate(intent), detail: None })
+}

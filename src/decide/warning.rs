@@ -1,0 +1,96 @@
+//! What a person should know of a look that decides nothing, or that forbids to signal.
+//!
+//! Refuses to change a verdict: whoever reads these has the verdict beside them.
+
+use crate::decide::liveness::{is_of_other_machine, is_of_other_namespace};
+use crate::decide::snapshot::{Liveness, Snapshot};
+use crate::decide::tracker::{meta_for, pid_file_id};
+use crate::record::file_state::File;
+use crate::record::meta::ParsedMeta;
+use crate::record::pid::ParsedPid;
+use std::fmt;
+
+/// Something a person should know that decides nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Warning {
+    /// The pid file holds no pid; quoted.
+    BadPid(String),
+    /// The meta file is no record of this program.
+    BrokenMeta(String),
+    /// The run lives on another machine.
+    OtherHost(String),
+    /// The run began before this machine's last boot.
+    OtherBoot,
+    /// The run lives in another PID namespace.
+    OtherNamespace,
+    /// No process has the pid, and that proves nothing here.
+    Unseen(i32),
+    /// The run followed first was replaced before its end was seen.
+    Replaced,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadPid(text) => {
+                write!(formatter, "the pid file holds {text}, which is no process id: only heartbeat and time decide")
+            }
+            Self::BrokenMeta(error) => write!(formatter, "the meta file is not readable ({error}) and was ignored"),
+            Self::OtherHost(host) => {
+                write!(formatter, "the run lives on {host}: only heartbeat and time decide, and nothing is signalled")
+            }
+            Self::OtherBoot => formatter.write_str(
+                "the run began before this machine's last boot: only heartbeat and time decide, and nothing is signalled",
+            ),
+            Self::OtherNamespace => formatter
+                .write_str("the run lives in another PID namespace, so its processes are not signalled from here"),
+            Self::Unseen(pid) => {
+                write!(formatter, "process {pid} is not to be seen from here: only heartbeat and time decide")
+            }
+            Self::Replaced => {
+                formatter.write_str("the run followed first was replaced before its end was seen; this is the new one")
+            }
+        }
+    }
+}
+
+impl Warning {
+    /// Whether it says that the run's processes are beyond any signal from here.
+    pub(crate) fn forbids_signals(&self) -> bool {
+        matches!(self, Self::OtherHost(_) | Self::OtherBoot | Self::OtherNamespace)
+    }
+}
+
+/// What a person should know of this look, whatever the verdict.
+pub(crate) fn remarks(look: &Snapshot, liveness: Liveness) -> Vec<Warning> {
+    let mut remarks = Vec::new();
+    if let File::There { content: ParsedPid::Bad(text), .. } = &look.pid {
+        remarks.push(Warning::BadPid(text.clone()));
+    }
+    if let Some(ParsedMeta::Broken(error)) = look.meta.content().map(AsRef::as_ref) {
+        remarks.push(Warning::BrokenMeta(error.clone()));
+    }
+    let key = pid_file_id(look);
+    match meta_for(look, key) {
+        Some(meta) if is_of_other_machine(look, meta) => match &meta.host {
+            Some(host) if *host != look.here.host => remarks.push(Warning::OtherHost(host.clone())),
+            _ => remarks.push(Warning::OtherBoot),
+        },
+        Some(meta) if is_of_other_namespace(look, meta) => remarks.push(Warning::OtherNamespace),
+        _ => {
+            if let (Liveness::Elsewhere, Some((pid, _))) = (liveness, key) {
+                remarks.push(Warning::Unseen(pid));
+            }
+        }
+    }
+    remarks
+}
+
+/// Whether this machine may signal the run's processes as far as its record tells; the reason where it may not.
+pub(crate) fn out_of_reach(look: &Snapshot) -> Option<Warning> {
+    let meta = meta_for(look, pid_file_id(look))?;
+    if is_of_other_machine(look, meta) || is_of_other_namespace(look, meta) {
+        return remarks(look, Liveness::Elsewhere).into_iter().find(Warning::forbids_signals);
+    }
+    None
+}

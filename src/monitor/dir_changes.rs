@@ -1,0 +1,87 @@
+//! Waiting until anything of a directory's steps has changed, for whoever shows them all.
+//!
+//! Refuses to say what has changed (I1), and to tell of heartbeats: who shows ages looks once a second anyway, which
+//! also finds the deaths that no file tells of.
+
+use crate::monitor::{Failure, interrupts};
+use crate::record::file_names::parse_file_name;
+use crate::record::time::MonotonicTime;
+use crate::sys::clock;
+use crate::sys::fs::monitor_dir::MonitorDir;
+use crate::sys::signals::{Pending, Signal};
+use crate::sys::watch::dir::{Events, Hint, Wanted};
+use crate::sys::watch::poll::ready;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The least time between two awakenings: a thousand steps that end at once are one change.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// What ended a rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Woken {
+    /// Look.
+    Look,
+    /// A signal asked this process to stop.
+    Interrupted(Signal),
+}
+
+/// What tells of changes.
+pub(crate) struct Changes {
+    events: Option<Events>,
+    signals: Pending,
+    directory: MonitorDir,
+}
+
+impl Changes {
+    /// Arms what can be armed; where events cannot be had the rests alone decide.
+    ///
+    /// # Errors
+    /// Signals cannot be caught.
+    pub(crate) fn watch(directory: &MonitorDir) -> Result<Self, Failure> {
+        Ok(Self { signals: interrupts()?, events: told(directory), directory: directory.clone() })
+    }
+
+    /// Rests until something changes, and `longest` at most.
+    pub(crate) fn rest(&mut self, longest: Duration) -> Woken {
+        let began = clock::now();
+        let mut hints = Vec::new();
+        while hints.is_empty() && clock::now() < began.plus(longest) {
+            if let Some(signal) = self.sleep(true, began.plus(longest)) {
+                return Woken::Interrupted(signal);
+            }
+            self.take(&mut hints);
+        }
+        while clock::now() < began.plus(PAUSE) {
+            if let Some(signal) = self.sleep(false, began.plus(PAUSE)) {
+                return Woken::Interrupted(signal);
+            }
+        }
+        self.take(&mut hints);
+        let stands =
+            self.events.as_ref().is_some_and(|events| !events.is_deaf() && events.stands_on(self.directory.path()));
+        if self.events.is_some() && !stands {
+            // The old watch goes first: its facility may be the last to be had.
+            self.events = None;
+            self.events = told(&self.directory);
+        }
+        Woken::Look
+    }
+
+    fn sleep(&mut self, hearing: bool, until: MonotonicTime) -> Option<Signal> {
+        let events = self.events.as_ref().filter(|_| hearing).and_then(Events::descriptor);
+        ready([events, Some(self.signals.descriptor())], until.since(clock::now()));
+        self.signals.fetch().first().copied()
+    }
+
+    fn take(&mut self, hints: &mut Vec<Hint>) {
+        if let Some(events) = &mut self.events {
+            events.take(hints);
+        }
+    }
+}
+
+fn told(directory: &MonitorDir) -> Option<Events> {
+    let wanted: Wanted = Arc::new(|name| parse_file_name(name).is_some_and(|(_, record)| record.shows_start()));
+    Events::watch(directory.path(), &wanted).ok()
+}

@@ -1,0 +1,386 @@
+//! How a wait notices changes: directory events and exit notices where they can be had, polling where not.
+//!
+//! Refuses to fail: whatever cannot be armed is looked for instead, and one line says so to whoever asked.
+
+use crate::monitor::io::Waking;
+use crate::monitor::log_scan::LogOrder;
+use crate::monitor::{Failure, Order, interrupts};
+use crate::record::file_names::{Record, parse_file_name};
+use crate::sys::fs::monitor_dir::{MonitorDir, why};
+use crate::sys::platform::deferred_close;
+use crate::sys::platform::exit_watcher::{Armed, ExitWatcher};
+use crate::sys::platform::fs_type;
+use crate::sys::platform::fs_type::FsType;
+use crate::sys::platform::write_watcher::WriteWatcher;
+use crate::sys::signals::Pending;
+use crate::sys::watch::dir::{Events, Wanted};
+use crate::sys::watch::poll::ready;
+use std::collections::HashSet;
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How changes are noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Backend {
+    /// By events where they tell all, else by polling.
+    Auto,
+    /// By events, whatever the filesystem.
+    Event,
+    /// By looking at every poll interval.
+    Poll,
+}
+
+/// What is armed.
+pub(super) struct EventSources {
+    events: Option<Events>,
+    /// Which logs have grown.
+    growths: Option<WriteWatcher>,
+    /// The watch on the folder of a log that lies elsewhere.
+    log_events: Option<Events>,
+    exits: Option<ExitWatcher>,
+    signals: Option<Pending>,
+    armed: bool,
+    wish: Backend,
+    wanted: Wanted,
+    /// The filesystem that the choice was made for.
+    place: Option<FsType>,
+    /// Whether the facility failed once; it is not asked for again.
+    refused: bool,
+    /// What was not said yet to whoever asks how it is done.
+    unsaid: Vec<String>,
+    /// Whether it was said that files written in place cannot be followed.
+    said_unfollowed: bool,
+    /// Whether it was said that some processes' ends are looked for.
+    said_unnoticed: bool,
+    /// Whether what stands now is foreseen to be left behind.
+    foreseen: bool,
+}
+
+impl EventSources {
+    /// Nothing armed yet.
+    pub(super) fn none() -> Self {
+        Self {
+            events: None,
+            growths: None,
+            log_events: None,
+            exits: None,
+            signals: None,
+            armed: false,
+            wish: Backend::Poll,
+            wanted: Arc::new(|_| false),
+            place: None,
+            refused: false,
+            unsaid: Vec::new(),
+            said_unfollowed: false,
+            said_unnoticed: false,
+            foreseen: false,
+        }
+    }
+
+    /// Arms what can be armed; of descriptors, notices of processes' ends may take `spare`. With the signals that ask this
+    /// process to stop: those are not caught before, and end this process as any other until then, which leaves the work
+    /// alone too.
+    ///
+    /// # Errors
+    /// Signals cannot be caught.
+    pub(super) fn arm(
+        &mut self,
+        directory: &MonitorDir,
+        order: &Order,
+        spare: usize,
+        verbose: &mut dyn FnMut(&str),
+    ) -> Result<(), Failure> {
+        self.armed = true;
+        self.wish = order.backend;
+        self.wanted = wanted(order);
+        self.place = place(directory);
+        // First: what changes from here on is told.
+        self.choose(directory, verbose);
+        self.signals = Some(interrupts()?);
+        match ExitWatcher::new(spare) {
+            Ok(exits) => self.exits = Some(exits),
+            Err(error) => verbose(&format!("no notices of processes' ends ({}): looking for them", why(&error))),
+        }
+        // Where files are polled because their events do not tell, a log's would not tell either.
+        if let Some(logs) = order.logs.as_ref().filter(|_| self.events.is_some() || self.refused) {
+            self.arm_logs(logs, order, verbose);
+        }
+        Ok(())
+    }
+
+    /// Sleeps until something says *look*, or `other` is readable, and so long at most.
+    pub(super) fn rest(&mut self, other: Option<BorrowedFd<'_>>, longest: Duration) -> Waking {
+        let mut waking = Waking::default();
+        let [events, exits, grown, logs, signals, _other] = ready(
+            [
+                self.events.as_ref().and_then(Events::descriptor),
+                self.exits.as_ref().map(ExitWatcher::descriptor),
+                self.growths.as_ref().map(WriteWatcher::descriptor),
+                self.log_events.as_ref().and_then(Events::descriptor),
+                self.signals.as_ref().map(Pending::descriptor),
+                other,
+            ],
+            longest,
+        );
+        if let Some(signals) = self.signals.as_mut().filter(|_| signals) {
+            waking.interrupted = signals.fetch().first().copied();
+        }
+        if let Some(heard) = self.events.as_mut().filter(|_| events) {
+            heard.take(&mut waking.hints);
+        }
+        if let Some(heard) = self.exits.as_ref().filter(|_| exits) {
+            heard.take(&mut waking.exits);
+        }
+        if let Some(heard) = self.growths.as_mut().filter(|_| grown) {
+            waking.missed = !heard.take(&mut waking.grown);
+        }
+        if let Some(heard) = self.log_events.as_mut().filter(|_| logs) {
+            let mut hints = Vec::new();
+            heard.take(&mut hints);
+            waking.logs = !hints.is_empty();
+            // What tells of nothing any more is not waited for: the log's coming is looked for then.
+            self.log_events = self.log_events.take().filter(|events| !events.is_deaf());
+        }
+        waking
+    }
+
+    /// Where the signals come that ask this process to stop.
+    pub(super) fn signals(&mut self) -> Option<&mut Pending> {
+        self.signals.as_mut()
+    }
+
+    /// Chooses by the wish and the filesystem, and watches where events are to be had.
+    fn choose(&mut self, directory: &MonitorDir, verbose: &mut dyn FnMut(&str)) {
+        self.foreseen = false;
+        self.events = None;
+        let by_events = match (self.wish, &self.place) {
+            (Backend::Poll, _) => return verbose("backend poll, as asked"),
+            (Backend::Event, _) => format!("backend {}, as asked", Events::BACKEND),
+            (Backend::Auto, Some(found)) if found.local => {
+                format!("backend {}: {} is local", Events::BACKEND, found.name)
+            }
+            (Backend::Auto, Some(found)) => {
+                return verbose(&format!("backend poll: events of {} do not tell what others do", found.name));
+            }
+            (Backend::Auto, None) => return verbose("backend poll: the filesystem does not say what it is"),
+        };
+        match Events::watch(directory.path(), &self.wanted) {
+            Ok(events) => {
+                self.events = Some(events);
+                verbose(&by_events);
+            }
+            Err(error) => {
+                self.refused = true;
+                verbose(&format!("backend poll: {} is not to be had ({error})", Events::BACKEND));
+            }
+        }
+    }
+
+    /// Arms what tells of a log for which no step is waited, with the signals that ask this process to stop.
+    ///
+    /// # Errors
+    /// Signals cannot be caught.
+    pub(super) fn arm_alone(
+        &mut self,
+        order: &Order,
+        logs: &LogOrder,
+        verbose: &mut dyn FnMut(&str),
+    ) -> Result<(), Failure> {
+        self.signals = Some(interrupts()?);
+        self.armed = true;
+        if order.backend == Backend::Poll {
+            verbose("backend poll, as asked");
+            return Ok(());
+        }
+        self.arm_logs(logs, order, verbose);
+        verbose(&format!("backend {}", self.log_name()));
+        Ok(())
+    }
+
+    /// Arms what tells of logs. One that lies elsewhere has a filesystem, and a folder, of its own.
+    fn arm_logs(&mut self, logs: &LogOrder, order: &Order, verbose: &mut dyn FnMut(&str)) {
+        if let Some(file) = &logs.file {
+            let local = fs_type::look(folder_of(file)).is_ok_and(|found| found.local);
+            if order.backend == Backend::Auto && !local {
+                return verbose(&format!("events do not tell of {}: looking at it", file.display()));
+            }
+            self.watch_folder(file);
+        }
+        match WriteWatcher::new() {
+            Ok(growths) => self.growths = Some(growths),
+            Err(error) => verbose(&format!("no notices of logs' growth ({}): looking at them", why(&error))),
+        }
+    }
+
+    /// Watches a file's folder for its coming, going and replacement. Where that cannot be had it is looked for.
+    fn watch_folder(&mut self, file: &Path) {
+        let Some(name) = file.file_name().map(|name| name.to_string_lossy().into_owned()) else { return };
+        let wanted: Wanted = Arc::new(move |other| other == name);
+        self.log_events = Events::watch(folder_of(file), &wanted).ok();
+    }
+
+    /// Whether a log's coming is told.
+    pub(super) fn tell_of_coming(&self, elsewhere: bool) -> bool {
+        if elsewhere { self.log_events.is_some() } else { self.events.is_some() }
+    }
+
+    /// The name of what tells of a log for which no step is waited.
+    pub(super) fn log_name(&self) -> &'static str {
+        match (self.armed, &self.growths) {
+            (false, _) => "none",
+            (true, Some(_)) => Events::BACKEND,
+            (true, None) => "poll",
+        }
+    }
+
+    /// Asks for a notice of a log's next write; whether it will come.
+    pub(super) fn watch_growth(&mut self, number: usize, path: &Path) -> bool {
+        self.growths.as_mut().is_some_and(|growths| growths.arm(number, path))
+    }
+
+    pub(super) fn are_armed(&self) -> bool {
+        self.armed
+    }
+
+    /// Whether changes of files are looked for instead of told.
+    pub(super) fn polls(&self) -> bool {
+        self.armed && self.events.is_none()
+    }
+
+    /// The watches that the kernel takes long to take back.
+    fn watches(&self) -> Vec<BorrowedFd<'_>> {
+        let events = [&self.events, &self.log_events].into_iter().flatten().filter_map(Events::descriptor);
+        events.chain(self.growths.as_ref().map(WriteWatcher::descriptor)).collect()
+    }
+
+    /// Before a rest: does what need not be done at the end then, where the caller waits for it.
+    pub(super) fn foresee(&mut self, order: &Order) {
+        if order.leaving && !self.foreseen {
+            self.foreseen = true;
+            deferred_close::foresee(&self.watches());
+        }
+    }
+
+    /// Leaves the watches to the end of this process where that comes with the wait's: the kernel takes long to take
+    /// them back. What else is held goes with them, without a call for each.
+    pub(super) fn part(&mut self, order: &Order) {
+        if order.leaving && !self.watches().is_empty() {
+            let watches = (self.events.take(), self.log_events.take(), self.growths.take());
+            std::mem::forget((watches, self.exits.take(), self.signals.take()));
+            deferred_close::defer();
+        }
+    }
+
+    /// The name of what is armed, as JSON has it.
+    pub(super) fn name(&self) -> &'static str {
+        match (self.armed, &self.events) {
+            (false, _) => "none",
+            (true, Some(_)) => Events::BACKEND,
+            (true, None) => "poll",
+        }
+    }
+
+    /// Asks for a notice of a process's end; nothing where none can be had.
+    pub(super) fn watch_exit(&mut self, pid: i32, index: usize) -> Option<Armed> {
+        match self.exits.as_mut()?.watch(pid, index as u64) {
+            Ok(armed) => Some(armed),
+            Err(error) => {
+                if !self.said_unnoticed {
+                    self.said_unnoticed = true;
+                    self.unsaid
+                        .push(format!("looking for the ends of processes: no notice to be had ({})", why(&error)));
+                }
+                None
+            }
+        }
+    }
+
+    /// Whether a process has ended whose end was to be noticed, or its end would not be.
+    pub(super) fn has_ended(&self, index: usize) -> bool {
+        self.exits.as_ref().is_none_or(|exits| exits.has_ended(index as u64))
+    }
+
+    pub(super) fn forget_exit(&mut self, index: usize) {
+        if let Some(exits) = &mut self.exits {
+            exits.forget(index as u64);
+        }
+    }
+
+    /// Asks for notices of one file's being written in place; whether they will come.
+    pub(super) fn follow(&mut self, path: &Path) -> bool {
+        let Some(events) = &mut self.events else { return false };
+        match events.follow(path) {
+            Ok(()) => true,
+            Err(error) => {
+                if !self.said_unfollowed {
+                    self.said_unfollowed = true;
+                    self.unsaid.push(format!("looking for what is written in place: it cannot be followed ({error})"));
+                }
+                false
+            }
+        }
+    }
+
+    /// Says what the arming of single files had to say.
+    pub(super) fn tell(&mut self, verbose: &mut dyn FnMut(&str)) {
+        for line in self.unsaid.drain(..) {
+            verbose(&line);
+        }
+    }
+
+    /// Sets the watch anew where the directory is another one now, has come into being, or lies on another filesystem;
+    /// whether one of these is so.
+    pub(super) fn renew(&mut self, directory: &MonitorDir, verbose: &mut dyn FnMut(&str)) -> bool {
+        let before = std::mem::replace(&mut self.place, place(directory));
+        let deaf = self.events.as_ref().is_some_and(Events::is_deaf);
+        if deaf {
+            self.refused = true;
+            self.events = None;
+            verbose(&format!("backend poll: {} has failed", Events::BACKEND));
+        }
+        let stands = self.events.as_ref().is_some_and(|events| events.stands_on(directory.path()));
+        let moved = before != self.place;
+        // One line for each choice; a directory that comes and goes on one filesystem changes none.
+        let quietly = &mut |line: &str| {
+            if moved || line.contains("not to be had") {
+                verbose(line);
+            }
+        };
+        match &self.events {
+            Some(_) if stands && !moved => false,
+            Some(_) => {
+                self.choose(directory, quietly);
+                true
+            }
+            None => {
+                if moved && !self.refused && self.wish != Backend::Poll {
+                    self.choose(directory, quietly);
+                }
+                moved
+            }
+        }
+    }
+}
+
+/// The filesystem of the directory, or of the nearest ancestor that is there.
+fn place(directory: &MonitorDir) -> Option<FsType> {
+    directory.path().ancestors().find_map(|folder| fs_type::look(folder).ok())
+}
+
+fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Only the records of the waited steps are worth waking up for, and of those the log only where it is looked through.
+fn wanted(order: &Order) -> Wanted {
+    let steps: HashSet<String> = order.steps.iter().map(|step| step.as_str().to_owned()).collect();
+    let logs = order.logs.is_some();
+    Arc::new(move |name| {
+        parse_file_name(name).is_some_and(|(step, record)| {
+            let counts = record.shows_start() || record == Record::Result || logs && record == Record::Log;
+            counts && steps.contains(step)
+        })
+    })
+}

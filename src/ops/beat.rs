@@ -1,0 +1,27 @@
+//! `beat`: a sign of life, for scripts that are their own wrapper and commands that beat for themselves.
+//!
+//! Refuses to do more than one system call where the heartbeat is there.
+
+use crate::ops::Error;
+use crate::record::file_names::{Record, file_name};
+use crate::record::step_name::StepName;
+use crate::sys::fs::monitor_dir::{MonitorDir, why};
+use crate::sys::fs::touch::touch;
+use std::path::{Path, PathBuf};
+
+/// Beats for a step of a directory.
+///
+/// # Errors
+/// [`Error::Own`] where the heartbeat cannot be written.
+pub(crate) fn beat(directory: PathBuf, step: &StepName) -> Result<(), Error> {
+    let directory = MonitorDir::at(directory);
+    beat_at(&directory.join(&file_name(step, Record::Heartbeat)))
+}
+
+/// Beats at the place that a run told its COMMAND.
+///
+/// # Errors
+/// As [`beat`].
+pub(crate) fn beat_at(path: &Path) -> Result<(), Error> {
+    touch(path).map_err(|error| Error::Own(format!("cannot beat {}: {}", path.display(), why(&error))))
+}

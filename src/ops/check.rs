@@ -1,0 +1,193 @@
+//! `check`: the same decision tree, once: nothing is waited for, ended or recorded.
+//!
+//! Refuses to touch: whatever it finds, the files and processes are as they were.
+
+use crate::decide::policy::{Policy, START_TIMEOUT, SettleTimes, Threshold, ThresholdOptions};
+use crate::decide::recovery::{Plan, plan};
+use crate::decide::tracker::{RunTracker, meta_for, pid_file_id};
+use crate::decide::verdict::{Verdict, judge};
+use crate::decide::warning::remarks;
+use crate::monitor::Told;
+use crate::ops::report::Report;
+use crate::ops::{Error, readable};
+use crate::record::outcome::Outcome;
+use crate::record::step_name::StepName;
+use crate::step::snapshot::{SnapshotReader, here, refuse_newer};
+use crate::step::terminate::{cpu_time, cpu_time_in, evidence};
+use crate::sys::fs::monitor_dir::{MonitorDir, why};
+use crate::sys::process::table::LazyProcessTable;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What to look at.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Check {
+    /// The monitor directory.
+    pub directory: PathBuf,
+    /// The steps; one named twice counts once.
+    pub steps: Vec<StepName>,
+    /// As for a wait.
+    pub stale: Option<Duration>,
+    /// As for a wait.
+    pub max_timeout: Option<Duration>,
+    /// How many of the log's last lines are reported on anything but success.
+    pub log_tail: usize,
+    pub(crate) environment_stale: Option<Duration>,
+    pub(crate) environment_max_timeout: Option<Duration>,
+}
+
+impl Check {
+    /// Looks at these steps with every default.
+    #[must_use]
+    pub fn new(directory: PathBuf, steps: Vec<StepName>) -> Self {
+        Self {
+            directory,
+            steps,
+            stale: None,
+            max_timeout: None,
+            log_tail: 20,
+            environment_stale: None,
+            environment_max_timeout: None,
+        }
+    }
+}
+
+/// Looks once at each step and says how it stands and what to do.
+///
+/// # Examples
+///
+/// ```
+/// use dogwatch::{Action, Check, Outcome, StepName, check};
+///
+/// let folder = tempfile::tempdir()?;
+/// std::fs::write(folder.path().join("build.status"), "FAILED\n")?;
+/// let steps = ["build", "deploy"].map(StepName::parse).into_iter().collect::<Result<_, _>>()?;
+///
+/// let reports = check(&Check::new(folder.path().to_path_buf(), steps))?;
+/// assert_eq!((reports[0].outcome, reports[0].action), (Outcome::Failed, Action::Retry));
+/// assert_eq!(reports[1].outcome, Outcome::NotStarted);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Usage`] where a threshold does not fit the run, [`Error::Own`] where the files cannot be read.
+pub fn check(request: &Check) -> Result<Vec<Report>, Error> {
+    Ok(plans(request)?.into_iter().map(|(report, _)| report).collect())
+}
+
+/// As [`check`], with what a recovery would do about each.
+///
+/// # Errors
+/// As [`check`].
+pub(crate) fn plans(request: &Check) -> Result<Vec<(Report, Plan)>, Error> {
+    let directory = Arc::new(MonitorDir::at(request.directory.clone()));
+    readable(&directory)?;
+    let here = Arc::new(here(&directory));
+    let mut seen = std::collections::HashSet::new();
+    let steps = request.steps.iter().filter(|step| seen.insert(step.as_str()));
+    steps
+        .enumerate()
+        .map(|(index, step)| {
+            let mut looker = SnapshotReader::new(Arc::clone(&directory), step.clone(), Arc::clone(&here));
+            let checked = check_one(request, index, &mut looker, Depth::Processes)?;
+            Ok((checked.report, checked.plan))
+        })
+        .collect()
+}
+
+/// How much is looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Depth<'call> {
+    /// The step's files, whether its process lives, and what its processes have used by one look at all of them, for
+    /// many steps.
+    Glance(&'call LazyProcessTable),
+    /// What its processes do, too: a scan of all processes a step.
+    Processes,
+}
+
+/// What one look at a step showed.
+#[derive(Clone, Debug)]
+pub(crate) struct Checked {
+    /// How it stands.
+    pub(crate) report: Report,
+    /// What a recovery would do about it.
+    pub(crate) plan: Plan,
+    /// How much CPU time the processes of a run that goes on have used.
+    pub(crate) cpu_time: Option<Duration>,
+}
+
+/// Looks once at one step.
+///
+/// # Errors
+/// As [`check`].
+pub(crate) fn check_one(
+    request: &Check,
+    index: usize,
+    looker: &mut SnapshotReader,
+    depth: Depth<'_>,
+) -> Result<Checked, Error> {
+    let step = looker.step().clone();
+    let directory = Arc::clone(looker.directory());
+    let look = looker.look().map_err(|error| {
+        Error::Own(format!("cannot look at {step} in {}: {}", directory.path().display(), why(&error)))
+    })?;
+    refuse_newer(&look, &step).map_err(|error| Error::Own(error.0))?;
+    let mut history = RunTracker::default();
+    let seen = history.note(&look);
+    let wishes = ThresholdOptions {
+        stale: Threshold { flag: request.stale, environment: request.environment_stale },
+        max_timeout: Threshold { flag: request.max_timeout, environment: request.environment_max_timeout },
+        start_timeout: START_TIMEOUT,
+        // Patience is over at once, and no end needs a second look: that is what "once" means.
+        until: Some(look.at),
+        settle: SettleTimes::NONE,
+    };
+    let policy = Policy::resolve(&wishes, meta_for(&look, pid_file_id(&look)))
+        .map_err(|error| Error::Usage(error.to_string()))?;
+    let verdict = judge(&seen, &policy, look.at);
+    let plan = plan(&verdict);
+    let tree = (matches!(depth, Depth::Processes) && matches!(plan, Plan::End(_))).then(|| evidence(&look));
+    let local = look.here.local_filesystem;
+    let (outcome, detail) = match verdict {
+        Verdict::Final(finding) => (finding.outcome, finding.detail),
+        Verdict::Pending { .. } => (Outcome::Running, None),
+    };
+    let mut sentences: Vec<String> = detail.into_iter().collect();
+    let mut used = None;
+    if outcome == Outcome::Running {
+        sentences.extend(remarks(&look, seen.liveness).into_iter().map(|remark| remark.to_string()));
+        let unconfirmed = seen.heartbeat.is_some_and(|beat| {
+            beat.unconfirmed.is_some() && policy.stale.is_some_and(|stale| look.at >= beat.fresh.plus(stale))
+        });
+        used = match depth {
+            Depth::Processes => cpu_time(&look),
+            Depth::Glance(crowd) => cpu_time_in(&look, crowd.census()),
+        };
+        sentences.extend(
+            used.map(|used| format!("its processes have used {} of CPU time", humantime::format_duration(used))),
+        );
+        if unconfirmed {
+            let doubt = if local { "this machine has slept since boot" } else { "its time may be of another clock" };
+            sentences.push(format!("the heartbeat looks stale, but {doubt}: look again soon"));
+        }
+    }
+    let told = Told {
+        index,
+        outcome,
+        detail: (!sentences.is_empty()).then(|| sentences.join("; ")),
+        killed: false,
+        fresh: seen.heartbeat.map(|beat| beat.fresh),
+        began: seen.absent_since.is_none().then_some(seen.began),
+        look: Some(look.without_left_over(&seen)),
+        backend: "none",
+        evidence: tree,
+        sign: None,
+    };
+    let mut report = Report::of(&told, &step, &directory, request.log_tail);
+    if let Some(action) = plan.action() {
+        report.action = action;
+    }
+    Ok(Checked { report, plan, cpu_time: used })
+}

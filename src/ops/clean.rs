@@ -1,0 +1,172 @@
+//! `clean`: takes ended runs away.
+//!
+//! Refuses a run that lives, or may live elsewhere, and keeps what outlasts runs: locks, whose absence would let two runs
+//! start at once, and circuit breakers, whose count a tidy directory must not reset. An end that nobody has recorded is
+//! recorded and counted first.
+
+use crate::decide::policy::GRACE;
+use crate::decide::recovery::Plan;
+use crate::ops::check::{Check, plans};
+use crate::ops::{Error, absence, readable};
+use crate::record::file_names::{Record, file_name, parse_file_name, parse_temporary_name};
+use crate::record::step_name::StepName;
+use crate::record::time::WallTime;
+use crate::step::prepare::{StartError, clear, inherit, settle, sweep, take_lock};
+use crate::step::snapshot::{SnapshotReader, here};
+use crate::sys::clock;
+use crate::sys::fs::monitor_dir::{MonitorDir, why};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Which runs to take away.
+#[derive(Clone, Debug)]
+pub(crate) struct Clean {
+    /// The monitor directory.
+    pub(crate) directory: PathBuf,
+    /// Which steps.
+    pub(crate) which: Which,
+    /// Whether it is only said.
+    pub(crate) dry_run: bool,
+}
+
+/// Which steps.
+#[derive(Clone, Debug)]
+pub(crate) enum Which {
+    /// These.
+    Named(Vec<StepName>),
+    /// All of which nothing has been written for this long.
+    OlderThan(Duration),
+}
+
+/// What came of one step. As JSON it is one object with these keys.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Cleaned {
+    /// The step.
+    pub(crate) step: String,
+    /// Whether its files are gone, or would be.
+    #[serde(rename = "cleaned")]
+    pub(crate) gone: bool,
+    /// Why not.
+    pub(crate) detail: Option<String>,
+    #[serde(skip)]
+    pub(crate) absent: bool,
+}
+
+/// Takes them away; a step that is named and lives, or was never there, says so.
+///
+/// # Errors
+/// [`Error::Own`] where the directory cannot be read.
+pub(crate) fn clean(request: &Clean, trouble: &mut dyn FnMut(&str)) -> Result<Vec<Cleaned>, Error> {
+    let directory = Arc::new(MonitorDir::at(request.directory.clone()));
+    readable(&directory)?;
+    let there = records(&directory)?;
+    let (steps, named) = match &request.which {
+        Which::Named(steps) => {
+            let mut seen = std::collections::HashSet::new();
+            (steps.iter().filter(|step| seen.insert(step.as_str())).cloned().collect::<Vec<_>>(), true)
+        }
+        Which::OlderThan(age) => {
+            let before = clock::wall().minus(*age);
+            (
+                there
+                    .iter()
+                    .filter(|(_, files)| newest(&directory, &files.published) <= before)
+                    .map(|(step, _)| step.clone())
+                    .collect(),
+                false,
+            )
+        }
+    };
+    let here = Arc::new(here(&directory));
+    let mut done = Vec::new();
+    for step in steps {
+        let cleaned = |gone, detail, absent| Cleaned { step: step.as_str().to_owned(), gone, detail, absent };
+        let Some(files) = there.get(&step) else {
+            done.push(cleaned(false, Some(absence(&directory, &step)), true));
+            continue;
+        };
+        let outcome = if request.dry_run {
+            may_go(request, &step)?
+        } else {
+            let mut looker = SnapshotReader::new(Arc::clone(&directory), step.clone(), Arc::clone(&here));
+            take_away(&mut looker, files, trouble)
+        };
+        match outcome {
+            Ok(()) => done.push(cleaned(true, None, false)),
+            // Who asks for what is old does not ask for what runs.
+            Err(StartError::Running(_)) if !named => {}
+            Err(StartError::Running(sentence) | StartError::Own(sentence)) => {
+                done.push(cleaned(false, Some(sentence), false));
+            }
+        }
+    }
+    Ok(done)
+}
+
+/// What a clean takes away of one step.
+#[derive(Debug, Default)]
+struct Files {
+    /// Its records.
+    published: Vec<String>,
+    /// What writers left that were killed, if none of them writes still.
+    unpublished: Vec<String>,
+}
+
+/// The files of each step that a clean takes away.
+fn records(directory: &MonitorDir) -> Result<BTreeMap<StepName, Files>, Error> {
+    let names = directory
+        .names()
+        .map_err(|error| Error::Own(format!("cannot list {}: {}", directory.path().display(), why(&error))))?;
+    let mut steps: BTreeMap<StepName, Files> = BTreeMap::new();
+    for name in names {
+        let counts = |(_, record): &(&str, Record)| !matches!(record, Record::Lock | Record::Breaker);
+        let published = parse_file_name(&name).filter(counts).and_then(|(step, _)| StepName::parse(step).ok());
+        let unpublished = parse_temporary_name(&name).and_then(|step| StepName::parse(step).ok());
+        if let Some(step) = published {
+            steps.entry(step).or_default().published.push(name);
+        } else if let Some(step) = unpublished {
+            steps.entry(step).or_default().unpublished.push(name);
+        }
+    }
+    Ok(steps)
+}
+
+/// When any of these was last written.
+fn newest(directory: &MonitorDir, files: &[String]) -> WallTime {
+    let times = files.iter().filter_map(|name| directory.stat(name).ok()?.stamp().map(|stamp| stamp.modified));
+    // What has no time cannot be called old.
+    times.max().unwrap_or(WallTime::from_nanos(i64::MAX))
+}
+
+fn may_go(request: &Clean, step: &StepName) -> Result<Result<(), StartError>, Error> {
+    let plans = plans(&Check::new(request.directory.clone(), vec![step.clone()]))?;
+    let stays = plans.iter().any(|(_, plan)| matches!(plan, Plan::Wait | Plan::End(_)));
+    Ok(if stays {
+        Err(StartError::Running(format!("step {step} is running; end it first with: dogwatch kill {step}")))
+    } else {
+        Ok(())
+    })
+}
+
+/// With the lock held and the pid gone first, whoever looks meanwhile sees a step that is not there yet.
+fn take_away(looker: &mut SnapshotReader, files: &Files, trouble: &mut dyn FnMut(&str)) -> Result<(), StartError> {
+    let (directory, step) = (&Arc::clone(looker.directory()), &looker.step().clone());
+    let lock = take_lock(directory, looker, step)?;
+    looker.hold();
+    settle(looker, GRACE, trouble)?;
+    clear(directory, step)?;
+    for record in [Record::Heartbeat, Record::Log, Record::Meta] {
+        let name = file_name(step, record);
+        directory.remove(&name).map_err(|error| {
+            StartError::Own(format!("cannot remove {}: {}", directory.join(&name).display(), why(&error)))
+        })?;
+    }
+    // What killed runs left unpublished.
+    inherit(&lock, directory, step, "");
+    sweep(directory, step, &files.unpublished);
+    lock.release();
+    Ok(())
+}

@@ -1,0 +1,111 @@
+//! `kill`: ends runs on request, each with its whole tree, and publishes that it was so.
+//!
+//! Refuses to signal whom no waiter may signal either, and to say that a run has ended which it has not seen end.
+
+use crate::decide::policy::Policy;
+use crate::decide::snapshot::{Observation, Snapshot};
+use crate::decide::verdict::{Next, Verdict, judge};
+use crate::monitor::Told;
+use crate::ops::parallel::abreast;
+use crate::ops::report::Report;
+use crate::ops::{Error, readable};
+use crate::record::outcome::{Intent, Outcome};
+use crate::record::step_name::StepName;
+use crate::step::snapshot::{SnapshotReader, here, settled};
+use crate::step::terminate::{Means, Termination, bury, terminate};
+use crate::sys::fs::monitor_dir::MonitorDir;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How many runs are ended at once: each may take its grace.
+const AT_ONCE: usize = 32;
+
+/// Which runs to end.
+#[derive(Clone, Debug)]
+pub(crate) struct Kill {
+    /// The monitor directory.
+    pub(crate) directory: PathBuf,
+    /// The steps; one named twice counts once.
+    pub(crate) steps: Vec<StepName>,
+    /// From TERM to KILL.
+    pub(crate) grace: Duration,
+}
+
+/// Ends them; one report a step, in their order. `running` in a report means that the run could not be ended.
+///
+/// # Errors
+/// [`Error::Own`] where the files cannot be read.
+pub(crate) fn kill(request: &Kill) -> Result<Vec<Report>, Error> {
+    let directory = Arc::new(MonitorDir::at(request.directory.clone()));
+    readable(&directory)?;
+    let here = Arc::new(here(&directory));
+    let mut seen = std::collections::HashSet::new();
+    let steps: Vec<&StepName> = request.steps.iter().filter(|step| seen.insert(step.as_str())).collect();
+    let mut reports = Vec::with_capacity(steps.len());
+    for some in steps.chunks(AT_ONCE) {
+        let lookers =
+            some.iter().map(|step| SnapshotReader::new(Arc::clone(&directory), (*step).clone(), Arc::clone(&here)));
+        for report in abreast(lookers.collect(), &|looker| kill_one(looker, request.grace)) {
+            reports.push(
+                report.unwrap_or_else(|| Err(Error::Own("a run was not ended for a fault in dogwatch".to_owned()))),
+            );
+        }
+    }
+    reports.into_iter().collect()
+}
+
+fn kill_one(mut looker: SnapshotReader, grace: Duration) -> Result<Report, Error> {
+    let means = Means::signals(grace);
+    let (look, seen, verdict) = stand(&mut looker)?;
+    let termination = match &verdict {
+        Verdict::Final(finding) => match finding.next {
+            Next::Record(reason) => Some(bury(&mut looker, &look, reason, &means)),
+            Next::Report if finding.outcome == Outcome::Running => {
+                Some(terminate(&mut looker, &look, Intent::Killed, "killed on request", &means))
+            }
+            Next::Report | Next::Terminate(_) => None,
+        },
+        Verdict::Pending { .. } => None,
+    };
+    let Some(Termination { killed, detail, .. }) = termination else {
+        return Ok(report(&looker, look, &seen, &verdict, false, None));
+    };
+    // What stands in the files now is the outcome: work that finished in between has finished.
+    let (look, seen, verdict) = stand(&mut looker)?;
+    Ok(report(&looker, look, &seen, &verdict, killed, detail))
+}
+
+/// How the step stands, once that can be told.
+fn stand(looker: &mut SnapshotReader) -> Result<(Snapshot, Observation, Verdict), Error> {
+    let (look, seen) = settled(looker).map_err(Error::Own)?;
+    let verdict = judge(&seen, &Policy::without_limits(look.at), look.at);
+    Ok((look, seen, verdict))
+}
+
+fn report(
+    looker: &SnapshotReader,
+    look: Snapshot,
+    seen: &Observation,
+    verdict: &Verdict,
+    killed: bool,
+    detail: Option<String>,
+) -> Report {
+    let (outcome, found) = match verdict {
+        Verdict::Final(finding) => (finding.outcome, finding.detail.clone()),
+        Verdict::Pending { .. } => (Outcome::Running, None),
+    };
+    let told = Told {
+        index: 0,
+        outcome,
+        detail: detail.or(found),
+        killed,
+        fresh: seen.heartbeat.map(|beat| beat.fresh),
+        began: seen.absent_since.is_none().then_some(seen.began),
+        look: Some(look.without_left_over(seen)),
+        backend: "none",
+        evidence: None,
+        sign: None,
+    };
+    Report::of(&told, looker.step(), looker.directory(), 0)
+}

@@ -1,0 +1,142 @@
+//! One file a subcommand: look, judge, act, report.
+//!
+//! Requests come in as values that are already valid, reports go out as values. It refuses to parse words and to print:
+//! that is `cli`'s, and a Rust program that uses this library has words of its own.
+
+pub(crate) mod beat;
+pub(crate) mod breaker;
+pub(crate) mod check;
+pub(crate) mod clean;
+pub(crate) mod kill;
+pub(crate) mod list;
+pub(crate) mod log;
+mod parallel;
+pub(crate) mod preflight;
+pub(crate) mod report;
+pub(crate) mod run;
+pub(crate) mod self_managed;
+pub(crate) mod skill;
+pub(crate) mod wait;
+
+use crate::monitor::Failure;
+use crate::record::file_names::parse_file_name;
+use crate::record::step_name::StepName;
+use crate::sys::env;
+use crate::sys::fs::monitor_dir::MonitorDir;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// Why a command has no answer. Each holds one sentence that says what is wrong and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// The request cannot be meant so; nothing was touched.
+    Usage(String),
+    /// The step's circuit breaker is open.
+    CircuitOpen(String),
+    /// The step runs already.
+    Running(String),
+    /// dogwatch could not do its part: no permission, no such directory, a record of a newer version.
+    Own(String),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Usage(sentence) | Self::CircuitOpen(sentence) | Self::Running(sentence) | Self::Own(sentence)) =
+            self;
+        formatter.write_str(sentence)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Usage(sentence) => Self::Usage(sentence),
+            Failure::Own(sentence) => Self::Own(sentence),
+        }
+    }
+}
+
+/// The monitor directory for work in `folder`: `<base>/<project>-<hash>`.
+///
+/// The base is the user's own folder in `/tmp`; the project is the nearest folder upwards that holds `.git`, else
+/// `folder` itself; the hash is of its whole path, so that two projects of one name are kept apart.
+#[must_use]
+pub fn default_directory(folder: &Path) -> PathBuf {
+    use std::os::unix::ffi::OsStrExt;
+    let project = env::project(folder);
+    let name = project.file_name().map_or_else(|| "root".into(), std::ffi::OsStr::to_os_string);
+    let mut directory = name;
+    directory.push(format!("-{:08x}", stable_hash(project.as_os_str().as_bytes()) >> 32));
+    env::base().join(directory)
+}
+
+/// FNV-1a, 64 bits. std's hashers may change between releases, and with them everybody's directory.
+fn stable_hash(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// The steps that have started in a directory, for a message to somebody who named another.
+fn steps_there(directory: &MonitorDir) -> Vec<String> {
+    let names = directory.names().unwrap_or_default();
+    let steps: BTreeSet<&str> = names
+        .iter()
+        .filter_map(|name| parse_file_name(name))
+        .filter(|(_, record)| record.shows_start())
+        .map(|(step, _)| step)
+        .collect();
+    steps.into_iter().map(str::to_owned).collect()
+}
+
+/// Says what a person who waits for a step that is not there wants to know.
+fn absence(directory: &MonitorDir, step: &StepName) -> String {
+    const SHOWN: usize = 10;
+    let place = directory.path().display();
+    if !directory.is_there() {
+        return format!("there is no directory {place}; start the step with: dogwatch run {step} -- COMMAND");
+    }
+    let there = steps_there(directory);
+    if there.is_empty() {
+        return format!("no step has started in {place}; start it with: dogwatch run {step} -- COMMAND");
+    }
+    let more = if there.len() > SHOWN { format!(" and {} more", there.len() - SHOWN) } else { String::new() };
+    format!("the steps in {place} are {}{more}", there[..there.len().min(SHOWN)].join(", "))
+}
+
+/// Refuses a directory that cannot be looked at, in a sentence; one that is not there is no fault.
+fn readable(directory: &MonitorDir) -> Result<(), Error> {
+    directory.refuse_foreign_base().map_err(Error::Own)?;
+    directory.check_readable().map_err(Error::Own)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_is_the_published_fnv_1a() {
+        // Test vectors of the algorithm's authors.
+        assert_eq!(stable_hash(b""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(stable_hash(b"a"), 0xaf63_dc4c_8601_ec8c);
+        assert_eq!(stable_hash(b"foobar"), 0x8594_4171_f739_67e8);
+    }
+
+    #[test]
+    fn the_default_directory_is_the_projects_from_anywhere_inside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let project = folder.path().join("my project");
+        let inside = project.join("src/deep");
+        std::fs::create_dir_all(&inside).unwrap();
+        let alone = default_directory(&inside);
+        std::fs::create_dir(project.join(".git")).unwrap();
+        let of_project = default_directory(&inside);
+        assert_ne!(alone, of_project);
+        assert_eq!(of_project, default_directory(&project));
+        let name = of_project.file_name().unwrap().to_str().unwrap();
+        let (project, hash) = name.rsplit_once('-').unwrap();
+        assert_eq!((project, hash.len()), ("my project", 8));
+        assert!(hash.chars().all(|digit| digit.is_ascii_hexdigit()));
+    }
+}

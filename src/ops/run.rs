@@ -1,0 +1,161 @@
+//! `run`: runs COMMAND as a step and comes back with how it ended.
+//!
+//! Refuses to turn the run's end into words; the exit code of the contract is in [`Ran`], the rest in the files.
+
+use crate::decide::breaker::MAX_CONSECUTIVE;
+use crate::decide::policy::{GRACE, HEARTBEAT_INTERVAL};
+use crate::ops::Error;
+use crate::ops::preflight::{Preflight, gate};
+use crate::preflight::monitor::exposed;
+use crate::record::evidence::TreeProcess;
+use crate::record::outcome::Outcome;
+use crate::record::step_name::StepName;
+use crate::runner;
+pub(crate) use crate::runner::Listener;
+use crate::runner::{Finished, HeartbeatOn, Job, LogStreams, Refusal, ResultFrom};
+use crate::sys::fs::monitor_dir::MonitorDir;
+use crate::sys::process::spawn::Ended;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// What to run.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Run {
+    /// The monitor directory; made where it is missing.
+    pub directory: PathBuf,
+    pub(crate) job: Job,
+    /// What has to hold before anything of the step is touched.
+    pub(crate) preflight: Option<Preflight>,
+}
+
+impl Run {
+    /// Runs COMMAND as `step` with every default.
+    #[must_use]
+    pub fn new(directory: PathBuf, step: StepName, command: Vec<OsString>) -> Self {
+        let job = Job {
+            breaker: Some(step.clone()),
+            step,
+            command,
+            heartbeat_interval: HEARTBEAT_INTERVAL,
+            heartbeat_on: HeartbeatOn::Process,
+            stale: None,
+            max_timeout: None,
+            grace: GRACE,
+            log: LogStreams::Both,
+            tee: false,
+            leaving: false,
+            log_max: 1 << 30,
+            result: ResultFrom::Auto,
+            keep_children: false,
+            inherit_stdin: false,
+            max_consecutive: MAX_CONSECUTIVE,
+            cooldown: None,
+        };
+        Self { directory, job, preflight: None }
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Ran {
+    /// The outcome as recorded for everybody.
+    pub outcome: Outcome,
+    /// The exit code that `dogwatch run` ends with: COMMAND's own, 128 + n for signal n, 124 over its time, 3 hung, 126
+    /// not executable, 127 not found.
+    pub exit_code: u8,
+    /// Why COMMAND could not be started.
+    pub fault: Option<String>,
+}
+
+/// Runs COMMAND to its end, as the step's wrapper.
+///
+/// This process becomes the wrapper: it adopts the orphans of its children, reaps them all, and handles signals. Call
+/// it from a program that does nothing else, and from its main thread: COMMAND is ended with the thread that called.
+///
+/// # Examples
+///
+/// ```
+/// use dogwatch::{Check, Outcome, Run, StepName, check, run};
+///
+/// let folder = tempfile::tempdir()?;
+/// let (directory, step) = (folder.path().to_path_buf(), StepName::parse("build")?);
+/// let command = ["sh", "-c", "echo working; exit 3"].map(Into::into).to_vec();
+///
+/// let ran = run(&Run::new(directory.clone(), step.clone(), command))?;
+/// assert_eq!((ran.outcome, ran.exit_code), (Outcome::Failed, 3));
+/// assert_eq!(std::fs::read_to_string(directory.join("build.log"))?, "working\n");
+/// // Whoever looks later is told the same.
+/// assert_eq!(check(&Check::new(directory, vec![step]))?[0].exit_code, Some(3));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Running`] where the step runs already, [`Error::CircuitOpen`], [`Error::Own`] where the directory cannot be
+/// written.
+pub fn run(request: &Run) -> Result<Ran, Error> {
+    struct Silent;
+    impl Listener for Silent {
+        fn started(&mut self, _pid: i32, _fault: Option<&runner::NotStarted>) {}
+        fn trouble(&mut self, _sentence: &str) {}
+        fn evidence(&mut self, _tree: &[TreeProcess]) {}
+    }
+    listen(request, &mut Silent)
+}
+
+/// As [`run`], with a listener.
+pub(crate) fn listen(request: &Run, listener: &mut dyn Listener) -> Result<Ran, Error> {
+    if let Some(preflight) = &request.preflight {
+        gate(preflight, &mut |sentence| listener.trouble(sentence))?;
+    }
+    if let Some(warning) = exposed(&request.directory) {
+        listener.trouble(&warning);
+    }
+    let directory = MonitorDir::at(request.directory.clone());
+    let finished = runner::run(&directory, &request.job, listener).map_err(|refusal| match refusal {
+        Refusal::CircuitOpen(sentence) => Error::CircuitOpen(sentence),
+        Refusal::Running(sentence) => Error::Running(sentence),
+        Refusal::Own(sentence) => Error::Own(sentence),
+    })?;
+    Ok(Ran {
+        outcome: finished.outcome,
+        exit_code: exit_code(&finished),
+        fault: finished.not_started.map(|fault| fault.sentence),
+    })
+}
+
+fn exit_code(finished: &Finished) -> u8 {
+    if let Some(fault) = &finished.not_started {
+        return if fault.missing { 127 } else { 126 };
+    }
+    match (finished.outcome, finished.ended) {
+        // These are recorded as COMMAND's own end only when somebody ended it; its code is then an accident.
+        (Outcome::Timeout, _) => 124,
+        (Outcome::Hung, _) => 3,
+        (_, Some(Ended::Code(code))) => u8::try_from(code & 0xff).unwrap_or(1),
+        (_, Some(Ended::Signal(number))) => u8::try_from(128 + number).unwrap_or(255),
+        (_, None) => 125,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finished(outcome: Outcome, ended: Option<Ended>) -> Finished {
+        Finished { outcome, ended, not_started: None }
+    }
+
+    #[test]
+    fn commands_own_code_passes_unless_somebody_ended_it() {
+        for code in 0..=255_u8 {
+            let ended = Some(Ended::Code(i32::from(code)));
+            assert_eq!(exit_code(&finished(Outcome::Failed, ended)), code);
+        }
+        assert_eq!(exit_code(&finished(Outcome::Failed, Some(Ended::Signal(15)))), 143);
+        assert_eq!(exit_code(&finished(Outcome::Timeout, Some(Ended::Signal(9)))), 124);
+        assert_eq!(exit_code(&finished(Outcome::Hung, Some(Ended::Code(1)))), 3);
+        assert_eq!(exit_code(&finished(Outcome::Success, Some(Ended::Code(0)))), 0);
+    }
+}

@@ -1,0 +1,231 @@
+//! `start`, `succeed`, `fail`: for a script that is its own wrapper, the same files as `run` writes, in the same order.
+//!
+//! Refuses to make a run of a process that cannot be the caller's, to start one where another lives, and to say a second
+//! thing of a run that has ended: the first outcome is everybody's (I6).
+
+use crate::decide::policy::GRACE;
+use crate::decide::tracker::pid_file_id;
+use crate::ops::report::Report;
+use crate::ops::{Error, check, readable};
+use crate::record::file_names::{Record, TempFile, file_name};
+use crate::record::meta::Meta;
+use crate::record::outcome::{Outcome, Reason};
+use crate::record::result::{LONGEST, ParsedResult, one_line};
+use crate::record::sanitize::cut;
+use crate::record::step_name::StepName;
+use crate::step::outcome::{Ending, PreallocatedFiles, Written, record, remove_unpublished};
+use crate::step::prepare::{StartError, clear, inherit, settle, take_lock};
+use crate::step::snapshot::{SnapshotReader, here};
+use crate::sys::fs::monitor_dir::{MonitorDir, create_new, why};
+use crate::sys::platform::{machine, process};
+use crate::sys::process::info::{Entry, Lookup};
+use crate::sys::{clock, env, stdin};
+use serde_json::value::RawValue;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A step of a directory.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// The monitor directory.
+    pub(crate) directory: PathBuf,
+    /// The step.
+    pub(crate) step: StepName,
+}
+
+impl Place {
+    fn looker(&self) -> SnapshotReader {
+        let directory = Arc::new(MonitorDir::at(self.directory.clone()));
+        let here = Arc::new(here(&directory));
+        SnapshotReader::new(directory, self.step.clone(), here)
+    }
+
+    fn report(&self) -> Result<Report, Error> {
+        let mut request = check::Check::new(self.directory.clone(), vec![self.step.clone()]);
+        request.log_tail = 0;
+        let reports = check::check(&request)?;
+        reports.into_iter().next().ok_or_else(|| Error::Own("there is nothing to report".to_owned()))
+    }
+}
+
+/// Writes the start files for a process that runs already: meta and pid. It counts as beating only from its first beat
+/// on, so a script that never beats is never called hung.
+///
+/// # Errors
+/// [`Error::Usage`] where the process cannot be the caller's, [`Error::Running`] where the step runs already.
+pub(crate) fn start(
+    place: &Place,
+    pid: i32,
+    max_consecutive: u32,
+    trouble: &mut dyn FnMut(&str),
+) -> Result<Report, Error> {
+    let entry = own_process(pid)?;
+    let directory = MonitorDir::at(place.directory.clone());
+    directory.create().map_err(Error::Own)?;
+    let mut looker = place.looker();
+    let (step, id) = (&place.step, env::unique());
+    let lock = take_lock(&directory, &mut looker, step).map_err(refused)?;
+    looker.hold();
+    settle(&mut looker, GRACE, trouble).map_err(refused)?;
+    inherit(&lock, &directory, step, &id);
+    let meta = meta(step, &id, &entry, max_consecutive);
+    let written = write(&directory, step, &id, meta).and_then(|()| {
+        clear(&directory, step).map_err(refused)?;
+        // Of the run before: this one has not beaten yet.
+        directory.remove(&file_name(step, Record::Heartbeat)).map_err(|error| cannot_write(step, &error))?;
+        // The pid last: from then on there is a run.
+        for record in [Record::Meta, Record::Pid] {
+            let unpublished = TempFile::Start(record).of(step, &id);
+            directory.rename(&unpublished, &file_name(step, record)).map_err(|error| cannot_write(step, &error))?;
+        }
+        Ok(())
+    });
+    if written.is_err() {
+        remove_unpublished(&directory, step, &id);
+    }
+    lock.release();
+    written?;
+    place.report()
+}
+
+fn refused(obstacle: StartError) -> Error {
+    match obstacle {
+        StartError::Running(sentence) => Error::Running(sentence),
+        StartError::Own(sentence) => Error::Own(sentence),
+    }
+}
+
+fn cannot_write(step: &StepName, error: &io::Error) -> Error {
+    Error::Own(format!("cannot write the start files of {step}: {}", why(error)))
+}
+
+fn own_process(pid: i32) -> Result<Entry, Error> {
+    let refuse =
+        |fault: String| Err(Error::Usage(format!("{fault}; name a process of yours, such as your shell's $$")));
+    let entry = match process::look(pid) {
+        Lookup::There(entry) if pid > 1 && !entry.kernel_thread => entry,
+        Lookup::There(_) => return refuse(format!("process {pid} is the system's")),
+        Lookup::Gone => return refuse(format!("there is no process {pid}")),
+        Lookup::Hidden => return refuse(format!("process {pid} is not to be seen")),
+    };
+    match process::user(pid) {
+        Some(user) if user == env::user() => Ok(entry),
+        Some(user) => refuse(format!("process {pid} belongs to user {user}")),
+        None => refuse(format!("there is no process {pid}")),
+    }
+}
+
+fn meta(step: &StepName, id: &str, entry: &Entry, max_consecutive: u32) -> Meta {
+    Meta {
+        run_id: id.to_owned(),
+        host: Some(env::host()),
+        boot_id: Some(env::boot_id()),
+        pid_namespace: machine::pid_namespace(),
+        pid: Some(entry.pid),
+        pid_started_at: Some(entry.started),
+        // The process itself holds no lock: it is known by its number and start time.
+        locked: false,
+        started_awake_ms: Some(clock::now().as_millis()),
+        breaker: Some(step.as_str().to_owned()),
+        max_consecutive: Some(max_consecutive),
+        uid: Some(env::user()),
+        cwd: env::current_folder().ok().map(|folder| folder.to_string_lossy().into_owned()),
+        started_at: Some(clock::wall().rfc3339()),
+        heartbeat_on: Some("manual".to_owned()),
+        ..Meta::default()
+    }
+}
+
+/// Writes the start files, unpublished. The meta names the pid file's time, which a rename leaves as it is.
+fn write(directory: &MonitorDir, step: &StepName, id: &str, mut meta: Meta) -> Result<(), Error> {
+    let place = |record| TempFile::Start(record).of(step, id);
+    let make =
+        |record, content: &[u8]| -> io::Result<()> { create_new(&directory.join(&place(record)))?.write_all(content) };
+    let line = format!("{}\n", meta.pid.unwrap_or_default());
+    make(Record::Pid, line.as_bytes()).map_err(|error| cannot_write(step, &error))?;
+    let stamp = directory.stat(&place(Record::Pid)).map_err(|error| cannot_write(step, &error))?.stamp();
+    meta.pid_mtime_ns = stamp.map(|stamp| stamp.modified.as_nanos());
+    make(Record::Meta, &meta.encode()).map_err(|error| cannot_write(step, &error))
+}
+
+/// Records a success, with a result where one is given.
+///
+/// # Errors
+/// [`Error::Usage`] where the result is no JSON: nothing was touched. [`Error::Own`] where the run has ended otherwise.
+pub(crate) fn succeed(place: &Place, result: Option<&str>) -> Result<Report, Error> {
+    let result = match result {
+        Some("-") => Some(
+            stdin::read(LONGEST + 1)
+                .map_err(|error| Error::Own(format!("cannot read the result from standard input: {}", why(&error))))?,
+        ),
+        Some(text) => Some(text.as_bytes().to_vec()),
+        None => None,
+    };
+    let value = result.as_deref().map(json).transpose()?;
+    let ending = Ending { result: result.map(with_line_end), ..Ending::of(Reason::Success) };
+    let report = end(place, &ending)?;
+    if let (Some(value), Some(there)) = (&value, &report.result)
+        && one_line(value).get() != there.get()
+    {
+        return Err(Error::Own(format!(
+            "step {} has succeeded already, with another result, and that stays; start a new run to record another",
+            place.step
+        )));
+    }
+    Ok(report)
+}
+
+fn json(bytes: &[u8]) -> Result<Box<RawValue>, Error> {
+    if bytes.len() > LONGEST {
+        return Err(Error::Usage(format!("the result is longer than {} MiB; give less", LONGEST >> 20)));
+    }
+    match ParsedResult::parse(bytes) {
+        ParsedResult::Json(value) => Ok(value),
+        ParsedResult::Unfinished(fault) => Err(Error::Usage(format!("{fault}; nothing was recorded"))),
+    }
+}
+
+fn with_line_end(mut bytes: Vec<u8>) -> Vec<u8> {
+    if !bytes.ends_with(b"\n") {
+        bytes.push(b'\n');
+    }
+    bytes
+}
+
+/// Records a failure.
+///
+/// # Errors
+/// [`Error::Own`] where the run has ended otherwise.
+pub(crate) fn fail(place: &Place, detail: Option<&str>) -> Result<Report, Error> {
+    end(place, &Ending { detail: detail.map(|detail| cut(detail.as_bytes())), ..Ending::of(Reason::Failed) })
+}
+
+fn end(place: &Place, ending: &Ending) -> Result<Report, Error> {
+    let directory = MonitorDir::at(place.directory.clone());
+    readable(&directory)?;
+    directory.create().map_err(Error::Own)?;
+    let mut looker = place.looker();
+    let look = looker.look().map_err(|error| Error::Own(format!("cannot look at {}: {}", place.step, why(&error))))?;
+    crate::step::snapshot::refuse_newer(&look, &place.step).map_err(|error| Error::Own(error.0))?;
+    let written = record(&mut looker, pid_file_id(&look), ending, PreallocatedFiles::default()).map_err(Error::Own)?;
+    let report = place.report()?;
+    let same = match (report.outcome, ending.reason) {
+        (Outcome::Success, reason) => reason == Reason::Success,
+        (Outcome::Failed, reason) => reason != Reason::Success,
+        // What a terminator announced first: it is why this failed.
+        _ => written == Written::ByUs,
+    };
+    match written {
+        Written::Replaced => Err(Error::Own(format!("another run of {} has just begun; try again", place.step))),
+        Written::ByUs | Written::Already if same => Ok(report),
+        Written::ByUs | Written::Already => {
+            let why = report.detail.map_or(String::new(), |detail| format!(" ({detail})"));
+            Err(Error::Own(format!(
+                "step {} has ended already, as {}{why}, and that stays; start a new run first",
+                place.step,
+                report.outcome.as_str()
+            )))
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! One file as a look finds it: the words in which `os` reports and `decide` judges.
+//!
+//! Refuses to say what a file means: its content is whatever the record's own codec made of it.
+
+use crate::record::time::WallTime;
+
+/// One file under a record's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum File<T> {
+    /// Nothing stands there.
+    Absent,
+    /// Something stands there that cannot be what it should be: a sentence without its subject, such as "is a FIFO".
+    Unfit(String),
+    /// A regular file.
+    There {
+        /// By which a change is noticed.
+        stamp: FileStamp,
+        /// What it says.
+        content: T,
+    },
+}
+
+/// What changes when a file is written, touched or replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileStamp {
+    /// The file's modification time, by the clock of its filesystem.
+    pub(crate) modified: WallTime,
+    /// Its length in bytes.
+    pub(crate) size: u64,
+    /// Its inode number: a rename into place changes it even where the time does not.
+    pub(crate) inode: u64,
+    /// Its owner.
+    pub(crate) owner: u32,
+}
+
+/// Whether somebody holds a lock file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LockState {
+    /// There is no such file.
+    Absent,
+    /// Nobody does.
+    Free,
+    /// Somebody does.
+    Held,
+    /// The file or its filesystem does not tell.
+    Unknown,
+}
+
+impl<T> File<T> {
+    /// The file's stamp, where it is a file.
+    pub(crate) fn stamp(&self) -> Option<FileStamp> {
+        match self {
+            Self::There { stamp, .. } => Some(*stamp),
+            Self::Absent | Self::Unfit(_) => None,
+        }
+    }
+
+    /// What the file says, where it is a file.
+    pub(crate) fn content(&self) -> Option<&T> {
+        match self {
+            Self::There { content, .. } => Some(content),
+            Self::Absent | Self::Unfit(_) => None,
+        }
+    }
+
+    /// Whether anything stands under the name.
+    pub(crate) fn is_there(&self) -> bool {
+        !matches!(self, Self::Absent)
+    }
+
+    /// The same file with its content read as something else.
+    pub(crate) fn map<U>(self, read: impl FnOnce(T) -> U) -> File<U> {
+        match self {
+            Self::Absent => File::Absent,
+            Self::Unfit(fault) => File::Unfit(fault),
+            Self::There { stamp, content } => File::There { stamp, content: read(content) },
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! A log's bytes as lines, however they are cut on their way here.
+//!
+//! Refuses to hold more of a line than its first 64 KiB, and to take for text what a size bound took away: where the
+//! oldest part of a log has gone it reads as zeros, and one line says how much went. An empty line says nothing, and is
+//! none here.
+
+use crate::record::sanitize::cut;
+
+/// The most bytes of a line that are looked at.
+pub(crate) const LONGEST: usize = 64 << 10;
+
+/// What is said in a log of the part that has gone; a line of its own.
+const NOTICE: [&str; 2] = ["[dogwatch: ", " bytes of older output were dropped here]"];
+
+/// The line that says how many bytes of older output have gone, with a line end on either side.
+pub(crate) fn notice(bytes: u64) -> String {
+    format!("\n{}{bytes}{}\n", NOTICE[0], NOTICE[1])
+}
+
+fn is_notice(line: &[u8]) -> bool {
+    let number = line.strip_prefix(NOTICE[0].as_bytes()).and_then(|rest| rest.strip_suffix(NOTICE[1].as_bytes()));
+    number.is_some_and(|number| number.iter().all(u8::is_ascii_digit))
+}
+
+/// Cuts bytes into lines.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LineSplitter {
+    /// The line that has not ended yet, without the zeros before it, cut.
+    begun: Vec<u8>,
+}
+
+impl LineSplitter {
+    /// Takes more bytes in, and hands over each line that they complete.
+    pub(crate) fn feed(&mut self, mut bytes: &[u8], line: &mut dyn FnMut(&[u8])) {
+        while let Some(end) = bytes.iter().position(|&byte| byte == b'\n') {
+            if self.begun.is_empty() {
+                // The usual case needs no copy.
+                let whole = &bytes[zeros(bytes[..end].iter())..end];
+                hand_over(&whole[..whole.len().min(LONGEST)], line);
+            } else {
+                self.keep(&bytes[..end]);
+                self.finish(line);
+            }
+            bytes = &bytes[end + 1..];
+        }
+        self.keep(bytes);
+    }
+
+    /// Hands over the last line, which has no end.
+    pub(crate) fn finish(&mut self, line: &mut dyn FnMut(&[u8])) {
+        hand_over(&self.begun, line);
+        self.begun.clear();
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        // Zeros before a line are no part of it, and must not use its room up.
+        let bytes = if self.begun.is_empty() { &bytes[zeros(bytes.iter())..] } else { bytes };
+        let room = LONGEST - self.begun.len();
+        self.begun.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+}
+
+fn zeros<'bytes>(bytes: impl Iterator<Item = &'bytes u8>) -> usize {
+    bytes.take_while(|&&byte| byte == 0).count()
+}
+
+/// Without a carriage return before its end, and without the zeros that took its own end's place.
+fn hand_over(whole: &[u8], line: &mut dyn FnMut(&[u8])) {
+    let kept = &whole[..whole.len() - zeros(whole.iter().rev())];
+    let kept = kept.strip_suffix(b"\r").unwrap_or(kept);
+    if !kept.is_empty() && !is_notice(kept) {
+        line(kept);
+    }
+}
+
+/// A line as text for a report: made of at most its first 2,000 bytes, with an ellipsis where more followed.
+pub(crate) fn readable(line: &[u8]) -> String {
+    let line = &line[zeros(line.iter())..];
+    cut(line.strip_suffix(b"\r").unwrap_or(line))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn lines<'piece>(pieces: impl IntoIterator<Item = &'piece [u8]>) -> Vec<Vec<u8>> {
+        let (mut lines, mut found) = (LineSplitter::default(), Vec::new());
+        for piece in pieces {
+            lines.feed(piece, &mut |line| found.push(line.to_vec()));
+        }
+        lines.finish(&mut |line| found.push(line.to_vec()));
+        found
+    }
+
+    #[test]
+    fn lines_end_with_either_convention_and_the_last_one_with_none() {
+        for (text, expected) in [
+            ("", vec![]),
+            ("a\nb\r\n\nc", vec!["a", "b", "c"]),
+            ("\r\n\n", vec![]),
+            ("a\rb\n", vec!["a\rb"]),
+            ("x\0y\n", vec!["x\0y"]),
+        ] {
+            let expected: Vec<Vec<u8>> = expected.into_iter().map(|line| line.as_bytes().to_vec()).collect();
+            assert_eq!(lines([text.as_bytes()]), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_bound_took_away_is_no_line_and_cuts_none() {
+        let hole = vec![0; 3 * LONGEST];
+        let said = notice(1 << 40);
+        assert_eq!(lines([&b"cut "[..], &hole, said.as_bytes(), b"after\n"]), [b"cut ".to_vec(), b"after".to_vec()]);
+        assert_eq!(lines([&hole[..], b"after\n"]), [b"after".to_vec()]);
+        assert_eq!(lines([&b"[dogwatch: x bytes of older output were dropped here]"[..]]).len(), 1);
+    }
+
+    #[test]
+    fn of_a_long_line_the_first_part_is_kept_and_the_next_line_is_whole() {
+        let mut text = vec![b'x'; 3 * LONGEST];
+        text.extend_from_slice(b"\nnext\n");
+        let found = lines(text.chunks(1000));
+        assert_eq!((found[0].len(), &found[1][..]), (LONGEST, &b"next"[..]));
+        assert_eq!(lines([&text[..]]), found);
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_of_the_bytes_gives_the_same_lines(
+            bytes in prop::collection::vec(prop::sample::select(b"ab\n\r\0\xff".to_vec()), 0..200),
+            cuts in prop::collection::vec(0_usize..200, 0..8),
+        ) {
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();
+            cuts.extend([0, bytes.len()]);
+            cuts.sort_unstable();
+            let pieces = cuts.windows(2).map(|ends| &bytes[ends[0]..ends[1]]);
+            prop_assert_eq!(lines(pieces), lines([&bytes[..]]));
+        }
+    }
+}

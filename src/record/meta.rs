@@ -1,0 +1,362 @@
+//! `STEP.meta`: what is known of a run beyond its four plain files.
+//!
+//! Written by `run` at the start and the end, and by whoever records an outcome or an intent for it. Unknown keys are
+//! kept; a record of a higher schema is refused and never rewritten, since its writer knew rules that we do not.
+
+use crate::record::evidence;
+use crate::record::evidence::TreeProcess;
+use crate::record::outcome::{Intent, Reason};
+use crate::record::time::{MonotonicTime, WallTime};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::time::Duration;
+
+/// The most bytes of a meta file that are read: 1 MiB.
+pub(crate) const LONGEST: usize = 1 << 20;
+
+/// The record of one run. A key that its writer did not know is null.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Meta {
+    /// The record's form; see [`crate::record::SCHEMA`].
+    pub(crate) schema: u64,
+    /// Unique among all runs of all steps.
+    pub(crate) run_id: String,
+    /// The machine's name where the run lives.
+    pub(crate) host: Option<String>,
+    /// The kernel's id of that boot.
+    pub(crate) boot_id: Option<String>,
+    /// The PID namespace's number (Linux).
+    pub(crate) pid_namespace: Option<u64>,
+    /// The wrapper's pid; with `pid_mtime_ns` it ties this record to one `.pid` file.
+    pub(crate) pid: Option<i32>,
+    /// The `.pid` file's modification time in nanoseconds since 1970.
+    pub(crate) pid_mtime_ns: Option<i64>,
+    /// The kernel's raw start time of the wrapper: clock ticks (Linux) or microseconds (macOS), compared exactly.
+    pub(crate) pid_started_at: Option<u64>,
+    /// Whether this run holds `STEP.lock` for its life.
+    pub(crate) locked: bool,
+    /// When the run began, in milliseconds on the clock that stops in suspend.
+    pub(crate) started_awake_ms: Option<i64>,
+    /// The circuit breaker that counts this run; null for none.
+    pub(crate) breaker: Option<String>,
+    /// How many failures in a row open it; zero for never.
+    pub(crate) max_consecutive: Option<u32>,
+    /// A sentence on how the run ended.
+    pub(crate) detail: Option<String>,
+    /// What a terminator is about to record.
+    pub(crate) intent: Option<Intent>,
+    /// The tree as it was when that was announced.
+    #[serde(deserialize_with = "evidence::tolerant")]
+    pub(crate) evidence: Option<Vec<TreeProcess>>,
+    /// COMMAND's pid.
+    pub(crate) child_pid: Option<i32>,
+    /// The kernel's raw start time of COMMAND: its number may have come to mean another process.
+    pub(crate) child_started_at: Option<u64>,
+    /// COMMAND's process group, which is also its session.
+    pub(crate) process_group: Option<i32>,
+    /// The user who runs it.
+    pub(crate) uid: Option<u32>,
+    /// COMMAND and its arguments; what is no UTF-8 in them is replaced.
+    pub(crate) command: Vec<String>,
+    /// The folder in which COMMAND was started.
+    pub(crate) cwd: Option<String>,
+    /// When the run began (RFC 3339, UTC), for people.
+    pub(crate) started_at: Option<String>,
+    /// How often it beats, in milliseconds.
+    pub(crate) heartbeat_interval_ms: Option<u64>,
+    /// What makes it beat.
+    pub(crate) heartbeat_on: Option<String>,
+    /// The staleness threshold given to `run`, in milliseconds.
+    pub(crate) stale_ms: Option<u64>,
+    /// The longest the run may take, in milliseconds; zero for no limit.
+    pub(crate) max_timeout_ms: Option<u64>,
+    /// When the run ended (RFC 3339, UTC).
+    pub(crate) ended_at: Option<String>,
+    /// COMMAND's own exit code.
+    pub(crate) exit_code: Option<i32>,
+    /// The signal that ended COMMAND.
+    pub(crate) signal: Option<String>,
+    /// The recorded outcome; its presence means that the run is over.
+    pub(crate) reason: Option<Reason>,
+    /// Keys of other writers, kept as they are.
+    #[serde(flatten)]
+    pub(crate) other: Map<String, Value>,
+}
+
+impl Default for Meta {
+    fn default() -> Self {
+        Self {
+            schema: crate::record::SCHEMA,
+            run_id: String::new(),
+            host: None,
+            boot_id: None,
+            pid_namespace: None,
+            pid: None,
+            pid_mtime_ns: None,
+            pid_started_at: None,
+            locked: false,
+            started_awake_ms: None,
+            breaker: None,
+            max_consecutive: None,
+            detail: None,
+            intent: None,
+            evidence: None,
+            child_pid: None,
+            child_started_at: None,
+            process_group: None,
+            uid: None,
+            command: Vec::new(),
+            cwd: None,
+            started_at: None,
+            heartbeat_interval_ms: None,
+            heartbeat_on: None,
+            stale_ms: None,
+            max_timeout_ms: None,
+            ended_at: None,
+            exit_code: None,
+            signal: None,
+            reason: None,
+            other: Map::new(),
+        }
+    }
+}
+
+/// What the bytes of a meta file say.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum ParsedMeta {
+    /// A record that this program understands.
+    Known(Box<Meta>),
+    /// A record of a higher schema.
+    Newer(u64),
+    /// No record: half-written by a foreign writer, or damaged.
+    Broken(String),
+}
+
+impl ParsedMeta {
+    /// Reads a record.
+    pub(crate) fn parse(bytes: &[u8]) -> Self {
+        #[derive(Deserialize)]
+        struct Schema {
+            schema: u64,
+        }
+        // The schema first: a newer record may have changed the type of any other key.
+        match serde_json::from_slice::<Schema>(bytes) {
+            Ok(Schema { schema }) if schema > crate::record::SCHEMA => Self::Newer(schema),
+            Ok(_) => match serde_json::from_slice::<Meta>(bytes) {
+                Ok(meta) => Self::Known(Box::new(meta)),
+                Err(error) => Self::Broken(error.to_string()),
+            },
+            Err(error) => Self::Broken(error.to_string()),
+        }
+    }
+}
+
+impl Meta {
+    /// The record as the bytes of its file.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        // A map with text keys and plain values cannot fail to serialise.
+        let mut bytes = serde_json::to_vec(self).unwrap_or_default();
+        bytes.push(b'\n');
+        bytes
+    }
+
+    /// Whether this record speaks of the run whose `.pid` holds `pid` and was modified at `modified`; with neither, of
+    /// a run that wrote no pid.
+    ///
+    /// A file's time may be finer on one side of a network filesystem than on the other: a whole second stands for all
+    /// of it.
+    pub(crate) fn speaks_of(&self, run: Option<(i32, WallTime)>) -> bool {
+        let recorded = self.pid.zip(self.pid_mtime_ns.map(WallTime::from_nanos));
+        match (recorded, run) {
+            (Some((of, recorded)), Some((pid, modified))) => of == pid && recorded.is_same_file_time(modified),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        }
+    }
+
+    /// When the run began on the awake clock of its boot.
+    pub(crate) fn began(&self) -> Option<MonotonicTime> {
+        self.started_awake_ms.map(MonotonicTime::from_millis)
+    }
+
+    /// How often the run beats.
+    pub(crate) fn heartbeat_interval(&self) -> Option<Duration> {
+        self.heartbeat_interval_ms.map(Duration::from_millis)
+    }
+
+    /// How long the run took, by its own two stamps.
+    pub(crate) fn took(&self) -> Option<Duration> {
+        between(self.started_at.as_deref()?, self.ended_at.as_deref()?)
+    }
+}
+
+fn between(start: &str, end: &str) -> Option<Duration> {
+    let parse = |text| humantime::parse_rfc3339(text).ok();
+    parse(end)?.duration_since(parse(start)?).ok()
+}
+
+/// What a glance at ten thousand ended runs needs of each record, without reading the rest of it.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct FinishedMeta {
+    schema: u64,
+    /// As [`Meta::run_id`].
+    pub(crate) run_id: String,
+    /// As [`Meta::pid`].
+    pub(crate) pid: i32,
+    /// As [`Meta::pid_mtime_ns`].
+    pub(crate) pid_mtime_ns: i64,
+    /// As [`Meta::reason`].
+    pub(crate) reason: Reason,
+    started_at: Option<String>,
+    ended_at: Option<String>,
+}
+
+impl FinishedMeta {
+    /// Reads the record of a run that wrote its pid and has ended; nothing where it is another one.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice::<Self>(bytes).ok().filter(|meta| meta.schema <= crate::record::SCHEMA)
+    }
+
+    /// As [`Meta::took`].
+    pub(crate) fn took(&self) -> Option<Duration> {
+        between(self.started_at.as_deref()?, self.ended_at.as_deref()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::evidence::ProcessState;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_glance_reads_of_an_ended_run_what_the_record_says() {
+        let meta = Meta { ended_at: Some("2026-01-01T00:00:01.500Z".into()), ..sample() };
+        let glance = FinishedMeta::parse(&meta.encode()).unwrap();
+        let same = (glance.pid, glance.pid_mtime_ns, glance.reason, glance.took(), &glance.run_id);
+        assert_eq!(same, (42, 7, Reason::Hung, meta.took(), &meta.run_id));
+        assert_eq!(glance.took(), Some(Duration::from_millis(1500)));
+        for other in
+            [Meta { reason: None, ..sample() }, Meta { pid: None, ..sample() }, Meta { schema: 99, ..sample() }]
+        {
+            assert!(FinishedMeta::parse(&other.encode()).is_none());
+        }
+    }
+
+    fn sample() -> Meta {
+        Meta {
+            run_id: "1-2-3".into(),
+            pid: Some(42),
+            pid_mtime_ns: Some(7),
+            command: vec!["make".into(), "all".into()],
+            reason: Some(Reason::Hung),
+            evidence: Some(vec![TreeProcess::new(42, 1, "sh".into(), ProcessState::Stopped, 3)]),
+            started_at: Some("2026-01-01T00:00:00.000Z".into()),
+            ended_at: Some("2026-01-01T00:00:01.500Z".into()),
+            ..Meta::default()
+        }
+    }
+
+    #[test]
+    fn a_record_goes_there_and_back() {
+        assert_eq!(ParsedMeta::parse(&sample().encode()), ParsedMeta::Known(Box::new(sample())));
+    }
+
+    #[test]
+    fn every_key_of_the_contract_is_written_even_when_null() {
+        let value: Value = serde_json::from_slice(&Meta::default().encode()).unwrap();
+        let keys: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
+        for key in [
+            "schema",
+            "run_id",
+            "host",
+            "boot_id",
+            "pid_namespace",
+            "pid",
+            "pid_mtime_ns",
+            "pid_started_at",
+            "locked",
+            "started_awake_ms",
+            "breaker",
+            "max_consecutive",
+            "detail",
+            "intent",
+            "evidence",
+            "child_pid",
+            "process_group",
+            "uid",
+            "command",
+            "cwd",
+            "started_at",
+            "heartbeat_interval_ms",
+            "heartbeat_on",
+            "stale_ms",
+            "max_timeout_ms",
+            "ended_at",
+            "exit_code",
+            "signal",
+            "reason",
+        ] {
+            assert!(keys.contains(&key), "{key}");
+        }
+    }
+
+    #[test]
+    fn unknown_keys_are_kept() {
+        let long = br#"{"schema":1,"run_id":"a","note":14444444444444444444444444444444444444444444444.5}"#;
+        let ParsedMeta::Known(meta) = ParsedMeta::parse(long) else { panic!("not read") };
+        assert_eq!(ParsedMeta::parse(&meta.encode()), ParsedMeta::Known(meta), "a number is the same once it was read");
+        let text = br#"{"schema":1,"run_id":"a","note":{"by":"me"}}"#;
+        let ParsedMeta::Known(meta) = ParsedMeta::parse(text) else { panic!("not read") };
+        let again: Value = serde_json::from_slice(&meta.encode()).unwrap();
+        assert_eq!(again["note"]["by"], "me");
+    }
+
+    #[test]
+    fn evidence_in_a_form_of_its_own_spoils_nothing_else() {
+        for foreign in ["7", "{}", "[{}]", "\"x\"", "[{\"pid\":\"x\"}]", "null"] {
+            let text = format!(r#"{{"schema":1,"run_id":"a","evidence":{foreign},"reason":"hung"}}"#);
+            let ParsedMeta::Known(meta) = ParsedMeta::parse(text.as_bytes()) else { panic!("not read: {foreign}") };
+            assert_eq!((meta.evidence, meta.reason), (None, Some(Reason::Hung)), "{foreign}");
+        }
+    }
+
+    #[test]
+    fn a_higher_schema_is_told_apart_even_where_other_keys_changed_type() {
+        assert_eq!(ParsedMeta::parse(br#"{"schema":2,"pid":"x"}"#), ParsedMeta::Newer(2));
+        assert!(matches!(ParsedMeta::parse(br#"{"schema":1,"pid":"x"}"#), ParsedMeta::Broken(_)));
+        assert!(matches!(ParsedMeta::parse(b"{}"), ParsedMeta::Broken(_)));
+    }
+
+    #[test]
+    fn a_record_speaks_only_of_the_run_with_its_pid_and_pid_time() {
+        let meta = sample();
+        assert!(meta.speaks_of(Some((42, WallTime::from_nanos(7)))));
+        assert!(!meta.speaks_of(Some((42, WallTime::from_nanos(8)))));
+        assert!(!meta.speaks_of(Some((43, WallTime::from_nanos(7)))));
+        assert!(!meta.speaks_of(None));
+        assert!(Meta::default().speaks_of(None));
+        assert!(!Meta::default().speaks_of(Some((1, WallTime::from_nanos(0)))));
+        assert!(meta.speaks_of(Some((42, WallTime::from_nanos(0)))), "the same time without its fraction");
+        assert!(!meta.speaks_of(Some((42, WallTime::from_parts(1, 0)))));
+    }
+
+    #[test]
+    fn the_two_stamps_tell_how_long_the_run_took() {
+        assert_eq!(sample().took(), Some(Duration::from_millis(1500)));
+        assert_eq!(Meta::default().took(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn every_prefix_of_a_record_is_broken_and_no_flip_panics(cut in 0usize..600, flip in any::<(usize, u8)>()) {
+            let mut bytes = sample().encode();
+            let whole = bytes.trim_ascii_end().len();
+            prop_assert!(cut >= whole || matches!(ParsedMeta::parse(&bytes[..cut]), ParsedMeta::Broken(_)));
+            let index = flip.0 % bytes.len();
+            bytes[index] ^= flip.1;
+            let _any = ParsedMeta::parse(&bytes);
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! What the files mean: names, records and their codecs.
+//!
+//! Pure: nothing here opens a file, reads a clock or looks at the environment. Bytes come in, values go out, and no
+//! input makes a decoder panic (I11). How a value is judged is `decide`'s business, how it reaches the disk is `os`'s.
+
+pub(crate) mod breaker;
+pub(crate) mod evidence;
+pub(crate) mod file_names;
+pub(crate) mod file_state;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
+pub(crate) mod line_splitter;
+pub(crate) mod meta;
+pub(crate) mod outcome;
+pub(crate) mod pid;
+pub(crate) mod result;
+pub(crate) mod sanitize;
+pub(crate) mod status;
+pub(crate) mod step_name;
+pub(crate) mod time;
+pub(crate) mod units;
+
+/// The schema that this program writes, and the highest that it reads, in every JSON record.
+pub(crate) const SCHEMA: u64 = 1;

@@ -1,0 +1,109 @@
+//! `STEP.status`: how the word that ends a run is read, from whoever wrote it.
+//!
+//! Refuses to decide how long a half-written word is waited for: that is time, and time is `decide`'s.
+
+use crate::record::sanitize::quote;
+
+/// The most bytes of a status file that are read.
+pub(crate) const LONGEST: usize = 4096;
+
+/// The two words that end a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Word {
+    /// The work is done.
+    Success,
+    /// It is not, whatever the reason.
+    Failed,
+}
+
+impl Word {
+    /// The word as written to `.status`.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "SUCCESS",
+            Self::Failed => "FAILED",
+        }
+    }
+
+    /// The whole content of the file.
+    pub(crate) fn line(self) -> String {
+        format!("{}\n", self.as_str())
+    }
+}
+
+/// What the bytes of a status file say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ParsedStatus {
+    /// Nothing yet, or the beginning of a word: a write in progress.
+    Unfinished(String),
+    /// The run has ended.
+    Complete(Word),
+    /// Another word; quoted for a message.
+    Odd(String),
+}
+
+impl ParsedStatus {
+    /// Reads the first word, without case. NUL counts as blank: a torn in-place write leaves some.
+    pub(crate) fn parse(bytes: &[u8]) -> Self {
+        let blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0;
+        let word = bytes.split(blank).find(|word| !word.is_empty()).unwrap_or_default();
+        for complete in [Word::Success, Word::Failed] {
+            if word.eq_ignore_ascii_case(complete.as_str().as_bytes()) {
+                return Self::Complete(complete);
+            }
+        }
+        let begins = |whole: Word| {
+            whole.as_str().as_bytes().get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word))
+        };
+        if begins(Word::Success) || begins(Word::Failed) {
+            Self::Unfinished(quote(word))
+        } else {
+            Self::Odd(quote(word))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn foreign_writers_forms_are_all_read() {
+        for text in ["SUCCESS", "SUCCESS\n", "success\r\n", "Success   \n\n", "\n SUCCESS", "SUCCESS exit 0\n"] {
+            assert_eq!(ParsedStatus::parse(text.as_bytes()), ParsedStatus::Complete(Word::Success), "{text:?}");
+        }
+        for text in ["FAILED", "failed\n", "Failed\r\n", "FAILED 3"] {
+            assert_eq!(ParsedStatus::parse(text.as_bytes()), ParsedStatus::Complete(Word::Failed), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn every_proper_prefix_is_a_write_in_progress() {
+        for whole in ["SUCCESS", "failed"] {
+            for end in 0..whole.len() {
+                let prefix = &whole[..end];
+                assert!(matches!(ParsedStatus::parse(prefix.as_bytes()), ParsedStatus::Unfinished(_)), "{prefix:?}");
+            }
+        }
+        assert!(matches!(ParsedStatus::parse(b"\0\0\0"), ParsedStatus::Unfinished(_)));
+    }
+
+    #[test]
+    fn other_words_are_quoted() {
+        assert_eq!(ParsedStatus::parse(b"DONE\n"), ParsedStatus::Odd("\"DONE\"".into()));
+        assert!(matches!(ParsedStatus::parse(b"SUCCESSFUL"), ParsedStatus::Odd(_)));
+        assert!(matches!(ParsedStatus::parse(b"0"), ParsedStatus::Odd(_)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_parsing_panic(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let read = ParsedStatus::parse(&bytes);
+            let first = String::from_utf8_lossy(&bytes).replace('\0', " ");
+            let first = first.split_ascii_whitespace().next().unwrap_or("").to_ascii_uppercase();
+            prop_assert_eq!(read == ParsedStatus::Complete(Word::Success), first == "SUCCESS");
+            prop_assert_eq!(read == ParsedStatus::Complete(Word::Failed), first == "FAILED");
+        }
+    }
+}

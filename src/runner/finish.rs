@@ -1,0 +1,169 @@
+//! The end of a run: what is left is ended, the outcome is published, the lock is dropped.
+//!
+//! Refuses to publish while something of the run still runs, unless that was asked for: who reads the status may start
+//! the next step on the same files.
+
+use crate::decide::tracker::{RunTracker, meta_for, pid_file_id};
+use crate::record::file_names::{Record, TempFile, file_name};
+use crate::record::file_state::File;
+use crate::record::outcome::{Intent, Outcome, Reason};
+use crate::record::result::{LONGEST, ParsedResult};
+use crate::record::time::millis;
+use crate::runner::start::Run;
+use crate::runner::supervise::{Exit, target};
+use crate::runner::{Finished, Job, Listener, ResultFrom};
+use crate::step::outcome::{Ending, PreallocatedFiles, Written, record, remove_unpublished};
+use crate::sys::clock;
+use crate::sys::fs::fsync;
+use crate::sys::platform::{cgroup, deferred_close};
+use crate::sys::process::spawn::{Ended, reap};
+use crate::sys::process::tree;
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+use std::time::Duration;
+
+/// How many times what is left is hunted anew while the kernel still knows of a child.
+const ROUNDS: usize = 5;
+
+/// Publishes the end of a run whose COMMAND has ended.
+pub(super) fn finish(mut run: Run, job: &Job, exit: Exit, listener: &mut dyn Listener) -> Finished {
+    let elapsed = millis(clock::now().since(run.began));
+    if !job.keep_children {
+        end_what_is_left(&run, job, listener);
+    }
+    let ending = ending(&run, job, exit, elapsed, listener);
+    let rooms = std::mem::replace(&mut run.rooms, PreallocatedFiles { meta: None, status: None, result: None });
+    let written = record(&mut run.looker, Some(run.key), &ending, rooms).unwrap_or_else(|sentence| {
+        listener.trouble(&sentence);
+        Written::ByUs
+    });
+    let outcome = match written {
+        Written::ByUs => recorded(&mut run).unwrap_or_else(|| intended(&ending, exit.intent).outcome()),
+        Written::Already => recorded(&mut run).unwrap_or(ending.reason.outcome()),
+        Written::Replaced => ending.reason.outcome(),
+    };
+    // Only now, and at once: with the status out the run is over, and a newcomer may be waiting for the lock.
+    run.lock.release();
+    // COMMAND's own copy of its result above all: it has been published or was never there.
+    remove_unpublished(&run.directory, &job.step, &run.id);
+    // Who asked for the end has it recorded too, and looks for processes that are left: none is to be made then.
+    if written == Written::ByUs && exit.interrupted.is_none() {
+        let last = [Record::Result, Record::Meta, Record::Status];
+        let files = last.map(|record| run.directory.join(&file_name(&job.step, record)));
+        fsync::keep(run.directory.path(), &files, job.leaving);
+    }
+    if job.leaving {
+        deferred_close::leave();
+    }
+    run.output.close();
+    Finished { outcome, ended: exit.ended, not_started: run.fault }
+}
+
+/// What the files say now; somebody else may have recorded first.
+fn recorded(run: &mut Run) -> Option<Outcome> {
+    let look = run.looker.look().ok()?;
+    let meta = meta_for(&look, pid_file_id(&look))?;
+    let seen = RunTracker::default().note(&look);
+    seen.recorded.or(meta.reason).map(Reason::outcome)
+}
+
+fn intended(ending: &Ending, intent: Option<Intent>) -> Reason {
+    match intent {
+        Some(intent) if ending.reason != Reason::Success => intent.reason(),
+        _ => ending.reason,
+    }
+}
+
+fn end_what_is_left(run: &Run, job: &Job, listener: &mut dyn Listener) {
+    let (_, children) = reap();
+    // One system call in the usual case: with orphans adopted, no child means nobody is left. Where the platform adopts
+    // none, the group is asked.
+    let group = !run.adopts && nix::sys::signal::killpg(Pid::from_raw(run.child), None).is_ok();
+    if !children && !group {
+        return;
+    }
+    // With orphans adopted the kernel itself proves that nobody is left: then there is no child to wait for (ECHILD). A
+    // chain of processes that fork and end may be met by no listing, so that proof is asked for.
+    let mut grace = job.grace;
+    for _ in 0..ROUNDS {
+        let report = tree::terminate(&target(run, false), grace);
+        if !report.survivors.is_empty() {
+            listener.trouble(&format!("these processes of the run are still there: {:?}", report.survivors));
+            break;
+        }
+        let (_, children) = reap();
+        if !children {
+            return;
+        }
+        grace = Duration::ZERO;
+    }
+    reap();
+}
+
+fn ending(run: &Run, job: &Job, exit: Exit, elapsed: u64, listener: &mut dyn Listener) -> Ending {
+    if let Some(fault) = &run.fault {
+        let code = if fault.missing { 127 } else { 126 };
+        return Ending { detail: Some(fault.sentence.clone()), exit_code: Some(code), ..Ending::of(Reason::Failed) };
+    }
+    match exit.ended {
+        Some(Ended::Code(0)) => {
+            let result = Some(result(run, job, elapsed, listener));
+            Ending { exit_code: Some(0), result, ..Ending::of(Reason::Success) }
+        }
+        Some(Ended::Code(code)) => {
+            Ending { exit_code: Some(code), detail: interruption(exit), ..Ending::of(failure(exit)) }
+        }
+        Some(Ended::Signal(number)) => {
+            let name = signal_name(number);
+            let for_memory = number == Signal::SIGKILL as i32 && cgroup::kills() > run.memory_kills;
+            let detail =
+                if for_memory { Some("killed for using too much memory".to_owned()) } else { interruption(exit) };
+            Ending { signal: Some(name), detail, ..Ending::of(failure(exit)) }
+        }
+        None => Ending { detail: Some("COMMAND could not be ended".to_owned()), ..Ending::of(failure(exit)) },
+    }
+}
+
+/// A run that somebody interrupted was killed; it says nothing about the work.
+fn failure(exit: Exit) -> Reason {
+    if exit.interrupted.is_some() { Reason::Killed } else { Reason::Failed }
+}
+
+fn interruption(exit: Exit) -> Option<String> {
+    exit.interrupted.map(|signal| format!("interrupted by {}", signal.as_str()))
+}
+
+/// The name of a signal's number; real-time signals have none but their number.
+pub(super) fn signal_name(number: i32) -> String {
+    Signal::try_from(number).map_or_else(|_| format!("SIG{number}"), |signal| signal.as_str().to_owned())
+}
+
+/// The bytes of `.result`: what COMMAND gave where it is JSON, else a record of the run itself.
+fn result(run: &Run, job: &Job, elapsed: u64, listener: &mut dyn Listener) -> Vec<u8> {
+    let given = match run.directory.read(&TempFile::Given.of(&job.step, &run.id), LONGEST + 1) {
+        Ok(File::There { content, .. }) => Ok(Some(content)),
+        Ok(File::Absent) => Ok(None),
+        Ok(File::Unfit(fault)) => Err(format!("the result file {fault}")),
+        Err(error) => Err(format!("the result cannot be read: {error}")),
+    };
+    let fault = match (given, job.result) {
+        (Ok(Some(bytes)), _) if bytes.len() > LONGEST => {
+            format!("the result is longer than {} MiB", LONGEST >> 20)
+        }
+        (Ok(Some(bytes)), _) => match ParsedResult::parse(&bytes) {
+            ParsedResult::Json(_) => return bytes,
+            ParsedResult::Unfinished(fault) => fault,
+        },
+        (Ok(None), ResultFrom::Auto) => return own_result(elapsed, None),
+        (Ok(None), ResultFrom::File | ResultFrom::Stdout) => "COMMAND wrote no result".to_owned(),
+        (Err(fault), _) => fault,
+    };
+    listener.trouble(&format!("{fault}; the run succeeded all the same"));
+    own_result(elapsed, Some(&fault))
+}
+
+/// The record of the run itself, its keys in the contract's order.
+fn own_result(elapsed: u64, fault: Option<&str>) -> Vec<u8> {
+    let fault = fault.map_or(String::new(), |fault| format!(",\"result_error\":{}", serde_json::json!(fault)));
+    format!("{{\"exit_code\":0,\"elapsed_ms\":{elapsed}{fault}}}\n").into_bytes()
+}

@@ -1,0 +1,137 @@
+//! When a run beats, and when its own heartbeat is stale: pure, with time as an argument.
+//!
+//! Refuses to catch up: a process that was stopped for a minute beats once, not six times.
+
+use crate::record::time::{MonotonicTime, WallTime};
+use crate::runner::HeartbeatOn;
+use std::time::Duration;
+
+/// The rhythm of one run.
+#[derive(Debug)]
+pub(super) struct Pulse {
+    on: HeartbeatOn,
+    interval: Duration,
+    next: MonotonicTime,
+    last_size: u64,
+    stale: Option<Duration>,
+    seen: Option<WallTime>,
+    fresh: MonotonicTime,
+}
+
+impl Pulse {
+    /// The rhythm of a run whose first heartbeat was written at `now`.
+    pub(super) fn new(on: HeartbeatOn, interval: Duration, stale: Option<Duration>, now: MonotonicTime) -> Self {
+        let stale = stale.filter(|stale| !stale.is_zero());
+        Self { on, interval, next: now.plus(interval), last_size: 0, stale, seen: None, fresh: now }
+    }
+
+    /// When to look again.
+    pub(super) fn due(&self) -> MonotonicTime {
+        let stale_at = self.stale.map_or(MonotonicTime::NEVER, |stale| self.fresh.plus(stale));
+        match self.on {
+            // These beat by the clock, so their staleness is looked at with each beat; only a manual one has no beat
+            // of ours and is looked at when its threshold is reached.
+            HeartbeatOn::Process => self.next,
+            HeartbeatOn::Output | HeartbeatOn::Activity => self.next.min(stale_at),
+            HeartbeatOn::Manual => stale_at,
+        }
+    }
+
+    /// Whether a beat may be due at `now`: only then the log and the processes have to be looked at.
+    pub(super) fn may_beat(&self, now: MonotonicTime) -> bool {
+        now >= self.next
+    }
+
+    /// Whether to beat at `now`, for a log of this size and processes that were active since the last time or not.
+    pub(super) fn beats(&mut self, now: MonotonicTime, log_size: u64, active: bool) -> bool {
+        if !self.may_beat(now) {
+            return false;
+        }
+        self.next = now.plus(self.interval);
+        let grew = log_size != self.last_size;
+        self.last_size = log_size;
+        match self.on {
+            HeartbeatOn::Process => true,
+            HeartbeatOn::Output => grew,
+            HeartbeatOn::Activity => grew || active,
+            HeartbeatOn::Manual => false,
+        }
+    }
+
+    /// Whether the heartbeat, last modified at `modified`, is stale at `now`. By observed change: whoever touches it,
+    /// it is fresh from the look that shows it.
+    pub(super) fn is_stale(&mut self, now: MonotonicTime, modified: Option<WallTime>) -> bool {
+        if modified != self.seen {
+            if let (Some(before), Some(after)) = (self.seen, modified) {
+                let gap = after.since(before);
+                self.fresh = if gap.is_zero() { now } else { self.fresh.plus(gap).min(now) };
+            }
+            self.seen = modified;
+        }
+        self.stale.is_some_and(|stale| now >= self.fresh.plus(stale))
+    }
+
+    /// How old the heartbeat is at `now`.
+    pub(super) fn age(&self, now: MonotonicTime) -> Duration {
+        now.since(self.fresh)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn at(second: i64) -> MonotonicTime {
+        MonotonicTime::from_millis(second * 1000)
+    }
+
+    fn wall(second: i64) -> WallTime {
+        WallTime::from_parts(1_000_000 + second, 0)
+    }
+
+    #[test]
+    fn a_process_beats_at_each_interval_and_never_twice_for_one() {
+        let mut pulse = Pulse::new(HeartbeatOn::Process, 10 * SECOND, None, at(0));
+        let beats: Vec<i64> = (0..=60).filter(|&second| pulse.beats(at(second), 0, false)).collect();
+        assert_eq!(beats, [10, 20, 30, 40, 50, 60]);
+        assert!(pulse.beats(at(200), 0, false) && !pulse.beats(at(200), 0, false));
+        assert_eq!(pulse.due(), at(210));
+    }
+
+    #[test]
+    fn output_beats_only_while_the_log_has_grown() {
+        let mut pulse = Pulse::new(HeartbeatOn::Output, 10 * SECOND, Some(35 * SECOND), at(0));
+        assert!(!pulse.beats(at(10), 0, false));
+        assert!(pulse.beats(at(20), 5, false));
+        assert!(!pulse.beats(at(30), 5, false));
+        assert_eq!(pulse.due(), at(35));
+    }
+
+    #[test]
+    fn activity_beats_while_anything_goes_on() {
+        let mut pulse = Pulse::new(HeartbeatOn::Activity, 10 * SECOND, Some(35 * SECOND), at(0));
+        assert!(!pulse.beats(at(10), 0, false) && pulse.beats(at(20), 0, true) && pulse.beats(at(30), 5, false));
+        assert!(!pulse.beats(at(40), 5, false) && !pulse.beats(at(45), 5, true), "not before its time");
+    }
+
+    #[test]
+    fn a_manual_heartbeat_is_looked_at_when_its_threshold_is_reached_and_counts_from_its_change() {
+        let mut pulse = Pulse::new(HeartbeatOn::Manual, 10 * SECOND, Some(30 * SECOND), at(0));
+        assert!(!pulse.is_stale(at(0), Some(wall(0))));
+        assert_eq!(pulse.due(), at(30));
+        assert!(!pulse.is_stale(at(30), Some(wall(25))));
+        assert_eq!(pulse.due(), at(55));
+        assert!(!pulse.is_stale(at(54), Some(wall(25))));
+        assert!(pulse.is_stale(at(55), Some(wall(25))));
+        assert_eq!(pulse.age(at(55)), 30 * SECOND);
+    }
+
+    #[test]
+    fn a_threshold_of_zero_never_condemns() {
+        let mut pulse = Pulse::new(HeartbeatOn::Manual, 10 * SECOND, Some(Duration::ZERO), at(0));
+        assert!(!pulse.is_stale(at(1_000_000), Some(wall(0))));
+        assert_eq!(pulse.due(), MonotonicTime::NEVER);
+    }
+}

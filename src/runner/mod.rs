@@ -1,0 +1,168 @@
+//! The running loop: being a run.
+//!
+//! It starts COMMAND held, publishes the start files, lets COMMAND go, beats, forwards signals, bounds time and log, and
+//! publishes the end. It refuses to change COMMAND's fate by its own troubles (I8): what cannot be written is said on
+//! stderr, and the exit code stays COMMAND's.
+
+mod finish;
+mod heartbeat;
+mod output;
+mod start;
+mod supervise;
+
+use crate::record::evidence::TreeProcess;
+use crate::record::outcome::Outcome;
+use crate::record::step_name::StepName;
+use crate::step::prepare::StartError;
+use crate::sys::fs::monitor_dir::MonitorDir;
+use crate::sys::process::spawn::Ended;
+use std::ffi::OsString;
+use std::time::Duration;
+
+/// What to run, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    /// The step.
+    pub(crate) step: StepName,
+    /// COMMAND and its arguments.
+    pub(crate) command: Vec<OsString>,
+    /// How often to beat.
+    pub(crate) heartbeat_interval: Duration,
+    /// What makes it beat.
+    pub(crate) heartbeat_on: HeartbeatOn,
+    /// How old the heartbeat may become before the run is ended, where `run` was given it; zero for never.
+    pub(crate) stale: Option<Duration>,
+    /// How long the run may take, where `run` was given it; zero for no limit.
+    pub(crate) max_timeout: Option<Duration>,
+    /// From TERM to KILL.
+    pub(crate) grace: Duration,
+    /// Which streams go to the log.
+    pub(crate) log: LogStreams,
+    /// Whether the log is also passed through to standard output.
+    pub(crate) tee: bool,
+    /// Whether this process ends with the run: what the kernel takes long to take back is left to another.
+    pub(crate) leaving: bool,
+    /// How many bytes of disk the log may use; zero for no bound.
+    pub(crate) log_max: u64,
+    /// Where the result comes from.
+    pub(crate) result: ResultFrom,
+    /// Whether what COMMAND leaves running lives on.
+    pub(crate) keep_children: bool,
+    /// Whether COMMAND keeps this process's standard input.
+    pub(crate) inherit_stdin: bool,
+    /// The circuit breaker that counts the run.
+    pub(crate) breaker: Option<StepName>,
+    /// How many failures in a row open it.
+    pub(crate) max_consecutive: u32,
+    /// After how long an open circuit lets one run through.
+    pub(crate) cooldown: Option<Duration>,
+}
+
+/// What makes a run beat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HeartbeatOn {
+    /// COMMAND lives.
+    Process,
+    /// The log grows.
+    Output,
+    /// COMMAND's process tree uses CPU time, moves bytes or writes output.
+    Activity,
+    /// Only COMMAND itself beats.
+    Manual,
+}
+
+impl HeartbeatOn {
+    /// The word in `.meta` and on the command line.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Output => "output",
+            Self::Activity => "activity",
+            Self::Manual => "manual",
+        }
+    }
+}
+
+/// Which of COMMAND's streams go to the log; the others stay this process's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogStreams {
+    /// Standard output and standard error, in order.
+    Both,
+    /// Standard error only.
+    Stderr,
+    /// Standard output only.
+    Stdout,
+    /// Neither: no log is written.
+    None,
+}
+
+/// Where the result comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ResultFrom {
+    /// The file that COMMAND was told, where it wrote one.
+    Auto,
+    /// COMMAND's standard output.
+    Stdout,
+    /// The file that COMMAND was told; that it wrote none is a fault.
+    File,
+}
+
+/// What a run came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Finished {
+    /// The outcome as recorded.
+    pub(crate) outcome: Outcome,
+    /// How COMMAND itself ended; nothing where it could not be started.
+    pub(crate) ended: Option<Ended>,
+    /// The error of an exec that failed.
+    pub(crate) not_started: Option<NotStarted>,
+}
+
+/// Why COMMAND could not be started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NotStarted {
+    /// Whether there is no such program, as against one that cannot be executed.
+    pub(crate) missing: bool,
+    /// The sentence.
+    pub(crate) sentence: String,
+}
+
+/// Why no run was begun; no file of the step was touched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The step runs already.
+    Running(String),
+    /// The circuit breaker is open.
+    CircuitOpen(String),
+    /// This program could not do its part.
+    Own(String),
+}
+
+impl From<StartError> for Refusal {
+    fn from(obstacle: StartError) -> Self {
+        match obstacle {
+            StartError::Running(sentence) => Self::Running(sentence),
+            StartError::Own(sentence) => Self::Own(sentence),
+        }
+    }
+}
+
+/// Hears what a run has to say while it goes on.
+pub(crate) trait Listener {
+    /// The start files stand and COMMAND runs; or it could not be started, which ends the run.
+    fn started(&mut self, pid: i32, fault: Option<&NotStarted>);
+    /// Something could not be done; COMMAND's fate does not change.
+    fn trouble(&mut self, sentence: &str);
+    /// COMMAND is ended for a limit; this is its tree before the first signal.
+    fn evidence(&mut self, tree: &[TreeProcess]);
+}
+
+/// Runs a job to its end.
+///
+/// # Errors
+/// [`Refusal`] where no run was begun.
+pub(crate) fn run(directory: &MonitorDir, job: &Job, listener: &mut dyn Listener) -> Result<Finished, Refusal> {
+    let mut run = start::start(directory, job, listener)?;
+    let exit = supervise::supervise(&mut run, job, listener);
+    Ok(finish::finish(run, job, exit, listener))
+}

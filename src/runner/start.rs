@@ -1,0 +1,326 @@
+//! The start of a run: the lock, the start files, COMMAND held and let go.
+//!
+//! The order is the point. The lock comes first: it decides between two starters, and tells every looker that a run is
+//! starting. The old pid goes first and the new one comes last, so nobody ever pairs the old run's status with the new
+//! run's pid. COMMAND runs nothing until all of it stands.
+
+use crate::decide::breaker::Admission;
+use crate::decide::tracker::PidFileId;
+use crate::record::file_names::{Record, TempFile, file_name};
+use crate::record::file_state::File;
+use crate::record::meta::Meta;
+use crate::record::step_name::StepName;
+use crate::record::time::{MonotonicTime, WallTime, millis};
+use crate::runner::heartbeat::Pulse;
+use crate::runner::output::Output;
+use crate::runner::{Job, Listener, LogStreams, NotStarted, Refusal, ResultFrom};
+use crate::step::breaker_file;
+use crate::step::outcome::{PreallocatedFiles, make_lock, remove_unpublished};
+use crate::step::prepare::{clear, inherit, settle, take_lock};
+use crate::step::snapshot::{SnapshotReader, here};
+use crate::step::terminate::MARK;
+use crate::sys::fs::lock::Lock;
+use crate::sys::fs::monitor_dir::{MonitorDir, create_new, why};
+use crate::sys::fs::preallocate::PreallocatedFile;
+use crate::sys::log::file;
+use crate::sys::platform::{cgroup, machine};
+use crate::sys::process::activity::Activity;
+use crate::sys::process::info;
+use crate::sys::process::spawn::{CommandSpec, HeldChild, Stream, null_input};
+use crate::sys::signals;
+use crate::sys::signals::Pending;
+use crate::sys::{clock, env};
+use nix::sys::signal::Signal;
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// How much room the last meta is given beyond the first one's length: an end adds a few short keys. Evidence has no room
+/// in it; it takes what the disk has left, or is left out.
+const META_GROWTH: usize = 4096;
+/// How much room the status needs.
+const STATUS_ROOM: usize = 16;
+/// How much room the default result needs.
+const RESULT_ROOM: usize = 256;
+
+/// Everything a run holds while it goes on.
+pub(super) struct Run {
+    pub(super) directory: Arc<MonitorDir>,
+    pub(super) looker: SnapshotReader,
+    pub(super) key: PidFileId,
+    pub(super) id: String,
+    pub(super) began: MonotonicTime,
+    pub(super) child: i32,
+    pub(super) child_started: Option<u64>,
+    /// Whether every orphan of COMMAND's becomes this process's child.
+    pub(super) adopts: bool,
+    pub(super) fault: Option<NotStarted>,
+    pub(super) lock: Lock,
+    pub(super) rooms: PreallocatedFiles,
+    pub(super) signals: Pending,
+    pub(super) pulse: Pulse,
+    /// What COMMAND's processes had done at the last beat.
+    pub(super) activity: Activity,
+    pub(super) output: Output,
+    /// How many processes the kernel had killed for memory before.
+    pub(super) memory_kills: Option<u64>,
+}
+
+/// Begins a run, up to COMMAND's exec.
+pub(super) fn start(directory: &MonitorDir, job: &Job, listener: &mut dyn Listener) -> Result<Run, Refusal> {
+    directory.create().map_err(Refusal::Own)?;
+    let directory = Arc::new(MonitorDir::at(absolute(directory)));
+    let id = env::unique();
+    // Asked before anything is touched, and again when nothing can come between any more: the end of the run before,
+    // counted below, may have opened the circuit.
+    admit(&directory, job, None)?;
+    let mut looker = SnapshotReader::new(Arc::clone(&directory), job.step.clone(), Arc::new(here(&directory)));
+    let lock = take_lock(&directory, &mut looker, &job.step)?;
+    looker.hold();
+    settle(&mut looker, job.grace, &mut |sentence| listener.trouble(sentence))?;
+    admit(&directory, job, Some(&id))?;
+    inherit(&lock, &directory, &job.step, &id);
+    // Before the fork, so that no signal is lost between; the child puts its own dispositions back.
+    let ignore_hangup = signals::is_ignored(Signal::SIGHUP);
+    let signals = catch_signals()?;
+    let adopts = machine::adopt_orphans().unwrap_or_else(|error| {
+        listener.trouble(&format!("orphans of COMMAND cannot be adopted: {}", why(&error)));
+        false
+    });
+    let began = clock::now();
+    let memory_kills = cgroup::kills();
+    let Begun { held, key, rooms, child_started } = begin(&directory, job, &id, began, ignore_hangup)
+        .inspect_err(|_| remove_unpublished(&directory, &job.step, &id))?;
+    let child = held.pid();
+    let pulse = Pulse::new(job.heartbeat_on, job.heartbeat_interval, job.stale, began);
+    let output = Output::start(directory.join(&file_name(&job.step, Record::Log)), job, listener);
+    let fault = held.release().err().map(|error| not_started(job, &error));
+    listener.started(info::current_pid(), fault.as_ref());
+    Ok(Run {
+        directory,
+        looker,
+        key,
+        id,
+        began,
+        child,
+        child_started,
+        adopts,
+        fault,
+        lock,
+        rooms,
+        signals,
+        pulse,
+        activity: Activity::default(),
+        output,
+        memory_kills,
+    })
+}
+
+/// A run whose start files stand and whose COMMAND is held before its exec.
+struct Begun {
+    held: HeldChild,
+    key: PidFileId,
+    rooms: PreallocatedFiles,
+    child_started: Option<u64>,
+}
+
+/// Writes everything under temporary names first: whatever fails, the run before stands as it was.
+fn begin(
+    directory: &MonitorDir,
+    job: &Job,
+    id: &str,
+    began: MonotonicTime,
+    ignore_hangup: bool,
+) -> Result<Begun, Refusal> {
+    let wall = clock::wall();
+    let files = open_files(directory, job, id)?;
+    let stdin =
+        if job.inherit_stdin { None } else { Some(null_input().map_err(|error| own("open /dev/null", &error))?) };
+    let program = CommandSpec {
+        command: job.command.clone(),
+        variables: variables(directory, &job.step, id, &files.result),
+        stdin,
+        stdout: files.stdout,
+        stderr: files.stderr,
+        ignore_hangup,
+    };
+    let held = HeldChild::fork(&program).map_err(|error| own("start a process", &error))?;
+    let child_started = info::start_of(held.pid());
+    let meta = Meta { child_started_at: child_started, ..first_meta(job, id, began, wall, held.pid()) };
+    let (key, rooms) = write_start_files(directory, job, id, meta).map_err(Refusal::Own)?;
+    clear(directory, &job.step)?;
+    publish(directory, &job.step, id).map_err(Refusal::Own)?;
+    Ok(Begun { held, key, rooms, child_started })
+}
+
+pub(super) fn own(what: &str, error: &std::io::Error) -> Refusal {
+    Refusal::Own(format!("cannot {what}: {}", why(error)))
+}
+
+fn absolute(directory: &MonitorDir) -> PathBuf {
+    env::absolute(directory.path())
+}
+
+/// Asks the breaker; for the run that is named, which then starts.
+fn admit(directory: &MonitorDir, job: &Job, run: Option<&str>) -> Result<(), Refusal> {
+    let Some(name) = &job.breaker else { return Ok(()) };
+    let answer = match run {
+        Some(run) => breaker_file::enter(directory, name, job.max_consecutive, job.cooldown, run),
+        None => breaker_file::ask(directory, name, job.max_consecutive, job.cooldown),
+    };
+    let (admission, record) = answer.map_err(Refusal::Own)?;
+    match admission {
+        Admission::Closed | Admission::ProbeFile => Ok(()),
+        Admission::Open => Err(Refusal::CircuitOpen(format!(
+            "circuit breaker {name} is open after {} failures in a row; look at {}, then close it with: dogwatch breaker reset {name}",
+            record.consecutive_failures,
+            directory.join(&file_name(&job.step, Record::Log)).display(),
+        ))),
+    }
+}
+
+fn catch_signals() -> Result<Pending, Refusal> {
+    let forwarded =
+        [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2];
+    let mut wanted = signals::not_ignored(&forwarded);
+    // Also where it was inherited as ignored: the kernel would then reap COMMAND itself and its code be lost (wait(2)).
+    wanted.push(Signal::SIGCHLD);
+    Pending::catch(&wanted).map_err(|error| own("catch signals", &error))
+}
+
+struct Files {
+    stdout: Option<Stream>,
+    stderr: Option<Stream>,
+    result: PathBuf,
+}
+
+fn open_files(directory: &MonitorDir, job: &Job, id: &str) -> Result<Files, Refusal> {
+    let log_path = directory.join(&file_name(&job.step, Record::Log));
+    let opened = |what: &PathBuf, file: std::io::Result<Stream>| {
+        file.map_err(|error| own(&format!("open {}", what.display()), &error))
+    };
+    let log = match job.log {
+        LogStreams::None => {
+            // An old run's log is none of this one's.
+            let name = file_name(&job.step, Record::Log);
+            directory.remove(&name).map_err(|error| own(&format!("remove {}", log_path.display()), &error))?;
+            None
+        }
+        LogStreams::Both | LogStreams::Stdout | LogStreams::Stderr => Some(opened(&log_path, file::start(&log_path))?),
+    };
+    let result = directory.join(&TempFile::Given.of(&job.step, id));
+    let same = |log: &Stream| opened(&log_path, log.try_clone());
+    let stdout = match (job.result, job.log, &log) {
+        (ResultFrom::Stdout, _, _) => Some(opened(&result, create_new(&result))?),
+        (_, LogStreams::Both | LogStreams::Stdout, Some(log)) => Some(same(log)?),
+        _ => None,
+    };
+    let stderr = match (job.log, &log) {
+        (LogStreams::Both | LogStreams::Stderr, Some(log)) => Some(same(log)?),
+        _ => None,
+    };
+    Ok(Files { stdout, stderr, result })
+}
+
+fn variables(directory: &MonitorDir, step: &StepName, id: &str, result: &std::path::Path) -> Vec<(String, OsString)> {
+    let variable = |name: &str, value: OsString| (name.to_owned(), value);
+    vec![
+        variable("DOGWATCH_DIR", directory.path().into()),
+        variable("DOGWATCH_STEP", step.as_str().into()),
+        variable("DOGWATCH_HEARTBEAT", directory.join(&file_name(step, Record::Heartbeat)).into()),
+        variable("DOGWATCH_RESULT", result.into()),
+        variable(MARK, id.into()),
+    ]
+}
+
+fn first_meta(job: &Job, id: &str, began: MonotonicTime, wall: WallTime, child: i32) -> Meta {
+    let text = |value: &OsString| value.to_string_lossy().into_owned();
+    Meta {
+        run_id: id.to_owned(),
+        host: Some(env::host()),
+        boot_id: Some(env::boot_id()),
+        pid_namespace: machine::pid_namespace(),
+        pid: Some(info::current_pid()),
+        pid_started_at: info::current_start_time(),
+        locked: true,
+        started_awake_ms: Some(began.as_millis()),
+        breaker: job.breaker.as_ref().map(|name| name.as_str().to_owned()),
+        max_consecutive: Some(job.max_consecutive),
+        child_pid: Some(child),
+        process_group: Some(child),
+        uid: Some(env::user()),
+        command: job.command.iter().map(text).collect(),
+        cwd: env::current_folder().ok().map(|folder| folder.to_string_lossy().into_owned()),
+        started_at: Some(wall.rfc3339()),
+        heartbeat_interval_ms: Some(millis(job.heartbeat_interval)),
+        heartbeat_on: Some(job.heartbeat_on.as_str().to_owned()),
+        stale_ms: job.stale.map(millis),
+        max_timeout_ms: job.max_timeout.map(millis),
+        ..Meta::default()
+    }
+}
+
+/// Writes the start files, unpublished, and sets room aside for those of the end.
+fn write_start_files(
+    directory: &MonitorDir,
+    job: &Job,
+    id: &str,
+    mut meta: Meta,
+) -> Result<(PidFileId, PreallocatedFiles), String> {
+    let step = &job.step;
+    let say = |record, error: &std::io::Error| cannot_write(directory, step, record, error);
+    let pid = TempFile::Start(Record::Pid).of(step, id);
+    let write_pid = || -> std::io::Result<WallTime> {
+        // Closed before it is looked at: a network filesystem may stamp it when it is closed.
+        writeln!(create_new(&directory.join(&pid))?, "{}", info::current_pid())?;
+        match directory.stat(&pid)? {
+            File::There { stamp, .. } => Ok(stamp.modified),
+            File::Absent | File::Unfit(_) => Err(std::io::Error::from(std::io::ErrorKind::NotFound)),
+        }
+    };
+    // The meta names the pid file's time, so that one is written first. A rename leaves the modification time as it is.
+    let modified = write_pid().map_err(|error| say(Record::Pid, &error))?;
+    meta.pid_mtime_ns = Some(modified.as_nanos());
+    let encoded = meta.encode();
+    make_lock(directory, step)?;
+    let reserve = |record, room| {
+        PreallocatedFile::take(directory, TempFile::End(record).of(step, id), room).map_err(|error| say(record, &error))
+    };
+    let rooms = PreallocatedFiles {
+        status: Some(reserve(Record::Status, STATUS_ROOM)?),
+        meta: Some(reserve(Record::Meta, encoded.len() + META_GROWTH)?),
+        result: Some(reserve(Record::Result, RESULT_ROOM)?),
+    };
+    for (record, content) in [(Record::Meta, encoded.as_slice()), (Record::Heartbeat, &[])] {
+        let mut file =
+            create_new(&directory.join(&TempFile::Start(record).of(step, id))).map_err(|error| say(record, &error))?;
+        file.write_all(content).map_err(|error| say(record, &error))?;
+    }
+    Ok(((info::current_pid(), modified), rooms))
+}
+
+/// Publishes the start files, the meta first and the pid last.
+fn publish(directory: &MonitorDir, step: &StepName, id: &str) -> Result<(), String> {
+    for record in [Record::Meta, Record::Heartbeat, Record::Pid] {
+        directory
+            .rename(&TempFile::Start(record).of(step, id), &file_name(step, record))
+            .map_err(|error| cannot_write(directory, step, record, &error))?;
+    }
+    Ok(())
+}
+
+fn cannot_write(directory: &MonitorDir, step: &StepName, record: Record, error: &std::io::Error) -> String {
+    format!("cannot write {}: {}", directory.join(&file_name(step, record)).display(), why(error))
+}
+
+fn not_started(job: &Job, error: &std::io::Error) -> NotStarted {
+    let name = job.command.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let missing = error.kind() == std::io::ErrorKind::NotFound;
+    let sentence = if missing {
+        format!("cannot run {name}: there is no such program")
+    } else {
+        format!("cannot run {name}: {}", why(error))
+    };
+    NotStarted { missing, sentence }
+}

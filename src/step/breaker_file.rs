@@ -1,0 +1,116 @@
+//! The circuit breaker on disk: read, asked and counted under its own lock.
+//!
+//! Refuses to lose a count to a concurrent writer, and to fail a run because its breaker cannot be written: the caller
+//! gets a sentence to pass on.
+
+use crate::decide::breaker::{Admission, admit, count, try_out};
+use crate::record::breaker::{BreakerRecord, LONGEST};
+use crate::record::file_names::{Record, breaker_lock, file_name, temporary_name};
+use crate::record::file_state::File;
+use crate::record::outcome::Reason;
+use crate::record::step_name::StepName;
+use crate::sys::fs::lock::Lock;
+use crate::sys::fs::monitor_dir::{MonitorDir, why};
+use crate::sys::{clock, env};
+use std::time::Duration;
+
+/// How long the breaker's lock is waited for; it is held for one read and one rename.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Reads a breaker; one that was never written is closed.
+///
+/// # Errors
+/// A sentence where the file is there and is no such record.
+pub(crate) fn read(directory: &MonitorDir, name: &StepName) -> Result<BreakerRecord, String> {
+    let file = file_name(name, Record::Breaker);
+    let say = |fault: &str| format!("cannot read {}: {fault}", directory.join(&file).display());
+    match directory.read(&file, LONGEST) {
+        Ok(File::Absent) => Ok(BreakerRecord { name: name.as_str().to_owned(), ..BreakerRecord::default() }),
+        Ok(File::Unfit(fault)) => Err(say(&format!("it {fault}"))),
+        Ok(File::There { content, .. }) => BreakerRecord::parse(&content).map_err(|fault| say(&fault)),
+        Err(error) => Err(say(&why(&error))),
+    }
+}
+
+/// Reads, changes and publishes a breaker, alone.
+///
+/// # Errors
+/// A sentence; the file is as it was.
+pub(crate) fn change(
+    directory: &MonitorDir,
+    name: &StepName,
+    change: impl FnOnce(BreakerRecord) -> BreakerRecord,
+) -> Result<BreakerRecord, String> {
+    let path = directory.join(&breaker_lock(name));
+    let held = Lock::take(&path, clock::now().plus(PATIENCE))
+        .map_err(|error| format!("cannot lock {}: {}", path.display(), why(&error)))?
+        .ok_or_else(|| format!("{} stays locked by another process; try again", path.display()))?;
+    let before = read(directory, name)?;
+    let after = change(before.clone());
+    if after != before {
+        let file = file_name(name, Record::Breaker);
+        let temporary = temporary_name(name, Record::Breaker, &env::unique());
+        directory
+            .publish(&temporary, &file, &after.encode())
+            .map_err(|error| format!("cannot write {}: {}", directory.join(&file).display(), why(&error)))?;
+    }
+    held.release();
+    Ok(after)
+}
+
+/// Counts the end of a run, once. A success of a breaker that was never written leaves it so.
+///
+/// # Errors
+/// As [`change`].
+pub(crate) fn count_end(
+    directory: &MonitorDir,
+    name: &StepName,
+    run: &str,
+    reason: Reason,
+) -> Result<BreakerRecord, String> {
+    let before = read(directory, name)?;
+    let nothing_to_reset = reason == Reason::Success && before.runs.is_empty() && before.consecutive_failures == 0;
+    if nothing_to_reset || before.has_counted(run) {
+        return Ok(before);
+    }
+    change(directory, name, |record| count(record, run, reason, clock::wall()))
+}
+
+/// Asks whether a run may start, without changing anything.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn ask(
+    directory: &MonitorDir,
+    name: &StepName,
+    max_consecutive: u32,
+    cooldown: Option<Duration>,
+) -> Result<(Admission, BreakerRecord), String> {
+    let record = read(directory, name)?;
+    Ok((admit(&record, max_consecutive, cooldown, clock::wall()), record))
+}
+
+/// Asks for a run that starts now; a trial is written down, so that no second one starts beside it.
+///
+/// # Errors
+/// As [`change`].
+pub(crate) fn enter(
+    directory: &MonitorDir,
+    name: &StepName,
+    max_consecutive: u32,
+    cooldown: Option<Duration>,
+    run: &str,
+) -> Result<(Admission, BreakerRecord), String> {
+    let (admission, record) = ask(directory, name, max_consecutive, cooldown)?;
+    if admission != Admission::ProbeFile {
+        return Ok((admission, record));
+    }
+    let mut admission = Admission::Open;
+    let record = change(directory, name, |record| {
+        // Asked again under the lock: another run may have taken the trial since.
+        let now = clock::wall();
+        admission = admit(&record, max_consecutive, cooldown, now);
+        if admission == Admission::ProbeFile { try_out(record, run, now) } else { record }
+    })?;
+    Ok((admission, record))
+}

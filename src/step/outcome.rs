@@ -1,0 +1,357 @@
+//! The end of a run, written once: whoever records it first wins, everybody else reads it (I6).
+//!
+//! Refuses to write over an outcome, and to write one for a run that another has replaced: under the step's record lock
+//! the files are read again before anything is written. The order is result, meta, breaker, status: a reader that sees
+//! the status finds all the others, and a writer that dies in between leaves a meta from which the next one goes on.
+
+use crate::decide::snapshot::{Here, Process, Snapshot};
+use crate::decide::tracker::{PidFileId, meta_for, pid_file_id};
+use crate::record::evidence::TreeProcess;
+use crate::record::file_names::{Record, file_name, record_lock, temporary_name, unpublished};
+use crate::record::file_state::FileStamp;
+use crate::record::meta::{LONGEST, Meta};
+use crate::record::outcome::{Intent, Reason};
+use crate::record::status::{ParsedStatus, Word};
+use crate::record::step_name::StepName;
+use crate::record::time::MonotonicTime;
+use crate::step::breaker_file;
+use crate::step::snapshot::SnapshotReader;
+use crate::sys::fs::lock::Lock;
+use crate::sys::fs::monitor_dir::{MonitorDir, why};
+use crate::sys::fs::preallocate::PreallocatedFile;
+use crate::sys::{clock, env};
+use std::time::Duration;
+
+/// How long the record lock is waited for; it is held for a few reads and renames.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Ending {
+    /// Why.
+    pub(crate) reason: Reason,
+    /// A sentence for people.
+    pub(crate) detail: Option<String>,
+    /// COMMAND's exit code.
+    pub(crate) exit_code: Option<i32>,
+    /// The signal that ended COMMAND.
+    pub(crate) signal: Option<String>,
+    /// What to publish as the result.
+    pub(crate) result: Option<Vec<u8>>,
+}
+
+impl Ending {
+    /// An end of which only the reason is known.
+    pub(crate) fn of(reason: Reason) -> Self {
+        Self { reason, detail: None, exit_code: None, signal: None, result: None }
+    }
+}
+
+/// Room set aside for the last writes.
+#[derive(Debug, Default)]
+pub(crate) struct PreallocatedFiles {
+    /// For `.meta`.
+    pub(crate) meta: Option<PreallocatedFile>,
+    /// For `.status`.
+    pub(crate) status: Option<PreallocatedFile>,
+    /// For `.result`.
+    pub(crate) result: Option<PreallocatedFile>,
+}
+
+/// What came of recording or announcing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// It stands in the files now.
+    ByUs,
+    /// The run had an outcome already; it stays.
+    Already,
+    /// Another run has the step now; nothing was written.
+    Replaced,
+}
+
+/// Records the end of the run that `run` names.
+///
+/// # Errors
+/// The first thing that could not be written, as a sentence. What could be written after it was: a status without its
+/// meta is better than none.
+pub(crate) fn record(
+    looker: &mut SnapshotReader,
+    run: Option<PidFileId>,
+    ending: &Ending,
+    rooms: PreallocatedFiles,
+) -> Result<Written, String> {
+    let directory = looker.directory().clone();
+    let step = looker.step().clone();
+    let publisher = Publisher { directory: &directory, step: &step };
+    let PreallocatedFiles { meta: meta_room, status: status_room, result: result_room } = rooms;
+    let held = lock(&directory, &step)?;
+    let look = looker.look().map_err(|error| format!("cannot look at {step} again: {}", why(&error)))?;
+    let written = match standing(&look, run) {
+        Standing::Replaced => Written::Replaced,
+        Standing::Ended => Written::Already,
+        Standing::Open => {
+            let mut meta = known_meta(&look, &step);
+            // A SUCCESS still wins; any other end after an announcement is the announcer's.
+            meta.reason = Some(match (meta.reason, meta.intent) {
+                (Some(recorded), _) => recorded,
+                (None, Some(intent)) if ending.reason != Reason::Success => intent.reason(),
+                (None, _) => ending.reason,
+            });
+            meta.ended_at.get_or_insert_with(|| clock::wall().rfc3339());
+            meta.detail = meta.detail.or_else(|| ending.detail.clone());
+            meta.exit_code = meta.exit_code.or(ending.exit_code);
+            meta.signal = meta.signal.or_else(|| ending.signal.clone());
+            let reason = meta.reason.unwrap_or(ending.reason);
+            let word = if reason == Reason::Success { Word::Success } else { Word::Failed };
+            let mut faults = Vec::new();
+            if let (Word::Success, Some(result)) = (word, &ending.result) {
+                faults.extend(publisher.publish(Record::Result, result, result_room).err());
+            } else if let Some(room) = result_room {
+                room.release(&directory);
+            }
+            faults.extend(publisher.publish_meta(&meta, meta_room).err());
+            faults.extend(count(&directory, &meta, reason).err());
+            faults.extend(publisher.publish(Record::Status, word.line().as_bytes(), status_room).err());
+            if let Some(fault) = faults.into_iter().next() {
+                return Err(fault);
+            }
+            held.release();
+            return Ok(Written::ByUs);
+        }
+    };
+    for room in [meta_room, status_room, result_room].into_iter().flatten() {
+        room.release(&directory);
+    }
+    Ok(written)
+}
+
+/// Announces what a terminator is about to record, before its first signal, with the tree as it then was.
+///
+/// # Errors
+/// A sentence; nothing was written.
+pub(crate) fn announce(
+    looker: &mut SnapshotReader,
+    run: Option<PidFileId>,
+    intent: Intent,
+    detail: &str,
+    evidence: Option<Vec<TreeProcess>>,
+) -> Result<Written, String> {
+    let directory = looker.directory().clone();
+    let step = looker.step().clone();
+    let held = lock(&directory, &step)?;
+    let look = looker.look().map_err(|error| format!("cannot look at {step} again: {}", why(&error)))?;
+    let written = match standing(&look, run) {
+        Standing::Replaced => Written::Replaced,
+        Standing::Ended => Written::Already,
+        Standing::Open => {
+            let mut meta = known_meta(&look, &step);
+            // The first announcer's word counts, and what it saw: two terminators then report the same, and the second
+            // sees a tree that the first is ending already. Only one that was refused has seen nothing.
+            let (first, sees_more) = (meta.intent.is_none(), meta.evidence.is_none() && evidence.is_some());
+            if first {
+                meta.intent = Some(intent);
+                meta.detail = Some(detail.to_owned());
+            }
+            if first || sees_more {
+                meta.evidence = evidence;
+                Publisher { directory: &directory, step: &step }.publish_meta(&meta, None)?;
+            }
+            Written::ByUs
+        }
+    };
+    held.release();
+    Ok(written)
+}
+
+/// Removes what a run that has ended, or never began, left unpublished. Its id is in every name, so nothing of another
+/// run's is touched.
+pub(crate) fn remove_unpublished(directory: &MonitorDir, step: &StepName, run: &str) {
+    for name in unpublished(step, run) {
+        // What cannot be removed does no harm: no reader takes it for a record.
+        let _stays = directory.remove(&name);
+    }
+}
+
+/// Counts a run whose end stands in the files already, for its breaker; a run counts once, whoever sees its end.
+///
+/// # Errors
+/// As [`breaker_file::change`].
+pub(crate) fn count_seen(
+    directory: &MonitorDir,
+    step: &StepName,
+    look: &Snapshot,
+    reason: Reason,
+) -> Result<(), String> {
+    count(directory, &known_meta(look, step), reason)
+}
+
+fn count(directory: &MonitorDir, meta: &Meta, reason: Reason) -> Result<(), String> {
+    let Some(name) = meta.breaker.as_deref().and_then(|name| StepName::parse(name).ok()) else { return Ok(()) };
+    breaker_file::count_end(directory, &name, &meta.run_id, reason).map(|_record| ())
+}
+
+/// Makes the file that the record lock is held on. A disk with no room for one more file must not keep an end from being
+/// recorded.
+///
+/// # Errors
+/// A sentence.
+pub(crate) fn make_lock(directory: &MonitorDir, step: &StepName) -> Result<(), String> {
+    let path = directory.join(&record_lock(step));
+    let made = Lock::try_take(&path).map_err(|error| format!("cannot make {}: {}", path.display(), why(&error)))?;
+    drop(made);
+    Ok(())
+}
+
+fn lock(directory: &MonitorDir, step: &StepName) -> Result<Lock, String> {
+    let path = directory.join(&record_lock(step));
+    Lock::take(&path, clock::now().plus(PATIENCE))
+        .map_err(|error| format!("cannot lock {}: {}", path.display(), why(&error)))?
+        .ok_or_else(|| format!("{} stays locked by another process; try again", path.display()))
+}
+
+/// How the run that somebody means stands at a look.
+pub(super) enum Standing {
+    /// It has no outcome yet.
+    Open,
+    /// It has one.
+    Ended,
+    /// Another run has the step now.
+    Replaced,
+}
+
+pub(super) fn standing(look: &Snapshot, run: Option<PidFileId>) -> Standing {
+    if pid_file_id(look) != run {
+        return Standing::Replaced;
+    }
+    match look.status.content() {
+        Some(ParsedStatus::Complete(_)) if !is_left_over(look) => Standing::Ended,
+        _ => Standing::Open,
+    }
+}
+
+/// Whether the status that stands there is an earlier run's: older than the living process, or by more than the slack
+/// older than the dead one's pid file.
+fn is_left_over(look: &Snapshot) -> bool {
+    let mut history = crate::decide::tracker::RunTracker::default();
+    matches!(history.note(look).status, crate::decide::snapshot::Status::Absent)
+}
+
+/// The meta record of the run that stands there, or one made up for a plain-shell run.
+pub(crate) fn known_meta(look: &Snapshot, step: &StepName) -> Meta {
+    let key = pid_file_id(look);
+    if let Some(meta) = meta_for(look, key) {
+        return meta.clone();
+    }
+    let Here { host, boot_id, pid_namespace, local_filesystem } = look.here.as_ref();
+    let (run_id, started) = match (key, &look.process) {
+        (Some((pid, modified)), process) => (
+            format!("pid-{pid}-{}", modified.as_nanos()),
+            match process {
+                Process::Running { started, .. } => Some(*started),
+                Process::Unclaimed | Process::Gone { .. } | Process::Hidden => None,
+            },
+        ),
+        (None, _) => {
+            // With nothing there at all the run is one that only says how it ended: none has its id.
+            let stamp = look.status.stamp().or(look.heartbeat.stamp());
+            let of_stamp = |stamp: FileStamp| format!("status-{}", stamp.modified.as_nanos());
+            (stamp.map_or_else(env::unique, of_stamp), None)
+        }
+    };
+    // On a shared filesystem a process that is not to be seen may be another host's, and here another namespace's: what
+    // is not known is not written down.
+    let (here, inside) = match look.process {
+        Process::Running { .. } => (true, true),
+        Process::Gone { borne_elsewhere: true } | Process::Hidden => (*local_filesystem, false),
+        Process::Gone { borne_elsewhere: false } | Process::Unclaimed => (*local_filesystem, *local_filesystem),
+    };
+    Meta {
+        run_id,
+        host: here.then(|| host.clone()),
+        boot_id: here.then(|| boot_id.clone()),
+        pid_namespace: pid_namespace.filter(|_| inside),
+        pid: key.map(|(pid, _)| pid),
+        pid_mtime_ns: key.map(|(_, modified)| modified.as_nanos()),
+        pid_started_at: started,
+        uid: look.pid.stamp().map(|stamp| stamp.owner),
+        breaker: Some(step.as_str().to_owned()),
+        max_consecutive: Some(crate::decide::breaker::MAX_CONSECUTIVE),
+        started_at: key.map(|(_, modified)| modified.rfc3339()),
+        ..Meta::default()
+    }
+}
+
+struct Publisher<'place> {
+    directory: &'place MonitorDir,
+    step: &'place StepName,
+}
+
+impl Publisher<'_> {
+    /// Publishes the meta record. Evidence is the one part of it that is large and that the run can do without: where
+    /// the disk is full, or the record would grow beyond what is read, the rest is published without it. The room set
+    /// aside is not for it.
+    fn publish_meta(&self, meta: &Meta, room: Option<PreallocatedFile>) -> Result<(), String> {
+        if meta.evidence.is_some() {
+            let whole = meta.encode();
+            if whole.len() <= LONGEST && self.publish(Record::Meta, &whole, None).is_ok() {
+                if let Some(room) = room {
+                    room.release(self.directory);
+                }
+                return Ok(());
+            }
+        }
+        self.publish(Record::Meta, &Meta { evidence: None, ..meta.clone() }.encode(), room)
+    }
+
+    fn publish(&self, record: Record, content: &[u8], room: Option<PreallocatedFile>) -> Result<(), String> {
+        let name = file_name(self.step, record);
+        let published = match room {
+            Some(room) => room.publish(self.directory, &name, content),
+            None => {
+                let temporary = temporary_name(self.step, record, &env::unique());
+                self.directory.publish(&temporary, &name, content)
+            }
+        };
+        published.map_err(|error| format!("cannot write {}: {}", self.directory.join(&name).display(), why(&error)))
+    }
+}
+
+/// When a lock that somebody else holds for a moment is given up.
+pub(crate) fn patience() -> MonotonicTime {
+    clock::now().plus(PATIENCE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::file_state::{File, FileStamp, LockState};
+    use crate::record::pid::ParsedPid;
+    use crate::record::time::WallTime;
+    use std::sync::Arc;
+
+    fn look(process: Process, local_filesystem: bool) -> Snapshot {
+        let stamp = FileStamp { modified: WallTime::from_nanos(7), size: 2, inode: 1, owner: 0 };
+        let here = Here { host: "h".into(), boot_id: "b".into(), pid_namespace: Some(1), local_filesystem };
+        let begun =
+            Snapshot::begun(MonotonicTime::from_millis(1), WallTime::from_nanos(8), Duration::ZERO, Arc::new(here));
+        let pid = File::There { stamp, content: ParsedPid::Pid(5) };
+        Snapshot { pid, lock: LockState::Absent, process, ..begun }
+    }
+
+    #[test]
+    fn a_record_made_up_for_a_plain_shell_run_places_it_no_more_exactly_than_is_known() {
+        let running = Process::Running { started: 3, started_wall: WallTime::from_nanos(3) };
+        let gone = |borne_elsewhere| Process::Gone { borne_elsewhere };
+        for (process, local, host, namespace) in [
+            (running, false, Some("h"), Some(1)),
+            (gone(false), true, Some("h"), Some(1)),
+            (gone(true), true, Some("h"), None),
+            (Process::Hidden, true, Some("h"), None),
+            (gone(false), false, None, None),
+        ] {
+            let meta = known_meta(&look(process, local), &StepName::parse("s").unwrap());
+            assert_eq!((meta.host.as_deref(), meta.pid_namespace), (host, namespace), "{process:?}");
+            assert_eq!(meta.boot_id.is_some(), meta.host.is_some());
+        }
+    }
+}

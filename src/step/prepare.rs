@@ -1,0 +1,165 @@
+//! A new run of a step, and the run before it: refused where that lives, settled where nobody has recorded its end.
+//!
+//! Comes before anything of the new run, and before anything of the old one is touched. Refuses to take an end for
+//! granted: a run that may still live elsewhere is one that runs.
+
+use crate::decide::policy::{Policy, START_TIMEOUT, SettleTimes, Threshold, ThresholdOptions};
+use crate::decide::snapshot::{Liveness, Status};
+use crate::decide::tracker::{PidFileId, RunTracker, meta_for, pid_file_id};
+use crate::record::file_names::{Record, file_name, parse_temporary_name, record_lock};
+use crate::record::outcome::{Intent, Reason};
+use crate::record::step_name::StepName;
+use crate::step::outcome;
+use crate::step::outcome::{count_seen, remove_unpublished};
+use crate::step::snapshot::{SnapshotReader, settled};
+use crate::step::terminate::{Means, bury};
+use crate::sys::clock;
+use crate::sys::fs::lock::Lock;
+use crate::sys::fs::monitor_dir::{MonitorDir, why};
+use std::time::Duration;
+
+/// How long a newcomer waits for a lock that a run with a complete status has not dropped yet.
+const FINISHING: Duration = Duration::from_secs(5);
+/// How long a newcomer tries before it takes a held lock for a living run's. Lookers hold it for microseconds.
+const LOOKERS: Duration = Duration::from_millis(50);
+
+/// Why there can be no new run; a sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum StartError {
+    /// The step runs already.
+    Running(String),
+    /// This program could not do its part.
+    Own(String),
+}
+
+/// Takes `STEP.lock`, or says who has it.
+///
+/// # Errors
+/// [`StartError`].
+pub(crate) fn take_lock(
+    directory: &MonitorDir,
+    looker: &mut SnapshotReader,
+    step: &StepName,
+) -> Result<Lock, StartError> {
+    let path = directory.join(&file_name(step, Record::Lock));
+    let began = clock::now();
+    loop {
+        let now = clock::now();
+        let taken = Lock::try_take(&path)
+            .map_err(|error| StartError::Own(format!("cannot lock {}: {}", path.display(), why(&error))))?;
+        match taken {
+            Some(lock) if lock.still_at(&path) => return Ok(lock),
+            None if now >= began.plus(LOOKERS) => {
+                let look = looker
+                    .look()
+                    .map_err(|error| StartError::Own(format!("cannot look at the step: {}", why(&error))))?;
+                let seen = RunTracker::default().note(&look);
+                let over = matches!(seen.status, Status::Complete { .. });
+                let starting = matches!(seen.liveness, Liveness::Starting { .. });
+                if !(over || starting) || now >= began.plus(FINISHING) {
+                    return Err(running(step, pid_file_id(&look)));
+                }
+            }
+            // Taken, but somebody replaced the file in between, and the new one counts; or a looker has it for a moment.
+            Some(_) | None => {}
+        }
+        clock::sleep_until(now.plus(Duration::from_millis(2)));
+    }
+}
+
+fn running(step: &StepName, key: Option<PidFileId>) -> StartError {
+    let pid = key.map_or(String::new(), |(pid, _)| format!(" (pid {pid})"));
+    StartError::Running(format!("step {step} is already running{pid}; wait for it with: dogwatch wait {step}"))
+}
+
+/// Leaves this run's id in the lock file, and removes what the run whose id stood there left unpublished. A run that is
+/// killed before it has published anything can be cleaned up after by nothing else, short of listing the directory.
+pub(crate) fn inherit(lock: &Lock, directory: &MonitorDir, step: &StepName, id: &str) {
+    let noted = lock.noted();
+    let is_id = |text: &&str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    if let Some(before) = std::str::from_utf8(&noted).ok().filter(is_id) {
+        remove_unpublished(directory, step, before);
+    }
+    // On a full disk a left-over or two may stay; that is no reason not to run.
+    let _stays = lock.note(id.as_bytes());
+}
+
+/// Settles the run before: refuses where it still lives, records and counts its end where nobody has. What is left of it
+/// gets `grace` from TERM to KILL.
+///
+/// # Errors
+/// [`StartError`].
+pub(crate) fn settle(
+    looker: &mut SnapshotReader,
+    grace: Duration,
+    trouble: &mut dyn FnMut(&str),
+) -> Result<(), StartError> {
+    let step = looker.step().clone();
+    let (look, seen) = settled(looker).map_err(StartError::Own)?;
+    if seen.absent_since.is_some() {
+        return Ok(());
+    }
+    let key = pid_file_id(&look);
+    let reason = match (&seen.status, seen.liveness) {
+        (Status::Complete { .. }, _) => seen.recorded.unwrap_or_else(|| {
+            let failed = seen.intent.map_or(Reason::Failed, Intent::reason);
+            if seen.succeeded() { Reason::Success } else { failed }
+        }),
+        (_, Liveness::Alive) => return Err(running(&step, key)),
+        (Status::Unfinished { .. } | Status::Odd { .. }, Liveness::Dead { .. }) => Reason::Failed,
+        (_, Liveness::Dead { .. }) => {
+            let reason = seen.recorded.or(seen.intent.map(Intent::reason));
+            let buried = bury(looker, &look, reason.unwrap_or(Reason::Died), &Means::signals(grace));
+            if let Some(sentence) = buried.detail {
+                trouble(&sentence);
+            }
+            sweep(looker.directory(), &step, &looker.directory().names().unwrap_or_default());
+            return Ok(());
+        }
+        (_, Liveness::Elsewhere | Liveness::Unclaimed | Liveness::Starting { .. }) => {
+            let wishes = ThresholdOptions {
+                stale: Threshold::default(),
+                max_timeout: Threshold::default(),
+                start_timeout: START_TIMEOUT,
+                until: None,
+                settle: SettleTimes::NONE,
+            };
+            let stale = Policy::resolve(&wishes, meta_for(&look, key)).ok().and_then(|policy| policy.stale);
+            let fresh = seen.heartbeat.zip(stale).is_some_and(|(beat, stale)| look.at < beat.fresh.plus(stale));
+            if fresh {
+                return Err(running(&step, key));
+            }
+            Reason::Died
+        }
+    };
+    if let Err(sentence) = count_seen(looker.directory(), &step, &look, reason) {
+        trouble(&sentence);
+    }
+    Ok(())
+}
+
+/// Takes the run before away, its pid first: from then on, with the lock held and no pid, everybody knows that a run is
+/// starting and takes nothing else that is there for its own. The meta stays until the new one replaces it: should this
+/// process be killed on the way, it tells how the run before ended.
+///
+/// # Errors
+/// [`StartError`].
+pub(crate) fn clear(directory: &MonitorDir, step: &StepName) -> Result<(), StartError> {
+    for record in [Record::Pid, Record::Status, Record::Result] {
+        let name = file_name(step, record);
+        directory.remove(&name).map_err(|error| {
+            StartError::Own(format!("cannot remove {}: {}", directory.join(&name).display(), why(&error)))
+        })?;
+    }
+    Ok(())
+}
+
+/// Removes those of these files that a killed writer left for the step. The record lock keeps living writers out
+/// meanwhile.
+pub(crate) fn sweep(directory: &MonitorDir, step: &StepName, names: &[String]) {
+    let Ok(Some(_held)) = Lock::take(&directory.join(&record_lock(step)), outcome::patience()) else { return };
+    for name in names.iter().filter(|name| parse_temporary_name(name) == Some(step.as_str())) {
+        // What cannot be removed does no harm: no reader takes it for a record.
+        let _stays = directory.remove(name);
+    }
+}

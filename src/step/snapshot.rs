@@ -1,0 +1,335 @@
+//! One consistent look at a step's files and process.
+//!
+//! The order closes three races, and refuses every shorter one: the clock is read first (I3); liveness comes before the
+//! status, so that "dead" and *then* no status means died (I4); and the pid file is looked at first and last, because a
+//! new run withdraws it before it touches anything else and publishes it after everything else: where it is the same at
+//! both ends, all that was read between is of one run.
+
+use crate::decide::policy::SettleTimes;
+use crate::decide::snapshot::{Here, Liveness, Observation, Process, Snapshot, Status};
+use crate::decide::tracker::{RunTracker, meta_for, pid_file_id};
+use crate::decide::verdict::SETTLE_START;
+use crate::record::file_names::{ListedFiles, Record, file_name};
+use crate::record::file_state::{File, FileStamp, LockState};
+use crate::record::meta::ParsedMeta;
+use crate::record::pid;
+use crate::record::pid::ParsedPid;
+use crate::record::result;
+use crate::record::result::ParsedResult;
+use crate::record::status;
+use crate::record::status::{ParsedStatus, Word};
+use crate::record::step_name::StepName;
+use crate::record::{SCHEMA, meta};
+use crate::sys::fs::lock;
+use crate::sys::fs::monitor_dir::{MonitorDir, why};
+use crate::sys::platform::{fs_type, machine, process};
+use crate::sys::process::info::Lookup;
+use crate::sys::process::table::LazyProcessTable;
+use crate::sys::{clock, env};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often a look that was overtaken by a new run is taken again before it has to do.
+const ATTEMPTS: usize = 8;
+
+/// How often a step is looked at until it stands still.
+const SETTLING: Duration = Duration::from_millis(5);
+
+/// Where this process stands, for the looks at one directory.
+pub(crate) fn here(directory: &MonitorDir) -> Here {
+    // Of a directory that is not there yet the nearest ancestor tells: it will come into being there.
+    let found = directory.path().ancestors().find_map(|folder| fs_type::look(folder).ok());
+    let local_filesystem = found.is_some_and(|found| found.local);
+    directory.note_far(!local_filesystem);
+    Here { host: env::host(), boot_id: env::boot_id(), pid_namespace: machine::pid_namespace(), local_filesystem }
+}
+
+/// Looks at one step again and again.
+#[derive(Debug)]
+pub(crate) struct SnapshotReader {
+    directory: Arc<MonitorDir>,
+    step: StepName,
+    names: Names,
+    here: Arc<Here>,
+    /// The meta record as last read: it is long, and changes twice in a run.
+    meta: Option<(FileStamp, Arc<ParsedMeta>)>,
+    /// Whether every look tells of the result that stands there.
+    keeps_result: bool,
+    /// Whether this process holds the step's lock itself: whoever held it before is gone.
+    holding: bool,
+    /// Whether the pid of this stamp was found in another namespace: a scan of all processes, done once.
+    elsewhere: Option<(FileStamp, bool)>,
+    /// All processes, where one look at them does for many steps.
+    crowd: Option<Arc<LazyProcessTable>>,
+    /// Whether who lived when all processes were looked at is taken to live.
+    glances: bool,
+}
+
+#[derive(Debug)]
+struct Names {
+    pid: String,
+    heartbeat: String,
+    status: String,
+    result: String,
+    meta: String,
+    lock: String,
+}
+
+/// A record of a schema that this program does not know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TooNew(pub(crate) String);
+
+impl SnapshotReader {
+    /// Prepares to look at a step.
+    pub(crate) fn new(directory: Arc<MonitorDir>, step: StepName, here: Arc<Here>) -> Self {
+        let name = |record| file_name(&step, record);
+        let names = Names {
+            pid: name(Record::Pid),
+            heartbeat: name(Record::Heartbeat),
+            status: name(Record::Status),
+            result: name(Record::Result),
+            meta: name(Record::Meta),
+            lock: name(Record::Lock),
+        };
+        Self {
+            directory,
+            step,
+            names,
+            here,
+            meta: None,
+            keeps_result: false,
+            holding: false,
+            elsewhere: None,
+            crowd: None,
+            glances: false,
+        }
+    }
+
+    /// The step's name.
+    pub(crate) fn step(&self) -> &StepName {
+        &self.step
+    }
+
+    /// Where its files are.
+    pub(crate) fn directory(&self) -> &Arc<MonitorDir> {
+        &self.directory
+    }
+
+    /// From now on looks from here: the directory came into being, or its filesystem changed.
+    pub(crate) fn stand(&mut self, here: Arc<Here>) {
+        self.here = here;
+    }
+
+    /// From now on shares one look at all processes with other lookers, for one look at each of many steps.
+    pub(crate) fn share(&mut self, crowd: Arc<LazyProcessTable>) {
+        self.crowd = Some(crowd);
+    }
+
+    /// From now on tells of the result that stands there whatever the status says.
+    pub(crate) fn keep_result(&mut self) {
+        self.keeps_result = true;
+    }
+
+    /// One that believes a list of what is there and what is not, and the shared look at all processes of who lives; none
+    /// where others may write behind this kernel's back. Who lives may be older than such a look's clock (I3), by as much as
+    /// the whole list takes: so the one thing that it may be believed in is that a step goes on.
+    pub(crate) fn as_listed(&self, listed: ListedFiles) -> Option<Self> {
+        let local = self.here.local_filesystem;
+        let directory = Arc::new(local.then(|| self.directory.as_listed(&self.step, listed))?);
+        let looker = Self::new(directory, self.step.clone(), Arc::clone(&self.here));
+        Some(Self { crowd: self.crowd.clone(), glances: true, ..looker })
+    }
+
+    /// From now on takes the step's lock for free: this process holds it, so the run that recorded it does not.
+    pub(crate) fn hold(&mut self) {
+        self.holding = true;
+    }
+
+    /// Looks once.
+    ///
+    /// # Errors
+    /// What the kernel could not say this time; the next look may be able to.
+    pub(crate) fn look(&mut self) -> io::Result<Snapshot> {
+        let mut attempt = 1;
+        loop {
+            let (look, overtaken) = self.attempt()?;
+            if !overtaken || attempt == ATTEMPTS {
+                return Ok(look);
+            }
+            attempt += 1;
+        }
+    }
+
+    /// Whether the files stand as a look has shown them, as far as cheap questions tell: the pid, the record and the status
+    /// were not replaced or written since. Of a far filesystem that is never certain.
+    pub(crate) fn is_unchanged(&self, look: &Snapshot) -> bool {
+        let same = |name: &str, known: Option<FileStamp>| {
+            self.directory.stat(name).is_ok_and(|file| match file {
+                File::There { stamp, .. } => known == Some(stamp),
+                File::Absent => known.is_none(),
+                File::Unfit(_) => false,
+            })
+        };
+        self.here.local_filesystem
+            && same(&self.names.status, look.status.stamp())
+            && same(&self.names.pid, look.pid.stamp())
+            && same(&self.names.meta, look.meta.stamp())
+    }
+
+    /// One pass over the files; with whether the pid file changed meanwhile.
+    fn attempt(&mut self) -> io::Result<(Snapshot, bool)> {
+        let at = clock::now();
+        let wall = clock::wall();
+        self.directory.refresh();
+        let pid = self.directory.read(&self.names.pid, pid::LONGEST)?.map(|bytes| ParsedPid::parse(&bytes));
+        let meta = self.read_meta()?;
+        let mut look = Snapshot { pid, meta, ..Snapshot::begun(at, wall, clock::slept(), Arc::clone(&self.here)) };
+        if look.pid.is_there() {
+            self.read_file_clock(&mut look);
+        }
+        self.look_for_life(&mut look);
+        look.status =
+            self.directory.read(&self.names.status, status::LONGEST)?.map(|bytes| ParsedStatus::parse(&bytes));
+        match look.status.content() {
+            Some(ParsedStatus::Complete(word)) => {
+                // The reason was published before the status: read again, it is there.
+                look.meta = self.read_meta()?;
+                if *word == Word::Success {
+                    look.result = self
+                        .directory
+                        .read(&self.names.result, result::LONGEST)?
+                        .map(|bytes| ParsedResult::parse(&bytes));
+                    reject_oversize(&mut look.result);
+                }
+            }
+            Some(ParsedStatus::Unfinished(_) | ParsedStatus::Odd(_)) | None => {}
+        }
+        if self.keeps_result {
+            look.standing_result = self.directory.stat(&self.names.result)?.stamp();
+        }
+        look.heartbeat = self.directory.stat(&self.names.heartbeat)?;
+        if look.heartbeat.is_there() {
+            self.read_file_clock(&mut look);
+        }
+        let again = self.directory.stat(&self.names.pid)?;
+        let overtaken = again.stamp() != look.pid.stamp();
+        Ok((look, overtaken))
+    }
+
+    /// What the files' own clock reads at this look. Asked only where their age may decide something.
+    fn read_file_clock(&self, look: &mut Snapshot) {
+        // Where it cannot be read it is taken to be this machine's.
+        look.file_wall = look.wall.shifted(self.directory.clock_ahead().unwrap_or(0));
+    }
+
+    fn look_for_life(&mut self, look: &mut Snapshot) {
+        let key = pid_file_id(look);
+        let locked = meta_for(look, key).is_some_and(|meta| meta.locked);
+        // With no pid a held lock says that a run is starting; with one it counts only for the run that took it.
+        look.lock = if self.holding {
+            LockState::Free
+        } else if locked || key.is_none() {
+            lock::probe(&self.directory.join(&self.names.lock))
+        } else {
+            LockState::Unknown
+        };
+        let (Some((pid, _)), Some(stamp)) = (key, look.pid.stamp()) else { return };
+        if locked && (look.lock == LockState::Held || look.lock == LockState::Free && self.here.local_filesystem) {
+            return;
+        }
+        let counted = self.crowd.as_ref().filter(|_| self.glances).and_then(|crowd| crowd.census().process(pid));
+        // Who was not there then may have started since.
+        look.process = match counted.map_or_else(|| process::look(pid), Lookup::There) {
+            Lookup::There(entry) => Process::Running {
+                started: entry.started,
+                // On the files' clock, because it is compared with their times.
+                started_wall: process::started_wall(entry.started, look.file_wall, machine::with_sleep()),
+            },
+            Lookup::Gone => Process::Gone { borne_elsewhere: self.borne_elsewhere(pid, stamp) },
+            Lookup::Hidden => Process::Hidden,
+        };
+    }
+
+    fn borne_elsewhere(&mut self, pid: i32, stamp: FileStamp) -> bool {
+        match self.elsewhere {
+            Some((known, answer)) if known == stamp => answer,
+            _ => {
+                let answer = match &self.crowd {
+                    Some(crowd) => crowd.bears_elsewhere(pid),
+                    None => process::borne_elsewhere().contains(&pid),
+                };
+                self.elsewhere = Some((stamp, answer));
+                answer
+            }
+        }
+    }
+
+    fn read_meta(&mut self) -> io::Result<File<Arc<ParsedMeta>>> {
+        if let Some((known, text)) = &self.meta
+            && let File::There { stamp, .. } = self.directory.stat(&self.names.meta)?
+            && stamp == *known
+        {
+            return Ok(File::There { stamp, content: Arc::clone(text) });
+        }
+        let read = self.directory.read(&self.names.meta, meta::LONGEST)?;
+        let read = read.map(|bytes| Arc::new(ParsedMeta::parse(&bytes)));
+        if let File::There { stamp, content } = &read {
+            self.meta = Some((*stamp, Arc::clone(content)));
+        }
+        Ok(read)
+    }
+}
+
+/// Refuses a step whose record was written by a newer program: what it means is not known here.
+///
+/// # Errors
+/// [`TooNew`], a sentence.
+pub(crate) fn refuse_newer(look: &Snapshot, step: &StepName) -> Result<(), TooNew> {
+    match look.meta.content().map(AsRef::as_ref) {
+        Some(ParsedMeta::Newer(schema)) => Err(TooNew(format!(
+            "{step}.meta has schema {schema}, and this dogwatch reads up to {SCHEMA}; update dogwatch"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Looks until the step stands still: a run that is just starting has started, and one whose process is gone has had its
+/// time to say how it ended, since a plain shell notes that some milliseconds later.
+///
+/// # Errors
+/// A sentence: it cannot be looked at, or a newer program wrote its record.
+pub(crate) fn settled(looker: &mut SnapshotReader) -> Result<(Snapshot, Observation), String> {
+    let mut history = RunTracker::default();
+    loop {
+        let look = looker.look().map_err(|error| {
+            format!("cannot look at {} in {}: {}", looker.step, looker.directory.path().display(), why(&error))
+        })?;
+        refuse_newer(&look, &looker.step).map_err(|error| error.0)?;
+        let seen = history.note(&look);
+        // A run that held the lock says how it ended before it lets go of it.
+        let locked = meta_for(&look, pid_file_id(&look)).is_some_and(|meta| meta.locked);
+        let until = match (&seen.status, seen.liveness) {
+            (_, Liveness::Starting { since }) => since.plus(SETTLE_START),
+            (Status::Absent | Status::Unfinished { .. } | Status::Odd { .. }, Liveness::Dead { since }) if !locked => {
+                since.plus(SettleTimes::CONTRACT.death)
+            }
+            _ => look.at,
+        };
+        if look.at >= until {
+            return Ok((look, seen));
+        }
+        clock::sleep_until(look.at.plus(SETTLING));
+    }
+}
+
+fn reject_oversize(file: &mut File<ParsedResult>) {
+    if let File::There { stamp, content } = file
+        && stamp.size > result::LONGEST as u64
+    {
+        *content = ParsedResult::Unfinished(format!(
+            "the result is longer than {} MiB and was not read",
+            result::LONGEST >> 20
+        ));
+    }
+}

@@ -1,0 +1,51 @@
+//! The clocks: the awake clock for durations, the wall clock for files and people (I9).
+//!
+//! Refuses to be read anywhere else: every other layer gets its time as an argument.
+
+use crate::record::time::{MonotonicTime, WallTime};
+use crate::sys::platform::machine;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// This moment on the monotonic clock that stops while the machine sleeps.
+pub(crate) fn now() -> MonotonicTime {
+    machine::awake()
+}
+
+/// This moment on the wall clock.
+pub(crate) fn wall() -> WallTime {
+    let nanos = |span: Duration| i64::try_from(span.as_nanos()).unwrap_or(i64::MAX);
+    match SystemTime::now().duration_since(UNIX_EPOCH) {
+        Ok(since) => WallTime::from_nanos(nanos(since)),
+        Err(before) => WallTime::from_nanos(-nanos(before.duration())),
+    }
+}
+
+/// How long the machine has slept since boot.
+pub(crate) fn slept() -> Duration {
+    // The clock that counts sleep is read first, so that the time between the two reads never looks like sleep.
+    let with_sleep = machine::with_sleep();
+    with_sleep.since(machine::awake())
+}
+
+/// Lets whoever waits for this processor have it first.
+pub(crate) fn give_way() {
+    std::thread::yield_now();
+}
+
+/// Blocks this thread until a moment on the awake clock; not at all where it is past.
+pub(crate) fn sleep_until(moment: MonotonicTime) {
+    std::thread::sleep(moment.since(now()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_awake_clock_goes_on_and_sleep_is_never_negative() {
+        let before = now();
+        sleep_until(before.plus(Duration::from_millis(2)));
+        assert!(now() >= before.plus(Duration::from_millis(2)));
+        assert!(slept() < Duration::from_secs(60 * 60 * 24 * 365 * 50));
+    }
+}

@@ -1,0 +1,177 @@
+//! Any path: what stands there, how it begins, where it leads, whose it is, how much room is left.
+//!
+//! Refuses to block on what is no regular file, and to read beyond a bound. What stands in the monitor directory is
+//! `sys::fs::monitor_dir`'s.
+
+use crate::sys::fs::monitor_dir::create_new;
+use crate::sys::log::file::open_at_once;
+use crate::sys::watch::dir;
+use nix::sys::statvfs::statvfs;
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// What stands under a path, links followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Nothing; or a link that leads to nothing.
+    Absent,
+    /// A regular file, and whether somebody may execute it.
+    File {
+        /// Whether any execute bit is set.
+        executable: bool,
+    },
+    /// A folder.
+    Folder,
+    /// A device, a FIFO, a socket.
+    Other,
+}
+
+/// Who may do what to a folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// Its owner.
+    pub(crate) owner: u32,
+    /// Its permission bits, the sticky bit among them.
+    pub(crate) mode: u32,
+}
+
+/// What stands under a path.
+///
+/// # Errors
+/// What the kernel says, but not that there is nothing.
+pub(crate) fn kind(path: &Path) -> io::Result<Kind> {
+    match fs::metadata(path) {
+        Ok(found) if found.is_file() => Ok(Kind::File { executable: found.permissions().mode() & 0o111 != 0 }),
+        Ok(found) if found.is_dir() => Ok(Kind::Folder),
+        Ok(_) => Ok(Kind::Other),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => Ok(Kind::Absent),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether something stands under a path, be it a link that leads to nothing.
+pub(crate) fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+/// Where a link leads, one step; nothing where it is none.
+pub(crate) fn leads_to(path: &Path) -> Option<PathBuf> {
+    fs::read_link(path).ok()
+}
+
+/// The path with every link in it resolved.
+///
+/// # Errors
+/// What the kernel says; also that there is nothing.
+pub(crate) fn resolved(path: &Path) -> io::Result<PathBuf> {
+    path.canonicalize()
+}
+
+/// The nearest folder from `path` upwards that is there.
+pub(crate) fn nearest(path: &Path) -> PathBuf {
+    dir::nearest(path)
+}
+
+/// At most `limit` bytes of a regular file, from its beginning.
+///
+/// # Errors
+/// What the kernel says; that it is no regular file.
+pub(crate) fn head(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+    // O_NONBLOCK: a FIFO must not block the open (fifo(7)).
+    let file = open_at_once(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let room = usize::try_from(metadata.size()).unwrap_or(limit).min(limit);
+    let mut content = Vec::with_capacity(room + 1);
+    file.take(limit as u64).read_to_end(&mut content)?;
+    Ok(content)
+}
+
+/// The names of a folder's regular files, links left out, in order.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn files(folder: &Path) -> io::Result<Vec<OsString>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            names.push(entry.file_name());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Whose a folder is and who may write there, the folder itself, no link.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn standing(path: &Path) -> io::Result<Standing> {
+    let found = fs::metadata(path)?;
+    Ok(Standing { owner: found.uid(), mode: found.mode() & 0o7777 })
+}
+
+/// How many bytes an ordinary user may still write on the filesystem of a path.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn room(path: &Path) -> io::Result<u64> {
+    let found = statvfs(path)?;
+    // Both are narrower than 64 bits on macOS.
+    #[expect(clippy::useless_conversion, clippy::allow_attributes_without_reason)]
+    let (blocks, size) = (u64::from(found.blocks_available()), u64::from(found.fragment_size()));
+    Ok(blocks.saturating_mul(size))
+}
+
+/// Writes a file that must not be there yet.
+///
+/// # Errors
+/// `AlreadyExists`, or what the kernel says.
+pub(crate) fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = create_new(path)?;
+    let written = file.write_all(content);
+    if written.is_err() {
+        // Half a file would be taken for one that somebody wrote; the error is the one to tell.
+        let _stays = fs::remove_file(path);
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_under_a_path_is_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        write_new(&at("f"), b"12345").unwrap();
+        assert_eq!(write_new(&at("f"), b"x").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        nix::unistd::mkfifo(&at("p"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        std::os::unix::fs::symlink("gone", at("l")).unwrap();
+        fs::create_dir(at("d")).unwrap();
+        for (name, expected) in [
+            ("f", Kind::File { executable: false }),
+            ("p", Kind::Other),
+            ("l", Kind::Absent),
+            ("d", Kind::Folder),
+            ("n", Kind::Absent),
+            ("f/n", Kind::Absent),
+        ] {
+            assert_eq!(kind(&at(name)).unwrap(), expected, "{name}");
+        }
+        assert!(is_there(&at("l")) && !is_there(&at("n")));
+        assert_eq!(leads_to(&at("l")), Some(PathBuf::from("gone")));
+        assert_eq!(head(&at("f"), 3).unwrap(), b"123");
+        assert!(head(&at("p"), 3).is_err() && head(&at("d"), 3).is_err());
+        assert_eq!(files(folder.path()).unwrap(), ["f"]);
+        assert_eq!(nearest(&at("n/m")), folder.path());
+        assert!(room(folder.path()).unwrap() > 0);
+    }
+}

@@ -1,0 +1,13 @@
+//! Files: the monitor directory, locks, atomic writes, and what is known of the filesystem below a path.
+
+pub(crate) mod atomic_write;
+pub(crate) mod fsync;
+pub(crate) mod lock;
+pub(crate) mod metadata;
+pub(crate) mod monitor_dir;
+pub(crate) mod mounts;
+pub(crate) mod preallocate;
+pub(crate) mod private_dir;
+pub(crate) mod probe;
+pub(crate) mod remote;
+pub(crate) mod touch;

@@ -1,0 +1,375 @@
+//! The monitor directory: bounded reads of what anybody wrote there, atomic publication of what we write.
+//!
+//! Refuses to block on what stands under a record's name (FIFO, device, socket), to read without a bound, to hold the
+//! directory open (a removed directory would raise no event while somebody holds it), and to leave a half-written
+//! record under a name that readers look for (I5).
+
+use crate::record::file_names::{ListedFiles, split_file_name};
+use crate::record::file_state::{File, FileStamp};
+use crate::record::step_name::StepName;
+use crate::record::time::WallTime;
+use crate::sys::env;
+use crate::sys::fs::private_dir::{check_private, make_private};
+use crate::sys::fs::remote;
+use crate::sys::fs::remote::RemoteFs;
+use crate::sys::fs::touch;
+use crate::sys::log::file;
+use crate::sys::log::file::{open_at_once, read_once};
+use nix::dir::{Dir, Type};
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
+use nix::unistd::{AccessFlags, access};
+use std::fs::{self, Metadata, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The one directory that holds every step's files.
+#[derive(Clone, Debug)]
+pub(crate) struct MonitorDir {
+    path: PathBuf,
+    far: Arc<RemoteFs>,
+    /// What a list has shown of a step, where that is believed.
+    listed: Option<(StepName, ListedFiles)>,
+}
+
+/// More than a record of a run that said little.
+const SHORT: usize = 2048;
+
+/// What a list says of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shown {
+    Missing,
+    Regular,
+    /// There is no list to be believed, or it does not say.
+    Unknown,
+}
+
+impl MonitorDir {
+    /// The directory at this path, whether it is there or not.
+    pub(crate) fn at(path: PathBuf) -> Self {
+        Self { path, far: Arc::new(RemoteFs::default()), listed: None }
+    }
+
+    /// The same directory as a list has shown it: a record of this step that was not in it is taken to be missing without
+    /// being looked for, and what was a regular file is opened without being asked what it is. For one look at each of
+    /// thousands of steps, and for nothing that has come to an end: a list is older than a look, and no single moment's.
+    pub(crate) fn as_listed(&self, step: &StepName, listed: ListedFiles) -> Self {
+        Self { listed: Some((step.clone(), listed)), ..self.clone() }
+    }
+
+    fn shown(&self, name: &str) -> Shown {
+        let Some((step, listed)) = &self.listed else { return Shown::Unknown };
+        match split_file_name(name).filter(|(other, _)| *other == step.as_str()) {
+            Some((_, record)) if !listed.there.hold(record) => Shown::Missing,
+            Some((_, record)) if listed.regular.hold(record) => Shown::Regular,
+            _ => Shown::Unknown,
+        }
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where a file of it is.
+    pub(crate) fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Makes the directory and its parents where they are missing, and the user's base with mode 0700.
+    ///
+    /// # Errors
+    /// A sentence: it cannot be made, is no directory, cannot be written, or lies in a base that is another user's.
+    pub(crate) fn create(&self) -> Result<(), String> {
+        let base = env::base();
+        if self.path.starts_with(&base) {
+            make_private(&base)?;
+        }
+        let say =
+            |error: &io::Error| format!("cannot make the monitor directory {}: {}", self.path.display(), why(error));
+        match fs::metadata(&self.path) {
+            Ok(there) if there.is_dir() => {}
+            Ok(_) => return Err(format!("{} is no directory; choose another with --dir", self.path.display())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir_all(&self.path).map_err(|error| say(&error))?;
+            }
+            Err(error) => return Err(say(&error)),
+        }
+        Ok(())
+    }
+
+    /// Refuses a default directory that somebody else made: its base is another user's, or a link.
+    ///
+    /// # Errors
+    /// A sentence that says whose it is.
+    pub(crate) fn refuse_foreign_base(&self) -> Result<(), String> {
+        let base = env::base();
+        if self.path.starts_with(&base) { check_private(&base).map(|_there| ()) } else { Ok(()) }
+    }
+
+    /// Refuses what cannot be looked into; a directory that is not there is no fault. Lists nothing: it may be large.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong and what to do.
+    pub(crate) fn check_readable(&self) -> Result<(), String> {
+        let shown = self.path.display();
+        match fs::metadata(&self.path) {
+            Ok(there) if !there.is_dir() => return Err(format!("{shown} is no directory; choose another with --dir")),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(format!("cannot look at {shown}: {}; choose another with --dir", why(&error))),
+        }
+        access(&self.path, AccessFlags::R_OK | AccessFlags::X_OK)
+            .map_err(|errno| format!("cannot read {shown}: {}; choose another with --dir", why(&errno.into())))
+    }
+
+    /// Whether it is there.
+    pub(crate) fn is_there(&self) -> bool {
+        self.path.is_dir()
+    }
+
+    /// Renames a file of the directory; its modification time stays.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub(crate) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.join(from), self.join(to))
+    }
+
+    /// The names in the directory, none where it is not there.
+    ///
+    /// # Errors
+    /// Where it cannot be listed.
+    pub(crate) fn names(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        self.each_name(&mut |name, _| names.push(name.to_owned()))?;
+        Ok(names)
+    }
+
+    /// Tells each name in the directory, with whether it is known to be a regular file's; none where it is not there.
+    ///
+    /// # Errors
+    /// Where it cannot be listed.
+    pub(crate) fn each_name(&self, tell: &mut dyn FnMut(&str, bool)) -> io::Result<()> {
+        // Not std's: it copies every name twice, and here there may be a hundred thousand.
+        let mut entries = match Dir::open(&self.path, OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()) {
+            Ok(entries) => entries,
+            Err(Errno::ENOENT) => return Ok(()),
+            Err(errno) => return Err(errno.into()),
+        };
+        for entry in entries.iter() {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy();
+            if name != "." && name != ".." {
+                tell(&name, entry.file_type() == Some(Type::File));
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes whether others write to it behind this kernel's back: whether looks have to get past caches.
+    pub(crate) fn note_far(&self, far: bool) {
+        self.far.note(far);
+    }
+
+    /// Before a look at several files: has a far filesystem forget which of them it took to be missing.
+    pub(crate) fn refresh(&self) {
+        if self.far.is_far() {
+            remote::forget_missing(&self.path);
+        }
+    }
+
+    /// How far the clock that stamps its files is ahead of this machine's, in nanoseconds: read off a temporary file the
+    /// first time, on a far filesystem only. Nothing where that cannot be.
+    pub(crate) fn clock_ahead(&self) -> Option<i64> {
+        self.far.ahead(|| remote::probe(&self.join(&format!(".clock.{}.tmp", env::unique()))))
+    }
+
+    /// What the kernel says of a file. A local one is not opened: that raises no event and waits for nobody.
+    ///
+    /// # Errors
+    /// What the kernel cannot say at all, such as a stale network handle.
+    pub(crate) fn stat(&self, name: &str) -> io::Result<File<()>> {
+        if self.shown(name) == Shown::Missing {
+            return Ok(File::Absent);
+        }
+        let path = self.join(name);
+        match if self.far.is_far() { remote::metadata(&path) } else { fs::metadata(path) } {
+            Ok(metadata) => Ok(match kind_fault(&metadata) {
+                Some(fault) => File::Unfit(fault.to_owned()),
+                None => File::There { stamp: stamp_of(&metadata), content: () },
+            }),
+            Err(error) => absent_or_unfit(error),
+        }
+    }
+
+    /// Reads at most `limit` bytes of a file.
+    ///
+    /// # Errors
+    /// What the kernel cannot say at all, such as no descriptor being left.
+    pub(crate) fn read(&self, name: &str, limit: usize) -> io::Result<File<Vec<u8>>> {
+        let path = self.join(name);
+        match self.shown(name) {
+            Shown::Missing => return Ok(File::Absent),
+            Shown::Regular => {}
+            // Opening a device can act on it (a tape rewinds), so the kind is looked at before; and again after, on the
+            // descriptor, because the name may have been replaced between the two.
+            Shown::Unknown => match fs::metadata(&path) {
+                Ok(metadata) => {
+                    if let Some(fault) = kind_fault(&metadata) {
+                        return Ok(File::Unfit(fault.to_owned()));
+                    }
+                }
+                // A far filesystem may not have heard of it: only opening it tells.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && self.far.is_far() => {}
+                Err(error) => return absent_or_unfit(error),
+            },
+        }
+        self.open_and_read(&path, limit)
+    }
+
+    /// What a file holds that was regular when the directory was listed, at most `limit` bytes, in as few calls as do: it is
+    /// not asked what it is, nor how long or from when.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub(crate) fn read_listed(&self, name: &str, limit: usize) -> io::Result<Vec<u8>> {
+        let file = self.open(&self.join(name))?;
+        self.read_open(file, SHORT.min(limit), limit)
+    }
+
+    /// The last line of a log; nothing where there is none. One that was regular when the directory was listed is not asked
+    /// what it is.
+    pub(crate) fn last_line(&self, name: &str, was_regular: bool) -> Option<String> {
+        let path = self.join(name);
+        if was_regular && !self.far.is_far() {
+            file::last_line_of(&self.open(&path).ok()?)
+        } else {
+            file::last_line(&path)
+        }
+    }
+
+    fn open(&self, path: &Path) -> io::Result<fs::File> {
+        if self.far.is_far() { remote::open(path) } else { open_at_once(path) }
+    }
+
+    fn open_and_read(&self, path: &Path, limit: usize) -> io::Result<File<Vec<u8>>> {
+        let file = match self.open(path) {
+            Ok(file) => file,
+            Err(error) => return absent_or_unfit(error),
+        };
+        let metadata = file.metadata()?;
+        if let Some(fault) = kind_fault(&metadata) {
+            return Ok(File::Unfit(fault.to_owned()));
+        }
+        let room = usize::try_from(metadata.size()).unwrap_or(limit).min(limit);
+        let content = self.read_open(file, (room + 1).min(limit), limit)?;
+        Ok(File::There { stamp: stamp_of(&metadata), content })
+    }
+
+    /// Reads `room` bytes at first: one more than there should be, because on a local filesystem less than asked for is the
+    /// end of the file (read(2)), with no second call.
+    fn read_open(&self, mut file: fs::File, room: usize, limit: usize) -> io::Result<Vec<u8>> {
+        let mut content = vec![0; room];
+        let length = read_once(&mut file, &mut content)?;
+        let is_whole = length < content.len() && !self.far.is_far();
+        content.truncate(length);
+        if !is_whole {
+            file.take((limit - length) as u64).read_to_end(&mut content)?;
+        }
+        Ok(content)
+    }
+
+    /// Publishes a whole file under `name`: written as `temporary`, then renamed.
+    ///
+    /// # Errors
+    /// What the kernel says; nothing half-written stays behind.
+    pub(crate) fn publish(&self, temporary: &str, name: &str, content: &[u8]) -> io::Result<()> {
+        let temporary = self.join(temporary);
+        let written = create_new(&temporary).and_then(|mut file| file.write_all(content));
+        let published = written.and_then(|()| fs::rename(&temporary, self.join(name)));
+        if published.is_err() {
+            // The first error is the one to tell; a temporary that was never made has nothing to remove.
+            let _ignored = fs::remove_file(&temporary);
+        }
+        published
+    }
+
+    /// Removes a file; one that is not there is removed already.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
+        match fs::remove_file(self.join(name)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Sets a file's times to this moment: one system call, no data, no sync. Makes the file where it is missing.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub(crate) fn touch(&self, name: &str) -> io::Result<()> {
+        touch::touch(&self.join(name))
+    }
+}
+
+/// Makes a file that must not be there yet, readable as the umask allows. (`tempfile` would make it 0600, and a waiter
+/// of another user could not read what was published.)
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn create_new(path: &Path) -> io::Result<fs::File> {
+    OpenOptions::new().write(true).create_new(true).open(path)
+}
+
+/// An error in a person's words, without the number.
+pub(crate) fn why(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.find(" (os error") {
+        Some(end) => text[..end].to_lowercase(),
+        None => text,
+    }
+}
+
+fn stamp_of(metadata: &Metadata) -> FileStamp {
+    FileStamp {
+        modified: WallTime::from_parts(metadata.mtime(), metadata.mtime_nsec()),
+        size: metadata.size(),
+        inode: metadata.ino(),
+        owner: metadata.uid(),
+    }
+}
+
+fn kind_fault(metadata: &Metadata) -> Option<&'static str> {
+    let kind = metadata.file_type();
+    if kind.is_file() {
+        None
+    } else if kind.is_dir() {
+        Some("is a directory, not a regular file")
+    } else if kind.is_fifo() {
+        Some("is a FIFO, not a regular file")
+    } else if kind.is_socket() {
+        Some("is a socket, not a regular file")
+    } else {
+        Some("is a device, not a regular file")
+    }
+}
+
+fn absent_or_unfit<T>(error: io::Error) -> io::Result<File<T>> {
+    match error.raw_os_error() {
+        Some(libc::ENOENT | libc::ENOTDIR) => Ok(File::Absent),
+        // Those last until somebody mends them; every other error may be over at the next look.
+        Some(libc::EACCES | libc::EPERM | libc::ELOOP | libc::ENXIO) => {
+            Ok(File::Unfit(format!("cannot be read: {}", why(&error))))
+        }
+        _ => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,78 @@
+//! The directory's files, written and read for real.
+//!
+//! Refuses to look at what a filesystem far away does: that needs one.
+
+use super::*;
+use crate::record::file_names::{Record, RecordSet};
+
+fn here() -> (tempfile::TempDir, MonitorDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = MonitorDir::at(folder.path().to_path_buf());
+    (folder, directory)
+}
+
+#[test]
+fn a_published_file_is_whole_and_leaves_no_temporary() {
+    let (_folder, directory) = here();
+    directory.publish(".t", "a.status", b"SUCCESS\n").unwrap();
+    directory.publish(".t", "a.status", b"FAILED\n").unwrap();
+    let File::There { content, .. } = directory.read("a.status", 100).unwrap() else { panic!("no file") };
+    assert_eq!(content, b"FAILED\n");
+    assert_eq!(directory.names().unwrap(), ["a.status"]);
+    assert!(directory.publish("missing/.t", "a.status", b"x").is_err());
+}
+
+#[test]
+fn reads_are_bounded() {
+    let (_folder, directory) = here();
+    directory.publish(".t", "a.status", &[b'x'; 100]).unwrap();
+    let File::There { content, stamp } = directory.read("a.status", 10).unwrap() else { panic!("no file") };
+    assert_eq!((content.len(), stamp.size), (10, 100));
+}
+
+#[test]
+fn what_is_no_regular_file_is_named_and_never_waited_for() {
+    let (folder, directory) = here();
+    std::fs::create_dir(folder.path().join("d")).unwrap();
+    nix::unistd::mkfifo(&folder.path().join("f"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(folder.path().join("s")).unwrap();
+    std::os::unix::fs::symlink("/dev/null", folder.path().join("n")).unwrap();
+    std::os::unix::fs::symlink("l", folder.path().join("l")).unwrap();
+    for (name, word) in [("d", "directory"), ("f", "FIFO"), ("s", "socket"), ("n", "device"), ("l", "cannot")] {
+        let File::Unfit(fault) = directory.read(name, 10).unwrap() else { panic!("{name} was read") };
+        assert!(fault.contains(word), "{fault}");
+        assert!(matches!(directory.stat(name).unwrap(), File::Unfit(_)));
+    }
+    assert!(matches!(directory.read("none", 10).unwrap(), File::Absent));
+}
+
+#[test]
+fn a_list_is_believed_of_its_step_and_never_waited_for_what_has_come_since() {
+    let (folder, directory) = here();
+    nix::unistd::mkfifo(&folder.path().join("a.status"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    directory.publish(".t", "a.meta", b"{}").unwrap();
+    directory.publish(".t", "b.meta", b"{}").unwrap();
+    let regular = RecordSet::default().and(Record::Status).and(Record::Result);
+    let listed = directory.as_listed(&StepName::parse("a").unwrap(), ListedFiles { there: regular, regular });
+    assert!(matches!(listed.read("a.meta", 10).unwrap(), File::Absent), "the list does not name it");
+    assert!(matches!(listed.stat("a.meta").unwrap(), File::Absent));
+    assert!(listed.read("b.meta", 10).unwrap().is_there(), "the list is not of this step");
+    assert!(matches!(listed.read("a.status", 10).unwrap(), File::Unfit(fault) if fault.contains("FIFO")));
+    assert!(matches!(listed.read("a.result", 10).unwrap(), File::Absent), "it has gone since");
+}
+
+#[test]
+fn a_touch_moves_the_time_forward_and_makes_what_is_missing() {
+    let (_folder, directory) = here();
+    directory.touch("a.heartbeat").unwrap();
+    let before = directory.stat("a.heartbeat").unwrap();
+    let File::There { stamp: before, .. } = before else { panic!("no file") };
+    loop {
+        directory.touch("a.heartbeat").unwrap();
+        let File::There { stamp, .. } = directory.stat("a.heartbeat").unwrap() else { panic!("no file") };
+        assert!(stamp.modified >= before.modified);
+        if stamp.modified > before.modified {
+            break;
+        }
+    }
+}

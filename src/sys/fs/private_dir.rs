@@ -1,0 +1,54 @@
+//! The folder of this user's own below which default monitor directories stand.
+//!
+//! Refuses a base that somebody else made, or a link in its place: whoever owns it could swap what lies in it.
+
+use crate::sys::env;
+use crate::sys::fs::monitor_dir::why;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::Path;
+
+/// Makes the base where it is missing, for this user alone.
+///
+/// # Errors
+/// A sentence: it cannot be made, or is not this user's own folder.
+pub(crate) fn make_private(base: &Path) -> Result<(), String> {
+    if check_private(base)? {
+        return Ok(());
+    }
+    match fs::DirBuilder::new().mode(0o700).create(base) {
+        Ok(()) => Ok(()),
+        // Another run of this user was faster, or somebody else was: look again.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_private(base).map(|_there| ()),
+        Err(error) => Err(format!("cannot make {}: {}", base.display(), why(&error))),
+    }
+}
+
+/// Whether the base is there; refused where it is not this user's own folder.
+///
+/// # Errors
+/// A sentence that says whose it is.
+pub(crate) fn check_private(base: &Path) -> Result<bool, String> {
+    let shown = base.display();
+    let metadata = match fs::symlink_metadata(base) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(format!("cannot look at {shown}: {}", why(&error))),
+    };
+    if metadata.file_type().is_symlink() {
+        return Err(format!(
+            "{shown} is a symbolic link and could lead anywhere; remove it or choose a directory with --dir"
+        ));
+    }
+    if !metadata.is_dir() {
+        return Err(format!("{shown} is no directory; remove it or choose a directory with --dir"));
+    }
+    if metadata.uid() != env::user() {
+        return Err(format!(
+            "{shown} belongs to user {}, not to you; choose a directory of your own with --dir",
+            metadata.uid()
+        ));
+    }
+    Ok(true)
+}

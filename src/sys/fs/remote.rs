@@ -1,0 +1,152 @@
+//! A directory that other machines or processes write to behind this kernel's back: looks that no cache answers, and the
+//! clock that its files are stamped by.
+//!
+//! Network and user-space filesystems answer stat(2) from what they once knew: sshfs for 20 s, NFS for up to a minute, a
+//! name that was missing included (nfs(5), "Directory entry caching"). Opening is what makes them ask (close-to-open),
+//! so what is looked at here is opened first. Refuses to do any of it on a local filesystem: there stat is the truth, and
+//! an open would raise events.
+
+use crate::record::time::WallTime;
+use crate::sys::clock;
+use crate::sys::log::file::open_at_once;
+use crate::sys::platform::fs_type;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+/// What is known of a directory's filesystem; shared by all who look at the directory.
+#[derive(Debug, Default)]
+pub(crate) struct RemoteFs {
+    known: Mutex<Known>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    far: bool,
+    clock: Clock,
+}
+
+/// The clock that stamps the files.
+#[derive(Clone, Copy, Debug, Default)]
+enum Clock {
+    /// Nobody has asked.
+    #[default]
+    Unasked,
+    /// So many nanoseconds ahead of this machine's.
+    Ahead(i64),
+    /// It cannot be asked.
+    Hidden,
+}
+
+impl RemoteFs {
+    /// Notes whether the directory is far; what its clock said belongs to the filesystem that was there before.
+    pub(crate) fn note(&self, far: bool) {
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Known { far, clock: Clock::Unasked };
+    }
+
+    pub(crate) fn is_far(&self) -> bool {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).far
+    }
+
+    /// How far the filesystem's clock is ahead, probed once.
+    pub(crate) fn ahead(&self, probe: impl FnOnce() -> io::Result<i64>) -> Option<i64> {
+        // Held while the probe goes on: one is enough.
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.far {
+            return Some(0);
+        }
+        if let Clock::Unasked = known.clock {
+            known.clock = probe().map_or(Clock::Hidden, Clock::Ahead);
+        }
+        match known.clock {
+            Clock::Ahead(ahead) => Some(ahead),
+            Clock::Unasked | Clock::Hidden => None,
+        }
+    }
+}
+
+/// Opens a file for reading without waiting for whoever writes it (fifo(7)), and has its filesystem asked for its size and
+/// times anew.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    let file = open_at_once(path)?;
+    fs_type::refresh(&file);
+    Ok(file)
+}
+
+/// What stat(2) says of a file once its filesystem was asked.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn metadata(path: &Path) -> io::Result<fs::Metadata> {
+    match fs::metadata(path) {
+        // Opening what is no file may act on it, or wait.
+        Ok(metadata) if !metadata.is_file() => return Ok(metadata),
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    match open(path) {
+        Ok(file) => file.metadata(),
+        // Not ours to read; what was known of it has to do.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => fs::metadata(path),
+        Err(error) => Err(error),
+    }
+}
+
+/// Has the filesystem forget which names it took to be missing: the directory is opened, asked for its times, and its
+/// list begun.
+pub(crate) fn forget_missing(directory: &Path) {
+    if let Ok(opened) = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(directory) {
+        fs_type::refresh(&opened);
+    }
+    // What cannot be listed is looked at all the same.
+    let _first = fs::read_dir(directory).ok().and_then(|mut entries| entries.next());
+}
+
+/// Reads the filesystem's clock off a file that is touched now: how far it is ahead of this machine's, in nanoseconds.
+///
+/// # Errors
+/// Where nothing can be written; nothing is left behind.
+pub(crate) fn probe(temporary: &Path) -> io::Result<i64> {
+    let made = crate::sys::fs::monitor_dir::create_new(temporary).and_then(|mut file| {
+        // A byte, because some filesystems stamp an empty file by the client's clock.
+        io::Write::write_all(&mut file, b"\n")
+    });
+    let before = clock::wall();
+    let stamped = made.and_then(|()| metadata(temporary));
+    let _gone = fs::remove_file(temporary);
+    let stamped = stamped?;
+    let there = WallTime::from_parts(stamped.mtime(), stamped.mtime_nsec());
+    Ok(there.as_nanos().saturating_sub(before.as_nanos()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_local_directory_is_never_probed_and_a_far_one_once() {
+        let far = RemoteFs::default();
+        assert_eq!(far.ahead(|| panic!("probed")), Some(0));
+        far.note(true);
+        assert_eq!(far.ahead(|| Ok(5)), Some(5));
+        assert_eq!(far.ahead(|| panic!("probed again")), Some(5));
+        far.note(true);
+        assert_eq!(far.ahead(|| Err(io::Error::other("read-only"))), None);
+        assert_eq!(far.ahead(|| panic!("probed again")), None);
+    }
+
+    #[test]
+    fn a_probe_reads_the_clock_and_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let ahead = probe(&folder.path().join(".probe")).unwrap();
+        assert!(ahead.abs() < 1_000_000_000, "{ahead}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert!(probe(&folder.path().join("missing/.probe")).is_err());
+    }
+}

@@ -1,0 +1,62 @@
+//! Changes of a folder's entries, and writes into single files: inotify with the narrowest mask that tells them.
+//!
+//! Refuses to tell of heartbeats, log writes and reads: the kernel raises nothing for them.
+
+use crate::sys::linux::inotify::{Told, WatchFlags, Watches};
+use crate::sys::watch::dir::Word;
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// A watch on a folder and on single files.
+#[derive(Debug)]
+pub(crate) struct Ear {
+    /// By the file's path; the folder without one.
+    watches: Watches<Option<Box<Path>>>,
+}
+
+impl Ear {
+    /// What it is called.
+    pub(crate) const NAME: &'static str = "inotify";
+
+    /// Watches a folder. When this returns the watch stands.
+    ///
+    /// # Errors
+    /// No instance or watch left, not supported, not permitted.
+    pub(crate) fn open(folder: &Path) -> io::Result<Self> {
+        let mask = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::DELETE | WatchFlags::MOVED_FROM;
+        let own = WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF | WatchFlags::ONLYDIR;
+        let mut watches = Watches::new()?;
+        watches.set(&None, folder, mask | own)?;
+        Ok(Self { watches })
+    }
+
+    /// Watches the file that has this path now for writes, instead of the one that had it before.
+    ///
+    /// # Errors
+    /// No watch left, or no such file.
+    pub(crate) fn follow(&mut self, path: &Path) -> io::Result<()> {
+        self.watches.set(&Some(path.into()), path, WatchFlags::MODIFY)
+    }
+
+    /// What is readable when there is something to tell.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.watches.descriptor()
+    }
+
+    /// Tells what has come, without waiting for more.
+    ///
+    /// # Errors
+    /// Nothing can be read any more.
+    pub(crate) fn take(&mut self, tell: &mut dyn FnMut(Word<'_>)) -> io::Result<()> {
+        self.watches.take(&mut |told| match told {
+            Told::Lost => tell(Word::Lost),
+            Told::Event(Some(file), ..) => file.file_name().into_iter().for_each(|name| tell(Word::Entry(name))),
+            Told::Event(None, _, Some(name)) => tell(Word::Entry(OsStr::from_bytes(name.to_bytes()))),
+            // Its own removal, renaming, or the end of its filesystem.
+            Told::Event(None, _, None) => tell(Word::Folder),
+        })
+    }
+}

@@ -1,0 +1,180 @@
+//! What the descriptors of another process are, and which of them it waits for.
+//!
+//! Refuses to ask a file server: a link is read, never followed, and of a path only the kind is asked, which the kernel
+//! knows without a word to whoever serves it (`AT_STATX_DONT_SYNC`). A dead mount would hold the asker too.
+
+use crate::record::evidence::BlockedOn;
+use crate::sys::linux::procfs_read::part;
+use crate::sys::linux::wait_reason;
+use crate::sys::linux::wait_reason::{Kind, Wait};
+use rustix::fs::{AtFlags, CWD, FileType, StatxFlags, statx};
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt, PermissionsExt};
+
+/// The most descriptors that are looked at in one process.
+const MOST: usize = 256;
+/// The most bytes read of one file.
+const LONGEST: u64 = 256 << 10;
+
+/// Reads at most 256 KiB of a file of procfs.
+pub(crate) fn read(path: &str) -> Option<Vec<u8>> {
+    part(path, LONGEST).ok()
+}
+
+/// As [`read`], as text.
+pub(crate) fn read_text(path: &str) -> Option<String> {
+    read(path).map(|content| String::from_utf8_lossy(&content).into_owned())
+}
+
+/// The descriptors of one process.
+pub(crate) struct Descriptors {
+    folder: String,
+    local_sockets: OnceCell<BTreeSet<u64>>,
+}
+
+impl Descriptors {
+    pub(crate) fn of(pid: i32) -> Self {
+        Self { folder: format!("/proc/{pid}"), local_sockets: OnceCell::new() }
+    }
+
+    /// What a wait is for, as far as the descriptors tell.
+    pub(crate) fn tell(&self, wait: Wait, has_children: bool) -> Option<BlockedOn> {
+        match wait {
+            Wait::For(word) => Some(word),
+            Wait::Futex => Some(BlockedOn::Lock),
+            Wait::Input(number) => wait_reason::by_descriptor(number, true, self.kind(number)),
+            Wait::Output(number) => wait_reason::by_descriptor(number, false, self.kind(number)),
+            Wait::Between(from, to) => self.between(from, to),
+            Wait::Poll { count: 0, .. } | Wait::Select { below: 0, .. } => Some(BlockedOn::Sleep),
+            Wait::Poll { at, count } => {
+                let count = usize::try_from(count).ok().filter(|&count| count <= MOST)?;
+                let set = wait_reason::poll_set(&self.memory(at, count * 8)?);
+                // One that is only to be told of an end says nothing, and is no mere wait for time either.
+                if set.is_empty() { None } else { self.by_set(set) }
+            }
+            Wait::Select { below, read, write } => {
+                // The kernel's sets are whole longs; no select(2) of libc goes beyond 1024 descriptors.
+                let length = usize::try_from(below).ok().filter(|&below| below <= 1024)?.div_ceil(64) * 8;
+                let set = |at: u64| if at == 0 { Some(Vec::new()) } else { self.memory(at, length) };
+                let (read, write) = (set(read)?, set(write)?);
+                let input = wait_reason::select_set(&read).map(|number| (number, true));
+                self.by_set(input.chain(wait_reason::select_set(&write).map(|number| (number, false))).collect())
+            }
+            Wait::Epoll(number) => self.by_epoll(number),
+            Wait::SomePipe | Wait::SomePeer | Wait::Some => self.by_all(wait),
+            // A shell that waits, and any other program that takes its children's ends by signal.
+            Wait::Signal => has_children.then_some(BlockedOn::Child),
+            Wait::Unknown => None,
+        }
+    }
+
+    /// A pipe is what splice(2) is for; where both are, the data are not there yet or the room is not, and either way
+    /// it is a pipe.
+    fn between(&self, from: i32, to: i32) -> Option<BlockedOn> {
+        let input = wait_reason::by_descriptor(from, true, self.kind(from));
+        let output = wait_reason::by_descriptor(to, false, self.kind(to));
+        match (input, output) {
+            (Some(BlockedOn::Disk), other) | (other, Some(BlockedOn::Disk) | None) => other,
+            (Some(input), Some(output)) if input == output => Some(input),
+            _ => None,
+        }
+    }
+
+    fn by_set(&self, set: Vec<(i32, bool)>) -> Option<BlockedOn> {
+        let own = self.pipes_to_itself();
+        // Where the other end is this process's too, it wakes itself up by it.
+        let wakes = |kind: Kind| matches!(kind, Kind::Pipe(inode) if own.contains(&inode));
+        let kind = |number| Some(self.kind(number)).filter(|kind| !wakes(*kind)).unwrap_or(Kind::Other);
+        let set: Vec<(i32, bool, Kind)> =
+            set.into_iter().take(MOST).map(|(number, input)| (number, input, kind(number))).collect();
+        wait_reason::by_set(&set)
+    }
+
+    fn by_epoll(&self, number: i32) -> Option<BlockedOn> {
+        let info = read_text(&format!("{}/fdinfo/{number}", self.folder))?;
+        self.by_set(wait_reason::epoll_set(&info).map(|number| (number, true)).collect())
+    }
+
+    /// By all that it could wait for data from. What it writes to as a rule, descriptors 1 and 2, is left out.
+    fn by_all(&self, wait: Wait) -> Option<BlockedOn> {
+        let open = self.open();
+        let readable = open.into_iter().filter(|(number, (read, _))| *read && !matches!(number, 1 | 2));
+        let readable: Vec<(i32, Kind)> = readable.map(|(number, _)| (number, self.kind(number))).collect();
+        // Of another user's process no descriptor is shown at all, and then none says anything.
+        if readable.is_empty() { None } else { wait_reason::by_candidates(wait, &readable) }
+    }
+
+    /// Each open descriptor with whether it is open for reading and for writing.
+    fn open(&self) -> BTreeMap<i32, (bool, bool)> {
+        let Ok(entries) = fs::read_dir(format!("{}/fd", self.folder)) else { return BTreeMap::new() };
+        let entry = |entry: fs::DirEntry| {
+            // The link's own permissions are how it was opened (`proc_pid_fd(5)`).
+            let mode = fs::symlink_metadata(entry.path()).ok()?.permissions().mode();
+            Some((entry.file_name().to_str()?.parse().ok()?, (mode & 0o400 != 0, mode & 0o200 != 0)))
+        };
+        entries.take(MOST).filter_map(|found| entry(found.ok()?)).collect()
+    }
+
+    /// The pipes of which this process has both ends.
+    fn pipes_to_itself(&self) -> BTreeSet<u64> {
+        let mut ends: BTreeMap<u64, (bool, bool)> = BTreeMap::new();
+        for (number, (read, write)) in self.open() {
+            if let Some(Kind::Pipe(inode)) = self.link(number).as_deref().and_then(wait_reason::by_link) {
+                let (reads, writes) = ends.entry(inode).or_default();
+                (*reads, *writes) = (*reads || read, *writes || write);
+            }
+        }
+        ends.into_iter().filter(|(_, (read, write))| *read && *write).map(|(inode, _)| inode).collect()
+    }
+
+    fn link(&self, number: i32) -> Option<String> {
+        Some(fs::read_link(self.path(number)).ok()?.to_string_lossy().into_owned())
+    }
+
+    fn path(&self, number: i32) -> String {
+        format!("{}/fd/{number}", self.folder)
+    }
+
+    fn kind(&self, number: i32) -> Kind {
+        let Some(link) = self.link(number) else { return Kind::Other };
+        match wait_reason::by_link(&link) {
+            Some(Kind::Socket) if wait_reason::inode_of(&link).is_some_and(|inode| self.is_local(inode)) => {
+                Kind::LocalSocket
+            }
+            Some(kind) => kind,
+            None => kind_of_path(&self.path(number)),
+        }
+    }
+
+    fn is_local(&self, inode: u64) -> bool {
+        let read = || {
+            let text = read_text(&format!("{}/net/unix", self.folder)).unwrap_or_default();
+            wait_reason::local_sockets(&text).collect()
+        };
+        self.local_sockets.get_or_init(read).contains(&inode)
+    }
+
+    /// So many bytes of the process's memory.
+    fn memory(&self, at: u64, length: usize) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        File::open(format!("{}/mem", self.folder)).ok()?.read_exact_at(&mut bytes, at).ok()?;
+        Some(bytes)
+    }
+}
+
+fn kind_of_path(path: &str) -> Kind {
+    let Ok(found) = statx(CWD, path, AtFlags::STATX_DONT_SYNC, StatxFlags::TYPE) else { return Kind::Other };
+    match FileType::from_raw_mode(found.stx_mode.into()) {
+        FileType::Fifo => Kind::Fifo,
+        FileType::RegularFile | FileType::Directory | FileType::BlockDevice => Kind::File,
+        // The numbers are those of Linux's devices.txt: consoles and serial lines, /dev/tty and /dev/console (but not
+        // /dev/ptmx, the other side of a terminal), pseudo-terminals.
+        FileType::CharacterDevice => match (found.stx_rdev_major, found.stx_rdev_minor) {
+            (4 | 136..=143, _) | (5, 0 | 1) => Kind::Terminal,
+            _ => Kind::Other,
+        },
+        FileType::Symlink | FileType::Socket | FileType::Unknown => Kind::Other,
+    }
+}

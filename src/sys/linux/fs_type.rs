@@ -1,0 +1,211 @@
+//! Which filesystem a directory lies on, and whether its events tell all.
+//!
+//! Adding an inotify watch succeeds on network and FUSE filesystems too, and what the far side does raises nothing
+//! (inotify(7), Limitations). So the type decides, and an unknown type counts as remote.
+
+pub(crate) use crate::sys::linux::mount::leads_nowhere_far;
+use rustix::fs::{AtFlags, StatxFlags, statx};
+use std::fs::File;
+use std::io;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+/// Where a directory lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FsType {
+    /// Whether only this machine writes there, through its own kernel.
+    pub(crate) local: bool,
+    /// The filesystem's name, or its number where it has none here.
+    pub(crate) name: String,
+}
+
+/// Filesystems on which every change raises an event here: `f_type` of statfs(2) and a name for people.
+const LOCAL: [(u32, &str); 18] = [
+    (0x0000_EF53, "ext4"),
+    (0x5846_5342, "xfs"),
+    (0x9123_683E, "btrfs"),
+    (0x0102_1994, "tmpfs"),
+    (0x8584_58F6, "ramfs"),
+    (0x2FC1_2FC1, "zfs"),
+    (0xF2F5_2010, "f2fs"),
+    (0xCA45_1A4E, "bcachefs"),
+    (0x794C_7630, "overlayfs"),
+    (0x0000_F15F, "ecryptfs"),
+    (0x3153_464A, "jfs"),
+    (0x5265_4973, "reiserfs"),
+    (0x5346_544E, "ntfs"),
+    (0x7366_746E, "ntfs3"),
+    (0x2011_BAB0, "exfat"),
+    (0x0000_4D44, "fat"),
+    (0x4244_5355, "ubifs"),
+    (0x4CF5_AD4E, "nilfs"),
+];
+
+/// Names for the commonest others, so that `-v` can say more than a number.
+const REMOTE: [(u32, &str); 11] = [
+    (0x0000_6969, "nfs"),
+    (0x0000_517B, "smb"),
+    (0xFE53_4D42, "smb2"),
+    (0xFF53_4D42, "cifs"),
+    (0x6573_5546, "fuse"),
+    (0x0102_1997, "9p"),
+    (0x00C3_6400, "ceph"),
+    (0x5346_414F, "afs"),
+    (0x0BD0_0BD0, "lustre"),
+    (0x4750_4653, "gpfs"),
+    (0x786F_4256, "vboxsf"),
+];
+
+/// Filesystems for which this kernel answers alone, by their names in `/proc/self/mountinfo`: a call on them never waits
+/// for another machine or process.
+const PROMPT: [&str; 45] = [
+    "bcachefs",
+    "binfmt_misc",
+    "bpf",
+    "btrfs",
+    "cgroup",
+    "cgroup2",
+    "configfs",
+    "debugfs",
+    "devpts",
+    "devtmpfs",
+    "ecryptfs",
+    "efivarfs",
+    "erofs",
+    "exfat",
+    "ext2",
+    "ext3",
+    "ext4",
+    "f2fs",
+    "fusectl",
+    "hugetlbfs",
+    "iso9660",
+    "jfs",
+    "mqueue",
+    "msdos",
+    "nilfs2",
+    "nsfs",
+    "ntfs",
+    "ntfs3",
+    "overlay",
+    "proc",
+    "pstore",
+    "ramfs",
+    "reiserfs",
+    "rootfs",
+    "securityfs",
+    "selinuxfs",
+    "squashfs",
+    "sysfs",
+    "tmpfs",
+    "tracefs",
+    "ubifs",
+    "udf",
+    "vfat",
+    "xfs",
+    "zfs",
+];
+
+/// Looks at the filesystem of a directory.
+///
+/// # Errors
+/// Where the directory is not there or its filesystem does not answer.
+pub(crate) fn look(path: &Path) -> io::Result<FsType> {
+    let found = rustix::fs::statfs(path)?;
+    // Signed on some architectures, and sign-extended there; the numbers have 32 bits.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::allow_attributes_without_reason)]
+    let number = found.f_type as u32;
+    Ok(by_number(number))
+}
+
+/// Where filesystems are mounted that somebody else answers for (`proc_pid_mountinfo(5)`); reading this asks none of them.
+pub(crate) fn far_mounts() -> Vec<PathBuf> {
+    let mounts = crate::sys::linux::procfs_read::whole("/proc/self/mountinfo").unwrap_or_default();
+    mounts.split(|&byte| byte == b'\n').filter_map(far_mount).collect()
+}
+
+pub(crate) fn far_mount(line: &[u8]) -> Option<PathBuf> {
+    let mut fields = line.split(|&byte| byte == b' ');
+    let point = fields.nth(4)?;
+    // Optional fields follow the options, up to a lone dash; the type comes after it.
+    let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
+    let prompt = std::str::from_utf8(kind).is_ok_and(|kind| PROMPT.contains(&kind));
+    (!prompt).then(|| unescaped(point))
+}
+
+/// A path with its `\040` and the like read as the bytes they stand for.
+fn unescaped(text: &[u8]) -> PathBuf {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&first, after)) = rest.split_first() {
+        let octal = after.get(..3).filter(|_| first == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
+        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &after[3..];
+            }
+            None => {
+                bytes.push(first);
+                rest = after;
+            }
+        }
+    }
+    std::ffi::OsString::from_vec(bytes).into()
+}
+
+/// Has the filesystem of an open file asked for its size and times, whatever this kernel remembers of them
+/// (`AT_STATX_FORCE_SYNC`, statx(2)): what fstat(2) says next is true.
+pub(crate) fn refresh(file: &File) {
+    // A filesystem that does not answer leaves what was known.
+    let _asked = statx(file, c"", AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC, StatxFlags::BASIC_STATS);
+}
+
+/// What a filesystem's type says, as statfs(2) numbers them.
+pub(crate) fn by_number(number: u32) -> FsType {
+    let named =
+        |table: &[(u32, &str)]| table.iter().find(|(known, _)| *known == number).map(|(_, name)| (*name).to_owned());
+    match named(&LOCAL) {
+        Some(name) => FsType { local: true, name },
+        None => FsType { local: false, name: named(&REMOTE).unwrap_or_else(|| format!("filesystem type {number:#x}")) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn network_and_unknown_filesystems_are_remote() {
+        for (number, _) in REMOTE {
+            assert!(!by_number(number).local, "{number:#x}");
+        }
+        assert_eq!(by_number(0x1234), FsType { local: false, name: "filesystem type 0x1234".into() });
+        assert!(by_number(0xEF53).local && by_number(0x0102_1994).local);
+    }
+
+    #[test]
+    fn no_number_is_in_both_tables_or_twice() {
+        let mut numbers: Vec<u32> = LOCAL.iter().chain(&REMOTE).map(|(number, _)| *number).collect();
+        let count = numbers.len();
+        numbers.sort_unstable();
+        numbers.dedup();
+        assert_eq!(numbers.len(), count);
+    }
+
+    #[test]
+    fn a_mount_is_far_unless_this_kernel_answers_for_it() {
+        let far = |line: &str| far_mount(line.as_bytes());
+        let sshfs = r"36 35 0:49 / /mnt/a\040b rw,nosuid shared:1 master:2 - fuse.sshfs x:/srv rw,user_id=0";
+        assert_eq!(far(sshfs), Some(PathBuf::from("/mnt/a b")));
+        assert_eq!(far("36 35 8:1 / /srv rw - ext4 /dev/sda1 rw"), None);
+        assert_eq!(far("36 35 0:5 / /n rw - nfs4 server:/ rw"), Some(PathBuf::from("/n")));
+        for broken in ["", "36 35", "36 35 0:5 / /n rw", "36 35 0:5 / /n rw -"] {
+            assert_eq!(far(broken), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn procfs_is_not_local_in_this_sense() {
+        assert!(!look(Path::new("/proc")).unwrap().local);
+    }
+}

@@ -1,0 +1,99 @@
+//! This boot of this kernel: its clocks, its id, its namespaces, and what it does for a wrapper's children.
+
+use crate::record::time::{MonotonicTime, WallTime};
+use crate::sys::linux::procfs_read;
+use nix::errno::Errno;
+use nix::poll::{PollFd, ppoll};
+use nix::sys::time::TimeSpec;
+use nix::time::{ClockId, clock_gettime};
+use std::ffi::CStr;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
+
+/// The monotonic clock that stops in suspend (`clock_getres(2)`: `CLOCK_MONOTONIC` does not count suspended time).
+pub(crate) fn awake() -> MonotonicTime {
+    read(ClockId::CLOCK_MONOTONIC)
+}
+
+/// The monotonic clock that goes on in suspend.
+pub(crate) fn with_sleep() -> MonotonicTime {
+    read(ClockId::CLOCK_BOOTTIME)
+}
+
+fn read(clock: ClockId) -> MonotonicTime {
+    // Both clocks exist on every kernel since 2.6.39; a failure cannot come from the arguments.
+    clock_gettime(clock).map_or(MonotonicTime::from_nanos(0), |time| {
+        MonotonicTime::from_nanos(WallTime::from_parts(time.tv_sec(), time.tv_nsec()).as_nanos())
+    })
+}
+
+/// poll(2) with a limit to the nanosecond.
+///
+/// # Errors
+/// `EINTR`, `ENOMEM`, `EINVAL`.
+pub(crate) fn poll(waited: &mut [PollFd<'_>], longest: Duration) -> Result<i32, Errno> {
+    ppoll(waited, Some(TimeSpec::from_duration(longest)), None)
+}
+
+/// The id that the kernel drew at this boot (`random(4)`).
+pub(crate) fn boot_id() -> Option<String> {
+    let text = String::from_utf8(procfs_read::record("/proc/sys/kernel/random/boot_id").ok()?).ok()?;
+    Some(text.trim().to_owned())
+}
+
+/// The number of this process's PID namespace (`pid_namespaces(7)`).
+pub(crate) fn pid_namespace() -> Option<u64> {
+    std::fs::metadata("/proc/self/ns/pid").ok().map(|metadata| metadata.ino())
+}
+
+/// Makes orphans among this process's descendants its own children, so that they can be seen and reaped
+/// (`PR_SET_CHILD_SUBREAPER(2const)`); whether that is so now.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn adopt_orphans() -> io::Result<bool> {
+    nix::sys::prctl::set_child_subreaper(true).map(|()| true).map_err(io::Error::from)
+}
+
+/// Has the kernel kill this process when the thread that forked it ends. Called between fork and exec, so it makes one
+/// system call and nothing else.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn die_with_parent() -> io::Result<()> {
+    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL).map_err(io::Error::from)
+}
+
+/// What lists of processes call this one from now on (`PR_SET_NAME(2const)`): one system call and nothing else.
+pub(crate) fn name_myself(name: &CStr) {
+    // It is for people; the old name does too.
+    let _unnamed = nix::sys::prctl::set_name(name);
+}
+
+/// Gives the disk space of a file's first `length` bytes back; its size stays.
+///
+/// # Errors
+/// `EOPNOTSUPP` where the filesystem cannot.
+pub(crate) fn punch(file: &File, length: u64) -> io::Result<()> {
+    use rustix::fs::FallocateFlags;
+    rustix::fs::fallocate(file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, 0, length)?;
+    Ok(())
+}
+
+/// Where a file's data goes on from `offset`, past a hole; nothing where there is none, or the filesystem does not tell.
+pub(crate) fn next_data(file: &File, offset: u64) -> Option<u64> {
+    let offset = i64::try_from(offset).ok()?;
+    let next = nix::unistd::lseek(file, offset, nix::unistd::Whence::SeekData).ok()?;
+    u64::try_from(next).ok()
+}
+
+/// Reserves disk space for a file's first `length` bytes, without changing what it reads as beyond its end.
+///
+/// # Errors
+/// `ENOSPC` where there is none, `EOPNOTSUPP` where the filesystem cannot.
+pub(crate) fn reserve(file: &File, length: u64) -> io::Result<()> {
+    rustix::fs::fallocate(file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, length)?;
+    Ok(())
+}

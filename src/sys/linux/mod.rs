@@ -1,0 +1,21 @@
+//! Linux: pidfd, procfs, inotify, statfs. The same signatures stand in `os/macos`.
+
+pub(crate) mod cgroup;
+pub(crate) mod deferred_close;
+pub(crate) mod diagnose;
+pub(crate) mod dir_watcher;
+pub(crate) mod exit_watcher;
+mod fd_table;
+pub(crate) mod fs_type;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
+mod inotify;
+pub(crate) mod machine;
+mod mount;
+pub(crate) mod process;
+mod procfs;
+mod procfs_read;
+pub(crate) mod usage;
+mod wait_reason;
+pub(crate) mod watch_limits;
+pub(crate) mod write_watcher;

@@ -1,0 +1,229 @@
+//! Processes by procfs and pidfd: who they are, and signals that reach them and nobody else.
+//!
+//! Refuses to signal a number: a [`Handle`] is taken first, then the identity is checked, and only then is it signalled
+//! (`pidfd_open(2)`, NOTES on reuse). Where the kernel has no pidfd (before 5.3, or an old container's filter) the start
+//! time is compared right before `kill(2)`.
+
+use crate::record::time::{MonotonicTime, WallTime};
+use crate::sys::linux::{procfs, procfs_read};
+use crate::sys::process::info::{Entry, Lookup};
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, SysconfVar, sysconf};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
+use std::collections::HashSet;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+/// Whether a child's raw start time is never below its parent's: ticks since boot are set by no clock.
+pub(crate) const STARTS_ARE_ORDERED: bool = true;
+
+/// The same as text. A process gives itself a name of any bytes, and the rest is to be read all the same.
+fn text(path: &str) -> Option<String> {
+    Some(String::from_utf8_lossy(&procfs_read::whole(path).ok()?).into_owned())
+}
+
+/// What the kernel says of one process.
+pub(crate) fn look(pid: i32) -> Lookup {
+    match procfs_read::record(&format!("/proc/{pid}/stat")) {
+        Ok(bytes) => procfs::stat(&bytes).map_or(Lookup::Hidden, |stat| lookup(&stat)),
+        Err(error) => match error.raw_os_error() {
+            // ESRCH: it went between the open and the read.
+            Some(libc::ENOENT | libc::ESRCH) => missing(pid),
+            _ => Lookup::Hidden,
+        },
+    }
+}
+
+/// A process that has not ended, with the CPU time that it has used so far, by one look.
+pub(crate) fn usage(pid: i32) -> Option<(Entry, Duration)> {
+    stat(pid).filter(|stat| !has_ended(stat)).map(|stat| (entry(&stat), of_ticks(stat.used)))
+}
+
+fn stat(pid: i32) -> Option<procfs::Stat> {
+    procfs::stat(&procfs_read::record(&format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// procfs may be mounted so that others' processes are not shown (`hidepid`, proc(5)); kill(2) tells those apart.
+fn missing(pid: i32) -> Lookup {
+    match kill(Pid::from_raw(pid), None) {
+        Ok(()) | Err(Errno::EPERM) => Lookup::Hidden,
+        Err(_) => Lookup::Gone,
+    }
+}
+
+fn lookup(stat: &procfs::Stat) -> Lookup {
+    // A zombie has ended; only its parent has not looked yet.
+    if has_ended(stat) { Lookup::Gone } else { Lookup::There(entry(stat)) }
+}
+
+fn has_ended(stat: &procfs::Stat) -> bool {
+    matches!(stat.state, 'Z' | 'X' | 'x')
+}
+
+fn entry(stat: &procfs::Stat) -> Entry {
+    Entry {
+        pid: stat.pid,
+        parent: stat.parent,
+        group: stat.group,
+        session: stat.session,
+        started: stat.started,
+        kernel_thread: stat.kernel_thread,
+        stopped: matches!(stat.state, 'T' | 't'),
+    }
+}
+
+/// Every process that has ended and waits for its parent to look.
+pub(crate) fn zombies() -> Vec<Entry> {
+    pids().into_iter().filter_map(stat).filter(has_ended).map(|stat| entry(&stat)).collect()
+}
+
+/// The numbers of all processes that are visible here, zombies included; the youngest process comes last.
+pub(crate) fn pids() -> Vec<i32> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+    // Read after the list, so that nobody in it is younger.
+    let newest = std::fs::read_to_string("/proc/loadavg").ok().and_then(|load| procfs::newest_pid(&load));
+    procfs::in_order_of_birth(pids, newest)
+}
+
+/// The real user of a process.
+pub(crate) fn user(pid: i32) -> Option<u32> {
+    procfs::user(&text(&format!("/proc/{pid}/status"))?)
+}
+
+/// Whether a process was given exactly this variable (`NAME=value`); no where it may not be read. Nothing where that
+/// cannot be told now, because it has ended meanwhile or stands in the middle of an exec.
+pub(crate) fn environment_holds(pid: i32, variable: &str) -> Option<bool> {
+    let environment = || match procfs_read::whole(&format!("/proc/{pid}/environ")) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Some(None),
+        other => other.ok().map(Some),
+    };
+    let Some(block) = environment()? else { return Some(false) };
+    if !block.is_empty() {
+        return Some(procfs::environment_holds(&block, variable));
+    }
+    // In an exec the new variables come some time after the old ones are gone (`exec_mmap` in `fs/exec.c`, then
+    // `create_elf_tables` in `fs/binfmt_elf.c`), and after both the address of the stack is written down. With the same
+    // address before and after, it was one program all the while, and it has none.
+    let stack = || procfs::stack(&procfs_read::record(&format!("/proc/{pid}/stat")).ok()?).filter(|&start| start != 0);
+    let before = stack()?;
+    match environment()? {
+        Some(block) if block.is_empty() => (stack()? == before).then_some(false),
+        Some(block) => Some(procfs::environment_holds(&block, variable)),
+        None => Some(false),
+    }
+}
+
+/// The numbers that visible processes bear in PID namespaces of their own: a look at every process.
+pub(crate) fn borne_elsewhere() -> HashSet<i32> {
+    let inner = |pid| procfs::inner_pid(&text(&format!("/proc/{pid}/status"))?);
+    pids().into_iter().filter_map(inner).collect()
+}
+
+/// A raw start time on the wall clock, granular by one tick (10 ms) and rounded down.
+pub(crate) fn started_wall(started: u64, wall: WallTime, since_boot: MonotonicTime) -> WallTime {
+    let after_boot = of_ticks(started);
+    let boot = wall.minus(since_boot.since(MonotonicTime::from_nanos(0)));
+    boot.plus(after_boot)
+}
+
+/// A number of clock ticks as a span of time.
+pub(crate) fn of_ticks(ticks: u64) -> Duration {
+    let per_second = sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|ticks| u64::try_from(ticks).ok());
+    let per_second = per_second.filter(|&ticks| ticks != 0).unwrap_or(100);
+    Duration::from_nanos(ticks.saturating_mul(1_000_000_000 / per_second))
+}
+
+/// One process, held so that its number cannot come to mean another.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    pid: i32,
+    started: u64,
+    descriptor: Option<OwnedFd>,
+}
+
+impl Handle {
+    /// Takes hold of the process with this number and start time; nothing where it is gone or another has the number.
+    pub(crate) fn open(pid: i32, started: u64) -> Option<Self> {
+        let number = rustix::process::Pid::from_raw(pid)?;
+        let descriptor = match pidfd_open(number, PidfdFlags::empty()) {
+            Ok(descriptor) => Some(descriptor),
+            Err(rustix::io::Errno::SRCH) => return None,
+            // ENOSYS, EPERM of an old container's filter, or no descriptor left: the start time has to do.
+            Err(_) => None,
+        };
+        // After the pidfd: had the number been reused before, the start time shows it; from now on it cannot be.
+        let handle = Self { pid, started, descriptor };
+        handle.is_same().then_some(handle)
+    }
+
+    fn is_same(&self) -> bool {
+        matches!(look(self.pid), Lookup::There(entry) if entry.started == self.started)
+    }
+
+    /// Whether the process has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        !self.is_same()
+    }
+
+    /// Sends a signal; false where the process has ended.
+    ///
+    /// # Errors
+    /// `EPERM` where it may not be signalled.
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<bool> {
+        let sent = match &self.descriptor {
+            Some(descriptor) => {
+                let number = rustix::process::Signal::from_named_raw(signal as i32)
+                    .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+                pidfd_send_signal(descriptor, number).map_err(|errno| Errno::from_raw(errno.raw_os_error()))
+            }
+            None if self.is_same() => kill(Pid::from_raw(self.pid), signal),
+            None => return Ok(false),
+        };
+        match sent {
+            Ok(()) => Ok(true),
+            Err(Errno::ESRCH) => Ok(false),
+            Err(errno) => Err(io::Error::from(errno)),
+        }
+    }
+}
+
+/// Blocks until one of these processes ends, `limit` at most.
+pub(crate) fn wait_for_any(handles: &[&Handle], limit: Duration) {
+    let mut polled: Vec<PollFd<'_>> = handles
+        .iter()
+        .filter_map(|handle| handle.descriptor.as_ref())
+        .map(|descriptor| PollFd::new(descriptor, PollFlags::IN))
+        .collect();
+    // Without pidfds there is nothing to be told by; the caller looks again soon.
+    let limit = if polled.len() == handles.len() { limit } else { limit.min(Duration::from_millis(10)) };
+    let timeout = rustix::event::Timespec {
+        tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(limit.subsec_nanos()),
+    };
+    // An interruption or an error only makes the caller look earlier.
+    let _ready = poll(&mut polled, Some(&timeout));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::ffi::OsStrExt;
+
+    #[test]
+    fn a_process_whose_name_is_no_text_is_told_as_any_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join(std::ffi::OsStr::from_bytes(b"\xff\xfe) Z"));
+        std::os::unix::fs::symlink("/bin/sleep", &program).unwrap();
+        let mut child = std::process::Command::new(&program).arg("60").spawn().unwrap();
+        let pid = child.id().cast_signed();
+        let (seen, owner) = (look(pid), user(pid));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(matches!(seen, Lookup::There(entry) if entry.pid == pid), "{seen:?}");
+        assert_eq!(owner, Some(nix::unistd::getuid().as_raw()));
+    }
+}

@@ -1,0 +1,62 @@
+//! Files of `/proc`, read whole in as few calls as the kernel allows.
+//!
+//! They say that they are empty, so std asks for their size first and then reads 32 bytes, 64, 128. Refuses to be used
+//! for files that have a size.
+
+use crate::sys::log::file::read_once;
+use std::fs::File;
+use std::io::{self, Read};
+
+/// More than such a file has, but for a list of many mounts.
+const ROOM: usize = 4096;
+
+/// The most that is read of one: an environment may be as large as arguments may.
+const LONGEST: u64 = 16 << 20;
+
+/// All that such a file holds, up to 16 MiB.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn whole(path: &str) -> io::Result<Vec<u8>> {
+    part(path, LONGEST)
+}
+
+/// The beginning of it.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn part(path: &str, limit: u64) -> io::Result<Vec<u8>> {
+    let mut text = Vec::with_capacity(ROOM);
+    // Bounded, because then nothing asks for a size.
+    File::open(path)?.take(limit).read_to_end(&mut text)?;
+    Ok(text)
+}
+
+/// A file that holds one short record, such as a process's `stat`: it comes with the first read whole, and nothing after it
+/// (`single_open` in `fs/seq_file.c`).
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn record(path: &str) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let mut text = vec![0; ROOM];
+    let length = read_once(&mut file, &mut text)?;
+    text.truncate(length);
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_what_std_reads() {
+        assert_eq!(whole("/proc/self/mountinfo").unwrap(), std::fs::read("/proc/self/mountinfo").unwrap());
+        assert!(whole("/proc/self/status").unwrap().starts_with(b"Name:"));
+        for read in [whole, record] {
+            assert_eq!(read("/proc/self/none").unwrap_err().kind(), io::ErrorKind::NotFound);
+        }
+        let fields = |text: Vec<u8>| text.split(|&byte| byte == b' ').count();
+        assert_eq!(fields(record("/proc/1/stat").unwrap()), fields(std::fs::read("/proc/1/stat").unwrap()));
+    }
+}

@@ -1,0 +1,302 @@
+//! What a sleeping thread waits for, from what procfs says of it: parsers and rules only, fed with text and bytes.
+//!
+//! Refuses to guess: a wrong word sends somebody to the wrong place, so what is not clear is told as not known.
+
+use crate::record::evidence::{BlockedOn, ProcessState};
+
+/// What a thread asked the kernel for before it fell asleep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// The call itself says what it is for.
+    For(BlockedOn),
+    /// A word in memory that another thread changes: a lock, or the end of that thread.
+    Futex,
+    /// Data from this descriptor.
+    Input(i32),
+    /// Room in this descriptor.
+    Output(i32),
+    /// Either of two descriptors, data from the first or room in the second.
+    Between(i32, i32),
+    /// poll(2) over so many entries at this address.
+    Poll { at: u64, count: u64 },
+    /// select(2) over the descriptors below a number, in sets at these addresses; zero for none.
+    Select { below: u64, read: u64, write: u64 },
+    /// epoll(7) over the set of this descriptor.
+    Epoll(i32),
+    /// Data from a pipe; which one is not known.
+    SomePipe,
+    /// Data from a socket or a terminal; which one is not known.
+    SomePeer,
+    /// One or several descriptors; which ones is not known.
+    Some,
+    /// A signal.
+    Signal,
+    /// Not known.
+    Unknown,
+}
+
+/// What a descriptor is open on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A pipe without a name, by its inode.
+    Pipe(u64),
+    /// A pipe with a name.
+    Fifo,
+    /// A socket to a peer that may be anywhere.
+    Socket,
+    /// A socket to a process of this machine.
+    LocalSocket,
+    /// A terminal.
+    Terminal,
+    /// A regular file, a directory or a block device.
+    File,
+    /// A timer.
+    Timer,
+    /// A process (pidfd).
+    Process,
+    /// Anything else: what it waits for does not follow from what it is.
+    Other,
+}
+
+/// The word for a state's letter (`proc_pid_stat(5)`).
+pub(crate) fn state(letter: char) -> ProcessState {
+    match letter {
+        'R' => ProcessState::Running,
+        'S' => ProcessState::Sleeping,
+        'D' => ProcessState::Disk,
+        'T' => ProcessState::Stopped,
+        't' => ProcessState::Traced,
+        'Z' => ProcessState::Zombie,
+        'I' => ProcessState::Idle,
+        _ => ProcessState::Unknown,
+    }
+}
+
+/// Reads `/proc/PID/syscall`: the call's number, six arguments, the stack pointer, the program counter.
+pub(crate) fn by_call(text: &str) -> Wait {
+    let mut fields = text.split_ascii_whitespace();
+    let Some(number) = fields.next().and_then(|number| number.parse().ok()) else { return Wait::Unknown };
+    let numbers: Vec<u64> =
+        fields.map_while(|field| u64::from_str_radix(field.strip_prefix("0x")?, 16).ok()).take(7).collect();
+    let [arguments @ .., stack] = numbers.as_slice() else { return Wait::Unknown };
+    let Ok(arguments) = <[u64; 6]>::try_from(arguments) else { return Wait::Unknown };
+    // A 32-bit program's calls have numbers of their own. Its stack is below 4 GiB; no 64-bit thread's is, as the
+    // kernel maps those at the top.
+    if u32::try_from(*stack).is_ok() { Wait::Unknown } else { call(number, arguments) }
+}
+
+#[cfg(not(target_pointer_width = "64"))]
+fn call(_number: i64, _arguments: [u64; 6]) -> Wait {
+    Wait::Unknown
+}
+
+#[cfg(target_pointer_width = "64")]
+fn call(number: i64, [first, second, third, ..]: [u64; 6]) -> Wait {
+    // The kernel itself takes a descriptor's lower half.
+    let descriptor = |argument: u64| {
+        let [a, b, c, d, ..] = argument.to_le_bytes();
+        i32::from_le_bytes([a, b, c, d])
+    };
+    match number {
+        libc::SYS_read | libc::SYS_readv | libc::SYS_pread64 | libc::SYS_preadv | libc::SYS_preadv2 => {
+            Wait::Input(descriptor(first))
+        }
+        libc::SYS_recvfrom | libc::SYS_recvmsg | libc::SYS_recvmmsg | libc::SYS_accept | libc::SYS_accept4 => {
+            Wait::Input(descriptor(first))
+        }
+        libc::SYS_write | libc::SYS_writev | libc::SYS_pwrite64 | libc::SYS_pwritev | libc::SYS_pwritev2 => {
+            Wait::Output(descriptor(first))
+        }
+        libc::SYS_sendto | libc::SYS_sendmsg | libc::SYS_sendmmsg | libc::SYS_connect | libc::SYS_vmsplice => {
+            Wait::Output(descriptor(first))
+        }
+        libc::SYS_tee => Wait::Between(descriptor(first), descriptor(second)),
+        libc::SYS_splice | libc::SYS_copy_file_range => Wait::Between(descriptor(first), descriptor(third)),
+        libc::SYS_sendfile => Wait::Between(descriptor(second), descriptor(first)),
+        libc::SYS_futex | libc::SYS_futex_waitv => Wait::Futex,
+        libc::SYS_flock | libc::SYS_semop | libc::SYS_semtimedop => Wait::For(BlockedOn::Lock),
+        libc::SYS_fcntl if [libc::F_SETLKW, libc::F_OFD_SETLKW].contains(&descriptor(second)) => {
+            Wait::For(BlockedOn::Lock)
+        }
+        // A parent sleeps in these until the child that has its memory has exec'd or ended (vfork(2)).
+        libc::SYS_wait4 | libc::SYS_waitid | libc::SYS_clone | libc::SYS_clone3 => Wait::For(BlockedOn::Child),
+        libc::SYS_nanosleep | libc::SYS_clock_nanosleep => Wait::For(BlockedOn::Sleep),
+        libc::SYS_fsync | libc::SYS_fdatasync | libc::SYS_sync | libc::SYS_syncfs | libc::SYS_msync => {
+            Wait::For(BlockedOn::Disk)
+        }
+        libc::SYS_ppoll => Wait::Poll { at: first, count: second },
+        libc::SYS_pselect6 => Wait::Select { below: first, read: second, write: third },
+        libc::SYS_epoll_pwait | libc::SYS_epoll_pwait2 => Wait::Epoll(descriptor(first)),
+        libc::SYS_rt_sigsuspend | libc::SYS_rt_sigtimedwait => Wait::Signal,
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_vfork => Wait::For(BlockedOn::Child),
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_pause => Wait::For(BlockedOn::Sleep),
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_poll => Wait::Poll { at: first, count: second },
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_select => Wait::Select { below: first, read: second, write: third },
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_epoll_wait => Wait::Epoll(descriptor(first)),
+        _ => Wait::Unknown,
+    }
+}
+
+/// Reads `/proc/PID/wchan`, the kernel function in which it sleeps: less exact, but told of more processes. Where a
+/// kernel named a function otherwise in some version, both names are here.
+pub(crate) fn by_place(text: &str) -> Wait {
+    // The compiler makes `name.isra.0` and `name.constprop.0` of one that it changed.
+    let name = text.trim_end().split('.').next().unwrap_or_default();
+    let within = |parts: &[&str]| parts.iter().any(|part| name.contains(part));
+    if within(&["unix_", "pipe_write", "pipe_wait_writable", "wait_for_partner", "fifo_open"]) {
+        Wait::For(BlockedOn::Pipe)
+    } else if within(&["pipe_read", "pipe_wait"]) {
+        Wait::SomePipe
+    } else if name == "wait_woken" {
+        Wait::SomePeer
+    } else if within(&["n_tty_read"]) {
+        Wait::For(BlockedOn::Stdin)
+    } else if is_multiplexed(name) {
+        Wait::Some
+    } else if within(&["lock_inode_wait", "fcntl_setlk", "do_lock_file_wait", "semtimedop"]) {
+        Wait::For(BlockedOn::Lock)
+    } else if within(&["futex"]) {
+        Wait::Futex
+    } else if within(&["inet_", "sk_wait", "sk_stream_wait", "tcp_", "udp_", "skb_wait"]) {
+        Wait::For(BlockedOn::Network)
+    } else if within(&["nanosleep", "do_pause", "sys_pause"]) {
+        Wait::For(BlockedOn::Sleep)
+    } else if within(&["sigsuspend", "sigtimedwait"]) {
+        Wait::Signal
+    } else if within(&["request_wait_answer", "io_schedule", "folio_wait", "wait_on_page"]) {
+        Wait::For(BlockedOn::Disk)
+    } else if within(&["wait_for_vfork_done", "kernel_clone", "_do_fork"]) || name == "do_wait" {
+        Wait::For(BlockedOn::Child)
+    } else {
+        Wait::Unknown
+    }
+}
+
+fn is_multiplexed(name: &str) -> bool {
+    matches!(name, "do_poll" | "do_sys_poll" | "poll_schedule_timeout" | "do_select" | "core_sys_select" | "ep_poll")
+}
+
+/// What a read from, or a write to, this descriptor waits for.
+pub(crate) fn by_descriptor(number: i32, input: bool, kind: Kind) -> Option<BlockedOn> {
+    match kind {
+        Kind::File => Some(BlockedOn::Disk),
+        _ if input && number == 0 => Some(BlockedOn::Stdin),
+        Kind::Pipe(_) | Kind::Fifo | Kind::LocalSocket => Some(BlockedOn::Pipe),
+        Kind::Socket => Some(BlockedOn::Network),
+        Kind::Terminal if input => Some(BlockedOn::Stdin),
+        Kind::Timer => Some(BlockedOn::Sleep),
+        Kind::Process => Some(BlockedOn::Child),
+        Kind::Terminal | Kind::Other => None,
+    }
+}
+
+/// What a wait for any of these is for: the most telling of them.
+///
+/// Local sockets do not count here: nearly every event loop has one to wake itself up by, and of the few that are for
+/// somebody else these cannot be told apart. Nor do files, for which such a wait never sleeps.
+pub(crate) fn by_set(set: &[(i32, bool, Kind)]) -> Option<BlockedOn> {
+    const TELLING: [BlockedOn; 5] =
+        [BlockedOn::Network, BlockedOn::Pipe, BlockedOn::Stdin, BlockedOn::Child, BlockedOn::Sleep];
+    if set.is_empty() {
+        return Some(BlockedOn::Sleep);
+    }
+    let counts = |kind: Kind| !matches!(kind, Kind::LocalSocket | Kind::File | Kind::Other);
+    let words: Vec<BlockedOn> = set
+        .iter()
+        .filter(|(_, _, kind)| counts(*kind))
+        .filter_map(|(number, input, kind)| by_descriptor(*number, *input, *kind))
+        .collect();
+    TELLING.into_iter().find(|word| words.contains(word))
+}
+
+/// What a program is doing whose first thread waits for another: what the others do.
+///
+/// One that runs shows that nothing is blocked. Else the most telling of what holds one up; time only where none waits
+/// for a lock, since a thread that sleeps between two chores is in many a program that hangs.
+pub(crate) fn by_threads(others: &[(ProcessState, Option<BlockedOn>)]) -> (ProcessState, Option<BlockedOn>) {
+    const TELLING: [BlockedOn; 5] =
+        [BlockedOn::Disk, BlockedOn::Network, BlockedOn::Pipe, BlockedOn::Stdin, BlockedOn::Child];
+    if others.iter().any(|(state, _)| *state == ProcessState::Running) {
+        return (ProcessState::Running, None);
+    }
+    let has = |word: BlockedOn| others.iter().any(|(_, blocked_on)| *blocked_on == Some(word));
+    let word = TELLING.into_iter().find(|word| has(*word));
+    let idle = if has(BlockedOn::Sleep) && !has(BlockedOn::Lock) { BlockedOn::Sleep } else { BlockedOn::Lock };
+    (ProcessState::Sleeping, Some(word.unwrap_or(idle)))
+}
+
+/// What a process waits for that reads one of these descriptors or waits for some of them, which ones is not known.
+pub(crate) fn by_candidates(wait: Wait, readable: &[(i32, Kind)]) -> Option<BlockedOn> {
+    let pipe = |kind: Kind| matches!(kind, Kind::Pipe(_) | Kind::Fifo);
+    let has = |wanted: Kind| readable.iter().any(|(_, kind)| *kind == wanted);
+    if wait == Wait::SomePipe {
+        let only_stdin = readable.iter().filter(|(_, kind)| pipe(*kind)).all(|(number, _)| *number == 0);
+        Some(if only_stdin { BlockedOn::Stdin } else { BlockedOn::Pipe })
+    } else if has(Kind::Socket) {
+        Some(BlockedOn::Network)
+    } else {
+        (wait == Wait::SomePeer && has(Kind::Terminal)).then_some(BlockedOn::Stdin)
+    }
+}
+
+/// What a link of `/proc/PID/fd` says; nothing for a path, which may be of any kind.
+pub(crate) fn by_link(link: &str) -> Option<Kind> {
+    if link.starts_with('/') {
+        return None;
+    }
+    let (class, rest) = link.split_once(':')?;
+    let inode = || rest.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    Some(match (class, rest) {
+        ("pipe", _) => inode().map_or(Kind::Other, Kind::Pipe),
+        ("socket", _) => Kind::Socket,
+        ("anon_inode", "[timerfd]") => Kind::Timer,
+        ("anon_inode", "[pidfd]") => Kind::Process,
+        _ => Kind::Other,
+    })
+}
+
+/// The inode in a link such as `socket:[4711]`.
+pub(crate) fn inode_of(link: &str) -> Option<u64> {
+    link.split_once(":[")?.1.strip_suffix(']')?.parse().ok()
+}
+
+/// The inodes of local sockets in `/proc/PID/net/unix`, whose seventh column they are.
+pub(crate) fn local_sockets(text: &str) -> impl Iterator<Item = u64> {
+    text.lines().filter_map(|line| line.split_ascii_whitespace().nth(6)?.parse().ok())
+}
+
+/// The descriptors of a set, from an epoll descriptor's `fdinfo`.
+pub(crate) fn epoll_set(text: &str) -> impl Iterator<Item = i32> {
+    text.lines().filter_map(|line| line.strip_prefix("tfd:")?.split_ascii_whitespace().next()?.parse().ok())
+}
+
+/// What is asked of each descriptor in an array of `struct pollfd` (poll(2)): whether data is waited for.
+pub(crate) fn poll_set(bytes: &[u8]) -> Vec<(i32, bool)> {
+    let entry = |entry: &[u8]| {
+        let descriptor = i32::from_ne_bytes(*entry.first_chunk()?);
+        let events = i16::from_ne_bytes(*entry.get(4..)?.first_chunk()?);
+        // A negative one is passed over, and one without events is there for its end only (poll(2)).
+        (descriptor >= 0 && events != 0).then_some((descriptor, events & libc::POLLIN != 0))
+    };
+    bytes.chunks_exact(8).filter_map(entry).collect()
+}
+
+/// The descriptors of a `fd_set` (select(2)), which the kernel takes as an array of longs.
+pub(crate) fn select_set(bytes: &[u8]) -> impl Iterator<Item = i32> {
+    const WORD: usize = size_of::<usize>();
+    let words = bytes.chunks_exact(WORD).enumerate();
+    words.flat_map(|(index, chunk)| {
+        let word = chunk.first_chunk().map_or(0, |chunk| usize::from_ne_bytes(*chunk));
+        (0..WORD * 8)
+            .filter(move |bit| word & (1 << bit) != 0)
+            .filter_map(move |bit| i32::try_from(index * WORD * 8 + bit).ok())
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,73 @@
+//! What inotify has left for this user: its two limits, and what is used of them as far as procfs shows.
+//!
+//! Both limits count by real user, in whatever container their processes run (inotify(7), `/proc` interfaces).
+
+use crate::sys::env;
+use crate::sys::fs::probe::{Supplies, Supply};
+use crate::sys::linux::procfs;
+use std::fs;
+use std::path::Path;
+
+/// What an inotify descriptor's link in `/proc/PID/fd` says.
+const INSTANCE: &str = "anon_inode:inotify";
+
+/// The kernel's supplies for directory events; nothing where it does not tell.
+pub(crate) fn supplies() -> Option<Supplies> {
+    let limit = |global: &str, namespace: &str| {
+        let read = |path: &str| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+        // A user namespace may have lower limits of its own (namespaces(7), /proc/sys/user).
+        let global = read(&format!("/proc/sys/fs/inotify/{global}"))?;
+        Some(read(&format!("/proc/sys/user/{namespace}")).map_or(global, |own| own.min(global)))
+    };
+    let instances = limit("max_user_instances", "max_inotify_instances")?;
+    let watches = limit("max_user_watches", "max_inotify_watches")?;
+    let (mut used, mut watched) = (0, 0);
+    let me = env::user();
+    for entry in fs::read_dir("/proc").ok()?.flatten() {
+        let folder = entry.path();
+        let is_process = entry.file_name().to_str().is_some_and(|name| name.parse::<u32>().is_ok());
+        if !is_process || owner(&folder) != Some(me) {
+            continue;
+        }
+        let (more, watching) = of_process(&folder);
+        used += more;
+        watched += watching;
+    }
+    Some(Supplies { instances: Supply { used, limit: instances }, watches: Supply { used: watched, limit: watches } })
+}
+
+fn owner(process: &Path) -> Option<u32> {
+    procfs::user(&fs::read_to_string(process.join("status")).ok()?)
+}
+
+/// One process's instances and watches; none where it may not be looked into, or is gone.
+fn of_process(process: &Path) -> (u64, u64) {
+    let (mut instances, mut watches) = (0, 0);
+    let Ok(descriptors) = fs::read_dir(process.join("fd")) else { return (0, 0) };
+    for descriptor in descriptors.flatten() {
+        let is_instance = fs::read_link(descriptor.path()).is_ok_and(|link| link.as_os_str() == INSTANCE);
+        if is_instance {
+            instances += 1;
+            let text = fs::read_to_string(process.join("fdinfo").join(descriptor.file_name())).unwrap_or_default();
+            // A line a watch (proc_pid_fdinfo(5)).
+            watches += text.lines().filter(|line| line.starts_with("inotify ")).count() as u64;
+        }
+    }
+    (instances, watches)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::fs::probe::Ear;
+
+    #[test]
+    fn an_instance_and_its_watch_are_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let _ear = Ear::open(folder.path(), "x").unwrap();
+        let found = supplies().unwrap();
+        // Other tests of this process have theirs.
+        assert!(found.instances.used >= 1 && found.watches.used >= 1, "{found:?}");
+        assert!(found.instances.limit >= 1 && found.watches.limit >= 1);
+    }
+}

@@ -1,0 +1,355 @@
+//! A log read along while it is written, by name: across rotation, truncation, replacement and holes.
+//!
+//! A file that took the name's place is read once it holds something, since its writer has left the old one then, and
+//! the old one is read to its end before. Refuses to read a hole: it is jumped over. What cannot be seen is a file that
+//! was cut, and grew past where it was read to with the same bytes at that place, between two looks.
+
+use crate::sys::fs::monitor_dir::why;
+use crate::sys::fs::remote;
+use crate::sys::log::file::{open_at_once, read_at_most};
+use crate::sys::platform::{fs_type, machine};
+use std::fs::{self, File, Metadata};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// How much is read at once.
+const PIECE: usize = 64 << 10;
+/// How many bytes before the place read to tell whether the file is still what it was.
+const REMEMBERED: usize = 256;
+
+/// What a log holds beyond what was read.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Piece<'buffer> {
+    /// These bytes.
+    Bytes(&'buffer [u8]),
+    /// Another file, or the same one from its beginning: what was read last has ended, its last line too.
+    Anew,
+    /// Nothing at the moment.
+    End,
+}
+
+/// How a name and the file that is read under it stand to each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// No file was ever there.
+    Missing,
+    /// The file has the name.
+    Named,
+    /// Another file has it, or none: no notice about the name tells of the growth of what is read.
+    Strayed,
+}
+
+/// A log being read.
+#[derive(Debug)]
+pub(crate) struct Follower {
+    path: PathBuf,
+    opened: Option<Opened>,
+    buffer: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Opened {
+    file: File,
+    identity: (u64, u64),
+    offset: u64,
+    /// What stood right before `offset` when it was read.
+    before: Vec<u8>,
+    /// Whether nothing but zeros was read since the last hole began.
+    in_hole: bool,
+    /// Whether `before` was compared since the last end.
+    compared: bool,
+    /// Whether a successor has been seen, so that the next end is the last one.
+    leaving: bool,
+    /// Whether its filesystem answers from what it once knew unless it is asked.
+    far: bool,
+}
+
+impl Follower {
+    /// Begins at the log's beginning; nothing is opened yet.
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path, opened: None, buffer: Vec::new() }
+    }
+
+    /// Begins at this offset of the file that has the name now.
+    ///
+    /// # Errors
+    /// As [`Follower::read`].
+    pub(crate) fn from(path: PathBuf, offset: u64) -> io::Result<Self> {
+        let mut opened = open(&path)?;
+        if let Some(opened) = &mut opened {
+            opened.offset = offset;
+        }
+        Ok(Self { path, opened, buffer: Vec::new() })
+    }
+
+    /// The name that is followed.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether a file was ever there.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.opened.is_some()
+    }
+
+    /// How the name and the file that is read stand to each other.
+    pub(crate) fn standing(&self) -> Standing {
+        let there = fs::metadata(&self.path).ok().map(|metadata| identity(&metadata));
+        match &self.opened {
+            Some(opened) if there != Some(opened.identity) => Standing::Strayed,
+            None if there.is_none() => Standing::Missing,
+            Some(_) | None => Standing::Named,
+        }
+    }
+
+    /// How many bytes there are beyond what was read, holes among them.
+    ///
+    /// # Errors
+    /// As [`Follower::read`].
+    pub(crate) fn remaining(&mut self) -> io::Result<u64> {
+        if self.opened.is_none() {
+            self.opened = open(&self.path)?;
+        }
+        let Some(opened) = &self.opened else { return Ok(0) };
+        opened.ask(&self.path);
+        Ok(opened.file.metadata()?.size().saturating_sub(opened.offset))
+    }
+
+    /// Reads on.
+    ///
+    /// # Errors
+    /// A log that cannot be read, or is no regular file.
+    pub(crate) fn read(&mut self) -> io::Result<Piece<'_>> {
+        if self.opened.is_none() {
+            self.opened = open(&self.path)?;
+        }
+        let Some(opened) = &mut self.opened else { return Ok(Piece::End) };
+        self.buffer.resize(PIECE, 0);
+        if !opened.compared {
+            opened.compared = true;
+            // It was compared last at an end; more is to be known now than then.
+            opened.ask(&self.path);
+            if opened.was_rewritten()? {
+                opened.restart();
+                return Ok(Piece::Anew);
+            }
+        }
+        loop {
+            let length = read_at_most(&opened.file, &mut self.buffer, opened.offset)?;
+            if length == 0 {
+                if opened.file.metadata()?.size() < opened.offset {
+                    opened.restart();
+                    return Ok(Piece::Anew);
+                }
+                opened.compared = false;
+                match successor(&self.path, opened.identity)? {
+                    // It was seen before this end was met, so this end is the old file's last.
+                    Some(next) if opened.leaving => {
+                        self.opened = Some(next);
+                        return Ok(Piece::Anew);
+                    }
+                    Some(_) => opened.leaving = true,
+                    None => {
+                        opened.leaving = false;
+                        return Ok(Piece::End);
+                    }
+                }
+                continue;
+            }
+            let from = opened.take(&self.buffer[..length]);
+            if from < length {
+                return Ok(Piece::Bytes(&self.buffer[from..length]));
+            }
+        }
+    }
+}
+
+impl Opened {
+    /// Moves past what was read; where in it the log goes on after a hole.
+    fn take(&mut self, bytes: &[u8]) -> usize {
+        self.offset += bytes.len() as u64;
+        let zeros = bytes.iter().take_while(|&&byte| byte == 0).count();
+        // COMMAND's own zeros come with other bytes; a whole piece of them is what a bound took away.
+        if zeros == PIECE {
+            self.in_hole = true;
+            self.before.clear();
+            self.offset = machine::next_data(&self.file, self.offset).map_or(self.offset, |next| next.max(self.offset));
+            return zeros;
+        }
+        let from = if self.in_hole { zeros } else { 0 };
+        self.in_hole &= from == bytes.len();
+        self.before.extend_from_slice(&bytes[bytes.len().saturating_sub(REMEMBERED)..]);
+        self.before.drain(..self.before.len().saturating_sub(REMEMBERED));
+        from
+    }
+
+    /// Has a far filesystem asked how long the file is by now: opening it by name is what makes every one of them ask.
+    fn ask(&self, path: &Path) {
+        if self.far {
+            let _asked = remote::open(path);
+            fs_type::refresh(&self.file);
+        }
+    }
+
+    /// Whether other bytes stand where was read. In a log whose beginning has gone that is the bound's doing.
+    fn was_rewritten(&self) -> io::Result<bool> {
+        let mut there = [0; REMEMBERED];
+        let there = &mut there[..self.before.len()];
+        let length = read_at_most(&self.file, there, self.offset - self.before.len() as u64)?;
+        if there[..length] == self.before[..] {
+            return Ok(false);
+        }
+        let mut head = [1; 16];
+        let length = read_at_most(&self.file, &mut head, 0)?;
+        Ok(length == 0 || head[..length].iter().any(|&byte| byte != 0))
+    }
+
+    fn restart(&mut self) {
+        (self.offset, self.in_hole, self.compared) = (0, false, true);
+        self.before.clear();
+    }
+}
+
+fn identity(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+fn open(path: &Path) -> io::Result<Option<Opened>> {
+    let file = match open_at_once(path) {
+        Ok(file) => file,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
+        Err(error) => return Err(io::Error::new(error.kind(), why(&error))),
+    };
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let identity = identity(&metadata);
+    let far = !fs_type::look(path).is_ok_and(|found| found.local);
+    let before = Vec::new();
+    Ok(Some(Opened { file, identity, offset: 0, before, in_hole: false, compared: true, leaving: false, far }))
+}
+
+/// The file that has taken the name over and holds something.
+fn successor(path: &Path, current: (u64, u64)) -> io::Result<Option<Opened>> {
+    let taken =
+        fs::metadata(path).is_ok_and(|there| there.is_file() && there.size() > 0 && identity(&there) != current);
+    if !taken {
+        return Ok(None);
+    }
+    Ok(open(path)?.filter(|next| next.identity != current))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    /// All that is there now: what it says, with `|` where it began anew.
+    fn rest(follower: &mut Follower) -> String {
+        let mut text = String::new();
+        loop {
+            match follower.read().unwrap() {
+                Piece::Bytes(bytes) => text.push_str(&String::from_utf8_lossy(bytes)),
+                Piece::Anew => text.push('|'),
+                Piece::End => return text,
+            }
+        }
+    }
+
+    fn place() -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.log");
+        (folder, path)
+    }
+
+    fn append(path: &Path, text: &str) -> File {
+        let mut file = fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_log_is_read_once_as_it_grows_and_before_it_is_there() {
+        let (_folder, path) = place();
+        let mut follower = Follower::new(path.clone());
+        assert_eq!((rest(&mut follower).as_str(), follower.has_begun()), ("", false));
+        append(&path, "a\nb");
+        assert_eq!(rest(&mut follower), "a\nb");
+        assert_eq!(rest(&mut follower), "");
+        append(&path, "c\n");
+        assert_eq!(rest(&mut follower), "c\n");
+        assert_eq!(follower.standing(), Standing::Named);
+        let mut later = Follower::from(path, 2).unwrap();
+        assert_eq!(rest(&mut later), "bc\n");
+    }
+
+    #[test]
+    fn a_rotated_log_is_read_to_its_end_and_the_new_one_from_its_beginning() {
+        let (folder, path) = place();
+        let mut old = append(&path, "1\n");
+        let mut follower = Follower::new(path.clone());
+        assert_eq!(rest(&mut follower), "1\n");
+        fs::rename(&path, folder.path().join("a.log.1")).unwrap();
+        old.write_all(b"2\n").unwrap();
+        assert_eq!(rest(&mut follower), "2\n");
+        assert_eq!(follower.standing(), Standing::Strayed);
+        // Made and not yet written: its writer has still the old one.
+        File::create(&path).unwrap();
+        old.write_all(b"3\n").unwrap();
+        assert_eq!(rest(&mut follower), "3\n");
+        old.write_all(b"4\n").unwrap();
+        append(&path, "5\n");
+        assert_eq!(rest(&mut follower), "4\n|5\n");
+        assert_eq!(follower.standing(), Standing::Named);
+    }
+
+    #[test]
+    fn a_log_cut_or_replaced_is_read_anew_also_where_it_has_grown_past_the_place() {
+        let (folder, path) = place();
+        append(&path, "one\ntwo\n");
+        let mut follower = Follower::new(path.clone());
+        assert_eq!(rest(&mut follower), "one\ntwo\n");
+        fs::write(&path, "x\n").unwrap();
+        assert_eq!(rest(&mut follower), "|x\n");
+        fs::write(&path, "y, which is longer\n").unwrap();
+        assert_eq!(rest(&mut follower), "|y, which is longer\n");
+        fs::write(&path, "").unwrap();
+        assert_eq!(rest(&mut follower), "|");
+        append(&path, "z\n");
+        assert_eq!(rest(&mut follower), "z\n");
+        fs::write(folder.path().join("new"), "w\n").unwrap();
+        fs::rename(folder.path().join("new"), &path).unwrap();
+        assert_eq!(rest(&mut follower), "|w\n");
+    }
+
+    #[test]
+    fn holes_are_skipped_and_a_bounded_log_is_not_taken_for_a_rewritten_one() {
+        let (_folder, path) = place();
+        let mut log = append(&path, "first\n");
+        let mut follower = Follower::new(path.clone());
+        assert_eq!(rest(&mut follower), "first\n");
+        let mut bound = crate::sys::log::file::Bound::new(1 << 20);
+        for index in 0..40_000_u32 {
+            writeln!(log, "line {index:060}").unwrap();
+        }
+        bound.apply(&path).unwrap();
+        let text = rest(&mut follower);
+        let begins = text.trim_start();
+        assert!(begins.starts_with("[dogwatch: ") && !text.contains('|') && !text.contains('\0'), "{text:.80}");
+        assert!(text.ends_with(&format!("line {:060}\n", 39_999)));
+        writeln!(log, "more").unwrap();
+        assert_eq!(rest(&mut follower), "more\n");
+        log.write_all(b"a\0b\n").unwrap();
+        assert_eq!(rest(&mut follower), "a\0b\n", "COMMAND's own zeros stay");
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_refused() {
+        let (folder, path) = place();
+        assert!(Follower::new(folder.path().to_path_buf()).read().is_err());
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(Follower::new(path).read().is_err());
+    }
+}

@@ -1,0 +1,72 @@
+//! Which filesystem a directory lies on, and whether its events tell all.
+//!
+//! kqueue takes a watch on network and user-space filesystems too, and what the far side does may raise nothing. So the
+//! type decides, and an unknown type counts as remote.
+
+use crate::sys::macos::ffi;
+use nix::mount::MntFlags;
+use nix::sys::statfs::statfs;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Where a directory lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FsType {
+    /// Whether only this machine writes there, through its own kernel.
+    pub(crate) local: bool,
+    /// The filesystem's name.
+    pub(crate) name: String,
+}
+
+/// Filesystems on which every change raises an event here: `f_fstypename` of statfs(2). `MNT_LOCAL` alone does not
+/// do: a user-space filesystem's mount may claim it (macFUSE, option `local`), and so may a folder shared by a host.
+const LOCAL: [&str; 7] = ["apfs", "hfs", "tmpfs", "exfat", "msdos", "ntfs", "udf"];
+
+/// Looks at the filesystem of a directory.
+///
+/// # Errors
+/// Where the directory is not there or its filesystem does not answer.
+pub(crate) fn look(path: &Path) -> io::Result<FsType> {
+    let found = statfs(path)?;
+    Ok(by_name(found.filesystem_type_name(), found.flags().contains(MntFlags::MNT_LOCAL)))
+}
+
+/// Whether it is certain without the list of mounts that a path leads to nobody else's filesystem: never, the list is one
+/// cheap call.
+pub(crate) fn leads_nowhere_far(_path: &Path) -> bool {
+    false
+}
+
+/// Where filesystems are mounted that somebody else answers for; the list is the kernel's own and asks none of them.
+pub(crate) fn far_mounts() -> Vec<PathBuf> {
+    ffi::mounts().into_iter().filter(|(_, local)| !local).map(|(point, _)| point).collect()
+}
+
+/// Has the filesystem of an open file asked for its size and times: here opening it is all there is (close-to-open).
+pub(crate) fn refresh(_file: &File) {}
+
+fn by_name(name: &str, on_this_machine: bool) -> FsType {
+    FsType { local: on_this_machine && LOCAL.contains(&name), name: name.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn network_and_unknown_filesystems_are_remote() {
+        for name in ["nfs", "smbfs", "webdav", "macfuse", "devfs", ""] {
+            assert!(!by_name(name, true).local, "{name}");
+        }
+        assert!(!by_name("hfs", false).local);
+        assert_eq!(by_name("apfs", true), FsType { local: true, name: "apfs".into() });
+    }
+
+    #[test]
+    fn the_root_is_local_and_devfs_is_not_in_this_sense() {
+        assert!(look(Path::new("/")).unwrap().local);
+        assert!(!look(Path::new("/dev")).unwrap().local);
+        assert!(look(Path::new("/no/such/folder")).is_err());
+    }
+}

@@ -1,0 +1,169 @@
+//! This boot of this kernel: its clocks, its id, and what it does not do for a wrapper's children.
+
+use crate::record::time::{MonotonicTime, WallTime};
+use crate::sys::macos::ffi;
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::poll::{PollFd, PollTimeout};
+use nix::time::{ClockId, clock_gettime};
+use std::ffi::CStr;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
+
+/// The size whose multiples are whole blocks on APFS and HFS+. Holes begin and end at blocks (fcntl(2), `F_PUNCHHOLE`).
+const BLOCK: u64 = 4096;
+
+/// The unit of `st_blocks` (stat(2)).
+const STAT_BLOCK: u64 = 512;
+
+/// The monotonic clock that stops in sleep (`clock_gettime(3)`: `CLOCK_UPTIME_RAW` does not increment then).
+pub(crate) fn awake() -> MonotonicTime {
+    read(libc::CLOCK_UPTIME_RAW)
+}
+
+/// The monotonic clock that goes on in sleep.
+///
+/// The raw one: it and [`awake`] count the same ticks, so that they differ by the sleep and by nothing else.
+/// `CLOCK_MONOTONIC` is made from the wall clock (Libc `gen/clock_gettime.c`), which is speeded up and slowed down to
+/// keep the time: after weeks that would look like sleep.
+pub(crate) fn with_sleep() -> MonotonicTime {
+    read(libc::CLOCK_MONOTONIC_RAW)
+}
+
+fn read(clock: libc::clockid_t) -> MonotonicTime {
+    // Both clocks exist since macOS 10.12; a failure cannot come from the arguments.
+    clock_gettime(ClockId::from_raw(clock)).map_or(MonotonicTime::from_nanos(0), |time| {
+        MonotonicTime::from_nanos(WallTime::from_parts(time.tv_sec(), time.tv_nsec()).as_nanos())
+    })
+}
+
+/// poll(2), which counts milliseconds: up, so that no wait ends early.
+///
+/// # Errors
+/// `EINTR`, `EAGAIN`, `EINVAL`.
+pub(crate) fn poll(waited: &mut [PollFd<'_>], longest: Duration) -> Result<i32, Errno> {
+    let millis = i32::try_from(longest.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX);
+    nix::poll::poll(waited, PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX))
+}
+
+/// The id that the kernel drew at this boot (`kern.bootsessionuuid`, xnu `bsd/kern/kern_sysctl.c`).
+pub(crate) fn boot_id() -> Option<String> {
+    let mut text = [0; 64];
+    let length = ffi::sysctl_by_name(c"kern.bootsessionuuid", &mut text).ok()?;
+    // The length counts the final NUL.
+    let text = text.get(..length)?.split(|&byte| byte == 0).next()?;
+    std::str::from_utf8(text).ok().filter(|id| !id.is_empty()).map(str::to_owned)
+}
+
+/// The number of this process's PID namespace: macOS has only one, without a number.
+pub(crate) fn pid_namespace() -> Option<u64> {
+    None
+}
+
+/// Makes orphans among this process's descendants its own children: macOS cannot, and nothing is done.
+///
+/// Orphans go to launchd, who reaps them. Whoever ends the tree finds them by group, session and mark.
+///
+/// # Errors
+/// None here.
+#[expect(clippy::unnecessary_wraps, reason = "the signature is both platforms'")]
+pub(crate) fn adopt_orphans() -> io::Result<bool> {
+    Ok(false)
+}
+
+/// Has the kernel kill this process when the thread that forked it ends: macOS cannot, and nothing is done.
+///
+/// A COMMAND whose wrapper was killed runs on until the run is ended, by whoever finds its group, session or mark.
+///
+/// # Errors
+/// None here.
+#[expect(clippy::unnecessary_wraps, reason = "the signature is both platforms'")]
+pub(crate) fn die_with_parent() -> io::Result<()> {
+    Ok(())
+}
+
+/// What lists of processes call this one from now on: here the name stays.
+pub(crate) fn name_myself(_name: &CStr) {}
+
+/// Gives the disk space of a file's first `length` bytes back, as far as they are whole blocks; its size stays.
+///
+/// # Errors
+/// `ENOTTY` or `ENOTSUP` where the filesystem cannot.
+pub(crate) fn punch(file: &File, length: u64) -> io::Result<()> {
+    let whole = length / BLOCK * BLOCK;
+    if whole == 0 {
+        return Ok(());
+    }
+    ffi::punch_hole(file, i64::try_from(whole).map_err(io::Error::other)?)?;
+    Ok(())
+}
+
+/// Where a file's data goes on from `offset`, past a hole; nothing where there is none, or the filesystem does not tell.
+pub(crate) fn next_data(file: &File, offset: u64) -> Option<u64> {
+    let offset = i64::try_from(offset).ok()?;
+    let next = nix::unistd::lseek(file, offset, nix::unistd::Whence::SeekData).ok()?;
+    u64::try_from(next).ok()
+}
+
+/// Reserves disk space for a file's first `length` bytes, without changing what it reads as beyond its end. It is kept
+/// for as long as the file stays open.
+///
+/// # Errors
+/// `ENOSPC` where there is none, `ENOTSUP` where the filesystem cannot.
+pub(crate) fn reserve(file: &File, length: u64) -> io::Result<()> {
+    // What the call adds, it adds behind the space that the file has (fcntl(2), F_PEOFPOSMODE).
+    let missing = length.saturating_sub(file.metadata()?.blocks().saturating_mul(STAT_BLOCK));
+    if missing == 0 {
+        return Ok(());
+    }
+    let mut wish = libc::fstore_t {
+        fst_flags: libc::F_ALLOCATEALL,
+        fst_posmode: libc::F_PEOFPOSMODE,
+        fst_offset: 0,
+        fst_length: i64::try_from(missing).map_err(io::Error::other)?,
+        fst_bytesalloc: 0,
+    };
+    fcntl(file, FcntlArg::F_PREALLOCATE(&mut wish))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::FileExt;
+
+    #[test]
+    fn the_clock_with_sleep_is_never_behind() {
+        let awake = awake();
+        assert!(awake > MonotonicTime::from_nanos(0) && with_sleep() >= awake);
+    }
+
+    #[test]
+    fn the_boot_has_one_id() {
+        let id = boot_id().unwrap();
+        assert_eq!(id.len(), 36, "{id}");
+        assert_eq!(boot_id(), Some(id));
+    }
+
+    #[test]
+    fn a_hole_gives_whole_blocks_back_and_room_leaves_the_size_alone() {
+        let file = tempfile::tempfile().unwrap();
+        reserve(&file, 100_000).unwrap();
+        assert_eq!(file.metadata().unwrap().len(), 0);
+        file.write_all_at(&vec![b'x'; 1 << 20], 0).unwrap();
+        file.sync_all().unwrap();
+        let before = file.metadata().unwrap().blocks();
+        punch(&file, (1 << 19) + 1).unwrap();
+        let after = file.metadata().unwrap();
+        assert_eq!(after.len(), 1 << 20);
+        assert!(after.blocks() < before, "{} {before}", after.blocks());
+        let mut byte = [0; 1];
+        for (at, expected) in [(0, 0), ((1 << 19) - 1, 0), (1 << 19, b'x')] {
+            file.read_exact_at(&mut byte, at).unwrap();
+            assert_eq!(byte[0], expected, "{at}");
+        }
+        punch(&file, BLOCK - 1).unwrap();
+    }
+}

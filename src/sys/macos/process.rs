@@ -1,0 +1,271 @@
+//! Processes by libproc and sysctl: who they are, and signals that reach them and nobody else.
+//!
+//! Refuses to signal a number: the start time is compared right before each kill(2). macOS has no descriptor of a
+//! process that could close the window in between, but numbers are given out in order up to `PID_MAX`, 99,999, before
+//! one comes again (xnu `bsd/kern/kern_fork.c`), so within those microseconds it does not come to mean another.
+//!
+//! Refuses to call gone what may still act (I4). A process that begins to exit is reached no more by kill(2) or kqueue
+//! (`proc_prepareexit`), then its threads end, then kqueue tells (`proc_exit`), and only after that is it a zombie
+//! (xnu `bsd/kern/kern_exit.c`). All that while it counts as there.
+
+use crate::record::time::{MonotonicTime, WallTime};
+use crate::sys::macos::bsdinfo;
+use crate::sys::macos::bsdinfo::{Info, Stage};
+use crate::sys::macos::exit_watcher::exit_of;
+use crate::sys::macos::ffi;
+use crate::sys::process::info::{Entry, Lookup};
+use nix::errno::Errno;
+use nix::sys::event::{EvFlags, Kevent64Flags, Kqueue};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, getsid};
+use std::collections::HashSet;
+use std::io;
+use std::thread::sleep;
+use std::time::Duration;
+
+/// How long a process on its way out is waited for between two looks, and how many looks it gets. kqueue's notice comes
+/// some instructions before the process is a zombie: whoever looks because of it must not miss the end.
+const SETTLING: (Duration, usize) = (Duration::from_millis(1), 50);
+/// How soon the caller looks again where there is nothing to be told by.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// Whether a child's raw start time is never below its parent's: here it is wall time, which can be set back.
+pub(crate) const STARTS_ARE_ORDERED: bool = false;
+
+/// What the kernel says of one process.
+pub(crate) fn look(pid: i32) -> Lookup {
+    let (pause, looks) = SETTLING;
+    for _ in 1..looks {
+        match find(pid) {
+            Ok(found) if found.stage == Stage::Exiting => sleep(pause),
+            other => return lookup(other),
+        }
+    }
+    glance(pid)
+}
+
+/// A process that has not ended, with the CPU time that it has used so far.
+pub(crate) fn usage(pid: i32) -> Option<(Entry, Duration)> {
+    match glance(pid) {
+        Lookup::There(entry) => Some((entry, used(ffi::task(pid).ok().as_ref()))),
+        Lookup::Gone | Lookup::Hidden => None,
+    }
+}
+
+/// The CPU time in what libproc tells of a process's task; none where it tells nothing.
+pub(crate) fn used(task: Option<&libc::proc_taskinfo>) -> Duration {
+    let (numerator, denominator) = ffi::timebase();
+    let ticks = task.map_or(0, |task| task.pti_total_user.saturating_add(task.pti_total_system));
+    let nanos = u128::from(ticks) * u128::from(numerator) / u128::from(denominator);
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+/// As [`look`], without waiting for one that is on its way out.
+fn glance(pid: i32) -> Lookup {
+    lookup(find(pid))
+}
+
+fn find(pid: i32) -> Result<Info, Errno> {
+    match ffi::process(pid) {
+        Ok(found) => Ok(Info::from_libproc(&found)),
+        // libproc tells of other users' processes only to root (xnu bsd/kern/proc_info.c, proc_security_policy); sysctl
+        // tells everybody, as it does for pgrep(1).
+        Err(Errno::EPERM) => of_another_user(pid).ok_or(Errno::EPERM),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn of_another_user(pid: i32) -> Option<Info> {
+    let mut block = [0; bsdinfo::KINFO];
+    let length = ffi::sysctl(&[libc::CTL_KERN, libc::KERN_PROC, libc::KERN_PROC_PID, pid], &mut block).ok()?;
+    Info::from_kinfo(block.get(..length)?).filter(|found| found.pid == pid)
+}
+
+fn lookup(found: Result<Info, Errno>) -> Lookup {
+    match found {
+        Ok(Info { stage: Stage::Zombie, .. }) | Err(Errno::ESRCH) => Lookup::Gone,
+        Ok(found) => Lookup::There(entry(&found)),
+        Err(_) => Lookup::Hidden,
+    }
+}
+
+fn entry(found: &Info) -> Entry {
+    Entry {
+        pid: found.pid,
+        parent: found.parent,
+        group: found.group,
+        // Of one on its way out the kernel does not say it any more; its group is the nearest that is known.
+        session: getsid(Some(Pid::from_raw(found.pid))).map_or(found.group, Pid::as_raw),
+        started: found.started,
+        kernel_thread: found.system,
+        stopped: found.stage == Stage::Stopped,
+    }
+}
+
+/// The numbers of all processes, zombies included; in the order of their numbers.
+pub(crate) fn pids() -> Vec<i32> {
+    let mut pids = ffi::pids();
+    pids.sort_unstable();
+    pids
+}
+
+/// Every process that has ended and waits for its parent to look.
+pub(crate) fn zombies() -> Vec<Entry> {
+    let found = ffi::pids().into_iter().filter_map(|pid| find(pid).ok());
+    found.filter(|found| found.stage == Stage::Zombie).map(|found| entry(&found)).collect()
+}
+
+/// The real user of a process.
+pub(crate) fn user(pid: i32) -> Option<u32> {
+    find(pid).ok().map(|found| found.user)
+}
+
+/// Whether a process was given exactly this variable (`NAME=value`); no where it may not be read.
+///
+/// The environment of Apple's own restricted programs may not, by anybody, while System Integrity Protection is on
+/// (xnu `bsd/kern/kern_sysctl.c`, `sysctl_procargsx`): those are found by their group, session or parent only.
+#[expect(clippy::unnecessary_wraps, reason = "the signature is both platforms'")]
+pub(crate) fn environment_holds(pid: i32, variable: &str) -> Option<bool> {
+    Some(arguments(pid).is_some_and(|block| bsdinfo::environment_holds(&block, variable)))
+}
+
+/// The block of a process's arguments and environment.
+pub(crate) fn arguments(pid: i32) -> Option<Vec<u8>> {
+    let name = [libc::CTL_KERN, libc::KERN_PROCARGS2, pid];
+    let mut block = vec![0; ffi::sysctl(&name, &mut []).ok()?];
+    let length = ffi::sysctl(&name, &mut block).ok()?;
+    block.truncate(length);
+    Some(block)
+}
+
+/// The numbers that visible processes bear in PID namespaces of their own: there are none on macOS.
+pub(crate) fn borne_elsewhere() -> HashSet<i32> {
+    HashSet::new()
+}
+
+/// A raw start time on the wall clock. The kernel took it from that clock at the fork and leaves it so, whatever the
+/// clock is set to later (xnu `bsd/kern/kern_fork.c`).
+pub(crate) fn started_wall(started: u64, _wall: WallTime, _since_boot: MonotonicTime) -> WallTime {
+    WallTime::from_nanos(i64::try_from(started.saturating_mul(1000)).unwrap_or(i64::MAX))
+}
+
+/// One process, known by its number and start time, which are checked before each use.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    pid: i32,
+    started: u64,
+}
+
+impl Handle {
+    /// Takes hold of the process with this number and start time; nothing where it is gone or another has the number.
+    pub(crate) fn open(pid: i32, started: u64) -> Option<Self> {
+        let handle = Self { pid, started };
+        handle.is_same().then_some(handle)
+    }
+
+    fn is_same(&self) -> bool {
+        matches!(glance(self.pid), Lookup::There(entry) if entry.started == self.started)
+    }
+
+    /// Whether the process has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        !self.is_same()
+    }
+
+    /// Sends a signal; false where the process has ended.
+    ///
+    /// # Errors
+    /// `EPERM` where it may not be signalled.
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<bool> {
+        if !self.is_same() {
+            return Ok(false);
+        }
+        match kill(Pid::from_raw(self.pid), signal) {
+            Ok(()) => Ok(true),
+            Err(Errno::ESRCH) => Ok(false),
+            Err(errno) => Err(io::Error::from(errno)),
+        }
+    }
+}
+
+/// Blocks until one of these processes ends, `limit` at most.
+pub(crate) fn wait_for_any(handles: &[&Handle], limit: Duration) {
+    let once = EvFlags::EV_ADD | EvFlags::EV_ONESHOT;
+    let requests: Vec<_> = handles.iter().filter_map(|handle| exit_of(handle.pid, 0, once)).collect();
+    if requests.is_empty() {
+        // Without room for events kqueue would return at once (kqueue(2), on `nevents`).
+        return sleep(limit);
+    }
+    let mut events = requests.clone();
+    let timeout = libc::timespec {
+        tv_sec: libc::time_t::try_from(limit.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: libc::c_long::from(limit.subsec_nanos().cast_signed()),
+    };
+    let told =
+        Kqueue::new().and_then(|queue| queue.kevent64(&requests, &mut events, Kevent64Flags::empty(), Some(timeout)));
+    let refused = match told {
+        Ok(count) => events[..count].iter().any(|event| event.flags().contains(EvFlags::EV_ERROR)),
+        // An interruption only makes the caller look earlier.
+        Err(Errno::EINTR) => false,
+        Err(_) => true,
+    };
+    // One that is on its way out is refused (ESRCH), and then kqueue waits for nobody (xnu bsd/kern/kern_event.c,
+    // kevent_internal); but it is there until it is a zombie, and the caller must not look without a rest.
+    if refused {
+        sleep(limit.min(LOOK_AGAIN));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::process::info::current_pid;
+
+    #[test]
+    fn a_process_of_another_user_is_there_too() {
+        let Lookup::There(first) = look(1) else { panic!("launchd is not seen") };
+        assert_eq!((first.pid, first.parent, user(1)), (1, 0, Some(0)));
+        assert!(pids().contains(&1));
+    }
+
+    #[test]
+    fn both_sources_say_the_same_of_this_process() {
+        assert_eq!(of_another_user(current_pid()), find(current_pid()).ok());
+    }
+
+    #[test]
+    fn the_start_time_is_on_the_wall_clock() {
+        let before = crate::sys::clock::wall();
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let Lookup::There(entry) = look(child.id().cast_signed()) else { panic!("not seen") };
+        let started = started_wall(entry.started, before, MonotonicTime::from_nanos(0));
+        // The kernel's time has whole microseconds, and is not read by the same way as this process's.
+        let slack = Duration::from_millis(1);
+        assert!(started.plus(slack) >= before && started <= crate::sys::clock::wall().plus(slack));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn this_process_was_given_its_own_variables() {
+        let (name, value) = std::env::vars().next().unwrap();
+        assert_eq!(environment_holds(current_pid(), &format!("{name}={value}")), Some(true));
+        assert_eq!(environment_holds(current_pid(), &format!("{name}={value}x")), Some(false));
+    }
+
+    #[test]
+    fn a_handle_reaches_its_process_and_afterwards_nobody() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = child.id().cast_signed();
+        let Lookup::There(entry) = look(pid) else { panic!("not seen") };
+        assert!(Handle::open(pid, entry.started + 1).is_none());
+        let handle = Handle::open(pid, entry.started).unwrap();
+        assert!(handle.signal(Signal::SIGKILL).unwrap());
+        while !handle.has_ended() {
+            wait_for_any(&[&handle], Duration::from_secs(20));
+        }
+        assert!(!handle.signal(Signal::SIGKILL).unwrap());
+        child.wait().unwrap();
+        assert_eq!(look(pid), Lookup::Gone);
+    }
+}

@@ -1,0 +1,106 @@
+//! Notices that files have grown, or have lost their names: kqueue on the files themselves, one event at a time.
+//!
+//! A log is written thousands of times a second or not for an hour. One event (`EV_ONESHOT`) wakes the reader, who
+//! looks and asks again when it likes: no wake-up while nothing is written, and never more than the reader asked for.
+//!
+//! Refuses to follow the name: what is watched is the file that has it when the watch is armed.
+
+use nix::sys::event::{EvFlags, EventFilter, FilterFlag, KEvent, Kqueue};
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// How many notices are taken from the kernel at once.
+const BATCH: usize = 64;
+
+/// The files that are asked about, each by the caller's number.
+#[derive(Debug)]
+pub(crate) struct WriteWatcher {
+    queue: Kqueue,
+    /// What is watched: kqueue knows files by descriptor, and closing it takes the watch away (kqueue(2)).
+    files: HashMap<usize, File>,
+}
+
+impl WriteWatcher {
+    /// Prepares notices; none is asked for yet.
+    ///
+    /// # Errors
+    /// No descriptor left: the caller looks by a timer instead.
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self { queue: Kqueue::new()?, files: HashMap::new() })
+    }
+
+    /// Asks for one notice of the next write to this file, or of its renaming or removal; whether it will come. Look
+    /// afterwards: a write before is not told.
+    pub(crate) fn arm(&mut self, number: usize, path: &Path) -> bool {
+        self.watch(number, path).is_ok()
+    }
+
+    fn watch(&mut self, number: usize, path: &Path) -> io::Result<()> {
+        // Opened anew each time, since the name may have come to mean another file. O_EVTONLY does not keep the volume
+        // from being unmounted (open(2)); O_NONBLOCK does not wait for a pipe's other end.
+        let file = OpenOptions::new().read(true).custom_flags(libc::O_EVTONLY | libc::O_NONBLOCK).open(path)?;
+        let descriptor = usize::try_from(file.as_raw_fd()).map_err(io::Error::other)?;
+        let request = KEvent::new(
+            descriptor,
+            EventFilter::EVFILT_VNODE,
+            EvFlags::EV_ADD | EvFlags::EV_ONESHOT,
+            FilterFlag::NOTE_WRITE | FilterFlag::NOTE_EXTEND | FilterFlag::NOTE_RENAME | FilterFlag::NOTE_DELETE,
+            0,
+            isize::try_from(number).map_err(io::Error::other)?,
+        );
+        self.queue.kevent(&[request], &mut [], None)?;
+        // The new watch stands before the old one goes.
+        self.files.insert(number, file);
+        Ok(())
+    }
+
+    /// What is readable when there is something to tell.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.queue.as_fd()
+    }
+
+    /// The numbers of those that have grown; that is all of them, since a kqueue loses none.
+    pub(crate) fn take(&mut self, grown: &mut Vec<usize>) -> bool {
+        let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        let nothing = KEvent::new(0, EventFilter::EVFILT_VNODE, EvFlags::empty(), FilterFlag::empty(), 0, 0);
+        let mut events = [nothing; BATCH];
+        loop {
+            let count = self.queue.kevent(&[], &mut events, Some(at_once)).unwrap_or_default();
+            grown.extend(events[..count].iter().filter_map(|event| usize::try_from(event.udata()).ok()));
+            if count < BATCH {
+                return true;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::watch::poll::ready;
+    use std::io::Write;
+    use std::time::Duration;
+
+    #[test]
+    fn a_write_is_told_once_and_only_when_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.log");
+        let mut log = File::create(&path).unwrap();
+        let mut growths = WriteWatcher::new().unwrap();
+        let told = |growths: &WriteWatcher, limit| ready([Some(growths.descriptor())], limit) == [true];
+        log.write_all(b"before\n").unwrap();
+        assert!(growths.arm(3, &path));
+        assert!(!told(&growths, Duration::ZERO));
+        log.write_all(b"after\n").unwrap();
+        assert!(told(&growths, Duration::from_secs(20)));
+        let mut grown = Vec::new();
+        assert!(growths.take(&mut grown) && grown == [3]);
+        log.write_all(b"unasked\n").unwrap();
+        assert!(!told(&growths, Duration::ZERO));
+        assert!(!growths.arm(3, &folder.path().join("none")));
+    }
+}

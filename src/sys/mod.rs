@@ -1,0 +1,29 @@
+//! The system layer: files, clocks, processes, signals and events, reported exactly as the kernel reports them.
+//!
+//! This is the only layer that reads a clock, opens a file or calls the kernel. It draws no conclusions: a missing process
+//! is `NotFound`, not "died"; an old file has a time, not an age. What Linux and macOS do differently is in two folders
+//! with the same signatures, of which `platform` is the one that is compiled.
+
+pub(crate) mod clock;
+pub(crate) mod env;
+pub(crate) mod fs;
+pub(crate) mod log;
+pub(crate) mod net;
+pub(crate) mod process;
+pub(crate) mod signals;
+pub(crate) mod stdin;
+pub(crate) mod terminal;
+pub(crate) mod watch;
+
+#[cfg(target_os = "linux")]
+pub(crate) mod linux;
+#[cfg(target_os = "linux")]
+pub(crate) use linux as platform;
+
+#[cfg(target_os = "macos")]
+pub(crate) mod macos;
+#[cfg(target_os = "macos")]
+pub(crate) use macos as platform;
+
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
+compile_error!("dogwatch runs on Linux and macOS: it needs pidfd and inotify, or kqueue");

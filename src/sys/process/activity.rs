@@ -1,0 +1,65 @@
+//! Whether a run's processes do anything: what each has done so far, to be held against a later look.
+//!
+//! Refuses to say how much is enough. Any change counts: CPU time, bytes moved, a process that came or went. Who is
+//! stopped, blocked or waits for a lock changes nothing.
+
+use crate::sys::platform::process as machine;
+use crate::sys::platform::usage;
+use crate::sys::platform::usage::Work;
+use crate::sys::process::info::{Entry, Lookup, add_descendants, current_pid};
+use std::collections::BTreeMap;
+
+/// What every process below this one has done, by number and start time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Activity(BTreeMap<(i32, u64), Option<Work>>);
+
+/// Looks at every process that descends from this one, and at those of COMMAND's group where orphans are not adopted.
+pub(crate) fn below_myself(group: Option<i32>) -> Activity {
+    let there = machine::pids().into_iter().filter_map(|pid| match machine::look(pid) {
+        Lookup::There(entry) => Some((pid, entry)),
+        Lookup::Gone | Lookup::Hidden => None,
+    });
+    let all: BTreeMap<i32, Entry> = there.collect();
+    let in_group = |entry: &Entry| group.is_some_and(|group| entry.group == group || entry.session == group);
+    let mut below: BTreeMap<i32, Entry> = all
+        .values()
+        .filter(|entry| entry.parent == current_pid() || in_group(entry))
+        .map(|entry| (entry.pid, *entry))
+        .collect();
+    add_descendants(&all, &mut below);
+    Activity(below.into_values().map(|entry| ((entry.pid, entry.started), usage::of(entry.pid))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn a_process_that_waits_changes_nothing_and_one_that_reads_does() {
+        let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut input = child.stdin.take().unwrap();
+        let mut output = child.stdout.take().unwrap();
+        let of_child = || {
+            let Activity(all) = below_myself(None);
+            all.into_iter().find(|((pid, _), _)| *pid == child.id().cast_signed()).unwrap()
+        };
+        let echo = |input: &mut std::process::ChildStdin, output: &mut std::process::ChildStdout| {
+            input.write_all(b"x").unwrap();
+            output.read_exact(&mut [0]).unwrap();
+        };
+        // Once it has answered it is on its way back to the next read, and then it stands still.
+        echo(&mut input, &mut output);
+        let mut still = of_child();
+        while of_child() != still {
+            still = of_child();
+        }
+        echo(&mut input, &mut output);
+        while of_child() == still {
+            std::thread::yield_now();
+        }
+        drop(input);
+        child.wait().unwrap();
+    }
+}

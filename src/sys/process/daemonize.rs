@@ -1,0 +1,84 @@
+//! Going on in the background: a process of its own session that holds nothing of its caller's.
+//!
+//! Refuses to keep an inherited descriptor: a caller's pipe that stayed open here would keep its reader waiting for as
+//! long as the work goes on.
+//!
+//! One of the files with unsafe code: fork has no safe form.
+
+use crate::sys::process::spawn::{null_input, null_output, pipe_closed_on_exec};
+use nix::sys::wait::waitpid;
+use nix::unistd::{ForkResult, dup2_stderr, dup2_stdin, dup2_stdout, fork, setsid};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+/// Goes on in a process of its own session; this one waits for its word.
+///
+/// The caller's process gets the reading end of a pipe. The new process gets the writing end, has no terminal, no
+/// inherited descriptors and `/dev/null` for its three standard ones. It is no child of the caller's process, so nobody
+/// has to reap it. Call it before any thread is started.
+///
+/// # Errors
+/// No process or descriptor to be had.
+pub(crate) fn detach() -> io::Result<Daemonized> {
+    let (word, tell) = pipe_closed_on_exec()?;
+    // SAFETY: this process has one thread, so the child may go on as if nothing had happened.
+    #[expect(unsafe_code, reason = "fork has no safe form")]
+    if let ForkResult::Parent { child } = unsafe { fork() }? {
+        drop(tell);
+        // The process in between ends at once; its exit says nothing.
+        let _ended = waitpid(child, None);
+        return Ok(Daemonized::Caller(File::from(word)));
+    }
+    drop(word);
+    setsid()?;
+    // A session leader could get a terminal by opening one; its child cannot (setsid(2)).
+    // SAFETY: as above.
+    #[expect(unsafe_code, reason = "fork has no safe form")]
+    if let ForkResult::Parent { .. } = unsafe { fork() }? {
+        // SAFETY: ends the process in between without flushing what the caller's process will flush.
+        #[expect(unsafe_code, reason = "a forked child must not run the parent's exit handlers")]
+        unsafe {
+            libc::_exit(0)
+        }
+    }
+    let tell = close_inherited(tell)?;
+    dup2_stdin(null_input()?)?;
+    dup2_stdout(null_output()?)?;
+    dup2_stderr(null_output()?)?;
+    Ok(Daemonized::Worker(File::from(tell)))
+}
+
+/// The two sides of a detachment.
+#[derive(Debug)]
+pub(crate) enum Daemonized {
+    /// The process that was called; the other one's words can be read here.
+    Caller(File),
+    /// The process that goes on; its words go here.
+    Worker(File),
+}
+
+/// Closes every descriptor beyond the three standard ones and `keep`: a caller's pipe that stays open here would keep
+/// its reader waiting for as long as the work goes on.
+pub(crate) fn close_inherited(keep: OwnedFd) -> io::Result<OwnedFd> {
+    for number in listed()?.into_iter().filter(|&number| number > 2 && number != keep.as_raw_fd()) {
+        // SAFETY: these were inherited or belong to values that this process no longer uses. The one that listed the
+        // folder is closed already: EBADF says so.
+        #[expect(unsafe_code, reason = "descriptors without an owner here")]
+        unsafe {
+            libc::close(number);
+        }
+    }
+    Ok(keep)
+}
+
+/// The numbers of this process's open descriptors, as far as they can be listed.
+pub(crate) fn open_descriptors() -> Vec<i32> {
+    listed().unwrap_or_default()
+}
+
+fn listed() -> io::Result<Vec<i32>> {
+    let folder = if cfg!(target_os = "linux") { "/proc/self/fd" } else { "/dev/fd" };
+    let entries = std::fs::read_dir(folder)?;
+    Ok(entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect())
+}

@@ -1,0 +1,64 @@
+//! Why a tree hangs, before it is ended: each process with what it is doing and what it waits for.
+//!
+//! Refuses to take longer than its time, whatever state the processes are in: what could not be read by then is left at
+//! what the first glance showed. A process that is gone meanwhile, or whose number another has, is left out (I7).
+
+use crate::record::evidence::{MOST, ProcessState, TreeProcess};
+use crate::sys::clock;
+use crate::sys::platform::diagnose::{detail, glimpse};
+use crate::sys::platform::process::look;
+use crate::sys::process::info::{Entry, Lookup};
+use std::collections::BTreeSet;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::time::Duration;
+
+/// How long the details may take; as a rule they take some milliseconds.
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// Looks at these processes, the first of them where there are too many.
+pub(crate) fn take(entries: &[Entry]) -> Vec<TreeProcess> {
+    let glances = entries.iter().filter_map(|entry| Some((*entry, glimpse(entry)?)));
+    let mut seen: Vec<(Entry, Option<TreeProcess>)> =
+        glances.take(MOST).map(|(entry, process)| (entry, Some(process))).collect();
+    let mut open: Vec<(usize, Entry, TreeProcess)> = (0..)
+        .zip(&seen)
+        .filter_map(|(index, (entry, process))| Some((index, *entry, process.clone()?)))
+        .filter(|(_, _, process)| process.state != ProcessState::Zombie)
+        .collect();
+    let parents: BTreeSet<i32> = open.iter().map(|(_, entry, _)| entry.parent).collect();
+    // Who is stuck in the kernel may hold up the reader too, so these come last.
+    open.sort_by_key(|(_, _, process)| process.state == ProcessState::Disk);
+    // As many as there can be: the thread never waits for a reader that has gone.
+    let (sender, details) = sync_channel(MOST);
+    let thread = std::thread::Builder::new().name("evidence".into()).spawn(move || tell(open, &parents, &sender));
+    let deadline = clock::now().plus(LIMIT);
+    // No thread to be had: the glances have to do, and the channel is closed already.
+    if let Ok(_running) = thread {
+        while let Ok((index, process)) = details.recv_timeout(deadline.since(clock::now())) {
+            seen[index].1 = process;
+        }
+    }
+    seen.into_iter().filter_map(|(_, process)| process).collect()
+}
+
+/// How much CPU time these processes have used together.
+pub(crate) fn cpu_time(entries: &[Entry]) -> Duration {
+    let millis = entries.iter().filter_map(glimpse).map(|process| process.cpu_ms).fold(0, u64::saturating_add);
+    Duration::from_millis(millis)
+}
+
+/// Sends the details of one process after the other; nothing of one that is not the same any more.
+fn tell(
+    open: Vec<(usize, Entry, TreeProcess)>,
+    parents: &BTreeSet<i32>,
+    sender: &SyncSender<(usize, Option<TreeProcess>)>,
+) {
+    for (index, entry, mut process) in open {
+        detail(&mut process, parents.contains(&entry.pid));
+        // After the reading: had the number come to another process, the start time shows it.
+        let same = matches!(look(entry.pid), Lookup::There(now) if now.started == entry.started);
+        if sender.send((index, same.then_some(process))).is_err() {
+            return;
+        }
+    }
+}

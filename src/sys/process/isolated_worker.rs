@@ -1,0 +1,222 @@
+//! Work that may be stuck for ever, in a process of its own: what it says is passed on, and it is left behind where it
+//! does not answer.
+//!
+//! A thread that waits for a dead mount keeps its whole process from ending, even after SIGKILL; a process does not keep
+//! its parent. The worker holds no descriptor of the caller's: a pipe that stayed open there would keep a reader waiting
+//! for as long as the mount is dead. Refuses to look at what the worker looks at.
+//!
+//! One of the files with unsafe code: fork has no safe form.
+
+use crate::record::time::MonotonicTime;
+use crate::sys::clock;
+use crate::sys::platform::machine;
+use crate::sys::process::daemonize::close_inherited;
+use crate::sys::process::spawn::{null_input, pipe_closed_on_exec};
+use crate::sys::signals::{Pending, Signal};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::kill;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, fork, setpgid};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// Where a worker tells how it gets on; set in a worker only.
+static WORD: OnceLock<File> = OnceLock::new();
+
+/// Says, in a worker, that it rests for so long at most. In any other process nothing.
+pub(crate) fn rest(span: Duration) {
+    tell(&format!("rest {}\n", span.as_millis()));
+}
+
+/// Says, in a worker, that it has answered for this name. In any other process nothing.
+pub(crate) fn answered(name: &str) {
+    tell(&format!("answered {name}\n"));
+}
+
+fn tell(word: &str) {
+    if let Some(mut watcher) = WORD.get() {
+        // One write of less than PIPE_BUF: whole, or, where the watcher has gone, needed by nobody.
+        let _gone = watcher.write_all(word.as_bytes());
+    }
+}
+
+/// The two sides of a fork.
+pub(crate) enum Side {
+    /// The process that does the work.
+    Worker,
+    /// The process that was called.
+    Watcher(Worker),
+}
+
+/// A worker as its watcher sees it.
+pub(crate) struct Worker {
+    pid: Pid,
+    streams: [Option<File>; 3],
+    signals: Pending,
+    word: Vec<u8>,
+    answered: Vec<String>,
+    began: MonotonicTime,
+    /// When it is to be heard of again; nothing where it has not been heard of yet.
+    next: Option<MonotonicTime>,
+}
+
+/// How a worker was left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// It has ended with this code, all it said was passed on.
+    Ended(u8),
+    /// A signal ended it.
+    Killed(Signal),
+    /// It does not answer; these names it had answered for.
+    Stuck(Vec<String>),
+    /// A signal asked this process to stop, and the worker, asked too, does not answer.
+    Interrupted(Signal),
+}
+
+/// Where, after standard output and standard error, a [`Worker`] has the stream in which it says how it gets on.
+const WORDS: usize = 2;
+/// How late a worker may be, and how long it may take over a signal.
+const LATE: Duration = Duration::from_secs(1);
+
+/// Goes on in two processes. Call it before any thread is started.
+///
+/// # Errors
+/// No process or descriptor to be had.
+pub(crate) fn split(signals: &[Signal]) -> io::Result<Side> {
+    let pipes = [pipe_closed_on_exec()?, pipe_closed_on_exec()?, pipe_closed_on_exec()?];
+    let began = clock::now();
+    // SAFETY: this process has one thread, so the child may go on as if nothing had happened.
+    #[expect(unsafe_code, reason = "fork has no safe form")]
+    if let ForkResult::Parent { child } = unsafe { fork() }? {
+        let streams = pipes.map(|(read, _)| Some(File::from(read)));
+        let signals = Pending::catch(signals)?;
+        let (word, answered) = (Vec::new(), Vec::new());
+        return Ok(Side::Watcher(Worker { pid: child, streams, signals, word, answered, began, next: None }));
+    }
+    let [(hear_out, out), (hear_error, error), (hear_word, word)] = pipes;
+    drop((hear_out, hear_error, hear_word));
+    machine::die_with_parent()?;
+    // A terminal's signals go to the watcher, which passes them on: once each.
+    setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
+    dup2_stdin(null_input()?)?;
+    dup2_stdout(out)?;
+    dup2_stderr(error)?;
+    let word = close_inherited(word)?;
+    // Set once: a worker splits no further.
+    let _first = WORD.set(File::from(word));
+    Ok(Side::Worker)
+}
+
+impl Worker {
+    /// Passes on what the worker says until it has ended, or is both past `limit` and silent. The limit is asked for
+    /// with the moment of the call and whether the worker was ever heard of.
+    pub(crate) fn attend(mut self, limit: impl Fn(MonotonicTime, bool) -> MonotonicTime) -> Left {
+        let mut interrupted: Option<(Signal, MonotonicTime)> = None;
+        loop {
+            let late_at = self.next.unwrap_or(self.began).plus(LATE);
+            let mut give_up = limit(self.began, self.next.is_some()).max(late_at);
+            if let Some((_, at)) = interrupted {
+                give_up = give_up.min(at.plus(LATE));
+            }
+            let now = clock::now();
+            if now >= give_up {
+                return self.abandon(interrupted);
+            }
+            self.listen(give_up.since(now));
+            for signal in self.signals.fetch() {
+                // Gone already: its end is seen next.
+                let _gone = kill(self.pid, signal);
+                interrupted.get_or_insert((signal, clock::now()));
+            }
+            // Nobody else holds that stream, where a program that the worker has started may hold the other two.
+            if self.streams[WORDS].is_none() {
+                while self.listen(Duration::ZERO) {}
+                return self.reap();
+            }
+        }
+    }
+
+    /// Waits for a word, a signal or the end of so much time; whether a stream had anything.
+    fn listen(&mut self, rest: Duration) -> bool {
+        let limit = u64::try_from(rest.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
+        let timeout = PollTimeout::try_from(Duration::from_millis(limit)).unwrap_or(PollTimeout::MAX);
+        let open: Vec<usize> = (0..self.streams.len()).filter(|&place| self.streams[place].is_some()).collect();
+        let ready: Vec<usize> = {
+            let mut waited: Vec<PollFd> =
+                self.streams.iter().flatten().map(|stream| PollFd::new(stream.as_fd(), PollFlags::POLLIN)).collect();
+            waited.push(PollFd::new(self.signals.descriptor(), PollFlags::POLLIN));
+            // EINTR is a signal, and its descriptor is looked at next.
+            let _woken = poll(&mut waited, timeout);
+            open.into_iter().zip(&waited).filter(|(_, fd)| fd.any() == Some(true)).map(|(place, _)| place).collect()
+        };
+        for &place in &ready {
+            self.pass_on(place);
+        }
+        !ready.is_empty()
+    }
+
+    fn pass_on(&mut self, place: usize) {
+        let mut bytes = [0; 4096];
+        let Some(stream) = &mut self.streams[place] else { return };
+        let length = match stream.read(&mut bytes) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return,
+            Ok(0) | Err(_) => {
+                self.streams[place] = None;
+                return;
+            }
+            Ok(length) => length,
+        };
+        let said = &bytes[..length];
+        // A reader that has gone has read enough.
+        let _closed = match place {
+            0 => io::stdout().lock().write_all(said).and_then(|()| io::stdout().flush()),
+            1 => io::stderr().lock().write_all(said),
+            _ => {
+                self.hear(said);
+                Ok(())
+            }
+        };
+    }
+
+    fn hear(&mut self, said: &[u8]) {
+        self.word.extend_from_slice(said);
+        while let Some(end) = self.word.iter().position(|&byte| byte == b'\n') {
+            let line: Vec<u8> = self.word.drain(..=end).collect();
+            let line = String::from_utf8_lossy(&line);
+            match line.trim_end().split_once(' ') {
+                Some(("rest", span)) => {
+                    let span = Duration::from_millis(span.parse().unwrap_or(0));
+                    self.next = Some(clock::now().plus(span));
+                }
+                Some(("answered", name)) => self.answered.push(name.to_owned()),
+                _ => {}
+            }
+        }
+    }
+
+    fn abandon(self, interrupted: Option<(Signal, MonotonicTime)>) -> Left {
+        // It ends when the mount answers again, if ever; nobody waits for that.
+        let _gone = kill(self.pid, Signal::SIGKILL);
+        match interrupted {
+            Some((signal, _)) => Left::Interrupted(signal),
+            None => Left::Stuck(self.answered),
+        }
+    }
+
+    /// The worker has closed its stream, which it does by ending.
+    fn reap(self) -> Left {
+        loop {
+            match waitpid(self.pid, Some(WaitPidFlag::empty())) {
+                Ok(WaitStatus::Exited(_, code)) => return Left::Ended(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
+                Ok(WaitStatus::Signaled(_, signal, _)) => return Left::Killed(signal),
+                Ok(_) | Err(Errno::EINTR) => {}
+                // Somebody had its end reaped; it has gone, and how is not known.
+                Err(_) => return Left::Killed(Signal::SIGKILL),
+            }
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! Shell commands with a time limit: started in a session of their own, ended whole when the limit is over.
+//!
+//! Refuses to leave a process behind that ran over its limit, whatever group it moved to: it is found by the mark that
+//! its environment carries. Refuses to wait for a reader of its output that left itself in the background, to keep
+//! more than the output's end, and to give a command this process's standard input.
+
+use crate::record::time::MonotonicTime;
+use crate::sys::platform::process as machine;
+use crate::sys::platform::process::Handle;
+use crate::sys::process::info::Lookup;
+use crate::sys::process::spawn::{CommandSpec, Ended, HeldChild, null_input};
+use crate::sys::process::tree;
+use crate::sys::process::tree::KillTarget;
+use crate::sys::{clock, env};
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
+
+/// The variable that marks what a command starts.
+const MARK: &str = "DOGWATCH_COMMAND_ID";
+/// The variable that tells the shell where to go first.
+const FOLDER: &str = "DOGWATCH_COMMAND_FOLDER";
+/// How much of a command's output is kept: its end.
+const KEPT: usize = 4096;
+/// How soon a command that cannot be seen is asked for again.
+const REST: Duration = Duration::from_millis(10);
+/// How long the rest of the output is waited for once the command has ended.
+const DRAIN: Duration = Duration::from_millis(100);
+
+/// A command that is to be run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Order<'text> {
+    /// What `sh -c` is given.
+    pub(crate) text: &'text OsStr,
+    /// Where it runs; nothing for this process's own folder.
+    pub(crate) folder: Option<&'text Path>,
+    /// What it is told beyond what this process was.
+    pub(crate) variables: &'text [(&'text str, OsString)],
+    /// When it has to be over.
+    pub(crate) deadline: MonotonicTime,
+    /// From TERM to KILL when it is not.
+    pub(crate) grace: Duration,
+    /// Where its output goes, and whether what it leaves in the background lives on.
+    pub(crate) purpose: Purpose,
+}
+
+/// What a command is run for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To learn something: its output is kept, and nothing of it is left.
+    Ask,
+    /// To change something: its output goes to this process's standard error, and a service that it starts lives on.
+    Mend,
+}
+
+/// How a command came out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    /// How it ended.
+    pub(crate) end: End,
+    /// The end of what it wrote, where that is kept.
+    pub(crate) output: Vec<u8>,
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// By itself or by somebody's signal.
+    Known(Ended),
+    /// It ended, and the kernel did not say how.
+    Unknown,
+    /// Its time was over first, and it was ended.
+    OutOfTime,
+}
+
+/// Runs shell commands, from several threads at once, until it is told to stop.
+#[derive(Debug, Default)]
+pub(crate) struct ShellRunner {
+    running: Mutex<Running>,
+}
+
+#[derive(Debug, Default)]
+struct Running {
+    targets: Vec<KillTarget>,
+    stopped: bool,
+}
+
+impl ShellRunner {
+    /// Runs one command to its end or its deadline.
+    ///
+    /// # Errors
+    /// No shell, process or descriptor to be had; or everything was stopped.
+    pub(crate) fn run(&self, order: &Order<'_>) -> io::Result<Outcome> {
+        let mark = env::unique();
+        let (program, output) = program(order, &mark)?;
+        let claimed_at = clock::wall();
+        let held = HeldChild::fork(&program)?;
+        // The child has its own copies of the streams: without these the reader comes to the end with the command.
+        drop(program);
+        let pid = held.pid();
+        // Held before its exec it cannot have ended, so the handle is surely the child's.
+        let started = match machine::look(pid) {
+            Lookup::There(entry) => Some(entry.started),
+            Lookup::Gone | Lookup::Hidden => None,
+        };
+        let target = KillTarget {
+            pid: Some(pid),
+            started,
+            claimed_at,
+            owner: env::user(),
+            group: Some(pid),
+            group_started: started,
+            mark: Some(format!("{MARK}={mark}")),
+            own_descendants: false,
+        };
+        if !self.note(&target) {
+            drop(held);
+            reap(pid, true);
+            return Err(io::Error::other("everything was stopped"));
+        }
+        let outcome = attend(held, started, &target, order);
+        self.forget(pid);
+        let output = output.map(Output::finish).unwrap_or_default();
+        Ok(Outcome { end: outcome?, output })
+    }
+
+    /// Ends every command that runs, and lets none start any more.
+    pub(crate) fn stop(&self) {
+        let targets = {
+            let mut running = self.lock();
+            running.stopped = true;
+            std::mem::take(&mut running.targets)
+        };
+        for target in &targets {
+            // Whoever asked is on the way out; a survivor is stuck in the kernel and shows in any process list.
+            let _survivors = tree::terminate(target, Duration::ZERO);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Running> {
+        // A thread that panicked in between left a list that is still one.
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, target: &KillTarget) -> bool {
+        let mut running = self.lock();
+        if !running.stopped {
+            running.targets.push(target.clone());
+        }
+        !running.stopped
+    }
+
+    fn forget(&self, pid: i32) {
+        self.lock().targets.retain(|target| target.pid != Some(pid));
+    }
+}
+
+/// Lets a held command go, and waits for it.
+fn attend(held: HeldChild, started: Option<u64>, target: &KillTarget, order: &Order<'_>) -> io::Result<End> {
+    let pid = held.pid();
+    let handle = started.and_then(|started| Handle::open(pid, started));
+    if let Err(error) = held.release() {
+        reap(pid, true);
+        return Err(error);
+    }
+    let Some(handle) = handle else { return Ok(attend_unseen(pid, target, order)) };
+    loop {
+        let now = clock::now();
+        if handle.has_ended() {
+            break;
+        }
+        if now >= order.deadline {
+            return Ok(overdue(pid, target, order));
+        }
+        machine::wait_for_any(&[&handle], order.deadline.since(now));
+    }
+    if order.purpose == Purpose::Ask {
+        // Not reaped yet, the command's number is still its group's and nobody else's. An empty group is no fault.
+        let _empty = killpg(Pid::from_raw(pid), Signal::SIGKILL);
+    }
+    Ok(reap(pid, true).unwrap_or(End::Unknown))
+}
+
+/// The same where processes cannot be seen (no procfs): asks until it has ended.
+fn attend_unseen(pid: i32, target: &KillTarget, order: &Order<'_>) -> End {
+    loop {
+        if let Some(end) = reap(pid, false) {
+            return end;
+        }
+        let now = clock::now();
+        if now >= order.deadline {
+            return overdue(pid, target, order);
+        }
+        clock::sleep_until(now.plus(REST).min(order.deadline));
+    }
+}
+
+fn overdue(pid: i32, target: &KillTarget, order: &Order<'_>) -> End {
+    let report = tree::terminate(target, order.grace);
+    // One that is stuck in the kernel is left to init.
+    let _left = reap(pid, report.survivors.is_empty() && report.refusal.is_none());
+    End::OutOfTime
+}
+
+/// Takes a child's end from the kernel, waiting for it where `wait` says so; nothing where it goes on.
+fn reap(pid: i32, wait: bool) -> Option<End> {
+    let flags = (!wait).then_some(WaitPidFlag::WNOHANG);
+    loop {
+        return match waitpid(Pid::from_raw(pid), flags) {
+            Ok(WaitStatus::Exited(_, code)) => Some(End::Known(Ended::Code(code))),
+            Ok(WaitStatus::Signaled(_, signal, _)) => Some(End::Known(Ended::Signal(signal as i32))),
+            Ok(WaitStatus::StillAlive) => None,
+            Err(Errno::EINTR) => continue,
+            // A real-time signal, for which nix has no value; or SIGCHLD is ignored, and the kernel has thrown the end
+            // away (waitpid(2), NOTES).
+            Ok(_) | Err(_) => Some(End::Unknown),
+        };
+    }
+}
+
+fn program(order: &Order<'_>, mark: &str) -> io::Result<(CommandSpec, Option<Output>)> {
+    let mut variables = vec![(MARK.to_owned(), OsString::from(mark))];
+    variables.extend(order.variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+    let mut text = OsString::new();
+    if let Some(folder) = order.folder {
+        // The shell goes to the folder itself: what it says of errors is then the same as at a prompt there.
+        text.push(format!("cd -- \"${FOLDER}\" || exit 126; "));
+        variables.push((FOLDER.to_owned(), folder.into()));
+    }
+    text.push(order.text);
+    let (output, stream) = match order.purpose {
+        Purpose::Ask => {
+            let (reader, writer) = io::pipe()?;
+            (Some(Output::start(File::from(OwnedFd::from(reader)))?), OwnedFd::from(writer))
+        }
+        Purpose::Mend => (None, io::stderr().as_fd().try_clone_to_owned()?),
+    };
+    let stream = File::from(stream);
+    let program = CommandSpec {
+        command: vec!["sh".into(), "-c".into(), text],
+        variables,
+        stdin: Some(null_input()?),
+        stdout: Some(stream.try_clone()?),
+        stderr: Some(stream),
+        ignore_hangup: false,
+    };
+    Ok((program, output))
+}
+
+/// The end of what a command writes, read by a thread of its own.
+struct Output {
+    kept: Arc<Mutex<Vec<u8>>>,
+    done: mpsc::Receiver<()>,
+}
+
+impl Output {
+    fn start(mut pipe: File) -> io::Result<Self> {
+        let kept = Arc::new(Mutex::new(Vec::new()));
+        let (tell, done) = mpsc::sync_channel(1);
+        let shared = Arc::clone(&kept);
+        std::thread::Builder::new().name("output".into()).spawn(move || {
+            let mut buffer = [0; KEPT];
+            loop {
+                match pipe.read(&mut buffer) {
+                    Ok(0) => break,
+                    Ok(length) => {
+                        let mut kept = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                        kept.extend_from_slice(&buffer[..length]);
+                        let surplus = kept.len().saturating_sub(KEPT);
+                        kept.drain(..surplus);
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(_) => break,
+                }
+            }
+            // Nobody may wait any more.
+            let _gone = tell.send(());
+        })?;
+        Ok(Self { kept, done })
+    }
+
+    /// What was written. One who left group and session may hold the pipe for ever; it is not waited for.
+    fn finish(self) -> Vec<u8> {
+        let _late = self.done.recv_timeout(DRAIN);
+        std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(text: &str, limit: Duration, purpose: Purpose) -> io::Result<Outcome> {
+        let deadline = clock::now().plus(limit);
+        let (text, folder) = (OsStr::new(text), Some(Path::new("/")));
+        let variables = &[("WORD", OsString::from("x y"))];
+        ShellRunner::default().run(&Order { text, folder, variables, deadline, grace: Duration::ZERO, purpose })
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_command_tells_its_end_and_the_end_of_its_output() {
+        let outcome = order("pwd; echo b >&2; exit 7", LONG, Purpose::Ask).unwrap();
+        assert_eq!((outcome.end, outcome.output.as_slice()), (End::Known(Ended::Code(7)), b"/\nb\n".as_slice()));
+        let outcome = order("test \"$WORD\" = 'x y' && ! read line", LONG, Purpose::Ask).unwrap();
+        assert_eq!(outcome.end, End::Known(Ended::Code(0)));
+        let outcome = order("kill -TERM $$", LONG, Purpose::Ask).unwrap();
+        assert_eq!(outcome.end, End::Known(Ended::Signal(15)));
+        let outcome = order("yes | head -n 100000; echo end", LONG, Purpose::Ask).unwrap();
+        assert_eq!(outcome.output.len(), KEPT);
+        assert!(outcome.output.ends_with(b"y\nend\n"));
+    }
+
+    #[test]
+    fn a_command_over_its_limit_is_ended_with_all_that_it_started() {
+        let folder = tempfile::tempdir().unwrap();
+        let pids = folder.path().join("pids");
+        // In a session of its own, where there is the program for it.
+        let apart = if cfg!(target_os = "linux") { "setsid" } else { "" };
+        let script = format!(
+            "sleep 60 & echo $! > {0}; {apart} sh -c 'echo $$ >> {0}; sleep 60' & \
+             while [ \"$(wc -l < {0})\" -lt 2 ]; do :; done; wait",
+            pids.display()
+        );
+        // Long enough for a shell on a loaded machine to have started both.
+        let outcome = order(&script, Duration::from_secs(3), Purpose::Ask).unwrap();
+        assert_eq!(outcome.end, End::OutOfTime);
+        let text = std::fs::read_to_string(&pids).unwrap();
+        assert_eq!(text.lines().count(), 2, "{text}");
+        for pid in text.lines() {
+            assert_eq!(machine::look(pid.parse().unwrap()), Lookup::Gone, "{pid}");
+        }
+    }
+
+    #[test]
+    fn what_a_check_leaves_is_ended_and_what_a_fix_starts_lives_on() {
+        let folder = tempfile::tempdir().unwrap();
+        for (purpose, lives) in [(Purpose::Ask, false), (Purpose::Mend, true)] {
+            let file = folder.path().join(format!("{lives}"));
+            let script = format!("sleep 60 >/dev/null 2>&1 & echo $! > {}", file.display());
+            assert_eq!(order(&script, LONG, purpose).unwrap().end, End::Known(Ended::Code(0)));
+            let pid: i32 = std::fs::read_to_string(&file).unwrap().trim().parse().unwrap();
+            // Killed and orphaned, it may take init a moment; a fix's service is there all the time.
+            let patience = clock::now().plus(Duration::from_secs(20));
+            while !lives && matches!(machine::look(pid), Lookup::There(_)) && clock::now() < patience {
+                std::thread::yield_now();
+            }
+            assert_eq!(matches!(machine::look(pid), Lookup::There(_)), lives);
+            let _gone = nix::sys::signal::kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+    }
+
+    #[test]
+    fn nothing_starts_after_the_word_to_stop() {
+        let shells = ShellRunner::default();
+        shells.stop();
+        let order = Order {
+            text: OsStr::new("true"),
+            folder: None,
+            variables: &[],
+            deadline: MonotonicTime::NEVER,
+            grace: Duration::ZERO,
+            purpose: Purpose::Ask,
+        };
+        assert!(shells.run(&order).is_err());
+    }
+}

@@ -1,0 +1,284 @@
+//! Fork and exec, by hand: COMMAND is held between the two until its run's start files stand, and gets clean signals.
+//!
+//! Refuses std's `Command` here, because its `spawn` returns only after the exec, which is what has to be held; and
+//! because it passes inherited signal masks and dispositions on. Everything that the child needs is made before the
+//! fork: between fork and exec only async-signal-safe calls are allowed (signal-safety(7)).
+//!
+//! One of the files with unsafe code: fork, exec and signal dispositions have no safe form.
+
+use crate::sys::platform::machine;
+use crate::sys::process::exec::Prepared;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
+use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, fork, pipe, setsid};
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+/// A file as one of a program's standard streams.
+pub(crate) type Stream = File;
+
+/// What is to be started.
+#[derive(Debug)]
+pub(crate) struct CommandSpec {
+    /// The program and its arguments.
+    pub(crate) command: Vec<OsString>,
+    /// Variables set beyond those inherited.
+    pub(crate) variables: Vec<(String, OsString)>,
+    /// Its standard input; nothing keeps the inherited one.
+    pub(crate) stdin: Option<File>,
+    /// Its standard output; nothing keeps the inherited one.
+    pub(crate) stdout: Option<File>,
+    /// Its standard error; nothing keeps the inherited one.
+    pub(crate) stderr: Option<File>,
+    /// Whether HUP stays ignored, as `nohup` asked for.
+    pub(crate) ignore_hangup: bool,
+}
+
+/// A child that waits before its exec. Dropped without release, it ends without having run anything.
+#[derive(Debug)]
+pub(crate) struct HeldChild {
+    pid: i32,
+    go: OwnedFd,
+    failure: OwnedFd,
+}
+
+/// How a child ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// With this exit code.
+    Code(i32),
+    /// By this signal's number.
+    Signal(i32),
+}
+
+/// An open `/dev/null` for reading.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn null_input() -> io::Result<File> {
+    File::open("/dev/null")
+}
+
+/// An open `/dev/null` for writing.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn null_output() -> io::Result<File> {
+    OpenOptions::new().write(true).open("/dev/null")
+}
+
+impl HeldChild {
+    /// Forks a child into a session and process group of its own, up to its exec.
+    ///
+    /// # Errors
+    /// No process or descriptor to be had, or a NUL in an argument.
+    pub(crate) fn fork(program: &CommandSpec) -> io::Result<Self> {
+        let mut prepared = Prepared::new(&program.command, &program.variables)?;
+        // std's pipes are close-on-exec from the start, so no other child can keep one of these ends open.
+        let (wait_for_go, go) = pipe_closed_on_exec()?;
+        let (failure, tell_failure) = pipe_closed_on_exec()?;
+        let parent = Pid::this();
+        // Signals are kept out of the child until its handlers are gone: a handler of ours run there would write into
+        // the parent's own pipe.
+        let mut before = SigSet::empty();
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
+        // SAFETY: the child's branch makes only async-signal-safe calls and never returns: all that allocates was done
+        // in `Prepared::new`.
+        #[expect(unsafe_code, reason = "fork has no safe form")]
+        let forked = unsafe { fork() };
+        match forked {
+            Ok(ForkResult::Child) => {
+                drop_in_child(&go);
+                drop_in_child(&failure);
+                become_command(program, &mut prepared, parent, &wait_for_go, &tell_failure)
+            }
+            Ok(ForkResult::Parent { child }) => {
+                sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
+                Ok(Self { pid: child.as_raw(), go, failure })
+            }
+            Err(errno) => {
+                sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
+                Err(errno.into())
+            }
+        }
+    }
+
+    /// The child's pid, which is also its process group and session.
+    pub(crate) fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Lets the child go on to its exec, and says whether that worked.
+    ///
+    /// # Errors
+    /// The exec's own error; the child has ended then and waits to be reaped.
+    pub(crate) fn release(self) -> io::Result<()> {
+        let mut go = File::from(self.go);
+        // A child that is gone (killed while held) closed its end: EPIPE, and the reaping tells the rest.
+        let _gone = go.write_all(b"g");
+        drop(go);
+        let mut answer = Vec::with_capacity(4);
+        File::from(self.failure).read_to_end(&mut answer)?;
+        match <[u8; 4]>::try_from(answer.as_slice()) {
+            Ok(number) => Err(io::Error::from_raw_os_error(i32::from_ne_bytes(number))),
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+/// A pipe whose two ends are closed in every program that is started.
+pub(crate) fn pipe_closed_on_exec() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = pipe()?;
+    for end in [&read, &write] {
+        nix::fcntl::fcntl(end, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))?;
+    }
+    Ok((read, write))
+}
+
+/// Closes the child's copy of an end that the parent holds: the end of file must be seen when the parent is gone.
+fn drop_in_child(end: &OwnedFd) {
+    // SAFETY: the child owns its copy of the descriptor and never uses it again; close(2) is async-signal-safe. The
+    // value itself is never dropped in the child, which execs or exits without unwinding.
+    #[expect(unsafe_code, reason = "a borrowed descriptor is closed in the child only")]
+    unsafe {
+        libc::close(end.as_raw_fd());
+    }
+}
+
+fn become_command(
+    program: &CommandSpec,
+    prepared: &mut Prepared,
+    parent: Pid,
+    wait_for_go: &OwnedFd,
+    tell_failure: &OwnedFd,
+) -> ! {
+    let set_up = || -> Result<(), nix::errno::Errno> {
+        // A session of its own is a process group of its own too, has no terminal to be stopped by, and marks the
+        // run's processes for whoever has to find them after the wrapper was killed.
+        setsid()?;
+        machine::die_with_parent().map_err(|_| nix::errno::Errno::last())?;
+        // The parent may have ended before that call took effect (PR_SET_PDEATHSIG(2const), CAVEATS).
+        if nix::unistd::getppid() != parent {
+            return Err(nix::errno::Errno::ESRCH);
+        }
+        if let Some(file) = &program.stdin {
+            dup2_stdin(file)?;
+        }
+        if let Some(file) = &program.stdout {
+            dup2_stdout(file)?;
+        }
+        if let Some(file) = &program.stderr {
+            dup2_stderr(file)?;
+        }
+        reset_signals(program.ignore_hangup);
+        // Held: nothing of COMMAND runs until the start files stand. End of file means the wrapper is gone.
+        let mut word = [0_u8; 1];
+        loop {
+            match nix::unistd::read(wait_for_go.as_fd(), &mut word) {
+                Ok(1) => return Ok(()),
+                Err(nix::errno::Errno::EINTR) => {}
+                Ok(_) | Err(_) => return Err(nix::errno::Errno::ESRCH),
+            }
+        }
+    };
+    let errno = match set_up() {
+        Ok(()) => prepared.exec(),
+        Err(errno) => errno as i32,
+    };
+    // Nobody may be left to read it; the exit says the rest.
+    let _told = nix::unistd::write(tell_failure, &errno.to_ne_bytes());
+    // SAFETY: _exit(2) is async-signal-safe and runs no destructors or handlers of the parent's.
+    #[expect(unsafe_code, reason = "a forked child must not unwind into the parent's frames")]
+    unsafe {
+        libc::_exit(127)
+    }
+}
+
+/// Default dispositions for every signal, none blocked. Called in the child.
+fn reset_signals(ignore_hangup: bool) {
+    // By number, so that the real-time ones are among them. KILL and STOP refuse, which is their default, and so do the
+    // two that the C library keeps for itself.
+    let last = if cfg!(target_os = "linux") { 64 } else { 31 };
+    for number in 1..=last {
+        let handler = if ignore_hangup && number == libc::SIGHUP { libc::SIG_IGN } else { libc::SIG_DFL };
+        // SAFETY: default and ignore run no code of ours; signal(2) is async-signal-safe.
+        #[expect(unsafe_code, reason = "a disposition has no safe form")]
+        unsafe {
+            libc::signal(number, handler);
+        }
+    }
+    let _cannot_fail = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
+}
+
+/// What this process does on a signal now.
+///
+/// # Errors
+/// A signal that the kernel does not know.
+pub(crate) fn disposition(signal: Signal) -> io::Result<SigHandler> {
+    // sigaction(2) can only be asked through a change: the mask keeps a signal that comes in between for later.
+    let mut before = SigSet::empty();
+    let mut only = SigSet::empty();
+    only.add(signal);
+    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&only), Some(&mut before))?;
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: the disposition found is put back unchanged right away, while the signal is blocked.
+    #[expect(unsafe_code, reason = "sigaction has no safe form")]
+    let found = unsafe {
+        let found = sigaction(signal, &default)?;
+        sigaction(signal, &found)?;
+        found
+    };
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
+    Ok(found.handler())
+}
+
+/// Makes a write to a pipe that nobody reads fail, where it would end this process.
+///
+/// # Errors
+/// None that sigaction(2) knows of.
+pub(crate) fn ignore_broken_pipes() -> io::Result<()> {
+    let ignored = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+    // SAFETY: ignoring runs no code of ours.
+    #[expect(unsafe_code, reason = "sigaction has no safe form")]
+    unsafe {
+        sigaction(Signal::SIGPIPE, &ignored)?;
+    }
+    Ok(())
+}
+
+/// Reaps every child that has ended; with whether any child is left.
+///
+/// By libc's call, since nix has no value for an end by a real-time signal and would lose it.
+pub(crate) fn reap() -> (Vec<(i32, Ended)>, bool) {
+    let mut ended = Vec::new();
+    loop {
+        let mut status = 0;
+        // SAFETY: the pointer is to a local that outlives the call.
+        #[expect(unsafe_code, reason = "waitpid's safe form cannot tell of a real-time signal")]
+        let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
+        match pid {
+            0 => return (ended, true),
+            -1 if nix::errno::Errno::last() == nix::errno::Errno::EINTR => {}
+            -1 => return (ended, false),
+            pid if libc::WIFEXITED(status) => ended.push((pid, Ended::Code(libc::WEXITSTATUS(status)))),
+            pid if libc::WIFSIGNALED(status) => ended.push((pid, Ended::Signal(libc::WTERMSIG(status)))),
+            // Stops and continuations are not asked for.
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn asking_for_a_disposition_leaves_it_as_it_was() {
+        // std ignores SIGPIPE at start, and nothing has touched USR2.
+        for _ in 0..2 {
+            assert!(matches!(disposition(Signal::SIGPIPE).unwrap(), SigHandler::SigIgn));
+            assert!(matches!(disposition(Signal::SIGUSR2).unwrap(), SigHandler::SigDfl));
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Ending a whole process tree, safely: who belongs to it, who may be signalled, and that it is gone.
+//!
+//! Refuses to signal pid 1 and below, this process, its ancestors, threads of the kernel, processes of other users, and
+//! whoever has a recycled number; each refusal has its sentence. Refuses to report a tree gone that it has not seen gone.
+
+mod kill;
+
+use crate::record::time::WallTime;
+use crate::sys::clock;
+use crate::sys::env;
+use crate::sys::platform::process as machine;
+use crate::sys::process::info::{Entry, Lookup, current_pid, my_ancestors};
+pub(crate) use kill::TreeKiller;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// From so much later on a process has not the number that the `.pid` file names, but took it over.
+const RECYCLED: Duration = Duration::from_secs(2);
+
+/// What is to be ended.
+#[derive(Clone, Debug)]
+pub(crate) struct KillTarget {
+    /// The wrapper's pid, as `.pid` claims it; nothing where only what a dead one left is to be ended.
+    pub(crate) pid: Option<i32>,
+    /// The wrapper's raw start time, where the run recorded it.
+    pub(crate) started: Option<u64>,
+    /// When `.pid` was written: a process that started later is not the one it names.
+    pub(crate) claimed_at: WallTime,
+    /// Who owns `.pid`: nobody else's process is signalled.
+    pub(crate) owner: u32,
+    /// The process group and session that `run` made for COMMAND.
+    pub(crate) group: Option<i32>,
+    /// The raw start time of that group's leader, where the run recorded it.
+    pub(crate) group_started: Option<u64>,
+    /// The variable (`NAME=value`) that every process of the run was given.
+    pub(crate) mark: Option<String>,
+    /// Whether this process's own descendants belong to the run: it is the wrapper.
+    pub(crate) own_descendants: bool,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Report {
+    /// Whether anything was signalled and all of it is gone.
+    pub(crate) killed: bool,
+    /// Processes of the run that are still there.
+    pub(crate) survivors: Vec<i32>,
+    /// Why the claimed process was not signalled.
+    pub(crate) refusal: Option<String>,
+}
+
+/// Ends the tree: TERM, the wrapper last; KILL after `grace`; verified gone.
+pub(crate) fn terminate(target: &KillTarget, grace: Duration) -> Report {
+    match TreeKiller::begin(target.clone()) {
+        Ok(hunt) => hunt.end(grace),
+        Err(refusal) => Report { refusal: Some(refusal), ..Report::default() },
+    }
+}
+
+/// Those who are never signalled, whatever a file claims.
+struct Protected {
+    pids: BTreeSet<i32>,
+    groups: BTreeSet<i32>,
+    sessions: BTreeSet<i32>,
+}
+
+impl Protected {
+    fn now() -> Self {
+        let mut entries = my_ancestors();
+        if let Lookup::There(me) = machine::look(current_pid()) {
+            entries.push(me);
+        }
+        let mut pids: BTreeSet<i32> = entries.iter().map(|entry| entry.pid).collect();
+        pids.insert(current_pid());
+        Self {
+            pids,
+            // A group or session that holds this process or an ancestor is the caller's own, not the run's.
+            groups: entries.iter().map(|entry| entry.group).collect(),
+            sessions: entries.iter().map(|entry| entry.session).collect(),
+        }
+    }
+}
+
+/// Checks the claim in `.pid`. No process at all is no refusal: what it left may still be there.
+fn claim(target: &KillTarget, protected: &Protected) -> Result<Option<Entry>, String> {
+    let Some(pid) = target.pid else { return Ok(None) };
+    if pid <= 1 {
+        return Err(format!("process {pid} is never signalled: it is no run's own process"));
+    }
+    if pid == current_pid() {
+        return Err(format!("process {pid} is this one and was not signalled"));
+    }
+    if protected.pids.contains(&pid) {
+        return Err(format!("process {pid} is an ancestor of this one and was not signalled"));
+    }
+    let entry = match machine::look(pid) {
+        Lookup::There(entry) => entry,
+        Lookup::Gone => return Ok(None),
+        Lookup::Hidden => return Err(format!("process {pid} cannot be seen from here and was not signalled")),
+    };
+    if entry.kernel_thread {
+        return Err(format!("process {pid} is a thread of the kernel and was not signalled"));
+    }
+    // Where it is another's the run is dead: the other is left alone, and that is no refusal.
+    match target.started {
+        Some(started) if started != entry.started => return Ok(None),
+        None if started_after(&entry, target.claimed_at, RECYCLED) => return Ok(None),
+        // A clock that was set forward in between makes the run's own process look so too.
+        None if started_after(&entry, target.claimed_at, granularity(target.claimed_at)) => {
+            return Err(format!(
+                "process {pid} seems to have started after the pid file was written, so it may be another's, and was not signalled"
+            ));
+        }
+        _ => {}
+    }
+    match machine::user(pid) {
+        Some(user) if user == target.owner => {}
+        Some(user) => {
+            return Err(format!(
+                "process {pid} belongs to user {user}, not to user {} who wrote the pid file, and was not signalled",
+                target.owner
+            ));
+        }
+        None => return Err(format!("the owner of process {pid} cannot be seen, and it was not signalled")),
+    }
+    if !env::is_root() && target.owner != env::user() {
+        return Err(format!("process {pid} belongs to user {}, not to you, and was not signalled", target.owner));
+    }
+    Ok(Some(entry))
+}
+
+fn started_after(entry: &Entry, claimed_at: WallTime, slack: Duration) -> bool {
+    let started = machine::started_wall(entry.started, clock::wall(), crate::sys::platform::machine::with_sleep());
+    started > claimed_at.plus(slack)
+}
+
+/// How much later than the `.pid` file its own process may seem to have started, by the graining of the two times alone:
+/// start times have ticks (10 ms), file times a jiffy (10 ms at most), or whole seconds on old filesystems.
+fn granularity(claimed_at: WallTime) -> Duration {
+    let whole_seconds = claimed_at.as_nanos().rem_euclid(1_000_000_000) == 0;
+    if whole_seconds { RECYCLED } else { Duration::from_millis(50) }
+}
+
+#[cfg(test)]
+mod tests;

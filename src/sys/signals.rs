@@ -1,0 +1,157 @@
+//! Which signal came, as a value, and a descriptor to sleep on until one does.
+//!
+//! Refuses to take over a signal that this process was told to ignore (`nohup`, a shell's `&`): signal-hook would
+//! replace that disposition. Refuses to block signals for longer than it takes to begin to catch them: a mask is
+//! inherited by children.
+
+pub(crate) use nix::sys::signal::Signal;
+use nix::sys::signal::{SigHandler, SigSet, SigmaskHow};
+use signal_hook::flag::register_conditional_default;
+use signal_hook::iterator::backend::SignalDelivery;
+use signal_hook::iterator::exfiltrator::SignalOnly;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// Signals that wait to be fetched, and a descriptor that is readable while some do.
+pub(crate) struct Pending {
+    delivery: SignalDelivery<Arc<UnixStream>, SignalOnly>,
+    /// Goes after the handler that writes to its other end: such a write would be a SIGPIPE, which not everybody ignores
+    /// who uses this library.
+    _read: Arc<UnixStream>,
+    _listening: Listening,
+}
+
+impl Pending {
+    /// Catches these signals from now on.
+    ///
+    /// # Errors
+    /// No descriptors left.
+    pub(crate) fn catch(signals: &[Signal]) -> io::Result<Self> {
+        let _held = SignalMaskGuard::begin(signals)?;
+        Self::listen(signals)
+    }
+
+    /// Catches those of these signals that this process was not told to ignore, as long as this lives: after it they do what
+    /// they did before.
+    ///
+    /// # Errors
+    /// No descriptors left.
+    pub(crate) fn borrow(signals: &[Signal]) -> io::Result<Self> {
+        let (mut wanted, mut defaults) = (Vec::new(), Vec::new());
+        for &signal in signals {
+            match crate::sys::process::spawn::disposition(signal) {
+                Ok(SigHandler::SigIgn) => continue,
+                // Nobody handles it yet, this function included.
+                Ok(SigHandler::SigDfl) => defaults.push(signal),
+                Ok(SigHandler::Handler(_) | SigHandler::SigAction(_)) | Err(_) => {}
+            }
+            wanted.push(signal);
+        }
+        let _held = SignalMaskGuard::begin(&wanted)?;
+        let listening = Self::listen(&wanted)?;
+        // Only now that somebody listens: before, a signal would end the process that is about to catch it.
+        for signal in defaults {
+            register_conditional_default(signal as i32, Arc::clone(&listeners().none))?;
+        }
+        Ok(listening)
+    }
+
+    fn listen(signals: &[Signal]) -> io::Result<Self> {
+        let (read, write) = UnixStream::pair()?;
+        let read = Arc::new(read);
+        let numbers: Vec<i32> = signals.iter().map(|&signal| signal as i32).collect();
+        let delivery = SignalDelivery::with_pipe(Arc::clone(&read), write, SignalOnly, numbers)?;
+        Ok(Self { delivery, _read: read, _listening: Listening::begin() })
+    }
+
+    /// What poll(2) waits for.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.delivery.get_read().as_fd()
+    }
+
+    /// The signals that came since the last call, each once.
+    pub(crate) fn fetch(&mut self) -> Vec<Signal> {
+        self.delivery.pending().filter_map(|number| Signal::try_from(number).ok()).collect()
+    }
+}
+
+/// Keeps signals from this thread while handlers are installed, and lets them come when it goes. signal-hook's handler stands
+/// before it knows what to do, and a signal that came in between would be lost (`signal_hook_registry::register`).
+struct SignalMaskGuard(SigSet);
+
+impl SignalMaskGuard {
+    fn begin(signals: &[Signal]) -> io::Result<Self> {
+        let held: SigSet = signals.iter().copied().collect();
+        Ok(Self(held.thread_swap_mask(SigmaskHow::SIG_BLOCK)?))
+    }
+}
+
+impl Drop for SignalMaskGuard {
+    fn drop(&mut self) {
+        // Fails for a wrong `how` alone (pthread_sigmask(3)).
+        let _set = self.0.thread_set_mask();
+    }
+}
+
+/// How many listen, and whether none does. A handler stays when its last listener has gone: then it does what the signal
+/// did before there was one, or the program that called this library could not be interrupted any more.
+struct Listeners {
+    count: Mutex<usize>,
+    none: Arc<AtomicBool>,
+}
+
+impl Listeners {
+    fn change(&self, to: impl FnOnce(usize) -> usize) {
+        let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
+        *count = to(*count);
+        self.none.store(*count == 0, Ordering::Release);
+    }
+}
+
+/// One that listens.
+#[derive(Debug)]
+struct Listening;
+
+impl Listening {
+    fn begin() -> Self {
+        listeners().change(|count| count + 1);
+        Self
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        listeners().change(|count| count - 1);
+    }
+}
+
+fn listeners() -> &'static Listeners {
+    static LISTENERS: OnceLock<Listeners> = OnceLock::new();
+    LISTENERS.get_or_init(|| Listeners { count: Mutex::new(0), none: Arc::new(AtomicBool::new(true)) })
+}
+
+/// Whether this process was started with a signal ignored. To be asked before any is caught.
+pub(crate) fn is_ignored(signal: Signal) -> bool {
+    crate::sys::process::spawn::disposition(signal).is_ok_and(|handler| matches!(handler, SigHandler::SigIgn))
+}
+
+/// Lets this process be told how its children end, where it was started with SIGCHLD ignored: the kernel would throw
+/// their ends away (waitpid(2), NOTES). The handler stays when nothing listens to it any more, and does nothing then
+/// (`signal_hook::low_level::unregister`).
+///
+/// # Errors
+/// No descriptors left.
+pub(crate) fn hear_of_children() -> io::Result<()> {
+    if is_ignored(Signal::SIGCHLD) {
+        Pending::catch(&[Signal::SIGCHLD])?;
+    }
+    Ok(())
+}
+
+/// Those of `wanted` that this process was not told to ignore.
+pub(crate) fn not_ignored(wanted: &[Signal]) -> Vec<Signal> {
+    wanted.iter().copied().filter(|&signal| !is_ignored(signal)).collect()
+}

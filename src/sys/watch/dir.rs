@@ -1,0 +1,212 @@
+//! Directory events, as hints to look.
+//!
+//! Refuses to be believed: a hint names a file to look at, or says that anything may have changed; it never says what
+//! happened (I1). Refuses to fail a wait: whatever goes wrong here is an error value, and the caller polls.
+
+use crate::sys::fs::monitor_dir::why;
+use crate::sys::platform::dir_watcher::Ear;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::fd::BorrowedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// How often a directory may come into being or go while it is being watched.
+const ATTEMPTS: usize = 8;
+
+/// What to look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Hint {
+    /// The file with this name.
+    Name(String),
+    /// Everything: events were lost, or the directory itself changed.
+    Everything,
+}
+
+/// Which names are worth a hint.
+pub(crate) type Wanted = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+
+/// What the system's facility says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Word<'event> {
+    /// An entry of this name came, went, or was written.
+    Entry(&'event OsStr),
+    /// The folder itself changed, or entries without saying which.
+    Folder,
+    /// Events were lost.
+    Lost,
+}
+
+/// A watched directory.
+pub(crate) struct Events {
+    ear: Ear,
+    wanted: Wanted,
+    /// Whether nothing is heard any more.
+    deaf: bool,
+    /// What is watched: the directory, or its nearest ancestor that is there.
+    watched: PathBuf,
+    /// Its device and inode when the watch was set.
+    identity: Option<(u64, u64)>,
+    /// Whether it is an ancestor, because the directory is not there yet: any event may be its coming.
+    is_ancestor: bool,
+}
+
+impl Events {
+    /// The name of the system's facility.
+    pub(crate) const BACKEND: &'static str = Ear::NAME;
+
+    /// Watches a directory, or the nearest ancestor that is there. When this returns the watch stands.
+    ///
+    /// # Errors
+    /// A sentence: no instance or watch left, not supported, not permitted.
+    pub(crate) fn watch(directory: &Path, wanted: &Wanted) -> Result<Self, String> {
+        let mut attempt = Self::watch_once(directory, wanted)?;
+        // Made in between, the directory would have raised its one event before there was a watch.
+        for _ in 1..ATTEMPTS {
+            if attempt.stands_on(directory) {
+                break;
+            }
+            attempt = Self::watch_once(directory, wanted)?;
+        }
+        Ok(attempt)
+    }
+
+    fn watch_once(directory: &Path, wanted: &Wanted) -> Result<Self, String> {
+        let watched = nearest(directory);
+        let identity = identity(&watched);
+        let ear = Ear::open(&watched).map_err(|error| why(&error))?;
+        let is_ancestor = watched != directory;
+        Ok(Self { ear, wanted: Arc::clone(wanted), deaf: false, watched, identity, is_ancestor })
+    }
+
+    /// What is readable when there are hints.
+    pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        (!self.deaf).then(|| self.ear.descriptor())
+    }
+
+    /// The hints that have come; without waiting for more.
+    pub(crate) fn take(&mut self, hints: &mut Vec<Hint>) {
+        let (wanted, is_ancestor) = (&self.wanted, self.is_ancestor);
+        let heard = self.ear.take(&mut |word| match word {
+            Word::Entry(name) if !is_ancestor => {
+                hints.extend(name.to_str().filter(|name| wanted(name)).map(|name| Hint::Name(name.to_owned())));
+            }
+            Word::Entry(_) | Word::Folder | Word::Lost => hints.push(Hint::Everything),
+        });
+        if heard.is_err() {
+            self.deaf = true;
+            hints.push(Hint::Everything);
+        }
+    }
+
+    /// Whether no event comes any more.
+    pub(crate) fn is_deaf(&self) -> bool {
+        self.deaf
+    }
+
+    /// Whether the watch still stands on the directory that has this path now, or on the nearest ancestor that is there.
+    pub(crate) fn stands_on(&self, directory: &Path) -> bool {
+        let nearest = nearest(directory);
+        self.watched == nearest && self.identity.is_some() && identity(&nearest) == self.identity
+    }
+
+    /// Watches one file for being written in place, which the directory's narrow mask does not show. Look at the file
+    /// afterwards: a write before is not told.
+    ///
+    /// # Errors
+    /// As [`Events::watch`]; a file that is gone again is no error, since its return is a creation.
+    pub(crate) fn follow(&mut self, path: &Path) -> Result<(), String> {
+        match self.ear.follow(path) {
+            Err(_) if !path.exists() => Ok(()),
+            other => other.map_err(|error| why(&error)),
+        }
+    }
+}
+
+/// The nearest folder from `directory` upwards that is there.
+pub(crate) fn nearest(directory: &Path) -> PathBuf {
+    let found = directory.ancestors().find(|folder| folder.is_dir());
+    found.map_or_else(|| PathBuf::from("/"), Path::to_path_buf)
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::watch::poll::ready;
+    use std::time::Duration;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn watched(path: &Path) -> Events {
+        let wanted: Wanted = Arc::new(|name| name.ends_with(".status"));
+        Events::watch(path, &wanted).unwrap()
+    }
+
+    /// The next hints there are.
+    fn told(events: &mut Events) -> Vec<Hint> {
+        let mut hints = Vec::new();
+        while hints.is_empty() {
+            assert_eq!(ready([events.descriptor()], PATIENCE), [true], "nothing is told");
+            events.take(&mut hints);
+        }
+        hints
+    }
+
+    #[test]
+    fn a_rename_into_place_is_told_and_what_nobody_wants_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut events = watched(folder.path());
+        assert!(events.stands_on(folder.path()));
+        fs::write(folder.path().join("a.log"), "x").unwrap();
+        fs::write(folder.path().join(".tmp"), "SUCCESS").unwrap();
+        fs::rename(folder.path().join(".tmp"), folder.path().join("a.status")).unwrap();
+        let hints = told(&mut events);
+        // kqueue tells of the directory only; the look is the same.
+        let expected = if cfg!(target_os = "macos") { Hint::Everything } else { Hint::Name("a.status".into()) };
+        assert_eq!(hints[0], expected);
+        assert!(cfg!(target_os = "macos") || hints.len() == 1, "{hints:?}");
+    }
+
+    #[test]
+    fn a_followed_file_tells_of_writes_in_place_even_after_it_was_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.status");
+        fs::write(&path, "").unwrap();
+        let mut events = watched(folder.path());
+        events.follow(&path).unwrap();
+        fs::write(&path, "SUC").unwrap();
+        assert_eq!(told(&mut events)[0], Hint::Name("a.status".into()));
+        fs::write(folder.path().join(".tmp"), "").unwrap();
+        fs::rename(folder.path().join(".tmp"), &path).unwrap();
+        events.follow(&path).unwrap();
+        while ready([events.descriptor()], Duration::ZERO) == [true] {
+            events.take(&mut Vec::new());
+        }
+        let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
+        std::io::Write::write_all(&mut file, b"CESS").unwrap();
+        assert_eq!(told(&mut events)[0], Hint::Name("a.status".into()));
+        fs::remove_file(&path).unwrap();
+        assert!(events.follow(&path).is_ok(), "its return is a creation");
+    }
+
+    #[test]
+    fn a_directory_that_is_not_there_yet_is_noticed_and_then_watched() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = folder.path().join("one/two");
+        let mut events = watched(&directory);
+        assert!(events.stands_on(&directory), "on what is there of it");
+        fs::create_dir_all(&directory).unwrap();
+        assert_eq!(told(&mut events)[0], Hint::Everything);
+        assert!(!events.stands_on(&directory));
+        drop(events);
+        let mut events = watched(&directory);
+        assert!(events.stands_on(&directory));
+        fs::remove_dir(&directory).unwrap();
+        assert_eq!(told(&mut events)[0], Hint::Everything);
+    }
+}
