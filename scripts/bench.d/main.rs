@@ -8,11 +8,11 @@
 #![allow(clippy::cast_precision_loss, reason = "no count or duration here comes near 2^52")]
 
 #[cfg(target_os = "linux")]
+mod end;
+#[cfg(target_os = "linux")]
 mod idle;
 #[cfg(target_os = "linux")]
 mod latency;
-#[cfg(target_os = "linux")]
-mod peers;
 #[cfg(target_os = "linux")]
 mod procfs;
 #[cfg(target_os = "linux")]
@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut report = Report::new(&setup);
     let sections: [Section; 6] = [
         ("latency", latency::measure),
-        ("peers", peers::measure),
+        ("end", end::measure),
         ("whole", whole::measure),
         ("idle", idle::measure),
         ("scale", scale::measure),

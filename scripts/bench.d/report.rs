@@ -195,7 +195,8 @@ impl Report {
 
     /// From median to worst of each contender, on a logarithmic scale.
     fn plot(&self) -> String {
-        let rows: Vec<&Row> = self.rows.iter().filter(|row| matches!(row.group, "status" | "job")).collect();
+        let rows: Vec<&Row> =
+            self.rows.iter().filter(|row| matches!(row.group, "status" | "end" | "end in memory")).collect();
         let (left, width, step) = (330.0, 520.0, 24.0);
         let (low, high) = (100.0_f64.log10(), 100e6_f64.log10());
         let across = |micros: f64| left + width * ((micros.max(100.0).log10() - low) / (high - low)).min(1.0);
@@ -241,9 +242,10 @@ impl Report {
     }
 }
 
-const GROUPS: [(&str, &str, &str); 4] = [
-    ("status", "Status published -> caller has reaped the waiter", "C inotify waiter, same tear-down"),
-    ("job", "Job let go -> caller has reaped the waiter", "dogwatch run + wait"),
+const GROUPS: [(&str, &str, &str); 5] = [
+    ("status", "Status published -> caller has reaped the waiter", "C inotify waiter, left to the collector"),
+    ("end", "Job's end -> caller has reaped the waiter", "dogwatch run -d, wait"),
+    ("end in memory", "The same, all files on tmpfs", "dogwatch run -d, wait, tmpfs"),
     ("start", "Started -> ended", "/bin/true, whole"),
     ("whole", "Whole commands", ""),
 ];

@@ -25,7 +25,17 @@ pub(crate) struct Setup {
     /// The static program of a release, where there is one.
     pub(crate) released: Option<PathBuf>,
     only: Option<String>,
-    folder: PathBuf,
+    /// Where the files of a measurement lie: on the disk's filesystem where there is one, and in memory.
+    folders: [PathBuf; 2],
+}
+
+/// What files lie on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Filesystem {
+    /// The disk's.
+    Disk,
+    /// tmpfs.
+    Memory,
 }
 
 impl Setup {
@@ -51,10 +61,18 @@ impl Setup {
             }
         }
         let floor = floor.ok_or("--floor is missing: call scripts/bench, which builds it")?;
-        let folder = std::env::temp_dir().join(format!("dogwatch-bench-{}", std::process::id()));
-        std::fs::create_dir(&folder)?;
         std::fs::create_dir_all(&out)?;
-        Ok(Self { quick, out, floor, released, only, folder })
+        let in_memory = |path: &Path| {
+            nix::sys::statfs::statfs(path).map(|found| found.filesystem_type() == nix::sys::statfs::TMPFS_MAGIC)
+        };
+        let temporary = std::env::temp_dir();
+        let disk = if in_memory(&temporary)? { out.canonicalize()? } else { temporary };
+        let folders =
+            [disk, PathBuf::from("/dev/shm")].map(|base| base.join(format!("dogwatch-bench-{}", std::process::id())));
+        for folder in &folders {
+            std::fs::create_dir(folder)?;
+        }
+        Ok(Self { quick, out, floor: floor.canonicalize()?, released, only, folders })
     }
 
     /// Whether a section is wanted.
@@ -67,9 +85,14 @@ impl Setup {
         if self.quick { few } else { full }
     }
 
-    /// A new, empty folder.
+    /// A new, empty folder on the disk.
     pub(crate) fn place(&self, name: &str) -> Got<PathBuf> {
-        let path = self.folder.join(name);
+        self.place_on(Filesystem::Disk, name)
+    }
+
+    /// A new, empty folder.
+    pub(crate) fn place_on(&self, filesystem: Filesystem, name: &str) -> Got<PathBuf> {
+        let path = self.folders[filesystem as usize].join(name);
         if path.exists() {
             std::fs::remove_dir_all(&path)?;
         }
@@ -89,8 +112,10 @@ impl Setup {
 
 impl Drop for Setup {
     fn drop(&mut self) {
-        // What is left in the temporary folder hurts nobody.
-        let _left = std::fs::remove_dir_all(&self.folder);
+        for folder in &self.folders {
+            // What is left in a temporary folder does no harm.
+            let _left = std::fs::remove_dir_all(folder);
+        }
     }
 }
 
@@ -145,4 +170,17 @@ pub(crate) fn dogwatch(directory: &Path, words: &[&str]) -> Command {
 pub(crate) fn is_installed(name: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
+}
+
+/// The clock that the job of `floor -j` reads, in nanoseconds.
+pub(crate) fn monotonic() -> Got<i64> {
+    let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)?;
+    Ok(time.tv_sec() * 1_000_000_000 + time.tv_nsec())
+}
+
+/// When that job began and ended; 0 for what has not come.
+pub(crate) fn stamps_in(file: &Path) -> Got<[i64; 2]> {
+    let bytes = std::fs::read(file)?;
+    let stamp = |at: usize| -> Got<i64> { Ok(i64::from_ne_bytes(bytes[at..at + 8].try_into()?)) };
+    Ok([stamp(0)?, stamp(8)?])
 }
