@@ -95,6 +95,8 @@
 
 mod cli;
 mod decide;
+mod env_vars;
+mod exit_code;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod monitor;

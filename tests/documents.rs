@@ -10,6 +10,7 @@ use support::Place;
 /// The names of all commands, as help lists them.
 fn commands(place: &Place) -> Vec<String> {
     let help = place.dogwatch(["--help"]).stdout;
+    assert!(help.starts_with("Runs background work"), "{help}");
     let list = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
     // A wrapped line goes on further to the right.
     let names = list.filter(|line| line.starts_with("  ") && !line.starts_with("   "));

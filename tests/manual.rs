@@ -36,7 +36,7 @@ fn there_is_a_page_for_each_command_and_each_has_its_example_and_exit_codes() {
         |name: &str| std::fs::read_to_string(folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
     assert_eq!(page("dogwatch.1"), main.stdout);
     let wait = page("dogwatch-wait.1");
-    assert!(wait.contains("dogwatch\\-wait") && wait.contains("Exit codes") && wait.contains("Example"), "{wait}");
+    assert!(wait.contains("dogwatch\\-wait") && wait.contains("EXIT STATUS") && wait.contains("EXAMPLES"), "{wait}");
     let help = place.dogwatch(["--help"]).stdout;
     let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
     let names: Vec<&str> = commands.filter_map(|line| line.split_whitespace().next()).collect();

@@ -18,6 +18,7 @@ use crate::sys::watch::poll::ready;
 use std::collections::HashSet;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,19 @@ pub(crate) enum Backend {
     Event,
     /// By looking at every poll interval.
     Poll,
+}
+
+impl FromStr for Backend {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        match word {
+            "auto" => Ok(Self::Auto),
+            "event" => Ok(Self::Event),
+            "poll" => Ok(Self::Poll),
+            _ => Err(format!("{word:?} is none of auto, event and poll")),
+        }
+    }
 }
 
 /// What is armed.

@@ -4,6 +4,7 @@
 
 use crate::decide::breaker::MAX_CONSECUTIVE;
 use crate::decide::policy::{GRACE, HEARTBEAT_INTERVAL};
+use crate::exit_code::{ExitCode, of_signal};
 use crate::ops::Error;
 use crate::ops::preflight::{Preflight, gate};
 use crate::preflight::monitor::exposed;
@@ -127,15 +128,15 @@ pub(crate) fn listen(request: &Run, listener: &mut dyn Listener) -> Result<Ran, 
 
 fn exit_code(finished: &Finished) -> u8 {
     if let Some(fault) = &finished.not_started {
-        return if fault.missing { 127 } else { 126 };
+        return if fault.missing { ExitCode::NotFound } else { ExitCode::NotExecutable }.code();
     }
     match (finished.outcome, finished.ended) {
         // These are recorded as COMMAND's own end only when somebody ended it; its code is then an accident.
-        (Outcome::Timeout, _) => 124,
-        (Outcome::Hung, _) => 3,
+        (Outcome::Timeout, _) => ExitCode::Timeout.code(),
+        (Outcome::Hung, _) => ExitCode::Hung.code(),
         (_, Some(Ended::Code(code))) => u8::try_from(code & 0xff).unwrap_or(1),
-        (_, Some(Ended::Signal(number))) => u8::try_from(128 + number).unwrap_or(255),
-        (_, None) => 125,
+        (_, Some(Ended::Signal(number))) => of_signal(number),
+        (_, None) => ExitCode::InternalError.code(),
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Refuses a module's name that a shell would read as more than a name; that is `config`'s to see to.
 
+use crate::env_vars;
 use crate::preflight::{Check, Failure, Verdict, shown};
 use crate::record::time::MonotonicTime;
 use crate::sys::fs::monitor_dir::why;
@@ -65,7 +66,7 @@ fn interpreter(python: &str, check: &Check, deadline: MonotonicTime, shells: &Sh
 pub(super) fn variables() -> [(&'static str, OsString); 2] {
     [
         // One that starts a run must not come back here by way of that run's own preflight.
-        ("DOGWATCH_PREFLIGHT", "0".into()),
+        (env_vars::PREFLIGHT, "0".into()),
         // One that imports must not leave files beside the modules.
         ("PYTHONDONTWRITEBYTECODE", "1".into()),
     ]

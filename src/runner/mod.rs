@@ -17,6 +17,7 @@ use crate::step::prepare::StartError;
 use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::process::spawn::Ended;
 use std::ffi::OsString;
+use std::str::FromStr;
 use std::time::Duration;
 
 /// What to run, and how.
@@ -83,6 +84,20 @@ impl HeartbeatOn {
     }
 }
 
+impl FromStr for HeartbeatOn {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        match word {
+            "process" => Ok(Self::Process),
+            "output" => Ok(Self::Output),
+            "activity" => Ok(Self::Activity),
+            "manual" => Ok(Self::Manual),
+            _ => Err(format!("{word:?} is none of process, output, activity and manual")),
+        }
+    }
+}
+
 /// Which of COMMAND's streams go to the log; the others stay this process's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LogStreams {
@@ -96,6 +111,20 @@ pub(crate) enum LogStreams {
     None,
 }
 
+impl FromStr for LogStreams {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        match word {
+            "both" => Ok(Self::Both),
+            "stderr" => Ok(Self::Stderr),
+            "stdout" => Ok(Self::Stdout),
+            "none" => Ok(Self::None),
+            _ => Err(format!("{word:?} is none of both, stderr, stdout and none")),
+        }
+    }
+}
+
 /// Where the result comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ResultFrom {
@@ -105,6 +134,19 @@ pub(crate) enum ResultFrom {
     Stdout,
     /// The file that COMMAND was told; that it wrote none is a fault.
     File,
+}
+
+impl FromStr for ResultFrom {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        match word {
+            "auto" => Ok(Self::Auto),
+            "stdout" => Ok(Self::Stdout),
+            "file" => Ok(Self::File),
+            _ => Err(format!("{word:?} is none of auto, stdout and file")),
+        }
+    }
 }
 
 /// What a run came to.

@@ -6,6 +6,7 @@
 
 use crate::decide::breaker::Admission;
 use crate::decide::tracker::PidFileId;
+use crate::env_vars;
 use crate::record::file_names::{Record, TempFile, file_name};
 use crate::record::file_state::File;
 use crate::record::meta::Meta;
@@ -226,10 +227,10 @@ fn open_files(directory: &MonitorDir, job: &Job, id: &str) -> Result<Files, Refu
 fn variables(directory: &MonitorDir, step: &StepName, id: &str, result: &std::path::Path) -> Vec<(String, OsString)> {
     let variable = |name: &str, value: OsString| (name.to_owned(), value);
     vec![
-        variable("DOGWATCH_DIR", directory.path().into()),
-        variable("DOGWATCH_STEP", step.as_str().into()),
-        variable("DOGWATCH_HEARTBEAT", directory.join(&file_name(step, Record::Heartbeat)).into()),
-        variable("DOGWATCH_RESULT", result.into()),
+        variable(env_vars::DIR, directory.path().into()),
+        variable(env_vars::STEP, step.as_str().into()),
+        variable(env_vars::HEARTBEAT, directory.join(&file_name(step, Record::Heartbeat)).into()),
+        variable(env_vars::RESULT, result.into()),
         variable(MARK, id.into()),
     ]
 }

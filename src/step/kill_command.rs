@@ -7,6 +7,7 @@
 use crate::decide::policy::SettleTimes;
 use crate::decide::snapshot::{Liveness, Snapshot};
 use crate::decide::tracker::{PidFileId, RunTracker, pid_file_id};
+use crate::env_vars;
 use crate::record::status::{ParsedStatus, Word};
 use crate::step::outcome::{Standing, standing};
 use crate::step::snapshot::SnapshotReader;
@@ -50,9 +51,9 @@ pub(super) fn call(
 ) -> Result<(), String> {
     let limit = grace.saturating_add(LIMIT);
     let variables = [
-        ("DOGWATCH_STEP", OsString::from(looker.step().as_str())),
-        ("DOGWATCH_PID", run.map_or_else(OsString::new, |(pid, _)| pid.to_string().into())),
-        ("DOGWATCH_DIR", env::absolute(looker.directory().path()).into_os_string()),
+        (env_vars::STEP, OsString::from(looker.step().as_str())),
+        (env_vars::PID, run.map_or_else(OsString::new, |(pid, _)| pid.to_string().into())),
+        (env_vars::DIR, env::absolute(looker.directory().path()).into_os_string()),
     ];
     let order = Order {
         text,

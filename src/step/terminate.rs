@@ -6,6 +6,7 @@
 use crate::decide::snapshot::{Process, Snapshot};
 use crate::decide::tracker::{meta_for, pid_file_id};
 use crate::decide::warning::{Warning, out_of_reach};
+use crate::env_vars;
 use crate::record::evidence::{BlockedOn, ProcessState, TreeProcess};
 use crate::record::file_state::LockState;
 use crate::record::outcome::{Intent, Reason};
@@ -22,7 +23,7 @@ use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
 /// The variable by which every process of a run can be found.
-pub(crate) const MARK: &str = "DOGWATCH_RUN_ID";
+pub(crate) const MARK: &str = env_vars::RUN_ID;
 
 /// By what a run is ended.
 #[derive(Clone, Debug)]

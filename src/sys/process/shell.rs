@@ -4,6 +4,7 @@
 //! its environment carries. Refuses to wait for a reader of its output that left itself in the background, to keep
 //! more than the output's end, and to give a command this process's standard input.
 
+use crate::env_vars;
 use crate::record::time::MonotonicTime;
 use crate::sys::platform::process as machine;
 use crate::sys::platform::process::Handle;
@@ -25,9 +26,9 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 /// The variable that marks what a command starts.
-const MARK: &str = "DOGWATCH_COMMAND_ID";
+const MARK: &str = env_vars::COMMAND_ID;
 /// The variable that tells the shell where to go first.
-const FOLDER: &str = "DOGWATCH_COMMAND_FOLDER";
+const FOLDER: &str = env_vars::COMMAND_FOLDER;
 /// How much of a command's output is kept: its end.
 const KEPT: usize = 4096;
 /// How soon a command that cannot be seen is asked for again.

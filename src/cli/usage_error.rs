@@ -1,13 +1,26 @@
-//! What is wrong with a command line, in one sentence.
-//!
-//! Refuses to print a usage block at whoever made a slip in a script: what is wrong, what was meant, and where help is.
+//! Usage errors in one sentence: what is wrong, what was meant, and where help is. Called by `cli::run`.
 
-use crate::cli::arguments::Arguments;
-use clap::CommandFactory;
+use super::commands::definition;
+use super::output::Output;
+use crate::exit_code::ExitCode;
+use crate::ops::Error;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use std::ffi::OsString;
+
+/// Prints what clap answers: help and version were asked for; everything else is a usage error. The exit code.
+pub(super) fn print(error: &clap::Error, line: &[OsString]) -> u8 {
+    let out = Output::before_parsing(line);
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        let text = error.render();
+        let text = if out.styles.enabled() { text.ansi().to_string() } else { text.to_string() };
+        out.print(text.as_bytes());
+        return out.finish(ExitCode::Success.code());
+    }
+    out.error(&Error::Usage(one_sentence(error)))
+}
 
 /// A usage error in one sentence: what clap says in several lines, and where help is.
-pub(in crate::cli) fn one_sentence(error: &clap::Error) -> String {
+pub(super) fn one_sentence(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let usage = text.lines().find_map(|line| line.trim_start().strip_prefix("Usage: dogwatch "));
     let command =
@@ -15,7 +28,8 @@ pub(in crate::cli) fn one_sentence(error: &clap::Error) -> String {
     let help = command.map_or_else(|| "dogwatch --help".to_owned(), |command| format!("dogwatch {command} --help"));
     // What the second kind renders is the whole help: right for nobody who made a mistake in a script.
     if matches!(error.kind(), ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand) {
-        let all = Arguments::command();
+        let mut all = definition();
+        all.build();
         let of = command.and_then(|command| all.find_subcommand(command)).unwrap_or(&all);
         let names: Vec<&str> = of.get_subcommands().map(clap::Command::get_name).collect();
         return format!("no command was given; use one of {} (see {help})", names.join(", "));
@@ -47,13 +61,10 @@ pub(in crate::cli) fn one_sentence(error: &clap::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::arguments::parse;
-    use clap::ColorChoice;
-    use std::ffi::OsString;
 
     fn refused(line: &str) -> String {
         let words = std::iter::once("dogwatch").chain(line.split_whitespace()).map(OsString::from);
-        one_sentence(&parse(words, ColorChoice::Never).unwrap_err())
+        one_sentence(&definition().try_get_matches_from(words).unwrap_err())
     }
 
     #[test]

@@ -1,46 +1,15 @@
-//! Reports as text for people: one line an outcome, details only on failure.
-//!
-//! Refuses to send a terminal anything that a log, a command line or a record says without making it harmless first.
+//! Reports as text for people: one line an outcome, details only on failure. All text of others is sanitized.
 
+use super::styles::Styles;
 use crate::ops::report::{Circuit, Report};
-use crate::preflight::report::Word;
 use crate::record::evidence::TreeProcess;
 use crate::record::outcome::{Action, Outcome};
 use crate::record::sanitize::sanitize_for_terminal;
 use crate::record::units::shown;
 use std::collections::BTreeSet;
 
-/// Whether text may have colours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Styles(pub(super) bool);
-
-impl Styles {
-    pub(super) fn outcome(self, outcome: Outcome) -> String {
-        let color = match outcome {
-            Outcome::Success | Outcome::Marker => "32",
-            Outcome::Running | Outcome::NotStarted => "33",
-            Outcome::Failed | Outcome::Hung | Outcome::Died | Outcome::Timeout => "31",
-        };
-        self.colored(color, outcome.as_str())
-    }
-
-    /// How a check came out.
-    pub(super) fn verdict(self, verdict: Word) -> String {
-        let color = match verdict {
-            Word::Passed => "32",
-            Word::Fixed => "33",
-            Word::Failed => "31",
-        };
-        self.colored(color, verdict.as_str())
-    }
-
-    fn colored(self, color: &str, word: &str) -> String {
-        if self.0 { format!("\u{1b}[{color}m{word}\u{1b}[0m") } else { word.to_owned() }
-    }
-}
-
 /// One step's answer in one line.
-pub(super) fn line(report: &Report, paint: Styles) -> String {
+pub(in crate::cli) fn result_line(report: &Report, styles: Styles) -> String {
     let how = match (report.outcome, &report.signal, report.exit_code) {
         (Outcome::Failed, Some(signal), _) => format!(", ended by {}", sanitize_for_terminal(signal)),
         (Outcome::Failed, None, Some(code)) => format!(", exit code {code}"),
@@ -61,7 +30,7 @@ pub(super) fn line(report: &Report, paint: Styles) -> String {
     };
     let why = report.detail.as_ref().or(report.result_error.as_ref()).or(report.marker.as_ref());
     let why = why.map_or(String::new(), |why| format!(": {}", sanitize_for_terminal(why)));
-    format!("{}: {}{how}{killed}{when}{why}", sanitize_for_terminal(&report.step), paint.outcome(report.outcome))
+    format!("{}: {}{how}{killed}{when}{why}", sanitize_for_terminal(&report.step), styles.outcome(report.outcome))
 }
 
 /// How many processes of a tree are shown; a person looks for the one that is stuck, not at a build's hundreds.
@@ -70,8 +39,8 @@ const SHOWN: usize = 12;
 const COMMAND: usize = 80;
 
 /// What stands on standard error beside a line: what the processes did, the log's end, what to do about an open circuit.
-pub(super) fn aside(report: &Report) -> Vec<String> {
-    let mut lines = report.evidence.as_deref().map_or_else(Vec::new, tree);
+pub(in crate::cli) fn details(report: &Report) -> Vec<String> {
+    let mut lines = report.evidence.as_deref().map_or_else(Vec::new, process_tree);
     if let (Some(tail), Some(log)) = (&report.log_tail, &report.log)
         && !tail.is_empty()
     {
@@ -90,7 +59,7 @@ pub(super) fn aside(report: &Report) -> Vec<String> {
 }
 
 /// A tree of processes, children below their parents: number, command, state and what it waits for, processor time.
-pub(super) fn tree(processes: &[TreeProcess]) -> Vec<String> {
+pub(in crate::cli) fn process_tree(processes: &[TreeProcess]) -> Vec<String> {
     if processes.is_empty() {
         return Vec::new();
     }
@@ -129,7 +98,7 @@ fn by_ancestry(processes: &[TreeProcess]) -> Vec<(usize, &TreeProcess)> {
 }
 
 /// One breaker in one line.
-pub(super) fn circuit(breaker: &Circuit) -> String {
+pub(in crate::cli) fn breaker_line(breaker: &Circuit) -> String {
     let state = if breaker.open { "open" } else { "closed" };
     format!(
         "{}: {state}, {} of {} failures in a row",
@@ -147,23 +116,24 @@ mod tests {
     }
 
     #[test]
-    fn children_stand_below_their_parents_and_commands_are_harmless() {
+    fn children_stand_below_their_parents_and_commands_are_sanitize_for_terminal() {
         let mut reader = process(7, 5, "cat \u{1b}[2J");
         reader.blocked_on = Some(BlockedOn::Stdin);
-        let lines = tree(&[process(5, 1, "sh"), process(6, 5, "sleep"), reader, process(8, 6, &"x".repeat(100))]);
+        let lines =
+            process_tree(&[process(5, 1, "sh"), process(6, 5, "sleep"), reader, process(8, 6, &"x".repeat(100))]);
         let long = format!("    8 {}… (sleeping, cpu 1.2s)", "x".repeat(COMMAND));
         let expected = ["5 sh (sleeping, cpu 1.2s)", "  6 sleep (sleeping, cpu 1.2s)", &long];
         assert_eq!(lines[1..4], expected);
         assert_eq!(lines[4], "  7 cat \\u{1b}[2J (sleeping/stdin, cpu 1.2s)");
-        assert_eq!(tree(&[]), Vec::<String>::new());
+        assert_eq!(process_tree(&[]), Vec::<String>::new());
     }
 
     #[test]
     fn a_large_tree_is_cut_and_one_that_runs_in_a_circle_is_told_once() {
         let many: Vec<TreeProcess> = (0..20).map(|number| process(100 + number, 1, "x")).collect();
-        let lines = tree(&many);
+        let lines = process_tree(&many);
         assert_eq!((lines.len(), lines.last().map(String::as_str)), (SHOWN + 2, Some("and 8 more")));
         let circle = [process(5, 6, "a"), process(6, 5, "b"), process(7, 7, "c"), process(5, 6, "again")];
-        assert_eq!(tree(&circle).len(), 4);
+        assert_eq!(process_tree(&circle).len(), 4);
     }
 }

@@ -1,9 +1,9 @@
 //! The live lines of a wait: how each step stands, drawn over themselves on the terminal that standard error is.
 //!
-//! Refuses to leave anything behind: they are erased before whatever else is said, and at the end. Where standard error
-//! is no terminal, or machine output or quiet is asked for, there are none.
+//! They are erased before anything else is printed, and at the end. There are none where standard error is no terminal, or
+//! `--json` or `--quiet` is given.
 
-use crate::cli::arguments::Global;
+use super::Output;
 use crate::ops::wait::Progress;
 use crate::record::sanitize::sanitize_for_terminal;
 use crate::record::units::shown;
@@ -12,35 +12,35 @@ use std::io::{Write, stderr};
 
 /// What stands on the terminal.
 #[derive(Debug)]
-pub(super) struct ProgressDisplay {
+pub(in crate::cli) struct ProgressDisplay {
     wanted: bool,
     /// How many lines were drawn and stand there still.
     drawn: usize,
 }
 
 impl ProgressDisplay {
-    pub(super) fn new(global: &Global) -> Self {
-        Self { wanted: !global.json && !global.quiet && stderr_size().is_some(), drawn: 0 }
+    pub(in crate::cli) fn new(out: &Output) -> Self {
+        Self { wanted: !out.json && !out.quiet && stderr_size().is_some(), drawn: 0 }
     }
 
-    pub(super) fn is_wanted(&self) -> bool {
+    pub(in crate::cli) fn is_wanted(&self) -> bool {
         self.wanted
     }
 
     /// Draws the lines in place of those before.
-    pub(super) fn draw(&mut self, steps: &[Progress], more: usize) {
+    pub(in crate::cli) fn draw(&mut self, steps: &[Progress], more: usize) {
         // Asked anew each time: a terminal changes its size.
         let Some(size) = stderr_size().filter(|_| self.wanted) else { return };
         let lines = lines(steps, more, size);
-        let erased = self.erasure();
+        let erased = self.clear_sequence();
         let body: String = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
         self.drawn = lines.len();
         write(&format!("{erased}{body}"));
     }
 
     /// Takes them away.
-    pub(super) fn erase(&mut self) {
-        let erased = self.erasure();
+    pub(in crate::cli) fn erase(&mut self) {
+        let erased = self.clear_sequence();
         if !erased.is_empty() {
             write(&erased);
         }
@@ -48,7 +48,7 @@ impl ProgressDisplay {
     }
 
     /// Up to the first of them and clear all that follows, a Ctrl-C that the terminal echoed included.
-    fn erasure(&self) -> String {
+    fn clear_sequence(&self) -> String {
         if self.drawn == 0 { String::new() } else { format!("\r\u{1b}[{}A\u{1b}[J", self.drawn) }
     }
 }
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_says_how_a_step_stands_and_is_harmless() {
+    fn a_line_says_how_a_step_stands_and_is_sanitize_for_terminal() {
         let size = Size { columns: 200, rows: 24 };
         let waiting = Progress { elapsed_ms: None, ..step("b") };
         let ending = Progress { ending: true, heartbeat_age_ms: None, last_line: None, ..step("c") };

@@ -1,18 +1,15 @@
-//! The exit codes: meaning to number, in one place, held against README's table by a test.
-//!
-//! Refuses to be a second judgement: which outcome speaks for several is `decide::severity`'s.
+//! The exit codes: the one table from meaning to number. `cli` and `ops::run` use it; a test compares it with the README.
 
-use crate::ops::Error;
 use crate::record::outcome::Outcome;
 
-/// What an exit of dogwatch means. `run` ends with COMMAND's own code where COMMAND ended by itself.
+/// What an exit code of dogwatch means. `run` ends with COMMAND's own code where COMMAND ended by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ExitCode {
     /// Success, or the marker was found.
     Success,
     /// The work failed.
     Failed,
-    /// The words of the call are off; nothing was touched.
+    /// Invalid arguments; nothing was touched.
     Usage,
     /// The work was hung.
     Hung,
@@ -27,7 +24,7 @@ pub(crate) enum ExitCode {
     /// The work ran out of time.
     Timeout,
     /// dogwatch itself failed.
-    Own,
+    InternalError,
     /// COMMAND cannot be executed.
     NotExecutable,
     /// There is no such COMMAND.
@@ -39,7 +36,7 @@ pub(crate) enum ExitCode {
 }
 
 impl ExitCode {
-    /// Every exit, in the order of README's table.
+    /// Every exit code, in the order of the README's table.
     pub(crate) const ALL: [Self; 14] = [
         Self::Success,
         Self::Failed,
@@ -50,7 +47,7 @@ impl ExitCode {
         Self::CircuitOpen,
         Self::Running,
         Self::Timeout,
-        Self::Own,
+        Self::InternalError,
         Self::NotExecutable,
         Self::NotFound,
         Self::Interrupted,
@@ -69,7 +66,7 @@ impl ExitCode {
             Self::CircuitOpen => 6,
             Self::Running => 75,
             Self::Timeout => 124,
-            Self::Own => 125,
+            Self::InternalError => 125,
             Self::NotExecutable => 126,
             Self::NotFound => 127,
             Self::Interrupted => 130,
@@ -77,7 +74,7 @@ impl ExitCode {
         }
     }
 
-    /// What it means, as help and README have it.
+    /// What it means, as help, man pages and README say it.
     pub(crate) const fn meaning(self) -> &'static str {
         match self {
             Self::Success => "success",
@@ -89,7 +86,7 @@ impl ExitCode {
             Self::CircuitOpen => "circuit breaker open (`run` only)",
             Self::Running => "still running: call again",
             Self::Timeout => "ran out of time; the work was ended",
-            Self::Own => "dogwatch itself failed",
+            Self::InternalError => "dogwatch itself failed",
             Self::NotExecutable => "COMMAND cannot be executed (`run` only)",
             Self::NotFound => "no such COMMAND (`run` only)",
             Self::Interrupted => "interrupted by INT; `wait` leaves the work alone",
@@ -112,20 +109,9 @@ impl From<Outcome> for ExitCode {
     }
 }
 
-impl From<&Error> for ExitCode {
-    fn from(error: &Error) -> Self {
-        match error {
-            Error::Usage(_) => Self::Usage,
-            Error::CircuitOpen(_) => Self::CircuitOpen,
-            Error::Running(_) | Error::Own(_) => Self::Own,
-        }
-    }
-}
-
-/// The table for help texts: a line an exit, of those that a command can end with.
-pub(crate) fn table(exits: &[ExitCode]) -> String {
-    let lines: Vec<String> = exits.iter().map(|exit| format!("  {:>3}  {}", exit.code(), exit.meaning())).collect();
-    format!("Exit codes:\n{}", lines.join("\n"))
+/// What a shell reports for a command that a signal ended.
+pub(crate) fn of_signal(number: i32) -> u8 {
+    u8::try_from(128 + number).unwrap_or(u8::MAX)
 }
 
 #[cfg(test)]
@@ -133,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_two_exits_share_a_code() {
+    fn no_two_meanings_share_a_code() {
         for (index, one) in ExitCode::ALL.iter().enumerate() {
             assert!(ExitCode::ALL[index + 1..].iter().all(|other| other.code() != one.code()));
         }

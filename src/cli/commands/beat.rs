@@ -1,0 +1,46 @@
+//! `dogwatch beat`.
+
+use super::{Help, Subcommand, step};
+use crate::cli::{Context, defaults};
+use crate::env_vars;
+use crate::exit_code::ExitCode;
+use crate::ops::{Error, beat};
+use crate::record::step_name::StepName;
+use crate::sys::env;
+use clap::Args;
+use std::path::Path;
+
+#[derive(Debug, Args)]
+pub(super) struct BeatArgs {
+    /// The step [default: the one this runs in, `$DOGWATCH_STEP`]
+    #[arg(value_parser = step)]
+    step: Option<StepName>,
+}
+
+impl Subcommand for BeatArgs {
+    const NAME: &'static str = "beat";
+    const ABOUT: &'static str = "Send a heartbeat for a step: from a script, or from COMMAND itself";
+    const HELP: Help =
+        Help { examples: &["dogwatch beat build"], notes: "Inside a run the step may be left out.", exit_codes: &[] };
+
+    fn exec(self, context: &Context) -> Result<u8, Error> {
+        let inside = env::variable(env_vars::HEARTBEAT).filter(|_| self.step.is_none() && context.dir.is_none());
+        if let Some(path) = inside {
+            beat::beat_at(Path::new(&path))?;
+            return Ok(ExitCode::Success.code());
+        }
+        let step = match self.step {
+            Some(step) => step,
+            None => step_of_run()?,
+        };
+        beat::beat(defaults::directory(context)?, &step)?;
+        Ok(ExitCode::Success.code())
+    }
+}
+
+fn step_of_run() -> Result<StepName, Error> {
+    let name = env::variable(env_vars::STEP).ok_or_else(|| {
+        Error::Usage("no step was named, and this is not inside a run; name it: dogwatch beat STEP".to_owned())
+    })?;
+    StepName::parse(&name.to_string_lossy()).map_err(|error| Error::Usage(format!("${}: {error}", env_vars::STEP)))
+}

@@ -1,0 +1,84 @@
+//! `dogwatch breaker show|reset|record`.
+
+use super::{Help, Subcommand, step};
+use crate::cli::output::{format, print_error};
+use crate::cli::{Context, defaults};
+use crate::exit_code::ExitCode;
+use crate::ops::{Error, breaker};
+use crate::record::step_name::StepName;
+use clap::{Args, ValueEnum};
+
+#[derive(Debug, Args)]
+pub(super) struct BreakerArgs {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Show one breaker, or all of the directory
+    Show {
+        /// Its name; a step's own breaker has the step's name
+        #[arg(value_parser = step)]
+        name: Option<StepName>,
+    },
+    /// Close one breaker, or all of the directory
+    Reset {
+        /// Its name
+        #[arg(value_parser = step)]
+        name: Option<StepName>,
+    },
+    /// Count a success or a failure by hand
+    Record {
+        /// Its name
+        #[arg(value_parser = step)]
+        name: StepName,
+        /// What to count
+        #[arg(value_name = "success|failed")]
+        outcome: Counted,
+    },
+}
+
+/// What is counted by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Counted {
+    /// Resets.
+    Success,
+    /// Adds one.
+    Failed,
+}
+
+impl Subcommand for BreakerArgs {
+    const NAME: &'static str = "breaker";
+    const ABOUT: &'static str = "Show, close or feed a circuit breaker";
+    const HELP: Help = Help {
+        examples: &["dogwatch breaker reset build"],
+        notes: "`run` does not start once so many failures in a row were counted; any success closes the circuit again.",
+        exit_codes: &[(ExitCode::Success, None), (ExitCode::Usage, None), (ExitCode::InternalError, None)],
+    };
+
+    fn exec(self, context: &Context) -> Result<u8, Error> {
+        let out = &context.out;
+        let directory = defaults::directory(context)?;
+        let place = directory.display().to_string();
+        let limit = defaults::max_consecutive(None)?;
+        let breakers = match self.action {
+            Action::Show { name } => breaker::show(directory, name.as_ref(), limit)?,
+            Action::Reset { name } => breaker::reset(directory, name.as_ref())?,
+            Action::Record { name, outcome } => {
+                vec![breaker::record(directory, &name, outcome == Counted::Success, limit)?]
+            }
+        };
+        if breakers.is_empty() && !out.quiet {
+            print_error(&format!("there is no circuit breaker in {place}: no run has failed there"));
+        }
+        for breaker in &breakers {
+            if out.json {
+                out.print_json(breaker);
+            } else if !out.quiet {
+                out.print_line(&format::breaker_line(breaker));
+            }
+        }
+        Ok(ExitCode::Success.code())
+    }
+}

@@ -1,0 +1,65 @@
+//! `dogwatch check`.
+
+use super::wait::{LogTailArgs, OUTCOME_CODES, ThresholdArgs, report_interrupt};
+use super::{Help, Subcommand, exit_code, step};
+use crate::cli::deadline::CallDeadline;
+use crate::cli::{Context, defaults};
+use crate::env_vars;
+use crate::ops::Error;
+use crate::ops::check::{Check, check};
+use crate::record::step_name::StepName;
+use clap::Args;
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    /// The steps to look at
+    #[arg(required = true, value_name = "STEP", value_parser = step)]
+    steps: Vec<StepName>,
+    #[command(flatten)]
+    thresholds: ThresholdArgs,
+    #[command(flatten)]
+    log_tail: LogTailArgs,
+}
+
+impl Subcommand for CheckArgs {
+    const NAME: &'static str = "check";
+    const ABOUT: &'static str = "Say once how steps are doing; waits for nothing and changes nothing";
+    const HELP: Help = Help {
+        examples: &["dogwatch check build --json"],
+        notes: "Ends as `wait` does; 75 while the step runs.",
+        exit_codes: OUTCOME_CODES,
+    };
+
+    fn exec(self, context: &Context) -> Result<u8, Error> {
+        let options = options(self.steps, self.thresholds, self.log_tail, context)?;
+        CallDeadline::of_check(&options).run_within(
+            context,
+            &|signal| report_interrupt(signal, &options.steps, context),
+            || {
+                let reports = check(&options)?;
+                for report in &reports {
+                    context.out.print_report(report);
+                }
+                Ok(exit_code(reports.iter().map(|report| report.outcome), false))
+            },
+        )
+    }
+}
+
+/// What `check`, `list` and `recover --dry-run` are asked for.
+///
+/// # Errors
+/// [`Error::Usage`] where the environment does not fit.
+pub(super) fn options(
+    steps: Vec<StepName>,
+    thresholds: ThresholdArgs,
+    log_tail: LogTailArgs,
+    context: &Context,
+) -> Result<Check, Error> {
+    let mut options = Check::new(defaults::directory(context)?, steps);
+    (options.stale, options.max_timeout) = (thresholds.stale, thresholds.max_timeout);
+    options.environment_stale = defaults::duration(None, env_vars::STALE)?;
+    options.environment_max_timeout = defaults::duration(None, env_vars::MAX_TIMEOUT)?;
+    options.log_tail = log_tail.log_tail;
+    Ok(options)
+}

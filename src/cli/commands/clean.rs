@@ -1,0 +1,64 @@
+//! `dogwatch clean`.
+
+use super::{Help, Subcommand, step};
+use crate::cli::output::print_error;
+use crate::cli::{Context, defaults};
+use crate::exit_code::ExitCode;
+use crate::ops::{Error, clean};
+use crate::record::step_name::StepName;
+use crate::record::units;
+use clap::Args;
+use std::time::Duration;
+
+#[derive(Debug, Args)]
+pub(super) struct CleanArgs {
+    /// The steps whose files to delete
+    #[arg(required_unless_present = "older_than", value_name = "STEP", value_parser = step)]
+    steps: Vec<StepName>,
+    /// All finished runs whose files were not written for this long
+    #[arg(long, value_name = "D", value_parser = units::duration, conflicts_with = "steps")]
+    older_than: Option<Duration>,
+    /// Print what would be deleted, and delete nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Subcommand for CleanArgs {
+    const NAME: &'static str = "clean";
+    const ABOUT: &'static str = "Delete finished runs (keeps locks and circuit breakers)";
+    const HELP: Help = Help {
+        examples: &["dogwatch clean --older-than 7d --dry-run"],
+        notes: "",
+        exit_codes: &[
+            (ExitCode::Success, Some("all of them are gone")),
+            (ExitCode::NotStarted, None),
+            (ExitCode::InternalError, Some("one still runs, or could not be deleted; the line says why")),
+        ],
+    };
+
+    fn exec(self, context: &Context) -> Result<u8, Error> {
+        let out = &context.out;
+        let which = self.older_than.map_or(clean::Which::Named(self.steps), clean::Which::OlderThan);
+        let request = clean::Clean { directory: defaults::directory(context)?, which, dry_run: self.dry_run };
+        let done = clean::clean(&request, &mut |line| print_error(line))?;
+        for one in done.iter().filter(|one| out.json || one.detail.is_some() || self.dry_run) {
+            match &one.detail {
+                _ if out.json => out.print_json(one),
+                Some(detail) => print_error(detail),
+                None => out.print_line(&one.step),
+            }
+        }
+        let count = done.iter().filter(|one| one.gone).count();
+        if !out.json && !out.quiet {
+            let would = if self.dry_run { "would be " } else { "" };
+            out.print_line(&format!("{count} {} {would}cleaned", if count == 1 { "step" } else { "steps" }));
+        }
+        let refused = |absent| done.iter().any(|one| !one.gone && one.absent == absent);
+        let exit = match (refused(false), refused(true)) {
+            (true, _) => ExitCode::InternalError,
+            (false, true) => ExitCode::NotStarted,
+            (false, false) => ExitCode::Success,
+        };
+        Ok(exit.code())
+    }
+}

@@ -1,0 +1,149 @@
+//! `dogwatch list`.
+
+use super::wait::{LogTailArgs, ThresholdArgs};
+use super::{Help, Subcommand, check};
+use crate::cli::Context;
+use crate::cli::output::print_error;
+use crate::cli::output::table::table;
+use crate::exit_code::ExitCode;
+use crate::ops::Error;
+use crate::ops::check::Check;
+use crate::ops::list::{Listing, Row, reports, rows, watch};
+use crate::ops::report::Report;
+use crate::record::outcome::Outcome;
+use crate::record::sanitize::sanitize_for_terminal;
+use crate::sys::signals::Signal;
+use crate::sys::terminal::{Size, stdout_size};
+use clap::Args;
+use std::collections::HashMap;
+
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    /// Draw the table again at every change, until Ctrl-C
+    #[arg(short, long)]
+    watch: bool,
+}
+
+impl Subcommand for ListArgs {
+    const NAME: &'static str = "list";
+    const ABOUT: &'static str = "List the steps here: state, elapsed, heartbeat age, pid, last log line";
+    const HELP: Help = Help {
+        examples: &["dogwatch list --watch"],
+        notes: "With --json one object a step, as `check --json` has it but for what its processes do; with --watch one for \
+                each step that has changed.",
+        exit_codes: &[(ExitCode::Success, None), (ExitCode::InternalError, None), (ExitCode::Interrupted, None)],
+    };
+
+    fn exec(self, context: &Context) -> Result<u8, Error> {
+        let out = &context.out;
+        let thresholds = ThresholdArgs { stale: None, max_timeout: None };
+        let request = check::options(Vec::new(), thresholds, LogTailArgs { log_tail: 1 }, context)?;
+        if self.watch {
+            let mut screen = Screen { request: &request, context, shown: HashMap::new(), drawn: false };
+            let signal = watch(&request, &mut || screen.show())?;
+            if !out.json && stdout_size().is_some() {
+                // The terminal has echoed ^C where the prompt will be.
+                out.print(b"\n");
+            }
+            let exit = if signal == Signal::SIGTERM { ExitCode::Terminated } else { ExitCode::Interrupted };
+            return Ok(exit.code());
+        }
+        let (count, faults) = if out.json {
+            let Listing { steps, faults } = reports(&request)?;
+            for report in &steps {
+                out.print_json(report);
+            }
+            (steps.len(), faults)
+        } else {
+            let Listing { steps, faults } = rows(&request)?;
+            let columns = stdout_size().map(|size| size.columns);
+            out.print(text(&table(&steps, out.styles, columns)).as_bytes());
+            (steps.len(), faults)
+        };
+        for fault in &faults {
+            print_error(fault);
+        }
+        if count == 0 && faults.is_empty() && !out.quiet {
+            print_error(&empty(&request));
+        }
+        Ok(ExitCode::Success.code())
+    }
+}
+
+fn empty(request: &Check) -> String {
+    format!("no step has started in {}; start one with: dogwatch run STEP -- COMMAND", request.directory.display())
+}
+
+fn text(lines: &[String]) -> String {
+    let mut text = String::with_capacity(lines.iter().map(|line| line.len() + 1).sum());
+    text.extend(lines.iter().flat_map(|line| [line.as_str(), "\n"]));
+    text
+}
+
+/// A listing that is drawn again and again.
+struct Screen<'call> {
+    request: &'call Check,
+    context: &'call Context,
+    /// What was last shown of each step, ages left out.
+    shown: HashMap<String, Shown>,
+    drawn: bool,
+}
+
+type Shown = (Outcome, Option<String>, Option<i32>);
+
+impl Screen<'_> {
+    fn show(&mut self) -> Result<(), Error> {
+        let (now, faults): (HashMap<String, Shown>, _) = if self.context.out.json {
+            let Listing { steps, faults } = reports(self.request)?;
+            let mark = |report: &Report| (report.outcome, report.run_id.clone(), report.pid);
+            let is_new = |report: &&Report| self.shown.get(&report.step) != Some(&mark(report));
+            for report in steps.iter().filter(is_new) {
+                self.context.out.print_json(report);
+            }
+            (steps.iter().map(|report| (report.step.clone(), mark(report))).collect(), faults)
+        } else {
+            let Listing { steps, faults } = rows(self.request)?;
+            let mark = |row: &Row| (row.step.clone(), (row.outcome, row.run_id.clone(), row.pid));
+            let now = steps.iter().map(mark).collect();
+            match stdout_size() {
+                Some(size) => self.draw(&steps, size),
+                None if now != self.shown && !steps.is_empty() => {
+                    let mut lines = table(&steps, self.context.out.styles, None);
+                    // A table a change, an empty line between two.
+                    lines.push(String::new());
+                    self.context.out.print(text(&lines).as_bytes());
+                }
+                None => {}
+            }
+            (now, faults)
+        };
+        if !self.drawn || now != self.shown {
+            for fault in &faults {
+                print_error(fault);
+            }
+        }
+        (self.shown, self.drawn) = (now, true);
+        Ok(())
+    }
+
+    /// Over what was drawn before: the cursor goes home, and each line clears what it does not cover.
+    fn draw(&self, rows: &[Row], size: Size) {
+        let room = size.rows.saturating_sub(2).max(1);
+        let mut lines = if rows.is_empty() {
+            vec![sanitize_for_terminal(&empty(self.request)).chars().take(size.columns).collect()]
+        } else if rows.len() <= room {
+            table(rows, self.context.out.styles, Some(size.columns))
+        } else {
+            // Those that go on are what is watched.
+            let (running, over): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| row.outcome == Outcome::Running);
+            let first: Vec<Row> = running.into_iter().chain(over).take(room - 1).cloned().collect();
+            table(&first, self.context.out.styles, Some(size.columns))
+        };
+        if rows.len() > room {
+            lines.push(format!("and {} more", rows.len() + 1 - room));
+        }
+        let home = if self.drawn { "\u{1b}[H" } else { "\u{1b}[H\u{1b}[2J" };
+        let body: String = lines.iter().flat_map(|line| [line.as_str(), "\u{1b}[K\n"]).collect();
+        self.context.out.print(format!("{home}{body}\u{1b}[J").as_bytes());
+    }
+}

@@ -1,0 +1,80 @@
+//! `dogwatch log`.
+//!
+//! A terminal is sent no control character that the work wrote: there it could do anything. Into a pipe or file every byte
+//! goes as it is.
+
+use super::{Help, Subcommand, step};
+use crate::cli::output::print_error;
+use crate::cli::{Context, defaults};
+use crate::decide::policy::START_TIMEOUT;
+use crate::env_vars;
+use crate::exit_code::ExitCode;
+use crate::ops::Error;
+use crate::ops::log::{Log, Shown, log};
+use crate::record::sanitize::StreamSanitizer;
+use crate::record::step_name::StepName;
+use crate::sys::signals::Signal;
+use crate::sys::terminal::stdout_is_terminal;
+use clap::Args;
+
+#[derive(Debug, Args)]
+pub(super) struct LogArgs {
+    /// The step
+    #[arg(value_parser = step)]
+    step: StepName,
+    /// Go on printing what is written, until the step ends
+    #[arg(short, long)]
+    follow: bool,
+    /// Only the last N lines [default: all]
+    #[arg(short = 'n', long, value_name = "N")]
+    lines: Option<u64>,
+}
+
+impl Subcommand for LogArgs {
+    const NAME: &'static str = "log";
+    const ABOUT: &'static str = "Print a step's log";
+    const HELP: Help = Help {
+        examples: &["dogwatch log build -f -n 20; dogwatch wait build"],
+        notes: "Into a pipe or file the bytes go as they were written; a terminal is sent no control character. Following \
+                ends with 0 when the step has ended, however it did: `wait` says how.",
+        exit_codes: &[
+            (ExitCode::Success, None),
+            (ExitCode::NotStarted, None),
+            (ExitCode::InternalError, None),
+            (ExitCode::Interrupted, None),
+            (ExitCode::Terminated, None),
+        ],
+    };
+
+    fn exec(self, context: &Context) -> Result<u8, Error> {
+        let request = Log {
+            directory: defaults::directory(context)?,
+            step: self.step,
+            lines: self.lines,
+            follow: self.follow,
+            start_timeout: defaults::duration(None, env_vars::START_TIMEOUT)?.unwrap_or(START_TIMEOUT),
+        };
+        let mut sanitizer = stdout_is_terminal().then(StreamSanitizer::default);
+        let shown = log(&request, &mut |bytes| match &mut sanitizer {
+            Some(sanitizer) => context.out.try_print(sanitizer.feed(bytes).as_bytes()),
+            None => context.out.try_print(bytes),
+        })?;
+        if let Some(mut sanitizer) = sanitizer {
+            context.out.print(sanitizer.finish().as_bytes());
+        }
+        let exit = match shown {
+            Shown::All => ExitCode::Success,
+            Shown::None(sentence) => {
+                print_error(&sentence);
+                ExitCode::Success
+            }
+            Shown::NotStarted(sentence) => {
+                print_error(&sentence);
+                ExitCode::NotStarted
+            }
+            Shown::Interrupted(Signal::SIGTERM) => ExitCode::Terminated,
+            Shown::Interrupted(_) => ExitCode::Interrupted,
+        };
+        Ok(exit.code())
+    }
+}

@@ -1,0 +1,105 @@
+//! `dogwatch man`: man pages made from the definition that parses the command line.
+
+use super::{ALL, Help, MAIN_HELP, Subcommand, definition};
+use crate::cli::Context;
+use crate::exit_code::ExitCode;
+use crate::ops::Error;
+use crate::sys::env;
+use crate::sys::fs::monitor_dir::{MonitorDir, why};
+use clap::Args;
+use clap_mangen::Man;
+use std::io;
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+pub(super) struct ManArgs {
+    /// The folder; it is created where it is missing
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    out: Option<PathBuf>,
+}
+
+impl Subcommand for ManArgs {
+    const NAME: &'static str = "man";
+    const ABOUT: &'static str = "Print the man page, or write one for each command into a folder";
+    const HELP: Help = Help { examples: &["dogwatch man --out ~/.local/share/man/man1"], notes: "", exit_codes: &[] };
+
+    /// # Errors
+    /// [`Error::Own`] where a page cannot be written; those before it are there.
+    fn exec(self, context: &Context) -> Result<u8, Error> {
+        let mut program = definition();
+        // Only a built definition knows the usage lines of its commands.
+        program.build();
+        let Some(folder) = self.out else {
+            context.out.print(&page(&program, "dogwatch", MAIN_HELP)?);
+            return Ok(ExitCode::Success.code());
+        };
+        let folder = MonitorDir::at(env::absolute(&folder));
+        folder.create().map_err(Error::Own)?;
+        write(&folder, &program, "dogwatch", MAIN_HELP)?;
+        for entry in &ALL {
+            if let Some(command) = program.find_subcommand(entry.name) {
+                write(&folder, command, &format!("dogwatch-{}", entry.name), entry.help)?;
+            }
+        }
+        Ok(ExitCode::Success.code())
+    }
+}
+
+fn write(folder: &MonitorDir, command: &clap::Command, name: &str, help: Help) -> Result<(), Error> {
+    let file = format!("{name}.1");
+    let content = page(command, name, help)?;
+    folder
+        .publish(&format!(".{file}.{}.tmp", env::unique()), &file, &content)
+        .map_err(|error| Error::Own(format!("cannot write {}: {}", folder.join(&file).display(), why(&error))))
+}
+
+/// One page, in the sections and the order of man-pages(7).
+fn page(command: &clap::Command, title: &str, help: Help) -> Result<Vec<u8>, Error> {
+    render(command, title, help).map_err(|error| Error::Own(format!("cannot make the man page: {error}")))
+}
+
+fn render(command: &clap::Command, title: &str, help: Help) -> io::Result<Vec<u8>> {
+    let usage = command.clone().render_usage().to_string();
+    let man = Man::new(command.clone()).title(title);
+    let mut page = Vec::new();
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    section(&mut page, "SYNOPSIS");
+    for line in usage.trim_start_matches("Usage:").lines() {
+        page.extend_from_slice(format!("{}\n.br\n", roff(line.trim())).as_bytes());
+    }
+    man.render_description_section(&mut page)?;
+    for paragraph in help.notes.split("\n\n").filter(|text| !text.is_empty()) {
+        page.extend_from_slice(format!(".PP\n{}\n", roff(paragraph)).as_bytes());
+    }
+    man.render_options_section(&mut page)?;
+    if command.has_subcommands() {
+        man.render_subcommands_section(&mut page)?;
+    }
+    if !help.exit_codes.is_empty() {
+        section(&mut page, "EXIT STATUS");
+        for (code, meaning) in help.exit_codes() {
+            page.extend_from_slice(format!(".TP\n\\fB{}\\fR\n{}\n", code.code(), roff(meaning)).as_bytes());
+        }
+    }
+    section(&mut page, "EXAMPLES");
+    for example in help.examples {
+        page.extend_from_slice(format!(".PP\n.nf\n{}\n.fi\n", roff(example)).as_bytes());
+    }
+    if command.get_version().is_some() {
+        man.render_version_section(&mut page)?;
+    }
+    Ok(page)
+}
+
+fn section(page: &mut Vec<u8>, title: &str) {
+    page.extend_from_slice(format!(".SH \"{title}\"\n").as_bytes());
+}
+
+/// Text as roff prints it: no character of it is a request or an escape (`groff_char(7)`: `-` alone is a hyphen).
+fn roff(text: &str) -> String {
+    let escaped = text.replace('\\', "\\e").replace('-', "\\-");
+    let lines =
+        escaped.lines().map(|line| if line.starts_with(['.', '\'']) { format!("\\&{line}") } else { line.to_owned() });
+    lines.collect::<Vec<_>>().join("\n")
+}

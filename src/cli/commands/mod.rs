@@ -1,0 +1,198 @@
+//! The subcommands: one file each, with its arguments, their conversion into options, and its execution.
+//!
+//! To add one: write a file with a type that is [`Subcommand`], and a line in [`ALL`].
+
+mod beat;
+mod breaker;
+mod check;
+mod clean;
+mod completions;
+mod dir;
+mod kill;
+mod list;
+mod log;
+mod man;
+mod preflight;
+mod recover;
+mod run;
+mod self_managed;
+mod skill;
+mod wait;
+
+use super::{Context, GlobalArgs};
+use crate::decide::severity::worst;
+use crate::exit_code::ExitCode;
+use crate::ops::Error;
+use crate::record::outcome::Outcome;
+use crate::record::step_name::StepName;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{ArgMatches, Args, Command};
+use std::str::FromStr;
+
+/// What a subcommand's file provides.
+pub(super) trait Subcommand: Args {
+    /// Its word on the command line.
+    const NAME: &'static str;
+    /// One line for the list of commands.
+    const ABOUT: &'static str;
+    /// What `--help` and the man page say beside the arguments.
+    const HELP: Help;
+
+    /// Does it, and returns the exit code.
+    ///
+    /// # Errors
+    /// No result could be had.
+    fn exec(self, context: &Context) -> Result<u8, Error>;
+}
+
+/// What `--help` and the man page say beside the arguments.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Help {
+    /// Command lines that work as they are.
+    pub(super) examples: &'static [&'static str],
+    /// Paragraphs of text.
+    pub(super) notes: &'static str,
+    /// The exit codes, and what they mean where that differs from the table.
+    pub(super) exit_codes: &'static [(ExitCode, Option<&'static str>)],
+}
+
+impl Help {
+    /// The text below the arguments in `--help`.
+    fn text(&self) -> String {
+        let title = if self.examples.len() == 1 { "Example" } else { "Examples" };
+        let examples: Vec<String> = self.examples.iter().map(|line| format!("  {line}")).collect();
+        let mut parts = vec![format!("{title}:\n{}", examples.join("\n"))];
+        if !self.notes.is_empty() {
+            parts.push(self.notes.to_owned());
+        }
+        let codes: Vec<String> =
+            self.exit_codes().map(|(code, meaning)| format!("  {:>3}  {meaning}", code.code())).collect();
+        if !codes.is_empty() {
+            parts.push(format!("Exit codes:\n{}", codes.join("\n")));
+        }
+        parts.join("\n\n")
+    }
+
+    /// Each exit code with its meaning.
+    pub(super) fn exit_codes(&self) -> impl Iterator<Item = (ExitCode, &'static str)> {
+        self.exit_codes.iter().map(|&(code, meaning)| (code, meaning.unwrap_or(code.meaning())))
+    }
+}
+
+/// A subcommand as the table below holds it.
+pub(super) struct Entry {
+    pub(super) name: &'static str,
+    about: &'static str,
+    pub(super) help: Help,
+    define: fn(Command) -> Command,
+    exec: fn(&ArgMatches, &Context) -> Result<u8, Error>,
+}
+
+const fn entry<S: Subcommand>() -> Entry {
+    Entry {
+        name: S::NAME,
+        about: S::ABOUT,
+        help: S::HELP,
+        define: |command| S::augment_args(command).about(S::ABOUT).after_help(S::HELP.text()),
+        exec: |matches, context| {
+            let arguments =
+                S::from_arg_matches(matches).map_err(|error| Error::Usage(super::usage_error::one_sentence(&error)))?;
+            arguments.exec(context)
+        },
+    }
+}
+
+/// All subcommands, in the order of `--help`.
+pub(super) const ALL: [Entry; 18] = [
+    entry::<run::RunArgs>(),
+    entry::<wait::WaitArgs>(),
+    entry::<check::CheckArgs>(),
+    entry::<recover::RecoverArgs>(),
+    entry::<kill::KillArgs>(),
+    entry::<list::ListArgs>(),
+    entry::<log::LogArgs>(),
+    entry::<beat::BeatArgs>(),
+    entry::<self_managed::StartArgs>(),
+    entry::<self_managed::SucceedArgs>(),
+    entry::<self_managed::FailArgs>(),
+    entry::<clean::CleanArgs>(),
+    entry::<breaker::BreakerArgs>(),
+    entry::<preflight::PreflightArgs>(),
+    entry::<skill::SkillArgs>(),
+    entry::<completions::CompletionsArgs>(),
+    entry::<man::ManArgs>(),
+    entry::<dir::DirArgs>(),
+];
+
+/// The help of the program itself.
+pub(super) const MAIN_HELP: Help = Help {
+    examples: &["dogwatch run build -- cargo build &", "dogwatch wait build && echo go"],
+    notes: "Every step's files stand in one directory; `dogwatch dir` prints it.",
+    exit_codes: &{
+        let mut codes = [(ExitCode::Success, None); ExitCode::ALL.len()];
+        let mut index = 0;
+        while index < codes.len() {
+            codes[index] = (ExitCode::ALL[index], None);
+            index += 1;
+        }
+        codes
+    },
+};
+
+/// The whole definition of the command line. A subcommand's arguments are defined when they are needed: defining those
+/// of all takes longer than a `wait` for a step that has ended.
+pub(super) fn definition() -> Command {
+    let program = GlobalArgs::augment_args(Command::new("dogwatch"))
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Runs background work and tells you the moment it succeeded, failed, hung, died or ran out of time.")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        .after_help(MAIN_HELP.text());
+    program.subcommands(ALL.iter().map(|entry| Command::new(entry.name).about(entry.about).defer(entry.define)))
+}
+
+/// Does what the command line says.
+///
+/// # Errors
+/// As the subcommand.
+pub(super) fn exec(matches: &ArgMatches, context: &Context) -> Result<u8, Error> {
+    let found = matches.subcommand().and_then(|(name, matches)| Some((find(name)?, matches)));
+    let Some((entry, matches)) = found else { return Err(Error::Usage("no command was given".to_owned())) };
+    (entry.exec)(matches, context)
+}
+
+/// The subcommand of this name.
+pub(super) fn find(name: &str) -> Option<&'static Entry> {
+    static ENTRIES: [Entry; ALL.len()] = ALL;
+    ENTRIES.iter().find(|entry| entry.name == name)
+}
+
+/// Parses a step's name.
+fn step(text: &str) -> Result<StepName, String> {
+    StepName::parse(text).map_err(|error| error.to_string())
+}
+
+/// Parses one of the words of a type, each with its help.
+fn one_of<T>(words: &[(&'static str, &'static str)]) -> impl TypedValueParser<Value = T>
+where
+    T: FromStr<Err = String> + Clone + Send + Sync + 'static,
+{
+    let values = words.iter().map(|&(word, help)| PossibleValue::new(word).help(help));
+    PossibleValuesParser::new(values.collect::<Vec<_>>()).try_map(|word| word.parse::<T>())
+}
+
+/// The exit code for several outcomes; `bounded` where `--for` limits the call.
+fn exit_code(outcomes: impl Iterator<Item = Outcome>, bounded: bool) -> u8 {
+    worst(outcomes, bounded).map_or(ExitCode::Success, ExitCode::from).code()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clap_accepts_the_definition() {
+        definition().debug_assert();
+    }
+}

@@ -1,0 +1,59 @@
+//! `dogwatch recover`.
+
+use super::wait::{OUTCOME_CODES, WaitFlags, options, report_interrupt, wait_within_deadline};
+use super::{Help, Subcommand, check, exit_code, step};
+use crate::cli::Context;
+use crate::cli::deadline::CallDeadline;
+use crate::ops::Error;
+use crate::ops::check::plans;
+use crate::record::step_name::StepName;
+use clap::Args;
+use std::time::Duration;
+
+#[derive(Debug, Args)]
+pub(super) struct RecoverArgs {
+    /// The steps to recover
+    #[arg(required = true, value_name = "STEP", value_parser = step)]
+    steps: Vec<StepName>,
+    #[command(flatten)]
+    flags: WaitFlags,
+    /// Print what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Subcommand for RecoverArgs {
+    const NAME: &'static str = "recover";
+    const ABOUT: &'static str = "Take over after a lost waiter: report, record, end what hangs, or go on waiting";
+    const HELP: Help = Help {
+        examples: &["dogwatch recover build --for 9m --json"],
+        notes: "What has ended is reported; what is hung or out of time is ended with its whole process tree; what died is \
+                recorded, and what it left is ended; what works is waited for. A step that has not started is reported at \
+                once, unless --start-timeout gives it time. Ends as `wait` does.",
+        exit_codes: OUTCOME_CODES,
+    };
+
+    fn exec(self, context: &Context) -> Result<u8, Error> {
+        let mut request = options(self.steps, &self.flags, context)?;
+        // What has not started has no run to recover.
+        request.start_timeout = self.flags.start_timeout.unwrap_or(Duration::ZERO);
+        if !self.dry_run {
+            return wait_within_deadline(&request, self.flags.exit_policy(), context);
+        }
+        let request = check::options(request.steps, self.flags.thresholds, self.flags.log_tail, context)?;
+        CallDeadline::of_check(&request).run_within(
+            context,
+            &|signal| report_interrupt(signal, &request.steps, context),
+            || {
+                let plans = plans(&request)?;
+                for (report, plan) in &plans {
+                    context.out.print_report(report);
+                    if !context.out.json && !context.out.quiet {
+                        context.out.print_line(&format!("{}: recover {}", report.step, plan.as_str()));
+                    }
+                }
+                Ok(exit_code(plans.iter().map(|(report, _)| report.outcome), false))
+            },
+        )
+    }
+}

@@ -1,0 +1,329 @@
+//! `dogwatch run`: in the foreground, detached, or attached to a run that is there already.
+
+use super::wait::{ExitPolicy, base_options, wait_and_print};
+use super::{Help, Subcommand, one_of, step};
+use crate::cli::output::{format, print_error, print_stderr};
+use crate::cli::{Context, defaults, exit_code_of};
+use crate::decide::policy::HEARTBEAT_INTERVAL;
+use crate::env_vars;
+use crate::exit_code::ExitCode;
+use crate::ops::run::{Listener, Run, listen};
+use crate::ops::{Error, check};
+use crate::record::evidence::TreeProcess;
+use crate::record::step_name::StepName;
+use crate::record::units;
+use crate::runner::{HeartbeatOn, LogStreams, NotStarted, ResultFrom};
+use crate::sys::env;
+use crate::sys::process::daemonize::{Daemonized, detach};
+use clap::Args;
+use clap::builder::TypedValueParser;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::time::Duration;
+
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// The step's name
+    #[arg(value_parser = step)]
+    step: StepName,
+    /// The program to run, and its arguments
+    #[arg(required = true, last = true, value_name = "COMMAND", value_hint = clap::ValueHint::CommandWithArguments)]
+    command: Vec<OsString>,
+    /// How often to send a heartbeat [default: 10s, or a third of --stale]
+    #[arg(long, value_name = "D", value_parser = units::duration)]
+    heartbeat_interval: Option<Duration>,
+    /// What a heartbeat means: COMMAND lives, its log grows, its processes do anything, or only COMMAND itself sends it
+    #[arg(long, value_name = "WHAT", default_value = "process", value_parser = heartbeat_on())]
+    heartbeat_on: HeartbeatOn,
+    /// Which streams go to the log; the others stay this terminal's
+    #[arg(long, value_name = "STREAMS", default_value = "both", value_parser = log_streams())]
+    log: LogStreams,
+    /// Also pass the logged output through, in order
+    #[arg(long)]
+    tee: bool,
+    /// How much disk the log may use; beyond it the oldest part is deleted (0: no limit) [default: 1GiB]
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    log_max: Option<u64>,
+    /// Where the result comes from
+    #[arg(long, value_name = "FROM", default_value = "auto", value_parser = result_from())]
+    result: ResultFrom,
+    /// End the run after this long, even if nobody waits (0: never) [default: no limit]
+    #[arg(long, value_name = "D", value_parser = units::duration)]
+    max_timeout: Option<Duration>,
+    /// End the run when its heartbeat is this old, even if nobody waits (0: never) [default: no limit]
+    #[arg(long, value_name = "D", value_parser = units::duration)]
+    stale: Option<Duration>,
+    /// From TERM to KILL [default: 5s]
+    #[arg(long, value_name = "D", value_parser = units::duration)]
+    grace: Option<Duration>,
+    /// Let what COMMAND leaves running live on
+    #[arg(long)]
+    keep_children: bool,
+    /// COMMAND's standard input
+    #[arg(long, value_name = "WHICH", default_value = "null", value_parser = stdin())]
+    stdin: Stdin,
+    /// Return as soon as COMMAND runs, and print the pid; the work goes on by itself
+    #[arg(short, long, conflicts_with_all = ["tee"])]
+    detach: bool,
+    /// Where the step runs already, wait for that run instead of failing
+    #[arg(long)]
+    attach: bool,
+    /// The circuit breaker that counts this run [default: the step's own]
+    #[arg(long, value_name = "NAME", value_parser = step, conflicts_with = "no_breaker")]
+    breaker: Option<StepName>,
+    /// How many failures in a row open the breaker (0: never) [default: 3]
+    #[arg(long, value_name = "N")]
+    max_consecutive: Option<u32>,
+    /// Count this run for no breaker, and ask none
+    #[arg(long)]
+    no_breaker: bool,
+    /// First do the checks of the project's preflight.toml, and start nothing where one fails
+    #[arg(long)]
+    preflight: bool,
+    /// After how long an open breaker lets one run through [default: never]
+    #[arg(long, value_name = "D", value_parser = units::duration)]
+    cooldown: Option<Duration>,
+}
+
+/// `--stdin`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stdin {
+    Null,
+    Inherit,
+}
+
+impl std::str::FromStr for Stdin {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        match word {
+            "null" => Ok(Self::Null),
+            "inherit" => Ok(Self::Inherit),
+            _ => Err(format!("{word:?} is none of null and inherit")),
+        }
+    }
+}
+
+fn heartbeat_on() -> impl TypedValueParser<Value = HeartbeatOn> {
+    one_of(&[
+        ("process", "COMMAND lives"),
+        ("output", "The log grows"),
+        ("activity", "COMMAND's processes use CPU time, move bytes or write output"),
+        ("manual", "COMMAND itself sends it"),
+    ])
+}
+
+fn log_streams() -> impl TypedValueParser<Value = LogStreams> {
+    one_of(&[
+        ("both", "Standard output and standard error"),
+        ("stderr", "Standard error"),
+        ("stdout", "Standard output"),
+        ("none", "Nothing"),
+    ])
+}
+
+fn result_from() -> impl TypedValueParser<Value = ResultFrom> {
+    one_of(&[
+        ("auto", "The file in $DOGWATCH_RESULT, where COMMAND writes it"),
+        ("stdout", "COMMAND's standard output"),
+        ("file", "The file in $DOGWATCH_RESULT; it is an error if it is missing"),
+    ])
+}
+
+fn stdin() -> impl TypedValueParser<Value = Stdin> {
+    one_of(&[("null", "/dev/null"), ("inherit", "The standard input of this process")])
+}
+
+impl Subcommand for RunArgs {
+    const NAME: &'static str = "run";
+    const ABOUT: &'static str = "Run COMMAND as a step: log, heartbeat, status, result";
+    const HELP: Help = Help {
+        examples: &["dogwatch run build --max-timeout 30m -- cargo build --release"],
+        notes: "Ends with COMMAND's own exit code, 128 + n where signal n ended it.",
+        exit_codes: &[
+            (ExitCode::Hung, None),
+            (ExitCode::CircuitOpen, None),
+            (ExitCode::Timeout, None),
+            (ExitCode::InternalError, None),
+            (ExitCode::NotExecutable, None),
+            (ExitCode::NotFound, None),
+        ],
+    };
+
+    fn exec(self, context: &Context) -> Result<u8, Error> {
+        let mut options = self.options(context)?;
+        let mut listener =
+            RunListener { step: self.step.as_str(), caller: None, for_people: !context.out.quiet && !context.out.json };
+        if self.detach {
+            // A detached run does not change its folder and needs the directory's whole name.
+            options.directory = env::absolute(&options.directory);
+            match detach().map_err(|error| Error::Own(format!("cannot detach: {error}")))? {
+                Daemonized::Caller(pipe) => return self.report_detached(pipe, &options, context),
+                Daemonized::Worker(caller) => listener.caller = Some(caller),
+            }
+        }
+        match (listen(&options, &mut listener), listener.caller.take()) {
+            (Ok(ran), _) => {
+                if let Some(fault) = &ran.fault {
+                    print_error(fault);
+                }
+                if context.out.json && !self.detach {
+                    self.print_end(&options, context)?;
+                }
+                Ok(ran.exit_code)
+            }
+            (Err(Error::Running(_)), None) if self.attach => {
+                let policy = ExitPolicy { result_only: false, propagate: true };
+                wait_and_print(&base_options(vec![self.step], self.grace, context)?, policy, context)
+            }
+            (Err(Error::Running(sentence)), Some(mut caller)) if self.attach => {
+                // It runs detached from this caller as well: its pid is all that was asked for.
+                let message = self.running_pid(&options).map_or_else(
+                    || format!("{} {sentence}", ExitCode::InternalError.code()),
+                    |pid| format!("{} {pid}", ExitCode::Success.code()),
+                );
+                let _gone = caller.write_all(message.as_bytes());
+                Ok(ExitCode::Success.code())
+            }
+            (Err(error), Some(mut caller)) => {
+                let code = exit_code_of(&error).code();
+                let _gone = caller.write_all(format!("{code} {error}").as_bytes());
+                Ok(code)
+            }
+            (Err(error), None) => Err(error),
+        }
+    }
+}
+
+impl RunArgs {
+    /// What is asked for.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where two flags contradict each other or the environment does not fit.
+    fn options(&self, context: &Context) -> Result<Run, Error> {
+        let mut options = Run::new(defaults::directory(context)?, self.step.clone(), self.command.clone());
+        let job = &mut options.job;
+        job.stale = defaults::duration(self.stale, env_vars::STALE)?;
+        job.max_timeout = defaults::duration(self.max_timeout, env_vars::MAX_TIMEOUT)?;
+        job.heartbeat_interval = heartbeat_interval(self.heartbeat_interval, job.stale)?;
+        job.heartbeat_on = self.heartbeat_on;
+        if let Some(grace) = defaults::duration(self.grace, env_vars::GRACE)? {
+            job.grace = grace;
+        }
+        job.log = self.log;
+        job.tee = self.tee;
+        // Nobody waits for a detached one's end.
+        job.leaving = !self.detach;
+        if let Some(size) = defaults::or_variable(self.log_max, env_vars::LOG_MAX, units::size)? {
+            job.log_max = size;
+        }
+        job.result = self.result;
+        if (self.result, self.log) == (ResultFrom::Stdout, LogStreams::Stdout) {
+            return Err(Error::Usage(
+                "--result stdout takes COMMAND's standard output, so --log stdout has nothing to log; use --log stderr"
+                    .to_owned(),
+            ));
+        }
+        job.keep_children = self.keep_children;
+        job.inherit_stdin = self.stdin == Stdin::Inherit;
+        if let Some(limit) = defaults::max_consecutive(self.max_consecutive)? {
+            job.max_consecutive = limit;
+        }
+        if self.no_breaker {
+            job.breaker = None;
+        } else if let Some(name) = &self.breaker {
+            job.breaker = Some(name.clone());
+        }
+        job.cooldown = self.cooldown;
+        let by_variable = || env::variable(env_vars::PREFLIGHT).is_some_and(|value| value != "0");
+        if self.preflight || by_variable() {
+            options.preflight = Some(defaults::preflight(options.directory.clone())?);
+        }
+        Ok(options)
+    }
+
+    fn running_pid(&self, options: &Run) -> Option<i32> {
+        let check = check::Check::new(options.directory.clone(), vec![self.step.clone()]);
+        check::check(&check).ok()?.into_iter().next()?.pid
+    }
+
+    /// Reports what a detached run tells its caller: an exit code, a blank, and the pid or a sentence.
+    fn report_detached(&self, mut pipe: File, options: &Run, context: &Context) -> Result<u8, Error> {
+        let mut text = String::new();
+        let message = pipe.read_to_string(&mut text).ok().and_then(|_| text.split_once(' '));
+        let Some((code, rest)) = message.and_then(|(code, rest)| Some((code.parse::<u8>().ok()?, rest))) else {
+            print_error("the detached run ended before it began; look at the system's log for why");
+            return Ok(ExitCode::InternalError.code());
+        };
+        if code != ExitCode::Success.code() {
+            print_error(rest);
+        } else if context.out.json {
+            self.print_end(options, context)?;
+        } else if !context.out.quiet {
+            context.out.print_line(rest);
+        }
+        Ok(code)
+    }
+
+    fn print_end(&self, options: &Run, context: &Context) -> Result<(), Error> {
+        let check = check::Check::new(options.directory.clone(), vec![self.step.clone()]);
+        for report in &check::check(&check)? {
+            context.out.print_json(report);
+        }
+        Ok(())
+    }
+}
+
+/// An interval that was given must leave room for a missed heartbeat; one that was not is made to fit.
+fn heartbeat_interval(flag: Option<Duration>, stale: Option<Duration>) -> Result<Duration, Error> {
+    let stale = stale.filter(|stale| !stale.is_zero());
+    if flag.is_some_and(|interval| interval.is_zero()) {
+        return Err(Error::Usage("--heartbeat-interval 0 is no interval; use one like 10s".to_owned()));
+    }
+    match (flag, stale) {
+        (Some(interval), Some(stale)) if interval.saturating_mul(2) >= stale => Err(Error::Usage(format!(
+            "--heartbeat-interval {} is not less than half of --stale {}; lower the one or raise the other",
+            humantime::format_duration(interval),
+            humantime::format_duration(stale)
+        ))),
+        (Some(interval), _) => Ok(interval),
+        (None, stale) => {
+            let default = defaults::duration(None, env_vars::HEARTBEAT_INTERVAL)?.filter(|span| !span.is_zero());
+            let default = default.unwrap_or(HEARTBEAT_INTERVAL);
+            Ok(stale.map_or(default, |stale| default.min((stale / 3).max(Duration::from_millis(1)))))
+        }
+    }
+}
+
+/// Prints what a run reports while it goes on.
+struct RunListener<'call> {
+    step: &'call str,
+    /// Where a detached run tells its caller that it has started.
+    caller: Option<File>,
+    /// Whether people read standard error.
+    for_people: bool,
+}
+
+impl Listener for RunListener<'_> {
+    fn started(&mut self, pid: i32, fault: Option<&NotStarted>) {
+        let Some(mut caller) = self.caller.take() else { return };
+        let message = match fault {
+            None => format!("0 {pid}"),
+            Some(NotStarted { missing: true, sentence }) => format!("{} {sentence}", ExitCode::NotFound.code()),
+            Some(NotStarted { missing: false, sentence }) => format!("{} {sentence}", ExitCode::NotExecutable.code()),
+        };
+        // A caller that has gone does not need it.
+        let _gone = caller.write_all(message.as_bytes());
+    }
+
+    fn trouble(&mut self, sentence: &str) {
+        print_error(&format!("{}: {sentence}", self.step));
+    }
+
+    fn evidence(&mut self, tree: &[TreeProcess]) {
+        for line in format::process_tree(tree).iter().filter(|_| self.for_people) {
+            print_stderr(line);
+        }
+    }
+}

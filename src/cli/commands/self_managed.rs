@@ -1,0 +1,105 @@
+//! `dogwatch start`, `succeed` and `fail`: for scripts that are their own wrapper.
+//!
+//! They print nothing without `--json`, like a script's own lines, and end with 0 once the outcome is recorded, whatever
+//! it is.
+
+use super::{Help, Subcommand, step};
+use crate::cli::output::print_error;
+use crate::cli::{Context, defaults};
+use crate::decide::breaker::MAX_CONSECUTIVE;
+use crate::exit_code::ExitCode;
+use crate::ops::Error;
+use crate::ops::report::Report;
+use crate::ops::self_managed::{self, Place};
+use crate::record::step_name::StepName;
+use clap::Args;
+
+const EXIT_CODES: &[(ExitCode, Option<&str>)] =
+    &[(ExitCode::Success, None), (ExitCode::Usage, None), (ExitCode::InternalError, None)];
+const ONE_OUTCOME: &str = "A run has one outcome: the same once more is fine, another is refused (125).";
+
+#[derive(Debug, Args)]
+pub(super) struct StartArgs {
+    /// The step
+    #[arg(value_parser = step)]
+    step: StepName,
+    /// The process whose end is the run's: in a shell, its own `$$`
+    #[arg(long, value_name = "PID")]
+    pid: i32,
+}
+
+impl Subcommand for StartArgs {
+    const NAME: &'static str = "start";
+    const ABOUT: &'static str = "Write the start files of a script that is its own wrapper";
+    const HELP: Help = Help {
+        examples: &["dogwatch start deploy --pid $$"],
+        notes: "Once the script has sent a heartbeat (`dogwatch beat deploy`) it has to go on sending them; a script that \
+                never does is bounded by its process and the maximum time alone.",
+        exit_codes: EXIT_CODES,
+    };
+
+    fn exec(self, context: &Context) -> Result<u8, Error> {
+        let limit = defaults::max_consecutive(None)?.unwrap_or(MAX_CONSECUTIVE);
+        let report = self_managed::start(&place(self.step, context)?, self.pid, limit, &mut |line| print_error(line))?;
+        Ok(done(&report, context))
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SucceedArgs {
+    /// The step
+    #[arg(value_parser = step)]
+    step: StepName,
+    /// One JSON value, or - to read it from standard input [default: no result]
+    #[arg(long, value_name = "JSON", allow_hyphen_values = true)]
+    result: Option<String>,
+}
+
+impl Subcommand for SucceedArgs {
+    const NAME: &'static str = "succeed";
+    const ABOUT: &'static str = "Record that a step has succeeded, for a script that is its own wrapper";
+    const HELP: Help = Help {
+        examples: &["dogwatch succeed deploy --result '{\"version\":7}'"],
+        notes: ONE_OUTCOME,
+        exit_codes: EXIT_CODES,
+    };
+
+    fn exec(self, context: &Context) -> Result<u8, Error> {
+        Ok(done(&self_managed::succeed(&place(self.step, context)?, self.result.as_deref())?, context))
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct FailArgs {
+    /// The step
+    #[arg(value_parser = step)]
+    step: StepName,
+    /// A sentence on why
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    detail: Option<String>,
+}
+
+impl Subcommand for FailArgs {
+    const NAME: &'static str = "fail";
+    const ABOUT: &'static str = "Record that a step has failed, for a script that is its own wrapper";
+    const HELP: Help = Help {
+        examples: &["dogwatch fail deploy --detail 'the server does not answer'"],
+        notes: ONE_OUTCOME,
+        exit_codes: EXIT_CODES,
+    };
+
+    fn exec(self, context: &Context) -> Result<u8, Error> {
+        Ok(done(&self_managed::fail(&place(self.step, context)?, self.detail.as_deref())?, context))
+    }
+}
+
+fn place(step: StepName, context: &Context) -> Result<Place, Error> {
+    Ok(Place { directory: defaults::directory(context)?, step })
+}
+
+fn done(report: &Report, context: &Context) -> u8 {
+    if context.out.json {
+        context.out.print_json(report);
+    }
+    ExitCode::Success.code()
+}

@@ -1,0 +1,374 @@
+//! `dogwatch wait`: answers are printed as they come. `recover` and `run --attach` wait by the same functions.
+
+use super::{Help, Subcommand, exit_code, one_of, step};
+use crate::cli::deadline::CallDeadline;
+use crate::cli::output::progress::ProgressDisplay;
+use crate::cli::output::styles::Styles;
+use crate::cli::output::{format, print_error, print_stderr};
+use crate::cli::{Context, defaults};
+use crate::decide::log_match::Patterns;
+use crate::env_vars;
+use crate::exit_code::{ExitCode, of_signal};
+use crate::monitor::{Backend, End};
+use crate::ops::Error;
+use crate::ops::report::Report;
+use crate::ops::wait::{Listener, Progress, Wait, listen};
+use crate::record::outcome::Outcome;
+use crate::record::step_name::StepName;
+use crate::record::units;
+use crate::sys::process::isolated_worker;
+use crate::sys::signals::Signal;
+use clap::Args;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+#[derive(Debug, Args)]
+pub(super) struct WaitArgs {
+    /// The steps to wait for; with --log there may be none
+    #[arg(required_unless_present = "log", value_name = "STEP", value_parser = step)]
+    steps: Vec<StepName>,
+    #[command(flatten)]
+    flags: WaitFlags,
+}
+
+/// What `wait` and `recover` take besides the names of steps.
+#[derive(Debug, Args)]
+pub(super) struct WaitFlags {
+    #[command(flatten)]
+    pub(super) thresholds: ThresholdArgs,
+    /// From TERM to KILL [default: 5s]
+    #[arg(long, value_name = "D", value_parser = units::duration)]
+    grace: Option<Duration>,
+    /// Only report a hung or overdue run; end and record nothing
+    #[arg(long)]
+    no_kill: bool,
+    /// End a run by `sh -c COMMAND` instead of signals (it gets `DOGWATCH_STEP`, `DOGWATCH_PID` and `DOGWATCH_DIR`): for
+    /// work on a cluster or another host, like 'scancel 123'
+    #[arg(long, value_name = "COMMAND", conflicts_with = "no_kill")]
+    kill_command: Option<OsString>,
+    /// The longest this call blocks; then it ends with 75: call it again to go on
+    #[arg(long = "for", value_name = "D", value_parser = units::duration)]
+    at_most: Option<Duration>,
+    /// How long a step may take to start [default: 60s]
+    #[arg(long, value_name = "D", value_parser = units::duration)]
+    pub(super) start_timeout: Option<Duration>,
+    /// Until all have ended (the default)
+    #[arg(long, conflicts_with = "any")]
+    all: bool,
+    /// Until the first has ended, whatever its outcome
+    #[arg(long)]
+    any: bool,
+    /// Until all have ended, or one of them badly
+    #[arg(long, conflicts_with = "any")]
+    fail_fast: bool,
+    /// Ignore an outcome that was recorded before this call
+    #[arg(long)]
+    new: bool,
+    /// Succeed (exit 0) as soon as a log line matches, from the log's beginning
+    #[arg(long, value_name = "REGEX")]
+    marker: Option<String>,
+    /// Fail (exit 1) as soon as a log line matches; it wins over --marker
+    #[arg(long, value_name = "REGEX")]
+    fail_marker: Option<String>,
+    /// The log to search for markers [default: the step's own]
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    log: Option<PathBuf>,
+    /// How to notice changes [default: auto]
+    #[arg(long, value_name = "HOW", value_parser = backend())]
+    backend: Option<Backend>,
+    /// How often to look where there are no events [default: 1s]
+    #[arg(long, value_name = "D", value_parser = units::duration)]
+    poll_interval: Option<Duration>,
+    /// End with COMMAND's own exit code where it is known (one step)
+    #[arg(long)]
+    propagate: bool,
+    /// Print only the result's JSON
+    #[arg(long, conflicts_with = "json")]
+    result: bool,
+    #[command(flatten)]
+    pub(super) log_tail: LogTailArgs,
+}
+
+/// What `check` takes too.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct ThresholdArgs {
+    /// A heartbeat this old means hung (0: never) [default: the run's own, else 60s]
+    #[arg(long, value_name = "D", value_parser = units::duration)]
+    pub(super) stale: Option<Duration>,
+    /// A run this old is out of time (0: never) [default: the run's own, else 30m]
+    #[arg(long, value_name = "D", value_parser = units::duration)]
+    pub(super) max_timeout: Option<Duration>,
+}
+
+/// What `check` takes too.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct LogTailArgs {
+    /// How many of the log's last lines to show on anything but success
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(super) log_tail: usize,
+}
+
+fn backend() -> impl clap::builder::TypedValueParser<Value = Backend> {
+    one_of(&[("auto", "Events where they tell everything, else polling"), ("event", "Events"), ("poll", "Polling")])
+}
+
+/// How `wait`, `recover` and `check` end where they have an answer.
+pub(super) const OUTCOME_CODES: &[(ExitCode, Option<&str>)] = &[
+    (ExitCode::Success, None),
+    (ExitCode::Failed, None),
+    (ExitCode::Hung, None),
+    (ExitCode::Died, None),
+    (ExitCode::NotStarted, None),
+    (ExitCode::Running, None),
+    (ExitCode::Timeout, None),
+];
+
+impl Subcommand for WaitArgs {
+    const NAME: &'static str = "wait";
+    const ABOUT: &'static str = "Block until steps end, and say how they ended";
+    const HELP: Help = Help {
+        examples: &[
+            "dogwatch wait build test --for 9m --json",
+            "dogwatch wait server --marker 'listening on' --fail-marker 'panic|EADDRINUSE' && curl localhost:8080",
+        ],
+        notes: "Of several steps the worst outcome decides.",
+        exit_codes: &[
+            (ExitCode::Success, None),
+            (ExitCode::Failed, None),
+            (ExitCode::Usage, None),
+            (ExitCode::Hung, None),
+            (ExitCode::Died, None),
+            (ExitCode::NotStarted, None),
+            (ExitCode::Running, None),
+            (ExitCode::Timeout, None),
+            (ExitCode::InternalError, None),
+            (ExitCode::Interrupted, None),
+            (ExitCode::Terminated, None),
+        ],
+    };
+
+    fn exec(self, context: &Context) -> Result<u8, Error> {
+        let options = options(self.steps, &self.flags, context)?;
+        wait_within_deadline(&options, self.flags.exit_policy(), context)
+    }
+}
+
+impl WaitFlags {
+    pub(super) const fn exit_policy(&self) -> ExitPolicy {
+        ExitPolicy { result_only: self.result, propagate: self.propagate }
+    }
+}
+
+/// A wait for these steps with the environment's defaults.
+///
+/// # Errors
+/// [`Error::Usage`] where the environment does not fit.
+pub(super) fn base_options(steps: Vec<StepName>, grace: Option<Duration>, context: &Context) -> Result<Wait, Error> {
+    let mut options = Wait::new(defaults::directory(context)?, steps);
+    options.environment_stale = defaults::duration(None, env_vars::STALE)?;
+    options.environment_max_timeout = defaults::duration(None, env_vars::MAX_TIMEOUT)?;
+    options.grace = defaults::duration(grace, env_vars::GRACE)?.unwrap_or(options.grace);
+    options.leaving = true;
+    Ok(options)
+}
+
+/// What `wait` and `recover` are asked for.
+///
+/// # Errors
+/// [`Error::Usage`] where flags contradict each other or the environment does not fit.
+pub(super) fn options(steps: Vec<StepName>, flags: &WaitFlags, context: &Context) -> Result<Wait, Error> {
+    let several = steps.iter().any(|step| *step != steps[0]);
+    let mut options = base_options(steps, flags.grace, context)?;
+    options.stale = flags.thresholds.stale;
+    options.max_timeout = flags.thresholds.max_timeout;
+    if let Some(limit) = defaults::duration(flags.start_timeout, env_vars::START_TIMEOUT)? {
+        options.start_timeout = limit;
+    }
+    if let Some(interval) = defaults::duration(flags.poll_interval, env_vars::POLL_INTERVAL)? {
+        if interval.is_zero() {
+            return Err(Error::Usage("a poll interval of 0 would never sleep; use one like 1s".to_owned()));
+        }
+        options.poll_interval = interval;
+    }
+    if let Some(backend) = defaults::or_variable(flags.backend, env_vars::BACKEND, str::parse)? {
+        options.backend = backend;
+    }
+    options.kill = !flags.no_kill;
+    if flags.kill_command.as_ref().is_some_and(|command| command.is_empty()) {
+        return Err(Error::Usage(
+            "--kill-command is empty; name a command, or use --no-kill to end nothing".to_owned(),
+        ));
+    }
+    options.kill_command.clone_from(&flags.kill_command);
+    options.at_most = flags.at_most;
+    // `--all` is the default; it is there to be said.
+    options.any = flags.any && !flags.all;
+    options.fail_fast = flags.fail_fast;
+    options.new = flags.new;
+    options.log_tail = flags.log_tail.log_tail;
+    if several && flags.propagate {
+        return Err(Error::Usage("--propagate passes on one step's exit code; name one step".to_owned()));
+    }
+    add_markers(&mut options, flags, several)?;
+    Ok(options)
+}
+
+/// What is searched for, in which log.
+fn add_markers(options: &mut Wait, flags: &WaitFlags, several: bool) -> Result<(), Error> {
+    let (marker, fail) = (flags.marker.as_deref(), flags.fail_marker.as_deref());
+    if marker.is_some() || fail.is_some() {
+        options.markers = Some(Arc::new(Patterns::new(marker, fail).map_err(Error::Usage)?));
+    }
+    let Some(log) = &flags.log else { return Ok(()) };
+    if options.markers.is_none() {
+        return Err(Error::Usage("--log names a log to search; say for what with --marker REGEX".to_owned()));
+    }
+    if log.as_os_str().is_empty() {
+        return Err(Error::Usage("--log is empty; name a file".to_owned()));
+    }
+    if several {
+        return Err(Error::Usage("--log is one step's log; name one step, or none".to_owned()));
+    }
+    options.log = Some(log.clone());
+    Ok(())
+}
+
+/// Which exit code a wait ends with, and what it prints.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ExitPolicy {
+    /// Whether only the result is printed.
+    pub(super) result_only: bool,
+    /// Whether COMMAND's own code is passed on, where it is known.
+    pub(super) propagate: bool,
+}
+
+/// Waits, also where the filesystem may not answer; the exit code.
+///
+/// # Errors
+/// There can be no answer.
+pub(super) fn wait_within_deadline(options: &Wait, policy: ExitPolicy, context: &Context) -> Result<u8, Error> {
+    let interrupted = |signal| report_interrupt(signal, &options.steps, context);
+    CallDeadline::of_wait(options).run_within(context, &interrupted, || wait_and_print(options, policy, context))
+}
+
+/// Waits and prints each answer as it comes; the exit code.
+///
+/// # Errors
+/// There can be no answer.
+pub(super) fn wait_and_print(options: &Wait, policy: ExitPolicy, context: &Context) -> Result<u8, Error> {
+    let mut printer = Printer { context, policy, live: ProgressDisplay::new(&context.out), ended: Vec::new() };
+    let end = listen(options, &mut printer);
+    printer.live.erase();
+    match end? {
+        End::Answered => {}
+        End::Interrupted(signal) => return Ok(report_interrupt(signal, &options.steps, context)),
+    }
+    let outcomes = printer.ended.iter().map(|ended| ended.outcome);
+    let code = exit_code(outcomes, options.at_most.is_some());
+    if policy.propagate
+        && let [Ended { outcome: Outcome::Success | Outcome::Failed, exit_code, signal }] = printer.ended.as_slice()
+    {
+        return Ok(command_exit_code(*exit_code, signal.as_deref()).unwrap_or(code));
+    }
+    Ok(code)
+}
+
+/// How a step ended, as far as the exit code depends on it.
+struct Ended {
+    outcome: Outcome,
+    exit_code: Option<i32>,
+    signal: Option<String>,
+}
+
+/// Prints what a wait reports.
+struct Printer<'call> {
+    context: &'call Context,
+    policy: ExitPolicy,
+    live: ProgressDisplay,
+    ended: Vec<Ended>,
+}
+
+impl Listener for Printer<'_> {
+    fn answer(&mut self, report: Report) {
+        self.live.erase();
+        if self.policy.result_only {
+            self.print_result(&report);
+        } else {
+            self.context.out.print_report(&report);
+        }
+        isolated_worker::answered(&report.step);
+        let Report { outcome, exit_code, signal, .. } = report;
+        self.ended.push(Ended { outcome, exit_code, signal });
+    }
+
+    fn verbose(&mut self, line: &str) {
+        if self.context.out.verbose > 0 {
+            self.live.erase();
+            print_error(line);
+        }
+    }
+
+    fn trouble(&mut self, line: &str) {
+        self.live.erase();
+        print_error(line);
+    }
+
+    fn looks_on(&self) -> bool {
+        self.live.is_wanted()
+    }
+
+    fn progress(&mut self, steps: &[Progress], more: usize) {
+        self.live.draw(steps, more);
+    }
+}
+
+impl Printer<'_> {
+    fn print_result(&self, report: &Report) {
+        match &report.result {
+            Some(result) => self.context.out.print_line(result.get()),
+            None => {
+                for line in format::details(report) {
+                    print_stderr(&line);
+                }
+                print_error(&format::result_line(report, Styles::PLAIN));
+            }
+        }
+    }
+}
+
+/// Says after a signal how to go on; the exit code.
+pub(super) fn report_interrupt(signal: Signal, steps: &[StepName], context: &Context) -> u8 {
+    if !context.out.quiet && steps.is_empty() {
+        print_error("interrupted; the same call searches the log from its beginning again");
+    } else if !context.out.quiet {
+        print_error(&format!("interrupted; the work goes on, wait again with: {}", resume_command(steps, context)));
+    }
+    let exit = if signal == Signal::SIGTERM { ExitCode::Terminated } else { ExitCode::Interrupted };
+    exit.code()
+}
+
+/// COMMAND's own code as a shell would report it.
+fn command_exit_code(exit_code: Option<i32>, signal: Option<&str>) -> Option<u8> {
+    if let Some(code) = exit_code {
+        return u8::try_from(code).ok();
+    }
+    let signal = signal?;
+    let number = match signal.parse::<Signal>() {
+        Ok(signal) => signal as i32,
+        // Real-time signals are recorded as SIG and their number.
+        Err(_) => signal.strip_prefix("SIG")?.parse().ok()?,
+    };
+    Some(of_signal(number))
+}
+
+/// The command line that goes on where this one was interrupted.
+fn resume_command(steps: &[StepName], context: &Context) -> String {
+    let mut words = vec!["dogwatch wait".to_owned()];
+    words.extend(steps.iter().map(StepName::to_string));
+    if let Some(directory) = &context.dir {
+        words.push(format!("--dir {}", directory.display()));
+    }
+    words.join(" ")
+}

@@ -1,0 +1,81 @@
+//! Values of flags that were not given: from the environment, else the default. Called by the commands.
+
+use super::Context;
+use crate::env_vars;
+use crate::ops::preflight::Preflight;
+use crate::ops::{Error, default_directory};
+use crate::preflight::Place;
+use crate::record::units;
+use crate::sys::env;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The monitor directory: `--dir`, else `$DOGWATCH_DIR`, else the project's own.
+///
+/// # Errors
+/// [`Error::Own`] where the current folder is gone and no directory was named.
+pub(super) fn directory(context: &Context) -> Result<PathBuf, Error> {
+    if let Some(directory) = &context.dir {
+        if directory.as_os_str().is_empty() {
+            return Err(Error::Usage("--dir is empty; name a directory".to_owned()));
+        }
+        return Ok(directory.clone());
+    }
+    if let Some(directory) = env::variable(env_vars::DIR) {
+        return Ok(directory.into());
+    }
+    let folder = env::current_folder()
+        .map_err(|error| Error::Own(format!("there is no current folder ({error}); name a directory with --dir")))?;
+    Ok(default_directory(&folder))
+}
+
+/// The flag's value, else the variable's, else none.
+///
+/// # Errors
+/// [`Error::Usage`] where the variable has no such value.
+pub(super) fn or_variable<T>(
+    flag: Option<T>,
+    name: &str,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Result<Option<T>, Error> {
+    if flag.is_some() {
+        return Ok(flag);
+    }
+    let Some(value) = env::variable(name) else { return Ok(None) };
+    let text =
+        value.to_str().ok_or_else(|| Error::Usage(format!("${name} is no text; set it to a value or unset it")))?;
+    parse(text).map(Some).map_err(|fault| Error::Usage(format!("${name}: {fault}")))
+}
+
+/// As [`or_variable`], for a duration.
+///
+/// # Errors
+/// As [`or_variable`].
+pub(super) fn duration(flag: Option<Duration>, name: &str) -> Result<Option<Duration>, Error> {
+    or_variable(flag, name, units::duration)
+}
+
+/// How many failures in a row open a breaker.
+///
+/// # Errors
+/// As [`or_variable`].
+pub(super) fn max_consecutive(flag: Option<u32>) -> Result<Option<u32>, Error> {
+    or_variable(flag, env_vars::MAX_CONSECUTIVE, |text| {
+        text.parse().map_err(|_| format!("{text:?} is no number of failures; write it like 3"))
+    })
+}
+
+/// The project's own preflight checks.
+///
+/// # Errors
+/// As [`or_variable`]; and where the current folder is gone.
+pub(super) fn preflight(directory: PathBuf) -> Result<Preflight, Error> {
+    let current = env::current_folder()
+        .map_err(|error| Error::Own(format!("there is no current folder ({error}); go to one that is there")))?;
+    let place = Place {
+        directory,
+        heartbeat_interval: duration(None, env_vars::HEARTBEAT_INTERVAL)?,
+        stale: duration(None, env_vars::STALE)?,
+    };
+    Ok(Preflight::new(current, place))
+}

@@ -1,0 +1,132 @@
+//! Printing: results to standard output, everything else to standard error. Every command prints through this.
+
+pub(super) mod format;
+pub(super) mod json;
+pub(super) mod progress;
+pub(super) mod styles;
+pub(super) mod table;
+
+use super::{Color, GlobalArgs, exit_code_of};
+use crate::exit_code::ExitCode;
+use crate::ops::Error;
+use crate::ops::report::Report;
+use crate::record::SCHEMA;
+use crate::record::sanitize::sanitize_for_terminal;
+use crate::sys::fs::monitor_dir::why;
+use std::cell::RefCell;
+use std::ffi::OsString;
+use std::io::{self, ErrorKind, Write};
+use styles::Styles;
+
+/// Standard output, and how much goes to it in which form.
+#[derive(Debug)]
+pub(super) struct Output {
+    /// Whether results are JSON.
+    pub(super) json: bool,
+    /// Whether only what was asked for is printed.
+    pub(super) quiet: bool,
+    /// How much is told of how it is done.
+    pub(super) verbose: u8,
+    /// Colours, where standard output may have them.
+    pub(super) styles: Styles,
+    /// Why standard output could not be written: a result that got lost must not look like success.
+    failure: RefCell<Option<io::Error>>,
+}
+
+impl Output {
+    pub(super) fn new(global: &GlobalArgs) -> Self {
+        Self {
+            json: global.json,
+            quiet: global.quiet,
+            verbose: global.verbose,
+            styles: Styles::for_stdout(global.color),
+            failure: RefCell::new(None),
+        }
+    }
+
+    /// For a command line that was not parsed.
+    pub(super) fn before_parsing(line: &[OsString]) -> Self {
+        let json = line.iter().take_while(|word| *word != "--").any(|word| word == "--json");
+        let styles = Styles::for_stdout(Color::Auto);
+        Self { json, quiet: false, verbose: 0, styles, failure: RefCell::new(None) }
+    }
+
+    /// Writes to standard output and flushes it. Says whether anybody may still read.
+    ///
+    /// # Errors
+    /// The write failed. A closed pipe is the reader's choice; any other error makes the program end with 125.
+    pub(super) fn try_print(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        out.write_all(bytes).and_then(|()| out.flush()).inspect_err(|error| {
+            if error.kind() != ErrorKind::BrokenPipe {
+                self.failure.borrow_mut().get_or_insert_with(|| io::Error::new(error.kind(), why(error)));
+            }
+        })
+    }
+
+    /// As [`Output::try_print`], for one result of several: `finish` reports the failure.
+    pub(super) fn print(&self, bytes: &[u8]) {
+        let _kept = self.try_print(bytes);
+    }
+
+    pub(super) fn print_line(&self, line: &str) {
+        self.print(format!("{line}\n").as_bytes());
+    }
+
+    /// One JSON object on a line of its own.
+    pub(super) fn print_json(&self, object: &impl serde::Serialize) {
+        match json::line(object) {
+            Ok(line) => self.print_line(&line),
+            Err(error) => print_error(&format!("cannot write JSON: {error}")),
+        }
+    }
+
+    /// One step's answer, with what belongs beside it on standard error.
+    pub(super) fn print_report(&self, report: &Report) {
+        if self.json {
+            return self.print_json(report);
+        }
+        if self.quiet {
+            return;
+        }
+        // The log's end first: what a person reads last is the answer.
+        for line in format::details(report) {
+            print_stderr(&line);
+        }
+        self.print_line(&format::result_line(report, self.styles));
+    }
+
+    /// Says why a command has no result, as one object where results are JSON; the exit code.
+    pub(super) fn error(&self, error: &Error) -> u8 {
+        let exit_code = exit_code_of(error).code();
+        if self.json {
+            self.print_json(&json::ErrorObject { schema: SCHEMA, error: &error.to_string(), exit_code });
+        } else {
+            print_error(&error.to_string());
+        }
+        exit_code
+    }
+
+    /// The exit code of the program: `code`, or 125 where a result could not be written.
+    pub(super) fn finish(&self, code: u8) -> u8 {
+        match &*self.failure.borrow() {
+            None => code,
+            Some(error) => {
+                print_error(&format!("cannot write to standard output: {}", why(error)));
+                ExitCode::InternalError.code()
+            }
+        }
+    }
+}
+
+/// One sentence on standard error, under the program's name.
+pub(super) fn print_error(sentence: &str) {
+    print_stderr(&format!("dogwatch: {}", sanitize_for_terminal(sentence)));
+}
+
+/// One line on standard error.
+pub(super) fn print_stderr(line: &str) {
+    let mut out = io::stderr().lock();
+    // There is no other place to report a failure of standard error.
+    let _failed = out.write_all(format!("{line}\n").as_bytes());
+}

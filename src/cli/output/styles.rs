@@ -1,0 +1,57 @@
+//! Colours: which word has which, and whether standard output may have any.
+
+use crate::cli::Color;
+use crate::preflight::report::Word;
+use crate::record::outcome::Outcome;
+use anstream::{AutoStream, ColorChoice};
+use anstyle::{AnsiColor, Style};
+use std::io::stdout;
+
+/// Colours for text, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cli) struct Styles {
+    enabled: bool,
+}
+
+impl Styles {
+    /// No colours.
+    pub(in crate::cli) const PLAIN: Self = Self { enabled: false };
+    /// What `--color` asks for; with `auto` what `NO_COLOR`, `CLICOLOR_FORCE`, `CLICOLOR`, `TERM` and the stream ask for.
+    pub(in crate::cli) fn for_stdout(color: Color) -> Self {
+        let enabled = match color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => AutoStream::choice(&stdout()) != ColorChoice::Never,
+        };
+        Self { enabled }
+    }
+
+    /// Whether there are any.
+    pub(in crate::cli) const fn enabled(self) -> bool {
+        self.enabled
+    }
+
+    pub(in crate::cli) fn outcome(self, outcome: Outcome) -> String {
+        let color = match outcome {
+            Outcome::Success | Outcome::Marker => AnsiColor::Green,
+            Outcome::Running | Outcome::NotStarted => AnsiColor::Yellow,
+            Outcome::Failed | Outcome::Hung | Outcome::Died | Outcome::Timeout => AnsiColor::Red,
+        };
+        self.paint(color, outcome.as_str())
+    }
+
+    /// How a preflight check came out.
+    pub(in crate::cli) fn check_status(self, status: Word) -> String {
+        let color = match status {
+            Word::Passed => AnsiColor::Green,
+            Word::Fixed => AnsiColor::Yellow,
+            Word::Failed => AnsiColor::Red,
+        };
+        self.paint(color, status.as_str())
+    }
+
+    fn paint(self, color: AnsiColor, word: &str) -> String {
+        let style = if self.enabled { color.on_default() } else { Style::new() };
+        format!("{style}{word}{style:#}")
+    }
+}
