@@ -11,7 +11,6 @@ mod usage_error;
 use crate::exit_code::ExitCode;
 use crate::ops::Error;
 use crate::sys::fs::monitor_dir::why;
-use crate::sys::platform::deferred_close;
 use crate::sys::process::stdio;
 use clap::{Args, FromArgMatches, ValueEnum};
 use output::{Output, print_error};
@@ -28,8 +27,6 @@ pub fn main() -> ! {
             ExitCode::InternalError.code()
         }
     });
-    // Everything is printed and flushed: a wait that still has its watches ends here.
-    deferred_close::end(code);
     std::process::exit(i32::from(code))
 }
 

@@ -23,7 +23,7 @@ impl<W: World> Monitor<'_, W> {
         let wake = self.wheel.next_deadline();
         let rest = wake.map_or(SAFETY_RESCAN, |tick| self.origin.plus(Duration::from_millis(tick)).since(now));
         self.world.rests(rest);
-        let Waking { hints, exits, grown, logs, missed, ended, interrupted } = self.world.rest(rest, self.order);
+        let Waking { hints, exits, grown, logs, missed, ended, interrupted } = self.world.rest(rest);
         if interrupted.is_some() {
             return Ok(interrupted);
         }

@@ -7,7 +7,6 @@ use crate::monitor::log_scan::LogOrder;
 use crate::monitor::{Failure, Order, interrupts};
 use crate::record::file_names::{Record, parse_file_name};
 use crate::sys::fs::monitor_dir::{MonitorDir, why};
-use crate::sys::platform::deferred_close;
 use crate::sys::platform::exit_watcher::{Armed, ExitWatcher};
 use crate::sys::platform::fs_type;
 use crate::sys::platform::fs_type::FsType;
@@ -68,8 +67,6 @@ pub(super) struct EventSources {
     said_unfollowed: bool,
     /// Whether it was said that some processes' ends are looked for.
     said_unnoticed: bool,
-    /// Whether what stands now is foreseen to be left behind.
-    foreseen: bool,
 }
 
 impl EventSources {
@@ -89,7 +86,6 @@ impl EventSources {
             unsaid: Vec::new(),
             said_unfollowed: false,
             said_unnoticed: false,
-            foreseen: false,
         }
     }
 
@@ -167,7 +163,6 @@ impl EventSources {
 
     /// Chooses by the wish and the filesystem, and watches where events are to be had.
     fn choose(&mut self, directory: &MonitorDir, verbose: &mut dyn FnMut(&str)) {
-        self.foreseen = false;
         self.events = None;
         let by_events = match (self.wish, &self.place) {
             (Backend::Poll, _) => return verbose("backend poll, as asked"),
@@ -261,30 +256,6 @@ impl EventSources {
     /// Whether changes of files are looked for instead of told.
     pub(super) fn polls(&self) -> bool {
         self.armed && self.events.is_none()
-    }
-
-    /// The watches that the kernel takes long to take back.
-    fn watches(&self) -> Vec<BorrowedFd<'_>> {
-        let events = [&self.events, &self.log_events].into_iter().flatten().filter_map(Events::descriptor);
-        events.chain(self.growths.as_ref().map(WriteWatcher::descriptor)).collect()
-    }
-
-    /// Before a rest: does what need not be done at the end then, where the caller waits for it.
-    pub(super) fn foresee(&mut self, order: &Order) {
-        if order.leaving && !self.foreseen {
-            self.foreseen = true;
-            deferred_close::foresee(&self.watches());
-        }
-    }
-
-    /// Leaves the watches to the end of this process where that comes with the wait's: the kernel takes long to take
-    /// them back. What else is held goes with them, without a call for each.
-    pub(super) fn part(&mut self, order: &Order) {
-        if order.leaving && !self.watches().is_empty() {
-            let watches = (self.events.take(), self.log_events.take(), self.growths.take());
-            std::mem::forget((watches, self.exits.take(), self.signals.take()));
-            deferred_close::defer();
-        }
     }
 
     /// The name of what is armed, as JSON has it.

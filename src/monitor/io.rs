@@ -62,7 +62,7 @@ pub(super) trait World {
     fn end(&mut self, index: usize, look: Snapshot, job: Job, means: Means);
 
     /// Sleeps until something says *look*, and so long at most.
-    fn rest(&mut self, longest: Duration, order: &Order) -> Waking;
+    fn rest(&mut self, longest: Duration) -> Waking;
 
     /// Lets others at this processor first.
     fn give_way(&mut self);
@@ -76,8 +76,8 @@ pub(super) trait World {
     /// Whether a process has ended whose end was to be noticed, or its end would not be.
     fn has_ended(&self, index: usize) -> bool;
 
-    /// The last acts: what has begun to end is ended whole, and the watches are given back.
-    fn finish(&mut self, order: &Order);
+    /// The last act: what has begun to end is ended whole.
+    fn finish(&mut self);
 
     /// Whether anything was armed yet.
     fn is_armed(&self) -> bool;
@@ -211,17 +211,15 @@ impl World for SystemIo {
         self.senses.has_ended(index)
     }
 
-    fn rest(&mut self, longest: Duration, order: &Order) -> Waking {
-        self.senses.foresee(order);
+    fn rest(&mut self, longest: Duration) -> Waking {
         let rest = if self.endings.has_answers() { Duration::ZERO } else { longest.min(SAFETY_RESCAN) };
         let mut waking = self.senses.rest(self.endings.descriptor(), rest);
         waking.ended = self.endings.take();
         waking
     }
 
-    fn finish(&mut self, order: &Order) {
+    fn finish(&mut self) {
         self.endings.finish(self.senses.signals());
-        self.senses.part(order);
     }
 
     fn senses(&mut self) -> &mut EventSources {

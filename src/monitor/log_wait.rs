@@ -38,7 +38,6 @@ pub(crate) fn wait_for_line(
         let next = match alone.look()? {
             Seen::Answer(told) => {
                 tell(*told);
-                alone.senses.part(order);
                 return Ok(End::Answered);
             }
             Seen::Pending(next) => next,
@@ -47,7 +46,6 @@ pub(crate) fn wait_for_line(
             // Armed, then looked at once more, then slept (I2).
             alone.senses.arm_alone(order, logs, verbose)?;
         } else if let Some(signal) = alone.rest(next) {
-            alone.senses.part(order);
             return Ok(End::Interrupted(signal));
         }
     }

@@ -134,13 +134,13 @@ impl<'call, W: World> Monitor<'call, W> {
             self.look_at_all()?;
             while !self.is_over() {
                 if let Some(signal) = self.turn(verbose)? {
-                    self.world.finish(self.order);
+                    self.world.finish();
                     return Ok(End::Interrupted(signal));
                 }
             }
         }
         self.close();
-        self.world.finish(self.order);
+        self.world.finish();
         Ok(End::Answered)
     }
 

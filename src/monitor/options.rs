@@ -25,8 +25,6 @@ pub(crate) struct Order {
     pub(crate) wishes: ThresholdOptions,
     /// Which ends end the wait.
     pub(crate) until: StopWhen,
-    /// Whether this process ends with the wait: what the kernel takes long to take back is left to another.
-    pub(crate) leaving: bool,
     /// Whether an outcome recorded before the call is passed over.
     pub(crate) new: bool,
     /// Whether a hung or overdue run is ended; else it is only reported.

@@ -45,7 +45,6 @@ fn order(state: &State) -> Order {
             settle: SettleTimes::CONTRACT,
         },
         until: limits.ends,
-        leaving: false,
         new: false,
         kill: true,
         grace: Duration::from_secs(5),

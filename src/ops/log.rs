@@ -113,7 +113,6 @@ fn follow(
         until: StopWhen::All,
         new: false,
         kill: false,
-        leaving: false,
         kill_command: None,
         grace: GRACE,
         backend: Backend::Auto,

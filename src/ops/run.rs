@@ -45,7 +45,7 @@ impl Run {
             grace: GRACE,
             log: LogStreams::Both,
             tee: false,
-            leaving: false,
+            detached: false,
             log_max: 1 << 30,
             result: ResultFrom::Auto,
             keep_children: false,

@@ -53,8 +53,6 @@ pub struct Wait {
     pub new: bool,
     /// How many of the log's last lines are reported on anything but success.
     pub log_tail: usize,
-    /// Whether this process ends with the wait.
-    pub(crate) leaving: bool,
     /// The log to look through for markers, where it is not the step's own; with one the steps may be none.
     pub(crate) log: Option<PathBuf>,
     pub(crate) markers: Option<Arc<Patterns>>,
@@ -82,7 +80,6 @@ impl Wait {
             fail_fast: false,
             new: false,
             log_tail: 20,
-            leaving: false,
             log: None,
             markers: None,
             backend: Backend::Auto,
@@ -262,7 +259,6 @@ fn order(request: &Wait) -> Order {
             (false, true) => StopWhen::FirstBad,
             (false, false) => StopWhen::All,
         },
-        leaving: request.leaving,
         new: request.new,
         kill: request.kill,
         grace: request.grace,

@@ -15,7 +15,7 @@ use crate::runner::{Finished, Job, Listener, ResultFrom};
 use crate::step::outcome::{Ending, PreallocatedFiles, Written, record, remove_unpublished};
 use crate::sys::clock;
 use crate::sys::fs::fsync;
-use crate::sys::platform::{cgroup, deferred_close};
+use crate::sys::platform::cgroup;
 use crate::sys::process::spawn::{Ended, reap};
 use crate::sys::process::tree;
 use nix::sys::signal::Signal;
@@ -46,14 +46,11 @@ pub(super) fn finish(mut run: Run, job: &Job, exit: Exit, listener: &mut dyn Lis
     run.lock.release();
     // COMMAND's own copy of its result above all: it has been published or was never there.
     remove_unpublished(&run.directory, &job.step, &run.id);
-    // Who asked for the end has it recorded too, and looks for processes that are left: none is to be made then.
-    if written == Written::ByUs && exit.interrupted.is_none() {
+    // Whoever sent the signal looks for processes that are left, and may be waiting for this one.
+    if job.detached && written == Written::ByUs && exit.interrupted.is_none() {
         let last = [Record::Result, Record::Meta, Record::Status];
         let files = last.map(|record| run.directory.join(&file_name(&job.step, record)));
-        fsync::keep(run.directory.path(), &files, job.leaving);
-    }
-    if job.leaving {
-        deferred_close::leave();
+        fsync::sync(run.directory.path(), &files);
     }
     run.output.close();
     Finished { outcome, ended: exit.ended, not_started: run.fault }

@@ -41,8 +41,8 @@ pub(crate) struct Job {
     pub(crate) log: LogStreams,
     /// Whether the log is also passed through to standard output.
     pub(crate) tee: bool,
-    /// Whether this process ends with the run: what the kernel takes long to take back is left to another.
-    pub(crate) leaving: bool,
+    /// Whether nobody waits for this process: it stays to write the outcome to the disk.
+    pub(crate) detached: bool,
     /// How many bytes of disk the log may use; zero for no bound.
     pub(crate) log_max: u64,
     /// Where the result comes from.

@@ -20,15 +20,13 @@ pub fn lives(pid: i32) -> bool {
         .is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X'])))
 }
 
-/// The living processes whose environment carries this variable, but for those that have the disk keep an outcome: they
-/// are no part of a run, and gone as soon as the disk has answered.
+/// The living processes whose environment carries this variable.
 pub fn marked(variable: &str) -> Vec<i32> {
     let entries = std::fs::read_dir("/proc").expect("/proc");
     let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
     pids.filter(|&pid| {
         let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        let keeps = || std::fs::read(format!("/proc/{pid}/comm")).is_ok_and(|name| name == b"dogwatch-sync\n");
-        environment.split(|&byte| byte == 0).any(|entry| entry == variable.as_bytes()) && lives(pid) && !keeps()
+        environment.split(|&byte| byte == 0).any(|entry| entry == variable.as_bytes()) && lives(pid)
     })
     .collect()
 }

@@ -18,7 +18,7 @@ mod processes;
 pub mod project;
 pub mod servers;
 
-pub use machine::{APART, DEADLY, lives, marked, shows_marks};
+pub use machine::{APART, DEADLY, lives, marked, open_files, shows_marks};
 pub use place::Place;
 pub use processes::{Bystander, Shell, kill, own_namespace};
 use serde_json::Value;

@@ -213,8 +213,7 @@ impl RunArgs {
         }
         job.log = self.log;
         job.tee = self.tee;
-        // Nobody waits for a detached one's end.
-        job.leaving = !self.detach;
+        job.detached = self.detach;
         if let Some(size) = defaults::or_variable(self.log_max, env_vars::LOG_MAX, units::size)? {
             job.log_max = size;
         }

@@ -170,7 +170,6 @@ pub(super) fn base_options(steps: Vec<StepName>, grace: Option<Duration>, contex
     options.environment_stale = defaults::duration(None, env_vars::STALE)?;
     options.environment_max_timeout = defaults::duration(None, env_vars::MAX_TIMEOUT)?;
     options.grace = defaults::duration(grace, env_vars::GRACE)?.unwrap_or(options.grace);
-    options.leaving = true;
     Ok(options)
 }
 

@@ -120,7 +120,7 @@ impl World for Simulated {
         !state.exits.values().any(|of| *of == index)
     }
 
-    fn rest(&mut self, longest: Duration, _order: &Order) -> Waking {
+    fn rest(&mut self, longest: Duration) -> Waking {
         let mut state = self.0.borrow_mut();
         // A timer may be late, never early.
         let late = state.random.between(0, 3 * MILLISECOND);
@@ -155,7 +155,7 @@ impl World for Simulated {
         }
     }
 
-    fn finish(&mut self, _order: &Order) {}
+    fn finish(&mut self) {}
 
     fn is_armed(&self) -> bool {
         self.0.borrow().armed

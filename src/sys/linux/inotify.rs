@@ -3,6 +3,7 @@
 //! Refuses to have a thread of its own: the wake-up of one that passes events on would come before that of the one that
 //! waits for them.
 
+use super::deferred_close::DeferredClose;
 use rustix::fs::inotify::{self, Reader};
 pub(crate) use rustix::fs::inotify::{ReadFlags, WatchFlags};
 use rustix::io::Errno;
@@ -21,7 +22,10 @@ const ROOM: usize = 16 << 10;
 /// The watches of one instance.
 #[derive(Debug)]
 pub(crate) struct Watches<K> {
+    /// Dropped before the reference below, which then is the last one.
     instance: OwnedFd,
+    /// Nothing where it cannot be had: then whoever closes the instance waits for that.
+    _deferred: Option<DeferredClose>,
     /// The watch that stands under each key.
     set: HashMap<K, i32>,
     /// Whom each watch is for: names of one file share one (`rustix::fs::inotify::add_watch`).
@@ -44,7 +48,8 @@ impl<K: Clone + Eq + Hash> Watches<K> {
     /// No instance left for this user, or no inotify at all.
     pub(crate) fn new() -> io::Result<Self> {
         let instance = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
-        Ok(Self { instance, set: HashMap::new(), keys: HashMap::new() })
+        let deferred = DeferredClose::of(instance.as_fd()).ok();
+        Ok(Self { instance, _deferred: deferred, set: HashMap::new(), keys: HashMap::new() })
     }
 
     /// Watches what has this path now; what was watched under the key before is not any more.

@@ -6,7 +6,6 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, ppoll};
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime};
-use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -64,12 +63,6 @@ pub(crate) fn adopt_orphans() -> io::Result<bool> {
 /// What the kernel says.
 pub(crate) fn die_with_parent() -> io::Result<()> {
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL).map_err(io::Error::from)
-}
-
-/// What lists of processes call this one from now on (`PR_SET_NAME(2const)`): one system call and nothing else.
-pub(crate) fn name_myself(name: &CStr) {
-    // It is for people; the old name does too.
-    let _unnamed = nix::sys::prctl::set_name(name);
 }
 
 /// Gives the disk space of a file's first `length` bytes back; its size stays.

@@ -1,7 +1,7 @@
 //! Linux: pidfd, procfs, inotify, statfs. The same signatures stand in `os/macos`.
 
 pub(crate) mod cgroup;
-pub(crate) mod deferred_close;
+mod deferred_close;
 pub(crate) mod diagnose;
 pub(crate) mod dir_watcher;
 pub(crate) mod exit_watcher;

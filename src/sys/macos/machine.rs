@@ -6,7 +6,6 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::poll::{PollFd, PollTimeout};
 use nix::time::{ClockId, clock_gettime};
-use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -83,9 +82,6 @@ pub(crate) fn adopt_orphans() -> io::Result<bool> {
 pub(crate) fn die_with_parent() -> io::Result<()> {
     Ok(())
 }
-
-/// What lists of processes call this one from now on: here the name stays.
-pub(crate) fn name_myself(_name: &CStr) {}
 
 /// Gives the disk space of a file's first `length` bytes back, as far as they are whole blocks; its size stays.
 ///

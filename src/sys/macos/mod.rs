@@ -2,7 +2,6 @@
 
 mod bsdinfo;
 pub(crate) mod cgroup;
-pub(crate) mod deferred_close;
 pub(crate) mod diagnose;
 pub(crate) mod dir_watcher;
 pub(crate) mod exit_watcher;

@@ -81,6 +81,8 @@ pub(crate) enum Left {
 const WORDS: usize = 2;
 /// How late a worker may be, and how long it may take over a signal.
 const LATE: Duration = Duration::from_secs(1);
+/// How long it may take to end once it is killed, before it counts as stuck in the kernel.
+const KILLED: Duration = Duration::from_millis(200);
 
 /// Goes on in two processes. Call it before any thread is started.
 ///
@@ -198,9 +200,17 @@ impl Worker {
         }
     }
 
-    fn abandon(self, interrupted: Option<(Signal, MonotonicTime)>) -> Left {
-        // It ends when the mount answers again, if ever; nobody waits for that.
+    /// Kills the worker and leaves it. Where the kernel can end it, it is reaped first; in a call on a filesystem that does
+    /// not answer it ends with that call, if ever: no other process of this program outlives the call it was made for.
+    fn abandon(mut self, interrupted: Option<(Signal, MonotonicTime)>) -> Left {
         let _gone = kill(self.pid, Signal::SIGKILL);
+        let until = clock::now().plus(KILLED);
+        while self.streams[WORDS].is_some() && clock::now() < until {
+            self.listen(until.since(clock::now()));
+        }
+        if self.streams[WORDS].is_none() {
+            let _reaped = waitpid(self.pid, None);
+        }
         match interrupted {
             Some((signal, _)) => Left::Interrupted(signal),
             None => Left::Stuck(self.answered),
