@@ -18,10 +18,6 @@
 //! a thread, that thread was woken first and woke ours, which was most of a status's latency. On macOS that library stays,
 //! because only it knows which file a kqueue means.
 //!
-//! A short command is mostly its own start. So on Linux with glibc the program begins at the C library's `main` and leaves
-//! out what std does before it, and whether a server could be asked on the way to a directory is asked of the mounts on
-//! that way, not read from the list of them all.
-//!
 //! # Layers
 //!
 //! Imports go down only; `tests/tidy.rs` checks it.

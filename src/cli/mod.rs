@@ -10,8 +10,6 @@ mod usage_error;
 
 use crate::exit_code::ExitCode;
 use crate::ops::Error;
-use crate::sys::fs::monitor_dir::why;
-use crate::sys::process::stdio;
 use clap::{Args, FromArgMatches, ValueEnum};
 use output::{Output, print_error};
 use std::ffi::OsString;
@@ -20,13 +18,7 @@ use std::path::PathBuf;
 
 /// The program: reads the command line, does what it says, ends with the exit code of the contract.
 pub fn main() -> ! {
-    let code = catch_panic(|| match stdio::prepare() {
-        Ok(()) => run(&std::env::args_os().collect::<Vec<_>>()),
-        Err(error) => {
-            print_error(&format!("cannot open /dev/null for a standard stream that is closed: {}", why(&error)));
-            ExitCode::InternalError.code()
-        }
-    });
+    let code = catch_panic(|| run(&std::env::args_os().collect::<Vec<_>>()));
     std::process::exit(i32::from(code))
 }
 

@@ -8,6 +8,5 @@ pub(crate) mod info;
 pub(crate) mod isolated_worker;
 pub(crate) mod shell;
 pub(crate) mod spawn;
-pub(crate) mod stdio;
 pub(crate) mod table;
 pub(crate) mod tree;

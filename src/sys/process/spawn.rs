@@ -233,20 +233,6 @@ pub(crate) fn disposition(signal: Signal) -> io::Result<SigHandler> {
     Ok(found.handler())
 }
 
-/// Makes a write to a pipe that nobody reads fail, where it would end this process.
-///
-/// # Errors
-/// None that sigaction(2) knows of.
-pub(crate) fn ignore_broken_pipes() -> io::Result<()> {
-    let ignored = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
-    // SAFETY: ignoring runs no code of ours.
-    #[expect(unsafe_code, reason = "sigaction has no safe form")]
-    unsafe {
-        sigaction(Signal::SIGPIPE, &ignored)?;
-    }
-    Ok(())
-}
-
 /// Reaps every child that has ended; with whether any child is left.
 ///
 /// By libc's call, since nix has no value for an end by a real-time signal and would lose it.
