@@ -2,8 +2,7 @@
 //!
 //! A dead server leaves every call on its mount waiting, statfs(2) included, and a process with one thread in there can
 //! never end. So the path is walked by name: each part is held against the list of mounts before anything is asked
-//! about it. Where the kernel can tell without the list, that is cheaper. Refuses to go on below a mount that may not
-//! answer.
+//! about it. Called before a directory is looked at.
 
 use crate::sys::env;
 use crate::sys::platform::fs_type;
@@ -16,9 +15,6 @@ const LINKS: usize = 40;
 
 /// Whether the path leads to a filesystem that another machine or process answers for.
 pub(crate) fn may_block(path: &Path) -> bool {
-    if fs_type::leads_nowhere_far(path) {
-        return false;
-    }
     let far = fs_type::far_mounts();
     !far.is_empty() && leads_to(&env::absolute(path), &far)
 }

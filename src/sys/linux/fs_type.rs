@@ -3,7 +3,6 @@
 //! Adding an inotify watch succeeds on network and FUSE filesystems too, and what the far side does raises nothing
 //! (inotify(7), Limitations). So the type decides, and an unknown type counts as remote.
 
-pub(crate) use crate::sys::linux::mount::leads_nowhere_far;
 use rustix::fs::{AtFlags, StatxFlags, statx};
 use std::fs::File;
 use std::io;
@@ -161,7 +160,7 @@ pub(crate) fn refresh(file: &File) {
 }
 
 /// What a filesystem's type says, as statfs(2) numbers them.
-pub(crate) fn by_number(number: u32) -> FsType {
+fn by_number(number: u32) -> FsType {
     let named =
         |table: &[(u32, &str)]| table.iter().find(|(known, _)| *known == number).map(|(_, name)| (*name).to_owned());
     match named(&LOCAL) {

@@ -11,7 +11,6 @@ pub(crate) mod fs_type;
 pub(crate) mod fuzz;
 mod inotify;
 pub(crate) mod machine;
-mod mount;
 pub(crate) mod process;
 mod procfs;
 mod procfs_read;

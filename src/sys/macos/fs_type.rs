@@ -32,12 +32,6 @@ pub(crate) fn look(path: &Path) -> io::Result<FsType> {
     Ok(by_name(found.filesystem_type_name(), found.flags().contains(MntFlags::MNT_LOCAL)))
 }
 
-/// Whether it is certain without the list of mounts that a path leads to nobody else's filesystem: never, the list is one
-/// cheap call.
-pub(crate) fn leads_nowhere_far(_path: &Path) -> bool {
-    false
-}
-
 /// Where filesystems are mounted that somebody else answers for; the list is the kernel's own and asks none of them.
 pub(crate) fn far_mounts() -> Vec<PathBuf> {
     ffi::mounts().into_iter().filter(|(_, local)| !local).map(|(point, _)| point).collect()
