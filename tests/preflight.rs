@@ -1,7 +1,5 @@
-//! `preflight` against what is really there: services that answer well, badly, slowly or never, commands that hang,
-//! fixes that mend and fixes that do not, directories that do not serve.
-//!
-//! Refuses other machines: every service is a listener of the test on the loopback address.
+//! `preflight` against services that answer well, badly, slowly or never, commands that hang, fixes that help and fixes
+//! that do not, unusable directories. Every service is a listener of the test on the loopback address.
 
 mod support;
 
@@ -83,9 +81,9 @@ fn a_service_is_judged_by_what_it_answers_within_its_limit() {
     let (code, found) = project.preflight(&[]);
     assert_eq!((code, &verdicts(&found)[..3]), (1, ["passed"; 3].as_slice()), "{found:?}");
     for (index, words) in [
-        (3, ["/moved answered 302", "points elsewhere"]),
+        (3, ["/moved answered 302", "the service redirects"]),
         (4, ["/broken answered 500", "the service runs and fails"]),
-        (5, ["\"SSH-2.0-OpenSSH_9.2\\r\\n\", which is no HTTP", "another service"]),
+        (5, ["\"SSH-2.0-OpenSSH_9.2\\r\\n\", which is not HTTP", "another service"]),
         (6, ["broke the connection", ""]),
         (7, ["did not answer within 700ms", "slower than this check's timeout"]),
         (8, ["did not answer within 700ms", "slower than this check's timeout"]),
@@ -129,7 +127,19 @@ fn every_object_has_every_key_in_order() {
     let ended = project.dogwatch(&["preflight", "--json"]);
     assert_eq!(verdicts(&ended.lines())[..6], ["passed"; 6], "{ended:?}");
     assert_eq!(ended.code, 1);
-    let keys = ["check", "kind", "verdict", "detail", "symptom", "cause", "fix", "fixed", "elapsed_ms", "schema"];
+    let keys = [
+        "check",
+        "kind",
+        "verdict",
+        "detail",
+        "symptom",
+        "cause",
+        "fix",
+        "fix_source",
+        "fixed",
+        "elapsed_ms",
+        "schema",
+    ];
     for line in ended.stdout.lines() {
         let mut at = 0;
         for key in keys {
@@ -138,7 +148,7 @@ fn every_object_has_every_key_in_order() {
         }
     }
     let last = ended.lines().remove(6);
-    fails_with(&last, &["free at", "9000000.0 TB are wanted"]);
+    fails_with(&last, &["free at", "9000000.0 TB are needed"]);
     assert!(last["cause"].is_null() && last["fixed"].is_null() && last["schema"] == 1, "{last}");
 }
 
@@ -154,7 +164,7 @@ fn all_together_take_as_long_as_the_slowest() {
     let (code, found) = project.preflight(&[]);
     let took = began.elapsed();
     assert_eq!((code, verdicts(&found)), (1, vec!["failed"; 12]));
-    fails_with(&found[1], &["not done within 1s, and ended"]);
+    fails_with(&found[1], &["not done within 1s, and terminated"]);
     // One after the other they would take twelve seconds.
     assert!(took >= Duration::from_secs(1) && took < Duration::from_secs(8), "{took:?}");
 }
@@ -204,7 +214,7 @@ fn a_fix_that_several_checks_share_runs_once_and_only_when_it_is_asked_for() {
     project.checks(&[&check, &check, other, "kind = \"env\"\nvariable = \"PATH\"\nfix = \"touch never\""]);
     let ended = project.dogwatch(&["preflight"]);
     assert!(ended.code == 1 && !project.file("log").exists(), "{ended:?}");
-    assert!(ended.stdout.contains("--fix runs what mends 2 of them"), "{ended:?}");
+    assert!(ended.stdout.contains("run the fix of 2 with: dogwatch preflight --fix"), "{ended:?}");
     let ended = project.dogwatch(&["preflight", "--fix", "--json"]);
     let found = ended.lines();
     assert_eq!((ended.code, verdicts(&found)), (0, vec!["fixed", "fixed", "fixed", "passed"]), "{ended:?}");
@@ -233,6 +243,41 @@ fn a_fix_that_does_not_help_is_said_and_its_output_is_shown() {
 }
 
 #[test]
+fn a_check_that_a_fix_breaks_is_reported_though_it_passed_before() {
+    let project = Project::new();
+    project.write("old", "");
+    project.checks(&[
+        "kind = \"file\"\nfile = \"new\"\nfix = \"mv old new\"",
+        "kind = \"file\"\nfile = \"old\"\nfix = \"touch never\"",
+        "kind = \"env\"\nvariable = \"PATH\"",
+    ]);
+    let (code, found) = project.preflight(&["--fix"]);
+    assert_eq!((code, verdicts(&found)), (1, vec!["fixed", "failed", "passed"]), "{found:?}");
+    fails_with(&found[1], &["it passed before the fixes were run"]);
+    assert!(found[1]["fixed"].is_null() && !project.file("never").exists(), "{found:?}");
+}
+
+#[test]
+fn a_check_without_a_fix_is_named_where_fixes_were_asked_for() {
+    let project = Project::new();
+    let folder = "kind = \"venv\"\nvenv = \"nowhere\"";
+    project.checks(&[folder, "kind = \"file\"\nfile = \"x\"", "kind = \"file\"\nfile = \"y\"\nfix = \"touch y\""]);
+    let ended = project.dogwatch(&["preflight", "--fix", "--json"]);
+    let found = ended.lines();
+    assert_eq!((ended.code, verdicts(&found)), (1, vec!["failed", "failed", "fixed"]), "{ended:?}");
+    let sources: Vec<&str> = found.iter().map(|check| text(check, "fix_source")).collect();
+    assert_eq!(sources, ["suggested", "", "configured"], "{found:?}");
+    let sentence = "dogwatch: no fix is configured for a, b; add `fix = \"…\"` to its [[check]] in preflight.toml\n";
+    assert!(ended.stderr.ends_with(sentence), "{ended:?}");
+    assert!(!project.file("nowhere").exists(), "a suggested fix was run");
+    // A suggested fix is called one, and the last line says how to have it run.
+    let shown = project.dogwatch(&["preflight", "--venv", "nowhere"]).stdout;
+    let last = "1 of 1 checks failed; to let --fix run a suggested fix, write a file that holds one with: dogwatch preflight \
+        --init\n";
+    assert!(shown.contains("    suggested fix: python3 -m venv nowhere") && shown.ends_with(last), "{shown}");
+}
+
+#[test]
 fn people_get_a_table_that_a_terminal_cannot_be_misled_by() {
     let project = Project::new();
     project.checks(&[
@@ -241,7 +286,7 @@ fn people_get_a_table_that_a_terminal_cannot_be_misled_by() {
     ]);
     let ended = project.dogwatch(&["preflight"]);
     let expected = "a  passed\nb  failed\n    symptom:  exit code 9: \\u{1b}[2Jgone\n    fix:      true\n\
-        1 of 2 checks failed; dogwatch preflight --fix runs what mends 1 of them\n";
+        1 of 2 checks failed; run the fix of 1 with: dogwatch preflight --fix\n";
     assert_eq!((ended.code, ended.stdout.as_str(), ended.stderr.as_str()), (1, expected, ""));
     let quiet = project.dogwatch(&["preflight", "-q"]);
     assert_eq!((quiet.code, quiet.stdout.as_str(), quiet.stderr.as_str()), (1, "", ""));
@@ -279,7 +324,7 @@ fn a_monitor_directory_serves_or_says_why_not() {
     let found = preflight(&folder);
     assert!(found["verdict"] == "passed" && text(&found, "detail").contains("is local"), "{found}");
     let found = preflight(&format!("{folder}/not/there"));
-    assert!(text(&found, "detail").contains("/not/there is not there yet; /"), "{found}");
+    assert!(text(&found, "detail").contains("/not/there does not exist yet; /"), "{found}");
     assert_eq!(std::fs::read_dir(&folder).expect("the folder").count(), 0, "the trial left something");
 
     let mode = |mode: u32| {
@@ -291,7 +336,7 @@ fn a_monitor_directory_serves_or_says_why_not() {
     let mended = std::process::Command::new("sh").args(["-c", text(&found, "fix")]).status().expect("sh runs");
     assert!(mended.success() && preflight(&folder)["verdict"] == "passed");
     project.place.write("file", "");
-    fails_with(&preflight(&format!("{folder}/file")), &["is no folder"]);
+    fails_with(&preflight(&format!("{folder}/file")), &["is not a folder"]);
     // Where nobody can write, root included.
     let closed = if cfg!(target_os = "macos") { "/System" } else { "/proc" };
     fails_with(&preflight(&format!("{closed}/nothing")), &[&format!("cannot write in {closed}")]);
@@ -326,7 +371,7 @@ fn without_an_event_queue_left_the_monitor_directory_serves_by_polling() {
     };
     let found: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one object");
     let detail = text(&found, "detail");
-    assert!(found["verdict"] == "passed" && detail.contains("by polling, since no events are to be had"), "{found}");
+    assert!(found["verdict"] == "passed" && detail.contains("by polling, since no events can be had"), "{found}");
     assert!(detail.contains("0 of 0 instances"), "{found}");
 }
 

@@ -1,7 +1,5 @@
-//! `preflight.toml`: what is wrong with one, in a sentence with its place; writing one; none at all; and `run` held
-//! back by what it says.
-//!
-//! Refuses a check that runs although its file has a fault: every such file here would leave a mark behind.
+//! `preflight.toml`: its errors with their places, an empty one, none at all, the one that `--init` writes, and `run` that
+//! does not start. With an invalid file no check runs: every such file here would leave a mark behind.
 
 mod support;
 
@@ -21,14 +19,10 @@ fn a_file_with_a_fault_is_refused_in_one_sentence_with_its_place() {
         ("[[check]]\nname = \"b\"\nkind = \"htpp\"\nurl = \"http://h\"\n", "8:8", "did you mean \"http\"?"),
         ("[[check]]\nname = \"b\"\nkind = \"tcp\"\n", "6:1", "this check has no \"address\""),
         ("[[check]]\nname = \"b\"\nkind = \"env\"\nvariable = [\"A\"]\n", "9:12", "\"variable\" is a list"),
-        ("[[check]]\nname = \"a\"\nkind = \"monitor\"\n", "7:8", "named \"a\" already, in line 2"),
-        (
-            "[[check]]\nname = \"b\"\nkind = \"disk\"\npath = \".\"\nmin_free = \"5 GX\"\n",
-            "10:12",
-            "\"5 GX\" is no size",
-        ),
+        ("[[check]]\nname = \"a\"\nkind = \"monitor\"\n", "7:8", "line 2 names a check \"a\" already"),
+        ("[[check]]\nname = \"b\"\nkind = \"disk\"\npath = \".\"\nmin_free = \"5 GX\"\n", "10:12", "\"5 GX\" is "),
         ("[[check]]\nname = \"b\"\nkind = \"http\"\nurl = \"https://h\"\n", "9:7", "needs TLS"),
-        ("[[check]]\nname = \"b\nkind = 1\n", "7:10", "this is no TOML"),
+        ("[[check]]\nname = \"b\nkind = 1\n", "7:10", "this is not TOML"),
     ] {
         project.write("preflight.toml", &format!("{sound}{fault}"));
         let ended = project.dogwatch(&["preflight", "--fix"]);
@@ -42,7 +36,23 @@ fn a_file_with_a_fault_is_refused_in_one_sentence_with_its_place() {
     }
     std::fs::write(project.file("preflight.toml"), b"[[check]]\nname = \"\xff\"").expect("a file");
     let ended = project.dogwatch(&["preflight"]);
-    assert!(ended.code == 2 && ended.stderr.contains("preflight.toml:2:9: this is no UTF-8 text"), "{ended:?}");
+    assert!(ended.code == 2 && ended.stderr.contains("preflight.toml:2:9: this is not UTF-8 text"), "{ended:?}");
+}
+
+#[test]
+fn a_file_without_a_check_does_not_pass() {
+    let project = Project::new();
+    for empty in ["", "# all commented out\n# [[check]]\n", "check = []\n"] {
+        project.write("preflight.toml", empty);
+        for arguments in
+            [&["preflight"][..], &["preflight", "--json", "--fix"], &["run", "--preflight", "s", "--", "true"]]
+        {
+            let ended = project.dogwatch(arguments);
+            let expected = "dogwatch: preflight.toml:1:1: this file holds no check; add a [[check]], or remove the file to run \
+                the default checks\n";
+            assert_eq!((ended.code, ended.stderr.as_str()), (2, expected), "{empty:?} {arguments:?}");
+        }
+    }
 }
 
 #[test]
@@ -60,9 +70,9 @@ fn a_file_that_is_not_there_and_a_flag_that_means_nothing_are_usage_errors() {
     for (arguments, words) in [
         (vec!["--file", "other.toml"], "cannot read other.toml: no such file or directory"),
         (vec!["--file", "."], "cannot read .: "),
-        (vec!["--tcp", "localhost"], "\"localhost\" is no address"),
+        (vec!["--tcp", "localhost"], "\"localhost\" is not an address"),
         (vec!["--http", "https://localhost"], "needs TLS"),
-        (vec!["--python-import", "a b"], "\"a b\" is no module"),
+        (vec!["--python-import", "a b"], "\"a b\" is not a module"),
         (vec!["--init", "--fix"], "cannot be used with"),
     ] {
         let arguments = [vec!["preflight"], arguments].concat();
@@ -122,7 +132,7 @@ fn a_file_is_written_for_the_project_and_never_over_another() {
     assert_eq!((code, names), (1, vec!["monitor", "disk", "pyproject.toml", "DATABASE_URL"]), "{found:?}");
     assert_eq!(verdicts(&found), ["passed", "passed", "passed", "failed"]);
     let ended = init(&[]);
-    assert!(ended.code == 2 && ended.stderr.contains("is there already"), "{ended:?}");
+    assert!(ended.code == 2 && ended.stderr.contains("exists already"), "{ended:?}");
     assert_eq!(std::fs::read_to_string(project.file("preflight.toml")).expect("the file"), written);
     // Nor over a link that leads nowhere.
     std::os::unix::fs::symlink("nowhere", project.file("link.toml")).expect("a link");

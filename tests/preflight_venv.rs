@@ -1,5 +1,5 @@
 //! `preflight` against real Python environments, made by venv and pip and by uv, then renamed, copied, moved and given
-//! another Python: found, the cause named, mended by the very command that the report gives. Sound ones pass.
+//! another Python: the problem is found, its cause named, and the suggested fix repairs it. Healthy ones pass.
 //!
 //! Needs python3 with venv, and `PyPI`; says what is missing where it skips.
 
@@ -124,6 +124,8 @@ fn an_environment_of_pip_that_was_renamed_is_found_and_mended_by_the_given_fix()
     must(&new, text(&found, "fix"));
     passes(&project, &new);
     must(&new, ".venv/bin/pyflakes --version && .venv/bin/pip --version");
+    let named = must(&new, ". .venv/bin/activate && printf %s \"$VIRTUAL_ENV\"");
+    assert_eq!(PathBuf::from(named), new.join(".venv").canonicalize().expect("the environment"));
 }
 
 #[test]
@@ -185,7 +187,7 @@ fn an_environment_of_uv_that_was_renamed_is_mended_by_fix_though_uv_takes_it_for
     assert!(works(&new, "uv sync -q && uv run -q python -c 'import pycodestyle' && uv pip show -q pycodestyle"));
     assert!(!works(&new, ".venv/bin/pycodestyle --version"), "the masking that the report tells of is no longer there");
     let found = check(&project, &new);
-    fails_with(&found, &["renamed or moved from", "uv sync, uv run python and uv pip show pass all the same"]);
+    fails_with(&found, &["renamed or moved from", "uv sync, uv run python and uv pip show work all the same"]);
     assert_eq!(text(&found, "fix"), "uv venv --clear && uv sync");
     // Two checks, one fix, in a file that preflight itself writes for the project.
     must(&new, &format!("'{}' preflight --init --file preflight.toml", env!("CARGO_BIN_EXE_dogwatch")));
@@ -208,6 +210,54 @@ fn an_environment_of_uv_that_was_renamed_is_mended_by_fix_though_uv_takes_it_for
     assert_eq!(ended.stderr.matches("running the fix").count(), 1, "{ended:?}");
     assert!(!verdicts(&found).contains(&"failed"));
     must(&new, ".venv/bin/pycodestyle --version");
+}
+
+#[test]
+fn a_script_that_uv_took_from_a_build_environment_is_told_from_a_moved_folder() {
+    let project = Project::new();
+    if !ready(true) {
+        return;
+    }
+    let folder = project.file("one");
+    must(project.path(), "mkdir -p one/scripts");
+    let files = [
+        ("setup.py", "from setuptools import setup\nsetup(name=\"demo\", scripts=[\"scripts/tool\"])\n"),
+        ("scripts/tool", "#!/usr/bin/env python\nprint(1)\n"),
+        (
+            "pyproject.toml",
+            "[build-system]\nrequires = [\"setuptools==68.0.0\"]\nbuild-backend = \"setuptools.build_meta\"\n",
+        ),
+    ];
+    for (name, content) in files {
+        std::fs::write(folder.join(name), content).expect("a file");
+    }
+    must(&folder, "uv venv -q");
+    if !works(&folder, "uv pip install -q -e .") {
+        eprintln!("skipped: PyPI is not reached");
+        return;
+    }
+    assert!(!works(&folder, ".venv/bin/tool"), "uv no longer leaves the path of its build environment");
+    let found = check(&project, &folder);
+    fails_with(
+        &found,
+        &["1 of 1 console scripts do not start (tool)", "/builds-v0/", "an editable install wrote the path"],
+    );
+    must(&folder, text(&found, "fix"));
+    passes(&project, &folder);
+    must(&folder, ".venv/bin/tool");
+}
+
+#[test]
+fn an_activate_that_uv_left_behind_is_repaired_by_the_given_fix() {
+    let project = Project::new();
+    if !ready(true) {
+        return;
+    }
+    must(project.path(), "uv venv -q old/.venv && mv old/.venv .venv");
+    let found = check(&project, project.path());
+    fails_with(&found, &["activate, activate.fish, activate.csh name ", "/old/.venv, which is not there"]);
+    must(project.path(), text(&found, "fix"));
+    passes(&project, project.path());
 }
 
 #[test]
@@ -252,6 +302,7 @@ fn thousands_of_scripts_are_looked_at_one_by_one() {
     for name in 0..2000 {
         script(name, &format!("{}/python", bin.display()));
     }
+    must(project.path(), "chmod +x .venv/bin/tool*");
     let found = check(&project, project.path());
     assert!(found["verdict"] == "passed" && text(&found, "detail").contains("2000 scripts"), "{found}");
     // One that was written by way of a link names the same folder by another path.
@@ -263,7 +314,7 @@ fn thousands_of_scripts_are_looked_at_one_by_one() {
         script(name, line);
     }
     let found = check(&project, project.path());
-    fails_with(&found, &["1 of 1999 console scripts do not start (tool7): ", "/old/.venv/bin/python", "(tool10): "]);
+    fails_with(&found, &["1 of 2000 console scripts do not start (tool7): ", "/old/.venv/bin/python", "(tool10): "]);
     // A file that a first line makes into none, a FIFO and a binary are none of its business.
     must(project.path(), "cd .venv/bin && rm tool7 tool10 && mkfifo pipe && head -c 100000 /dev/zero > binary");
     passes(&project, project.path());

@@ -2,9 +2,9 @@
 
 use super::Context;
 use crate::env_vars;
-use crate::ops::preflight::Preflight;
+use crate::ops::preflight::PreflightOptions;
 use crate::ops::{Error, default_directory};
-use crate::preflight::Place;
+use crate::preflight::MonitorSettings;
 use crate::record::units;
 use crate::sys::env;
 use std::path::PathBuf;
@@ -69,13 +69,13 @@ pub(super) fn max_consecutive(flag: Option<u32>) -> Result<Option<u32>, Error> {
 ///
 /// # Errors
 /// As [`or_variable`]; and where the current folder is gone.
-pub(super) fn preflight(directory: PathBuf) -> Result<Preflight, Error> {
+pub(super) fn preflight(directory: PathBuf) -> Result<PreflightOptions, Error> {
     let current = env::current_folder()
         .map_err(|error| Error::Own(format!("there is no current folder ({error}); go to one that is there")))?;
-    let place = Place {
+    let monitor = MonitorSettings {
         directory,
         heartbeat_interval: duration(None, env_vars::HEARTBEAT_INTERVAL)?,
         stale: duration(None, env_vars::STALE)?,
     };
-    Ok(Preflight::new(current, place))
+    Ok(PreflightOptions::new(current, monitor))
 }

@@ -1,14 +1,13 @@
-//! `preflight`: which checks there are, what they found, and whether `run` may begin.
-//!
-//! Refuses to run some checks of a file that has a fault: what it meant to test is not known then.
+//! `preflight`: chooses the checks, runs them, decides whether `run` may begin, and writes a project's first file.
+//! Called by `cli` and `ops::run`.
 
 use crate::ops::Error;
-use crate::preflight;
-use crate::preflight::report::{Finding, Word};
-use crate::preflight::template;
-use crate::preflight::template::Shown;
-use crate::preflight::{Check, Kind, LIMIT, Place, config, usual_venv_fix};
-pub(crate) use crate::preflight::{Interrupted, Listener};
+pub(crate) use crate::preflight::Event;
+use crate::preflight::report::{CheckReport, CheckStatus};
+use crate::preflight::template::{self, ProjectFindings};
+use crate::preflight::{
+    self, Check, CheckKind, DEFAULT_TIMEOUT, Interrupted, MonitorSettings, SuggestedFix, config, preventive_fix,
+};
 use crate::sys::env;
 use crate::sys::fs::metadata;
 use crate::sys::fs::monitor_dir::why;
@@ -21,153 +20,176 @@ const FILE: &str = "preflight.toml";
 /// The environment that is checked where there is no file.
 const VENV: &str = ".venv";
 /// The most bytes of a file that are read.
-const LONGEST_FILE: usize = 1 << 20;
-/// What marks a project, and without which its work cannot begin.
+const MAX_FILE: usize = 1 << 20;
+/// Files that a project's work needs, where it has them.
 const PROJECT_FILES: [&str; 2] = ["pyproject.toml", "uv.lock"];
 
 /// What to check.
 #[derive(Clone, Debug)]
-pub(crate) struct Preflight {
-    /// The folder that this process stands in.
+pub(crate) struct PreflightOptions {
+    /// This process's current folder.
     pub(crate) current: PathBuf,
     /// The project's folder.
     pub(crate) project: PathBuf,
-    /// The file that was named.
+    /// The file that the user named.
     pub(crate) file: Option<PathBuf>,
-    /// What was asked for on the command line, instead of the project's own file.
-    pub(crate) asked: Vec<Kind>,
+    /// The checks that the user gave as flags, in place of the project's own file.
+    pub(crate) flags: Vec<CheckKind>,
     /// The monitor directory.
-    pub(crate) place: Place,
-    /// Whether fixes are run.
+    pub(crate) monitor: MonitorSettings,
+    /// Whether to run fixes.
     pub(crate) fix: bool,
 }
 
-/// Why there are no findings.
+/// What all checks found.
+#[derive(Clone, Debug)]
+pub(crate) struct PreflightReport {
+    /// One report a check, in order.
+    pub(crate) checks: Vec<CheckReport>,
+    /// The file that they came from, as shown to people; `None` where there was none.
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// Why there is no report.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// The file has faults: a sentence each, with its place.
-    Faults(Vec<String>),
+pub(crate) enum PreflightError {
+    /// The file is invalid: a sentence for each error, with its place.
+    Config(Vec<String>),
     /// A signal came first.
     Interrupted(Signal),
 }
 
-impl Preflight {
-    /// The project's own checks, from a process that stands in `current`.
-    pub(crate) fn new(current: PathBuf, place: Place) -> Self {
+impl PreflightOptions {
+    /// The project's own checks, for a process in the folder `current`.
+    pub(crate) fn new(current: PathBuf, monitor: MonitorSettings) -> Self {
         let project = env::project(&current);
-        Self { current, project, file: None, asked: Vec::new(), place, fix: false }
+        Self { current, project, file: None, flags: Vec::new(), monitor, fix: false }
     }
 
-    /// The checks, in the order in which they are reported.
-    fn checks(&self) -> Result<Vec<Check>, Vec<String>> {
+    /// The file to read: the named one, else the project's own unless checks were given as flags.
+    fn file_to_read(&self) -> Option<PathBuf> {
         let own = self.project.join(FILE);
-        let mut checks = match &self.file {
-            Some(file) => read(file, &self.place)?,
-            None if !self.asked.is_empty() => Vec::new(),
-            // A link that leads nowhere was meant to be a file.
-            None if metadata::is_there(&own) => read(own.strip_prefix(&self.current).unwrap_or(&own), &self.place)?,
-            None => self.usual(),
+        match &self.file {
+            Some(file) => Some(file.clone()),
+            // A dangling link is meant to be a file: reading it reports the error.
+            None if self.flags.is_empty() && metadata::is_there(&own) => {
+                Some(own.strip_prefix(&self.current).map(Path::to_path_buf).unwrap_or(own))
+            }
+            None => None,
+        }
+    }
+
+    /// The checks, in the order in which they are reported, and the file they come from.
+    fn checks(&self) -> Result<(Vec<Check>, Option<PathBuf>), Vec<String>> {
+        let file = self.file_to_read();
+        let mut checks = match &file {
+            Some(file) => read_file(file, &self.monitor)?,
+            None if self.flags.is_empty() => self.default_checks(),
+            None => Vec::new(),
         };
-        for kind in &self.asked {
+        for kind in &self.flags {
             let name = name_of(kind);
-            let folder = self.current.clone();
-            // One that was asked for twice is one; a file's check of that name was meant the same.
+            // The same flag twice is one check; a check of that name in the file is the same one.
             if checks.iter().all(|check| check.name != name) {
-                checks.push(Check { name, kind: kind.clone(), limit: LIMIT, fix: None, folder });
+                checks.push(check(name, kind.clone(), &self.current));
             }
         }
-        Ok(checks)
+        Ok((checks, file))
     }
 
-    /// What is checked where nobody said anything.
-    fn usual(&self) -> Vec<Check> {
-        let mut kinds = vec![("monitor", Kind::Monitor(self.place.clone()))];
+    /// The checks where there is neither a file nor a flag.
+    fn default_checks(&self) -> Vec<Check> {
+        let mut checks = vec![check("monitor".to_owned(), CheckKind::Monitor(self.monitor.clone()), &self.project)];
         if metadata::is_there(&self.project.join(VENV)) {
-            kinds.push(("venv", Kind::Venv(VENV.into())));
+            checks.push(venv_check(&self.project));
         }
-        let check = |(name, kind): (&str, Kind)| Check {
-            name: name.to_owned(),
-            kind,
-            limit: LIMIT,
-            fix: None,
-            folder: self.project.clone(),
-        };
-        kinds.into_iter().map(check).collect()
+        checks
     }
 }
 
-/// A name for what was asked for without one.
-fn name_of(kind: &Kind) -> String {
+fn check(name: String, kind: CheckKind, folder: &Path) -> Check {
+    Check { name, kind, timeout: DEFAULT_TIMEOUT, fix: None, folder: folder.to_path_buf() }
+}
+
+fn venv_check(folder: &Path) -> Check {
+    check("venv".to_owned(), CheckKind::Venv(VENV.into()), folder)
+}
+
+/// The name of a check that was given as a flag.
+fn name_of(kind: &CheckKind) -> String {
     let what = match kind {
-        Kind::Command(text) => text.clone(),
-        Kind::PythonImport { module, .. } => module.clone(),
-        Kind::Venv(path) | Kind::File(path) | Kind::Disk { path, .. } => path.display().to_string(),
-        Kind::Http(url) => url.to_string(),
-        Kind::Tcp(address) => address.to_string(),
-        Kind::Env { variable, .. } => variable.clone(),
-        Kind::Monitor(_) => String::new(),
+        CheckKind::Command(text) => text.clone(),
+        CheckKind::PythonImport { module, .. } => module.clone(),
+        CheckKind::Venv(path) | CheckKind::File(path) | CheckKind::Disk { path, .. } => path.display().to_string(),
+        CheckKind::Http(url) => url.to_string(),
+        CheckKind::Tcp(address) => address.to_string(),
+        CheckKind::Env { variable, .. } => variable.clone(),
+        CheckKind::Monitor(_) => String::new(),
     };
     format!("{} {what}", kind.as_str()).trim_end().to_owned()
 }
 
-/// Reads a file; its paths begin in its own folder.
-fn read(file: &Path, place: &Place) -> Result<Vec<Check>, Vec<String>> {
+/// Reads a file; its relative paths begin in its own folder.
+fn read_file(file: &Path, monitor: &MonitorSettings) -> Result<Vec<Check>, Vec<String>> {
     let shown = file.display();
-    let bytes = metadata::head(file, LONGEST_FILE + 1).map_err(|error| {
+    let bytes = metadata::head(file, MAX_FILE + 1).map_err(|error| {
         let advice =
             if error.kind() == io::ErrorKind::NotFound { "; write one with: dogwatch preflight --init" } else { "" };
         vec![format!("cannot read {shown}: {}{advice}", why(&error))]
     })?;
-    if bytes.len() > LONGEST_FILE {
-        return Err(vec![format!("{shown} is larger than 1 MiB, which no preflight file is")]);
+    if bytes.len() > MAX_FILE {
+        return Err(vec![format!("{shown} is larger than 1 MiB; a preflight file is a list of checks")]);
     }
     let text = String::from_utf8(bytes).map_err(|error| {
-        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let (line, column) = config::end_of(&String::from_utf8_lossy(before));
-        vec![format!("{shown}:{line}:{column}: this is no UTF-8 text")]
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let (line, column) = config::end_of(&String::from_utf8_lossy(valid));
+        vec![format!("{shown}:{line}:{column}: this is not UTF-8 text")]
     })?;
-    let whole = env::absolute(file);
-    let folder = whole.parent().unwrap_or(Path::new("/"));
-    config::parse(&text, folder, place).map_err(|faults| {
-        faults.iter().map(|fault| format!("{shown}:{}:{}: {}", fault.line, fault.column, fault.sentence)).collect()
+    let absolute = env::absolute(file);
+    let folder = absolute.parent().unwrap_or(Path::new("/"));
+    config::parse(&text, folder, monitor).map_err(|errors| {
+        errors.iter().map(|error| format!("{shown}:{}:{}: {}", error.line, error.column, error.message)).collect()
     })
 }
 
-/// Runs the checks, and where it was asked for their fixes.
+/// Runs the checks, and their fixes where the options say so.
 ///
 /// # Errors
-/// [`Refusal`].
-pub(crate) fn preflight(request: &Preflight, listener: &mut dyn Listener) -> Result<Vec<Finding>, Refusal> {
-    let checks = request.checks().map_err(Refusal::Faults)?;
-    preflight::examine(&checks, request.fix, listener).map_err(|Interrupted(signal)| Refusal::Interrupted(signal))
+/// [`PreflightError`]; with an invalid file no check is run, since what it meant to test is unknown.
+pub(crate) fn preflight(
+    options: &PreflightOptions,
+    on_event: &mut dyn FnMut(Event<'_>),
+) -> Result<PreflightReport, PreflightError> {
+    let (checks, file) = options.checks().map_err(PreflightError::Config)?;
+    let checks = preflight::run(&checks, options.fix, on_event)
+        .map_err(|Interrupted(signal)| PreflightError::Interrupted(signal))?;
+    Ok(PreflightReport { checks, file })
 }
 
-/// Lets a run begin only where every check passes.
+/// Lets a run begin only where every check passes; `warn` gets what could not be done meanwhile.
 ///
 /// # Errors
-/// [`Error::Own`] that names the checks that failed, [`Error::Usage`] where the file has a fault.
-pub(super) fn gate(request: &Preflight, trouble: &mut dyn FnMut(&str)) -> Result<(), Error> {
-    struct Quiet<'run>(&'run mut dyn FnMut(&str));
-    impl Listener for Quiet<'_> {
-        fn fixing(&mut self, _command: &str) {}
-        fn trouble(&mut self, sentence: &str) {
-            (self.0)(sentence);
-        }
-    }
-    let findings = preflight(request, &mut Quiet(trouble)).map_err(|refusal| match refusal {
-        Refusal::Faults(sentences) => {
+/// [`Error::Own`] that names the failed checks, [`Error::Usage`] where the file is invalid.
+pub(super) fn gate(options: &PreflightOptions, warn: &mut dyn FnMut(&str)) -> Result<(), Error> {
+    let mut on_event = |event: Event<'_>| match event {
+        Event::Warning(sentence) => warn(sentence),
+        Event::FixStarted(_) => {}
+    };
+    let report = preflight(options, &mut on_event).map_err(|error| match error {
+        PreflightError::Config(sentences) => {
             let more = sentences.len().saturating_sub(1);
             let more = if more == 0 { String::new() } else { format!(" (and {more} more; see dogwatch preflight)") };
             Error::Usage(format!("{}{more}", sentences.first().map_or("", String::as_str)))
         }
-        Refusal::Interrupted(signal) => {
-            Error::Own(format!("{signal} came while the preflight went on, so nothing was started"))
+        PreflightError::Interrupted(signal) => {
+            Error::Own(format!("{signal} came while the preflight ran, so nothing was started"))
         }
     })?;
-    let failed: Vec<&str> = findings
+    let failed: Vec<&str> = report
+        .checks
         .iter()
-        .filter(|finding| finding.verdict == Word::Failed)
-        .map(|finding| finding.check.as_str())
+        .filter(|check| check.verdict == CheckStatus::Failed)
+        .map(|check| check.check.as_str())
         .collect();
     if failed.is_empty() {
         return Ok(());
@@ -175,30 +197,31 @@ pub(super) fn gate(request: &Preflight, trouble: &mut dyn FnMut(&str)) -> Result
     Err(Error::Own(format!(
         "{} of {} preflight checks failed ({}), so nothing was started; see why with: dogwatch preflight",
         failed.len(),
-        findings.len(),
+        report.checks.len(),
         failed.join(", ")
     )))
 }
 
-/// Writes a commented file for this project.
+/// Writes a commented file for this project and returns its path. The project's environment is checked first, so that the
+/// file holds the very fix that `preflight` suggests for it.
 ///
 /// # Errors
-/// [`Error::Usage`] where there is one, [`Error::Own`] where it cannot be written.
-pub(crate) fn init(request: &Preflight) -> Result<PathBuf, Error> {
-    let file = request.file.clone().unwrap_or_else(|| request.project.join(FILE));
-    let whole = env::absolute(&file);
-    let folder = whole.parent().unwrap_or(Path::new("/"));
+/// [`Error::Usage`] where the file exists, [`Error::Own`] where it cannot be written or a signal came first.
+pub(crate) fn init(options: &PreflightOptions) -> Result<PathBuf, Error> {
+    let file = options.file.clone().unwrap_or_else(|| options.project.join(FILE));
+    let absolute = env::absolute(&file);
+    let folder = absolute.parent().unwrap_or(Path::new("/"));
     let has = |name: &str| metadata::is_there(&folder.join(name));
-    let shown = Shown {
+    let project = ProjectFindings {
         venv: has(VENV),
-        venv_fix: usual_venv_fix(Path::new(VENV), folder),
+        venv_fix: if has(VENV) { suggested_venv_fix(folder)? } else { None },
         files: PROJECT_FILES.iter().filter(|name| has(name)).map(|name| (*name).to_owned()).collect(),
         services: template::services(&env::variables()),
     };
-    metadata::write_new(&file, template::text(&shown, folder).as_bytes()).map_err(|error| {
+    metadata::write_new(&file, template::text(&project, folder).as_bytes()).map_err(|error| {
         if error.kind() == io::ErrorKind::AlreadyExists {
             Error::Usage(format!(
-                "{} is there already and is left as it is; name another with --file, or remove it",
+                "{} exists already and is left as it is; name another with --file, or remove it",
                 file.display()
             ))
         } else {
@@ -206,4 +229,14 @@ pub(crate) fn init(request: &Preflight) -> Result<PathBuf, Error> {
         }
     })?;
     Ok(file)
+}
+
+/// What `preflight` suggests for the environment as it is, else what would repair it after a move.
+fn suggested_venv_fix(folder: &Path) -> Result<Option<SuggestedFix>, Error> {
+    let reports = preflight::run(&[venv_check(folder)], false, &mut |_| {}).map_err(|Interrupted(signal)| {
+        Error::Own(format!("{signal} came while the environment was checked, so no file was written"))
+    })?;
+    let report = reports.into_iter().next().filter(|report| report.verdict == CheckStatus::Failed);
+    let Some(report) = report else { return Ok(preventive_fix(Path::new(VENV), folder)) };
+    Ok(report.fix.map(|command| SuggestedFix { command, is_lossless: report.is_lossless }))
 }

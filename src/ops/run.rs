@@ -6,8 +6,8 @@ use crate::decide::breaker::MAX_CONSECUTIVE;
 use crate::decide::policy::{GRACE, HEARTBEAT_INTERVAL};
 use crate::exit_code::{ExitCode, of_signal};
 use crate::ops::Error;
-use crate::ops::preflight::{Preflight, gate};
-use crate::preflight::monitor::exposed;
+use crate::ops::preflight::{PreflightOptions, gate};
+use crate::preflight::checks::directory::exposure_warning;
 use crate::record::evidence::TreeProcess;
 use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
@@ -27,7 +27,7 @@ pub struct Run {
     pub directory: PathBuf,
     pub(crate) job: Job,
     /// What has to hold before anything of the step is touched.
-    pub(crate) preflight: Option<Preflight>,
+    pub(crate) preflight: Option<PreflightOptions>,
 }
 
 impl Run {
@@ -110,7 +110,7 @@ pub(crate) fn listen(request: &Run, listener: &mut dyn Listener) -> Result<Ran, 
     if let Some(preflight) = &request.preflight {
         gate(preflight, &mut |sentence| listener.trouble(sentence))?;
     }
-    if let Some(warning) = exposed(&request.directory) {
+    if let Some(warning) = exposure_warning(&request.directory) {
         listener.trouble(&warning);
     }
     let directory = MonitorDir::at(request.directory.clone());

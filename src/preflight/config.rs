@@ -1,10 +1,10 @@
-//! `preflight.toml` to checks: every fault with its line and column, and the nearest valid word.
+//! Parses `preflight.toml` into checks, or into every error with its line and column. Called by `command::preflight`; pure.
 //!
-//! Pure: text comes in, checks go out. Refuses to stop at the first fault, since whoever mends one wants to know of the
-//! others, and to guess: a key that the kind does not take is a fault, for a misspelt one would silently test less.
+//! An unknown key is an error, since a misspelt one would silently test less.
 
-use crate::preflight::network::{Address, Url};
-use crate::preflight::{Check, Kind, LIMIT, Place};
+use crate::preflight::checks::http::Url;
+use crate::preflight::checks::tcp::Address;
+use crate::preflight::{Check, CheckKind, DEFAULT_TIMEOUT, MonitorSettings};
 use crate::record::units;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -14,12 +14,12 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// The most checks in a file: each has a thread of its own.
-const MOST: usize = 500;
-/// The longest time limit: no check of readiness is worth more than a day.
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
-/// What every check may have.
-const GENERAL: [&str; 4] = ["name", "kind", "timeout", "fix"];
-/// The kinds, and the keys of each; those before the bar must be there.
+const MAX_CHECKS: usize = 500;
+/// The longest timeout.
+const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+/// The keys that every check may have.
+const COMMON_KEYS: [&str; 4] = ["name", "kind", "timeout", "fix"];
+/// Each kind with its required keys and its optional keys.
 const KINDS: [(&str, &[&str], &[&str]); 9] = [
     ("command", &["command"], &[]),
     ("python-import", &["module"], &["python"]),
@@ -31,39 +31,44 @@ const KINDS: [(&str, &[&str], &[&str]); 9] = [
     ("disk", &["path", "min_free"], &[]),
     ("monitor", &[], &[]),
 ];
+/// The error of a file without any check.
+const NO_CHECK: &str = "this file holds no check; add a [[check]], or remove the file to run the default checks";
 
-/// What is wrong with a file, and where.
+/// One error in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Fault {
+pub(crate) struct ConfigError {
     /// The line, counted from one.
     pub(crate) line: usize,
     /// The column in characters, counted from one.
     pub(crate) column: usize,
-    /// The sentence.
-    pub(crate) sentence: String,
+    /// What is wrong and what to write instead.
+    pub(crate) message: String,
 }
 
-/// Reads a file's text; its checks' paths begin in `folder`.
+/// Parses a file's text; its relative paths begin in `folder`.
 ///
 /// # Errors
-/// Every fault, in the file's order.
-pub(crate) fn parse(text: &str, folder: &Path, place: &Place) -> Result<Vec<Check>, Vec<Fault>> {
-    let mut reader = Reader { text, folder, place, faults: Vec::new() };
+/// Every error, in the file's order. A file without a check is one: it would let any work pass.
+pub(crate) fn parse(text: &str, folder: &Path, monitor: &MonitorSettings) -> Result<Vec<Check>, Vec<ConfigError>> {
+    let mut reader = Reader { text, folder, monitor, errors: Vec::new() };
     let checks = reader.file();
-    let mut faults = reader.faults;
-    if faults.is_empty() {
+    let mut errors = reader.errors;
+    if errors.is_empty() && checks.is_empty() {
+        errors.push((0, NO_CHECK.to_owned()));
+    }
+    if errors.is_empty() {
         return Ok(checks);
     }
-    faults.sort_by_key(|(at, _)| *at);
-    Err(faults.into_iter().map(|(at, sentence)| fault(text, at, sentence)).collect())
+    errors.sort_by_key(|(at, _)| *at);
+    Err(errors.into_iter().map(|(at, message)| config_error(text, at, message)).collect())
 }
 
-fn fault(text: &str, at: usize, sentence: String) -> Fault {
+fn config_error(text: &str, at: usize, message: String) -> ConfigError {
     let (line, column) = end_of(text.get(..at).unwrap_or(text));
-    Fault { line, column, sentence }
+    ConfigError { line, column, message }
 }
 
-/// The line and the column of what follows a text.
+/// The line and the column right after a text.
 pub(crate) fn end_of(text: &str) -> (usize, usize) {
     let last = text.rsplit('\n').next().unwrap_or_default();
     (text.matches('\n').count() + 1, last.chars().count() + 1)
@@ -72,19 +77,19 @@ pub(crate) fn end_of(text: &str) -> (usize, usize) {
 struct Reader<'text> {
     text: &'text str,
     folder: &'text Path,
-    place: &'text Place,
-    faults: Vec<(usize, String)>,
+    monitor: &'text MonitorSettings,
+    errors: Vec<(usize, String)>,
 }
 
-/// One `[[check]]`, its keys with where they stand.
+/// One `[[check]]` with its byte offset.
 struct Entry<'table, 'text> {
     table: &'table DeTable<'text>,
     at: usize,
 }
 
 impl Reader<'_> {
-    fn fault<T>(&mut self, span: &Range<usize>, sentence: impl Into<String>) -> Option<T> {
-        self.faults.push((span.start, sentence.into()));
+    fn error<T>(&mut self, span: &Range<usize>, message: impl Into<String>) -> Option<T> {
+        self.errors.push((span.start, message.into()));
         None
     }
 
@@ -93,8 +98,8 @@ impl Reader<'_> {
             Ok(table) => table.into_inner(),
             Err(error) => {
                 let span = error.span().unwrap_or(0..0);
-                let sentence = error.message().lines().collect::<Vec<_>>().join(", ");
-                self.fault::<()>(&span, format!("this is no TOML: {sentence}"));
+                let message = error.message().lines().collect::<Vec<_>>().join(", ");
+                self.error::<()>(&span, format!("this is not TOML: {message}"));
                 return Vec::new();
             }
         };
@@ -102,39 +107,42 @@ impl Reader<'_> {
         for (key, value) in &table {
             if key.get_ref() != "check" {
                 let hint = nearest(key.get_ref(), &["check"]).map_or("", |_| "; did you mean [[check]]?");
-                let sentence = format!("{:?} is nothing that a preflight file holds{hint}", key.get_ref());
-                self.fault::<()>(&key.span(), sentence);
+                let message = format!("unknown key {:?}; a preflight file holds [[check]] tables{hint}", key.get_ref());
+                self.error::<()>(&key.span(), message);
                 continue;
             }
             let DeValue::Array(entries) = value.get_ref() else {
-                let sentence = "checks are a list: write [[check]], with two brackets on each side";
-                self.fault::<()>(&key.span(), sentence);
+                let message = "checks are a list: write [[check]], with two brackets on each side";
+                self.error::<()>(&key.span(), message);
                 continue;
             };
-            if entries.len() > MOST {
-                self.fault::<()>(&key.span(), format!("{} checks are too many; at most {MOST} are run", entries.len()));
+            if entries.len() > MAX_CHECKS {
+                self.error::<()>(
+                    &key.span(),
+                    format!("{} checks are too many; at most {MAX_CHECKS} can be run", entries.len()),
+                );
             }
             for entry in entries {
                 let Some(table) = entry.get_ref().as_table() else {
-                    let sentence = "a check is a table: write [[check]] above its keys";
-                    self.fault::<()>(&entry.span(), sentence);
+                    let message = "a check is a table: write [[check]] above its keys";
+                    self.error::<()>(&entry.span(), message);
                     continue;
                 };
                 checks.extend(self.check(&Entry { table, at: entry.span().start }));
             }
         }
-        self.unique(&checks);
+        self.check_unique(&checks);
         checks.into_iter().map(|(check, _)| check).collect()
     }
 
-    /// Two checks of one name could not be told apart in a report.
-    fn unique(&mut self, checks: &[(Check, usize)]) {
+    /// Reports names that occur twice: a report could not tell the checks apart.
+    fn check_unique(&mut self, checks: &[(Check, usize)]) {
         let mut lines: HashMap<&str, usize> = HashMap::new();
         for (check, at) in checks {
-            let line = fault(self.text, *at, String::new()).line;
+            let line = config_error(self.text, *at, String::new()).line;
             if let Some(first) = lines.get(check.name.as_str()) {
-                let sentence = format!("there is a check named {:?} already, in line {first}; rename one", check.name);
-                self.faults.push((*at, sentence));
+                let message = format!("line {first} names a check {:?} already; rename one", check.name);
+                self.errors.push((*at, message));
             } else {
                 lines.insert(check.name.as_str(), line);
             }
@@ -142,23 +150,23 @@ impl Reader<'_> {
     }
 
     fn check(&mut self, entry: &Entry<'_, '_>) -> Option<(Check, usize)> {
-        let before = self.faults.len();
+        let before = self.errors.len();
         let name_at = entry.table.get_key_value("name").map_or(entry.at, |(_, value)| value.span().start);
         let name = self.string(entry, "name", "every check needs a name of its own");
         if name.as_deref().is_some_and(|name| name.trim().is_empty()) {
-            self.faults.push((name_at, "the name is empty; every check needs a name of its own".to_owned()));
+            self.errors.push((name_at, "the name is empty; every check needs a name of its own".to_owned()));
         }
         let kind = self.kind_word(entry);
         if let Some((word, must, may)) = kind {
             self.unknown_keys(entry, word, &[must, may].concat());
         }
-        let limit = self.limit(entry);
+        let timeout = self.timeout(entry);
         let fix = self.optional(entry, "fix");
         let kind = kind.and_then(|(word, _, _)| self.kind(entry, word));
-        if self.faults.len() > before {
+        if self.errors.len() > before {
             return None;
         }
-        let check = Check { name: name?, kind: kind?, limit, fix, folder: self.folder.to_path_buf() };
+        let check = Check { name: name?, kind: kind?, timeout, fix, folder: self.folder.to_path_buf() };
         Some((check, name_at))
     }
 
@@ -167,7 +175,7 @@ impl Reader<'_> {
         entry: &Entry<'_, '_>,
     ) -> Option<(&'static str, &'static [&'static str], &'static [&'static str])> {
         let words = KINDS.map(|(word, _, _)| word);
-        let word = self.string(entry, "kind", &format!("say what to test: one of {}", words.join(", ")))?;
+        let word = self.string(entry, "kind", &format!("write what to test: one of {}", words.join(", ")))?;
         if let Some(known) = KINDS.iter().find(|(known, _, _)| *known == word) {
             return Some(*known);
         }
@@ -176,11 +184,11 @@ impl Reader<'_> {
             |near| format!("; did you mean {near:?}?"),
         );
         let span = entry.table.get("kind").map_or(entry.at..entry.at, Spanned::span);
-        self.fault(&span, format!("there is no kind {word:?}{hint}"))
+        self.error(&span, format!("there is no kind {word:?}{hint}"))
     }
 
     fn unknown_keys(&mut self, entry: &Entry<'_, '_>, word: &str, own: &[&str]) {
-        let known: Vec<&str> = GENERAL.iter().chain(own).copied().collect();
+        let known: Vec<&str> = COMMON_KEYS.iter().chain(own).copied().collect();
         for (key, _) in entry.table {
             let name = key.get_ref().as_ref();
             if known.contains(&name) {
@@ -190,58 +198,58 @@ impl Reader<'_> {
                 Some(near) => format!("; did you mean {near:?}?"),
                 None => format!("; it takes {}", known.join(", ")),
             };
-            self.fault::<()>(&key.span(), format!("a check of kind {word} has no key {name:?}{hint}"));
+            self.error::<()>(&key.span(), format!("a check of kind {word} has no key {name:?}{hint}"));
         }
     }
 
-    fn limit(&mut self, entry: &Entry<'_, '_>) -> Duration {
-        let Some(value) = entry.table.get("timeout") else { return LIMIT };
+    fn timeout(&mut self, entry: &Entry<'_, '_>) -> Duration {
+        let Some(value) = entry.table.get("timeout") else { return DEFAULT_TIMEOUT };
         let read = match value.get_ref() {
             DeValue::String(text) => units::duration(text),
             DeValue::Integer(number) => units::duration(number.as_str()),
             DeValue::Float(number) => units::duration(number.as_str()),
             other @ (DeValue::Boolean(_) | DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_)) => {
-                Err(format!("\"timeout\" is {}, and has to be a duration like \"10s\"", called(other)))
+                Err(format!("\"timeout\" is {}; write a duration like \"10s\"", type_name(other)))
             }
         };
         let bounded = read.and_then(|limit| match limit {
             Duration::ZERO => Err("a timeout of 0 leaves no time; write one like \"10s\"".to_owned()),
-            limit if limit > LONGEST => Err("a timeout of more than a day is none; write one like \"10s\"".to_owned()),
+            limit if limit > MAX_TIMEOUT => Err("a timeout may be a day at most; write one like \"10s\"".to_owned()),
             limit => Ok(limit),
         });
-        bounded.unwrap_or_else(|sentence| {
-            self.fault::<()>(&value.span(), sentence);
-            LIMIT
+        bounded.unwrap_or_else(|message| {
+            self.error::<()>(&value.span(), message);
+            DEFAULT_TIMEOUT
         })
     }
 
-    fn kind(&mut self, entry: &Entry<'_, '_>, word: &str) -> Option<Kind> {
+    fn kind(&mut self, entry: &Entry<'_, '_>, word: &str) -> Option<CheckKind> {
         let want = format!("a check of kind {word} needs it");
         match word {
-            "command" => self.string(entry, "command", &want).map(Kind::Command),
+            "command" => self.string(entry, "command", &want).map(CheckKind::Command),
             "python-import" => {
                 let module = self.parsed(entry, "module", &want, module)?;
                 let python = self.optional(entry, "python").unwrap_or_else(|| "python3".to_owned());
-                Some(Kind::PythonImport { module, python })
+                Some(CheckKind::PythonImport { module, python })
             }
-            "venv" => self.string(entry, "venv", &want).map(|folder| Kind::Venv(folder.into())),
-            "http" => self.parsed(entry, "url", &want, Url::parse).map(Kind::Http),
-            "tcp" => self.parsed(entry, "address", &want, Address::parse).map(Kind::Tcp),
+            "venv" => self.string(entry, "venv", &want).map(|folder| CheckKind::Venv(folder.into())),
+            "http" => self.parsed(entry, "url", &want, Url::parse).map(CheckKind::Http),
+            "tcp" => self.parsed(entry, "address", &want, Address::parse).map(CheckKind::Tcp),
             "env" => {
                 let variable = self.parsed(entry, "variable", &want, variable)?;
                 let matches = match entry.table.get("matches") {
                     Some(_) => Some(self.parsed(entry, "matches", "", pattern)?),
                     None => None,
                 };
-                Some(Kind::Env { variable, matches })
+                Some(CheckKind::Env { variable, matches })
             }
-            "file" => self.string(entry, "file", &want).map(|path| Kind::File(path.into())),
+            "file" => self.string(entry, "file", &want).map(|path| CheckKind::File(path.into())),
             "disk" => {
                 let path = self.string(entry, "path", &want);
                 let min_free = self.size(entry, &want);
-                Some(Kind::Disk { path: path?.into(), min_free: min_free? })
+                Some(CheckKind::Disk { path: path?.into(), min_free: min_free? })
             }
-            _ => Some(Kind::Monitor(self.place.clone())),
+            _ => Some(CheckKind::Monitor(self.monitor.clone())),
         }
     }
 
@@ -250,12 +258,12 @@ impl Reader<'_> {
             && let DeValue::Integer(number) = value.get_ref()
         {
             let size = units::size(number.as_str());
-            return size.map_or_else(|sentence| self.fault(&value.span(), sentence), Some);
+            return size.map_or_else(|message| self.error(&value.span(), message), Some);
         }
         self.parsed(entry, "min_free", why, units::size)
     }
 
-    /// A key's text, made into what it means.
+    /// A key's text, parsed.
     fn parsed<T>(
         &mut self,
         entry: &Entry<'_, '_>,
@@ -265,7 +273,7 @@ impl Reader<'_> {
     ) -> Option<T> {
         let text = self.string(entry, key, why)?;
         let span = entry.table.get(key).map_or(entry.at..entry.at, Spanned::span);
-        parse(&text).map_or_else(|sentence| self.fault(&span, sentence), Some)
+        parse(&text).map_or_else(|message| self.error(&span, message), Some)
     }
 
     fn optional(&mut self, entry: &Entry<'_, '_>, key: &str) -> Option<String> {
@@ -273,17 +281,17 @@ impl Reader<'_> {
         self.string(entry, key, "")
     }
 
-    /// A key's text, which must be there and not be empty.
+    /// A required key's text, which must not be empty.
     fn string(&mut self, entry: &Entry<'_, '_>, key: &str, why: &str) -> Option<String> {
         let Some(value) = entry.table.get(key) else {
-            return self.fault(&(entry.at..entry.at), format!("this check has no {key:?}: {why}"));
+            return self.error(&(entry.at..entry.at), format!("this check has no {key:?}: {why}"));
         };
         match value.get_ref() {
             DeValue::String(text) if text.contains('\0') => {
-                self.fault(&value.span(), format!("{key:?} holds a NUL character, which no file or command can"))
+                self.error(&value.span(), format!("{key:?} holds a NUL character, which no file or command can"))
             }
             DeValue::String(text) if text.is_empty() && key != "name" => {
-                self.fault(&value.span(), format!("{key:?} is empty; leave the key out or say what is meant"))
+                self.error(&value.span(), format!("{key:?} is empty; write a value or remove the key"))
             }
             DeValue::String(text) => Some(text.to_string()),
             other @ (DeValue::Integer(_)
@@ -292,14 +300,14 @@ impl Reader<'_> {
             | DeValue::Datetime(_)
             | DeValue::Array(_)
             | DeValue::Table(_)) => {
-                self.fault(&value.span(), format!("{key:?} is {}, and has to be text in quotes", called(other)))
+                self.error(&value.span(), format!("{key:?} is {}; write text in quotes", type_name(other)))
             }
         }
     }
 }
 
-/// What a value is, for a message.
-fn called(value: &DeValue<'_>) -> &'static str {
+/// A value's type, for a message.
+fn type_name(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "text",
         DeValue::Integer(_) | DeValue::Float(_) => "a number",
@@ -310,7 +318,7 @@ fn called(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-/// Reads a module's name: dots between names that Python takes, and nothing that a shell would read otherwise.
+/// Parses a module's name: Python names with dots between them, and so nothing that a shell expands.
 ///
 /// # Errors
 /// A sentence.
@@ -322,24 +330,28 @@ pub(crate) fn module(text: &str) -> Result<String, String> {
     if fits {
         Ok(text.to_owned())
     } else {
-        Err(format!("{text:?} is no module; write it like numpy or google.protobuf"))
+        Err(format!("{text:?} is not a module; write it like numpy or google.protobuf"))
     }
 }
 
-/// Reads a variable's name.
+/// Parses a variable's name.
 ///
 /// # Errors
 /// A sentence.
 pub(crate) fn variable(text: &str) -> Result<String, String> {
     let fits = !text.is_empty() && !text.contains(['=', '\0', '$']) && !text.contains(char::is_whitespace);
-    if fits { Ok(text.to_owned()) } else { Err(format!("{text:?} is no variable; write its name, like DATABASE_URL")) }
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("{text:?} is not a variable; write its name, like DATABASE_URL"))
+    }
 }
 
 fn pattern(text: &str) -> Result<regex_lite::Regex, String> {
-    regex_lite::Regex::new(text).map_err(|error| format!("{text:?} is no regular expression: {error}"))
+    regex_lite::Regex::new(text).map_err(|error| format!("{text:?} is not a regular expression: {error}"))
 }
 
-/// The word that was probably meant: at most one slip for every three letters.
+/// The word that was probably meant: at most one typo for every three letters.
 fn nearest<'word>(word: &str, known: &[&'word str]) -> Option<&'word str> {
     let distance = |candidate: &&'word str| strsim::osa_distance(word, candidate);
     let near = known.iter().min_by_key(|candidate| distance(candidate))?;

@@ -1,25 +1,23 @@
-//! What holds of `preflight.toml`, `pyvenv.cfg` and a script's first lines for any bytes: harnesses, shared by the fuzz
-//! targets and the property tests.
-//!
-//! Built for these two alone.
+//! What holds of `preflight.toml`, `pyvenv.cfg` and scripts for any bytes. Called by the fuzz targets and the property
+//! tests, and built for them alone.
 
 use crate::preflight::config::parse;
-use crate::preflight::{Place, venv};
+use crate::preflight::{MonitorSettings, venv};
 use std::path::Path;
 
 /// `preflight.toml`: checks, or faults that each say where.
 pub(crate) fn config(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    if let Err(faults) = parse(&text, Path::new("/"), &Place::default()) {
+    if let Err(faults) = parse(&text, Path::new("/"), &MonitorSettings::default()) {
         assert!(!faults.is_empty());
         let lines = text.matches('\n').count() + 1;
         for fault in faults {
-            assert!((1..=lines).contains(&fault.line) && fault.column >= 1 && !fault.sentence.is_empty(), "{fault:?}");
+            assert!((1..=lines).contains(&fault.line) && fault.column >= 1 && !fault.message.is_empty(), "{fault:?}");
         }
     }
 }
 
-/// Who runs a script, and what an environment was made from.
+/// Scripts' first lines, activation scripts, `pyvenv.cfg`.
 pub(crate) fn shebang(bytes: &[u8]) {
     venv::fuzz(bytes);
 }

@@ -1,26 +1,24 @@
-//! What is said of one check: every fact under its own key, absent ones as null.
-//!
-//! Refuses to judge: a check's own verdict comes in, words for people and machines go out.
+//! What is reported of one check, as a row for people and as JSON. Built by `runner`, printed by `cli`.
 
-use crate::preflight::{Check, Failure};
+use crate::preflight::{Check, CheckResult, Failure};
 use crate::record::SCHEMA;
 use crate::record::time::millis;
 use serde::Serialize;
 use std::time::Duration;
 
-/// How a check came out.
+/// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Word {
-    /// It passed at once.
+pub(crate) enum CheckStatus {
+    /// It passed.
     Passed,
-    /// It failed, a fix was run, and then it passed.
+    /// It failed, fixes were run, and then it passed.
     Fixed,
     /// It failed.
     Failed,
 }
 
-impl Word {
+impl CheckStatus {
     /// The word in reports.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
@@ -31,95 +29,121 @@ impl Word {
     }
 }
 
-/// What is known of one check. As JSON it is one object with these keys.
+/// Where a fix comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum FixSource {
+    /// The check's own `fix`, the only kind that `--fix` runs.
+    Configured,
+    /// What usually repairs such a failure; never run.
+    Suggested,
+}
+
+/// One check's report. As JSON it is one object with these keys.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Finding {
-    /// Its name.
+pub(crate) struct CheckReport {
+    /// The check's name.
     pub(crate) check: String,
     /// Its kind.
     pub(crate) kind: &'static str,
-    /// How it came out.
-    pub(crate) verdict: Word,
-    /// What a check that passed has to say.
+    /// How it ended.
+    pub(crate) verdict: CheckStatus,
+    /// What a check that passed found.
     pub(crate) detail: Option<String>,
-    /// What is seen of a failure.
+    /// What was observed of a failure.
     pub(crate) symptom: Option<String>,
-    /// What is behind it, where that can be told.
+    /// The reason for it, where it is known.
     pub(crate) cause: Option<String>,
-    /// The shell command that mends it: the check's own, else the usual one where there is one.
+    /// The shell command that repairs it: the check's own, else a suggested one.
     pub(crate) fix: Option<String>,
-    /// Whether that helped; nothing where no fix was run.
+    /// Which of the two `fix` is; null where there is none.
+    pub(crate) fix_source: Option<FixSource>,
+    /// Whether fixes helped; null where none was run for it.
     pub(crate) fixed: Option<bool>,
-    /// How long the check took, the last time it was run.
+    /// How long its last run took.
     pub(crate) elapsed_ms: u64,
-    /// The form of this object.
+    /// The version of this object's form.
     pub(crate) schema: u64,
-    /// Whether the fix is the check's own, which is the only kind that is ever run.
+    /// Whether the suggested fix may be enabled as it stands.
     #[serde(skip)]
-    pub(crate) own_fix: bool,
+    pub(crate) is_lossless: bool,
 }
 
-impl Finding {
-    /// Puts together what is said of a check.
-    pub(super) fn of(check: &Check, verdict: Result<Option<String>, Failure>, took: Duration) -> Self {
-        let failed = verdict.is_err();
-        let (detail, failure) = match verdict {
+impl CheckReport {
+    /// Reports a check's first run.
+    pub(super) fn new(check: &Check, result: CheckResult, took: Duration) -> Self {
+        let failed = result.is_err();
+        let (detail, failure) = match result {
             Ok(detail) => (detail, Failure::default()),
             Err(failure) => (None, failure),
         };
+        let is_lossless = failure.suggestion.as_ref().is_some_and(|fix| fix.is_lossless);
+        let suggested = failure.suggestion.map(|fix| (fix.command, FixSource::Suggested));
+        let configured = check.fix.clone().map(|command| (command, FixSource::Configured));
+        let (fix, fix_source) = configured.or(suggested).unzip();
         Self {
             check: check.name.clone(),
             kind: check.kind.as_str(),
-            verdict: if failed { Word::Failed } else { Word::Passed },
+            verdict: if failed { CheckStatus::Failed } else { CheckStatus::Passed },
             detail,
             symptom: failed.then_some(failure.symptom),
             cause: failure.cause,
-            fix: check.fix.clone().or(failure.fix),
+            fix,
+            fix_source,
             fixed: None,
             elapsed_ms: millis(took),
             schema: SCHEMA,
-            own_fix: check.fix.is_some(),
+            is_lossless,
         }
     }
 
-    /// The same after fixes were run.
-    pub(super) fn after_fix(mut self, own: OwnFix<'_>) -> Self {
-        let passed = self.verdict == Word::Passed;
-        if passed {
-            self.verdict = Word::Fixed;
+    /// The report of a run after fixes; `before` is how the check ended before them.
+    pub(super) fn after_fixes(mut self, before: CheckStatus, own: FixResult<'_>) -> Self {
+        let passes = self.verdict == CheckStatus::Passed;
+        if before == CheckStatus::Passed {
+            self.symptom = self.symptom.map(|symptom| format!("{symptom}; it passed before the fixes were run"));
+            return self;
         }
-        self.fixed = (passed || own != OwnFix::None).then_some(passed);
+        if passes {
+            self.verdict = CheckStatus::Fixed;
+        }
+        self.fixed = (passes || own != FixResult::None).then_some(passes);
         let remark = match own {
-            OwnFix::None => String::new(),
-            OwnFix::Done => "; its fix was run and did not help".to_owned(),
-            OwnFix::Broken(fault) => format!("; its fix was run, and {fault}"),
+            FixResult::None => String::new(),
+            FixResult::Done => "; its fix was run and did not help".to_owned(),
+            FixResult::Failed(error) => format!("; its fix was run, and {error}"),
         };
         self.symptom = self.symptom.map(|symptom| symptom + &remark);
         self
     }
+
+    /// Whether the check failed and has no fix that `--fix` could run.
+    pub(crate) fn lacks_fix(&self) -> bool {
+        self.verdict == CheckStatus::Failed && self.fix_source != Some(FixSource::Configured)
+    }
 }
 
-/// What became of a check's own fix.
+/// How a check's own fix ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum OwnFix<'run> {
-    /// It has none.
+pub(super) enum FixResult<'run> {
+    /// The check has none, or it was not run.
     None,
-    /// It was run to its end.
+    /// It exited with 0.
     Done,
-    /// It went wrong: a sentence that follows "and".
-    Broken(&'run str),
+    /// It failed: a clause that follows "and".
+    Failed(&'run str),
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::preflight::Kind;
+    use crate::preflight::CheckKind;
 
     fn check(fix: Option<&str>) -> Check {
         Check {
             name: "a".into(),
-            kind: Kind::Command("true".into()),
-            limit: Duration::from_secs(1),
+            kind: CheckKind::Command("true".into()),
+            timeout: Duration::from_secs(1),
             fix: fix.map(str::to_owned),
             folder: "/".into(),
         }
@@ -127,33 +151,47 @@ mod tests {
 
     #[test]
     fn every_key_is_there_whatever_is_known() {
-        let found = Finding::of(&check(None), Ok(None), Duration::from_millis(7));
-        let text = serde_json::to_string(&found).unwrap();
+        let report = CheckReport::new(&check(None), Ok(None), Duration::from_millis(7));
+        let text = serde_json::to_string(&report).unwrap();
         let expected = "{\"check\":\"a\",\"kind\":\"command\",\"verdict\":\"passed\",\"detail\":null,\"symptom\":null,\
-            \"cause\":null,\"fix\":null,\"fixed\":null,\"elapsed_ms\":7,\"schema\":1}";
+            \"cause\":null,\"fix\":null,\"fix_source\":null,\"fixed\":null,\"elapsed_ms\":7,\"schema\":1}";
         assert_eq!(text, expected);
     }
 
     #[test]
-    fn a_fix_of_its_own_goes_before_the_usual_one() {
-        let failure = Failure::of("x").mended_by("usual");
-        let of = |fix| Finding::of(&check(fix), Err(failure.clone()), Duration::ZERO);
-        assert_eq!((of(None).fix.as_deref(), of(None).own_fix), (Some("usual"), false));
-        assert_eq!((of(Some("own")).fix.as_deref(), of(Some("own")).own_fix), (Some("own"), true));
+    fn a_configured_fix_goes_before_a_suggested_one_and_each_is_named_as_such() {
+        let failure = Failure::new("x").with_advice("usual");
+        let report = |fix| CheckReport::new(&check(fix), Err(failure.clone()), Duration::ZERO);
+        let (suggested, configured) = (report(None), report(Some("own")));
+        assert_eq!((suggested.fix.as_deref(), suggested.fix_source), (Some("usual"), Some(FixSource::Suggested)));
+        assert_eq!((configured.fix.as_deref(), configured.fix_source), (Some("own"), Some(FixSource::Configured)));
+        assert!(suggested.lacks_fix() && !configured.lacks_fix());
     }
 
     #[test]
-    fn what_became_of_a_fix_is_said() {
-        let of = |verdict: Result<Option<String>, Failure>, own| {
-            let found = Finding::of(&check(Some("f")), verdict, Duration::ZERO).after_fix(own);
-            (found.verdict, found.fixed, found.symptom.unwrap_or_default())
+    fn what_a_fix_did_is_reported_and_so_is_what_it_broke() {
+        let report = |before, result: CheckResult, own| {
+            let report = CheckReport::new(&check(Some("f")), result, Duration::ZERO).after_fixes(before, own);
+            (report.verdict, report.fixed, report.symptom.unwrap_or_default())
         };
-        assert_eq!(of(Ok(None), OwnFix::Done), (Word::Fixed, Some(true), String::new()));
-        assert_eq!(of(Ok(None), OwnFix::None), (Word::Fixed, Some(true), String::new()));
-        let failed = of(Err(Failure::of("x")), OwnFix::Broken("it broke"));
-        assert_eq!(failed, (Word::Failed, Some(false), "x; its fix was run, and it broke".into()));
-        let failed = of(Err(Failure::of("x")), OwnFix::Done);
-        assert_eq!(failed, (Word::Failed, Some(false), "x; its fix was run and did not help".into()));
-        assert_eq!(of(Err(Failure::of("x")), OwnFix::None), (Word::Failed, None, "x".into()));
+        let (passed, failed) = (CheckStatus::Passed, CheckStatus::Failed);
+        let broken = || Err(Failure::new("x"));
+        for (before, result, own, expected) in [
+            (failed, Ok(None), FixResult::Done, (CheckStatus::Fixed, Some(true), "")),
+            (failed, Ok(None), FixResult::None, (CheckStatus::Fixed, Some(true), "")),
+            (
+                failed,
+                broken(),
+                FixResult::Failed("it broke"),
+                (failed, Some(false), "x; its fix was run, and it broke"),
+            ),
+            (failed, broken(), FixResult::Done, (failed, Some(false), "x; its fix was run and did not help")),
+            (failed, broken(), FixResult::None, (failed, None, "x")),
+            (passed, Ok(None), FixResult::None, (passed, None, "")),
+            (passed, broken(), FixResult::None, (failed, None, "x; it passed before the fixes were run")),
+        ] {
+            let (verdict, fixed, symptom) = expected;
+            assert_eq!(report(before, result, own), (verdict, fixed, symptom.to_owned()));
+        }
     }
 }

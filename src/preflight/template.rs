@@ -1,18 +1,18 @@
-//! The file that `preflight --init` writes: what this project shows, and the rest as comments.
-//!
-//! Pure: what was found comes in, text goes out. Refuses to write a service's whole URL, which may hold a password.
+//! The file that `preflight --init` writes: checks of what was found in the project, and the other kinds as comments.
+//! Called by `command::preflight`; pure. Of a service's URL only host and port are written: the rest may hold a password.
 
-use crate::preflight::network::Address;
+use crate::preflight::SuggestedFix;
+use crate::preflight::checks::tcp::Address;
 use std::path::Path;
 
-/// What a project shows of itself.
+/// What was found in a project.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Shown {
+pub(crate) struct ProjectFindings {
     /// Whether it has `.venv`.
     pub(crate) venv: bool,
-    /// What makes that anew without loss, where that can be said.
-    pub(crate) venv_fix: Option<String>,
-    /// Files that work cannot begin without.
+    /// What `preflight` suggests as its fix.
+    pub(crate) venv_fix: Option<SuggestedFix>,
+    /// Files that the work needs.
     pub(crate) files: Vec<String>,
     /// Variables that name a service, and where it listens.
     pub(crate) services: Vec<(String, Address)>,
@@ -35,7 +35,7 @@ const PORTS: [(&str, u16); 13] = [
     ("ldap", 389),
 ];
 
-/// Which of these variables name a service, in order of their names.
+/// The services that these variables name, in order of the variables' names.
 pub(crate) fn services(variables: &[(String, String)]) -> Vec<(String, Address)> {
     let named = |name: &str| ["_URL", "_URI", "_DSN"].iter().any(|end| name.ends_with(end));
     let found = variables.iter().filter(|(name, _)| named(name));
@@ -57,44 +57,41 @@ fn service(url: &str) -> Option<Address> {
 }
 
 /// The file's text.
-pub(crate) fn text(shown: &Shown, project: &Path) -> String {
-    let name = project.file_name().map_or_else(|| "this project".into(), |name| name.to_string_lossy());
-    // What a line of a comment could be ended by must not come from a folder's name.
+pub(crate) fn text(project: &ProjectFindings, folder: &Path) -> String {
+    let name = folder.file_name().map_or_else(|| "this project".into(), |name| name.to_string_lossy());
+    // A control character of the folder's name must not end the comment line.
     let name: String = name.chars().filter(|one| !one.is_control()).collect();
     let mut parts = vec![format!(
-        "# What has to hold before work begins in {name}. Check it with: dogwatch preflight\n\
-         # Mend what can be mended with: dogwatch preflight --fix\n\
+        "# What must hold before work begins in {name}. Check it: dogwatch preflight\n\
+         # Run the fixes of the checks that fail: dogwatch preflight --fix\n\
          #\n\
          # Every check has a `name` of its own and a `kind`, and may have a `timeout` (\"10s\") and a `fix`: a shell\n\
-         # command that --fix runs once when the check fails, before it is repeated. Paths begin in this file's folder.\n\
+         # command that --fix runs once when the check fails; then all checks run again. Paths begin in this file's folder.\n\
          \n\
          # The directory of `dogwatch run` and `dogwatch wait`: private, writable, with events, locks and a clock.\n\
          [[check]]\n\
          name = \"monitor\"\n\
          kind = \"monitor\"\n\
          \n\
-         # Room for what the work writes.\n\
+         # Space for what the work writes.\n\
          [[check]]\n\
          name = \"disk\"\n\
          kind = \"disk\"\n\
          path = \".\"\n\
          min_free = \"1GB\"\n"
     )];
-    if shown.venv {
-        let fix = shown.venv_fix.as_ref().map_or_else(
-            || "# fix = \"…\" # a command that makes it anew with all its packages\n".to_owned(),
-            |fix| format!("fix = {}\n", quoted(fix)),
-        );
+    if project.venv {
+        let fix = project.venv_fix.as_ref().map_or_else(String::new, fix_lines);
         parts.push(format!(
-            "\n# Every console script starts, by this environment's own Python. A folder that was renamed breaks them all.\n\
+            "\n# Console scripts start and run this environment's own Python, and activate names it. Renaming the folder breaks both.\n\
              [[check]]\nname = \"venv\"\nkind = \"venv\"\nvenv = \".venv\"\n{fix}"
         ));
     }
-    for file in &shown.files {
+    for file in &project.files {
         let file = quoted(file);
         parts.push(format!("\n[[check]]\nname = {file}\nkind = \"file\"\nfile = {file}\n"));
     }
-    for (variable, address) in &shown.services {
+    for (variable, address) in &project.services {
         parts.push(format!(
             "\n# ${variable}\n[[check]]\nname = {}\nkind = \"tcp\"\naddress = {}\n# fix = \"docker compose up -d --wait\"\n",
             quoted(variable),
@@ -105,7 +102,18 @@ pub(crate) fn text(shown: &Shown, project: &Path) -> String {
     parts.concat()
 }
 
-/// The kinds that nothing pointed to.
+/// The suggested fix as `fix = …`; commented out where enabling it is a decision.
+fn fix_lines(fix: &SuggestedFix) -> String {
+    let line = format!("fix = {}\n", quoted(&fix.command));
+    if fix.is_lossless {
+        return line;
+    }
+    format!(
+        "# The suggested fix may lose packages that no file lists. To let --fix run it, remove the \"# \" before it.\n# {line}"
+    )
+}
+
+/// The kinds that the project gave no reason for.
 const EXAMPLES: &str = r#"
 # The other kinds:
 #
@@ -145,7 +153,7 @@ const EXAMPLES: &str = r#"
 # file = "data/train.csv"
 "#;
 
-/// Text as TOML takes it.
+/// A TOML string.
 fn quoted(text: &str) -> String {
     let piece = |one: char| match one {
         '"' | '\\' => format!("\\{one}"),
@@ -158,9 +166,31 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::preflight::Place;
+    use crate::preflight::MonitorSettings;
     use crate::preflight::config::parse;
     use proptest::prelude::*;
+
+    fn lossless(command: &str) -> SuggestedFix {
+        SuggestedFix { command: command.to_owned(), is_lossless: true }
+    }
+
+    #[test]
+    fn the_suggested_fix_is_enabled_or_one_edit_away_and_never_another() {
+        let fix = |fix: Option<SuggestedFix>| {
+            let project = ProjectFindings { venv: true, venv_fix: fix, ..ProjectFindings::default() };
+            text(&project, Path::new("/a/b"))
+        };
+        let read = |text: &str| {
+            let checks = parse(text, Path::new("/"), &MonitorSettings::default()).unwrap();
+            checks.into_iter().find(|check| check.name == "venv").unwrap().fix
+        };
+        let command = "echo \"a b\" && x";
+        assert_eq!(read(&fix(Some(lossless(command)))).as_deref(), Some(command));
+        let lossy = fix(Some(SuggestedFix { command: command.to_owned(), is_lossless: false }));
+        assert_eq!(read(&lossy), None);
+        assert_eq!(read(&lossy.replacen("\n# fix = ", "\nfix = ", 1)).as_deref(), Some(command));
+        assert_eq!(read(&fix(None)), None);
+    }
 
     #[test]
     fn services_are_found_without_their_passwords() {
@@ -183,16 +213,16 @@ mod tests {
     }
 
     #[test]
-    fn the_file_is_sound_with_its_examples_and_without() {
+    fn the_file_is_valid_with_its_examples_and_without() {
         let address = Address::parse("localhost:5432").unwrap();
-        let shown = Shown {
+        let project = ProjectFindings {
             venv: true,
-            venv_fix: Some("uv venv --clear && uv sync".into()),
+            venv_fix: Some(lossless("uv venv --clear && uv sync")),
             files: vec!["uv.lock".into()],
             services: vec![("DATABASE_URL".into(), address)],
         };
-        let text = text(&shown, Path::new("/a/b"));
-        let read = |text: &str| parse(text, Path::new("/"), &Place::default()).unwrap().len();
+        let text = text(&project, Path::new("/a/b"));
+        let read = |text: &str| parse(text, Path::new("/"), &MonitorSettings::default()).unwrap().len();
         assert_eq!(read(&text), 5);
         let (head, examples) = text.split_once("# The other kinds:\n#\n").unwrap();
         let lines: Vec<&str> = examples.lines().map(|line| line.trim_start_matches(['#', ' '])).collect();
@@ -203,8 +233,8 @@ mod tests {
     proptest! {
         #[test]
         fn no_name_breaks_the_file(name in "\\PC{1,20}", fix in "[\"\\\\\n'a-z\u{1}]{1,20}", url in "[a-z]*(://)?[:@/,\\[\\]a-z0-9]*") {
-            let shown = Shown { venv: true, venv_fix: Some(fix), files: vec![format!("x{name}")], ..Shown::default() };
-            let read = parse(&text(&shown, Path::new(&name)), Path::new("/"), &Place::default());
+            let project = ProjectFindings { venv: true, venv_fix: Some(lossless(&fix)), files: vec![format!("x{name}")], ..ProjectFindings::default() };
+            let read = parse(&text(&project, Path::new(&name)), Path::new("/"), &MonitorSettings::default());
             prop_assert!(read.is_ok(), "{:?}", read.err());
             let _service = service(&url);
         }

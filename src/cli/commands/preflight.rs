@@ -1,4 +1,4 @@
-//! `dogwatch preflight`: findings as a table or as JSON, and the exit code. All text of others is sanitized.
+//! `dogwatch preflight`: the report as a table or as JSON, and the exit code. All text of others is sanitized.
 
 use super::{Help, Subcommand};
 use crate::cli::output::print_error;
@@ -6,72 +6,73 @@ use crate::cli::output::styles::Styles;
 use crate::cli::{Context, defaults};
 use crate::exit_code::ExitCode;
 use crate::ops::Error;
-use crate::ops::preflight::{self, Listener, Refusal};
-use crate::preflight::Kind;
+use crate::ops::preflight::{self, Event, PreflightError, PreflightReport};
+use crate::preflight::CheckKind;
+use crate::preflight::checks::http::Url;
+use crate::preflight::checks::tcp::Address;
 use crate::preflight::config::{module, variable};
-use crate::preflight::network::{Address, Url};
-use crate::preflight::report::{Finding, Word};
+use crate::preflight::report::{CheckReport, CheckStatus, FixSource};
 use crate::record::SCHEMA;
 use crate::record::sanitize::sanitize_for_terminal;
 use crate::sys::signals::Signal;
 use clap::Args;
 use serde::Serialize;
 use std::borrow::Cow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// The widest column of names; a longer name only pushes its own row.
-const WIDEST: usize = 40;
+/// The widest column of names; a longer name only shifts its own row.
+const MAX_NAME_WIDTH: usize = 40;
 
 #[derive(Debug, Args)]
 pub(super) struct PreflightArgs {
-    /// The file with the checks [default: preflight.toml in the project's folder, where it is]
+    /// The file with the checks [default: preflight.toml in the project's folder, if it exists]
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Run the `fix` of every check that fails, each once, and check again
+    /// Run the `fix` of every check that fails, each once, then all checks again
     #[arg(long)]
     fix: bool,
-    /// Write a commented file for this project; an existing one is not changed
+    /// Write a commented file for this project, with the suggested fix; an existing one is not changed
     #[arg(
         long,
         conflicts_with_all = ["fix", "command", "python_import", "venv", "http", "tcp", "env", "exists"]
     )]
     init: bool,
-    /// Passes where this shell command ends with exit code 0 (repeatable, as all below)
+    /// Passes if this shell command exits with 0 (repeatable, as all below)
     #[arg(long, value_name = "TEXT", help_heading = "Checks, instead of the project's file")]
     command: Vec<String>,
-    /// Passes where python3 can import this module
+    /// Passes if python3 can import this module
     #[arg(long, value_name = "MODULE", value_parser = module, help_heading = "Checks, instead of the project's file")]
     python_import: Vec<String>,
-    /// Passes where this Python environment's scripts start by its own, unchanged Python
+    /// Passes if this Python environment's scripts and activate work and its Python is unchanged
     #[arg(long, value_name = "FOLDER", help_heading = "Checks, instead of the project's file")]
     venv: Vec<PathBuf>,
-    /// Passes where a GET of this http:// URL is answered with 2xx
+    /// Passes if a GET of this http:// URL is answered with 2xx
     #[arg(long, value_name = "URL", value_parser = Url::parse, help_heading = "Checks, instead of the project's file")]
     http: Vec<Url>,
-    /// Passes where a connection is accepted there
+    /// Passes if a connection is accepted there
     #[arg(long, value_name = "HOST:PORT", value_parser = Address::parse, help_heading = "Checks, instead of the project's file")]
     tcp: Vec<Address>,
-    /// Passes where this variable is set and not empty
+    /// Passes if this variable is set and not empty
     #[arg(long, value_name = "VARIABLE", value_parser = variable, help_heading = "Checks, instead of the project's file")]
     env: Vec<String>,
-    /// Passes where this path exists
+    /// Passes if this path exists
     #[arg(long, value_name = "PATH", help_heading = "Checks, instead of the project's file")]
     exists: Vec<PathBuf>,
 }
 
 impl PreflightArgs {
-    /// The checks that were asked for, in the order of the help.
-    fn asked(&self) -> Vec<Kind> {
-        let import = |module: &String| Kind::PythonImport { module: module.clone(), python: "python3".to_owned() };
-        let variable = |name: &String| Kind::Env { variable: name.clone(), matches: None };
-        let commands = self.command.iter().cloned().map(Kind::Command);
+    /// The checks that were given as flags, in the order of the help.
+    fn checks(&self) -> Vec<CheckKind> {
+        let import = |module: &String| CheckKind::PythonImport { module: module.clone(), python: "python3".to_owned() };
+        let variable = |name: &String| CheckKind::Env { variable: name.clone(), matches: None };
+        let commands = self.command.iter().cloned().map(CheckKind::Command);
         commands
             .chain(self.python_import.iter().map(import))
-            .chain(self.venv.iter().cloned().map(Kind::Venv))
-            .chain(self.http.iter().cloned().map(Kind::Http))
-            .chain(self.tcp.iter().cloned().map(Kind::Tcp))
+            .chain(self.venv.iter().cloned().map(CheckKind::Venv))
+            .chain(self.http.iter().cloned().map(CheckKind::Http))
+            .chain(self.tcp.iter().cloned().map(CheckKind::Tcp))
             .chain(self.env.iter().map(variable))
-            .chain(self.exists.iter().cloned().map(Kind::File))
+            .chain(self.exists.iter().cloned().map(CheckKind::File))
             .collect()
     }
 }
@@ -84,110 +85,135 @@ impl Subcommand for PreflightArgs {
             "dogwatch preflight --init && dogwatch preflight --fix && dogwatch run build -- make",
             "dogwatch preflight --tcp localhost:5432 --env API_KEY",
         ],
-        notes: "Without a file and without checks as flags: the monitor directory, and .venv where the project has it. With\n\
-                --file and flags: both. All checks run at once, each within its timeout (10s). Commands and fixes are given to\n\
-                `sh -c` without standard input; a check that is over its time is ended with all that it started. Fixes run one\n\
-                after the other, at most 10 minutes each, their output on standard error. Nothing is changed without --fix, and\n\
-                --fix runs only what the file holds. `dogwatch run --preflight` (or DOGWATCH_PREFLIGHT=1) starts nothing where a\n\
-                check fails.\n\n\
+        notes: "Without a file and without checks as flags: the monitor directory, and .venv if the project has it. With\n\
+                --file and flags: both. All checks run at once, each within its timeout (10s). Commands and fixes are run by\n\
+                `sh -c` without standard input; a check that is over its time is terminated with all that it started. Fixes run\n\
+                one after the other, at most 10 minutes each, their output on standard error; then all checks run again. --fix\n\
+                runs only a check's own `fix`, never a suggested one, and nothing is changed without --fix.\n\
+                `dogwatch run --preflight` (or DOGWATCH_PREFLIGHT=1) starts nothing if a check fails.\n\n\
                 --json: one object a check, in the file's order, always with all keys: check, kind, verdict (passed, failed,\n\
-                fixed), detail (what a check that passed has to say), symptom, cause, fix (its own, else the usual way), fixed\n\
-                (whether fixes helped; null where none was run), elapsed_ms, schema (1). What is absent is null.",
+                fixed), detail (of a check that passed), symptom, cause, fix, fix_source (configured, suggested), fixed (whether\n\
+                fixes helped; null if none was run), elapsed_ms, schema (1). Absent facts are null.",
         exit_codes: &[(ExitCode::Success, None), (ExitCode::Failed, None), (ExitCode::Usage, None)],
     };
 
     fn exec(self, context: &Context) -> Result<u8, Error> {
         let out = &context.out;
-        let mut request = defaults::preflight(defaults::directory(context)?)?;
-        request.file.clone_from(&self.file);
-        request.fix = self.fix;
-        request.asked = self.asked();
+        let mut options = defaults::preflight(defaults::directory(context)?)?;
+        options.file.clone_from(&self.file);
+        options.fix = self.fix;
+        options.flags = self.checks();
         if self.init {
-            let file = preflight::init(&request)?.to_string_lossy().into_owned();
+            let file = preflight::init(&options)?.to_string_lossy().into_owned();
             if out.json {
-                out.print_json(&Written { file, schema: SCHEMA });
+                out.print_json(&WrittenFile { file, schema: SCHEMA });
             } else if !out.quiet {
                 out.print_line(&sanitize_for_terminal(&file));
             }
             return Ok(ExitCode::Success.code());
         }
-        let findings = match preflight::preflight(&request, &mut Printer { context }) {
-            Ok(findings) => findings,
-            Err(Refusal::Faults(sentences)) => {
+        let mut on_event = |event: Event<'_>| match event {
+            Event::FixStarted(command) if !out.quiet => print_error(&format!("running the fix: {command}")),
+            Event::FixStarted(_) => {}
+            Event::Warning(sentence) => print_error(sentence),
+        };
+        match preflight::preflight(&options, &mut on_event) {
+            Ok(report) => Ok(print_report(&report, options.fix, context)),
+            Err(PreflightError::Config(sentences)) => {
                 for sentence in &sentences {
                     print_error(sentence);
                 }
-                return Ok(ExitCode::Usage.code());
+                Ok(ExitCode::Usage.code())
             }
-            Err(Refusal::Interrupted(signal)) => {
-                print_error(&format!("{signal} came before all checks were done; what they had started is ended"));
+            Err(PreflightError::Interrupted(signal)) => {
+                print_error(&format!(
+                    "{signal} came before all checks were done; what they had started was terminated"
+                ));
                 let exit = if signal == Signal::SIGINT { ExitCode::Interrupted } else { ExitCode::Terminated };
-                return Ok(exit.code());
-            }
-        };
-        if out.json {
-            for finding in &findings {
-                out.print_json(finding);
-            }
-        } else if !out.quiet {
-            for line in table(&findings, out.styles) {
-                out.print_line(&line);
+                Ok(exit.code())
             }
         }
-        let failed = findings.iter().any(|finding| finding.verdict == Word::Failed);
-        Ok(if failed { ExitCode::Failed } else { ExitCode::Success }.code())
     }
 }
 
-/// Where the file is that was written.
+/// The answer of `--init --json`.
 #[derive(Serialize)]
-struct Written {
+struct WrittenFile {
     file: String,
     schema: u64,
 }
 
-/// Prints what happens while checks run.
-struct Printer<'call> {
-    context: &'call Context,
-}
-
-impl Listener for Printer<'_> {
-    fn fixing(&mut self, command: &str) {
-        if !self.context.out.quiet {
-            print_error(&format!("running the fix: {command}"));
+/// Prints the report; returns the exit code.
+fn print_report(report: &PreflightReport, fixes_were_run: bool, context: &Context) -> u8 {
+    let out = &context.out;
+    if out.json {
+        for check in &report.checks {
+            out.print_json(check);
+        }
+    } else if !out.quiet {
+        for line in table(report, fixes_were_run, out.styles) {
+            out.print_line(&line);
         }
     }
+    let without_fix: Vec<&str> =
+        report.checks.iter().filter(|check| check.lacks_fix()).map(|check| check.check.as_str()).collect();
+    if fixes_were_run && !without_fix.is_empty() && !out.quiet {
+        let how = how_to_configure(report.file.as_deref());
+        print_error(&format!("no fix is configured for {}; {how}", without_fix.join(", ")));
+    }
+    let failed = report.checks.iter().any(|check| check.verdict == CheckStatus::Failed);
+    if failed { ExitCode::Failed } else { ExitCode::Success }.code()
+}
 
-    fn trouble(&mut self, sentence: &str) {
-        print_error(sentence);
+/// How to give a check a fix that `--fix` runs.
+fn how_to_configure(file: Option<&Path>) -> String {
+    match file {
+        Some(file) => format!("add `fix = \"…\"` to its [[check]] in {}", file.display()),
+        None => "write a file that holds one with: dogwatch preflight --init".to_owned(),
     }
 }
 
-/// A row a check; under one that failed what is seen, what is behind it, and what mends it.
-fn table(findings: &[Finding], styles: Styles) -> Vec<String> {
-    let names: Vec<Cow<'_, str>> = findings.iter().map(|finding| sanitize_for_terminal(&finding.check)).collect();
-    let widest = names.iter().map(|name| name.chars().count()).filter(|&width| width <= WIDEST).max().unwrap_or(0);
+/// A row a check; under a failed one its symptom, cause and fix.
+fn table(report: &PreflightReport, fixes_were_run: bool, styles: Styles) -> Vec<String> {
+    let checks = &report.checks;
+    let names: Vec<Cow<'_, str>> = checks.iter().map(|check| sanitize_for_terminal(&check.check)).collect();
+    let widths = names.iter().map(|name| name.chars().count()).filter(|&width| width <= MAX_NAME_WIDTH);
+    let width = widths.max().unwrap_or(0);
     let mut lines = Vec::new();
-    for (finding, name) in findings.iter().zip(&names) {
+    for (check, name) in checks.iter().zip(&names) {
         let detail =
-            finding.detail.as_deref().map_or_else(String::new, |detail| format!("  {}", sanitize_for_terminal(detail)));
-        lines.push(format!("{name:<widest$}  {}{detail}", styles.check_status(finding.verdict)));
-        let fix = if finding.own_fix { "fix:     " } else { "usual fix:" };
-        for (label, text) in [("symptom: ", &finding.symptom), ("cause:   ", &finding.cause), (fix, &finding.fix)] {
-            if let (Some(text), Word::Failed) = (text, finding.verdict) {
-                lines.push(format!("    {label} {}", sanitize_for_terminal(text)));
+            check.detail.as_deref().map_or_else(String::new, |detail| format!("  {}", sanitize_for_terminal(detail)));
+        lines.push(format!("{name:<width$}  {}{detail}", styles.check_status(check.verdict)));
+        if check.verdict == CheckStatus::Failed {
+            let fix = if check.fix_source == Some(FixSource::Suggested) { "suggested fix:" } else { "fix:" };
+            for (label, text) in [("symptom:", &check.symptom), ("cause:", &check.cause), (fix, &check.fix)] {
+                if let Some(text) = text {
+                    lines.push(format!("    {label:<9} {}", sanitize_for_terminal(text)));
+                }
             }
         }
     }
-    let failed: Vec<&Finding> = findings.iter().filter(|finding| finding.verdict == Word::Failed).collect();
-    if !failed.is_empty() {
-        let mendable = failed.iter().filter(|finding| finding.own_fix && finding.fixed.is_none()).count();
-        let advice = if mendable == 0 {
-            String::new()
-        } else {
-            format!("; dogwatch preflight --fix runs what mends {mendable} of them")
-        };
-        lines.push(format!("{} of {} checks failed{advice}", failed.len(), findings.len()));
-    }
+    lines.extend(summary(report, fixes_were_run));
     lines
+}
+
+/// The last line: how many checks failed, and what runs their fixes. After `--fix` there is nothing left to run.
+fn summary(report: &PreflightReport, fixes_were_run: bool) -> Option<String> {
+    let failed: Vec<&CheckReport> = report.checks.iter().filter(|check| check.verdict == CheckStatus::Failed).collect();
+    if failed.is_empty() {
+        return None;
+    }
+    let count = format!("{} of {} checks failed", failed.len(), report.checks.len());
+    if fixes_were_run {
+        return Some(count);
+    }
+    let source = |source| failed.iter().filter(|check| check.fix_source == Some(source)).count();
+    let (configured, suggested) = (source(FixSource::Configured), source(FixSource::Suggested));
+    Some(if configured > 0 {
+        format!("{count}; run the fix of {configured} with: dogwatch preflight --fix")
+    } else if suggested > 0 {
+        format!("{count}; to let --fix run a suggested fix, {}", how_to_configure(report.file.as_deref()))
+    } else {
+        count
+    })
 }

@@ -1,7 +1,7 @@
 //! Colours: which word has which, and whether standard output may have any.
 
 use crate::cli::Color;
-use crate::preflight::report::Word;
+use crate::preflight::report::CheckStatus;
 use crate::record::outcome::Outcome;
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
@@ -41,11 +41,11 @@ impl Styles {
     }
 
     /// How a preflight check came out.
-    pub(in crate::cli) fn check_status(self, status: Word) -> String {
+    pub(in crate::cli) fn check_status(self, status: CheckStatus) -> String {
         let color = match status {
-            Word::Passed => AnsiColor::Green,
-            Word::Fixed => AnsiColor::Yellow,
-            Word::Failed => AnsiColor::Red,
+            CheckStatus::Passed => AnsiColor::Green,
+            CheckStatus::Fixed => AnsiColor::Yellow,
+            CheckStatus::Failed => AnsiColor::Red,
         };
         self.paint(color, status.as_str())
     }

@@ -1,7 +1,6 @@
-//! `pyvenv.cfg`: what an environment was made from.
+//! Parses `pyvenv.cfg`. Called by `venv`; pure.
 //!
-//! Pure. Reads it as Python does (`Lib/site.py`, `venv`): one `key = value` a line, keys without regard to case, and
-//! what is neither is passed over. Refuses to take a version for one that does not begin with two numbers.
+//! Reads it as Python does (`Lib/site.py`): one `key = value` a line, keys in any case, other lines skipped.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -18,10 +17,12 @@ pub(super) struct Cfg {
     pub(super) version: Option<Version>,
     /// Whether uv made it.
     pub(super) by_uv: bool,
+    /// Whether it sees the system's packages.
+    pub(super) system_packages: bool,
 }
 
-/// A Python's version. Two of the same first two numbers share their packages; the third changes with every update of
-/// the system, and an environment lives on.
+/// A Python's version. Two with the same first two numbers share packages; the third changes with every update of the
+/// system, and the environment stays valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Version {
     major: u32,
@@ -64,6 +65,7 @@ pub(super) fn parse(text: &str) -> Cfg {
             "home" if !value.is_empty() => cfg.home = Some(value.into()),
             "version" | "version_info" => cfg.version = Version::parse(value).or(cfg.version),
             "uv" => cfg.by_uv = true,
+            "include-system-site-packages" => cfg.system_packages = value.eq_ignore_ascii_case("true"),
             _ => {}
         }
     }
@@ -89,6 +91,8 @@ mod tests {
             assert_eq!(cfg.by_uv, by_uv);
         }
         assert_eq!(parse(""), Cfg::default());
+        assert!(parse("include-system-site-packages = true\n").system_packages);
+        assert!(!parse("include-system-site-packages = false\n").system_packages);
     }
 
     #[test]

@@ -1,24 +1,30 @@
-//! The usual way to mend an environment, as one shell command.
+//! The suggested fix for an environment, as one shell command. Called by `venv`; pure.
 //!
-//! Pure: what is there comes in. Refuses to run it: a rebuild takes packages away that nobody wrote down, so whoever
-//! knows the project writes it as the check's own fix.
+//! dogwatch never runs it by itself: a rebuild removes packages that no file lists, so whoever knows the project decides,
+//! by writing it down as the check's own fix.
 
 use std::path::Path;
 
-/// What is wrong with an environment, as far as that decides how it is mended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Trouble {
-    /// It is not there.
-    Absent,
-    /// Its Python is gone or another.
-    Python,
-    /// Its scripts name another Python; its own runs.
+/// What is wrong with an environment, as far as it decides the fix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum VenvProblem {
+    /// The environment is not there.
+    Missing,
+    /// Its Python is gone, damaged or another version.
+    Interpreter,
+    /// Scripts name another Python, or end their first line with CRLF.
     Scripts,
+    /// Scripts name the Python of a temporary build environment.
+    BuildEnvironment,
+    /// Scripts have no execute bit.
+    ModeBits,
+    /// Activation scripts name another folder, or have CRLF line ends.
+    Activate,
 }
 
-/// What stands in the project beside it.
+/// What decides how an environment is repaired, apart from the problem.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Project {
+pub(super) struct ProjectFacts {
     /// Whether uv made the environment, or the project has a `uv.lock`.
     pub(super) uv: bool,
     /// Whether it is the environment that `uv sync` works on: `.venv` beside a `pyproject.toml`.
@@ -27,54 +33,111 @@ pub(super) struct Project {
     pub(super) requirements: bool,
     /// Whether there is a `pyproject.toml`.
     pub(super) pyproject: bool,
+    /// Whether the environment sees the system's packages.
+    pub(super) system_packages: bool,
 }
 
-impl Project {
+impl ProjectFacts {
     /// Whether a rebuild finds all packages again.
-    pub(super) fn lists_packages(self) -> bool {
+    pub(super) const fn lists_packages(self) -> bool {
         if self.uv { self.synced || self.requirements } else { self.requirements || self.pyproject }
     }
 }
 
-/// What follows a rebuild where nobody wrote the packages down.
-const AND_THEN: &str = " # and install its packages again";
+/// A fix that is offered, not run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SuggestedFix {
+    /// The shell command, to be run in the project's folder.
+    pub(crate) command: String,
+    /// Whether it can be enabled as it stands: nothing is lost that the project's files do not list.
+    pub(crate) is_lossless: bool,
+}
 
-/// The command, to be run in the project's folder; `venv` is as seen from there.
-pub(super) fn command(venv: &Path, trouble: Trouble, project: Project) -> String {
-    let venv = quoted(&venv.to_string_lossy());
-    let clear = if trouble == Trouble::Absent { "" } else { " --clear" };
-    if project.uv {
-        if project.synced {
-            return format!("uv venv{clear} && uv sync");
+/// Appended to a rebuild where no file lists the packages.
+const THEN_INSTALL: &str = " # and install its packages again";
+
+/// The command for these problems; `venv` is as seen from the project's folder. `None` where no command is known.
+pub(super) fn suggest(venv: &Path, problems: &[VenvProblem], facts: ProjectFacts) -> Option<SuggestedFix> {
+    let quoted_venv = quoted(&venv.to_string_lossy());
+    let has = |problem| problems.contains(&problem);
+    if has(VenvProblem::Missing) || has(VenvProblem::Interpreter) {
+        let clear = if has(VenvProblem::Missing) { "" } else { " --clear" };
+        return Some(rebuild(&quoted_venv, clear, facts));
+    }
+    if has(VenvProblem::Scripts) && facts.uv && facts.lists_packages() {
+        return Some(rebuild(&quoted_venv, " --clear", facts));
+    }
+    let mut commands = Vec::new();
+    let mut is_lossless = true;
+    if has(VenvProblem::Scripts) {
+        commands.push(reinstall(&quoted_venv, facts));
+    } else if has(VenvProblem::ModeBits) {
+        // Reinstalling sets the modes too.
+        commands.push(format!("find {quoted_venv}/bin -type f ! -name '[aA]ctivate*' -exec chmod a+x {{}} +"));
+    }
+    if has(VenvProblem::BuildEnvironment) && facts.pyproject {
+        // Not editable: only an editable install keeps the build environment's path.
+        is_lossless = false;
+        commands.push(if facts.uv {
+            format!("uv pip install --python {quoted_venv} --reinstall --no-deps .")
+        } else {
+            format!("{quoted_venv}/bin/python -m pip install --force-reinstall --no-deps .")
+        });
+    }
+    if has(VenvProblem::Activate) {
+        commands.push(rewrite_activate(&quoted_venv, facts));
+    }
+    (!commands.is_empty()).then(|| SuggestedFix { command: commands.join(" && "), is_lossless })
+}
+
+/// Makes the environment anew, with its packages where a file lists them.
+fn rebuild(venv: &str, clear: &str, facts: ProjectFacts) -> SuggestedFix {
+    let command = if facts.uv {
+        if facts.synced {
+            format!("uv venv{clear} && uv sync")
+        } else if facts.requirements {
+            format!("uv venv{clear} {venv} && uv pip install --python {venv} -r requirements.txt")
+        } else {
+            format!("uv venv{clear} {venv}{THEN_INSTALL}")
         }
-        let install = format!("uv pip install --python {venv}");
-        return match (project.requirements, trouble) {
-            (true, _) => format!("uv venv{clear} {venv} && {install} -r requirements.txt"),
-            (false, Trouble::Scripts) => {
-                format!("uv pip freeze --python {venv} | {install} --reinstall --no-deps -r -")
-            }
-            (false, Trouble::Absent | Trouble::Python) => format!("uv venv{clear} {venv}{AND_THEN}"),
-        };
+    } else {
+        let made = format!("python3 -m venv{clear} {venv}");
+        let pip = format!("{venv}/bin/python -m pip install");
+        if facts.requirements {
+            format!("{made} && {pip} -r requirements.txt")
+        } else if facts.pyproject {
+            format!("{made} && {pip} -e .")
+        } else {
+            format!("{made}{THEN_INSTALL}")
+        }
+    };
+    SuggestedFix { command, is_lossless: facts.lists_packages() }
+}
+
+/// Installs every package again in place, which writes the scripts anew.
+fn reinstall(venv: &str, facts: ProjectFacts) -> String {
+    if facts.uv {
+        return format!("uv pip freeze --python {venv} | uv pip install --python {venv} --reinstall --no-deps -r -");
     }
     let pip = format!("{venv}/bin/python -m pip");
-    if trouble == Trouble::Scripts {
-        // pip reads the whole list before it takes anything away.
-        return format!("{pip} freeze --all | {pip} install --force-reinstall --no-deps -r /dev/stdin");
-    }
-    let made = format!("python3 -m venv{clear} {venv}");
-    if project.requirements {
-        format!("{made} && {pip} install -r requirements.txt")
-    } else if project.pyproject {
-        format!("{made} && {pip} install -e .")
+    // pip reads the whole list before it removes anything.
+    format!("{pip} freeze --all | {pip} install --force-reinstall --no-deps -r /dev/stdin")
+}
+
+/// Writes `activate` and its like anew; packages and scripts stay (seen with Python 3.11, virtualenv 21 and uv 0.13).
+fn rewrite_activate(venv: &str, facts: ProjectFacts) -> String {
+    let system = if facts.system_packages { " --system-site-packages" } else { "" };
+    if facts.uv {
+        format!("uv venv --allow-existing{system} --python {venv}/bin/python {venv}")
     } else {
-        format!("{made}{AND_THEN}")
+        format!("{venv}/bin/python -m venv --without-pip{system} {venv}")
     }
 }
 
-/// A word as a shell takes it.
+/// A word as a POSIX shell reads it.
 pub(in crate::preflight) fn quoted(word: &str) -> String {
-    let plain = |one: char| one.is_ascii_alphanumeric() || "/._-+,:@%".contains(one);
-    if !word.is_empty() && word.chars().all(plain) && !word.starts_with('-') {
+    let is_plain = |one: char| one.is_ascii_alphanumeric() || "/._-+,:@%".contains(one);
+    if !word.is_empty() && word.chars().all(is_plain) && !word.starts_with('-') {
         return word.to_owned();
     }
     format!("'{}'", word.replace('\'', "'\\''"))
@@ -83,60 +146,72 @@ pub(in crate::preflight) fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::preflight::venv::VenvProblem::{Activate, BuildEnvironment, Interpreter, Missing, ModeBits, Scripts};
+
+    const NONE: ProjectFacts =
+        ProjectFacts { uv: false, synced: false, requirements: false, pyproject: false, system_packages: false };
+    const UV: ProjectFacts = ProjectFacts { uv: true, ..NONE };
+    const SYNCED: ProjectFacts = ProjectFacts { synced: true, pyproject: true, ..UV };
+    const LISTED: ProjectFacts = ProjectFacts { requirements: true, ..NONE };
 
     #[test]
-    fn the_cure_fits_who_made_it_and_what_the_project_knows() {
-        let none = Project::default();
-        let uv = Project { uv: true, ..none };
-        let synced = Project { uv: true, synced: true, pyproject: true, ..none };
-        let listed = Project { requirements: true, ..none };
-        for (trouble, project, expected) in [
-            (Trouble::Absent, synced, "uv venv && uv sync"),
-            (Trouble::Scripts, synced, "uv venv --clear && uv sync"),
-            (Trouble::Python, uv, "uv venv --clear 'a b' # and install its packages again"),
+    fn the_fix_fits_the_problem_who_made_it_and_what_the_project_lists() {
+        const PIP: &str = "'a b'/bin/python -m pip freeze --all | 'a b'/bin/python -m pip install --force-reinstall \
+            --no-deps -r /dev/stdin";
+        for (problems, facts, expected, is_lossless) in [
+            (&[Missing][..], SYNCED, "uv venv && uv sync".to_owned(), true),
+            (&[Scripts, Activate], SYNCED, "uv venv --clear && uv sync".to_owned(), true),
+            (&[Interpreter, Activate], UV, "uv venv --clear 'a b' # and install its packages again".to_owned(), false),
             (
-                Trouble::Scripts,
-                uv,
-                "uv pip freeze --python 'a b' | uv pip install --python 'a b' --reinstall --no-deps -r -",
+                &[Scripts],
+                UV,
+                "uv pip freeze --python 'a b' | uv pip install --python 'a b' --reinstall --no-deps -r -".to_owned(),
+                true,
             ),
             (
-                Trouble::Python,
-                Project { requirements: true, ..uv },
-                "uv venv --clear 'a b' && uv pip install --python 'a b' -r requirements.txt",
+                &[Interpreter],
+                ProjectFacts { requirements: true, ..UV },
+                "uv venv --clear 'a b' && uv pip install --python 'a b' -r requirements.txt".to_owned(),
+                true,
+            ),
+            (&[Scripts], LISTED, PIP.to_owned(), true),
+            (
+                &[Scripts, ModeBits, Activate],
+                NONE,
+                format!("{PIP} && 'a b'/bin/python -m venv --without-pip 'a b'"),
+                true,
             ),
             (
-                Trouble::Scripts,
-                listed,
-                "'a b'/bin/python -m pip freeze --all | 'a b'/bin/python -m pip install --force-reinstall --no-deps -r /dev/stdin",
+                &[ModeBits],
+                LISTED,
+                "find 'a b'/bin -type f ! -name '[aA]ctivate*' -exec chmod a+x {} +".to_owned(),
+                true,
             ),
             (
-                Trouble::Python,
-                listed,
-                "python3 -m venv --clear 'a b' && 'a b'/bin/python -m pip install -r requirements.txt",
+                &[Activate],
+                ProjectFacts { system_packages: true, ..SYNCED },
+                "uv venv --allow-existing --system-site-packages --python 'a b'/bin/python 'a b'".to_owned(),
+                true,
+            ),
+            (&[BuildEnvironment], SYNCED, "uv pip install --python 'a b' --reinstall --no-deps .".to_owned(), false),
+            (
+                &[Interpreter],
+                LISTED,
+                "python3 -m venv --clear 'a b' && 'a b'/bin/python -m pip install -r requirements.txt".to_owned(),
+                true,
             ),
             (
-                Trouble::Absent,
-                Project { pyproject: true, ..none },
-                "python3 -m venv 'a b' && 'a b'/bin/python -m pip install -e .",
+                &[Missing],
+                ProjectFacts { pyproject: true, ..NONE },
+                "python3 -m venv 'a b' && 'a b'/bin/python -m pip install -e .".to_owned(),
+                true,
             ),
-            (Trouble::Absent, none, "python3 -m venv 'a b' # and install its packages again"),
+            (&[Missing], NONE, "python3 -m venv 'a b' # and install its packages again".to_owned(), false),
         ] {
-            assert_eq!(command(Path::new("a b"), trouble, project), expected);
+            let fix = suggest(Path::new("a b"), problems, facts).unwrap();
+            assert_eq!((fix.command, fix.is_lossless), (expected, is_lossless), "{problems:?}");
         }
-    }
-
-    #[test]
-    fn a_rebuild_is_written_down_only_where_it_loses_nothing() {
-        let none = Project::default();
-        for (project, expected) in [
-            (none, false),
-            (Project { uv: true, pyproject: true, ..none }, false),
-            (Project { uv: true, synced: true, ..none }, true),
-            (Project { uv: true, requirements: true, ..none }, true),
-            (Project { pyproject: true, ..none }, true),
-        ] {
-            assert_eq!(project.lists_packages(), expected, "{project:?}");
-        }
+        assert_eq!(suggest(Path::new("v"), &[BuildEnvironment], NONE), None);
     }
 
     #[test]

@@ -1,22 +1,21 @@
-//! Who runs a script, by its first lines: as pip, uv and virtualenv write them.
+//! Parses a script's first two lines into its interpreter. Called by `venv::scripts` and `venv::activate`; pure.
 //!
-//! Pure: bytes come in. Refuses to read beyond the second line, and to run a shell's words in its head: the forms that
-//! installers write are known (distlib `scripts.py`, `_build_shebang`; uv `uv-install-wheel/src/wheel.rs`,
-//! `format_shebang`), and any other script of a shell is a shell's own business.
+//! Only the forms that installers write are understood (distlib `scripts.py`, `_build_shebang`; uv
+//! `uv-install-wheel/src/wheel.rs`, `format_shebang`); any other shell script is run by its shell.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-/// How many bytes of a script are looked at: two lines, the second with a path of the longest length (`PATH_MAX`).
+/// How many bytes of a script are read: two lines, the second with a path of the longest length (`PATH_MAX`).
 pub(super) const HEAD: usize = 4096 + 256;
 
-/// Who runs a script.
+/// What runs a script.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Shebang {
-    /// Nobody by a first line: a binary, or a file that is read by a shell.
+    /// No first line says so: a binary, or a file that a shell reads.
     None,
-    /// Whatever a search of the PATH finds when it is started.
+    /// The program that `env` finds in PATH when the script is started.
     Search,
     /// The program with this path.
     Program(PathBuf),
@@ -24,7 +23,13 @@ pub(super) enum Shebang {
     Beside(PathBuf),
 }
 
-/// Reads the first bytes of a script.
+/// Whether the first line ends with CRLF: no kernel trims the carriage return (Linux: `fs/binfmt_script.c`), so it becomes
+/// part of the interpreter's name or of its last argument.
+pub(super) fn first_line_ends_with_cr(head: &[u8]) -> bool {
+    head.split(|&byte| byte == b'\n').next().is_some_and(|line| line.len() < head.len() && line.ends_with(b"\r"))
+}
+
+/// Parses the first bytes of a script. A carriage return at the line's end is left out of the interpreter's name.
 pub(super) fn parse(head: &[u8]) -> Shebang {
     let Some(rest) = head.strip_prefix(b"#!") else { return Shebang::None };
     let mut lines = rest.split(|&byte| byte == b'\n');
@@ -51,13 +56,13 @@ fn through_shell(line: &[u8]) -> Option<Shebang> {
     if line.starts_with(b"\"$(") {
         const END: &[u8] = b")\"/";
         let end = line.windows(END.len()).rposition(|three| three == END)?;
-        return word(&line[end + END.len()..]).map(|name| Shebang::Beside(path(&name)));
+        return shell_word(&line[end + END.len()..]).map(|name| Shebang::Beside(path(&name)));
     }
-    word(line).map(|program| Shebang::Program(path(&program)))
+    shell_word(line).map(|program| Shebang::Program(path(&program)))
 }
 
-/// The first word of a shell's line, its quotes taken off (POSIX, 2.2, Quoting); nothing where they do not end.
-fn word(line: &[u8]) -> Option<Vec<u8>> {
+/// The first word of a shell's line, without its quotes (POSIX, 2.2, Quoting); `None` where they do not end.
+pub(super) fn shell_word(line: &[u8]) -> Option<Vec<u8>> {
     let mut word = Vec::new();
     let mut quote = None;
     let mut bytes = line.iter().copied();
@@ -121,6 +126,20 @@ mod tests {
             ("# comment\n#!/v/bin/python\n", Shebang::None),
         ] {
             assert_eq!(parse(head.as_bytes()), expected, "{head:?}");
+        }
+    }
+
+    #[test]
+    fn a_carriage_return_before_the_first_line_end_is_found() {
+        for (head, expected) in [
+            ("#!/v/bin/python\r\n", true),
+            ("#!/v/bin/python -sE\r\nx\n", true),
+            ("\r\n", true),
+            ("#!/v/bin/python\nx\r\n", false),
+            ("#!/v/bin/python\r", false),
+            ("", false),
+        ] {
+            assert_eq!(first_line_ends_with_cr(head.as_bytes()), expected, "{head:?}");
         }
     }
 

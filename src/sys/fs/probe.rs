@@ -1,6 +1,5 @@
-//! Trying a folder out: one file made, locked, heard of and removed again, and what the kernel has left for events.
-//!
-//! Refuses to leave the file behind, whatever comes between, and to touch any other.
+//! Probes a folder with one file: create, receive its event, lock, read its time, delete; and the limits of the event
+//! facility. Called by `preflight::checks::directory`.
 
 use crate::record::time::{MonotonicTime, WallTime};
 use crate::sys::fs::lock::Lock;
@@ -14,7 +13,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// What is used of a kernel's supply, and how much there is.
+/// One kernel limit and what is used of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Supply {
     /// What this user's processes use, as far as they can be seen.
@@ -23,7 +22,7 @@ pub(crate) struct Supply {
     pub(crate) limit: u64,
 }
 
-/// The kernel's supplies for directory events.
+/// The kernel's limits for directory events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Supplies {
     /// Event queues: every waiter needs one.
@@ -32,12 +31,12 @@ pub(crate) struct Supplies {
     pub(crate) watches: Supply,
 }
 
-/// A watch on a folder, set before the file is made.
-pub(crate) struct Ear {
+/// A watch on a folder, set before the file is created.
+pub(crate) struct ProbeWatch {
     events: Events,
 }
 
-impl Ear {
+impl ProbeWatch {
     /// Watches a folder.
     ///
     /// # Errors
@@ -48,8 +47,8 @@ impl Ear {
         Ok(Self { events: Events::watch(folder, &wanted)? })
     }
 
-    /// Whether the file's coming was told before the deadline.
-    pub(crate) fn hears(&mut self, deadline: MonotonicTime) -> bool {
+    /// Waits for the event of the file's creation; whether it came before the deadline.
+    pub(crate) fn wait_for_event(&mut self, deadline: MonotonicTime) -> bool {
         let mut hints = Vec::new();
         while hints.is_empty() && clock::now() < deadline {
             let _told = ready([self.events.descriptor()], deadline.since(clock::now()));
@@ -59,32 +58,32 @@ impl Ear {
     }
 }
 
-/// A file made for the trial, gone with this value.
+/// The probe's file, deleted when this value is dropped.
 #[derive(Debug)]
 pub(crate) struct ProbeFile {
     path: PathBuf,
 }
 
-/// A name for the trial's file that no reader of the folder takes for a record.
-pub(crate) fn name() -> String {
+/// A unique name that no reader of the folder takes for a record.
+pub(crate) fn probe_name() -> String {
     format!(".preflight.{}.tmp", env::unique())
 }
 
 impl ProbeFile {
-    /// Makes the file.
+    /// Creates the file.
     ///
     /// # Errors
-    /// What the kernel says.
-    pub(crate) fn make(folder: &Path, name: &str) -> io::Result<Self> {
+    /// open(2): no permission, read-only, no space or inode left.
+    pub(crate) fn create(folder: &Path, name: &str) -> io::Result<Self> {
         let path = folder.join(name);
         create_new(&path)?;
         Ok(Self { path })
     }
 
-    /// When the filesystem says that the file was made, and this machine's clock right before and after the asking.
+    /// The file's time by the filesystem's clock, between this machine's clock right before and right after.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// utimensat(2) or stat(2).
     pub(crate) fn clocks(&self) -> io::Result<(WallTime, WallTime, WallTime)> {
         let before = clock::wall();
         crate::sys::fs::touch::touch(&self.path)?;
@@ -92,10 +91,10 @@ impl ProbeFile {
         Ok((before, WallTime::from_parts(found.mtime(), found.mtime_nsec()), clock::wall()))
     }
 
-    /// Locks it; nothing where somebody else was faster, which nobody can be.
+    /// Locks the file; `None` if another process holds the lock, which means that locks do not work here.
     ///
     /// # Errors
-    /// What the kernel says, such as that the filesystem has no locks.
+    /// flock(2), for example a filesystem without locks.
     pub(crate) fn lock(&self) -> io::Result<Option<Lock>> {
         Lock::try_take(&self.path)
     }
@@ -103,7 +102,7 @@ impl ProbeFile {
 
 impl Drop for ProbeFile {
     fn drop(&mut self) {
-        // Whoever removed it first did no harm; what may be made may be removed.
+        // A file that is gone already needs no deletion; who may create may delete.
         let _gone = fs::remove_file(&self.path);
     }
 }
@@ -114,17 +113,17 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn a_trial_is_heard_of_and_leaves_nothing() {
+    fn a_probe_gets_its_event_and_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let name = name();
-        let mut ear = Ear::open(folder.path(), &name).unwrap();
-        let trial = ProbeFile::make(folder.path(), &name).unwrap();
-        assert!(ear.hears(clock::now().plus(Duration::from_secs(20))));
-        let (before, made, after) = trial.clocks().unwrap();
+        let name = probe_name();
+        let mut watch = ProbeWatch::open(folder.path(), &name).unwrap();
+        let probe = ProbeFile::create(folder.path(), &name).unwrap();
+        assert!(watch.wait_for_event(clock::now().plus(Duration::from_secs(20))));
+        let (before, made, after) = probe.clocks().unwrap();
         // The kernel stamps files by its last tick (current_time(9)).
         assert!(before.minus(Duration::from_millis(20)) <= made && made <= after);
-        assert!(trial.lock().unwrap().is_some());
-        drop(trial);
+        assert!(probe.lock().unwrap().is_some());
+        drop(probe);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

@@ -1,0 +1,229 @@
+//! Checks the monitor directory, or its nearest ancestor that exists: private, writable, with events, locks and a clock.
+//!
+//! It does what runs and waiters will do: creates a file, receives its event, locks it, reads its time, deletes it. Missing
+//! events are no failure, since waiters poll then; the report says so.
+
+use crate::preflight::venv::quoted;
+use crate::preflight::{CheckResult, Failure, MonitorSettings, shown};
+use crate::record::time::{MonotonicTime, WallTime};
+use crate::sys::fs::metadata::{self, Kind, Standing};
+use crate::sys::fs::monitor_dir::why;
+use crate::sys::fs::probe::{ProbeFile, ProbeWatch, Supplies, probe_name};
+use crate::sys::platform::fs_type::{self, FsType};
+use crate::sys::platform::watch_limits::supplies;
+use crate::sys::watch::dir::Events;
+use crate::sys::{clock, env};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long an event may take. It takes well under a millisecond, but a loaded machine must not fail the check.
+const EVENT_TIMEOUT: Duration = Duration::from_secs(2);
+/// By how much the filesystem's clock may differ from this machine's. The slack for a process older than its `.pid`
+/// (`sys::process::tree`) and for a status older than its run is 2 s too.
+const MAX_SKEW: Duration = Duration::from_secs(2);
+const ELSEWHERE: &str = "choose a directory of your own on a local disk: export DOGWATCH_DIR=…";
+
+/// Whether runs and waiters can use the monitor directory.
+pub(in crate::preflight) fn check(settings: &MonitorSettings, deadline: MonotonicTime) -> CheckResult {
+    check_intervals(settings)?;
+    let directory = env::absolute(&settings.directory);
+    let folder = metadata::nearest(&directory);
+    let is_itself = folder == directory;
+    if !is_itself && metadata::is_there(&directory) && metadata::kind(&directory).is_ok_and(|kind| kind != Kind::Absent)
+    {
+        return Err(Failure::new(format!("{} is not a folder", directory.display())).with_advice(ELSEWHERE));
+    }
+    unsafe_permissions(&permissions_upwards(&folder), env::user(), is_itself)?;
+    let locality = fs_type::look(&folder).map_err(|error| {
+        Failure::new(format!("the filesystem of {} does not answer: {}", folder.display(), why(&error)))
+            .with_advice(ELSEWHERE)
+    })?;
+    // Read before the probe takes its own instance and watch.
+    let left = remaining_watches(supplies());
+    let backend = probe_directory(&folder, &locality, deadline)?;
+    let subject = if is_itself {
+        directory.display().to_string()
+    } else {
+        format!("{} does not exist yet; {} does", directory.display(), folder.display())
+    };
+    Ok(Some(format!("{subject}: {backend}{left}")))
+}
+
+/// Fails where one late heartbeat would already be stale.
+fn check_intervals(settings: &MonitorSettings) -> Result<(), Failure> {
+    let (Some(interval), Some(stale)) = (settings.heartbeat_interval, settings.stale) else { return Ok(()) };
+    if stale.is_zero() || interval.saturating_mul(2) < stale {
+        return Ok(());
+    }
+    let symptom = format!(
+        "DOGWATCH_HEARTBEAT_INTERVAL ({}) is not less than half of DOGWATCH_STALE ({})",
+        shown(interval),
+        shown(stale)
+    );
+    Err(Failure::new(symptom)
+        .with_cause("one late heartbeat would make a healthy run look hung")
+        .with_advice(format!("export DOGWATCH_HEARTBEAT_INTERVAL={}ms", (stale / 3).as_millis().max(1))))
+}
+
+/// Creates, watches, locks, stamps and deletes one file; returns how changes will be noticed, and why.
+fn probe_directory(folder: &Path, locality: &FsType, deadline: MonotonicTime) -> Result<String, Failure> {
+    let shown = folder.display();
+    let name = probe_name();
+    // On a remote filesystem this machine's own write raises an event and other machines' writes do not: it proves nothing.
+    let watch = locality.local.then(|| ProbeWatch::open(folder, &name));
+    let probe = ProbeFile::create(folder, &name)
+        .map_err(|error| Failure::new(format!("cannot write in {shown}: {}", why(&error))).with_advice(ELSEWHERE))?;
+    let backend = match watch {
+        None => format!("changes are noticed by polling, since {} does not tell of what others write", locality.name),
+        Some(Err(error)) => format!("changes are noticed by polling, since no events can be had: {error}"),
+        Some(Ok(mut watch)) => {
+            if !watch.wait_for_event(clock::now().plus(EVENT_TIMEOUT).min(deadline)) {
+                return Err(Failure::new(format!(
+                    "a file was created in {shown} and no {} event came",
+                    Events::BACKEND
+                ))
+                .with_cause(format!("{} does not deliver events here, as in some sandboxes", locality.name))
+                .with_advice("export DOGWATCH_BACKEND=poll"));
+            }
+            format!("changes are noticed by {}, since {} is local", Events::BACKEND, locality.name)
+        }
+    };
+    match probe.lock() {
+        Ok(Some(_lock)) => {}
+        Ok(None) => return Err(Failure::new(format!("a file in {shown} was locked by another process at once"))),
+        Err(error) => {
+            return Err(Failure::new(format!("a file in {shown} cannot be locked: {}", why(&error)))
+                .with_cause(format!("{} has no locks, or its lock service is down", locality.name))
+                .with_advice(ELSEWHERE));
+        }
+    }
+    let clocks = probe
+        .clocks()
+        .map_err(|error| Failure::new(format!("cannot set the time of a file in {shown}: {}", why(&error))))?;
+    check_skew(clocks, &locality.name)?;
+    Ok(backend)
+}
+
+/// Fails where the filesystem's clock is off; the three are the clock here before, the file's, and the clock here after.
+fn check_skew((before, made, after): (WallTime, WallTime, WallTime), filesystem: &str) -> Result<(), Failure> {
+    let (behind, ahead) = (before.since(made), made.since(after));
+    let (by, how) = if behind > MAX_SKEW { (behind, "behind") } else { (ahead, "ahead of") };
+    if by <= MAX_SKEW {
+        return Ok(());
+    }
+    let by = shown(Duration::from_secs(by.as_secs()));
+    Err(Failure::new(format!("the clock of the filesystem is {by} {how} this machine's"))
+        .with_cause(format!("{filesystem} takes its times from another machine, and one of the two is wrong"))
+        .with_advice("set both clocks by NTP, or choose a directory on a local disk: export DOGWATCH_DIR=…"))
+}
+
+/// Why other users could forge runs in this user's directory, as a sentence; `None` where they cannot, where the directory
+/// does not exist yet, or where it belongs to another user, who is told so elsewhere.
+pub(crate) fn exposure_warning(directory: &Path) -> Option<String> {
+    let directory = env::absolute(directory);
+    let (folders, me) = (permissions_upwards(&directory), env::user());
+    let own = folders.first().is_some_and(|(_, standing)| standing.owner == me);
+    let Failure { symptom, cause, suggestion } = unsafe_permissions(&folders, me, true).err().filter(|_| own)?;
+    let rest = cause.into_iter().chain(suggestion.map(|fix| fix.command)).map(|part| format!("; {part}"));
+    Some(format!("{symptom}{}", rest.collect::<String>()))
+}
+
+/// Every folder from `folder` up to the root with its owner and mode, as far as they can be read.
+fn permissions_upwards(folder: &Path) -> Vec<(PathBuf, Standing)> {
+    let resolved = metadata::resolved(folder).unwrap_or_else(|_| folder.to_path_buf());
+    resolved.ancestors().map_while(|one| Some((one.to_path_buf(), metadata::standing(one).ok()?))).collect()
+}
+
+/// Fails where another user can rename files in the directory, and so forge any run.
+fn unsafe_permissions(folders: &[(PathBuf, Standing)], me: u32, is_itself: bool) -> Result<(), Failure> {
+    const ROOT: u32 = 0;
+    let Some((path, standing)) = folders.first() else { return Ok(()) };
+    let shown = path.display();
+    // Root's folders above the directory are for all users; the directory itself is for one.
+    if standing.owner != me && (is_itself || standing.owner != ROOT) {
+        return Err(Failure::new(format!("{shown} belongs to user {}, not to you", standing.owner))
+            .with_cause("its owner can replace every file of every run")
+            .with_advice(ELSEWHERE));
+    }
+    // A private folder of this user above keeps all others out, whatever the modes inside.
+    let closed = folders.iter().any(|(_, above)| above.owner == me && (above.mode & 0o777) | 0o700 == 0o700);
+    let shared = standing.mode & 0o022 != 0 && standing.mode & 0o1000 == 0;
+    if shared && !closed {
+        return Err(Failure::new(format!("{shown} can be written by others (mode {:o})", standing.mode & 0o7777))
+            .with_cause("who can write there can replace every file of every run")
+            .with_advice(format!("chmod go-w {}", quoted(&path.to_string_lossy()))));
+    }
+    Ok(())
+}
+
+/// What this user has left of the kernel's instances and watches, as the end of a sentence.
+fn remaining_watches(supplies: Option<Supplies>) -> String {
+    supplies.map_or_else(String::new, |Supplies { instances, watches }| {
+        format!(
+            "; {} of {} instances and {} of {} watches are left",
+            instances.limit.saturating_sub(instances.used),
+            instances.limit,
+            watches.limit.saturating_sub(watches.used),
+            watches.limit
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_private_where_no_other_user_can_rename_in_it() {
+        let folder = |owner: u32, mode: u32| (PathBuf::from("/x"), Standing { owner, mode });
+        for (folders, is_itself, expected) in [
+            (vec![folder(7, 0o700)], true, None),
+            (vec![folder(7, 0o755)], true, None),
+            (vec![folder(7, 0o775)], true, Some("written by others")),
+            (vec![folder(7, 0o757)], true, Some("written by others")),
+            // A umask of 002 inside a folder that is closed.
+            (vec![folder(7, 0o775), folder(7, 0o700), folder(0, 0o1777)], true, None),
+            (vec![folder(7, 0o775), folder(8, 0o700)], true, Some("written by others")),
+            (vec![folder(7, 0o1777)], true, None),
+            (vec![folder(0, 0o1777)], true, Some("belongs to user 0")),
+            (vec![folder(0, 0o1777)], false, None),
+            (vec![folder(0, 0o777)], false, Some("written by others")),
+            (vec![folder(8, 0o755)], false, Some("belongs to user 8")),
+            (vec![], true, None),
+        ] {
+            let found = unsafe_permissions(&folders, 7, is_itself).err().map(|failure| failure.symptom);
+            let fits = match (&found, expected) {
+                (None, None) => true,
+                (Some(symptom), Some(words)) => symptom.contains(words),
+                _ => false,
+            };
+            assert!(fits, "{folders:?} {is_itself}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn heartbeats_must_come_at_least_twice_within_the_staleness() {
+        let settings = |interval, stale| MonitorSettings {
+            heartbeat_interval: Some(Duration::from_secs(interval)),
+            stale: Some(Duration::from_secs(stale)),
+            ..MonitorSettings::default()
+        };
+        assert!(check_intervals(&MonitorSettings::default()).is_ok());
+        for (interval, stale, fits) in [(10, 60, true), (29, 60, true), (30, 60, false), (90, 60, false), (90, 0, true)]
+        {
+            assert_eq!(check_intervals(&settings(interval, stale)).is_ok(), fits, "{interval} {stale}");
+        }
+    }
+
+    #[test]
+    fn clocks_may_differ_by_two_seconds() {
+        let at = |second: i64| WallTime::from_parts(second, 0);
+        for (made, words) in
+            [(100, None), (98, None), (102, None), (97, Some("3s behind")), (3700, Some("1h ahead of"))]
+        {
+            let found = check_skew((at(100), at(made), at(100)), "nfs").err().map(|failure| failure.symptom);
+            assert_eq!(found.is_some(), words.is_some(), "{made}");
+            assert!(found.zip(words).is_none_or(|(found, words)| found.contains(words)), "{made}");
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Runs checks in parallel and fixes one after the other. Called by `command::preflight` through [`run`].
+//!
+//! A check that is stuck in the kernel is given up and reported after its timeout. Each fix runs once, however many checks
+//! share it.
+
+use crate::preflight::checks::command::variables;
+use crate::preflight::report::{CheckReport, CheckStatus, FixResult};
+use crate::preflight::{Check, CheckResult, Failure, KILL_LEEWAY, run_check, shown};
+use crate::sys::clock;
+use crate::sys::fs::monitor_dir::why;
+use crate::sys::process::shell::{End, Order, Purpose, ShellRunner};
+use crate::sys::process::spawn::Ended;
+use crate::sys::signals::{self, Pending, Signal};
+use crate::sys::watch::channel::{PollableReceiver, PollableSender};
+use crate::sys::watch::poll::ready;
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a fix may take: it may have to download and build a whole environment.
+const FIX_TIMEOUT: Duration = Duration::from_secs(600);
+/// From TERM to KILL for a fix that is over its time: it may have a half-done change to undo.
+const FIX_GRACE: Duration = Duration::from_secs(5);
+
+/// What is reported while checks and fixes run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Event<'run> {
+    /// A fix starts: its shell command.
+    FixStarted(&'run str),
+    /// Something could not be done: a sentence.
+    Warning(&'run str),
+}
+
+/// A signal ended the preflight before it had an answer. Everything that it had started is terminated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Interrupted(pub(crate) Signal);
+
+/// Runs all checks at once; with `fix`, then the fixes of those that failed, and then all checks again.
+///
+/// # Errors
+/// [`Interrupted`] on INT, TERM or HUP.
+pub(crate) fn run(
+    checks: &[Check],
+    fix: bool,
+    on_event: &mut dyn FnMut(Event<'_>),
+) -> Result<Vec<CheckReport>, Interrupted> {
+    // A caller may ignore SIGCHLD, and then wait(2) tells no exit code. Without this the checks still run.
+    let _inherited = signals::hear_of_children();
+    let pending = Pending::borrow(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
+    if let Err(error) = &pending {
+        on_event(Event::Warning(&format!("signals cannot be received: {}", why(error))));
+    }
+    let mut runner = CheckRunner { shells: Arc::default(), signals: pending.ok() };
+    let first = runner.run_checks(checks)?;
+    let reports: Vec<CheckReport> =
+        checks.iter().zip(first).map(|(check, run)| CheckReport::new(check, run.result, run.took)).collect();
+    if !fix {
+        return Ok(reports);
+    }
+    let failed = checks.iter().zip(&reports).filter(|(_, report)| report.verdict == CheckStatus::Failed);
+    let fixes = runner.run_fixes(failed.map(|(check, _)| check), on_event)?;
+    if fixes.is_empty() {
+        return Ok(reports);
+    }
+    // Every check, since what a fix touches is unknown: it may repair what another check was waiting for, and it may break
+    // what passed, as a rebuilt environment does that lacks a package.
+    let again = runner.run_checks(checks)?;
+    let repeated = checks.iter().zip(again).zip(&reports).map(|((check, run), before)| {
+        let own = check.fix.as_ref().and_then(|fix| fixes.get(&(check.folder.clone(), fix.clone())));
+        let own = own.filter(|_| before.verdict == CheckStatus::Failed);
+        let own = own.map_or(FixResult::None, |error| error.as_deref().map_or(FixResult::Done, FixResult::Failed));
+        CheckReport::new(check, run.result, run.took).after_fixes(before.verdict, own)
+    });
+    Ok(repeated.collect())
+}
+
+/// Fixes that were run, by folder and command, each with what went wrong.
+type Fixes = BTreeMap<(PathBuf, String), Option<String>>;
+
+/// One run of a check: what it found, and how long it took.
+struct CheckRun {
+    result: CheckResult,
+    took: Duration,
+}
+
+/// What all checks share.
+struct CheckRunner {
+    shells: Arc<ShellRunner>,
+    signals: Option<Pending>,
+}
+
+impl CheckRunner {
+    /// Runs the checks at once, each for its timeout at most.
+    fn run_checks(&mut self, checks: &[Check]) -> Result<Vec<CheckRun>, Interrupted> {
+        let began = clock::now();
+        let (sender, receiver) = match PollableReceiver::new(checks.len()) {
+            Ok(made) => made,
+            Err(error) => return Ok(checks.iter().map(|_| could_not_start(&error)).collect()),
+        };
+        let mut runs: Vec<Option<CheckRun>> = Vec::new();
+        for (index, check) in checks.iter().enumerate() {
+            runs.push(self.start(index, check, &sender).err());
+        }
+        loop {
+            let now = clock::now();
+            let deadline = |index: &usize| began.plus(checks[*index].timeout).plus(checks[*index].kind.leeway());
+            let waiting: Vec<usize> = (0..checks.len()).filter(|&index| runs[index].is_none()).collect();
+            for index in waiting.iter().filter(|index| deadline(index) <= now) {
+                let result = Err(Failure::new(format!("no answer within {}", shown(checks[*index].timeout)))
+                    .with_cause("it is stuck in the kernel, perhaps on a filesystem that does not answer"));
+                runs[*index] = Some(CheckRun { result, took: now.since(began) });
+            }
+            let Some(next) = waiting.iter().map(deadline).filter(|deadline| *deadline > now).min() else {
+                return Ok(runs.into_iter().flatten().collect());
+            };
+            self.wait(&receiver, next.since(now))?;
+            for (index, run) in receiver.take() {
+                // A check that was given up stays so, even if it answers while others are waited for.
+                runs[index].get_or_insert(run);
+            }
+        }
+    }
+
+    /// Waits for messages, at most so long.
+    fn wait<T>(&mut self, receiver: &PollableReceiver<T>, longest: Duration) -> Result<(), Interrupted> {
+        ready([Some(receiver.descriptor()), self.signals.as_ref().map(Pending::descriptor)], longest);
+        match self.signals.as_mut().and_then(|signals| signals.fetch().first().copied()) {
+            None => Ok(()),
+            Some(signal) => {
+                self.shells.stop();
+                Err(Interrupted(signal))
+            }
+        }
+    }
+
+    /// Starts one check in a thread of its own.
+    fn start(&self, index: usize, check: &Check, sender: &PollableSender<(usize, CheckRun)>) -> Result<(), CheckRun> {
+        let (check, shells, sender) = (check.clone(), Arc::clone(&self.shells), sender.clone());
+        let began = clock::now();
+        let work = move || {
+            let result = run_check(&check, &shells);
+            // The receiver is gone where this check was given up and all others are done.
+            let _received = sender.put((index, CheckRun { result, took: clock::now().since(began) }));
+        };
+        let started = std::thread::Builder::new().name("check".into()).spawn(work);
+        started.map(|_detached| ()).map_err(|error| could_not_start(&error))
+    }
+
+    /// Runs the fixes of these checks, each once, one after the other: two at once might disturb each other.
+    fn run_fixes<'check>(
+        &mut self,
+        checks: impl Iterator<Item = &'check Check>,
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Fixes, Interrupted> {
+        let mut fixes = Fixes::new();
+        for check in checks {
+            let Some(text) = &check.fix else { continue };
+            let key = (check.folder.clone(), text.clone());
+            if fixes.contains_key(&key) {
+                continue;
+            }
+            on_event(Event::FixStarted(text));
+            fixes.insert(key, self.run_fix(check, text)?);
+        }
+        Ok(fixes)
+    }
+
+    /// Runs one fix; what went wrong with it, as a clause that follows "and".
+    fn run_fix(&mut self, check: &Check, text: &str) -> Result<Option<String>, Interrupted> {
+        let not_run = |error: &io::Error| Ok(Some(format!("it could not be run: {}", why(error))));
+        let (sender, receiver) = match PollableReceiver::new(1) {
+            Ok(made) => made,
+            Err(error) => return not_run(&error),
+        };
+        let (shells, text, folder) = (Arc::clone(&self.shells), text.to_owned(), check.folder.clone());
+        let work = move || {
+            let command = Order {
+                text: OsStr::new(&text),
+                folder: Some(&folder),
+                variables: &variables(),
+                deadline: clock::now().plus(FIX_TIMEOUT),
+                grace: FIX_GRACE,
+                purpose: Purpose::Mend,
+            };
+            let error = match shells.run(&command) {
+                Err(error) => Some(format!("it could not be run: {}", why(&error))),
+                Ok(output) => match output.end {
+                    End::Known(Ended::Code(0)) => None,
+                    End::Known(Ended::Code(code)) => Some(format!("it ended with exit code {code}")),
+                    End::Known(Ended::Signal(number)) => Some(format!("it was ended by signal {number}")),
+                    End::Unknown => Some("the kernel did not tell how it ended".to_owned()),
+                    End::OutOfTime => Some(format!("it was not done within {}", shown(FIX_TIMEOUT))),
+                },
+            };
+            let _received = sender.put(error);
+        };
+        if let Err(error) = std::thread::Builder::new().name("fix".into()).spawn(work) {
+            return not_run(&error);
+        }
+        let give_up = clock::now().plus(FIX_TIMEOUT).plus(FIX_GRACE).plus(KILL_LEEWAY);
+        while clock::now() < give_up {
+            self.wait(&receiver, give_up.since(clock::now()))?;
+            if let Some(error) = receiver.take().pop() {
+                return Ok(error);
+            }
+        }
+        Ok(Some(format!("it was not done within {}", shown(FIX_TIMEOUT))))
+    }
+}
+
+fn could_not_start(error: &io::Error) -> CheckRun {
+    let result = Err(Failure::new(format!("the check could not start: {}", why(error))));
+    CheckRun { result, took: Duration::ZERO }
+}

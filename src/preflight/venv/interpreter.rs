@@ -1,0 +1,107 @@
+//! Checks an environment's interpreter: it is there, it runs, and it has the version that the environment was made for.
+//! Called by `venv::check`.
+
+use crate::preflight::checks::command::{last_line, variables};
+use crate::preflight::venv::cfg::{self, Version};
+use crate::preflight::venv::fix::quoted;
+use crate::preflight::venv::{Problem, Venv, VenvProblem};
+use crate::record::time::MonotonicTime;
+use crate::sys::fs::metadata::{self, Kind};
+use crate::sys::fs::monitor_dir::why;
+use crate::sys::process::shell::{End, Order, Purpose, ShellRunner};
+use crate::sys::process::spawn::Ended;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The problem with the interpreter, if there is one.
+pub(super) fn inspect(venv: &Venv<'_>, deadline: MonotonicTime, shells: &ShellRunner) -> Option<Problem> {
+    let problem = |symptom: String, cause: String| Some(Problem { symptom, cause, kind: VenvProblem::Interpreter });
+    let made = venv.cfg.version.as_ref().map_or_else(|| "its Python".to_owned(), |version| format!("Python {version}"));
+    let python = venv.bin.join("python");
+    let shown = python.display();
+    match metadata::kind(&python) {
+        Ok(Kind::File { executable: true }) => {}
+        Ok(Kind::Absent) if metadata::is_there(&python) => {
+            let (last, target) = follow_links(&python);
+            let symptom = format!("{shown} leads to {}, which is not there", target.display());
+            let cause =
+                format!("{made}, which {} was made from, was removed, moved or replaced", venv.folder.display());
+            return problem(if last == python { symptom } else { format!("{symptom} ({})", last.display()) }, cause);
+        }
+        Ok(Kind::Absent) => return problem(format!("there is no {shown}"), "the environment is incomplete".to_owned()),
+        Ok(Kind::File { executable: false }) => {
+            return problem(
+                format!("{shown} has no execute bit"),
+                "the folder was copied or unpacked by a tool that drops modes".to_owned(),
+            );
+        }
+        Ok(_) => return problem(format!("{shown} is not a program"), "the environment is incomplete".to_owned()),
+        Err(error) => return problem(format!("cannot read {shown}: {}", why(&error)), "unknown".to_owned()),
+    }
+    if let Some(home) = &venv.cfg.home
+        && !matches!(metadata::kind(home), Ok(Kind::Folder))
+    {
+        let symptom = format!("home in {} names {}, which is not there", cfg::NAME, home.display());
+        return problem(symptom, format!("{made} was removed or moved from {}", home.display()));
+    }
+    let real = match version_of(&python, venv, deadline, shells) {
+        Ok(version) => version?,
+        Err(symptom) => return problem(symptom, format!("{made} is damaged, or lacks a library it needs")),
+    };
+    let made_for = venv.cfg.version.as_ref()?;
+    if real.shares_packages_with(made_for) {
+        return None;
+    }
+    let to = metadata::resolved(&python).unwrap_or(python);
+    problem(
+        format!("{} says {made_for}, and its interpreter is {real}", cfg::NAME),
+        format!(
+            "Python changed from {made_for} to {real} ({}), which does not search the packages of {made_for}",
+            to.display()
+        ),
+    )
+}
+
+/// Runs the interpreter and reads its version; `None` where it prints something else.
+///
+/// # Errors
+/// The symptom: it could not be run, failed, or did not answer before the deadline.
+fn version_of(
+    python: &Path,
+    venv: &Venv<'_>,
+    deadline: MonotonicTime,
+    shells: &ShellRunner,
+) -> Result<Option<Version>, String> {
+    let shown = python.display();
+    let text = format!(
+        "{} -I -S -c 'import sys; print(\"%d.%d.%d\" % sys.version_info[:3])'",
+        quoted(&python.to_string_lossy())
+    );
+    let command = Order {
+        text: OsStr::new(&text),
+        folder: Some(&venv.folder),
+        variables: &variables(),
+        deadline,
+        grace: Duration::ZERO,
+        purpose: Purpose::Ask,
+    };
+    let output = shells.run(&command).map_err(|error| format!("{shown} could not be run: {}", why(&error)))?;
+    let printed = last_line(&output);
+    if output.end == End::Known(Ended::Code(0)) {
+        return Ok(printed.as_deref().and_then(Version::parse));
+    }
+    let silent = if output.end == End::OutOfTime { "it did not answer in time" } else { "it prints nothing" };
+    Err(format!("{shown} does not run: {}", printed.unwrap_or_else(|| silent.to_owned())))
+}
+
+/// Follows links: the last link, and where it leads. As many as the kernel does at most (`path_resolution(7)`).
+fn follow_links(path: &Path) -> (PathBuf, PathBuf) {
+    let (mut last, mut target) = (path.to_path_buf(), path.to_path_buf());
+    for _ in 0..40 {
+        let Some(next) = metadata::leads_to(&target) else { break };
+        let next = target.parent().map_or(next.clone(), |folder| folder.join(&next));
+        (last, target) = (target, next);
+    }
+    (last, target)
+}
