@@ -5,8 +5,8 @@
 use crate::ops::Error;
 use crate::record::file_names::{Record, file_name};
 use crate::record::step_name::StepName;
+use crate::sys::fs::at::FileAt;
 use crate::sys::fs::monitor_dir::{MonitorDir, why};
-use crate::sys::fs::touch::touch;
 use std::path::{Path, PathBuf};
 
 /// Beats for a step of a directory.
@@ -23,5 +23,7 @@ pub(crate) fn beat(directory: PathBuf, step: &StepName) -> Result<(), Error> {
 /// # Errors
 /// As [`beat`].
 pub(crate) fn beat_at(path: &Path) -> Result<(), Error> {
-    touch(path).map_err(|error| Error::Own(format!("cannot beat {}: {}", path.display(), why(&error))))
+    FileAt::by_path(path)
+        .touch()
+        .map_err(|error| Error::Own(format!("cannot beat {}: {}", path.display(), why(&error))))
 }

@@ -16,7 +16,7 @@ use crate::record::step_name::StepName;
 use crate::step::outcome::{Ending, PreallocatedFiles, Written, record, remove_unpublished};
 use crate::step::prepare::{StartError, clear, inherit, settle, take_lock};
 use crate::step::snapshot::{SnapshotReader, here};
-use crate::sys::fs::monitor_dir::{MonitorDir, create_new, why};
+use crate::sys::fs::monitor_dir::{MonitorDir, why};
 use crate::sys::platform::{machine, process};
 use crate::sys::process::info::{Entry, Lookup};
 use crate::sys::{clock, env, stdin};
@@ -141,7 +141,7 @@ fn meta(step: &StepName, id: &str, entry: &Entry, max_consecutive: u32) -> Meta 
 fn write(directory: &MonitorDir, step: &StepName, id: &str, mut meta: Meta) -> Result<(), Error> {
     let place = |record| TempFile::Start(record).of(step, id);
     let make =
-        |record, content: &[u8]| -> io::Result<()> { create_new(&directory.join(&place(record)))?.write_all(content) };
+        |record, content: &[u8]| -> io::Result<()> { directory.file(&place(record)).create_new()?.write_all(content) };
     let line = format!("{}\n", meta.pid.unwrap_or_default());
     make(Record::Pid, line.as_bytes()).map_err(|error| cannot_write(step, &error))?;
     let stamp = directory.stat(&place(Record::Pid)).map_err(|error| cannot_write(step, &error))?.stamp();

@@ -34,7 +34,9 @@ pub(super) fn finish(mut run: Run, job: &Job, exit: Exit, listener: &mut dyn Lis
     let ending = ending(&run, job, exit, elapsed, listener);
     let rooms = std::mem::replace(&mut run.rooms, PreallocatedFiles { meta: None, status: None, result: None });
     let written = record(&mut run.looker, Some(run.key), &ending, rooms).unwrap_or_else(|sentence| {
-        listener.trouble(&sentence);
+        let gone = run.directory.is_removed();
+        let why = if gone { " (the monitor directory was removed while COMMAND ran)" } else { "" };
+        listener.trouble(&format!("{sentence}{why}"));
         Written::ByUs
     });
     let outcome = match written {

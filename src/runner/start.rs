@@ -21,7 +21,7 @@ use crate::step::prepare::{clear, inherit, settle, take_lock};
 use crate::step::snapshot::{SnapshotReader, here};
 use crate::step::terminate::MARK;
 use crate::sys::fs::lock::Lock;
-use crate::sys::fs::monitor_dir::{MonitorDir, create_new, why};
+use crate::sys::fs::monitor_dir::{MonitorDir, why};
 use crate::sys::fs::preallocate::PreallocatedFile;
 use crate::sys::log::file;
 use crate::sys::platform::{cgroup, machine};
@@ -71,7 +71,9 @@ pub(super) struct Run {
 /// Begins a run, up to COMMAND's exec.
 pub(super) fn start(directory: &MonitorDir, job: &Job, listener: &mut dyn Listener) -> Result<Run, Refusal> {
     directory.create().map_err(Refusal::Own)?;
-    let directory = Arc::new(MonitorDir::at(absolute(directory)));
+    let path = absolute(directory);
+    let what = format!("open {}", path.display());
+    let directory = Arc::new(MonitorDir::hold(path).map_err(|error| own(&what, &error))?);
     let id = env::unique();
     // Asked before anything is touched, and again when nothing can come between any more: the end of the run before,
     // counted below, may have opened the circuit.
@@ -213,7 +215,9 @@ fn open_files(directory: &MonitorDir, job: &Job, id: &str) -> Result<Files, Refu
     let result = directory.join(&TempFile::Given.of(&job.step, id));
     let same = |log: &Stream| opened(&log_path, log.try_clone());
     let stdout = match (job.result, job.log, &log) {
-        (ResultFrom::Stdout, _, _) => Some(opened(&result, create_new(&result))?),
+        (ResultFrom::Stdout, _, _) => {
+            Some(opened(&result, directory.file(&TempFile::Given.of(&job.step, id)).create_new())?)
+        }
         (_, LogStreams::Both | LogStreams::Stdout, Some(log)) => Some(same(log)?),
         _ => None,
     };
@@ -274,7 +278,7 @@ fn write_start_files(
     let pid = TempFile::Start(Record::Pid).of(step, id);
     let write_pid = || -> std::io::Result<WallTime> {
         // Closed before it is looked at: a network filesystem may stamp it when it is closed.
-        writeln!(create_new(&directory.join(&pid))?, "{}", info::current_pid())?;
+        writeln!(directory.file(&pid).create_new()?, "{}", info::current_pid())?;
         match directory.stat(&pid)? {
             File::There { stamp, .. } => Ok(stamp.modified),
             File::Absent | File::Unfit(_) => Err(std::io::Error::from(std::io::ErrorKind::NotFound)),
@@ -295,7 +299,7 @@ fn write_start_files(
     };
     for (record, content) in [(Record::Meta, encoded.as_slice()), (Record::Heartbeat, &[])] {
         let mut file =
-            create_new(&directory.join(&TempFile::Start(record).of(step, id))).map_err(|error| say(record, &error))?;
+            directory.file(&TempFile::Start(record).of(step, id)).create_new().map_err(|error| say(record, &error))?;
         file.write_all(content).map_err(|error| say(record, &error))?;
     }
     Ok(((info::current_pid(), modified), rooms))

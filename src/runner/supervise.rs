@@ -81,6 +81,7 @@ fn beat(run: &mut Run, job: &Job, now: MonotonicTime, listener: &mut dyn Listene
     if run.fault.is_some() || !run.pulse.may_beat(now) {
         return;
     }
+    run.directory.keep_from_cleaners();
     // Beats by the clock ask nothing of the log.
     let size =
         if matches!(job.heartbeat_on, HeartbeatOn::Output | HeartbeatOn::Activity) { run.output.size() } else { 0 };

@@ -42,7 +42,7 @@ pub(crate) fn change(
     change: impl FnOnce(BreakerRecord) -> BreakerRecord,
 ) -> Result<BreakerRecord, String> {
     let path = directory.join(&breaker_lock(name));
-    let held = Lock::take(&path, clock::now().plus(PATIENCE))
+    let held = Lock::take(&directory.file(&breaker_lock(name)), clock::now().plus(PATIENCE))
         .map_err(|error| format!("cannot lock {}: {}", path.display(), why(&error)))?
         .ok_or_else(|| format!("{} stays locked by another process; try again", path.display()))?;
     let before = read(directory, name)?;

@@ -197,14 +197,15 @@ fn count(directory: &MonitorDir, meta: &Meta, reason: Reason) -> Result<(), Stri
 /// A sentence.
 pub(crate) fn make_lock(directory: &MonitorDir, step: &StepName) -> Result<(), String> {
     let path = directory.join(&record_lock(step));
-    let made = Lock::try_take(&path).map_err(|error| format!("cannot make {}: {}", path.display(), why(&error)))?;
+    let made = Lock::try_take(&directory.file(&record_lock(step)))
+        .map_err(|error| format!("cannot make {}: {}", path.display(), why(&error)))?;
     drop(made);
     Ok(())
 }
 
 fn lock(directory: &MonitorDir, step: &StepName) -> Result<Lock, String> {
     let path = directory.join(&record_lock(step));
-    Lock::take(&path, clock::now().plus(PATIENCE))
+    Lock::take(&directory.file(&record_lock(step)), clock::now().plus(PATIENCE))
         .map_err(|error| format!("cannot lock {}: {}", path.display(), why(&error)))?
         .ok_or_else(|| format!("{} stays locked by another process; try again", path.display()))
 }

@@ -45,10 +45,10 @@ pub(crate) fn take_lock(
     let began = clock::now();
     loop {
         let now = clock::now();
-        let taken = Lock::try_take(&path)
+        let taken = Lock::try_take(&directory.file(&file_name(step, Record::Lock)))
             .map_err(|error| StartError::Own(format!("cannot lock {}: {}", path.display(), why(&error))))?;
         match taken {
-            Some(lock) if lock.still_at(&path) => return Ok(lock),
+            Some(lock) => return Ok(lock),
             None if now >= began.plus(LOOKERS) => {
                 let look = looker
                     .look()
@@ -60,8 +60,8 @@ pub(crate) fn take_lock(
                     return Err(running(step, pid_file_id(&look)));
                 }
             }
-            // Taken, but somebody replaced the file in between, and the new one counts; or a looker has it for a moment.
-            Some(_) | None => {}
+            // A looker has it for a moment.
+            None => {}
         }
         clock::sleep_until(now.plus(Duration::from_millis(2)));
     }
@@ -157,7 +157,7 @@ pub(crate) fn clear(directory: &MonitorDir, step: &StepName) -> Result<(), Start
 /// Removes those of these files that a killed writer left for the step. The record lock keeps living writers out
 /// meanwhile.
 pub(crate) fn sweep(directory: &MonitorDir, step: &StepName, names: &[String]) {
-    let Ok(Some(_held)) = Lock::take(&directory.join(&record_lock(step)), outcome::patience()) else { return };
+    let Ok(Some(_held)) = Lock::take(&directory.file(&record_lock(step)), outcome::patience()) else { return };
     for name in names.iter().filter(|name| parse_temporary_name(name) == Some(step.as_str())) {
         // What cannot be removed does no harm: no reader takes it for a record.
         let _stays = directory.remove(name);

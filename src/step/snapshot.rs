@@ -230,7 +230,7 @@ impl SnapshotReader {
         look.lock = if self.holding {
             LockState::Free
         } else if locked || key.is_none() {
-            lock::probe(&self.directory.join(&self.names.lock))
+            lock::probe(&self.directory.file(&self.names.lock))
         } else {
             LockState::Unknown
         };

@@ -1,22 +1,31 @@
-//! flock on a file: the kernel's own word that its holder lives, and a short hold around read-modify-write.
+//! flock on a file: proof by the kernel that its holder lives, and mutual exclusion around read-modify-write.
 //!
-//! Refuses to wait without a bound, and to pass a lock on: the descriptor is close-on-exec, because a lock belongs to
-//! the open file and a child that inherited it would keep a dead run alive.
+//! No wait is without a bound. The descriptor is closed in every program that is started: a lock belongs to the open file,
+//! and a child that inherited it would keep a dead run alive. Lock files are 0600: whoever may open a file for reading may
+//! lock it too (flock(2)), and so keep an end from being recorded.
 
 use crate::record::file_state::LockState;
 use crate::record::time::MonotonicTime;
-use crate::sys::clock;
-use std::fs::{File, OpenOptions, TryLockError};
+use crate::sys::fs::at::{FileAt, FileFacts};
+use crate::sys::{clock, env};
+use nix::fcntl::OFlag;
+use nix::sys::stat::{Mode, fchmod};
+use std::fs::{File, TryLockError};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 /// How often a taken lock is tried again. Holders of short locks are done in well under a millisecond.
 const RETRY: Duration = Duration::from_millis(1);
 
+/// How often a lock file that was replaced between opening and locking is opened again before the lock counts as taken.
+const ATTEMPTS: usize = 8;
+
 /// The most bytes of a note that are read.
 const LONGEST_NOTE: usize = 64;
+
+/// The mode of a lock file.
+const OWNER_ONLY: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
 
 /// A held lock; given back when dropped, or by the kernel when the process ends.
 #[derive(Debug)]
@@ -25,24 +34,35 @@ pub(crate) struct Lock {
 }
 
 impl Lock {
-    /// Tries once to take the lock; nothing where somebody else has it. Makes the file where it is missing.
+    /// Tries once to take the lock; nothing where another process has it. Creates the file where it is missing.
     ///
     /// # Errors
-    /// What the kernel says.
-    pub(crate) fn try_take(path: &Path) -> io::Result<Option<Self>> {
-        let file = open(OpenOptions::new().read(true).write(true).create(true), path)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(Self { file })),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(error),
+    /// As open(2) and flock(2).
+    pub(crate) fn try_take(path: &FileAt<'_>) -> io::Result<Option<Self>> {
+        for _ in 0..ATTEMPTS {
+            let (file, facts) = open(path, OFlag::O_RDWR | OFlag::O_CREAT)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+            // A file that was removed or replaced since it was opened excludes nobody: the next process locks another.
+            if path.is(&file) {
+                if facts.mode & 0o077 != 0 && facts.stamp.owner == env::user() {
+                    // Created by an earlier version. What cannot be changed stays as it was.
+                    let _unchanged = fchmod(&file, OWNER_ONLY);
+                }
+                return Ok(Some(Self { file }));
+            }
         }
+        Ok(None)
     }
 
     /// Takes the lock, waiting for it until `deadline`; nothing where it was not to be had.
     ///
     /// # Errors
     /// What the kernel says.
-    pub(crate) fn take(path: &Path, deadline: MonotonicTime) -> io::Result<Option<Self>> {
+    pub(crate) fn take(path: &FileAt<'_>, deadline: MonotonicTime) -> io::Result<Option<Self>> {
         loop {
             if let Some(lock) = Self::try_take(path)? {
                 return Ok(Some(lock));
@@ -76,24 +96,12 @@ impl Lock {
         self.file.write_all_at(word, 0)?;
         self.file.set_len(word.len() as u64)
     }
-
-    /// The locked file's device and inode, by which a replaced lock file is noticed.
-    fn identity(&self) -> io::Result<(u64, u64)> {
-        let metadata = self.file.metadata()?;
-        Ok((metadata.dev(), metadata.ino()))
-    }
-
-    /// Whether the file under this name is still the locked one.
-    pub(crate) fn still_at(&self, path: &Path) -> bool {
-        let there = std::fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()));
-        matches!((self.identity(), there), (Ok(mine), Ok(there)) if mine == there)
-    }
 }
 
-/// Looks whether somebody holds the lock, without waiting.
-pub(crate) fn probe(path: &Path) -> LockState {
-    let file = match open(OpenOptions::new().read(true), path) {
-        Ok(file) => file,
+/// Whether a process holds the lock, without waiting.
+pub(crate) fn probe(path: &FileAt<'_>) -> LockState {
+    let file = match open(path, OFlag::O_RDONLY) {
+        Ok((file, _)) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return LockState::Absent,
         Err(_) => return LockState::Unknown,
     };
@@ -106,18 +114,18 @@ pub(crate) fn probe(path: &Path) -> LockState {
     }
 }
 
-fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+fn open(path: &FileAt<'_>, flags: OFlag) -> io::Result<(File, FileFacts)> {
     // No link is followed: in a directory that others can write it may lead to any file of this user's, and a note is
     // written into what is opened here. A second name of such a file is the same trap.
-    let opened = options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_NOFOLLOW).open(path);
+    let opened = path.open(flags | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_NOFOLLOW, OWNER_ONLY);
     let file = opened.map_err(|error| match error.raw_os_error() {
         Some(libc::ELOOP) => io::Error::other("it is a symbolic link; remove it"),
         _ => error,
     })?;
-    match file.metadata()? {
-        found if !found.is_file() => Err(io::Error::other(format!("{} is no regular file", path.display()))),
-        found if found.nlink() > 1 => Err(io::Error::other("it has another name elsewhere (a hard link); remove it")),
-        _ => Ok(file),
+    match FileFacts::of(&file)? {
+        facts if !facts.is_file() => Err(io::Error::other("it is no regular file")),
+        facts if facts.links > 1 => Err(io::Error::other("it has another name elsewhere (a hard link); remove it")),
+        facts => Ok((file, facts)),
     }
 }
 
@@ -128,24 +136,35 @@ mod tests {
     #[test]
     fn a_lock_is_held_until_it_is_dropped_and_a_probe_takes_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.lock");
+        let file = folder.path().join("a.lock");
+        let path = FileAt::by_path(file.as_path());
         assert_eq!(probe(&path), LockState::Absent);
         let lock = Lock::try_take(&path).unwrap().unwrap();
         assert_eq!(probe(&path), LockState::Held);
         assert!(Lock::try_take(&path).unwrap().is_none());
         assert!(Lock::take(&path, clock::now().plus(Duration::from_millis(3))).unwrap().is_none());
-        assert!(lock.still_at(&path));
-        std::fs::remove_file(&path).unwrap();
-        assert!(!lock.still_at(&path));
         lock.release();
-        std::fs::write(&path, "").unwrap();
         assert_eq!(probe(&path), LockState::Free);
+    }
+
+    #[test]
+    fn a_lock_file_is_its_owners_alone_also_one_that_was_not() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.lock");
+        let mode = || std::fs::metadata(&file).unwrap().permissions().mode() & 0o777;
+        Lock::try_take(&FileAt::by_path(file.as_path())).unwrap().unwrap().release();
+        assert_eq!(mode(), 0o600);
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+        Lock::try_take(&FileAt::by_path(file.as_path())).unwrap().unwrap().release();
+        assert_eq!(mode(), 0o600);
     }
 
     #[test]
     fn a_note_is_read_by_the_next_holder_and_replaces_the_one_before() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.lock");
+        let file = folder.path().join("a.lock");
+        let path = FileAt::by_path(file.as_path());
         for (before, note) in [("", "a longer one"), ("a longer one", "short"), ("short", "")] {
             let lock = Lock::try_take(&path).unwrap().unwrap();
             assert_eq!(lock.noted(), before.as_bytes());
@@ -162,12 +181,12 @@ mod tests {
         std::os::unix::fs::symlink(folder.path().join("new"), folder.path().join("b.lock")).unwrap();
         std::fs::hard_link(&victim, folder.path().join("c.lock")).unwrap();
         for name in ["a.lock", "b.lock", "c.lock"] {
-            let path = folder.path().join(name);
+            let path = FileAt::by_path(folder.path().join(name));
             assert!(Lock::try_take(&path).is_err(), "{name}");
             assert_eq!(probe(&path), LockState::Unknown, "{name}");
         }
         assert!(!folder.path().join("new").exists());
-        assert_eq!(probe(folder.path()), LockState::Unknown);
-        assert!(Lock::try_take(folder.path()).is_err());
+        assert_eq!(probe(&FileAt::by_path(folder.path())), LockState::Unknown);
+        assert!(Lock::try_take(&FileAt::by_path(folder.path())).is_err());
     }
 }

@@ -3,8 +3,7 @@
 //! Refuses to block on what is no regular file, and to read beyond a bound. What stands in the monitor directory is
 //! `sys::fs::monitor_dir`'s.
 
-use crate::sys::fs::monitor_dir::create_new;
-use crate::sys::log::file::open_at_once;
+use crate::sys::fs::at::FileAt;
 use crate::sys::watch::dir;
 use nix::sys::statvfs::statvfs;
 use std::ffi::OsString;
@@ -81,7 +80,7 @@ pub(crate) fn nearest(path: &Path) -> PathBuf {
 /// What the kernel says; that it is no regular file.
 pub(crate) fn head(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     // O_NONBLOCK: a FIFO must not block the open (fifo(7)).
-    let file = open_at_once(path)?;
+    let file = FileAt::by_path(path).open_to_read()?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(io::Error::other("it is no regular file"));
@@ -134,7 +133,7 @@ pub(crate) fn room(path: &Path) -> io::Result<u64> {
 /// # Errors
 /// `AlreadyExists`, or what the kernel says.
 pub(crate) fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = create_new(path)?;
+    let mut file = FileAt::by_path(path).create_new()?;
     let written = file.write_all(content);
     if written.is_err() {
         // Half a file would be taken for one that somebody wrote; the error is the one to tell.

@@ -1,5 +1,6 @@
 //! Files: the monitor directory, locks, atomic writes, and what is known of the filesystem below a path.
 
+pub(crate) mod at;
 pub(crate) mod atomic_write;
 pub(crate) mod fsync;
 pub(crate) mod lock;
@@ -10,4 +11,3 @@ pub(crate) mod preallocate;
 pub(crate) mod private_dir;
 pub(crate) mod probe;
 pub(crate) mod remote;
-pub(crate) mod touch;

@@ -1,28 +1,27 @@
 //! The monitor directory: bounded reads of what anybody wrote there, atomic publication of what we write.
 //!
-//! Refuses to block on what stands under a record's name (FIFO, device, socket), to read without a bound, to hold the
-//! directory open (a removed directory would raise no event while somebody holds it), and to leave a half-written
-//! record under a name that readers look for (I5).
+//! What stands under a record's name may be a FIFO, a device or a socket: no call here blocks on it, and every read is
+//! bounded. A half-written record never stands under a name that readers look for (I5). A run holds the directory open; a
+//! waiter does not, because a directory that is removed raises no event while a process holds it open.
 
 use crate::record::file_names::{ListedFiles, split_file_name};
-use crate::record::file_state::{File, FileStamp};
+use crate::record::file_state::File;
 use crate::record::step_name::StepName;
-use crate::record::time::WallTime;
 use crate::sys::env;
+use crate::sys::fs::at::{FileAt, FileFacts};
 use crate::sys::fs::private_dir::{check_private, make_private};
 use crate::sys::fs::remote;
 use crate::sys::fs::remote::RemoteFs;
-use crate::sys::fs::touch;
 use crate::sys::log::file;
-use crate::sys::log::file::{open_at_once, read_once};
+use crate::sys::log::file::read_once;
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{AT_FDCWD, OFlag};
 use nix::sys::stat::Mode;
 use nix::unistd::{AccessFlags, access};
-use std::fs::{self, Metadata, OpenOptions};
+use std::fs;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -30,6 +29,8 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub(crate) struct MonitorDir {
     path: PathBuf,
+    /// The directory itself, held open: its files are found wherever it is moved to.
+    held: Option<Arc<fs::File>>,
     far: Arc<RemoteFs>,
     /// What a list has shown of a step, where that is believed.
     listed: Option<(StepName, ListedFiles)>,
@@ -50,7 +51,41 @@ enum Shown {
 impl MonitorDir {
     /// The directory at this path, whether it is there or not.
     pub(crate) fn at(path: PathBuf) -> Self {
-        Self { path, far: Arc::new(RemoteFs::default()), listed: None }
+        Self { path, held: None, far: Arc::new(RemoteFs::default()), listed: None }
+    }
+
+    /// The directory that is at this path now, held open, under a shared flock: systemd-tmpfiles passes over a directory
+    /// that is locked, and all below it (tmpfiles.d(5)).
+    ///
+    /// # Errors
+    /// As open(2).
+    pub(crate) fn hold(path: PathBuf) -> io::Result<Self> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+        let held = FileAt::by_path(path.as_path()).open(flags, Mode::empty())?;
+        let directory = Self { held: Some(Arc::new(held)), ..Self::at(path) };
+        directory.keep_from_cleaners();
+        Ok(directory)
+    }
+
+    /// Takes the shared flock of [`MonitorDir::hold`], unless a cleaner is at work in the directory at this moment: call it
+    /// again later then. Taking it twice changes nothing.
+    pub(crate) fn keep_from_cleaners(&self) {
+        if let Some(held) = &self.held {
+            let _locked = held.try_lock_shared();
+        }
+    }
+
+    /// Whether the directory that is held open was removed: nothing can be written there any more.
+    pub(crate) fn is_removed(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| FileFacts::of(held).is_ok_and(|facts| facts.links == 0))
+    }
+
+    /// A file of it, for system calls.
+    pub(crate) fn file<'a>(&'a self, name: &'a str) -> FileAt<'a> {
+        match &self.held {
+            Some(held) => FileAt::in_directory(held.as_fd(), name),
+            None => FileAt::by_path(self.join(name)),
+        }
     }
 
     /// The same directory as a list has shown it: a record of this step that was not in it is taken to be missing without
@@ -136,7 +171,7 @@ impl MonitorDir {
     /// # Errors
     /// What the kernel says.
     pub(crate) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        fs::rename(self.join(from), self.join(to))
+        self.file(from).rename(&self.file(to))
     }
 
     /// The names in the directory, none where it is not there.
@@ -155,7 +190,11 @@ impl MonitorDir {
     /// Where it cannot be listed.
     pub(crate) fn each_name(&self, tell: &mut dyn FnMut(&str, bool)) -> io::Result<()> {
         // Not std's: it copies every name twice, and here there may be a hundred thousand.
-        let mut entries = match Dir::open(&self.path, OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()) {
+        let (base, path) = match &self.held {
+            Some(held) => (held.as_fd(), Path::new(".")),
+            None => (AT_FDCWD, self.path.as_path()),
+        };
+        let mut entries = match Dir::openat(base, path, OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()) {
             Ok(entries) => entries,
             Err(Errno::ENOENT) => return Ok(()),
             Err(errno) => return Err(errno.into()),
@@ -185,7 +224,7 @@ impl MonitorDir {
     /// How far the clock that stamps its files is ahead of this machine's, in nanoseconds: read off a temporary file the
     /// first time, on a far filesystem only. Nothing where that cannot be.
     pub(crate) fn clock_ahead(&self) -> Option<i64> {
-        self.far.ahead(|| remote::probe(&self.join(&format!(".clock.{}.tmp", env::unique()))))
+        self.far.ahead(|| remote::probe(&self.file(&format!(".clock.{}.tmp", env::unique()))))
     }
 
     /// What the kernel says of a file. A local one is not opened: that raises no event and waits for nobody.
@@ -196,14 +235,18 @@ impl MonitorDir {
         if self.shown(name) == Shown::Missing {
             return Ok(File::Absent);
         }
-        let path = self.join(name);
-        match if self.far.is_far() { remote::metadata(&path) } else { fs::metadata(path) } {
-            Ok(metadata) => Ok(match kind_fault(&metadata) {
+        match self.facts(name) {
+            Ok(facts) => Ok(match facts.kind_fault() {
                 Some(fault) => File::Unfit(fault.to_owned()),
-                None => File::There { stamp: stamp_of(&metadata), content: () },
+                None => File::There { stamp: facts.stamp, content: () },
             }),
             Err(error) => absent_or_unfit(error),
         }
+    }
+
+    fn facts(&self, name: &str) -> io::Result<FileFacts> {
+        let file = self.file(name);
+        if self.far.is_far() { remote::facts(&file) } else { file.facts() }
     }
 
     /// Reads at most `limit` bytes of a file.
@@ -211,15 +254,15 @@ impl MonitorDir {
     /// # Errors
     /// What the kernel cannot say at all, such as no descriptor being left.
     pub(crate) fn read(&self, name: &str, limit: usize) -> io::Result<File<Vec<u8>>> {
-        let path = self.join(name);
+        let path = self.file(name);
         match self.shown(name) {
             Shown::Missing => return Ok(File::Absent),
             Shown::Regular => {}
             // Opening a device can act on it (a tape rewinds), so the kind is looked at before; and again after, on the
             // descriptor, because the name may have been replaced between the two.
-            Shown::Unknown => match fs::metadata(&path) {
-                Ok(metadata) => {
-                    if let Some(fault) = kind_fault(&metadata) {
+            Shown::Unknown => match path.facts() {
+                Ok(facts) => {
+                    if let Some(fault) = facts.kind_fault() {
                         return Ok(File::Unfit(fault.to_owned()));
                     }
                 }
@@ -237,37 +280,36 @@ impl MonitorDir {
     /// # Errors
     /// What the kernel says.
     pub(crate) fn read_listed(&self, name: &str, limit: usize) -> io::Result<Vec<u8>> {
-        let file = self.open(&self.join(name))?;
+        let file = self.open(&self.file(name))?;
         self.read_open(file, SHORT.min(limit), limit)
     }
 
     /// The last line of a log; nothing where there is none. One that was regular when the directory was listed is not asked
     /// what it is.
     pub(crate) fn last_line(&self, name: &str, was_regular: bool) -> Option<String> {
-        let path = self.join(name);
         if was_regular && !self.far.is_far() {
-            file::last_line_of(&self.open(&path).ok()?)
+            file::last_line_of(&self.open(&self.file(name)).ok()?)
         } else {
-            file::last_line(&path)
+            file::last_line(&self.join(name))
         }
     }
 
-    fn open(&self, path: &Path) -> io::Result<fs::File> {
-        if self.far.is_far() { remote::open(path) } else { open_at_once(path) }
+    fn open(&self, path: &FileAt<'_>) -> io::Result<fs::File> {
+        if self.far.is_far() { remote::open(path) } else { path.open_to_read() }
     }
 
-    fn open_and_read(&self, path: &Path, limit: usize) -> io::Result<File<Vec<u8>>> {
+    fn open_and_read(&self, path: &FileAt<'_>, limit: usize) -> io::Result<File<Vec<u8>>> {
         let file = match self.open(path) {
             Ok(file) => file,
             Err(error) => return absent_or_unfit(error),
         };
-        let metadata = file.metadata()?;
-        if let Some(fault) = kind_fault(&metadata) {
+        let facts = FileFacts::of(&file)?;
+        if let Some(fault) = facts.kind_fault() {
             return Ok(File::Unfit(fault.to_owned()));
         }
-        let room = usize::try_from(metadata.size()).unwrap_or(limit).min(limit);
+        let room = usize::try_from(facts.stamp.size).unwrap_or(limit).min(limit);
         let content = self.read_open(file, (room + 1).min(limit), limit)?;
-        Ok(File::There { stamp: stamp_of(&metadata), content })
+        Ok(File::There { stamp: facts.stamp, content })
     }
 
     /// Reads `room` bytes at first: one more than there should be, because on a local filesystem less than asked for is the
@@ -288,12 +330,12 @@ impl MonitorDir {
     /// # Errors
     /// What the kernel says; nothing half-written stays behind.
     pub(crate) fn publish(&self, temporary: &str, name: &str, content: &[u8]) -> io::Result<()> {
-        let temporary = self.join(temporary);
-        let written = create_new(&temporary).and_then(|mut file| file.write_all(content));
-        let published = written.and_then(|()| fs::rename(&temporary, self.join(name)));
+        let temporary = self.file(temporary);
+        let written = temporary.create_new().and_then(|mut file| file.write_all(content));
+        let published = written.and_then(|()| temporary.rename(&self.file(name)));
         if published.is_err() {
             // The first error is the one to tell; a temporary that was never made has nothing to remove.
-            let _ignored = fs::remove_file(&temporary);
+            let _ignored = temporary.remove();
         }
         published
     }
@@ -301,30 +343,18 @@ impl MonitorDir {
     /// Removes a file; one that is not there is removed already.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// As unlink(2).
     pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
-        match fs::remove_file(self.join(name)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other,
-        }
+        self.file(name).remove()
     }
 
-    /// Sets a file's times to this moment: one system call, no data, no sync. Makes the file where it is missing.
+    /// Sets a file's times to this moment, see [`FileAt::touch`].
     ///
     /// # Errors
-    /// What the kernel says.
+    /// As utimensat(2) and open(2).
     pub(crate) fn touch(&self, name: &str) -> io::Result<()> {
-        touch::touch(&self.join(name))
+        self.file(name).touch()
     }
-}
-
-/// Makes a file that must not be there yet, readable as the umask allows. (`tempfile` would make it 0600, and a waiter
-/// of another user could not read what was published.)
-///
-/// # Errors
-/// What the kernel says.
-pub(crate) fn create_new(path: &Path) -> io::Result<fs::File> {
-    OpenOptions::new().write(true).create_new(true).open(path)
 }
 
 /// An error in a person's words, without the number.
@@ -333,30 +363,6 @@ pub(crate) fn why(error: &io::Error) -> String {
     match text.find(" (os error") {
         Some(end) => text[..end].to_lowercase(),
         None => text,
-    }
-}
-
-fn stamp_of(metadata: &Metadata) -> FileStamp {
-    FileStamp {
-        modified: WallTime::from_parts(metadata.mtime(), metadata.mtime_nsec()),
-        size: metadata.size(),
-        inode: metadata.ino(),
-        owner: metadata.uid(),
-    }
-}
-
-fn kind_fault(metadata: &Metadata) -> Option<&'static str> {
-    let kind = metadata.file_type();
-    if kind.is_file() {
-        None
-    } else if kind.is_dir() {
-        Some("is a directory, not a regular file")
-    } else if kind.is_fifo() {
-        Some("is a FIFO, not a regular file")
-    } else if kind.is_socket() {
-        Some("is a socket, not a regular file")
-    } else {
-        Some("is a device, not a regular file")
     }
 }
 

@@ -1,15 +1,15 @@
-//! Files whose room on the disk is taken before it is needed, so that a full disk cannot lose a finished run's status.
+//! Temporary files whose disk space is taken before it is needed, so that a full disk cannot lose a finished run's status.
 //!
-//! Refuses to promise more than the filesystem does: where room cannot be reserved, or the content outgrows it, the
-//! publication is an ordinary one.
+//! `step::outcome` publishes them. Where space cannot be reserved, or the content outgrows it, the publication is an
+//! ordinary one.
 
-use crate::sys::fs::monitor_dir::{MonitorDir, create_new};
+use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::platform::machine;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 
-/// A temporary file of the directory with room set aside.
+/// A temporary file of the directory with disk space reserved.
 #[derive(Debug)]
 pub(crate) struct PreallocatedFile {
     file: File,
@@ -17,35 +17,45 @@ pub(crate) struct PreallocatedFile {
 }
 
 impl PreallocatedFile {
-    /// Makes the temporary file and takes `room` bytes for it.
+    /// Creates the temporary file and reserves `room` bytes for it.
     ///
     /// # Errors
     /// No space, or a directory that cannot be written.
     pub(crate) fn take(directory: &MonitorDir, temporary: String, room: usize) -> io::Result<Self> {
-        let mut file = create_new(&directory.join(&temporary))?;
+        let mut file = directory.file(&temporary).create_new()?;
         if machine::reserve(&file, room as u64).is_err() {
-            // Where the filesystem cannot set room aside, bytes written now are overwritten in place later.
+            // Where the filesystem cannot reserve space, bytes written now are overwritten in place later.
             file.write_all(&vec![b'\n'; room]).inspect_err(|_| {
-                let _gone = fs::remove_file(directory.join(&temporary));
+                let _gone = directory.remove(&temporary);
             })?;
         }
         Ok(Self { file, temporary })
     }
 
-    /// Publishes `content` under `name`, in the room set aside.
+    /// Publishes `content` under `name`, in the space reserved.
     ///
     /// # Errors
-    /// What the kernel says; nothing half-written is under the name.
+    /// `NotFound` where another file, or none, has the temporary name by now; others as write(2) and rename(2). Nothing
+    /// half-written stands under the name.
     pub(crate) fn publish(self, directory: &MonitorDir, name: &str, content: &[u8]) -> io::Result<()> {
+        let temporary = directory.file(&self.temporary);
         let written = self.file.write_all_at(content, 0).and_then(|()| self.file.set_len(content.len() as u64));
-        written.and_then(|()| fs::rename(directory.join(&self.temporary), directory.join(name))).inspect_err(|_| {
-            let _gone = directory.remove(&self.temporary);
+        let published = written.and_then(|()| {
+            // What another process put there is never published.
+            if temporary.is(&self.file) {
+                temporary.rename(&directory.file(name))
+            } else {
+                Err(io::ErrorKind::NotFound.into())
+            }
+        });
+        published.inspect_err(|_| {
+            let _gone = temporary.remove();
         })
     }
 
-    /// Gives the room back.
+    /// Gives the space back.
     pub(crate) fn release(self, directory: &MonitorDir) {
-        // A temporary that somebody cleaned away is released already.
+        // A temporary that was removed already is released.
         let _gone = directory.remove(&self.temporary);
     }
 }
@@ -66,6 +76,15 @@ mod tests {
             assert_eq!(read, content.as_bytes());
         }
         PreallocatedFile::take(&directory, ".r".into(), 10).unwrap().release(&directory);
+        for swap in ["", "another"] {
+            let reserve = PreallocatedFile::take(&directory, ".r".into(), 10).unwrap();
+            std::fs::remove_file(directory.join(".r")).unwrap();
+            if !swap.is_empty() {
+                std::fs::write(directory.join(".r"), swap).unwrap();
+            }
+            let refused = reserve.publish(&directory, "b.meta", b"x").unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::NotFound, "{swap:?}");
+        }
         assert_eq!(directory.names().unwrap(), ["a.meta"]);
     }
 }

@@ -2,8 +2,8 @@
 //! facility. Called by `preflight::checks::directory`.
 
 use crate::record::time::{MonotonicTime, WallTime};
+use crate::sys::fs::at::FileAt;
 use crate::sys::fs::lock::Lock;
-use crate::sys::fs::monitor_dir::create_new;
 use crate::sys::watch::dir::{Events, Wanted};
 use crate::sys::watch::poll::ready;
 use crate::sys::{clock, env};
@@ -76,7 +76,7 @@ impl ProbeFile {
     /// open(2): no permission, read-only, no space or inode left.
     pub(crate) fn create(folder: &Path, name: &str) -> io::Result<Self> {
         let path = folder.join(name);
-        create_new(&path)?;
+        FileAt::by_path(path.as_path()).create_new()?;
         Ok(Self { path })
     }
 
@@ -86,7 +86,7 @@ impl ProbeFile {
     /// utimensat(2) or stat(2).
     pub(crate) fn clocks(&self) -> io::Result<(WallTime, WallTime, WallTime)> {
         let before = clock::wall();
-        crate::sys::fs::touch::touch(&self.path)?;
+        FileAt::by_path(self.path.as_path()).touch()?;
         let found = fs::metadata(&self.path)?;
         Ok((before, WallTime::from_parts(found.mtime(), found.mtime_nsec()), clock::wall()))
     }
@@ -96,7 +96,7 @@ impl ProbeFile {
     /// # Errors
     /// flock(2), for example a filesystem without locks.
     pub(crate) fn lock(&self) -> io::Result<Option<Lock>> {
-        Lock::try_take(&self.path)
+        Lock::try_take(&FileAt::by_path(self.path.as_path()))
     }
 }
 

@@ -6,13 +6,12 @@
 //! so what is looked at here is opened first. Refuses to do any of it on a local filesystem: there stat is the truth, and
 //! an open would raise events.
 
-use crate::record::time::WallTime;
 use crate::sys::clock;
-use crate::sys::log::file::open_at_once;
+use crate::sys::fs::at::{FileAt, FileFacts};
 use crate::sys::platform::fs_type;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -72,8 +71,8 @@ impl RemoteFs {
 ///
 /// # Errors
 /// What the kernel says.
-pub(crate) fn open(path: &Path) -> io::Result<File> {
-    let file = open_at_once(path)?;
+pub(crate) fn open(path: &FileAt<'_>) -> io::Result<File> {
+    let file = path.open_to_read()?;
     fs_type::refresh(&file);
     Ok(file)
 }
@@ -81,19 +80,19 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
 /// What stat(2) says of a file once its filesystem was asked.
 ///
 /// # Errors
-/// What the kernel says.
-pub(crate) fn metadata(path: &Path) -> io::Result<fs::Metadata> {
-    match fs::metadata(path) {
+/// As stat(2) and open(2).
+pub(crate) fn facts(path: &FileAt<'_>) -> io::Result<FileFacts> {
+    match path.facts() {
         // Opening what is no file may act on it, or wait.
-        Ok(metadata) if !metadata.is_file() => return Ok(metadata),
+        Ok(facts) if !facts.is_file() => return Ok(facts),
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
     match open(path) {
-        Ok(file) => file.metadata(),
+        Ok(file) => FileFacts::of(&file),
         // Not ours to read; what was known of it has to do.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => fs::metadata(path),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => path.facts(),
         Err(error) => Err(error),
     }
 }
@@ -112,17 +111,15 @@ pub(crate) fn forget_missing(directory: &Path) {
 ///
 /// # Errors
 /// Where nothing can be written; nothing is left behind.
-pub(crate) fn probe(temporary: &Path) -> io::Result<i64> {
-    let made = crate::sys::fs::monitor_dir::create_new(temporary).and_then(|mut file| {
+pub(crate) fn probe(temporary: &FileAt<'_>) -> io::Result<i64> {
+    let made = temporary.create_new().and_then(|mut file| {
         // A byte, because some filesystems stamp an empty file by the client's clock.
         io::Write::write_all(&mut file, b"\n")
     });
     let before = clock::wall();
-    let stamped = made.and_then(|()| metadata(temporary));
-    let _gone = fs::remove_file(temporary);
-    let stamped = stamped?;
-    let there = WallTime::from_parts(stamped.mtime(), stamped.mtime_nsec());
-    Ok(there.as_nanos().saturating_sub(before.as_nanos()))
+    let stamped = made.and_then(|()| facts(temporary));
+    let _gone = temporary.remove();
+    Ok(stamped?.stamp.modified.as_nanos().saturating_sub(before.as_nanos()))
 }
 
 #[cfg(test)]
@@ -144,9 +141,9 @@ mod tests {
     #[test]
     fn a_probe_reads_the_clock_and_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let ahead = probe(&folder.path().join(".probe")).unwrap();
+        let ahead = probe(&FileAt::by_path(folder.path().join(".probe"))).unwrap();
         assert!(ahead.abs() < 1_000_000_000, "{ahead}");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
-        assert!(probe(&folder.path().join("missing/.probe")).is_err());
+        assert!(probe(&FileAt::by_path(folder.path().join("missing/.probe"))).is_err());
     }
 }

@@ -4,6 +4,7 @@
 //! the old one is read to its end before. Refuses to read a hole: it is jumped over. What cannot be seen is a file that
 //! was cut, and grew past where it was read to with the same bytes at that place, between two looks.
 
+use crate::sys::fs::at::FileAt;
 use crate::sys::fs::monitor_dir::why;
 use crate::sys::fs::remote;
 use crate::sys::log::file::{open_at_once, read_at_most};
@@ -187,7 +188,7 @@ impl Opened {
     /// Has a far filesystem asked how long the file is by now: opening it by name is what makes every one of them ask.
     fn ask(&self, path: &Path) {
         if self.far {
-            let _asked = remote::open(path);
+            let _asked = remote::open(&FileAt::by_path(path));
             fs_type::refresh(&self.file);
         }
     }

@@ -1,0 +1,213 @@
+//! System calls on one file: by its name below an open directory, or by its path where no directory is held open.
+//!
+//! The monitor directory uses it. A run holds its directory open, so that a directory that is renamed meanwhile, or a
+//! symbolic link above it that is changed, does not lead its last writes elsewhere (openat(2), NOTES).
+
+use crate::record::file_state::FileStamp;
+use crate::record::time::WallTime;
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, renameat};
+use nix::sys::stat::{FileStat, Mode, SFlag, UtimensatFlags, fstat, fstatat, utimensat};
+use nix::sys::time::TimeSpec;
+use nix::unistd::{UnlinkatFlags, unlinkat};
+use std::borrow::Cow;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+/// One file's name, and the directory that it is looked up in.
+#[derive(Clone, Debug)]
+pub(crate) struct FileAt<'a> {
+    base: BorrowedFd<'a>,
+    path: Cow<'a, Path>,
+}
+
+/// What stat(2) says of a file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FileFacts {
+    /// What tells this version of the file from another.
+    pub(crate) stamp: FileStamp,
+    /// The device that holds it; with the inode it identifies the file.
+    pub(crate) device: u64,
+    /// Permission bits.
+    pub(crate) mode: u32,
+    /// How many names it has.
+    pub(crate) links: u64,
+    kind: SFlag,
+}
+
+impl<'a> FileAt<'a> {
+    /// The file of this name in an open directory.
+    pub(crate) fn in_directory(directory: BorrowedFd<'a>, name: &'a str) -> Self {
+        Self { base: directory, path: Cow::Borrowed(Path::new(name)) }
+    }
+
+    /// The file at this path.
+    pub(crate) fn by_path(path: impl Into<Cow<'a, Path>>) -> Self {
+        Self { base: AT_FDCWD, path: path.into() }
+    }
+
+    /// Opens it. The descriptor is closed in every program that is started.
+    ///
+    /// # Errors
+    /// As open(2).
+    pub(crate) fn open(&self, flags: OFlag, mode: Mode) -> io::Result<File> {
+        loop {
+            match openat(self.base, self.path.as_ref(), flags | OFlag::O_CLOEXEC, mode) {
+                Err(Errno::EINTR) => {}
+                opened => return Ok(File::from(opened?)),
+            }
+        }
+    }
+
+    /// Opens it for reading. A FIFO without a writer is not waited for (fifo(7)), and a terminal does not become this
+    /// process's own.
+    ///
+    /// # Errors
+    /// As open(2).
+    pub(crate) fn open_to_read(&self) -> io::Result<File> {
+        self.open(OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY, Mode::empty())
+    }
+
+    /// Creates it, readable as the umask allows. (`tempfile` would make it 0600, and a waiter of another user could not
+    /// read what was published.)
+    ///
+    /// # Errors
+    /// `AlreadyExists`; others as open(2).
+    pub(crate) fn create_new(&self) -> io::Result<File> {
+        self.open(OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL, Mode::from_bits_truncate(0o666))
+    }
+
+    /// What stat(2) says of it, symbolic links followed.
+    ///
+    /// # Errors
+    /// As stat(2).
+    pub(crate) fn facts(&self) -> io::Result<FileFacts> {
+        Ok(FileFacts::from(fstatat(self.base, self.path.as_ref(), AtFlags::empty())?))
+    }
+
+    /// Whether the file under this name is the one that is open.
+    pub(crate) fn is(&self, file: &File) -> bool {
+        matches!((self.facts(), FileFacts::of(file)), (Ok(named), Ok(open)) if named.is_same_file(&open))
+    }
+
+    /// Renames it, over what is there.
+    ///
+    /// # Errors
+    /// As rename(2).
+    pub(crate) fn rename(&self, to: &FileAt<'_>) -> io::Result<()> {
+        Ok(renameat(self.base, self.path.as_ref(), to.base, to.path.as_ref())?)
+    }
+
+    /// Removes it; one that is not there is removed already.
+    ///
+    /// # Errors
+    /// As unlink(2).
+    pub(crate) fn remove(&self) -> io::Result<()> {
+        match unlinkat(self.base, self.path.as_ref(), UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Sets its times to this moment: one system call, no data, no sync. Creates it where it is missing. Follows no link,
+    /// which may lead to another's file.
+    ///
+    /// # Errors
+    /// As utimensat(2) and open(2).
+    pub(crate) fn touch(&self) -> io::Result<()> {
+        let now = TimeSpec::new(0, libc::UTIME_NOW as _);
+        match utimensat(self.base, self.path.as_ref(), &now, &now, UtimensatFlags::NoFollowSymlink) {
+            Err(Errno::ENOENT) => {
+                let flags = OFlag::O_CREAT | OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+                self.open(flags, Mode::from_bits_truncate(0o666)).map(|_created| ())
+            }
+            touched => Ok(touched?),
+        }
+    }
+}
+
+impl FileFacts {
+    /// What fstat(2) says of an open file.
+    ///
+    /// # Errors
+    /// As fstat(2).
+    pub(crate) fn of(file: impl AsFd) -> io::Result<Self> {
+        Ok(Self::from(fstat(file)?))
+    }
+
+    /// Whether both are the same file, by whatever name.
+    pub(crate) fn is_same_file(&self, other: &Self) -> bool {
+        (self.device, self.stamp.inode) == (other.device, other.stamp.inode)
+    }
+
+    /// Whether it is a regular file.
+    pub(crate) fn is_file(&self) -> bool {
+        self.kind == SFlag::S_IFREG
+    }
+
+    /// Why it is no record: what it is where it is no regular file.
+    pub(crate) fn kind_fault(&self) -> Option<&'static str> {
+        match self.kind {
+            SFlag::S_IFREG => None,
+            SFlag::S_IFDIR => Some("is a directory, not a regular file"),
+            SFlag::S_IFIFO => Some("is a FIFO, not a regular file"),
+            SFlag::S_IFSOCK => Some("is a socket, not a regular file"),
+            _ => Some("is a device, not a regular file"),
+        }
+    }
+}
+
+#[allow(
+    clippy::useless_conversion,
+    clippy::unnecessary_cast,
+    clippy::cast_sign_loss,
+    reason = "several of these types are narrower on macOS, or signed"
+)]
+impl From<FileStat> for FileFacts {
+    fn from(stat: FileStat) -> Self {
+        let stamp = FileStamp {
+            modified: WallTime::from_parts(stat.st_mtime, stat.st_mtime_nsec),
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            inode: stat.st_ino,
+            owner: stat.st_uid,
+        };
+        Self {
+            stamp,
+            device: stat.st_dev as u64,
+            mode: u32::from(stat.st_mode) & 0o7777,
+            links: u64::from(stat.st_nlink),
+            kind: SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn a_name_is_looked_up_in_the_directory_that_is_open_wherever_that_has_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::create_dir(path("old")).unwrap();
+        let directory = File::open(path("old")).unwrap();
+        let at = |name| FileAt::in_directory(directory.as_fd(), name);
+        std::fs::rename(path("old"), path("new")).unwrap();
+        at("a").create_new().unwrap().write_all(b"x").unwrap();
+        assert_eq!(at("a").create_new().unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(at("a").facts().unwrap().stamp.size, 1);
+        at("a").rename(&at("b")).unwrap();
+        at("t").touch().unwrap();
+        assert!(path("new/b").exists() && path("new/t").exists() && !path("old").exists());
+        let open = at("b").open_to_read().unwrap();
+        assert!(at("b").is(&open) && !at("t").is(&open) && !at("none").is(&open));
+        at("b").remove().unwrap();
+        at("b").remove().unwrap();
+        std::fs::remove_file(path("new/t")).unwrap();
+        std::fs::remove_dir(path("new")).unwrap();
+        assert_eq!(at("c").create_new().unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+}
