@@ -43,7 +43,7 @@ impl Session {
                 None => command.env_remove(name),
             };
         }
-        command.env("D", plain.get_program()).env("SHELL", "/bin/sh").env_remove("NO_COLOR");
+        command.env("D", plain.get_program()).env("SHELL", "/bin/sh").env("TERM", "xterm").env_remove("NO_COLOR");
         let child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("script starts");
         Some(Self { child, sent })
     }
@@ -106,7 +106,7 @@ fn a_wait_shows_how_its_steps_stand_and_leaves_only_the_answer() {
     until("a live line", || session.sent().contains("s: running for"));
     until("it is drawn anew", || session.sent().matches("s: running for").count() > 1);
     let live = session.sent();
-    assert!(live.contains("heartbeat") && live.contains("at work \\u{1b}[2J") && live.contains("t: not started"));
+    assert!(live.contains("heartbeat") && live.contains("at work ") && live.contains("t: not started"), "{live:?}");
     assert!(!live.contains("\u{1b}[2J"), "a log's own control characters are not sent: {live:?}");
     place.write("go", "");
     place.dogwatch(["run", "t", "--", "sh", "-c", "exit 3"]);
@@ -131,6 +131,7 @@ fn nothing_is_drawn_where_quiet_or_machine_output_is_asked_for_or_nobody_looks()
         "\"$D\" wait s --for 2200ms --json",
         "\"$D\" wait s --for 2200ms -q",
         "\"$D\" wait s --for 2200ms --log-tail 0 2>errors.txt",
+        "TERM=dumb \"$D\" wait s --for 2200ms --log-tail 0",
     ] {
         let Some(session) = Session::start(&place, &format!("cd {}; {script}", place.path().display())) else { return };
         let (code, sent) = session.end();
@@ -141,6 +142,51 @@ fn nothing_is_drawn_where_quiet_or_machine_output_is_asked_for_or_nobody_looks()
         );
     }
     assert_eq!(place.read("errors.txt"), "");
+}
+
+#[test]
+fn a_background_job_draws_nothing_and_is_not_stopped_for_it() {
+    let place = Place::new();
+    place.detach("s", "sleep 300");
+    // With job control a background job is a process group of its own; the shell's is the terminal's foreground.
+    let script = format!(
+        "cd {}; stty tostop; set -m; \"$D\" wait s --for 2200ms --log-tail 0 >answer.txt & wait $!; echo code $?",
+        place.path().display()
+    );
+    let Some(session) = Session::start(&place, &script) else { return };
+    let (_, sent) = session.end();
+    assert!(sent.contains("code 75") && !sent.contains("running for"), "{sent:?}");
+    assert!(place.read("answer.txt").contains("s: running for"));
+}
+
+#[test]
+fn colours_follow_what_the_user_has_set() {
+    let place = Place::new();
+    place.dogwatch(["run", "s", "--", "true"]);
+    let green = |text: &str| text.contains("\u{1b}[32msuccess\u{1b}[0m");
+    // Into a pipe.
+    for (settings, color, colored) in [
+        ("TERM=xterm", "auto", false),
+        ("CLICOLOR_FORCE=1", "auto", true),
+        ("CLICOLOR_FORCE=1 NO_COLOR=1", "auto", false),
+        ("CLICOLOR_FORCE=1", "never", false),
+        ("NO_COLOR=1", "always", true),
+        ("TERM=dumb", "always", true),
+    ] {
+        let mut command = place.command(["list", "--color", color]);
+        command.env_remove("NO_COLOR").envs(settings.split(' ').filter_map(|setting| setting.split_once('=')));
+        let ended = support::Ended::of(&command.output().expect("dogwatch runs"));
+        assert_eq!(green(&ended.stdout), colored, "{settings} {color}: {ended:?}");
+    }
+    for (prefix, colored) in [("", true), ("TERM=dumb ", false), ("NO_COLOR=1 ", false), ("CLICOLOR=0 ", false)] {
+        let Some(session) = Session::start(&place, &format!("{prefix}\"$D\" list")) else { return };
+        let (code, sent) = session.end();
+        assert_eq!((code, green(&sent)), (0, colored), "{prefix}: {sent:?}");
+    }
+    // Help too.
+    let Some(session) = Session::start(&place, "\"$D\" --help; NO_COLOR=1 \"$D\" --help | head -1") else { return };
+    let (_, sent) = session.end();
+    assert!(sent.contains("\u{1b}[1m\u{1b}[4mUsage:"), "{sent:?}");
 }
 
 #[test]

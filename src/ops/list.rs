@@ -41,6 +41,8 @@ pub(crate) struct Row {
     pub(crate) outcome: Outcome,
     /// How long it took, or has taken so far, in milliseconds.
     pub(crate) elapsed_ms: Option<u64>,
+    /// How long a run of it usually takes, where it goes on and enough runs of it are known.
+    pub(crate) expected: Option<Duration>,
     /// How old the heartbeat of a run that goes on is, in milliseconds.
     pub(crate) heartbeat_age_ms: Option<u64>,
     /// How long ago the log of a run that goes on grew, in milliseconds.
@@ -107,6 +109,7 @@ pub(crate) fn rows(request: &Check) -> Result<Listing<Row>, Error> {
             step: report.step,
             outcome: report.outcome,
             elapsed_ms: report.elapsed_ms,
+            expected: None,
             heartbeat_age_ms: report.heartbeat_age_ms.filter(|_| goes_on),
             output_age_ms: report.output_age_ms.filter(|_| goes_on),
             cpu_time,
@@ -134,6 +137,7 @@ fn recorded(named: &Named<'_>) -> Option<Row> {
         step: step.as_str().to_owned(),
         outcome: meta.reason.outcome(),
         elapsed_ms: meta.took().map(millis),
+        expected: None,
         heartbeat_age_ms: None,
         output_age_ms: None,
         cpu_time: None,

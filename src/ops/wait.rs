@@ -113,6 +113,8 @@ pub(crate) struct Progress {
     pub(crate) step: String,
     /// How long it has run, in milliseconds; nothing where it has not started.
     pub(crate) elapsed_ms: Option<u64>,
+    /// How long it usually takes, where enough runs of it are known.
+    pub(crate) expected: Option<Duration>,
     /// How old its heartbeat is, in milliseconds.
     pub(crate) heartbeat_age_ms: Option<u64>,
     /// Whether it is being ended.
@@ -208,6 +210,7 @@ fn progress(glimpse: &StepProgress, step: &StepName, directory: &MonitorDir, req
     Progress {
         step: step.as_str().to_owned(),
         elapsed_ms: glimpse.elapsed.map(millis),
+        expected: None,
         heartbeat_age_ms: glimpse.heartbeat.map(millis),
         ending: glimpse.ending,
         last_line: file::last_line(&request.log.clone().unwrap_or_else(own)).filter(|_| glimpse.elapsed.is_some()),

@@ -75,8 +75,13 @@ fn hand_over(whole: &[u8], line: &mut dyn FnMut(&[u8])) {
 
 /// A line as text for a report: made of at most its first 2,000 bytes, with an ellipsis where more followed.
 pub(crate) fn readable(line: &[u8]) -> String {
-    let line = &line[zeros(line.iter())..];
+    let line = without_hole(line);
     cut(line.strip_suffix(b"\r").unwrap_or(line))
+}
+
+/// A line without the zeros before it: what a size limit deleted reads as zeros.
+pub(crate) fn without_hole(line: &[u8]) -> &[u8] {
+    &line[zeros(line.iter())..]
 }
 
 #[cfg(test)]

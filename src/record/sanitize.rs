@@ -1,11 +1,12 @@
-//! Text of others made fit to be shown: one line, no control characters, a bounded length.
+//! Text of other programs made fit to be shown: one line, no control characters, a bounded length.
 //!
-//! Refuses to guess an encoding: what is no UTF-8 is shown with replacement characters. A log line or a status word
-//! is written by anybody, and a terminal obeys what it is sent.
+//! A log line or a status word may hold anything, and a terminal obeys what it is sent. What is no UTF-8 is shown with
+//! replacement characters; no encoding is guessed.
 
+use anstream::adapter::strip_str;
 use std::borrow::Cow;
 
-/// How many characters of somebody else's text a message quotes.
+/// How many characters of another program's text a message quotes.
 const QUOTED: usize = 40;
 
 /// Quotes bytes that a file holds, for a message: escaped, in double quotes, cut after 40 characters.
@@ -37,14 +38,27 @@ pub(crate) fn cut(line: &[u8]) -> String {
     text
 }
 
-/// Makes one line of somebody else's output safe for a terminal: control characters become `\u{..}` forms, tabs stay.
+/// What a person sees of one line of output: no escape sequences, and only what was written after the last carriage
+/// return, which is how progress bars overwrite themselves. At most 2,000 bytes, with an ellipsis where more followed.
+pub(crate) fn visible_text(line: &[u8]) -> String {
+    if !line.iter().any(|&byte| byte < b' ' && byte != b'\t') {
+        return cut(line);
+    }
+    let plain = strip_str(&String::from_utf8_lossy(line)).to_string();
+    // A carriage return at the end moves the cursor and erases nothing.
+    let shown = plain.rsplit('\r').find(|part| !part.trim().is_empty());
+    cut(shown.unwrap_or_default().as_bytes())
+}
+
+/// Makes one line of another program's output safe for a terminal: control characters and characters that are invisible or
+/// change the order of others become `\u{..}` forms, tabs stay.
 pub(crate) fn sanitize_for_terminal(line: &str) -> Cow<'_, str> {
     if line.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t')) {
         return Cow::Borrowed(line);
     }
     let mut safe = String::with_capacity(line.len());
     for character in line.chars() {
-        if (character.is_control() && character != '\t') || reorders(character) {
+        if (character.is_control() && character != '\t') || is_deceptive(character) {
             safe.extend(character.escape_default());
         } else {
             safe.push(character);
@@ -53,9 +67,21 @@ pub(crate) fn sanitize_for_terminal(line: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
-/// Whether a terminal shows what follows in another order ("trojan source").
-fn reorders(character: char) -> bool {
-    matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+/// Whether a character is invisible or has a terminal show others in another order ("Trojan Source", CVE-2021-42574): two
+/// texts that look the same are not. The table is that of fd's `sanitize_for_terminal`, with the Arabic letter mark and the
+/// two separators that end a line. Variation selectors stay: emoji need them.
+fn is_deceptive(character: char) -> bool {
+    matches!(character,
+        '\u{ad}' // soft hyphen
+        | '\u{61c}' // Arabic letter mark
+        | '\u{180e}' // Mongolian vowel separator
+        | '\u{200b}'..='\u{200f}' // zero width, joiners, direction marks
+        | '\u{2028}'..='\u{202e}' // line and paragraph separator, embeddings and overrides of direction
+        | '\u{2060}'..='\u{206f}' // word joiner, invisible operators, isolates, deprecated formats
+        | '\u{feff}' // byte order mark
+        | '\u{fff9}'..='\u{fffb}' // interlinear annotation
+        | '\u{e0000}'..='\u{e007f}' // tags
+    )
 }
 
 /// Makes a JSON text safe for a terminal without a change in what it says: what JSON need not escape and a terminal may
@@ -64,9 +90,12 @@ pub(crate) fn sanitize_json(text: &str) -> String {
     use std::fmt::Write;
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {
-        if matches!(character, '\u{7f}'..='\u{9f}') || reorders(character) {
-            // A string takes every write.
-            let _taken = write!(safe, "\\u{:04x}", u32::from(character));
+        if matches!(character, '\u{7f}'..='\u{9f}') || is_deceptive(character) {
+            // JSON escapes a character beyond the first plane as two surrogates (RFC 8259, section 7).
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                // Writing to a string cannot fail.
+                let _written = write!(safe, "\\u{unit:04x}");
+            }
         } else {
             safe.push(character);
         }
@@ -146,6 +175,40 @@ mod tests {
             let mut cleaner = StreamSanitizer::default();
             let pieces: String = bytes.chunks(size).map(|piece| cleaner.feed(piece)).collect();
             assert_eq!(pieces + &cleaner.finish(), expected, "pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn a_person_sees_what_follows_the_last_carriage_return_and_no_escapes() {
+        for (line, shown) in [
+            ("plain", "plain"),
+            ("10%\r20%\r100% done", "100% done"),
+            ("10%\r20%\r", "20%"),
+            ("50%\r\u{1b}[K", "50%"),
+            ("\u{1b}[31mred\u{1b}[0m and \u{1b}]8;;http://x\u{1b}\\link\u{1b}]8;;\u{7}", "red and link"),
+            ("tab\tstays", "tab\tstays"),
+            ("ends\r\r", "ends"),
+            ("\r\u{1b}[2K", ""),
+            ("gr\u{fc}n \u{1b}[1m\u{2713}", "gr\u{fc}n \u{2713}"),
+        ] {
+            assert_eq!(visible_text(line.as_bytes()), shown, "{line:?}");
+        }
+        let long = [&b"x\r".repeat(3000)[..], &b"y".repeat(3000)].concat();
+        assert_eq!(visible_text(&long), format!("{}\u{2026}", "y".repeat(2000)));
+    }
+
+    #[test]
+    fn invisible_characters_are_shown_and_json_says_the_same() {
+        let text = "a\u{200b}b\u{feff}c\u{200e}d\u{e0041}e\u{61c}f\u{ad}";
+        let safe = sanitize_for_terminal(text);
+        assert_eq!(safe, "a\\u{200b}b\\u{feff}c\\u{200e}d\\u{e0041}e\\u{61c}f\\u{ad}");
+        let json = serde_json::to_string(text).unwrap();
+        let safe = sanitize_json(&json);
+        assert!(safe.is_ascii(), "{safe}");
+        assert_eq!(serde_json::from_str::<String>(&safe).unwrap(), text);
+        // Emoji and combining marks stay as they are.
+        for text in ["\u{2764}\u{fe0f}", "\u{1f980}", "e\u{301}", "\u{6f22}\u{5b57}"] {
+            assert_eq!(sanitize_for_terminal(text), text);
         }
     }
 

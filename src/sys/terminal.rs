@@ -1,5 +1,7 @@
-//! Whether a stream is a terminal, and how large that is.
+//! Whether a stream is a terminal, how large that is, and what may be drawn on it.
 
+use crate::sys::env;
+use nix::unistd::{getpgrp, tcgetpgrp};
 use std::io::{IsTerminal, stderr, stdout};
 
 /// Columns and rows.
@@ -24,6 +26,28 @@ pub(crate) fn stdout_size() -> Option<Size> {
 /// As [`stdout_size`], of standard error.
 pub(crate) fn stderr_size() -> Option<Size> {
     stderr().is_terminal().then(|| size(terminal_size::terminal_size_of(stderr())))
+}
+
+/// Whether standard output is a terminal whose cursor can be moved.
+pub(crate) fn stdout_can_erase() -> bool {
+    stdout().is_terminal() && has_cursor_control()
+}
+
+/// As [`stdout_can_erase`], of standard error.
+pub(crate) fn stderr_can_erase() -> bool {
+    stderr().is_terminal() && has_cursor_control()
+}
+
+/// `TERM=dumb` says that escape sequences are shown as text, and no `TERM` that nothing is known.
+fn has_cursor_control() -> bool {
+    env::variable("TERM").is_some_and(|term| term != "dumb")
+}
+
+/// Whether the terminal that standard error is belongs to this process's job at the moment. A background job that draws
+/// overwrites what is typed, and is stopped where `stty tostop` is set (termios(3)). A terminal that is not the controlling
+/// one knows no jobs (`ENOTTY`).
+pub(crate) fn stderr_is_in_foreground() -> bool {
+    tcgetpgrp(stderr()).map_or(true, |group| group == getpgrp())
 }
 
 fn size(told: Option<(terminal_size::Width, terminal_size::Height)>) -> Size {

@@ -3,6 +3,7 @@
 use super::wait::{LogTailArgs, ThresholdArgs};
 use super::{Help, Subcommand, check};
 use crate::cli::Context;
+use crate::cli::output::columns::fit;
 use crate::cli::output::print_error;
 use crate::cli::output::table::table;
 use crate::exit_code::ExitCode;
@@ -13,7 +14,7 @@ use crate::ops::report::Report;
 use crate::record::outcome::Outcome;
 use crate::record::sanitize::sanitize_for_terminal;
 use crate::sys::signals::Signal;
-use crate::sys::terminal::{Size, stdout_size};
+use crate::sys::terminal::{Size, stdout_can_erase, stdout_size};
 use clap::Args;
 use std::collections::HashMap;
 
@@ -39,7 +40,7 @@ impl Subcommand for ListArgs {
         let thresholds = ThresholdArgs { stale: None, max_timeout: None };
         let request = check::options(Vec::new(), thresholds, LogTailArgs { log_tail: 1 }, context)?;
         if self.watch {
-            let mut screen = Screen { request: &request, context, shown: HashMap::new(), drawn: false };
+            let mut screen = Screen { request: &request, context, shown: HashMap::new(), has_shown: false, size: None };
             let signal = watch(&request, &mut || screen.show())?;
             if !out.json && stdout_size().is_some() {
                 // The terminal has echoed ^C where the prompt will be.
@@ -86,7 +87,9 @@ struct Screen<'call> {
     context: &'call Context,
     /// What was last shown of each step, ages left out.
     shown: HashMap<String, Shown>,
-    drawn: bool,
+    has_shown: bool,
+    /// The size of the terminal when it was last drawn on.
+    size: Option<Size>,
 }
 
 type Shown = (Outcome, Option<String>, Option<i32>);
@@ -105,7 +108,7 @@ impl Screen<'_> {
             let Listing { steps, faults } = rows(self.request)?;
             let mark = |row: &Row| (row.step.clone(), (row.outcome, row.run_id.clone(), row.pid));
             let now = steps.iter().map(mark).collect();
-            match stdout_size() {
+            match stdout_size().filter(|_| stdout_can_erase()) {
                 Some(size) => self.draw(&steps, size),
                 None if now != self.shown && !steps.is_empty() => {
                     let mut lines = table(&steps, self.context.out.styles, None);
@@ -117,20 +120,20 @@ impl Screen<'_> {
             }
             (now, faults)
         };
-        if !self.drawn || now != self.shown {
+        if !self.has_shown || now != self.shown {
             for fault in &faults {
                 print_error(fault);
             }
         }
-        (self.shown, self.drawn) = (now, true);
+        (self.shown, self.has_shown) = (now, true);
         Ok(())
     }
 
-    /// Over what was drawn before: the cursor goes home, and each line clears what it does not cover.
-    fn draw(&self, rows: &[Row], size: Size) {
+    /// Draws over what was drawn before: the cursor goes home, and each line is cleared before it is written.
+    fn draw(&mut self, rows: &[Row], size: Size) {
         let room = size.rows.saturating_sub(2).max(1);
         let mut lines = if rows.is_empty() {
-            vec![sanitize_for_terminal(&empty(self.request)).chars().take(size.columns).collect()]
+            vec![fit(&sanitize_for_terminal(&empty(self.request)), size.columns).into_owned()]
         } else if rows.len() <= room {
             table(rows, self.context.out.styles, Some(size.columns))
         } else {
@@ -142,8 +145,10 @@ impl Screen<'_> {
         if rows.len() > room {
             lines.push(format!("and {} more", rows.len() + 1 - room));
         }
-        let home = if self.drawn { "\u{1b}[H" } else { "\u{1b}[H\u{1b}[2J" };
-        let body: String = lines.iter().flat_map(|line| [line.as_str(), "\u{1b}[K\n"]).collect();
+        // A terminal that was resized has moved and wrapped what it showed.
+        let home = if self.size == Some(size) { "\u{1b}[H" } else { "\u{1b}[H\u{1b}[2J" };
+        let body: String = lines.iter().flat_map(|line| ["\u{1b}[K", line.as_str(), "\n"]).collect();
         self.context.out.print(format!("{home}{body}\u{1b}[J").as_bytes());
+        self.size = Some(size);
     }
 }

@@ -1,5 +1,6 @@
 //! Printing: results to standard output, everything else to standard error. Every command prints through this.
 
+pub(super) mod columns;
 pub(super) mod format;
 pub(super) mod json;
 pub(super) mod progress;

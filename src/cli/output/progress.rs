@@ -1,26 +1,34 @@
-//! The live lines of a wait: how each step stands, drawn over themselves on the terminal that standard error is.
+//! The live lines of a wait: how each step is doing, drawn over themselves on the terminal that standard error is.
 //!
-//! They are erased before anything else is printed, and at the end. There are none where standard error is no terminal, or
-//! `--json` or `--quiet` is given.
+//! They are erased before anything else is printed, and at the end. There are none where standard error is no terminal that
+//! can erase, or `--json` or `--quiet` is given; none are drawn while another job has the terminal's foreground.
 
 use super::Output;
+use super::columns::{cut, fit, width};
 use crate::ops::wait::Progress;
 use crate::record::sanitize::sanitize_for_terminal;
+use crate::record::time::millis;
 use crate::record::units::shown;
-use crate::sys::terminal::{Size, stderr_size};
+use crate::sys::terminal::{Size, stderr_can_erase, stderr_is_in_foreground, stderr_size};
 use std::io::{Write, stderr};
+use std::time::Duration;
 
-/// What stands on the terminal.
+/// Below this many columns a line does without the heartbeat's age, to keep the last line of the log readable.
+const NARROW: usize = 70;
+/// How many cells the bar has.
+const BAR: usize = 10;
+
+/// What was drawn on the terminal.
 #[derive(Debug)]
 pub(in crate::cli) struct ProgressDisplay {
     wanted: bool,
-    /// How many lines were drawn and stand there still.
-    drawn: usize,
+    /// The widths of the lines that were drawn and not yet erased.
+    drawn: Vec<usize>,
 }
 
 impl ProgressDisplay {
     pub(in crate::cli) fn new(out: &Output) -> Self {
-        Self { wanted: !out.json && !out.quiet && stderr_size().is_some(), drawn: 0 }
+        Self { wanted: !out.json && !out.quiet && stderr_can_erase(), drawn: Vec::new() }
     }
 
     pub(in crate::cli) fn is_wanted(&self) -> bool {
@@ -29,28 +37,37 @@ impl ProgressDisplay {
 
     /// Draws the lines in place of those before.
     pub(in crate::cli) fn draw(&mut self, steps: &[Progress], more: usize) {
-        // Asked anew each time: a terminal changes its size.
+        // Asked each time: a terminal is resized, and a job moves between foreground and background.
         let Some(size) = stderr_size().filter(|_| self.wanted) else { return };
+        if !stderr_is_in_foreground() {
+            // The shell draws its prompt over what was there.
+            self.drawn.clear();
+            return;
+        }
         let lines = lines(steps, more, size);
-        let erased = self.clear_sequence();
+        let erased = clear_sequence(&self.drawn, size.columns);
         let body: String = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
-        self.drawn = lines.len();
+        self.drawn = lines.iter().map(|line| width(line)).collect();
         write(&format!("{erased}{body}"));
     }
 
-    /// Takes them away.
+    /// Erases them.
     pub(in crate::cli) fn erase(&mut self) {
-        let erased = self.clear_sequence();
-        if !erased.is_empty() {
-            write(&erased);
+        let drawn = std::mem::take(&mut self.drawn);
+        if !drawn.is_empty()
+            && stderr_is_in_foreground()
+            && let Some(size) = stderr_size()
+        {
+            write(&clear_sequence(&drawn, size.columns));
         }
-        self.drawn = 0;
     }
+}
 
-    /// Up to the first of them and clear all that follows, a Ctrl-C that the terminal echoed included.
-    fn clear_sequence(&self) -> String {
-        if self.drawn == 0 { String::new() } else { format!("\r\u{1b}[{}A\u{1b}[J", self.drawn) }
-    }
+/// Moves up to the first of the lines and clears all that follows, a Ctrl-C that the terminal echoed included. A terminal
+/// that was made narrower since has wrapped them.
+fn clear_sequence(drawn: &[usize], columns: usize) -> String {
+    let rows: usize = drawn.iter().map(|width| width.div_ceil(columns.max(1)).max(1)).sum();
+    if rows == 0 { String::new() } else { format!("\r\u{1b}[{rows}A\u{1b}[J") }
 }
 
 fn write(text: &str) {
@@ -62,7 +79,8 @@ fn write(text: &str) {
 /// No line wraps, and all fit: a terminal could not be drawn over otherwise.
 fn lines(steps: &[Progress], more: usize, size: Size) -> Vec<String> {
     let room = size.rows.saturating_sub(1).max(1);
-    let mut lines: Vec<String> = steps.iter().map(line).collect();
+    let columns = size.columns.saturating_sub(1);
+    let mut lines: Vec<String> = steps.iter().map(|step| line(step, columns)).collect();
     let more = more + lines.len().saturating_sub(room);
     lines.truncate(room);
     if more > 0 && lines.len() == room {
@@ -71,28 +89,42 @@ fn lines(steps: &[Progress], more: usize, size: Size) -> Vec<String> {
     } else if more > 0 {
         lines.push(format!("and {more} more"));
     }
-    lines.into_iter().map(|line| line.chars().take(size.columns.saturating_sub(1)).collect()).collect()
+    lines.into_iter().map(|line| cut(&line, columns).to_owned()).collect()
 }
 
-fn line(step: &Progress) -> String {
-    let Some(elapsed) = step.elapsed_ms else { return format!("{}: not started", step.step) };
+fn line(step: &Progress, columns: usize) -> String {
+    // However long a name is, how the step is doing stays visible.
+    let name = fit(&step.step, (columns / 3).max(8));
+    let Some(elapsed) = step.elapsed_ms else { return format!("{name}: not started") };
     let state = if step.ending { "being ended after" } else { "running for" };
-    let beat = step.heartbeat_age_ms.map_or(String::new(), |age| format!(" (heartbeat {} ago)", shown(age)));
-    let last = step
-        .last_line
-        .as_ref()
-        .map_or(String::new(), |line| format!(" {}", sanitize_for_terminal(line).replace('\t', " ")));
-    format!("{}: {state} {}{beat}{last}", step.step, shown(elapsed))
+    let bar =
+        step.expected.map_or(String::new(), |expected| format!(" {}", bar(Duration::from_millis(elapsed), expected)));
+    let heartbeat = step.heartbeat_age_ms.filter(|_| columns >= NARROW);
+    let heartbeat = heartbeat.map_or(String::new(), |age| format!(" (heartbeat {} ago)", shown(age)));
+    let last = step.last_line.as_ref();
+    let last = last.map_or(String::new(), |line| format!(" {}", sanitize_for_terminal(line).replace('\t', " ")));
+    format!("{name}: {state} {}{bar}{heartbeat}{last}", shown(elapsed))
+}
+
+/// How much of the expected time is over, and how long that is: `[===>      ] of 40.0s`.
+pub(in crate::cli) fn bar(elapsed: Duration, expected: Duration) -> String {
+    let share = elapsed.as_millis() * BAR as u128 / expected.as_millis().max(1);
+    let full = usize::try_from(share).unwrap_or(BAR).min(BAR);
+    let head = if full < BAR { ">" } else { "" };
+    let blank = BAR - full - head.len();
+    format!("[{}{head}{:blank$}] of {}", "=".repeat(full), "", shown(millis(expected)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn step(name: &str) -> Progress {
         Progress {
             step: name.to_owned(),
             elapsed_ms: Some(12_300),
+            expected: None,
             heartbeat_age_ms: Some(400),
             ending: false,
             last_line: Some("Compiling\tx \u{1b}[2J".to_owned()),
@@ -100,16 +132,29 @@ mod tests {
     }
 
     #[test]
-    fn a_line_says_how_a_step_stands_and_is_sanitize_for_terminal() {
+    fn a_line_says_how_a_step_is_doing_and_is_safe() {
         let size = Size { columns: 200, rows: 24 };
         let waiting = Progress { elapsed_ms: None, ..step("b") };
         let ending = Progress { ending: true, heartbeat_age_ms: None, last_line: None, ..step("c") };
-        let expected = [
+        let expected = Progress { expected: Some(Duration::from_secs(40)), ..step("d") };
+        let lines = lines(&[step("a"), waiting, ending, expected], 0, size);
+        let right = [
             "a: running for 12.3s (heartbeat 0.4s ago) Compiling x \\u{1b}[2J",
             "b: not started",
             "c: being ended after 12.3s",
+            "d: running for 12.3s [===>      ] of 40.0s (heartbeat 0.4s ago) Compiling x \\u{1b}[2J",
         ];
-        assert_eq!(lines(&[step("a"), waiting, ending], 0, size), expected);
+        assert_eq!(lines, right);
+    }
+
+    #[test]
+    fn a_bar_is_full_when_the_time_is_over() {
+        let bar = |elapsed, expected| bar(Duration::from_secs(elapsed), Duration::from_secs(expected));
+        assert_eq!(bar(0, 40), "[>         ] of 40.0s");
+        assert_eq!(bar(39, 40), "[=========>] of 40.0s");
+        assert_eq!(bar(40, 40), "[==========] of 40.0s");
+        assert_eq!(bar(4000, 40), "[==========] of 40.0s");
+        assert_eq!(bar(1, 0), "[==========] of 0.0s");
     }
 
     #[test]
@@ -118,10 +163,36 @@ mod tests {
         for (rows, columns, more) in [(24, 80, 0), (24, 20, 5), (5, 80, 5), (4, 1, 0), (1, 1, 3), (0, 0, 9)] {
             let drawn = lines(&many, more, Size { columns, rows });
             assert!(drawn.len() <= rows.saturating_sub(1).max(1), "{rows}: {drawn:?}");
-            assert!(drawn.iter().all(|line| line.chars().count() <= columns), "{columns}: {drawn:?}");
+            assert!(drawn.iter().all(|line| width(line) <= columns), "{columns}: {drawn:?}");
         }
         let cut = lines(&many, 5, Size { columns: 80, rows: 5 });
         assert_eq!((cut.len(), cut[3].as_str()), (4, "and 10 more"));
         assert_eq!(lines(&many, 2, Size { columns: 80, rows: 24 })[8], "and 2 more");
+    }
+
+    #[test]
+    fn a_long_name_leaves_room_for_the_state() {
+        let long = step(&"n".repeat(100));
+        for columns in [40, 60, 80] {
+            let drawn = lines(std::slice::from_ref(&long), 0, Size { columns, rows: 24 });
+            assert!(drawn[0].contains("running for 12.3s"), "{columns}: {drawn:?}");
+        }
+    }
+
+    #[test]
+    fn lines_that_a_narrower_terminal_has_wrapped_are_all_cleared() {
+        assert_eq!(clear_sequence(&[79, 10], 80), "\r\u{1b}[2A\u{1b}[J");
+        assert_eq!(clear_sequence(&[79, 10, 0], 40), "\r\u{1b}[4A\u{1b}[J");
+        assert_eq!(clear_sequence(&[], 40), "");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_of_any_script_makes_a_line_wrap(last in "\\PC{0,120}", columns in 1_usize..120) {
+            let wide = Progress { last_line: Some(last), ..step("s") };
+            for line in lines(&[wide], 0, Size { columns, rows: 24 }) {
+                prop_assert!(width(&line) < columns.max(1));
+            }
+        }
     }
 }

@@ -1,35 +1,54 @@
 //! The table of `list`: a row a step. On a terminal a row is cut to its width; into a pipe rows go whole.
 
+use super::columns::{cut, fit, width};
+use super::progress::bar;
 use super::styles::Styles;
 use crate::ops::list::Row;
 use crate::record::sanitize::sanitize_for_terminal;
 use crate::record::time::millis;
 use crate::record::units::shown;
 use std::borrow::Cow;
+use std::time::Duration;
 
 /// Between two columns.
-const GAP: &str = "  ";
-/// To fill columns from.
-const BLANKS: &str = "                                ";
-/// The heads of the columns.
-const HEADS: [&str; 8] = ["STEP", "STATE", "ELAPSED", "HEARTBEAT", "OUTPUT", "CPU", "PID", "LAST LINE"];
-/// The columns that a narrow terminal does without, to keep the last line readable; and how wide is not narrow.
-const EXTRA: [usize; 2] = [4, 5];
-const WIDE: usize = 100;
+const GAP: usize = 2;
+/// The columns: the head, and how many columns a terminal must have to show it. A narrow one does without most of them, to
+/// keep the last line readable.
+const COLUMNS: [(&str, usize); 9] = [
+    ("STEP", 0),
+    ("STATE", 0),
+    ("ELAPSED", 0),
+    (PROGRESS, 80),
+    ("HEARTBEAT", 60),
+    ("OUTPUT", 100),
+    ("CPU", 100),
+    ("PID", 60),
+    ("LAST LINE", 0),
+];
+/// Shown only where a step has an expected time.
+const PROGRESS: &str = "PROGRESS";
+/// The place of the one column with colours.
+const STATE: usize = 1;
 
-/// A row a step under the columns' heads, each row cut to `columns` characters where those are given; nothing where
-/// there is no step.
+/// A row a step under the columns' heads, each row cut to `columns` columns where those are given; nothing where there is
+/// no step.
 pub(in crate::cli) fn table(steps: &[Row], styles: Styles, columns: Option<usize>) -> Vec<String> {
     if steps.is_empty() {
         return Vec::new();
     }
-    let rows: Vec<Cells<'_>> = steps.iter().map(cells).collect();
-    let width = |column: usize| rows.iter().map(|row| characters(&row[column])).max().unwrap_or(0);
-    let is_wide = columns.is_none_or(|columns| columns >= WIDE);
-    let widths: Vec<usize> = (0..HEADS.len())
-        .map(|column| if is_wide || !EXTRA.contains(&column) { width(column).max(HEADS[column].len()) } else { 0 })
+    // However long a name is, the state stays visible.
+    let longest = columns.map_or(usize::MAX, |columns| (columns / 3).max(8));
+    let rows: Vec<Cells<'_>> = steps.iter().map(|step| cells(step, longest)).collect();
+    let has_progress = steps.iter().any(|step| step.expected.is_some());
+    let widths: Vec<Option<usize>> = COLUMNS
+        .iter()
+        .enumerate()
+        .map(|(column, (head, from))| {
+            let is_shown = columns.is_none_or(|columns| columns >= *from) && (*head != PROGRESS || has_progress);
+            is_shown.then(|| rows.iter().map(|row| width(&row[column])).max().unwrap_or(0).max(head.len()))
+        })
         .collect();
-    let head = line(&HEADS.map(Cow::Borrowed), &widths, columns, None);
+    let head = line(&COLUMNS.map(|(head, _)| Cow::Borrowed(head)), &widths, columns, None);
     let body = rows.iter().zip(steps).map(|(row, step)| {
         let color = styles.enabled().then(|| (step.outcome.as_str(), styles.outcome(step.outcome)));
         line(row, &widths, columns, color.as_ref().map(|(word, painted)| (*word, painted.as_str())))
@@ -38,18 +57,21 @@ pub(in crate::cli) fn table(steps: &[Row], styles: Styles, columns: Option<usize
 }
 
 /// The cells of a row: of ten thousand rows most have nothing to copy.
-type Cells<'row> = [Cow<'row, str>; HEADS.len()];
+type Cells<'row> = [Cow<'row, str>; COLUMNS.len()];
 
-fn cells(row: &Row) -> Cells<'_> {
+fn cells(row: &Row, longest: usize) -> Cells<'_> {
     let span = |millis: Option<u64>| millis.map_or(Cow::Borrowed("-"), |millis| Cow::Owned(shown(millis)));
     let last = |line| match sanitize_for_terminal(line) {
         line if line.contains('\t') => Cow::Owned(line.replace('\t', " ")),
         line => line,
     };
+    let progress =
+        row.elapsed_ms.zip(row.expected).map(|(elapsed, expected)| bar(Duration::from_millis(elapsed), expected));
     [
-        Cow::Borrowed(row.step.as_str()),
+        fit(&row.step, longest),
         Cow::Borrowed(row.outcome.as_str()),
         span(row.elapsed_ms),
+        progress.map_or(Cow::Borrowed("-"), Cow::Owned),
         span(row.heartbeat_age_ms),
         span(row.output_age_ms),
         span(row.cpu_time.map(millis)),
@@ -58,45 +80,73 @@ fn cells(row: &Row) -> Cells<'_> {
     ]
 }
 
-/// One row, without the columns of no width: cut first, coloured after, so that no colour is cut in two. The state is
-/// the one cell with a colour: a word, and what is written for it.
-fn line(cells: &Cells<'_>, widths: &[usize], columns: Option<usize>, color: Option<(&str, &str)>) -> String {
-    let mut line = String::with_capacity(cells.iter().map(|cell| cell.len()).chain(widths.iter().copied()).sum());
+/// One row, without the columns that are not shown: cut first, coloured after, so that no colour is cut in two.
+fn line(cells: &Cells<'_>, widths: &[Option<usize>], columns: Option<usize>, color: Option<(&str, &str)>) -> String {
+    let mut line = String::new();
     let mut left = columns.unwrap_or(usize::MAX);
-    let blank = |line: &mut String, left: &mut usize, count: usize| {
-        let mut count = count.min(*left);
-        *left -= count;
-        while count > 0 {
-            let piece = &BLANKS[..count.min(BLANKS.len())];
-            line.push_str(piece);
-            count -= piece.len();
+    let mut blanks = 0;
+    for (column, (cell, shown)) in cells.iter().zip(widths).enumerate() {
+        let Some(wide) = shown else { continue };
+        let kept = cut(cell, left.saturating_sub(blanks));
+        if kept.is_empty() && !cell.is_empty() {
+            break;
         }
-    };
-    for (column, (cell, width)) in cells.iter().zip(widths).enumerate() {
-        if *width == 0 {
-            continue;
+        let used = width(kept);
+        line.extend(std::iter::repeat_n(' ', blanks));
+        match color.filter(|_| column == STATE) {
+            Some((word, painted)) => line.push_str(&kept.replace(word, painted)),
+            None => line.push_str(kept),
         }
-        if column > 0 {
-            blank(&mut line, &mut left, GAP.len());
-        }
-        let length = characters(cell);
-        let count = length.min(left);
-        let end = if count < length { cell.char_indices().nth(count).map(|(end, _)| end) } else { None };
-        let cut = &cell[..end.unwrap_or(cell.len())];
-        left -= count;
-        match color.filter(|_| column == 1) {
-            Some((word, painted)) => line.push_str(&cut.replace(word, painted)),
-            None => line.push_str(cut),
-        }
-        if column + 1 < cells.len() {
-            blank(&mut line, &mut left, width.saturating_sub(count));
-        }
+        left -= blanks + used;
+        blanks = wide - used.min(*wide) + GAP;
     }
     line.truncate(line.trim_end().len());
     line
 }
 
-/// How many characters a cell has; of ten thousand rows nearly all are plain.
-fn characters(cell: &str) -> usize {
-    if cell.is_ascii() { cell.len() } else { cell.chars().count() }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::outcome::Outcome;
+
+    fn row(step: &str, last_line: &str) -> Row {
+        Row {
+            step: step.to_owned(),
+            outcome: Outcome::Running,
+            elapsed_ms: Some(12_300),
+            expected: None,
+            heartbeat_age_ms: Some(400),
+            output_age_ms: Some(1200),
+            cpu_time: Some(Duration::from_millis(700)),
+            pid: Some(1_234_567),
+            run_id: None,
+            last_line: Some(last_line.to_owned()),
+        }
+    }
+
+    #[test]
+    fn a_row_fits_any_terminal_with_any_script_and_columns_stay_aligned() {
+        let wide = "\u{6f22}\u{5b57}\u{1f980} ".repeat(40);
+        let rows = [row("a", &wide), row(&"n".repeat(100), &wide), row("c", "plain")];
+        for columns in [1, 8, 20, 40, 59, 60, 80, 100, 200] {
+            for line in table(&rows, Styles::PLAIN, Some(columns)) {
+                assert!(width(&line) <= columns, "{columns}: {line}");
+            }
+        }
+        for columns in [40, 60, 80, 200] {
+            let lines = table(&rows, Styles::PLAIN, Some(columns));
+            let at = |line: &String| line.find("running").map(|at| width(&line[..at]));
+            let places: Vec<_> = lines[1..].iter().map(at).collect();
+            assert!(places.iter().all(|place| place.is_some() && *place == places[0]), "{columns}: {lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_bar_is_shown_where_a_step_has_an_expected_time_and_there_is_room() {
+        let rows = [Row { expected: Some(Duration::from_secs(40)), ..row("a", "x") }, row("b", "y")];
+        let lines = table(&rows, Styles::PLAIN, Some(80));
+        assert!(lines[0].contains("PROGRESS") && lines[1].contains("[===>      ] of 40.0s"), "{lines:?}");
+        assert!(!table(&rows, Styles::PLAIN, Some(79))[0].contains("PROGRESS"));
+        assert!(!table(&rows[1..], Styles::PLAIN, Some(200))[0].contains("PROGRESS"));
+    }
 }

@@ -3,7 +3,8 @@
 //! Refuses to rewrite what a run has logged. Where the oldest part has to go its disk space is given back (a hole), so
 //! that offsets stay true for whoever reads along, and one line says how much went.
 
-use crate::record::line_splitter::{notice, readable};
+use crate::record::line_splitter::{notice, without_hole};
+use crate::record::sanitize::visible_text;
 use crate::record::time::WallTime;
 use crate::sys::platform::machine;
 use std::fs::{self, File, OpenOptions};
@@ -43,7 +44,7 @@ pub(crate) fn modified(path: &Path) -> Option<WallTime> {
     Some(WallTime::from_parts(metadata.mtime(), metadata.mtime_nsec()))
 }
 
-/// The last `count` lines, each without its end and cut after 2,000 bytes; none where there is no log.
+/// The last `count` lines as a person sees them, each cut after 2,000 bytes; none where there is no log.
 pub(crate) fn tail(path: &Path, count: usize) -> Vec<String> {
     if count == 0 {
         return Vec::new();
@@ -163,7 +164,7 @@ fn last_lines(bytes: &[u8], count: usize, from_start: bool) -> Vec<String> {
     }
     lines.truncate(count);
     lines.reverse();
-    lines.into_iter().map(readable).collect()
+    lines.into_iter().map(|line| visible_text(without_hole(line))).collect()
 }
 
 /// How many bytes of a log a size limit lets stay, and how many have gone.
