@@ -336,7 +336,8 @@ fn every_key_is_there_in_every_outcome() {
     for outcome in ["success", "failed", "hung", "timeout", "died", "not_started", "running"] {
         let (_, answer) = wait(&place, outcome, &["--for", "0.5"]);
         has_every_key(&answer, outcome);
-        let action = [("success", "continue"), ("running", "wait")].into_iter().find(|(when, _)| *when == outcome);
+        let actions = [("success", "continue"), ("running", "wait"), ("hung", "fix")];
+        let action = actions.into_iter().find(|(when, _)| *when == outcome);
         assert_eq!(answer["action"], action.map_or("retry", |(_, action)| action), "{answer}");
     }
 }
@@ -344,7 +345,8 @@ fn every_key_is_there_in_every_outcome() {
 #[track_caller]
 fn has_every_key(answer: &Value, outcome: &str) {
     let keys = "step outcome action exit_code signal elapsed_ms heartbeat_age_ms pid killed result result_error detail log \
-                log_tail marker evidence output_age_ms breaker backend dir run_id schema";
+                log_tail marker evidence output_age_ms breaker backend dir run_id command cwd started_at ended_at \
+                expected_ms tags schema";
     let mut keys: Vec<&str> = keys.split(' ').collect();
     keys.sort_unstable();
     let mut found: Vec<&String> = answer.as_object().expect("an object").keys().collect();

@@ -97,12 +97,12 @@ fn a_kill_ends_whole_trees_publishes_it_and_counts_for_no_breaker() {
     let ended = waiter.end_at_all();
     assert_eq!(ended.code, 1);
     for line in ended.lines() {
-        assert!(line["detail"].as_str().is_some_and(|detail| detail.contains("killed on request")), "{line}");
+        assert!(line["detail"].as_str().is_some_and(|detail| detail.contains("stopped on request")), "{line}");
         assert_eq!(line["breaker"]["consecutive_failures"], 0, "{line}");
     }
     // Nothing is left to kill, and that is what was asked for.
     let again = place.dogwatch(["kill", "a"]);
-    assert_eq!((again.code, again.stdout.contains("killed on request")), (0, true), "{again:?}");
+    assert_eq!((again.code, again.stdout.contains("stopped on request")), (0, true), "{again:?}");
 }
 
 #[test]

@@ -1,9 +1,12 @@
-//! The thresholds that a step is judged by, put together once from their four sources.
+//! The thresholds that a step is judged by, put together once from their four sources, and the sentences about them.
 //!
-//! Refuses a threshold that would call a healthy run hung: one that is not above twice its heartbeat interval.
+//! Called wherever a step is judged. A staleness threshold that is not above twice the run's heartbeat interval is an error:
+//! it would call a healthy run hung.
 
+use crate::decide::snapshot::Observation;
 use crate::record::meta::Meta;
-use crate::record::time::MonotonicTime;
+use crate::record::outcome::Intent;
+use crate::record::time::{MonotonicTime, millis};
 use std::fmt;
 use std::time::Duration;
 
@@ -11,7 +14,7 @@ use std::time::Duration;
 pub(crate) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
 /// How old a heartbeat may become when nobody says otherwise.
 pub(crate) const STALE: Duration = Duration::from_secs(60);
-/// How long a run may take when nobody says otherwise.
+/// How long a run may take that neither recorded a limit of its own nor that it has none: a plain-shell run.
 pub(crate) const MAX_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 /// How long a step may take to start when nobody says otherwise.
 pub(crate) const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -119,7 +122,8 @@ impl Policy {
         }
     }
 
-    /// Puts the thresholds together: the flag, then the run's own meta, then the environment, then the default.
+    /// Puts the thresholds together: the flag, then the run's own meta, then the environment, then the default. A run that
+    /// was recorded at its start has no default limit.
     ///
     /// # Errors
     /// [`StaleTooShort`] where the flag's staleness is not above twice the interval that the run recorded.
@@ -151,7 +155,8 @@ impl Policy {
             .flag
             .or(recorded(meta.and_then(|meta| meta.max_timeout_ms)))
             .or(wishes.max_timeout.environment)
-            .unwrap_or(MAX_TIMEOUT);
+            // A run that was recorded at its start and was given no limit has none: it may be a server.
+            .unwrap_or(if meta.is_some_and(Meta::is_from_start) { Duration::ZERO } else { MAX_TIMEOUT });
         let some = |span: Duration| (!span.is_zero()).then_some(span);
         Ok(Self {
             stale: some(stale),
@@ -162,6 +167,41 @@ impl Policy {
             settle: wishes.settle,
         })
     }
+}
+
+/// Why a hung or overdue run is ended, for its record and for people.
+pub(crate) fn reason_to_end(intent: Intent, seen: &Observation, policy: &Policy, now: MonotonicTime) -> String {
+    match intent {
+        Intent::Hung => silence(seen, policy, now),
+        Intent::Timeout => {
+            let limit = policy.max_timeout.unwrap_or_default();
+            format!("it ran for {} (limit {})", shown(now.since(seen.began)), shown(limit))
+        }
+        Intent::Killed => STOPPED.to_owned(),
+    }
+}
+
+/// The same of a run that nothing was done to: it may be ended, and is not.
+pub(crate) fn reason_while_running(intent: Intent, seen: &Observation, policy: &Policy, now: MonotonicTime) -> String {
+    match intent {
+        Intent::Hung => format!("{} and still running", silence(seen, policy, now)),
+        Intent::Timeout => {
+            format!("over its limit of {} and still running", shown(policy.max_timeout.unwrap_or_default()))
+        }
+        Intent::Killed => STOPPED.to_owned(),
+    }
+}
+
+/// What is recorded of a run that somebody asked to end.
+pub(crate) const STOPPED: &str = "stopped on request";
+
+fn silence(seen: &Observation, policy: &Policy, now: MonotonicTime) -> String {
+    let age = seen.heartbeat.map_or(Duration::ZERO, |beat| now.since(beat.fresh));
+    format!("no heartbeat for {} (limit {})", shown(age), shown(policy.stale.unwrap_or_default()))
+}
+
+fn shown(span: Duration) -> humantime::FormattedDuration {
+    humantime::format_duration(Duration::from_millis(millis(span)))
 }
 
 #[cfg(test)]
@@ -206,7 +246,10 @@ mod tests {
     #[test]
     fn the_flag_outranks_the_run_the_run_the_environment_and_that_the_default() {
         let run = meta(Some(200), 1);
+        // What a terminator wrote beside a plain shell's files, and what `run` writes at the start.
         let plain = meta(None, 1);
+        let started = Meta { started_awake_ms: Some(1), ..meta(None, 1) };
+        assert_eq!(Policy::resolve(&wishes(None, None), Some(&started)).unwrap().max_timeout, None);
         for (wished, meta, stale, timeout) in [
             (wishes(Some(100), Some(300)), Some(&run), 100, 100),
             (wishes(None, Some(300)), Some(&run), 200, 200),
@@ -214,6 +257,7 @@ mod tests {
             (wishes(None, Some(300)), None, 300, 300),
             (wishes(None, None), Some(&plain), 60, 1800),
             (wishes(None, None), None, 60, 1800),
+            (wishes(None, Some(300)), Some(&started), 300, 300),
         ] {
             let policy = Policy::resolve(&wished, meta).unwrap();
             assert_eq!(policy.stale, Some(seconds(stale)));

@@ -11,7 +11,7 @@ use crate::record::file_state::{File, FileStamp, LockState};
 use crate::record::meta::{Meta, ParsedMeta};
 use crate::record::pid::ParsedPid;
 use crate::record::result::ParsedResult;
-use crate::record::status::ParsedStatus;
+use crate::record::status::{ParsedStatus, Word};
 use crate::record::time::{MonotonicTime, WallTime};
 use std::time::Duration;
 
@@ -178,6 +178,14 @@ impl RunTracker {
     }
 }
 
+/// What a status says of the failure itself.
+fn written_detail(look: &Snapshot) -> Option<String> {
+    match look.status.content() {
+        Some(ParsedStatus::FailedWith(said)) => Some(said.clone()),
+        _ => None,
+    }
+}
+
 impl Run {
     fn begin(look: &Snapshot, key: Option<PidFileId>, meta: Option<&Meta>) -> Self {
         Self {
@@ -232,13 +240,14 @@ impl Run {
             },
             File::There { .. } | File::Absent | File::Unfit(_) => ResultState::Absent,
         };
+        let written_detail = matches!(status, Status::Complete { .. }).then(|| written_detail(look)).flatten();
         (self.last_look, self.slept) = (look.at, look.slept);
         Observation {
             absent_since: None,
             liveness,
             status,
             recorded: meta.and_then(|meta| meta.reason),
-            recorded_detail: meta.and_then(|meta| meta.detail.clone()),
+            recorded_detail: meta.and_then(|meta| meta.detail.clone()).or(written_detail),
             intent: meta.and_then(|meta| meta.intent),
             result,
             heartbeat,
@@ -291,6 +300,7 @@ impl Run {
             ParsedStatus::Unfinished(word) => Status::Unfinished { since, word: word.clone() },
             ParsedStatus::Odd(word) => Status::Odd { since, word: word.clone() },
             ParsedStatus::Complete(word) => Status::Complete { since, word: *word },
+            ParsedStatus::FailedWith(_) => Status::Complete { since, word: Word::Failed },
         }
     }
 

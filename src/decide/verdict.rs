@@ -3,7 +3,7 @@
 //! Total: every observation has a verdict, and none makes it panic (I11). A pending verdict names a later moment, until
 //! which nothing changes by time alone and at which, if nothing else has changed, the answer is there.
 
-use crate::decide::policy::Policy;
+use crate::decide::policy::{Policy, STOPPED};
 use crate::decide::snapshot::{Liveness, Observation, ResultState, Status};
 use crate::record::outcome::{Intent, Outcome, Reason};
 use crate::record::status::Word;
@@ -164,7 +164,7 @@ fn judge_complete(
 }
 
 fn recorded_detail(seen: &Observation, reason: Reason) -> Option<String> {
-    seen.recorded_detail.clone().or_else(|| (reason == Reason::Killed).then(|| "killed on request".to_owned()))
+    seen.recorded_detail.clone().or_else(|| (reason == Reason::Killed).then(|| STOPPED.to_owned()))
 }
 
 /// The second rule: a process that is known to be dead, with no status within the settling time. Nothing where it lives.

@@ -190,7 +190,7 @@ impl<'call, W: World> Monitor<'call, W> {
                 Next::Terminate(intent) if !self.order.kill => {
                     let watched = &mut self.watched[index];
                     watched.evidence = watched.last_look().as_ref().map(evidence);
-                    let detail = Some(watched.why(intent));
+                    let detail = Some(watched.why_overdue(intent));
                     self.answer(index, finding.outcome, detail, false);
                 }
                 Next::Record(_) if !self.order.kill => {

@@ -3,7 +3,7 @@
 //! Refuses to act: it says what it sees and what should be armed, and the loop does it.
 
 use crate::decide::log_match::LogMatch;
-use crate::decide::policy::{Policy, ThresholdOptions};
+use crate::decide::policy::{Policy, ThresholdOptions, reason_to_end, reason_while_running};
 use crate::decide::snapshot::{Liveness, Observation, Snapshot, Status};
 use crate::decide::tracker::{PidFileId, RunTracker, meta_for, pid_file_id};
 use crate::decide::verdict::{Verdict, judge};
@@ -185,23 +185,19 @@ impl StepState {
         pause
     }
 
-    /// Why a run is ended, for people.
+    /// Why a run is ended, for its record.
     pub(super) fn why(&self, intent: Intent) -> String {
-        let Some((look, observation, policy)) = &self.last else { return String::new() };
-        let show =
-            |span: Duration| humantime::format_duration(Duration::from_millis(crate::record::time::millis(span)));
-        match intent {
-            Intent::Hung => {
-                let age = observation.heartbeat.map_or(Duration::ZERO, |beat| look.at.since(beat.fresh));
-                let limit = policy.stale.unwrap_or_default();
-                format!("no heartbeat for {} (limit {})", show(age), show(limit))
-            }
-            Intent::Timeout => {
-                let limit = policy.max_timeout.unwrap_or_default();
-                format!("it ran for {} (limit {})", show(look.at.since(observation.began)), show(limit))
-            }
-            Intent::Killed => "killed on request".to_owned(),
-        }
+        self.sentence(intent, reason_to_end)
+    }
+
+    /// Why a run could be ended that is only reported on.
+    pub(super) fn why_overdue(&self, intent: Intent) -> String {
+        self.sentence(intent, reason_while_running)
+    }
+
+    fn sentence(&self, intent: Intent, about: fn(Intent, &Observation, &Policy, MonotonicTime) -> String) -> String {
+        let last = self.last.as_ref();
+        last.map_or_else(String::new, |(look, seen, policy)| about(intent, seen, policy, look.at))
     }
 
     /// When what stands there was recorded, by the status file's time.

@@ -1,17 +1,17 @@
-//! `check`: the same decision tree, once: nothing is waited for, ended or recorded.
-//!
-//! Refuses to touch: whatever it finds, the files and processes are as they were.
+//! `check`: the decision tree of `wait`, once. Nothing is waited for, ended or recorded.
 
-use crate::decide::policy::{Policy, START_TIMEOUT, SettleTimes, Threshold, ThresholdOptions};
+use crate::decide::policy::{Policy, START_TIMEOUT, SettleTimes, Threshold, ThresholdOptions, reason_while_running};
 use crate::decide::recovery::{Plan, plan};
+use crate::decide::snapshot::{Observation, Snapshot};
 use crate::decide::tracker::{RunTracker, meta_for, pid_file_id};
-use crate::decide::verdict::{Verdict, judge};
+use crate::decide::verdict::{Finding, Next, Verdict, judge};
 use crate::decide::warning::remarks;
 use crate::monitor::Told;
 use crate::ops::report::Report;
 use crate::ops::{Error, readable};
 use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
+use crate::record::time::MonotonicTime;
 use crate::step::snapshot::{SnapshotReader, here, refuse_newer};
 use crate::step::terminate::{cpu_time, cpu_time_in, evidence};
 use crate::sys::fs::monitor_dir::{MonitorDir, why};
@@ -149,29 +149,21 @@ pub(crate) fn check_one(
     let verdict = judge(&seen, &policy, look.at);
     let plan = plan(&verdict);
     let tree = (matches!(depth, Depth::Processes) && matches!(plan, Plan::End(_))).then(|| evidence(&look));
-    let local = look.here.local_filesystem;
     let (outcome, detail) = match verdict {
+        Verdict::Final(Finding { outcome, next: Next::Terminate(intent), .. }) => {
+            (outcome, Some(reason_while_running(intent, &seen, &policy, look.at)))
+        }
         Verdict::Final(finding) => (finding.outcome, finding.detail),
         Verdict::Pending { .. } => (Outcome::Running, None),
     };
     let mut sentences: Vec<String> = detail.into_iter().collect();
     let mut used = None;
     if outcome == Outcome::Running {
-        sentences.extend(remarks(&look, seen.liveness).into_iter().map(|remark| remark.to_string()));
-        let unconfirmed = seen.heartbeat.is_some_and(|beat| {
-            beat.unconfirmed.is_some() && policy.stale.is_some_and(|stale| look.at >= beat.fresh.plus(stale))
-        });
         used = match depth {
             Depth::Processes => cpu_time(&look),
             Depth::Glance(crowd) => cpu_time_in(&look, crowd.census()),
         };
-        sentences.extend(
-            used.map(|used| format!("its processes have used {} of CPU time", humantime::format_duration(used))),
-        );
-        if unconfirmed {
-            let doubt = if local { "this machine has slept since boot" } else { "its time may be of another clock" };
-            sentences.push(format!("the heartbeat looks stale, but {doubt}: look again soon"));
-        }
+        sentences.extend(about_running(&look, &seen, &policy, used));
     }
     let told = Told {
         index,
@@ -190,4 +182,19 @@ pub(crate) fn check_one(
         report.action = action;
     }
     Ok(Checked { report, plan, cpu_time: used })
+}
+
+/// What is worth knowing of a run that goes on.
+fn about_running(look: &Snapshot, seen: &Observation, policy: &Policy, cpu_time: Option<Duration>) -> Vec<String> {
+    let mut sentences: Vec<String> =
+        remarks(look, seen.liveness).into_iter().map(|remark| remark.to_string()).collect();
+    let used = |used| format!("its processes have used {} of CPU time", humantime::format_duration(used));
+    sentences.extend(cpu_time.map(used));
+    let is_stale = |fresh: MonotonicTime| policy.stale.is_some_and(|stale| look.at >= fresh.plus(stale));
+    if seen.heartbeat.is_some_and(|beat| beat.unconfirmed.is_some() && is_stale(beat.fresh)) {
+        let local = look.here.local_filesystem;
+        let doubt = if local { "this machine has slept since boot" } else { "its time may be of another clock" };
+        sentences.push(format!("the heartbeat looks stale, but {doubt}: look again soon"));
+    }
+    sentences
 }

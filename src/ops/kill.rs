@@ -2,7 +2,7 @@
 //!
 //! Refuses to signal whom no waiter may signal either, and to say that a run has ended which it has not seen end.
 
-use crate::decide::policy::Policy;
+use crate::decide::policy::{Policy, STOPPED};
 use crate::decide::snapshot::{Observation, Snapshot};
 use crate::decide::verdict::{Next, Verdict, judge};
 use crate::monitor::Told;
@@ -62,7 +62,7 @@ fn kill_one(mut looker: SnapshotReader, grace: Duration) -> Result<Report, Error
         Verdict::Final(finding) => match finding.next {
             Next::Record(reason) => Some(bury(&mut looker, &look, reason, &means)),
             Next::Report if finding.outcome == Outcome::Running => {
-                Some(terminate(&mut looker, &look, Intent::Killed, "killed on request", &means))
+                Some(terminate(&mut looker, &look, Intent::Killed, STOPPED, &means))
             }
             Next::Report | Next::Terminate(_) => None,
         },

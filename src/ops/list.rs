@@ -1,7 +1,6 @@
-//! `list`: every step of a directory at one glance, once or at every change.
+//! `list`: every step of a directory, once or at every change.
 //!
-//! Refuses to look at all processes more than once, and to list the directory more than once: ten thousand steps have
-//! to be a glance too.
+//! The directory and all processes are listed once for all steps, so that ten thousand steps take a moment.
 
 use crate::decide::snapshot::Here;
 use crate::monitor::{Changes, Woken};
@@ -32,13 +31,15 @@ const SETTLED_MS: u64 = 1_000;
 /// How often ages are looked at anew; never so often that looking takes more than a tenth of the time.
 const PACE: Duration = Duration::from_secs(1);
 
-/// One step at a glance, for people.
+/// One row of the table.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
     /// Its name.
     pub(crate) step: String,
     /// How it stands or ended.
     pub(crate) outcome: Outcome,
+    /// The word for that: `overdue` for a run that is over its limit and still runs.
+    pub(crate) state: &'static str,
     /// How long it took, or has taken so far, in milliseconds.
     pub(crate) elapsed_ms: Option<u64>,
     /// How long a run of it usually takes, where it goes on and enough runs of it are known.
@@ -91,7 +92,7 @@ fn looked_at(request: &Check, named: &Named<'_>, crowd: &LazyProcessTable) -> Re
     check_one(request, 0, &mut looker, Depth::Glance(crowd))
 }
 
-/// Every step of the directory at a glance.
+/// A row for every step of the directory.
 ///
 /// # Errors
 /// As [`reports`].
@@ -106,6 +107,7 @@ pub(crate) fn rows(request: &Check) -> Result<Listing<Row>, Error> {
         let Checked { report, cpu_time, .. } = looked_at(request, named, &crowd)?;
         let goes_on = report.outcome == Outcome::Running;
         Ok(Row {
+            state: report.state_word(),
             step: report.step,
             outcome: report.outcome,
             elapsed_ms: report.elapsed_ms,
@@ -136,6 +138,7 @@ fn recorded(named: &Named<'_>) -> Option<Row> {
     Some(Row {
         step: step.as_str().to_owned(),
         outcome: meta.reason.outcome(),
+        state: meta.reason.outcome().as_str(),
         elapsed_ms: meta.took().map(millis),
         expected: None,
         heartbeat_age_ms: None,

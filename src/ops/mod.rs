@@ -1,7 +1,6 @@
-//! One file a subcommand: look, judge, act, report.
+//! The operations, one file a subcommand: look, judge, act, report. `cli` calls them, and so may another Rust program.
 //!
-//! Requests come in as values that are already valid, reports go out as values. It refuses to parse words and to print:
-//! that is `cli`'s, and a Rust program that uses this library has words of its own.
+//! Requests come in as values that are already valid, and reports go out as values; parsing and printing is `cli`'s.
 
 pub(crate) mod beat;
 pub(crate) mod breaker;
@@ -78,7 +77,7 @@ fn stable_hash(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// The steps that have started in a directory, for a message to somebody who named another.
+/// The steps that have started in a directory.
 fn steps_there(directory: &MonitorDir) -> Vec<String> {
     let names = directory.names().unwrap_or_default();
     let steps: BTreeSet<&str> = names
@@ -90,7 +89,7 @@ fn steps_there(directory: &MonitorDir) -> Vec<String> {
     steps.into_iter().map(str::to_owned).collect()
 }
 
-/// Says what a person who waits for a step that is not there wants to know.
+/// The sentence about a step that is not there: which steps are, the one of the nearest name, and how to start one.
 fn absence(directory: &MonitorDir, step: &StepName) -> String {
     const SHOWN: usize = 10;
     let place = directory.path().display();
@@ -102,7 +101,21 @@ fn absence(directory: &MonitorDir, step: &StepName) -> String {
         return format!("no step has started in {place}; start it with: dogwatch run {step} -- COMMAND");
     }
     let more = if there.len() > SHOWN { format!(" and {} more", there.len() - SHOWN) } else { String::new() };
-    format!("the steps in {place} are {}{more}", there[..there.len().min(SHOWN)].join(", "))
+    let nearest = nearest(step.as_str(), &there).map_or_else(String::new, |name| format!("; did you mean {name}?"));
+    format!(
+        "there is no step {step} in {place}; there {} {}{more}{nearest}",
+        if there.len() == 1 { "is" } else { "are:" },
+        there[..there.len().min(SHOWN)].join(", ")
+    )
+}
+
+/// The name that was probably meant: the most similar one, where it is similar enough.
+fn nearest<'names>(name: &str, names: &'names [String]) -> Option<&'names str> {
+    /// Jaro-Winkler, 0 to 1; clap asks for as much before it makes a suggestion.
+    const SIMILAR: f64 = 0.7;
+    let likeness = names.iter().map(|other| (strsim::jaro_winkler(name, other), other.as_str()));
+    let best = likeness.max_by(|(one, _), (other, _)| one.total_cmp(other));
+    best.filter(|(likeness, _)| *likeness > SIMILAR).map(|(_, name)| name)
 }
 
 /// Refuses a directory that cannot be looked at, in a sentence; one that is not there is no fault.
@@ -121,6 +134,15 @@ mod tests {
         assert_eq!(stable_hash(b""), 0xcbf2_9ce4_8422_2325);
         assert_eq!(stable_hash(b"a"), 0xaf63_dc4c_8601_ec8c);
         assert_eq!(stable_hash(b"foobar"), 0x8594_4171_f739_67e8);
+    }
+
+    #[test]
+    fn the_nearest_name_is_suggested_and_none_that_is_not_similar() {
+        let names = ["build", "build-docs", "test"].map(str::to_owned);
+        assert_eq!(nearest("biuld", &names), Some("build"));
+        assert_eq!(nearest("build-dcos", &names), Some("build-docs"));
+        assert_eq!(nearest("zzz", &names), None);
+        assert_eq!(nearest("build", &[]), None);
     }
 
     #[test]

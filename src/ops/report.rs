@@ -1,17 +1,18 @@
 //! What is said of one step: every fact of the contract, absent ones as null.
 //!
-//! Refuses to judge again: it gathers what the last look showed and what the files beside it tell.
+//! Built by the operations from the last snapshot of a step and from the files beside it; printed by `cli`.
 
 use crate::decide::breaker::{MAX_CONSECUTIVE, is_open};
 use crate::decide::log_match::LogMatch;
-use crate::decide::tracker::{PidFileId, meta_for, pid_file_id};
+use crate::decide::snapshot::{Liveness, Snapshot, Status};
+use crate::decide::tracker::{PidFileId, RunTracker, meta_for, pid_file_id};
 use crate::monitor::Told;
 use crate::record::SCHEMA;
 use crate::record::evidence::TreeProcess;
 use crate::record::file_names::{Record, file_name};
 use crate::record::file_state::File;
 use crate::record::meta::Meta;
-use crate::record::outcome::{Action, Outcome};
+use crate::record::outcome::{Action, Circumstances, Intent, Outcome, Reason};
 use crate::record::result::{ParsedResult, one_line};
 use crate::record::step_name::StepName;
 use crate::record::time::{WallTime, millis};
@@ -23,6 +24,9 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use std::path::Path;
 use std::time::Duration;
+
+/// How many bytes of a command line a report has.
+const COMMAND_BYTES: usize = 4096;
 
 /// What is known of one step. As JSON it is one object with these keys; absent facts are null.
 #[derive(Clone, Debug, Serialize)]
@@ -54,7 +58,7 @@ pub struct Report {
     pub detail: Option<String>,
     /// Where the log is.
     pub log: Option<String>,
-    /// The log's last lines, on anything but success.
+    /// The log's last lines as a person sees them, of a run that did not succeed; none while it runs.
     pub log_tail: Option<Vec<String>>,
     /// The log line that matched.
     pub marker: Option<String>,
@@ -71,6 +75,18 @@ pub struct Report {
     pub dir: String,
     /// The run's unique id.
     pub run_id: Option<String>,
+    /// COMMAND and its arguments, where the run's record has them; what is beyond 4 KiB is left out, with an ellipsis.
+    pub command: Option<Vec<String>>,
+    /// The folder in which COMMAND was started.
+    pub cwd: Option<String>,
+    /// When the run began (RFC 3339, UTC).
+    pub started_at: Option<String>,
+    /// When the run ended (RFC 3339, UTC).
+    pub ended_at: Option<String>,
+    /// How long a run of this step usually takes, in milliseconds: the median of its last successes, from three on.
+    pub expected_ms: Option<u64>,
+    /// The words by which the run can be chosen.
+    pub tags: Vec<String>,
     /// The form of this object.
     pub schema: u64,
 }
@@ -90,6 +106,40 @@ pub struct Circuit {
 }
 
 impl Report {
+    /// A report that knows nothing but how the step stands.
+    fn new(step: &str, outcome: Outcome, directory: &Path) -> Self {
+        Self {
+            step: step.to_owned(),
+            outcome,
+            action: Action::advise(outcome, Circumstances::default()),
+            exit_code: None,
+            signal: None,
+            elapsed_ms: None,
+            heartbeat_age_ms: None,
+            pid: None,
+            killed: false,
+            result: None,
+            result_error: None,
+            detail: None,
+            log: None,
+            log_tail: None,
+            marker: None,
+            evidence: None,
+            output_age_ms: None,
+            breaker: None,
+            backend: "none",
+            dir: directory.to_string_lossy().into_owned(),
+            run_id: None,
+            command: None,
+            cwd: None,
+            started_at: None,
+            ended_at: None,
+            expected_ms: None,
+            tags: Vec::new(),
+            schema: SCHEMA,
+        }
+    }
+
     /// Puts together what is said of a step.
     pub(crate) fn of(told: &Told, step: &StepName, directory: &MonitorDir, log_tail: usize) -> Self {
         let look = told.look.as_ref().filter(|_| told.outcome != Outcome::NotStarted);
@@ -100,25 +150,17 @@ impl Report {
             Ok(File::There { stamp, .. }) => Some(stamp.modified),
             Ok(File::Absent | File::Unfit(_)) | Err(_) => None,
         };
-        let wanted = !matches!(told.outcome, Outcome::Success | Outcome::Marker) && log_modified.is_some();
-        let (result, result_error) = match look.filter(|_| told.outcome == Outcome::Success).map(|look| &look.result) {
-            Some(File::There { content: ParsedResult::Json(value), .. }) => (Some(one_line(value)), None),
-            Some(File::There { content: ParsedResult::Unfinished(error), .. }) => (None, Some(error.clone())),
-            Some(File::Unfit(fault)) => (None, Some(format!("the result file {fault}"))),
-            Some(File::Absent) | None => (None, None),
-        };
+        let (result, result_error) = result(told, look, meta);
         let breaker = look.and_then(|_| circuit_of(meta, step, directory));
-        let circuit_open = breaker.as_ref().is_some_and(|breaker| breaker.open);
-        let detail = if told.outcome == Outcome::NotStarted {
-            Some(crate::ops::absence(directory, step))
-        } else {
-            told.detail.clone()
-        };
-        Self {
-            step: step.as_str().to_owned(),
-            outcome: told.outcome,
-            action: Action::after(told.outcome, circuit_open),
+        let about = Circumstances {
+            circuit_open: breaker.as_ref().is_some_and(|breaker| breaker.open),
+            stopped: meta.is_some_and(was_stopped),
+            still_running: still_runs(told, look),
             exit_code: meta.and_then(|meta| meta.exit_code),
+        };
+        let mut report = Self {
+            action: Action::advise(told.outcome, about),
+            exit_code: about.exit_code,
             signal: meta.and_then(|meta| meta.signal.clone()),
             elapsed_ms: elapsed(told, meta, key).map(millis),
             heartbeat_age_ms: told.fresh.zip(look).map(|(fresh, look)| millis(look.at.since(fresh))),
@@ -126,58 +168,129 @@ impl Report {
             killed: told.killed,
             result,
             result_error,
-            detail,
-            log: log_modified.map(|_| log_path.to_string_lossy().into_owned()),
-            log_tail: wanted.then(|| file::tail(&log_path, log_tail)),
+            detail: told.detail.clone(),
             marker: marker(told),
             evidence: evidence(told, meta),
-            output_age_ms: log_modified.map(|modified| millis(file_wall(told).since(modified))),
             breaker,
             backend: told.backend,
-            dir: directory.path().to_string_lossy().into_owned(),
             run_id: meta.map(|meta| meta.run_id.clone()),
-            schema: SCHEMA,
+            command: meta.map(|meta| meta.command.as_slice()).filter(|command| !command.is_empty()).map(shortened),
+            cwd: meta.and_then(|meta| meta.cwd.clone()),
+            started_at: started_at(meta, key),
+            ended_at: ended_at(told, meta, look),
+            tags: meta.map_or_else(Vec::new, |meta| meta.tags.clone()),
+            ..Self::new(step.as_str(), told.outcome, directory.path())
+        };
+        if told.outcome == Outcome::NotStarted {
+            report.detail = Some(super::absence(directory, step));
         }
+        report.add_log(&log_path, log_modified, file_wall(told), log_tail);
+        report
     }
 
     /// Puts together what is said of a log for which no step was named: it goes by the file's name.
     pub(crate) fn of_file(told: &Told, file: &Path, directory: &MonitorDir, log_tail: usize) -> Self {
+        let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy();
         let mut report = Self {
-            step: file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned(),
-            outcome: told.outcome,
-            action: Action::after(told.outcome, false),
-            exit_code: None,
-            signal: None,
             elapsed_ms: told.began.map(|began| millis(clock::now().since(began))),
-            heartbeat_age_ms: None,
-            pid: None,
-            killed: false,
-            result: None,
-            result_error: None,
             detail: told.detail.clone(),
-            log: None,
-            log_tail: None,
             marker: marker(told),
-            evidence: None,
-            output_age_ms: None,
-            breaker: None,
             backend: told.backend,
-            dir: directory.path().to_string_lossy().into_owned(),
-            run_id: None,
-            schema: SCHEMA,
+            ..Self::new(&name, told.outcome, directory.path())
         };
         report.set_log(file, log_tail);
         report
     }
 
-    /// Tells of another log than the step's own.
-    pub(crate) fn set_log(&mut self, path: &Path, log_tail: usize) {
-        let modified = file::modified(path);
-        self.log = modified.map(|_| path.to_string_lossy().into_owned());
-        self.output_age_ms = modified.map(|modified| millis(clock::wall().since(modified)));
-        let wanted = !matches!(self.outcome, Outcome::Success | Outcome::Marker) && modified.is_some();
-        self.log_tail = wanted.then(|| file::tail(path, log_tail));
+    /// What is said of a step, or a log, that could not be looked at: that it runs, as far as is known.
+    pub(crate) fn unseen(name: &str, directory: &Path, detail: String) -> Self {
+        Self { detail: Some(detail), ..Self::new(name, Outcome::Running, directory) }
     }
+
+    /// Reports another log than the step's own.
+    pub(crate) fn set_log(&mut self, path: &Path, log_tail: usize) {
+        self.add_log(path, file::modified(path), clock::wall(), log_tail);
+    }
+
+    fn add_log(&mut self, path: &Path, modified: Option<WallTime>, now: WallTime, log_tail: usize) {
+        self.log = modified.map(|_| path.to_string_lossy().into_owned());
+        self.output_age_ms = modified.map(|modified| millis(now.since(modified)));
+        // A success needs none, and of a run that goes on each call would repeat it.
+        let wanted = !matches!(self.outcome, Outcome::Success | Outcome::Marker | Outcome::Running);
+        self.log_tail = modified.filter(|_| wanted).map(|_| file::tail(path, log_tail));
+    }
+
+    /// The word for how the step stands: its outcome, or `overdue` for a run that is over its limit and still runs.
+    pub(crate) fn state_word(&self) -> &'static str {
+        state_word(self.outcome, self.action)
+    }
+}
+
+/// As [`Report::state_word`].
+pub(crate) fn state_word(outcome: Outcome, action: Action) -> &'static str {
+    match (outcome, action) {
+        (Outcome::Timeout, Action::Kill) => "overdue",
+        _ => outcome.as_str(),
+    }
+}
+
+/// Whether somebody asked for the end of this run: also where only the intent was recorded and the end by another.
+fn was_stopped(meta: &Meta) -> bool {
+    match meta.reason {
+        Some(reason) => reason == Reason::Killed,
+        None => meta.intent == Some(Intent::Killed),
+    }
+}
+
+/// Whether the run goes on although the outcome is no `running`: a line of its log was the answer, or it is hung or overdue
+/// and was not ended.
+fn still_runs(told: &Told, look: Option<&Snapshot>) -> bool {
+    if let Some((_, ended)) = &told.sign {
+        return ended.is_none();
+    }
+    let Some(look) = look.filter(|_| !told.killed && matches!(told.outcome, Outcome::Hung | Outcome::Timeout)) else {
+        return false;
+    };
+    let seen = RunTracker::default().note(look);
+    let over = seen.recorded.is_some() || matches!(seen.status, Status::Complete { .. });
+    !over && !matches!(seen.liveness, Liveness::Dead { .. })
+}
+
+fn result(told: &Told, look: Option<&Snapshot>, meta: Option<&Meta>) -> (Option<Box<RawValue>>, Option<String>) {
+    let recorded = || meta.and_then(|meta| meta.result_error.clone());
+    match look.filter(|_| told.outcome.is_end()).map(|look| &look.result) {
+        Some(File::There { content: ParsedResult::Json(value), .. }) => (Some(one_line(value)), recorded()),
+        Some(File::There { content: ParsedResult::Unfinished(error), .. }) => (None, Some(error.clone())),
+        Some(File::Unfit(fault)) => (None, Some(format!("the result file {fault}"))),
+        Some(File::Absent) => (None, recorded()),
+        None => (None, None),
+    }
+}
+
+/// A command line of bounded length: a report is read by people and by models, and arguments may take megabytes.
+fn shortened(command: &[String]) -> Vec<String> {
+    let mut left = COMMAND_BYTES;
+    let mut words = Vec::new();
+    for word in command {
+        if word.len() > left {
+            words.push(format!("{}…", &word[..word.floor_char_boundary(left)]));
+            break;
+        }
+        left -= word.len();
+        words.push(word.clone());
+    }
+    words
+}
+
+fn started_at(meta: Option<&Meta>, key: Option<PidFileId>) -> Option<String> {
+    meta.and_then(|meta| meta.started_at.clone()).or_else(|| key.map(|(_, began)| began.rfc3339()))
+}
+
+/// As recorded, else when the status was written.
+fn ended_at(told: &Told, meta: Option<&Meta>, look: Option<&Snapshot>) -> Option<String> {
+    let recorded = meta.filter(|meta| meta.reason.is_some()).and_then(|meta| meta.ended_at.clone());
+    let written = || look.and_then(|look| look.status.stamp()).map(|stamp| stamp.modified.rfc3339());
+    if told.outcome.is_end() && !still_runs(told, look) { recorded.or_else(written) } else { None }
 }
 
 fn marker(told: &Told) -> Option<String> {
@@ -187,44 +300,17 @@ fn marker(told: &Told) -> Option<String> {
     }
 }
 
-impl Report {
-    /// What is said of a step, or a log, that could not be looked at: that it runs, as far as anybody knows.
-    pub(crate) fn unseen(name: &str, directory: &Path, detail: String) -> Self {
-        Self {
-            step: name.to_owned(),
-            outcome: Outcome::Running,
-            action: Action::after(Outcome::Running, false),
-            exit_code: None,
-            signal: None,
-            elapsed_ms: None,
-            heartbeat_age_ms: None,
-            pid: None,
-            killed: false,
-            result: None,
-            result_error: None,
-            detail: Some(detail),
-            log: None,
-            log_tail: None,
-            marker: None,
-            evidence: None,
-            output_age_ms: None,
-            breaker: None,
-            backend: "none",
-            dir: directory.to_string_lossy().into_owned(),
-            run_id: None,
-            schema: SCHEMA,
-        }
-    }
-}
-
-/// What was recorded with the outcome is everybody's; before that, what this call saw itself.
+/// The evidence that was recorded with the outcome, else what this call saw itself; without the run's own wrapper, which
+/// only waits for COMMAND.
 fn evidence(told: &Told, meta: Option<&Meta>) -> Option<Vec<TreeProcess>> {
     if !matches!(told.outcome, Outcome::Hung | Outcome::Timeout) {
         return None;
     }
     let announced = meta.and_then(|meta| meta.evidence.as_ref());
     let recorded = announced.filter(|_| meta.is_some_and(|meta| meta.reason.is_some()));
-    Some(recorded.or(told.evidence.as_ref()).or(announced).cloned().unwrap_or_default())
+    let seen = recorded.or(told.evidence.as_ref()).or(announced).map_or(&[][..], Vec::as_slice);
+    let wrapper = meta.filter(|meta| meta.child_pid.is_some()).and_then(|meta| meta.pid);
+    Some(seen.iter().filter(|process| Some(process.pid) != wrapper).cloned().collect())
 }
 
 /// By the run's own two stamps, by its two files' times, or until the last look.
@@ -263,4 +349,18 @@ fn circuit_of(meta: Option<&Meta>, step: &StepName, directory: &MonitorDir) -> O
         max_consecutive,
         open: is_open(&record, max_consecutive),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_command_line_is_cut_at_a_character() {
+        let short = ["make", "all"].map(str::to_owned);
+        assert_eq!(shortened(&short), short);
+        let long = ["echo".to_owned(), "ä".repeat(4000), "more".to_owned()];
+        let cut = shortened(&long);
+        assert_eq!((cut.len(), cut[1].chars().count(), cut[1].ends_with('…')), (2, 2047, true));
+    }
 }

@@ -29,7 +29,8 @@ pub(crate) fn status(bytes: &[u8]) {
     let first = text.split(blank).find(|word| !word.is_empty()).unwrap_or_default().to_owned();
     let begins = ["SUCCESS", "FAILED"].iter().any(|word| word.starts_with(&first));
     match &read {
-        ParsedStatus::Complete(word) => assert_eq!(first, word.as_str()),
+        ParsedStatus::Complete(word) => assert_eq!(first.trim_end_matches(':'), word.as_str()),
+        ParsedStatus::FailedWith(said) => assert!(first.starts_with("FAILED:") && !said.is_empty(), "{bytes:?}"),
         ParsedStatus::Unfinished(_) => assert!(begins && first != "SUCCESS" && first != "FAILED", "{bytes:?}"),
         ParsedStatus::Odd(_) => assert!(!begins, "{bytes:?}"),
     }

@@ -79,6 +79,12 @@ pub(crate) struct Meta {
     pub(crate) signal: Option<String>,
     /// The recorded outcome; its presence means that the run is over.
     pub(crate) reason: Option<Reason>,
+    /// Why there is no result, where COMMAND gave one that is none.
+    pub(crate) result_error: Option<String>,
+    /// The words by which a caller finds the run among others.
+    pub(crate) tags: Vec<String>,
+    /// Whether `run --for` has told this run's end; null where none waited for it.
+    pub(crate) told: Option<bool>,
     /// Keys of other writers, kept as they are.
     #[serde(flatten)]
     pub(crate) other: Map<String, Value>,
@@ -117,6 +123,9 @@ impl Default for Meta {
             exit_code: None,
             signal: None,
             reason: None,
+            result_error: None,
+            tags: Vec::new(),
+            told: None,
             other: Map::new(),
         }
     }
@@ -175,6 +184,11 @@ impl Meta {
         }
     }
 
+    /// Whether the record was written when the run began, by `run` or `start`, and not beside a plain shell's files later.
+    pub(crate) fn is_from_start(&self) -> bool {
+        self.started_awake_ms.is_some()
+    }
+
     /// When the run began on the awake clock of its boot.
     pub(crate) fn began(&self) -> Option<MonotonicTime> {
         self.started_awake_ms.map(MonotonicTime::from_millis)
@@ -196,7 +210,7 @@ fn between(start: &str, end: &str) -> Option<Duration> {
     parse(end)?.duration_since(parse(start)?).ok()
 }
 
-/// What a glance at ten thousand ended runs needs of each record, without reading the rest of it.
+/// What a list of ten thousand ended runs needs of each record, without the rest of it being read.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct FinishedMeta {
     schema: u64,

@@ -1,6 +1,6 @@
 //! The closed sets of words that a run can end with, and what a caller should do next.
 //!
-//! Refuses to carry exit codes: the shell's view of these words is `cli::exit`'s.
+//! Used everywhere; exit codes are `cli::exit_code`'s.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub enum Outcome {
     /// The work ended well.
     Success,
-    /// The work ended badly, or was killed on request.
+    /// The work ended badly, or was stopped on request.
     Failed,
     /// The work lived without a sign of life and was terminated.
     Hung,
@@ -114,24 +114,43 @@ pub enum Action {
     Continue,
     /// Start the step again.
     Retry,
-    /// Give up: the circuit breaker is open.
+    /// Mend the command or the work first: started again as it is, it would end the same way.
+    Fix,
+    /// Do not start it again: the circuit breaker is open, or a person stopped it.
     Stop,
-    /// Wait (again).
+    /// Wait (again): it still runs.
     Wait,
-    /// Terminate it: only `check` says so.
+    /// Terminate it: it is hung or overdue and still runs.
     Kill,
 }
 
+/// What says, besides its outcome, what to do about a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Circumstances {
+    /// Whether its circuit breaker is open.
+    pub(crate) circuit_open: bool,
+    /// Whether it was stopped on request or interrupted.
+    pub(crate) stopped: bool,
+    /// Whether it still runs, although the outcome is no `running`.
+    pub(crate) still_running: bool,
+    /// COMMAND's exit code.
+    pub(crate) exit_code: Option<i32>,
+}
+
 impl Action {
-    /// What an outcome asks for; an open circuit turns a retry into a stop.
-    #[must_use]
-    pub const fn after(outcome: Outcome, circuit_open: bool) -> Self {
+    /// What to do about a run with this outcome.
+    pub(crate) const fn advise(outcome: Outcome, about: Circumstances) -> Self {
         match outcome {
             Outcome::Success | Outcome::Marker => Self::Continue,
             Outcome::Running => Self::Wait,
-            Outcome::Failed | Outcome::Hung | Outcome::Died | Outcome::Timeout | Outcome::NotStarted => {
-                if circuit_open { Self::Stop } else { Self::Retry }
-            }
+            Outcome::Hung | Outcome::Timeout if about.still_running => Self::Kill,
+            // A line of the log said so; started again, it would meet itself.
+            Outcome::Failed | Outcome::Died if about.still_running => Self::Wait,
+            _ if about.circuit_open || about.stopped => Self::Stop,
+            Outcome::Hung => Self::Fix,
+            // Not executable, not found.
+            Outcome::Failed if matches!(about.exit_code, Some(126 | 127)) => Self::Fix,
+            Outcome::Failed | Outcome::Died | Outcome::Timeout | Outcome::NotStarted => Self::Retry,
         }
     }
 
@@ -141,6 +160,7 @@ impl Action {
         match self {
             Self::Continue => "continue",
             Self::Retry => "retry",
+            Self::Fix => "fix",
             Self::Stop => "stop",
             Self::Wait => "wait",
             Self::Kill => "kill",
@@ -168,17 +188,41 @@ mod tests {
         for outcome in OUTCOMES {
             assert_eq!(serde_json::to_string(&outcome).unwrap(), format!("\"{}\"", outcome.as_str()));
         }
-        for action in [Action::Continue, Action::Retry, Action::Stop, Action::Wait, Action::Kill] {
+        for action in [Action::Continue, Action::Retry, Action::Fix, Action::Stop, Action::Wait, Action::Kill] {
             assert_eq!(serde_json::to_string(&action).unwrap(), format!("\"{}\"", action.as_str()));
         }
     }
 
     #[test]
-    fn an_open_circuit_stops_only_what_would_be_retried() {
-        for outcome in OUTCOMES {
-            let closed = Action::after(outcome, false);
-            let open = Action::after(outcome, true);
-            assert_eq!(open, if closed == Action::Retry { Action::Stop } else { closed });
+    fn the_action_fits_the_outcome_and_its_circumstances() {
+        let none = Circumstances::default();
+        let [stopped, open, runs] = [
+            Circumstances { stopped: true, ..none },
+            Circumstances { circuit_open: true, ..none },
+            Circumstances { still_running: true, ..none },
+        ];
+        let coded = |code| Circumstances { exit_code: Some(code), ..none };
+        for (outcome, about, action) in [
+            (Outcome::Success, none, Action::Continue),
+            (Outcome::Success, open, Action::Continue),
+            (Outcome::Marker, runs, Action::Continue),
+            (Outcome::Running, open, Action::Wait),
+            (Outcome::Failed, runs, Action::Wait),
+            (Outcome::Hung, none, Action::Fix),
+            (Outcome::Hung, open, Action::Stop),
+            (Outcome::Hung, runs, Action::Kill),
+            (Outcome::Timeout, runs, Action::Kill),
+            (Outcome::Timeout, none, Action::Retry),
+            (Outcome::Failed, stopped, Action::Stop),
+            (Outcome::Failed, open, Action::Stop),
+            (Outcome::Failed, coded(126), Action::Fix),
+            (Outcome::Failed, coded(127), Action::Fix),
+            (Outcome::Failed, coded(125), Action::Retry),
+            (Outcome::Failed, Circumstances { circuit_open: true, ..coded(127) }, Action::Stop),
+            (Outcome::Died, none, Action::Retry),
+            (Outcome::NotStarted, none, Action::Retry),
+        ] {
+            assert_eq!(Action::advise(outcome, about), action, "{outcome:?} {about:?}");
         }
     }
 

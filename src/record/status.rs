@@ -1,8 +1,7 @@
-//! `STEP.status`: how the word that ends a run is read, from whoever wrote it.
-//!
-//! Refuses to decide how long a half-written word is waited for: that is time, and time is `decide`'s.
+//! `STEP.status`: how the word that ends a run is read, from any writer. Called by `step::snapshot`; how long a half-written
+//! word is waited for is `decide`'s.
 
-use crate::record::sanitize::quote;
+use crate::record::sanitize::{cut, quote};
 
 /// The most bytes of a status file that are read.
 pub(crate) const LONGEST: usize = 4096;
@@ -38,6 +37,8 @@ pub(crate) enum ParsedStatus {
     Unfinished(String),
     /// The run has ended.
     Complete(Word),
+    /// The run has failed, and the writer says how: `FAILED: text`.
+    FailedWith(String),
     /// Another word; quoted for a message.
     Odd(String),
 }
@@ -46,11 +47,22 @@ impl ParsedStatus {
     /// Reads the first word, without case. NUL counts as blank: a torn in-place write leaves some.
     pub(crate) fn parse(bytes: &[u8]) -> Self {
         let blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0;
-        let word = bytes.split(blank).find(|word| !word.is_empty()).unwrap_or_default();
+        let text = &bytes[bytes.iter().take_while(|byte| blank(byte)).count()..];
+        let word = text.split(blank).next().unwrap_or_default();
         for complete in [Word::Success, Word::Failed] {
             if word.eq_ignore_ascii_case(complete.as_str().as_bytes()) {
                 return Self::Complete(complete);
             }
+        }
+        let failed = Word::Failed.as_str().len();
+        if text.get(..failed).is_some_and(|word| word.eq_ignore_ascii_case(Word::Failed.as_str().as_bytes()))
+            && let Some(b':') = text.get(failed)
+        {
+            let line = text[failed + 1..].split(|byte| matches!(byte, b'\n' | b'\r' | 0)).next().unwrap_or_default();
+            return match line.trim_ascii() {
+                b"" => Self::Complete(Word::Failed),
+                said => Self::FailedWith(cut(said)),
+            };
         }
         let begins = |whole: Word| {
             whole.as_str().as_bytes().get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word))
@@ -59,6 +71,15 @@ impl ParsedStatus {
             Self::Unfinished(quote(word))
         } else {
             Self::Odd(quote(word))
+        }
+    }
+
+    /// The word that ended the run, where it has ended.
+    pub(crate) fn word(&self) -> Option<Word> {
+        match self {
+            Self::Complete(word) => Some(*word),
+            Self::FailedWith(_) => Some(Word::Failed),
+            Self::Unfinished(_) | Self::Odd(_) => None,
         }
     }
 }
@@ -76,6 +97,20 @@ mod tests {
         for text in ["FAILED", "failed\n", "Failed\r\n", "FAILED 3"] {
             assert_eq!(ParsedStatus::parse(text.as_bytes()), ParsedStatus::Complete(Word::Failed), "{text:?}");
         }
+    }
+
+    #[test]
+    fn what_follows_a_colon_says_how_it_failed() {
+        for text in ["FAILED: no space left\n", "failed:no space left", "\n FAILED: no space left \r\nmore\n"] {
+            assert_eq!(
+                ParsedStatus::parse(text.as_bytes()),
+                ParsedStatus::FailedWith("no space left".into()),
+                "{text:?}"
+            );
+        }
+        assert_eq!(ParsedStatus::parse(b"FAILED:\n"), ParsedStatus::Complete(Word::Failed));
+        assert_eq!(ParsedStatus::parse(b"FAILED: no space left").word(), Some(Word::Failed));
+        assert!(matches!(ParsedStatus::parse(b"SUCCESS: all is well"), ParsedStatus::Odd(_)), "a success is plain");
     }
 
     #[test]
@@ -102,8 +137,8 @@ mod tests {
             let read = ParsedStatus::parse(&bytes);
             let first = String::from_utf8_lossy(&bytes).replace('\0', " ");
             let first = first.split_ascii_whitespace().next().unwrap_or("").to_ascii_uppercase();
-            prop_assert_eq!(read == ParsedStatus::Complete(Word::Success), first == "SUCCESS");
-            prop_assert_eq!(read == ParsedStatus::Complete(Word::Failed), first == "FAILED");
+            prop_assert_eq!(read.word() == Some(Word::Success), first == "SUCCESS");
+            prop_assert_eq!(read.word() == Some(Word::Failed), first == "FAILED" || first.starts_with("FAILED:"));
         }
     }
 }

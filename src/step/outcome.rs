@@ -224,8 +224,8 @@ pub(super) fn standing(look: &Snapshot, run: Option<PidFileId>) -> Standing {
     if pid_file_id(look) != run {
         return Standing::Replaced;
     }
-    match look.status.content() {
-        Some(ParsedStatus::Complete(_)) if !is_left_over(look) => Standing::Ended,
+    match look.status.content().and_then(ParsedStatus::word) {
+        Some(_) if !is_left_over(look) => Standing::Ended,
         _ => Standing::Open,
     }
 }

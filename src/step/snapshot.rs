@@ -191,19 +191,14 @@ impl SnapshotReader {
         self.look_for_life(&mut look);
         look.status =
             self.directory.read(&self.names.status, status::LONGEST)?.map(|bytes| ParsedStatus::parse(&bytes));
-        match look.status.content() {
-            Some(ParsedStatus::Complete(word)) => {
-                // The reason was published before the status: read again, it is there.
-                look.meta = self.read_meta()?;
-                if *word == Word::Success {
-                    look.result = self
-                        .directory
-                        .read(&self.names.result, result::LONGEST)?
-                        .map(|bytes| ParsedResult::parse(&bytes));
-                    reject_oversize(&mut look.result);
-                }
+        if let Some(word) = look.status.content().and_then(ParsedStatus::word) {
+            // The reason was published before the status: read again, it is there.
+            look.meta = self.read_meta()?;
+            if word == Word::Success {
+                let read = self.directory.read(&self.names.result, result::LONGEST)?;
+                look.result = read.map(|bytes| ParsedResult::parse(&bytes));
+                reject_oversize(&mut look.result);
             }
-            Some(ParsedStatus::Unfinished(_) | ParsedStatus::Odd(_)) | None => {}
         }
         if self.keeps_result {
             look.standing_result = self.directory.stat(&self.names.result)?.stamp();

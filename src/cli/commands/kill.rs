@@ -27,7 +27,7 @@ impl Subcommand for KillArgs {
     const ABOUT: &'static str = "End runs with their whole process trees";
     const HELP: Help = Help {
         examples: &["dogwatch kill build --grace 10s"],
-        notes: "The run is recorded as failed, killed on request; it counts for no circuit breaker.",
+        notes: "The run is recorded as failed, stopped on request; it counts for no circuit breaker.",
         exit_codes: &[
             (ExitCode::Success, Some("none of them runs any more")),
             (ExitCode::NotStarted, None),

@@ -97,7 +97,7 @@ pub(super) struct ThresholdArgs {
     /// A heartbeat this old means hung (0: never) [default: the run's own, else 60s]
     #[arg(long, value_name = "D", value_parser = units::duration)]
     pub(super) stale: Option<Duration>,
-    /// A run this old is out of time (0: never) [default: the run's own, else 30m]
+    /// A run this old is out of time (0: never) [default: the run's own; 30m for a plain shell's step]
     #[arg(long, value_name = "D", value_parser = units::duration)]
     pub(super) max_timeout: Option<Duration>,
 }

@@ -1,6 +1,7 @@
 //! Reports as text for people: one line an outcome, details only on failure. All text of others is sanitized.
 
 use super::styles::Styles;
+use crate::decide::policy::STOPPED;
 use crate::ops::report::{Circuit, Report};
 use crate::record::evidence::TreeProcess;
 use crate::record::outcome::{Action, Outcome};
@@ -10,13 +11,17 @@ use std::collections::BTreeSet;
 
 /// One step's answer in one line.
 pub(in crate::cli) fn result_line(report: &Report, styles: Styles) -> String {
+    let why = report.detail.as_ref().or(report.result_error.as_ref()).or(report.marker.as_ref()).map(String::as_str);
+    let stopped = why.filter(|_| report.outcome == Outcome::Failed).and_then(|why| why.strip_prefix(STOPPED));
     let how = match (report.outcome, &report.signal, report.exit_code) {
+        (Outcome::Failed, _, _) if stopped.is_some() => format!(", {STOPPED}"),
         (Outcome::Failed, Some(signal), _) => format!(", ended by {}", sanitize_for_terminal(signal)),
         (Outcome::Failed, None, Some(code)) => format!(", exit code {code}"),
         _ => String::new(),
     };
     // What a dead run left is ended too, but nobody killed the run itself.
-    let killed = if report.killed && report.outcome != Outcome::Died { ", killed" } else { "" };
+    let killed = report.killed && report.outcome != Outcome::Died && stopped.is_none();
+    let killed = if killed { ", killed" } else { "" };
     let when = match (report.outcome, report.elapsed_ms, report.heartbeat_age_ms) {
         (Outcome::NotStarted, _, _) | (_, None, _) => String::new(),
         (Outcome::Running, Some(elapsed), heartbeat) => {
@@ -26,11 +31,14 @@ pub(in crate::cli) fn result_line(report: &Report, styles: Styles) -> String {
             let ages = if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) };
             format!(" for {}{ages}", shown(elapsed))
         }
+        // It still runs.
+        (_, Some(elapsed), _) if report.action == Action::Kill => format!(" for {}", shown(elapsed)),
         (_, Some(elapsed), _) => format!(" after {}", shown(elapsed)),
     };
-    let why = report.detail.as_ref().or(report.result_error.as_ref()).or(report.marker.as_ref());
-    let why = why.map_or(String::new(), |why| format!(": {}", sanitize_for_terminal(why)));
-    format!("{}: {}{how}{killed}{when}{why}", sanitize_for_terminal(&report.step), styles.outcome(report.outcome))
+    let why = stopped.map_or(why, |more| more.strip_prefix("; ")).map(sanitize_for_terminal);
+    let why = why.map_or(String::new(), |why| format!(": {why}"));
+    let state = styles.state(report.outcome, report.state_word());
+    format!("{}: {state}{how}{killed}{when}{why}", sanitize_for_terminal(&report.step))
 }
 
 /// How many processes of a tree are shown; a person looks for the one that is stuck, not at a build's hundreds.

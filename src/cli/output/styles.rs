@@ -31,13 +31,14 @@ impl Styles {
         self.enabled
     }
 
-    pub(in crate::cli) fn outcome(self, outcome: Outcome) -> String {
+    /// The word for how a step stands, in its outcome's colour.
+    pub(in crate::cli) fn state(self, outcome: Outcome, word: &str) -> String {
         let color = match outcome {
             Outcome::Success | Outcome::Marker => AnsiColor::Green,
             Outcome::Running | Outcome::NotStarted => AnsiColor::Yellow,
             Outcome::Failed | Outcome::Hung | Outcome::Died | Outcome::Timeout => AnsiColor::Red,
         };
-        self.paint(color, outcome.as_str())
+        self.paint(color, word)
     }
 
     /// How a preflight check came out.

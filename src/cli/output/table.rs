@@ -50,7 +50,7 @@ pub(in crate::cli) fn table(steps: &[Row], styles: Styles, columns: Option<usize
         .collect();
     let head = line(&COLUMNS.map(|(head, _)| Cow::Borrowed(head)), &widths, columns, None);
     let body = rows.iter().zip(steps).map(|(row, step)| {
-        let color = styles.enabled().then(|| (step.outcome.as_str(), styles.outcome(step.outcome)));
+        let color = styles.enabled().then(|| (step.state, styles.state(step.outcome, step.state)));
         line(row, &widths, columns, color.as_ref().map(|(word, painted)| (*word, painted.as_str())))
     });
     std::iter::once(head).chain(body).collect()
@@ -69,7 +69,7 @@ fn cells(row: &Row, longest: usize) -> Cells<'_> {
         row.elapsed_ms.zip(row.expected).map(|(elapsed, expected)| bar(Duration::from_millis(elapsed), expected));
     [
         fit(&row.step, longest),
-        Cow::Borrowed(row.outcome.as_str()),
+        Cow::Borrowed(row.state),
         span(row.elapsed_ms),
         progress.map_or(Cow::Borrowed("-"), Cow::Owned),
         span(row.heartbeat_age_ms),
@@ -113,6 +113,7 @@ mod tests {
         Row {
             step: step.to_owned(),
             outcome: Outcome::Running,
+            state: "running",
             elapsed_ms: Some(12_300),
             expected: None,
             heartbeat_age_ms: Some(400),

@@ -105,7 +105,7 @@ fn what_was_recorded_is_told_in_its_own_words_and_a_kill_in_ours() {
     for (reason, recorded, told) in [
         (Reason::Hung, Some("no heartbeat"), Some("no heartbeat")),
         (Reason::Hung, None, None),
-        (Reason::Killed, None, Some("killed on request")),
+        (Reason::Killed, None, Some("stopped on request")),
         (Reason::Killed, Some("by me"), Some("by me")),
     ] {
         let recorded_detail = recorded.map(str::to_owned);
