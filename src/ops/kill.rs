@@ -6,7 +6,7 @@ use crate::decide::policy::{Policy, STOPPED};
 use crate::decide::snapshot::{Observation, Snapshot};
 use crate::decide::verdict::{Next, Verdict, judge};
 use crate::monitor::Told;
-use crate::ops::parallel::abreast;
+use crate::ops::parallel::map_parallel;
 use crate::ops::report::Report;
 use crate::ops::{Error, readable};
 use crate::record::outcome::{Intent, Outcome};
@@ -46,7 +46,7 @@ pub(crate) fn kill(request: &Kill) -> Result<Vec<Report>, Error> {
     for some in steps.chunks(AT_ONCE) {
         let lookers =
             some.iter().map(|step| SnapshotReader::new(Arc::clone(&directory), (*step).clone(), Arc::clone(&here)));
-        for report in abreast(lookers.collect(), &|looker| kill_one(looker, request.grace)) {
+        for report in map_parallel(lookers.collect(), &|looker| kill_one(looker, request.grace)) {
             reports.push(
                 report.unwrap_or_else(|| Err(Error::Own("a run was not ended for a fault in dogwatch".to_owned()))),
             );

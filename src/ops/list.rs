@@ -1,33 +1,27 @@
-//! `list`: every step of a directory, once or at every change.
+//! `list`: every step of a directory, once or at every change. Called by `cli::commands::list`.
 //!
-//! The directory and all processes are listed once for all steps, so that ten thousand steps take a moment.
+//! All processes are read once for all steps, and the steps are looked at on as many threads as there are processors.
 
-use crate::decide::snapshot::Here;
 use crate::monitor::{Changes, Woken};
 use crate::ops::check::{Check, Checked, Depth, check_one};
-use crate::ops::parallel::meanwhile;
+use crate::ops::parallel::map_parallel;
 use crate::ops::report::Report;
 use crate::ops::{Error, readable};
-use crate::record::file_names::{ListedFiles, Record, file_name, split_file_name};
-use crate::record::meta;
-use crate::record::meta::FinishedMeta;
+use crate::record::file_names::parse_file_name;
 use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
-use crate::record::time::millis;
 use crate::step::snapshot::{SnapshotReader, here as here_at};
 use crate::sys::clock;
 use crate::sys::fs::monitor_dir::{MonitorDir, why};
+use crate::sys::log::file;
 use crate::sys::process::table::LazyProcessTable;
 use crate::sys::signals::Signal;
-use std::collections::HashMap;
-use std::io;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-/// How many steps are looked at before somebody else may.
-const SOME: usize = 64;
-/// How long a run must have gone on for a list made meanwhile to have all of its files.
-const SETTLED_MS: u64 = 1_000;
+/// How many steps are worth a thread.
+const STEPS_PER_THREAD: usize = 64;
 /// How often ages are looked at anew; never so often that looking takes more than a tenth of the time.
 const PACE: Duration = Duration::from_secs(1);
 
@@ -72,24 +66,7 @@ pub(crate) struct Listing<T> {
 /// # Errors
 /// [`Error::Own`] where the directory cannot be read.
 pub(crate) fn reports(request: &Check) -> Result<Listing<Report>, Error> {
-    let crowd = Arc::default();
-    each(request, &crowd, &|named| looked_at(request, named, &crowd).map(|checked| checked.report))
-}
-
-/// What `check` says of one step. Of one that runs the list says what it has not; whoever has just started or come to any
-/// end meanwhile is looked at without it.
-fn looked_at(request: &Check, named: &Named<'_>, crowd: &LazyProcessTable) -> Result<Checked, Error> {
-    let mut looker = named.looker();
-    if !named.listed.there.hold(Record::Status)
-        && let Some(mut glancing) = looker.as_listed(named.listed)
-    {
-        let checked = check_one(request, 0, &mut glancing, Depth::Glance(crowd))?;
-        let goes_on = checked.report.outcome == Outcome::Running;
-        if goes_on && checked.report.elapsed_ms.is_some_and(|elapsed| elapsed > SETTLED_MS) {
-            return Ok(checked);
-        }
-    }
-    check_one(request, 0, &mut looker, Depth::Glance(crowd))
+    for_each_step(request, &|checked| checked.report)
 }
 
 /// A row for every step of the directory.
@@ -97,17 +74,13 @@ fn looked_at(request: &Check, named: &Named<'_>, crowd: &LazyProcessTable) -> Re
 /// # Errors
 /// As [`reports`].
 pub(crate) fn rows(request: &Check) -> Result<Listing<Row>, Error> {
-    let crowd = Arc::default();
     // A row has room for one line.
     let request = &Check { log_tail: 0, ..request.clone() };
-    each(request, &crowd, &|named| {
-        if let Some(row) = recorded(named) {
-            return Ok(row);
-        }
-        let Checked { report, cpu_time, .. } = looked_at(request, named, &crowd)?;
+    for_each_step(request, &|Checked { report, cpu_time, .. }| {
         let goes_on = report.outcome == Outcome::Running;
-        Ok(Row {
+        Row {
             state: report.state_word(),
+            last_line: report.log.as_deref().and_then(|log| file::last_line(log.as_ref())),
             step: report.step,
             outcome: report.outcome,
             elapsed_ms: report.elapsed_ms,
@@ -117,132 +90,44 @@ pub(crate) fn rows(request: &Check) -> Result<Listing<Row>, Error> {
             cpu_time,
             pid: report.pid,
             run_id: report.run_id,
-            last_line: report.log.and_then(|_there| named.last_line()),
-        })
+        }
     })
 }
 
-/// The row of a run whose end stands in its meta: with a status beside it that is the outcome for everybody, and nothing
-/// else has to be read.
-fn recorded(named: &Named<'_>) -> Option<Row> {
-    let Named { step, listed, directory, .. } = *named;
-    if !listed.shows_end() {
-        return None;
-    }
-    let meta = FinishedMeta::parse(&directory.read_listed(&file_name(step, Record::Meta), meta::LONGEST).ok()?)?;
-    // To the nanosecond the pid file's time says whose it is; the number in it can be taken for granted then.
-    let pid = directory.stat(&file_name(step, Record::Pid)).ok()?.stamp()?;
-    if meta.pid_mtime_ns != pid.modified.as_nanos() {
-        return None;
-    }
-    Some(Row {
-        step: step.as_str().to_owned(),
-        outcome: meta.reason.outcome(),
-        state: meta.reason.outcome().as_str(),
-        elapsed_ms: meta.took().map(millis),
-        expected: None,
-        heartbeat_age_ms: None,
-        output_age_ms: None,
-        cpu_time: None,
-        pid: Some(meta.pid),
-        run_id: Some(meta.run_id),
-        last_line: named.last_line(),
-    })
-}
-
-/// A step that the list of the directory names.
-struct Named<'list> {
-    step: &'list StepName,
-    listed: ListedFiles,
-    directory: &'list Arc<MonitorDir>,
-    here: &'list Arc<Here>,
-    crowd: &'list Arc<LazyProcessTable>,
-}
-
-impl Named<'_> {
-    fn looker(&self) -> SnapshotReader {
-        let mut looker = SnapshotReader::new(Arc::clone(self.directory), self.step.clone(), Arc::clone(self.here));
-        looker.share(Arc::clone(self.crowd));
-        looker
-    }
-
-    /// The last line of its log; nothing where there is none.
-    fn last_line(&self) -> Option<String> {
-        self.directory.last_line(&file_name(self.step, Record::Log), self.listed.regular.hold(Record::Log))
-    }
-}
-
-/// Looks at each step, on as many threads as there are processors. A step that has a status is looked at while the list is
-/// still read; what another one lacks is known only at the list's end.
-fn each<T: Send>(
-    request: &Check,
-    crowd: &Arc<LazyProcessTable>,
-    look: &(dyn Fn(&Named<'_>) -> Result<T, Error> + Sync),
-) -> Result<Listing<T>, Error> {
+/// Checks every step that a file of the directory shows to have started.
+fn for_each_step<T: Send>(request: &Check, told: &(dyn Fn(Checked) -> T + Sync)) -> Result<Listing<T>, Error> {
     let directory = Arc::new(MonitorDir::at(request.directory.clone()));
     readable(&directory)?;
-    let (here, said) = (OnceLock::new(), Mutex::new(Vec::new()));
-    let look_at_some = |some: Vec<(StepName, ListedFiles)>| {
-        let here = here.get_or_init(|| Arc::new(here_at(&directory)));
-        let looked = some.into_iter().map(|(step, listed)| {
-            let said = look(&Named { step: &step, listed, directory: &directory, here, crowd });
-            (step, said)
-        });
-        let looked: Vec<(StepName, Result<T, Error>)> = looked.collect();
-        said.lock().unwrap_or_else(PoisonError::into_inner).extend(looked);
+    let names = directory
+        .names()
+        .map_err(|error| Error::Own(format!("cannot list {}: {}", directory.path().display(), why(&error))))?;
+    let started = names.iter().filter_map(|name| parse_file_name(name)).filter(|(_, record)| record.shows_start());
+    let steps: BTreeSet<&str> = started.map(|(step, _)| step).collect();
+    let steps: Vec<StepName> = steps.into_iter().filter_map(|step| StepName::parse(step).ok()).collect();
+
+    let (here, processes) = (Arc::new(here_at(&directory)), Arc::<LazyProcessTable>::default());
+    let check = |step: &StepName| {
+        let mut reader = SnapshotReader::new(Arc::clone(&directory), step.clone(), Arc::clone(&here));
+        reader.share(Arc::clone(&processes));
+        check_one(request, 0, &mut reader, Depth::Glance(&processes)).map(told)
     };
-    let others = || std::thread::available_parallelism().map_or(0, |processors| usize::from(processors) - 1);
-    let (listed, faults) = meanwhile(&others, |give| name_each(&directory, give), &look_at_some);
-    listed.map_err(|error| Error::Own(format!("cannot list {}: {}", directory.path().display(), why(&error))))?;
-    let mut said = said.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let mut listing = Listing { steps: Vec::with_capacity(said.len()), faults: Vec::new() };
-    if faults > 0 {
-        listing.faults.push("some of the steps are missing for a fault in dogwatch".to_owned());
-    }
-    said.sort_unstable_by(|(one, _), (other, _)| one.as_str().cmp(other.as_str()));
-    for (_, said) in said {
-        match said {
-            Ok(said) => listing.steps.push(said),
-            Err(error) => listing.faults.push(error.to_string()),
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = steps.len().div_ceil(threads).max(STEPS_PER_THREAD);
+    let checked = map_parallel(steps.chunks(share).collect(), &|part: &[StepName]| part.iter().map(check).collect());
+
+    let mut listing = Listing { steps: Vec::with_capacity(steps.len()), faults: Vec::new() };
+    for part in checked {
+        let part: Vec<Result<T, Error>> = part.unwrap_or_else(|| {
+            vec![Err(Error::Own("some of the steps are missing because of a bug in dogwatch".to_owned()))]
+        });
+        for step in part {
+            match step {
+                Ok(told) => listing.steps.push(told),
+                Err(error) => listing.faults.push(error.to_string()),
+            }
         }
     }
     Ok(listing)
-}
-
-/// Gives out the steps that the directory's list names, some at a time, each as soon as enough is known of it.
-fn name_each(directory: &MonitorDir, give: &mut dyn FnMut(Vec<(StepName, ListedFiles)>)) -> io::Result<()> {
-    let mut some = Vec::with_capacity(SOME);
-    let mut ready = |name: &str, listed: ListedFiles| {
-        let Ok(step) = StepName::parse(name) else { return };
-        some.push((step, listed));
-        if some.len() == SOME {
-            give(std::mem::replace(&mut some, Vec::with_capacity(SOME)));
-        }
-    };
-    let mut found: HashMap<Box<str>, ListedFiles> = HashMap::new();
-    directory.each_name(&mut |name, is_regular| {
-        let Some((step, record)) = split_file_name(name) else { return };
-        let listed = match found.get_mut(step) {
-            Some(known) => known,
-            None => found.entry(step.into()).or_default(),
-        };
-        let given = listed.shows_end();
-        listed.there = listed.there.and(record);
-        if is_regular {
-            listed.regular = listed.regular.and(record);
-        }
-        // Nothing more is believed of the list for one that has ended.
-        if !given && listed.shows_end() {
-            ready(step, *listed);
-        }
-    })?;
-    for (name, listed) in found.iter().filter(|(_, listed)| !listed.shows_end() && listed.there.show_start()) {
-        ready(name, *listed);
-    }
-    if !some.is_empty() {
-        give(some);
-    }
-    Ok(())
 }
 
 /// Has the directory shown at every change and once a second, until a signal asks to stop: which one.

@@ -4,9 +4,6 @@
 
 use crate::record::step_name::StepName;
 
-/// How long a suffix can be: room for it, and no bound.
-const LONGEST_SUFFIX: usize = "heartbeat".len();
-
 /// The records a step can have; each is the file `STEP.<suffix>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Record {
@@ -56,51 +53,9 @@ impl Record {
     }
 }
 
-/// Some of the records, each once.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct RecordSet(u8);
-
-impl RecordSet {
-    /// These and one more.
-    pub(crate) fn and(self, record: Record) -> Self {
-        Self(self.0 | 1 << record as u8)
-    }
-
-    /// Whether this one is among them.
-    pub(crate) fn hold(self, record: Record) -> bool {
-        self.0 & 1 << record as u8 != 0
-    }
-
-    /// Whether one of them means that the step has started.
-    pub(crate) fn show_start(self) -> bool {
-        Record::ALL.into_iter().any(|record| record.shows_start() && self.hold(record))
-    }
-}
-
-/// What a list of the directory shows of one step.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ListedFiles {
-    /// The records that it names.
-    pub(crate) there: RecordSet,
-    /// Those of them that are known to be regular files.
-    pub(crate) regular: RecordSet,
-}
-
-impl ListedFiles {
-    /// Whether a run is shown to have ended with a record of how, which nothing further on the list can change.
-    pub(crate) fn shows_end(self) -> bool {
-        self.regular.hold(Record::Status) && self.regular.hold(Record::Meta)
-    }
-}
-
 /// The file name of a step's record.
 pub(crate) fn file_name(step: &StepName, record: Record) -> String {
-    // Put together by hand: a look at each of ten thousand steps makes six names a step.
-    let mut name = String::with_capacity(step.as_str().len() + 1 + LONGEST_SUFFIX);
-    name.push_str(step.as_str());
-    name.push('.');
-    name.push_str(record.suffix());
-    name
+    format!("{step}.{}", record.suffix())
 }
 
 /// The file on which whoever records an outcome of this step holds a flock.
@@ -159,15 +114,10 @@ pub(crate) fn unpublished(step: &StepName, run: &str) -> impl Iterator<Item = St
 
 /// The step and record a file name stands for, or nothing where it is no record's name.
 pub(crate) fn parse_file_name(name: &str) -> Option<(&str, Record)> {
-    split_file_name(name).filter(|(step, _)| StepName::parse(step).is_ok())
-}
-
-/// As [`parse_file_name`], but for whether the step's name is one: for whoever checks many files' steps once each.
-pub(crate) fn split_file_name(name: &str) -> Option<(&str, Record)> {
     // The suffix is what follows the last dot: a step name may hold dots itself.
     let (step, suffix) = name.rsplit_once('.')?;
     let record = Record::ALL.into_iter().find(|record| record.suffix() == suffix)?;
-    Some((step, record))
+    StepName::parse(step).is_ok().then_some((step, record))
 }
 
 /// The step for which a file of this name was being written, or nothing where it is no such name.
@@ -188,14 +138,6 @@ mod tests {
             for record in Record::ALL {
                 assert_eq!(parse_file_name(&file_name(&step, record)), Some((step.as_str(), record)));
             }
-        }
-    }
-
-    #[test]
-    fn records_hold_what_was_put_in_and_nothing_else() {
-        for one in Record::ALL {
-            let records = RecordSet::default().and(one);
-            assert!(Record::ALL.into_iter().all(|other| records.hold(other) == (one == other)));
         }
     }
 

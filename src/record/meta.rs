@@ -210,53 +210,11 @@ fn between(start: &str, end: &str) -> Option<Duration> {
     parse(end)?.duration_since(parse(start)?).ok()
 }
 
-/// What a list of ten thousand ended runs needs of each record, without the rest of it being read.
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct FinishedMeta {
-    schema: u64,
-    /// As [`Meta::run_id`].
-    pub(crate) run_id: String,
-    /// As [`Meta::pid`].
-    pub(crate) pid: i32,
-    /// As [`Meta::pid_mtime_ns`].
-    pub(crate) pid_mtime_ns: i64,
-    /// As [`Meta::reason`].
-    pub(crate) reason: Reason,
-    started_at: Option<String>,
-    ended_at: Option<String>,
-}
-
-impl FinishedMeta {
-    /// Reads the record of a run that wrote its pid and has ended; nothing where it is another one.
-    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
-        serde_json::from_slice::<Self>(bytes).ok().filter(|meta| meta.schema <= crate::record::SCHEMA)
-    }
-
-    /// As [`Meta::took`].
-    pub(crate) fn took(&self) -> Option<Duration> {
-        between(self.started_at.as_deref()?, self.ended_at.as_deref()?)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::record::evidence::ProcessState;
     use proptest::prelude::*;
-
-    #[test]
-    fn a_glance_reads_of_an_ended_run_what_the_record_says() {
-        let meta = Meta { ended_at: Some("2026-01-01T00:00:01.500Z".into()), ..sample() };
-        let glance = FinishedMeta::parse(&meta.encode()).unwrap();
-        let same = (glance.pid, glance.pid_mtime_ns, glance.reason, glance.took(), &glance.run_id);
-        assert_eq!(same, (42, 7, Reason::Hung, meta.took(), &meta.run_id));
-        assert_eq!(glance.took(), Some(Duration::from_millis(1500)));
-        for other in
-            [Meta { reason: None, ..sample() }, Meta { pid: None, ..sample() }, Meta { schema: 99, ..sample() }]
-        {
-            assert!(FinishedMeta::parse(&other.encode()).is_none());
-        }
-    }
 
     fn sample() -> Meta {
         Meta {

@@ -9,7 +9,7 @@ use crate::decide::policy::SettleTimes;
 use crate::decide::snapshot::{Here, Liveness, Observation, Process, Snapshot, Status};
 use crate::decide::tracker::{RunTracker, meta_for, pid_file_id};
 use crate::decide::verdict::SETTLE_START;
-use crate::record::file_names::{ListedFiles, Record, file_name};
+use crate::record::file_names::{Record, file_name};
 use crate::record::file_state::{File, FileStamp, LockState};
 use crate::record::meta::ParsedMeta;
 use crate::record::pid;
@@ -62,8 +62,6 @@ pub(crate) struct SnapshotReader {
     elsewhere: Option<(FileStamp, bool)>,
     /// All processes, where one look at them does for many steps.
     crowd: Option<Arc<LazyProcessTable>>,
-    /// Whether who lived when all processes were looked at is taken to live.
-    glances: bool,
 }
 
 #[derive(Debug)]
@@ -102,7 +100,6 @@ impl SnapshotReader {
             holding: false,
             elsewhere: None,
             crowd: None,
-            glances: false,
         }
     }
 
@@ -129,16 +126,6 @@ impl SnapshotReader {
     /// From now on tells of the result that stands there whatever the status says.
     pub(crate) fn keep_result(&mut self) {
         self.keeps_result = true;
-    }
-
-    /// One that believes a list of what is there and what is not, and the shared look at all processes of who lives; none
-    /// where others may write behind this kernel's back. Who lives may be older than such a look's clock (I3), by as much as
-    /// the whole list takes: so the one thing that it may be believed in is that a step goes on.
-    pub(crate) fn as_listed(&self, listed: ListedFiles) -> Option<Self> {
-        let local = self.here.local_filesystem;
-        let directory = Arc::new(local.then(|| self.directory.as_listed(&self.step, listed))?);
-        let looker = Self::new(directory, self.step.clone(), Arc::clone(&self.here));
-        Some(Self { crowd: self.crowd.clone(), glances: true, ..looker })
     }
 
     /// From now on takes the step's lock for free: this process holds it, so the run that recorded it does not.
@@ -233,9 +220,7 @@ impl SnapshotReader {
         if locked && (look.lock == LockState::Held || look.lock == LockState::Free && self.here.local_filesystem) {
             return;
         }
-        let counted = self.crowd.as_ref().filter(|_| self.glances).and_then(|crowd| crowd.census().process(pid));
-        // Who was not there then may have started since.
-        look.process = match counted.map_or_else(|| process::look(pid), Lookup::There) {
+        look.process = match process::look(pid) {
             Lookup::There(entry) => Process::Running {
                 started: entry.started,
                 // On the files' clock, because it is compared with their times.

@@ -4,17 +4,14 @@
 //! bounded. A half-written record never stands under a name that readers look for (I5). A run holds the directory open; a
 //! waiter does not, because a directory that is removed raises no event while a process holds it open.
 
-use crate::record::file_names::{ListedFiles, split_file_name};
 use crate::record::file_state::File;
-use crate::record::step_name::StepName;
 use crate::sys::env;
 use crate::sys::fs::at::{FileAt, FileFacts};
 use crate::sys::fs::private_dir::{check_private, make_private};
 use crate::sys::fs::remote;
 use crate::sys::fs::remote::RemoteFs;
-use crate::sys::log::file;
 use crate::sys::log::file::read_once;
-use nix::dir::{Dir, Type};
+use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag};
 use nix::sys::stat::Mode;
@@ -32,26 +29,12 @@ pub(crate) struct MonitorDir {
     /// The directory itself, held open: its files are found wherever it is moved to.
     held: Option<Arc<fs::File>>,
     far: Arc<RemoteFs>,
-    /// What a list has shown of a step, where that is believed.
-    listed: Option<(StepName, ListedFiles)>,
-}
-
-/// More than a record of a run that said little.
-const SHORT: usize = 2048;
-
-/// What a list says of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shown {
-    Missing,
-    Regular,
-    /// There is no list to be believed, or it does not say.
-    Unknown,
 }
 
 impl MonitorDir {
     /// The directory at this path, whether it is there or not.
     pub(crate) fn at(path: PathBuf) -> Self {
-        Self { path, held: None, far: Arc::new(RemoteFs::default()), listed: None }
+        Self { path, held: None, far: Arc::new(RemoteFs::default()) }
     }
 
     /// The directory that is at this path now, held open, under a shared flock: systemd-tmpfiles passes over a directory
@@ -85,22 +68,6 @@ impl MonitorDir {
         match &self.held {
             Some(held) => FileAt::in_directory(held.as_fd(), name),
             None => FileAt::by_path(self.join(name)),
-        }
-    }
-
-    /// The same directory as a list has shown it: a record of this step that was not in it is taken to be missing without
-    /// being looked for, and what was a regular file is opened without being asked what it is. For one look at each of
-    /// thousands of steps, and for nothing that has come to an end: a list is older than a look, and no single moment's.
-    pub(crate) fn as_listed(&self, step: &StepName, listed: ListedFiles) -> Self {
-        Self { listed: Some((step.clone(), listed)), ..self.clone() }
-    }
-
-    fn shown(&self, name: &str) -> Shown {
-        let Some((step, listed)) = &self.listed else { return Shown::Unknown };
-        match split_file_name(name).filter(|(other, _)| *other == step.as_str()) {
-            Some((_, record)) if !listed.there.hold(record) => Shown::Missing,
-            Some((_, record)) if listed.regular.hold(record) => Shown::Regular,
-            _ => Shown::Unknown,
         }
     }
 
@@ -179,34 +146,17 @@ impl MonitorDir {
     /// # Errors
     /// Where it cannot be listed.
     pub(crate) fn names(&self) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        self.each_name(&mut |name, _| names.push(name.to_owned()))?;
-        Ok(names)
-    }
-
-    /// Tells each name in the directory, with whether it is known to be a regular file's; none where it is not there.
-    ///
-    /// # Errors
-    /// Where it cannot be listed.
-    pub(crate) fn each_name(&self, tell: &mut dyn FnMut(&str, bool)) -> io::Result<()> {
-        // Not std's: it copies every name twice, and here there may be a hundred thousand.
         let (base, path) = match &self.held {
             Some(held) => (held.as_fd(), Path::new(".")),
             None => (AT_FDCWD, self.path.as_path()),
         };
         let mut entries = match Dir::openat(base, path, OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()) {
             Ok(entries) => entries,
-            Err(Errno::ENOENT) => return Ok(()),
+            Err(Errno::ENOENT) => return Ok(Vec::new()),
             Err(errno) => return Err(errno.into()),
         };
-        for entry in entries.iter() {
-            let entry = entry?;
-            let name = entry.file_name().to_string_lossy();
-            if name != "." && name != ".." {
-                tell(&name, entry.file_type() == Some(Type::File));
-            }
-        }
-        Ok(())
+        let names = entries.iter().map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+        names.filter(|name| !matches!(name.as_deref(), Ok("." | ".."))).collect()
     }
 
     /// Notes whether others write to it behind this kernel's back: whether looks have to get past caches.
@@ -232,9 +182,6 @@ impl MonitorDir {
     /// # Errors
     /// What the kernel cannot say at all, such as a stale network handle.
     pub(crate) fn stat(&self, name: &str) -> io::Result<File<()>> {
-        if self.shown(name) == Shown::Missing {
-            return Ok(File::Absent);
-        }
         match self.facts(name) {
             Ok(facts) => Ok(match facts.kind_fault() {
                 Some(fault) => File::Unfit(fault.to_owned()),
@@ -255,43 +202,19 @@ impl MonitorDir {
     /// What the kernel cannot say at all, such as no descriptor being left.
     pub(crate) fn read(&self, name: &str, limit: usize) -> io::Result<File<Vec<u8>>> {
         let path = self.file(name);
-        match self.shown(name) {
-            Shown::Missing => return Ok(File::Absent),
-            Shown::Regular => {}
-            // Opening a device can act on it (a tape rewinds), so the kind is looked at before; and again after, on the
-            // descriptor, because the name may have been replaced between the two.
-            Shown::Unknown => match path.facts() {
-                Ok(facts) => {
-                    if let Some(fault) = facts.kind_fault() {
-                        return Ok(File::Unfit(fault.to_owned()));
-                    }
+        // Opening a device can act on it (a tape rewinds), so the kind is looked at before; and again after, on the
+        // descriptor, because the name may have been replaced between the two.
+        match path.facts() {
+            Ok(facts) => {
+                if let Some(fault) = facts.kind_fault() {
+                    return Ok(File::Unfit(fault.to_owned()));
                 }
-                // A far filesystem may not have heard of it: only opening it tells.
-                Err(error) if error.kind() == io::ErrorKind::NotFound && self.far.is_far() => {}
-                Err(error) => return absent_or_unfit(error),
-            },
+            }
+            // A far filesystem may not have heard of it: only opening it tells.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.far.is_far() => {}
+            Err(error) => return absent_or_unfit(error),
         }
         self.open_and_read(&path, limit)
-    }
-
-    /// What a file holds that was regular when the directory was listed, at most `limit` bytes, in as few calls as do: it is
-    /// not asked what it is, nor how long or from when.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub(crate) fn read_listed(&self, name: &str, limit: usize) -> io::Result<Vec<u8>> {
-        let file = self.open(&self.file(name))?;
-        self.read_open(file, SHORT.min(limit), limit)
-    }
-
-    /// The last line of a log; nothing where there is none. One that was regular when the directory was listed is not asked
-    /// what it is.
-    pub(crate) fn last_line(&self, name: &str, was_regular: bool) -> Option<String> {
-        if was_regular && !self.far.is_far() {
-            file::last_line_of(&self.open(&self.file(name)).ok()?)
-        } else {
-            file::last_line(&self.join(name))
-        }
     }
 
     fn open(&self, path: &FileAt<'_>) -> io::Result<fs::File> {

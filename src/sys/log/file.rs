@@ -15,8 +15,6 @@ use std::path::Path;
 /// The most bytes of a log's end that are looked through for its last lines, and for the last one alone.
 const TAIL: u64 = 256 << 10;
 const LAST: u64 = 8 << 10;
-/// What is read of a log at first where its last line is all that is wanted.
-const SHORT: usize = 1 << 10;
 /// Holes are made of whole blocks of this size, which every common filesystem's block size divides.
 const BLOCK: u64 = 64 << 10;
 
@@ -68,16 +66,6 @@ fn tail_of(file: &File, count: usize) -> Vec<String> {
 /// The last line; nothing where there is no log, or an empty one.
 pub(crate) fn last_line(path: &Path) -> Option<String> {
     tail(path, 1).pop()
-}
-
-/// The last line of an open log on a local filesystem; nothing of an empty one. Less than asked for is the end of the file
-/// there (read(2)), so one call tells all of a short one.
-pub(crate) fn last_line_of(file: &File) -> Option<String> {
-    let mut bytes = [0; SHORT];
-    match file.read_at(&mut bytes, 0) {
-        Ok(length) if length < bytes.len() => last_lines(&bytes[..length], 1, true).pop(),
-        _ => tail_of(file, 1).pop(),
-    }
 }
 
 /// Where the last `count` lines of a log begin, however long it is; nothing where there is none.

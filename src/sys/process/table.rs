@@ -55,11 +55,6 @@ impl ProcessTable {
         Self { all, children, groups }
     }
 
-    /// The process with this number, if there was one then.
-    pub(crate) fn process(&self, pid: i32) -> Option<Entry> {
-        self.all.get(&pid).map(|(entry, _)| *entry)
-    }
-
     /// How much CPU time a wrapper, COMMAND's group and session, and all who descend from these have used together;
     /// nothing where the wrapper is not there.
     pub(crate) fn cpu_time(&self, wrapper: i32, group: Option<i32>) -> Option<Duration> {

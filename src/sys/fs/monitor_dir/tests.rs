@@ -3,7 +3,6 @@
 //! Refuses to look at what a filesystem far away does: that needs one.
 
 use super::*;
-use crate::record::file_names::{Record, RecordSet};
 
 fn here() -> (tempfile::TempDir, MonitorDir) {
     let folder = tempfile::tempdir().unwrap();
@@ -44,21 +43,6 @@ fn what_is_no_regular_file_is_named_and_never_waited_for() {
         assert!(matches!(directory.stat(name).unwrap(), File::Unfit(_)));
     }
     assert!(matches!(directory.read("none", 10).unwrap(), File::Absent));
-}
-
-#[test]
-fn a_list_is_believed_of_its_step_and_never_waited_for_what_has_come_since() {
-    let (folder, directory) = here();
-    nix::unistd::mkfifo(&folder.path().join("a.status"), nix::sys::stat::Mode::S_IRWXU).unwrap();
-    directory.publish(".t", "a.meta", b"{}").unwrap();
-    directory.publish(".t", "b.meta", b"{}").unwrap();
-    let regular = RecordSet::default().and(Record::Status).and(Record::Result);
-    let listed = directory.as_listed(&StepName::parse("a").unwrap(), ListedFiles { there: regular, regular });
-    assert!(matches!(listed.read("a.meta", 10).unwrap(), File::Absent), "the list does not name it");
-    assert!(matches!(listed.stat("a.meta").unwrap(), File::Absent));
-    assert!(listed.read("b.meta", 10).unwrap().is_there(), "the list is not of this step");
-    assert!(matches!(listed.read("a.status", 10).unwrap(), File::Unfit(fault) if fault.contains("FIFO")));
-    assert!(matches!(listed.read("a.result", 10).unwrap(), File::Absent), "it has gone since");
 }
 
 #[test]
