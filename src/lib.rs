@@ -89,6 +89,16 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#![cfg_attr(
+    not(feature = "cli"),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "subcommands without a library function are called by the program alone"
+    )
+)]
+
+#[cfg(feature = "cli")]
 mod cli;
 mod decide;
 mod env_vars;
@@ -97,6 +107,7 @@ mod exit_code;
 pub mod fuzz;
 mod monitor;
 mod ops;
+#[cfg(feature = "preflight")]
 mod preflight;
 mod record;
 mod runner;
@@ -104,6 +115,7 @@ mod step;
 mod sys;
 mod timer_wheel;
 
+#[cfg(feature = "cli")]
 pub use cli::main;
 pub use ops::check::{Check, check};
 pub use ops::report::{Circuit, Report};

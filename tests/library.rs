@@ -62,3 +62,19 @@ fn a_process_that_has_waited_takes_a_term() {
     std::thread::park_timeout(support::PATIENCE);
     panic!("it lives on");
 }
+
+#[test]
+fn a_program_that_uses_the_library_alone_builds_neither_clap_nor_toml() {
+    let tree = |features: &[&str]| {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["tree", "--locked", "--offline", "--edges", "normal", "--prefix", "none"]).args(features);
+        let output = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("cargo runs");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("names")
+    };
+    let (program, library) = (tree(&[]), tree(&["--no-default-features"]));
+    for name in ["clap", "clap_complete", "clap_mangen", "terminal_size", "toml"] {
+        let is_in = |tree: &str| tree.lines().any(|line| line.starts_with(&format!("{name} v")));
+        assert!(is_in(&program) && !is_in(&library), "{name}: {library}");
+    }
+}

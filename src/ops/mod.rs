@@ -10,6 +10,7 @@ pub(crate) mod kill;
 pub(crate) mod list;
 pub(crate) mod log;
 mod parallel;
+#[cfg(feature = "preflight")]
 pub(crate) mod preflight;
 pub(crate) mod report;
 pub(crate) mod run;

@@ -6,14 +6,17 @@ use crate::decide::breaker::MAX_CONSECUTIVE;
 use crate::decide::policy::{GRACE, HEARTBEAT_INTERVAL};
 use crate::exit_code::{ExitCode, of_signal};
 use crate::ops::Error;
+#[cfg(feature = "preflight")]
 use crate::ops::preflight::{PreflightOptions, gate};
-use crate::preflight::checks::directory::exposure_warning;
 use crate::record::evidence::TreeProcess;
 use crate::record::outcome::Outcome;
+use crate::record::shell_word::shell_word;
 use crate::record::step_name::StepName;
 use crate::runner;
 pub(crate) use crate::runner::Listener;
 use crate::runner::{Finished, HeartbeatOn, Job, LogStreams, Refusal, ResultFrom};
+use crate::sys::env;
+use crate::sys::fs::foreign_writers::{ForeignWriters, foreign_writers};
 use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::process::spawn::Ended;
 use std::ffi::OsString;
@@ -27,6 +30,7 @@ pub struct Run {
     pub directory: PathBuf,
     pub(crate) job: Job,
     /// What has to hold before anything of the step is touched.
+    #[cfg(feature = "preflight")]
     pub(crate) preflight: Option<PreflightOptions>,
 }
 
@@ -53,7 +57,12 @@ impl Run {
             max_consecutive: MAX_CONSECUTIVE,
             cooldown: None,
         };
-        Self { directory, job, preflight: None }
+        Self {
+            directory,
+            job,
+            #[cfg(feature = "preflight")]
+            preflight: None,
+        }
     }
 }
 
@@ -107,11 +116,15 @@ pub fn run(request: &Run) -> Result<Ran, Error> {
 
 /// As [`run`], with a listener.
 pub(crate) fn listen(request: &Run, listener: &mut dyn Listener) -> Result<Ran, Error> {
+    #[cfg(feature = "preflight")]
     if let Some(preflight) = &request.preflight {
         gate(preflight, &mut |sentence| listener.trouble(sentence))?;
     }
-    if let Some(warning) = exposure_warning(&request.directory) {
-        listener.trouble(&warning);
+    // A directory of another user is refused elsewhere.
+    let writers = foreign_writers(&env::absolute(&request.directory), true);
+    if let Some(writers @ ForeignWriters::Mode { folder, .. }) = &writers {
+        let advice = format!("chmod go-w {}", shell_word(&folder.to_string_lossy()));
+        listener.trouble(&format!("{writers}; who can write there can replace every file of every run; {advice}"));
     }
     let directory = MonitorDir::at(request.directory.clone());
     let finished = runner::run(&directory, &request.job, listener).map_err(|refusal| match refusal {

@@ -15,6 +15,7 @@ pub(crate) mod outcome;
 pub(crate) mod pid;
 pub(crate) mod result;
 pub(crate) mod sanitize;
+pub(crate) mod shell_word;
 pub(crate) mod status;
 pub(crate) mod step_name;
 pub(crate) mod time;

@@ -12,6 +12,7 @@ pub(crate) mod net;
 pub(crate) mod process;
 pub(crate) mod signals;
 pub(crate) mod stdin;
+#[cfg(feature = "cli")]
 pub(crate) mod terminal;
 pub(crate) mod watch;
 

@@ -3,17 +3,18 @@
 //! It does what runs and waiters will do: creates a file, receives its event, locks it, reads its time, deletes it. Missing
 //! events are no failure, since waiters poll then; the report says so.
 
-use crate::preflight::venv::quoted;
 use crate::preflight::{CheckResult, Failure, MonitorSettings, shown};
+use crate::record::shell_word::shell_word;
 use crate::record::time::{MonotonicTime, WallTime};
-use crate::sys::fs::metadata::{self, Kind, Standing};
+use crate::sys::fs::foreign_writers::{ForeignWriters, foreign_writers};
+use crate::sys::fs::metadata::{self, Kind};
 use crate::sys::fs::monitor_dir::why;
 use crate::sys::fs::probe::{ProbeFile, ProbeWatch, Supplies, probe_name};
 use crate::sys::platform::fs_type::{self, FsType};
 use crate::sys::platform::watch_limits::supplies;
 use crate::sys::watch::dir::Events;
 use crate::sys::{clock, env};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 /// How long an event may take. It takes well under a millisecond, but a loaded machine must not fail the check.
@@ -33,7 +34,9 @@ pub(in crate::preflight) fn check(settings: &MonitorSettings, deadline: Monotoni
     {
         return Err(Failure::new(format!("{} is not a folder", directory.display())).with_advice(ELSEWHERE));
     }
-    unsafe_permissions(&permissions_upwards(&folder), env::user(), is_itself)?;
+    if let Some(writers) = foreign_writers(&folder, is_itself) {
+        return Err(forgeable(&writers));
+    }
     let locality = fs_type::look(&folder).map_err(|error| {
         Failure::new(format!("the filesystem of {} does not answer: {}", folder.display(), why(&error)))
             .with_advice(ELSEWHERE)
@@ -117,43 +120,16 @@ fn check_skew((before, made, after): (WallTime, WallTime, WallTime), filesystem:
         .with_advice("set both clocks by NTP, or choose a directory on a local disk: export DOGWATCH_DIR=…"))
 }
 
-/// Why other users could forge runs in this user's directory, as a sentence; `None` where they cannot, where the directory
-/// does not exist yet, or where it belongs to another user, who is told so elsewhere.
-pub(crate) fn exposure_warning(directory: &Path) -> Option<String> {
-    let directory = env::absolute(directory);
-    let (folders, me) = (permissions_upwards(&directory), env::user());
-    let own = folders.first().is_some_and(|(_, standing)| standing.owner == me);
-    let Failure { symptom, cause, suggestion } = unsafe_permissions(&folders, me, true).err().filter(|_| own)?;
-    let rest = cause.into_iter().chain(suggestion.map(|fix| fix.command)).map(|part| format!("; {part}"));
-    Some(format!("{symptom}{}", rest.collect::<String>()))
-}
-
-/// Every folder from `folder` up to the root with its owner and mode, as far as they can be read.
-fn permissions_upwards(folder: &Path) -> Vec<(PathBuf, Standing)> {
-    let resolved = metadata::resolved(folder).unwrap_or_else(|_| folder.to_path_buf());
-    resolved.ancestors().map_while(|one| Some((one.to_path_buf(), metadata::standing(one).ok()?))).collect()
-}
-
-/// Fails where another user can rename files in the directory, and so forge any run.
-fn unsafe_permissions(folders: &[(PathBuf, Standing)], me: u32, is_itself: bool) -> Result<(), Failure> {
-    const ROOT: u32 = 0;
-    let Some((path, standing)) = folders.first() else { return Ok(()) };
-    let shown = path.display();
-    // Root's folders above the directory are for all users; the directory itself is for one.
-    if standing.owner != me && (is_itself || standing.owner != ROOT) {
-        return Err(Failure::new(format!("{shown} belongs to user {}, not to you", standing.owner))
-            .with_cause("its owner can replace every file of every run")
-            .with_advice(ELSEWHERE));
-    }
-    // A private folder of this user above keeps all others out, whatever the modes inside.
-    let closed = folders.iter().any(|(_, above)| above.owner == me && (above.mode & 0o777) | 0o700 == 0o700);
-    let shared = standing.mode & 0o022 != 0 && standing.mode & 0o1000 == 0;
-    if shared && !closed {
-        return Err(Failure::new(format!("{shown} can be written by others (mode {:o})", standing.mode & 0o7777))
+fn forgeable(writers: &ForeignWriters) -> Failure {
+    let failure = Failure::new(writers.to_string());
+    match writers {
+        ForeignWriters::Owner { .. } => {
+            failure.with_cause("its owner can replace every file of every run").with_advice(ELSEWHERE)
+        }
+        ForeignWriters::Mode { folder, .. } => failure
             .with_cause("who can write there can replace every file of every run")
-            .with_advice(format!("chmod go-w {}", quoted(&path.to_string_lossy()))));
+            .with_advice(format!("chmod go-w {}", shell_word(&folder.to_string_lossy()))),
     }
-    Ok(())
 }
 
 /// What this user has left of the kernel's instances and watches, as the end of a sentence.
@@ -172,34 +148,6 @@ fn remaining_watches(supplies: Option<Supplies>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_directory_is_private_where_no_other_user_can_rename_in_it() {
-        let folder = |owner: u32, mode: u32| (PathBuf::from("/x"), Standing { owner, mode });
-        for (folders, is_itself, expected) in [
-            (vec![folder(7, 0o700)], true, None),
-            (vec![folder(7, 0o755)], true, None),
-            (vec![folder(7, 0o775)], true, Some("written by others")),
-            (vec![folder(7, 0o757)], true, Some("written by others")),
-            // A umask of 002 inside a folder that is closed.
-            (vec![folder(7, 0o775), folder(7, 0o700), folder(0, 0o1777)], true, None),
-            (vec![folder(7, 0o775), folder(8, 0o700)], true, Some("written by others")),
-            (vec![folder(7, 0o1777)], true, None),
-            (vec![folder(0, 0o1777)], true, Some("belongs to user 0")),
-            (vec![folder(0, 0o1777)], false, None),
-            (vec![folder(0, 0o777)], false, Some("written by others")),
-            (vec![folder(8, 0o755)], false, Some("belongs to user 8")),
-            (vec![], true, None),
-        ] {
-            let found = unsafe_permissions(&folders, 7, is_itself).err().map(|failure| failure.symptom);
-            let fits = match (&found, expected) {
-                (None, None) => true,
-                (Some(symptom), Some(words)) => symptom.contains(words),
-                _ => false,
-            };
-            assert!(fits, "{folders:?} {is_itself}: {found:?}");
-        }
-    }
 
     #[test]
     fn heartbeats_must_come_at_least_twice_within_the_staleness() {

@@ -3,6 +3,7 @@
 //! dogwatch never runs it by itself: a rebuild removes packages that no file lists, so whoever knows the project decides,
 //! by writing it down as the check's own fix.
 
+use crate::record::shell_word::shell_word;
 use std::path::Path;
 
 /// What is wrong with an environment, as far as it decides the fix.
@@ -58,7 +59,7 @@ const THEN_INSTALL: &str = " # and install its packages again";
 
 /// The command for these problems; `venv` is as seen from the project's folder. `None` where no command is known.
 pub(super) fn suggest(venv: &Path, problems: &[VenvProblem], facts: ProjectFacts) -> Option<SuggestedFix> {
-    let quoted_venv = quoted(&venv.to_string_lossy());
+    let quoted_venv = shell_word(&venv.to_string_lossy());
     let has = |problem| problems.contains(&problem);
     if has(VenvProblem::Missing) || has(VenvProblem::Interpreter) {
         let clear = if has(VenvProblem::Missing) { "" } else { " --clear" };
@@ -134,15 +135,6 @@ fn rewrite_activate(venv: &str, facts: ProjectFacts) -> String {
     }
 }
 
-/// A word as a POSIX shell reads it.
-pub(in crate::preflight) fn quoted(word: &str) -> String {
-    let is_plain = |one: char| one.is_ascii_alphanumeric() || "/._-+,:@%".contains(one);
-    if !word.is_empty() && word.chars().all(is_plain) && !word.starts_with('-') {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', "'\\''"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,14 +204,5 @@ mod tests {
             assert_eq!((fix.command, fix.is_lossless), (expected, is_lossless), "{problems:?}");
         }
         assert_eq!(suggest(Path::new("v"), &[BuildEnvironment], NONE), None);
-    }
-
-    #[test]
-    fn words_are_quoted_where_a_shell_would_read_more_than_a_word() {
-        for (word, expected) in
-            [("a/b-c.d", "a/b-c.d"), ("it's", "'it'\\''s'"), ("", "''"), ("-rf", "'-rf'"), ("$HOME", "'$HOME'")]
-        {
-            assert_eq!(quoted(word), expected);
-        }
     }
 }

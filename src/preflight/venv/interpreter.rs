@@ -3,8 +3,8 @@
 
 use crate::preflight::checks::command::{last_line, variables};
 use crate::preflight::venv::cfg::{self, Version};
-use crate::preflight::venv::fix::quoted;
 use crate::preflight::venv::{Problem, Venv, VenvProblem};
+use crate::record::shell_word::shell_word;
 use crate::record::time::MonotonicTime;
 use crate::sys::fs::metadata::{self, Kind};
 use crate::sys::fs::monitor_dir::why;
@@ -76,7 +76,7 @@ fn version_of(
     let shown = python.display();
     let text = format!(
         "{} -I -S -c 'import sys; print(\"%d.%d.%d\" % sys.version_info[:3])'",
-        quoted(&python.to_string_lossy())
+        shell_word(&python.to_string_lossy())
     );
     let command = Order {
         text: OsStr::new(&text),

@@ -17,7 +17,6 @@ use crate::sys::fs::monitor_dir::why;
 use crate::sys::process::shell::ShellRunner;
 use cfg::Cfg;
 pub(crate) use fix::SuggestedFix;
-pub(super) use fix::quoted;
 use fix::{ProjectFacts, VenvProblem, suggest};
 use scripts::Scripts;
 use std::path::{Path, PathBuf};
