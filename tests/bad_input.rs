@@ -5,8 +5,6 @@
 
 mod support;
 
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -28,98 +26,6 @@ fn is_refused(ended: &Ended, code: i32, words: &[&str]) {
 
 fn run(command: &mut Command) -> Ended {
     Ended::of(&command.output().expect("dogwatch runs"))
-}
-
-#[test]
-fn a_call_that_cannot_be_meant_is_a_usage_error_that_names_its_fault() {
-    let place = Place::new();
-    let bad: [(&str, &str); 21] = [
-        ("wiat s", "wiat"),
-        ("wait", "STEP"),
-        ("wait s --frobnicate", "--frobnicate"),
-        ("wait s --any --fail-fast", "--fail-fast"),
-        ("wait s t --propagate", "--propagate"),
-        ("wait s --backend magic", "magic"),
-        ("wait s --stale soon", "soon"),
-        ("wait s --stale 1parsec", "1parsec"),
-        ("wait s --for=-1", "-1"),
-        ("wait s --max-timeout 1e999", "1e999"),
-        ("wait s --grace nan", "nan"),
-        ("wait s --start-timeout 5x", "5x"),
-        ("wait s --poll-interval 0", "poll"),
-        ("wait s --log-tail some", "some"),
-        ("check s --stale never", "never"),
-        ("run s", "COMMAND"),
-        ("run s --", "COMMAND"),
-        ("run s --log-max wide -- true", "wide"),
-        ("run s --heartbeat-on nothing -- true", "nothing"),
-        ("run s --heartbeat-interval 1s --stale 2s -- true", "--heartbeat-interval"),
-        ("wait s --color blue", "blue"),
-    ];
-    for (line, word) in bad {
-        is_refused(&place.dogwatch(line.split(' ')), 2, &[word]);
-    }
-    assert!(place.snapshot().is_empty());
-}
-
-#[test]
-fn no_command_at_all_is_a_usage_error_in_one_sentence() {
-    let none: [&str; 0] = [];
-    is_refused(&Place::new().dogwatch(none), 2, &["no command was given", "run, wait", "see dogwatch --help"]);
-    is_refused(&Place::new().dogwatch(["breaker"]), 2, &["no command was given", "show, reset", "breaker --help"]);
-}
-
-#[test]
-fn help_is_no_error_and_names_the_exit_codes() {
-    let place = Place::new();
-    for help in ["--help", "run --help", "wait -h", "check --help", "beat --help", "breaker --help", "dir --help"] {
-        let ended = place.dogwatch(help.split(' '));
-        assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{help}");
-        assert!(ended.stdout.contains("Usage: dogwatch"), "{ended:?}");
-        let has_codes = !["beat", "breaker", "dir"].iter().any(|command| help.starts_with(command));
-        assert!(!has_codes || ended.stdout.contains("  124  "), "{ended:?}");
-    }
-    let version = place.dogwatch(["--version"]);
-    assert_eq!((version.code, version.stdout), (0, format!("dogwatch {}\n", env!("CARGO_PKG_VERSION"))));
-}
-
-#[test]
-fn a_name_that_no_step_can_have_is_a_usage_error() {
-    let place = Place::new();
-    let long = "x".repeat(101);
-    for name in ["a/b", "..", ".", ".hidden", "/", "a b", "", "ä", "a\nb", "a*", "a\\b", "a\u{1b}[31m", &long] {
-        for before in [vec!["wait", "--for", "0"], vec!["check"], vec!["beat"]] {
-            is_refused(&place.dogwatch(before.into_iter().chain([name])), 2, &[]);
-        }
-        is_refused(&place.dogwatch(["run", name, "--", "true"]), 2, &[]);
-    }
-    is_refused(&place.dogwatch(["run", "-x", "--", "true"]), 2, &["-x"]);
-    assert!(place.snapshot().is_empty());
-    // The longest and the strangest that a step can have.
-    assert_eq!(place.dogwatch(["run", &long[1..], "--", "true"]).code, 0);
-    assert_eq!(place.dogwatch(["run", "aZ9._@+=:-", "--", "true"]).code, 0);
-}
-
-#[test]
-fn a_bad_default_in_the_environment_is_a_usage_error_that_names_the_variable() {
-    let place = Place::new();
-    let wait = ["STALE", "MAX_TIMEOUT", "GRACE", "POLL_INTERVAL", "BACKEND", "START_TIMEOUT"];
-    let run_only = ["HEARTBEAT_INTERVAL", "LOG_MAX", "MAX_CONSECUTIVE"];
-    let both = ["STALE", "MAX_TIMEOUT", "GRACE"];
-    let calls = [("wait s --for 0", wait.to_vec()), ("run s -- true", [run_only, both].concat())];
-    for (line, names) in calls {
-        for name in names.into_iter().map(|name| format!("DOGWATCH_{name}")) {
-            for value in [OsString::from("soon"), OsString::from("-1"), OsString::from_vec(vec![0xff])] {
-                let ended = run(place.command(line.split(' ')).env(&name, value));
-                is_refused(&ended, 2, &[&name]);
-            }
-        }
-    }
-    assert!(place.snapshot().is_empty());
-    // A good one is used.
-    let began = std::time::Instant::now();
-    assert_eq!(run(place.command(["wait", "s"]).env("DOGWATCH_START_TIMEOUT", "0.2")).code, 5);
-    assert!(began.elapsed() < std::time::Duration::from_secs(50));
 }
 
 #[test]

@@ -14,7 +14,9 @@ fn commands(place: &Place) -> Vec<String> {
     let list = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
     // A wrapped line goes on further to the right.
     let names = list.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
-    names.filter_map(|line| Some(line.split_whitespace().next()?.to_owned())).collect()
+    let names = names.filter_map(|line| Some(line.split_whitespace().next()?.to_owned()));
+    // `help` is told of by every page.
+    names.filter(|name| name != "help").collect()
 }
 
 #[test]

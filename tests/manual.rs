@@ -41,7 +41,7 @@ fn there_is_a_page_for_each_command_and_each_has_its_example_and_exit_codes() {
     let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
     let names: Vec<&str> = commands.filter_map(|line| line.split_whitespace().next()).collect();
     assert!(names.len() > 10, "{names:?}");
-    for name in names {
+    for name in names.into_iter().filter(|name| *name != "help") {
         assert!(!page(&format!("dogwatch-{name}.1")).is_empty());
     }
 }

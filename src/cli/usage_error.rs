@@ -34,6 +34,21 @@ pub(super) fn one_sentence(error: &clap::Error) -> String {
         let names: Vec<&str> = of.get_subcommands().map(clap::Command::get_name).collect();
         return format!("no command was given; use one of {} (see {help})", names.join(", "));
     }
+    let word = |kind| match error.get(kind) {
+        Some(ContextValue::String(word)) => Some(word.as_str()),
+        _ => None,
+    };
+    if let Some(typed) = word(ContextKind::InvalidSubcommand)
+        && let Some((_, hint)) = COMMAND_HINTS.iter().find(|(words, _)| words.contains(&typed))
+    {
+        return format!("there is no command {typed}; {hint} (see {help})");
+    }
+    if let Some(typed) = word(ContextKind::InvalidArg)
+        && let Some((_, _, hint)) =
+            FLAG_HINTS.iter().find(|(of, flags, _)| command == Some(*of) && flags.contains(&typed))
+    {
+        return format!("unexpected argument {typed}; {hint} (see {help})");
+    }
     let mut said: Vec<String> = Vec::new();
     for paragraph in text.split("\n\n") {
         let paragraph = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -42,10 +57,8 @@ pub(super) fn one_sentence(error: &clap::Error) -> String {
         }
         said.push(paragraph.trim_start_matches("error: ").trim_start_matches("tip: ").to_owned());
     }
-    let is_about_a_flag = matches!(
-        error.get(ContextKind::InvalidArg), Some(ContextValue::String(argument)) if argument.starts_with('-')
-    );
-    // What clap cannot know: what the mistake is as a rule.
+    let is_about_a_flag = word(ContextKind::InvalidArg).is_some_and(|argument| argument.starts_with('-'));
+    // What clap cannot know: what the mistake usually is.
     match (command, error.kind()) {
         (Some("run"), ErrorKind::UnknownArgument | ErrorKind::MissingRequiredArgument) if !is_about_a_flag => {
             said.push("COMMAND comes after --, as in: dogwatch run STEP -- COMMAND".to_owned());
@@ -58,6 +71,52 @@ pub(super) fn one_sentence(error: &clap::Error) -> String {
     format!("{} (see {help})", said.join("; "))
 }
 
+/// What users of docker, pueue, gh, systemctl and the shell type, and what does that here.
+const COMMAND_HINTS: &[(&[&str], &str)] = &[
+    (&["status", "show", "inspect", "poll"], "use dogwatch check STEP, or dogwatch list for all steps"),
+    (&["ps", "ls", "jobs", "top"], "use dogwatch list"),
+    (&["watch"], "use dogwatch list --watch, or dogwatch wait STEP"),
+    (&["stop", "cancel", "terminate", "abort", "end"], "use dogwatch kill STEP"),
+    (&["rm", "remove", "delete", "prune"], "use dogwatch clean STEP"),
+    (&["logs", "tail", "follow", "cat", "output"], "use dogwatch log STEP, with -f to follow it"),
+    (&["exec", "add", "submit", "spawn", "restart"], "use dogwatch run STEP -- COMMAND"),
+    (&["attach", "join"], "use dogwatch wait STEP, or dogwatch log STEP -f"),
+    (&["heartbeat", "ping", "touch"], "use dogwatch beat STEP"),
+    (&["resume", "reattach"], "use dogwatch recover STEP"),
+    (&["doctor"], "use dogwatch preflight"),
+    (&["version"], "use dogwatch --version"),
+];
+
+/// The same for flags: the command, what is typed, and what does that here.
+const FLAG_HINTS: &[(&str, &[&str], &str)] = &[
+    (
+        "wait",
+        &["--timeout", "-t", "--wait-timeout"],
+        "use --for D to bound this call and leave the work running, or --max-timeout D to end work that takes longer",
+    ),
+    (
+        "recover",
+        &["--timeout", "-t", "--wait-timeout"],
+        "use --for D to bound this call and leave the work running, or --max-timeout D to end work that takes longer",
+    ),
+    ("run", &["--timeout", "-t"], "use --max-timeout D to end work that takes longer"),
+    ("run", &["--background", "--bg", "-b"], "use -d to leave the work running and return"),
+    ("run", &["--name", "-n"], "the name comes first, as in: dogwatch run STEP -- COMMAND"),
+    ("run", &["-i", "-it", "-ti"], "use --stdin inherit to let COMMAND read this terminal"),
+    ("log", &["--tail", "-t", "-l"], "use -n N for the last N lines"),
+    ("log", &["-F"], "use -f to follow the log"),
+    ("check", &["-n", "--tail", "--lines"], "use --log-tail N for the last N lines of the log"),
+    ("wait", &["-n", "--tail", "--lines"], "use --log-tail N for the last N lines of the log"),
+    (
+        "kill",
+        &["-9", "-KILL", "-SIGKILL", "-s", "--signal", "-f", "--force"],
+        "kill sends TERM and, after --grace, KILL; use --grace 0 to send KILL at once",
+    ),
+    ("kill", &["-t", "--timeout"], "use --grace D for the time from TERM to KILL"),
+    ("list", &["-a", "--all"], "list shows all steps"),
+    ("clean", &["-f", "--force"], "end a running step first, with dogwatch kill STEP"),
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,6 +124,24 @@ mod tests {
     fn refused(line: &str) -> String {
         let words = std::iter::once("dogwatch").chain(line.split_whitespace()).map(OsString::from);
         one_sentence(&definition().try_get_matches_from(words).unwrap_err())
+    }
+
+    #[test]
+    fn no_hint_is_about_what_there_is() {
+        let mut all = definition();
+        all.build();
+        for (words, _) in COMMAND_HINTS {
+            assert!(words.iter().all(|word| all.find_subcommand(word).is_none()), "{words:?}");
+        }
+        for (command, flags, _) in FLAG_HINTS {
+            let command = all.find_subcommand(command).expect("a command");
+            for argument in command.get_arguments() {
+                let long = argument.get_long().map(|long| format!("--{long}"));
+                let short = argument.get_short().map(|short| format!("-{short}"));
+                let taken = |flag: &&str| [&long, &short].iter().any(|own| own.as_deref() == Some(*flag));
+                assert!(!flags.iter().any(taken), "{flags:?}");
+            }
+        }
     }
 
     #[test]
@@ -79,6 +156,20 @@ mod tests {
             ("run build", "<COMMAND>", "dogwatch run --help"),
             ("run build make", "comes after --", "dogwatch run --help"),
             ("clean", "--older-than 7d", "dogwatch clean --help"),
+            ("stop build", "dogwatch kill STEP", "dogwatch --help"),
+            ("ps", "dogwatch list", "dogwatch --help"),
+            ("status build", "dogwatch check STEP", "dogwatch --help"),
+            ("rm build", "dogwatch clean STEP", "dogwatch --help"),
+            ("logs build", "dogwatch log STEP", "dogwatch --help"),
+            ("wait build --timeout 5m", "--for D", "dogwatch wait --help"),
+            ("wait build --timeout=5m", "--for D", "dogwatch wait --help"),
+            ("run -t 5m build -- make", "--max-timeout D", "dogwatch run --help"),
+            ("run build --timeout 5m -- make", "--max-timeout D", "dogwatch run --help"),
+            ("log build --tail 5", "-n N", "dogwatch log --help"),
+            ("kill -9 build", "--grace 0", "dogwatch kill --help"),
+            ("kill build -9", "--grace 0", "dogwatch kill --help"),
+            ("kill -s KILL build", "--grace 0", "dogwatch kill --help"),
+            ("help nosuch", "nosuch", "dogwatch --help"),
             ("run build --log-max huge -- true", "is no size", "--help"),
         ] {
             let sentence = refused(line);

@@ -147,7 +147,6 @@ pub(super) fn definition() -> Command {
         .about("Runs background work and tells you the moment it succeeded, failed, hung, died or ran out of time.")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .disable_help_subcommand(true)
         .after_help(MAIN_HELP.text());
     program.subcommands(ALL.iter().map(|entry| Command::new(entry.name).about(entry.about).defer(entry.define)))
 }

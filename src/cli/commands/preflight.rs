@@ -119,6 +119,7 @@ impl Subcommand for PreflightArgs {
         };
         match preflight::preflight(&options, &mut on_event) {
             Ok(report) => Ok(print_report(&report, options.fix, context)),
+            Err(PreflightError::Config(sentences)) if out.json => Err(Error::Usage(sentences.join("; "))),
             Err(PreflightError::Config(sentences)) => {
                 for sentence in &sentences {
                     print_error(sentence);

@@ -2,6 +2,7 @@
 
 use super::wait::{ExitPolicy, base_options, wait_and_print};
 use super::{Help, Subcommand, one_of, step};
+use crate::cli::output::styles::Styles;
 use crate::cli::output::{format, print_error, print_stderr};
 use crate::cli::{Context, defaults, exit_code_of};
 use crate::decide::policy::HEARTBEAT_INTERVAL;
@@ -10,6 +11,7 @@ use crate::exit_code::ExitCode;
 use crate::ops::run::{Listener, Run, listen};
 use crate::ops::{Error, check};
 use crate::record::evidence::TreeProcess;
+use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
 use crate::record::units;
 use crate::runner::{HeartbeatOn, LogStreams, NotStarted, ResultFrom};
@@ -170,6 +172,8 @@ impl Subcommand for RunArgs {
                 }
                 if context.out.json && !self.detach {
                     self.print_end(&options, context)?;
+                } else if ran.outcome != Outcome::Success && ran.fault.is_none() && listener.for_people {
+                    self.print_failure(&options);
                 }
                 Ok(ran.exit_code)
             }
@@ -256,13 +260,22 @@ impl RunArgs {
             return Ok(ExitCode::InternalError.code());
         };
         if code != ExitCode::Success.code() {
-            print_error(rest);
+            context.out.failed(rest, code);
         } else if context.out.json {
             self.print_end(options, context)?;
         } else if !context.out.quiet {
             context.out.print_line(rest);
         }
         Ok(code)
+    }
+
+    /// One line on standard error where the run did not succeed: how it ended, and where its log is.
+    fn print_failure(&self, options: &Run) {
+        let check = check::Check::new(options.directory.clone(), vec![self.step.clone()]);
+        // The exit code says that it failed; without a report there is nothing to add.
+        let Some(report) = check::check(&check).ok().and_then(|reports| reports.into_iter().next()) else { return };
+        let log = report.log.as_deref().map_or_else(String::new, |log| format!("; its log: {log}"));
+        print_error(&format!("{}{log}", format::result_line(&report, Styles::PLAIN)));
     }
 
     fn print_end(&self, options: &Run, context: &Context) -> Result<(), Error> {

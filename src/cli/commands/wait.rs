@@ -367,7 +367,7 @@ fn resume_command(steps: &[StepName], context: &Context) -> String {
     let mut words = vec!["dogwatch wait".to_owned()];
     words.extend(steps.iter().map(StepName::to_string));
     if let Some(directory) = &context.dir {
-        words.push(format!("--dir {}", directory.display()));
+        words.push(format!("--dir {}", format::shell_word(&directory.to_string_lossy())));
     }
     words.join(" ")
 }

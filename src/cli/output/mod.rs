@@ -97,15 +97,20 @@ impl Output {
         self.print_line(&format::result_line(report, self.styles));
     }
 
-    /// Says why a command has no result, as one object where results are JSON; the exit code.
+    /// Says why a command has no result; the exit code.
     pub(super) fn error(&self, error: &Error) -> u8 {
         let exit_code = exit_code_of(error).code();
-        if self.json {
-            self.print_json(&json::ErrorObject { schema: SCHEMA, error: &error.to_string(), exit_code });
-        } else {
-            print_error(&error.to_string());
-        }
+        self.failed(&error.to_string(), exit_code);
         exit_code
+    }
+
+    /// One sentence on why a command has no result: on standard error, or as one object where results are JSON.
+    pub(super) fn failed(&self, sentence: &str, exit_code: u8) {
+        if self.json {
+            self.print_json(&json::ErrorObject { schema: SCHEMA, error: sentence, exit_code });
+        } else {
+            print_error(sentence);
+        }
     }
 
     /// The exit code of the program: `code`, or 125 where a result could not be written.
