@@ -84,7 +84,7 @@ fn the_agents_page_is_installed_and_an_edited_one_is_left_alone() {
     let place = Place::new();
     let install = |words: &[&str]| {
         let mut command = place.command(["skill", "--install"].iter().chain(words));
-        Ended::of(&command.env("HOME", place.path()).output().expect("it runs"))
+        Ended::of(&command.env("HOME", place.path()).env_remove("CLAUDE_CONFIG_DIR").output().expect("it runs"))
     };
     let customary = place.file(".claude/skills/dogwatch/SKILL.md");
     let ended = install(&[]);
@@ -96,6 +96,27 @@ fn the_agents_page_is_installed_and_an_edited_one_is_left_alone() {
     let refused = install(&[]);
     assert_eq!((refused.code, refused.stderr.contains("was edited")), (125, true), "{refused:?}");
     assert!(std::fs::read_to_string(&customary).unwrap().contains("My own calls"));
+    // Codex and Gemini share a folder; an agent that is not used here gets none.
+    for (used, expected) in [
+        (&[".codex"][..], &[".agents"][..]),
+        (&[".gemini"], &[".agents"]),
+        (&[".claude", ".codex", ".gemini"], &[".claude", ".agents"]),
+        (&[".agents"], &[".agents"]),
+    ] {
+        let home = place.file(&format!("home of {}", used.concat()));
+        for name in used {
+            std::fs::create_dir_all(home.join(name)).expect("an agent's folder");
+        }
+        let mut command = place.command(["skill", "--install"]);
+        let ended = Ended::of(&command.env("HOME", &home).env_remove("CLAUDE_CONFIG_DIR").output().expect("it runs"));
+        let path = |agent: &&str| home.join(agent).join("skills/dogwatch/SKILL.md");
+        let paths: Vec<String> = expected.iter().map(|agent| path(agent).display().to_string()).collect();
+        assert_eq!(
+            (ended.code, ended.stdout.lines().collect::<Vec<_>>()),
+            (0, paths.iter().map(String::as_str).collect())
+        );
+        assert!(expected.iter().all(|agent| std::fs::read_to_string(path(agent)).expect("a page") == page));
+    }
     let elsewhere = place.file("elsewhere");
     assert_eq!(install(&[&elsewhere.to_string_lossy()]).code, 0);
     assert_eq!(std::fs::read_to_string(elsewhere.join("SKILL.md")).unwrap(), page);
