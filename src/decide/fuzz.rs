@@ -86,6 +86,7 @@ impl Source<'_> {
             boot_id: "boot".into(),
             pid_namespace: None,
             local_filesystem: self.byte() > 9,
+            ..Here::default()
         };
         let words: [&[u8]; 5] = [b"SUCCESS\n", b"failed", b"", b"SUC", b"DONE"];
         let pid =
@@ -110,6 +111,7 @@ impl Source<'_> {
             status: self.file(|source| ParsedStatus::parse(words[usize::from(source.byte() % 5)])),
             result: self.file(|source| ParsedResult::parse([&b"1"[..], b"{"][usize::from(source.byte() % 2)])),
             standing_result: None,
+            lock_file: None,
             heartbeat: self.file(|_| ()),
         }
     }

@@ -1,88 +1,143 @@
-//! What the claim in `.pid` comes to: whether the process that it names lives, as far as it can be known from here.
+//! Whether a run's process lives, as far as that can be known from here. The tracker asks for each snapshot; warnings and
+//! terminations ask where the run belongs.
 //!
-//! Refuses to take a missing number for a death wherever the pid file may be another machine's or namespace's.
+//! The facts, in this order: the recorded identity (pid, raw start time, boot, PID and time namespace) against the kernel;
+//! where the kernel cannot be asked, the lock; where neither tells, heartbeat and time decide elsewhere.
 
 use crate::decide::snapshot::{Process, Snapshot};
-use crate::decide::tracker::PidFileId;
+use crate::decide::tracker::{PidFileId, pid_file_id, recorded_meta};
 use crate::record::file_state::LockState;
 use crate::record::meta::Meta;
+use crate::record::status::ParsedStatus;
 use std::time::Duration;
 
 /// How much later than its `.pid` a process may seem to have started and still be the one it names. Start times are
 /// granular by 10 ms, file times by a jiffy (4 ms) or, on old filesystems, 2 s.
 const RECYCLED_SLACK: Duration = Duration::from_secs(2);
 
-/// What the claim in `.pid` comes to.
+/// What is known of the process that `.pid` names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PidState {
     Alive,
     Dead,
-    Elsewhere,
-    Nobody,
+    /// It may live where it cannot be seen from here.
+    NotVisible,
+    /// Nothing says which process it is.
+    NoPid,
 }
 
-pub(super) fn claimed(
-    look: &Snapshot,
-    key: Option<PidFileId>,
+/// Assesses the process of the run that `pid_file` and `meta` name. `seen_started` is the raw start time of the process
+/// that earlier snapshots showed alive.
+pub(super) fn assess_pid(
+    snapshot: &Snapshot,
+    pid_file: Option<PidFileId>,
     meta: Option<&Meta>,
     seen_started: Option<u64>,
     seen_alive: bool,
 ) -> PidState {
-    let Some((_, pid_modified)) = key else {
-        let here = |meta: &Meta| look.here.local_filesystem && !is_of_other_machine(look, meta);
-        return if meta.is_some_and(|meta| meta.locked && here(meta)) { PidState::Dead } else { PidState::Nobody };
-    };
+    let locked = meta.is_some_and(|meta| meta.locked);
+    // Without a pid file only the record of a run of this program still says which process it was.
+    if pid_file.is_none() && !locked {
+        return PidState::NoPid;
+    }
     if let Some(meta) = meta {
-        if is_of_other_machine(look, meta) {
-            return PidState::Elsewhere;
+        if has_published_its_end(snapshot, meta) {
+            return PidState::Dead;
         }
-        // The kernel's own word: the lock goes with the process, however that dies, and is seen across namespaces. On a
-        // network filesystem another client's lock may not show, so only a held one says something there.
-        if meta.locked {
-            match look.lock {
-                LockState::Held => return PidState::Alive,
-                LockState::Free if look.here.local_filesystem => return PidState::Dead,
-                LockState::Free | LockState::Absent | LockState::Unknown => {}
-            }
-        }
-        if is_of_other_namespace(look, meta) {
-            return PidState::Elsewhere;
+        if is_of_other_machine(snapshot, meta) {
+            return if pid_file.is_some() { PidState::NotVisible } else { PidState::NoPid };
         }
     }
+    // The kernel gives a lock back with the process, however that dies, so a held one says that the run lives, also across
+    // namespaces. A free one only says the opposite where the kernel cannot be asked for the process itself: the file may
+    // have been removed and made anew, or be another mount's or a copy's. On a network filesystem another client's lock
+    // may not show.
+    let own_lock = meta.is_some_and(|meta| meta.locked && is_lock_of(snapshot, meta));
+    if own_lock && snapshot.lock == LockState::Held {
+        return PidState::Alive;
+    }
+    let by_lock = if own_lock && snapshot.lock == LockState::Free && snapshot.here.local_filesystem {
+        PidState::Dead
+    } else {
+        PidState::NotVisible
+    };
+    if meta.is_some_and(|meta| is_of_other_namespace(snapshot, meta)) {
+        return by_lock;
+    }
     // Whether a number that is missing or means another process proves a death: not where the pid file may be another
-    // machine's. A run of this program has said that it is of this one.
-    let proves = seen_alive || look.here.local_filesystem || meta.is_some_and(|meta| meta.locked);
-    match look.process {
-        Process::Unclaimed => PidState::Nobody,
-        Process::Hidden => PidState::Elsewhere,
+    // machine's. A run of this program has recorded that it is of this one.
+    let proves = seen_alive || snapshot.here.local_filesystem || locked;
+    match snapshot.process {
+        Process::Unclaimed if by_lock == PidState::Dead => PidState::Dead,
+        Process::Unclaimed => PidState::NoPid,
+        Process::Hidden => by_lock,
         Process::Running { started, started_wall } => {
             let recycled = match meta.and_then(|meta| meta.pid_started_at) {
+                Some(_) if meta.is_some_and(|meta| is_of_other_time(snapshot, meta)) => return by_lock,
                 Some(recorded) => recorded != started,
                 // Known already: a wall clock that was set since moves its start on that clock, and not its start.
                 None if seen_started == Some(started) => false,
-                None => started_wall > pid_modified.plus(RECYCLED_SLACK),
+                None => pid_file.is_none_or(|(_, modified)| started_wall > modified.plus(RECYCLED_SLACK)),
             };
             match (recycled, proves) {
                 (false, _) => PidState::Alive,
                 (true, true) => PidState::Dead,
-                (true, false) => PidState::Elsewhere,
+                (true, false) => PidState::NotVisible,
             }
         }
         Process::Gone { borne_elsewhere } => {
             if seen_alive || (proves && !borne_elsewhere) {
                 PidState::Dead
             } else {
-                PidState::Elsewhere
+                PidState::NotVisible
             }
         }
     }
 }
 
-pub(super) fn is_of_other_machine(look: &Snapshot, meta: &Meta) -> bool {
-    let differs = |recorded: &Option<String>, here: &str| recorded.as_deref().is_some_and(|recorded| recorded != here);
-    differs(&meta.host, &look.here.host) || differs(&meta.boot_id, &look.here.boot_id)
+/// Whether the run has recorded its end and published its status: it is over, and the kernel need not be asked.
+pub(crate) fn has_published_its_end(snapshot: &Snapshot, meta: &Meta) -> bool {
+    meta.locked && meta.reason.is_some() && snapshot.status.content().and_then(ParsedStatus::word).is_some()
 }
 
-pub(super) fn is_of_other_namespace(look: &Snapshot, meta: &Meta) -> bool {
-    meta.pid_namespace.is_some() && meta.pid_namespace != look.here.pid_namespace
+/// Whether `STEP.lock` is the file that the run holds its lock on. Records of older versions do not say which it is.
+fn is_lock_of(snapshot: &Snapshot, meta: &Meta) -> bool {
+    meta.lock_file.is_none() || meta.lock_file == snapshot.lock_file
+}
+
+/// Whether the run belongs to another machine or to another boot of this one. Where both boots have an id, that decides: a
+/// machine's name may change while it runs.
+pub(crate) fn is_of_other_machine(snapshot: &Snapshot, meta: &Meta) -> bool {
+    let known = |id: &str| !id.is_empty();
+    let here = snapshot.here.as_ref();
+    match meta.boot_id.as_deref().filter(|id| known(id)) {
+        Some(recorded) if known(&here.boot_id) => recorded != here.boot_id,
+        _ => meta.host.as_deref().is_some_and(|host| host != here.host),
+    }
+}
+
+/// Whether its pid belongs to another PID namespace than the reader's.
+pub(crate) fn is_of_other_namespace(snapshot: &Snapshot, meta: &Meta) -> bool {
+    meta.pid_namespace.is_some() && meta.pid_namespace != snapshot.here.pid_namespace
+}
+
+/// Whether its clocks and start times are those of another time namespace than the reader's.
+pub(crate) fn is_of_other_time(snapshot: &Snapshot, meta: &Meta) -> bool {
+    meta.time_namespace.is_some() && meta.time_namespace != snapshot.here.time_namespace
+}
+
+/// Whether the run that the files name writes to another directory: these are a copy of its files, or are seen through a
+/// mount of another kind. A renamed directory keeps its identity, and so does a bind mount.
+///
+/// The record counts also where `.pid` has another time than it recorded: a copy does not always keep the times.
+pub(crate) fn is_copy(snapshot: &Snapshot) -> bool {
+    let Some(meta) = recorded_meta(snapshot).filter(|meta| meta.reason.is_none()) else { return false };
+    let (Some(recorded), Some(here)) = (meta.directory, snapshot.here.directory) else { return false };
+    let same_pid = match pid_file_id(snapshot) {
+        Some((pid, _)) => meta.pid == Some(pid),
+        None => !snapshot.pid.is_there(),
+    };
+    // Some stacked filesystems number a directory anew once the kernel has forgotten it; the locked file is the same then.
+    let same_lock = meta.lock_file.is_some() && meta.lock_file == snapshot.lock_file;
+    same_pid && recorded != here && !same_lock && !is_of_other_machine(snapshot, meta)
 }

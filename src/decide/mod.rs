@@ -7,7 +7,7 @@
 pub(crate) mod breaker;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
-mod liveness;
+pub(crate) mod liveness;
 pub(crate) mod log_match;
 pub(crate) mod policy;
 pub(crate) mod recovery;

@@ -3,7 +3,7 @@
 //! Plain data. A look holds raw facts, the unreadable included; an observation holds only what judgement needs, with
 //! left-overs of earlier runs already taken out. Neither says what follows: that is `judge`.
 
-use crate::record::file_state::{File, FileStamp, LockState};
+use crate::record::file_state::{File, FileId, FileStamp, LockState};
 use crate::record::meta::ParsedMeta;
 use crate::record::outcome::{Intent, Reason};
 use crate::record::pid::ParsedPid;
@@ -34,15 +34,19 @@ pub(crate) enum Process {
     Hidden,
 }
 
-/// Where the looker stands; a pid means something only here.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Where the reader stands; a pid means something only here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Here {
     /// This machine's name.
     pub(crate) host: String,
-    /// The kernel's id of this boot.
+    /// The kernel's id of this boot; empty where it does not tell.
     pub(crate) boot_id: String,
-    /// The looker's PID namespace (Linux).
+    /// The reader's PID namespace (Linux).
     pub(crate) pid_namespace: Option<u64>,
+    /// The reader's time namespace (Linux).
+    pub(crate) time_namespace: Option<u64>,
+    /// Which directory the monitor directory's path leads to; nothing where none is there.
+    pub(crate) directory: Option<FileId>,
     /// Whether the monitor directory lies on a filesystem of this machine alone.
     pub(crate) local_filesystem: bool,
 }
@@ -66,6 +70,8 @@ pub(crate) struct Snapshot {
     pub(crate) meta: File<Arc<ParsedMeta>>,
     /// `STEP.lock`.
     pub(crate) lock: LockState,
+    /// Which file `STEP.lock` is, where that was looked at.
+    pub(crate) lock_file: Option<FileId>,
     /// The process that `.pid` names.
     pub(crate) process: Process,
     /// `STEP.status`.
@@ -90,6 +96,7 @@ impl Snapshot {
             pid: File::Absent,
             meta: File::Absent,
             lock: LockState::Unknown,
+            lock_file: None,
             process: Process::Unclaimed,
             status: File::Absent,
             result: File::Absent,

@@ -4,4 +4,5 @@ mod clocks;
 mod edges;
 mod grid;
 mod interleavings;
+mod liveness;
 mod looks;

@@ -4,7 +4,7 @@
 //! Refuses to compare a file's time with this machine's clock wherever a change can be observed instead: clocks of file
 //! servers are skewed, wall clocks are set, machines sleep. Only the first look at a file uses its age.
 
-use crate::decide::liveness::{PidState, claimed, is_of_other_machine};
+use crate::decide::liveness::{PidState, assess_pid, is_of_other_machine, is_of_other_time};
 use crate::decide::snapshot::{Beat, Liveness, Observation, Process, ResultState, Snapshot, Status};
 use crate::decide::stale_files::{LEFT_OVER_SLACK, StaleCutoff};
 use crate::record::file_state::{File, FileStamp, LockState};
@@ -20,6 +20,9 @@ const SLEPT: Duration = Duration::from_secs(1);
 
 /// By how much later a beat may be seen on a network filesystem than it was: a poll, and a time of whole seconds.
 const SEEN_LATE: Duration = Duration::from_secs(2);
+
+/// The user who may write what everybody believes.
+const ROOT: u32 = 0;
 
 /// Which run a `.pid` file names: its pid and the file's modification time.
 pub(crate) type PidFileId = (i32, WallTime);
@@ -50,18 +53,21 @@ struct Ignored {
 impl Ignored {
     fn is_all(&self, look: &Snapshot) -> bool {
         let key = pid_file_id(look);
-        let recorded = recorded_run(look).filter(|meta| !look.pid.is_there() || meta.speaks_of(key));
+        let recorded = recorded_meta(look).filter(|meta| !look.pid.is_there() || meta.speaks_of(key));
         let of_same_run = self.run.is_some() && recorded.map(|meta| &meta.run_id) == self.run.as_ref();
         look.status.stamp() == Some(self.status) || of_same_run
     }
 }
 
 /// The run that the record speaks of, be it the present one or not.
-fn recorded_run(look: &Snapshot) -> Option<&Meta> {
-    match look.meta.content().map(AsRef::as_ref) {
-        Some(ParsedMeta::Known(meta)) => Some(meta),
-        _ => None,
-    }
+///
+/// In a directory that everybody can write to, anybody can put a record beside another user's pid file. It counts only
+/// where it is that user's or root's.
+pub(crate) fn recorded_meta(look: &Snapshot) -> Option<&Meta> {
+    let File::There { stamp, content } = &look.meta else { return None };
+    let ParsedMeta::Known(meta) = content.as_ref() else { return None };
+    let trusted = look.pid.stamp().is_none_or(|pid| stamp.owner == pid.owner || stamp.owner == ROOT);
+    trusted.then_some(meta)
 }
 
 /// What is remembered of one run.
@@ -131,7 +137,7 @@ impl RunTracker {
     /// From now on takes the status that this look shows for one of before the call.
     pub(crate) fn ignore(&mut self, look: &Snapshot) {
         // Only `run` writes a new record for each run; beside a plain shell's next outcome the old one stays.
-        let run = recorded_run(look).filter(|meta| meta.locked && meta.reason.is_some());
+        let run = recorded_meta(look).filter(|meta| meta.locked && meta.reason.is_some());
         let run = run.map(|meta| meta.run_id.clone());
         self.ignored = look.status.stamp().map(|status| Ignored { status, run });
         // One that came long after that outcome is the next run's, which says so in a moment.
@@ -267,7 +273,7 @@ impl Run {
         self.starting_since = None;
         let taken_over = matches!((self.started, look.process),
             (Some(known), Process::Running { started, .. }) if known != started);
-        let seen = if taken_over { PidState::Dead } else { claimed(look, key, meta, self.started, self.seen_alive) };
+        let seen = if taken_over { PidState::Dead } else { assess_pid(look, key, meta, self.started, self.seen_alive) };
         self.seen_alive |= seen == PidState::Alive;
         if let (PidState::Alive, Process::Running { started, .. }) = (seen, look.process) {
             self.started = Some(started);
@@ -278,8 +284,8 @@ impl Run {
         match seen {
             PidState::Alive => Liveness::Alive,
             PidState::Dead => Liveness::Dead { since: *self.dead_since.get_or_insert(look.at) },
-            PidState::Elsewhere => Liveness::Elsewhere,
-            PidState::Nobody => Liveness::Unclaimed,
+            PidState::NotVisible => Liveness::Elsewhere,
+            PidState::NoPid => Liveness::Unclaimed,
         }
     }
 
@@ -354,15 +360,16 @@ pub(crate) fn pid_file_id(look: &Snapshot) -> Option<PidFileId> {
 
 /// The meta record, where it speaks of the run that this pid file names.
 ///
-/// With no pid file it may also be the record of a run whose wrapper was killed between publishing it and its pid, or
-/// of one whose pid a next starter withdrew before it was killed itself: its lock is free then. A heartbeat that goes on
-/// after it is somebody else's.
+/// With no pid file it may also be the record of a run whose wrapper was killed between publishing it and its pid, of one
+/// whose pid a next starter withdrew before it was killed itself, or of one whose pid file was removed while it lives. Nobody
+/// holds its lock then, or the lock file is gone too. A heartbeat that goes on after it is another run's, unless the process
+/// that it names lives.
 pub(crate) fn meta_for(look: &Snapshot, key: Option<PidFileId>) -> Option<&Meta> {
-    let File::There { stamp, content } = &look.meta else { return None };
-    let ParsedMeta::Known(meta) = content.as_ref() else { return None };
+    let (meta, stamp) = (recorded_meta(look)?, look.meta.stamp()?);
     let orphaned = || {
-        let beaten = look.heartbeat.stamp().is_none_or(|beat| beat.modified <= stamp.modified.plus(LEFT_OVER_SLACK));
-        key.is_none() && !look.pid.is_there() && meta.locked && look.lock == LockState::Free && beaten
+        let lives = matches!(look.process, Process::Running { started, .. } if meta.pid_started_at == Some(started));
+        let beaten = || look.heartbeat.stamp().is_none_or(|beat| beat.modified <= stamp.modified.plus(LEFT_OVER_SLACK));
+        key.is_none() && !look.pid.is_there() && meta.locked && look.lock != LockState::Held && (lives || beaten())
     };
     // A record without a pid tells a run from the next one only by time: it was made for what stood there then.
     let current = || {
@@ -380,6 +387,7 @@ pub(crate) fn meta_for(look: &Snapshot, key: Option<PidFileId>) -> Option<&Meta>
 fn began(look: &Snapshot, meta: Option<&Meta>) -> MonotonicTime {
     if let Some(meta) = meta
         && !is_of_other_machine(look, meta)
+        && !is_of_other_time(look, meta)
         && let Some(began) = meta.began()
     {
         return began.min(look.at);

@@ -2,7 +2,7 @@
 //!
 //! Refuses to change a verdict: whoever reads these has the verdict beside them.
 
-use crate::decide::liveness::{is_of_other_machine, is_of_other_namespace};
+use crate::decide::liveness::{is_copy, is_of_other_machine, is_of_other_namespace, is_of_other_time};
 use crate::decide::snapshot::{Liveness, Snapshot};
 use crate::decide::tracker::{meta_for, pid_file_id};
 use crate::record::file_state::File;
@@ -23,6 +23,10 @@ pub(crate) enum Warning {
     OtherBoot,
     /// The run lives in another PID namespace.
     OtherNamespace,
+    /// The run's clocks and start times are another time namespace's.
+    OtherTime,
+    /// The run writes to another directory, of which this one is a copy or another mount.
+    Copy,
     /// No process has the pid, and that proves nothing here.
     Unseen(i32),
     /// The run followed first was replaced before its end was seen.
@@ -44,6 +48,13 @@ impl fmt::Display for Warning {
             ),
             Self::OtherNamespace => formatter
                 .write_str("the run lives in another PID namespace, so its processes are not signalled from here"),
+            Self::OtherTime => formatter.write_str(
+                "the run lives in another time namespace: its clocks say nothing here, and its processes are not signalled from here",
+            ),
+            Self::Copy => formatter.write_str(
+                "this directory is a copy of the one that the run writes to, or another mount of it: nothing is signalled and \
+                 nothing is recorded here",
+            ),
             Self::Unseen(pid) => {
                 write!(formatter, "process {pid} is not to be seen from here: only heartbeat and time decide")
             }
@@ -57,7 +68,7 @@ impl fmt::Display for Warning {
 impl Warning {
     /// Whether it says that the run's processes are beyond any signal from here.
     pub(crate) fn forbids_signals(&self) -> bool {
-        matches!(self, Self::OtherHost(_) | Self::OtherBoot | Self::OtherNamespace)
+        matches!(self, Self::OtherHost(_) | Self::OtherBoot | Self::OtherNamespace | Self::OtherTime | Self::Copy)
     }
 }
 
@@ -76,7 +87,9 @@ pub(crate) fn remarks(look: &Snapshot, liveness: Liveness) -> Vec<Warning> {
             Some(host) if *host != look.here.host => remarks.push(Warning::OtherHost(host.clone())),
             _ => remarks.push(Warning::OtherBoot),
         },
+        _ if is_copy(look) => remarks.push(Warning::Copy),
         Some(meta) if is_of_other_namespace(look, meta) => remarks.push(Warning::OtherNamespace),
+        Some(meta) if is_of_other_time(look, meta) => remarks.push(Warning::OtherTime),
         _ => {
             if let (Liveness::Elsewhere, Some((pid, _))) = (liveness, key) {
                 remarks.push(Warning::Unseen(pid));
@@ -88,9 +101,5 @@ pub(crate) fn remarks(look: &Snapshot, liveness: Liveness) -> Vec<Warning> {
 
 /// Whether this machine may signal the run's processes as far as its record tells; the reason where it may not.
 pub(crate) fn out_of_reach(look: &Snapshot) -> Option<Warning> {
-    let meta = meta_for(look, pid_file_id(look))?;
-    if is_of_other_machine(look, meta) || is_of_other_namespace(look, meta) {
-        return remarks(look, Liveness::Elsewhere).into_iter().find(Warning::forbids_signals);
-    }
-    None
+    remarks(look, Liveness::Elsewhere).into_iter().find(Warning::forbids_signals)
 }

@@ -1,11 +1,12 @@
 //! `check`: the decision tree of `wait`, once. Nothing is waited for, ended or recorded.
 
+use crate::decide::liveness::is_copy;
 use crate::decide::policy::{Policy, START_TIMEOUT, SettleTimes, Threshold, ThresholdOptions, reason_while_running};
 use crate::decide::recovery::{Plan, plan};
 use crate::decide::snapshot::{Observation, Snapshot};
 use crate::decide::tracker::{RunTracker, meta_for, pid_file_id};
 use crate::decide::verdict::{Finding, Next, Verdict, judge};
-use crate::decide::warning::remarks;
+use crate::decide::warning::{Warning, remarks};
 use crate::monitor::Told;
 use crate::ops::report::Report;
 use crate::ops::{Error, readable};
@@ -156,7 +157,8 @@ pub(crate) fn check_one(
         Verdict::Final(finding) => (finding.outcome, finding.detail),
         Verdict::Pending { .. } => (Outcome::Running, None),
     };
-    let mut sentences: Vec<String> = detail.into_iter().collect();
+    let copied = (outcome != Outcome::Running && is_copy(&look)).then(|| Warning::Copy.to_string());
+    let mut sentences: Vec<String> = detail.into_iter().chain(copied).collect();
     let mut used = None;
     if outcome == Outcome::Running {
         used = match depth {

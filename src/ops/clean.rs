@@ -155,7 +155,7 @@ fn may_go(request: &Clean, step: &StepName) -> Result<Result<(), StartError>, Er
 fn take_away(looker: &mut SnapshotReader, files: &Files, trouble: &mut dyn FnMut(&str)) -> Result<(), StartError> {
     let (directory, step) = (&Arc::clone(looker.directory()), &looker.step().clone());
     let lock = take_lock(directory, looker, step)?;
-    looker.hold();
+    looker.hold(&lock);
     settle(looker, GRACE, trouble)?;
     clear(directory, step)?;
     for record in [Record::Heartbeat, Record::Log, Record::Meta] {

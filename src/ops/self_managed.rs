@@ -66,10 +66,10 @@ pub(crate) fn start(
     let mut looker = place.looker();
     let (step, id) = (&place.step, env::unique());
     let lock = take_lock(&directory, &mut looker, step).map_err(refused)?;
-    looker.hold();
+    looker.hold(&lock);
     settle(&mut looker, GRACE, trouble).map_err(refused)?;
     inherit(&lock, &directory, step, &id);
-    let meta = meta(step, &id, &entry, max_consecutive);
+    let meta = Meta { directory: directory.id(), ..meta(step, &id, &entry, max_consecutive) };
     let written = write(&directory, step, &id, meta).and_then(|()| {
         clear(&directory, step).map_err(refused)?;
         // Of the run before: this one has not beaten yet.
@@ -106,7 +106,12 @@ fn own_process(pid: i32) -> Result<Entry, Error> {
     let entry = match process::look(pid) {
         Lookup::There(entry) if pid > 1 && !entry.kernel_thread => entry,
         Lookup::There(_) => return refuse(format!("process {pid} is the system's")),
-        Lookup::Gone => return refuse(format!("there is no process {pid}")),
+        Lookup::Gone => {
+            return refuse(match process::process_of_thread(pid) {
+                Some(whole) => format!("{pid} is a thread of process {whole}"),
+                None => format!("there is no process {pid}"),
+            });
+        }
         Lookup::Hidden => return refuse(format!("process {pid} is not to be seen")),
     };
     match process::user(pid) {
@@ -120,8 +125,9 @@ fn meta(step: &StepName, id: &str, entry: &Entry, max_consecutive: u32) -> Meta 
     Meta {
         run_id: id.to_owned(),
         host: Some(env::host()),
-        boot_id: Some(env::boot_id()),
+        boot_id: env::boot_id(),
         pid_namespace: machine::pid_namespace(),
+        time_namespace: machine::time_namespace(),
         pid: Some(entry.pid),
         pid_started_at: Some(entry.started),
         // The process itself holds no lock: it is known by its number and start time.

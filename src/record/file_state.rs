@@ -3,6 +3,7 @@
 //! Refuses to say what a file means: its content is whatever the record's own codec made of it.
 
 use crate::record::time::WallTime;
+use serde::{Deserialize, Serialize};
 
 /// One file under a record's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +32,17 @@ pub(crate) struct FileStamp {
     pub(crate) inode: u64,
     /// Its owner.
     pub(crate) owner: u32,
+}
+
+/// Which file or directory an open descriptor leads to, whatever its name is now.
+///
+/// A renamed file keeps it, and so does a bind mount; a copy and a mount of another kind have another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FileId {
+    /// The device number of its filesystem.
+    pub(crate) device: u64,
+    /// Its inode number there.
+    pub(crate) inode: u64,
 }
 
 /// Whether somebody holds a lock file.

@@ -5,6 +5,7 @@
 
 use crate::record::evidence;
 use crate::record::evidence::TreeProcess;
+use crate::record::file_state::FileId;
 use crate::record::outcome::{Intent, Reason};
 use crate::record::time::{MonotonicTime, WallTime};
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,12 @@ pub(crate) struct Meta {
     pub(crate) boot_id: Option<String>,
     /// The PID namespace's number (Linux).
     pub(crate) pid_namespace: Option<u64>,
+    /// The time namespace's number (Linux): start times and clocks of another one are not comparable.
+    pub(crate) time_namespace: Option<u64>,
+    /// The monitor directory that the run writes to: a copy of it has another.
+    pub(crate) directory: Option<FileId>,
+    /// The file `STEP.lock` that the run holds its lock on.
+    pub(crate) lock_file: Option<FileId>,
     /// The wrapper's pid; with `pid_mtime_ns` it ties this record to one `.pid` file.
     pub(crate) pid: Option<i32>,
     /// The `.pid` file's modification time in nanoseconds since 1970.
@@ -98,6 +105,9 @@ impl Default for Meta {
             host: None,
             boot_id: None,
             pid_namespace: None,
+            time_namespace: None,
+            directory: None,
+            lock_file: None,
             pid: None,
             pid_mtime_ns: None,
             pid_started_at: None,
@@ -245,6 +255,9 @@ mod tests {
             "host",
             "boot_id",
             "pid_namespace",
+            "time_namespace",
+            "directory",
+            "lock_file",
             "pid",
             "pid_mtime_ns",
             "pid_started_at",

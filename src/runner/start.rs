@@ -80,7 +80,7 @@ pub(super) fn start(directory: &MonitorDir, job: &Job, listener: &mut dyn Listen
     admit(&directory, job, None)?;
     let mut looker = SnapshotReader::new(Arc::clone(&directory), job.step.clone(), Arc::new(here(&directory)));
     let lock = take_lock(&directory, &mut looker, &job.step)?;
-    looker.hold();
+    looker.hold(&lock);
     settle(&mut looker, job.grace, &mut |sentence| listener.trouble(sentence))?;
     admit(&directory, job, Some(&id))?;
     inherit(&lock, &directory, &job.step, &id);
@@ -93,7 +93,7 @@ pub(super) fn start(directory: &MonitorDir, job: &Job, listener: &mut dyn Listen
     });
     let began = clock::now();
     let memory_kills = cgroup::kills();
-    let Begun { held, key, rooms, child_started } = begin(&directory, job, &id, began, ignore_hangup)
+    let Begun { held, key, rooms, child_started } = begin(&directory, job, &id, &lock, began, ignore_hangup)
         .inspect_err(|_| remove_unpublished(&directory, &job.step, &id))?;
     let child = held.pid();
     let pulse = Pulse::new(job.heartbeat_on, job.heartbeat_interval, job.stale, began);
@@ -133,6 +133,7 @@ fn begin(
     directory: &MonitorDir,
     job: &Job,
     id: &str,
+    lock: &Lock,
     began: MonotonicTime,
     ignore_hangup: bool,
 ) -> Result<Begun, Refusal> {
@@ -150,7 +151,12 @@ fn begin(
     };
     let held = HeldChild::fork(&program).map_err(|error| own("start a process", &error))?;
     let child_started = info::start_of(held.pid());
-    let meta = Meta { child_started_at: child_started, ..first_meta(job, id, began, wall, held.pid()) };
+    let meta = Meta {
+        child_started_at: child_started,
+        directory: directory.id(),
+        lock_file: lock.id().ok(),
+        ..first_meta(job, id, began, wall, held.pid())
+    };
     let (key, rooms) = write_start_files(directory, job, id, meta).map_err(Refusal::Own)?;
     clear(directory, &job.step)?;
     publish(directory, &job.step, id).map_err(Refusal::Own)?;
@@ -244,8 +250,9 @@ fn first_meta(job: &Job, id: &str, began: MonotonicTime, wall: WallTime, child: 
     Meta {
         run_id: id.to_owned(),
         host: Some(env::host()),
-        boot_id: Some(env::boot_id()),
+        boot_id: env::boot_id(),
         pid_namespace: machine::pid_namespace(),
+        time_namespace: machine::time_namespace(),
         pid: Some(info::current_pid()),
         pid_started_at: info::current_start_time(),
         locked: true,

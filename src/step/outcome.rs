@@ -243,7 +243,7 @@ pub(crate) fn known_meta(look: &Snapshot, step: &StepName) -> Meta {
     if let Some(meta) = meta_for(look, key) {
         return meta.clone();
     }
-    let Here { host, boot_id, pid_namespace, local_filesystem } = look.here.as_ref();
+    let Here { host, boot_id, pid_namespace, time_namespace, local_filesystem, .. } = look.here.as_ref();
     let (run_id, started) = match (key, &look.process) {
         (Some((pid, modified)), process) => (
             format!("pid-{pid}-{}", modified.as_nanos()),
@@ -269,8 +269,9 @@ pub(crate) fn known_meta(look: &Snapshot, step: &StepName) -> Meta {
     Meta {
         run_id,
         host: here.then(|| host.clone()),
-        boot_id: here.then(|| boot_id.clone()),
+        boot_id: here.then(|| boot_id.clone()).filter(|id| !id.is_empty()),
         pid_namespace: pid_namespace.filter(|_| inside),
+        time_namespace: time_namespace.filter(|_| started.is_some()),
         pid: key.map(|(pid, _)| pid),
         pid_mtime_ns: key.map(|(_, modified)| modified.as_nanos()),
         pid_started_at: started,
@@ -332,7 +333,8 @@ mod tests {
 
     fn look(process: Process, local_filesystem: bool) -> Snapshot {
         let stamp = FileStamp { modified: WallTime::from_nanos(7), size: 2, inode: 1, owner: 0 };
-        let here = Here { host: "h".into(), boot_id: "b".into(), pid_namespace: Some(1), local_filesystem };
+        let here =
+            Here { host: "h".into(), boot_id: "b".into(), pid_namespace: Some(1), local_filesystem, ..Here::default() };
         let begun =
             Snapshot::begun(MonotonicTime::from_millis(1), WallTime::from_nanos(8), Duration::ZERO, Arc::new(here));
         let pid = File::There { stamp, content: ParsedPid::Pid(5) };

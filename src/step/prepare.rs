@@ -3,9 +3,11 @@
 //! Comes before anything of the new run, and before anything of the old one is touched. Refuses to take an end for
 //! granted: a run that may still live elsewhere is one that runs.
 
+use crate::decide::liveness::is_copy;
 use crate::decide::policy::{Policy, START_TIMEOUT, SettleTimes, Threshold, ThresholdOptions};
 use crate::decide::snapshot::{Liveness, Status};
 use crate::decide::tracker::{PidFileId, RunTracker, meta_for, pid_file_id};
+use crate::decide::warning::Warning;
 use crate::record::file_names::{Record, file_name, parse_temporary_name, record_lock};
 use crate::record::outcome::{Intent, Reason};
 use crate::record::step_name::StepName;
@@ -100,12 +102,19 @@ pub(crate) fn settle(
         return Ok(());
     }
     let key = pid_file_id(&look);
+    let copy = is_copy(&look);
     let reason = match (&seen.status, seen.liveness) {
         (Status::Complete { .. }, _) => seen.recorded.unwrap_or_else(|| {
             let failed = seen.intent.map_or(Reason::Failed, Intent::reason);
             if seen.succeeded() { Reason::Success } else { failed }
         }),
+        (_, Liveness::Alive) if copy => {
+            let StartError::Running(sentence) = running(&step, key) else { return Ok(()) };
+            return Err(StartError::Running(format!("{sentence}; {}", Warning::Copy)));
+        }
         (_, Liveness::Alive) => return Err(running(&step, key)),
+        // What another directory's run left is that one's to record and to count.
+        (_, Liveness::Dead { .. }) if copy => return Ok(()),
         (Status::Unfinished { .. } | Status::Odd { .. }, Liveness::Dead { .. }) => Reason::Failed,
         (_, Liveness::Dead { .. }) => {
             let reason = seen.recorded.or(seen.intent.map(Intent::reason));

@@ -5,12 +5,13 @@
 //! new run withdraws it before it touches anything else and publishes it after everything else: where it is the same at
 //! both ends, all that was read between is of one run.
 
+use crate::decide::liveness::has_published_its_end;
 use crate::decide::policy::SettleTimes;
 use crate::decide::snapshot::{Here, Liveness, Observation, Process, Snapshot, Status};
-use crate::decide::tracker::{RunTracker, meta_for, pid_file_id};
+use crate::decide::tracker::{RunTracker, meta_for, pid_file_id, recorded_meta};
 use crate::decide::verdict::SETTLE_START;
 use crate::record::file_names::{Record, file_name};
-use crate::record::file_state::{File, FileStamp, LockState};
+use crate::record::file_state::{File, FileId, FileStamp, LockState};
 use crate::record::meta::ParsedMeta;
 use crate::record::pid;
 use crate::record::pid::ParsedPid;
@@ -20,7 +21,7 @@ use crate::record::status;
 use crate::record::status::{ParsedStatus, Word};
 use crate::record::step_name::StepName;
 use crate::record::{SCHEMA, meta};
-use crate::sys::fs::lock;
+use crate::sys::fs::lock::{self, Lock};
 use crate::sys::fs::monitor_dir::{MonitorDir, why};
 use crate::sys::platform::{fs_type, machine, process};
 use crate::sys::process::info::Lookup;
@@ -42,7 +43,14 @@ pub(crate) fn here(directory: &MonitorDir) -> Here {
     let found = directory.path().ancestors().find_map(|folder| fs_type::look(folder).ok());
     let local_filesystem = found.is_some_and(|found| found.local);
     directory.note_far(!local_filesystem);
-    Here { host: env::host(), boot_id: env::boot_id(), pid_namespace: machine::pid_namespace(), local_filesystem }
+    Here {
+        host: env::host(),
+        boot_id: env::boot_id().unwrap_or_default(),
+        pid_namespace: machine::pid_namespace(),
+        time_namespace: machine::time_namespace(),
+        directory: directory.id(),
+        local_filesystem,
+    }
 }
 
 /// Looks at one step again and again.
@@ -56,8 +64,8 @@ pub(crate) struct SnapshotReader {
     meta: Option<(FileStamp, Arc<ParsedMeta>)>,
     /// Whether every look tells of the result that stands there.
     keeps_result: bool,
-    /// Whether this process holds the step's lock itself: whoever held it before is gone.
-    holding: bool,
+    /// The step's lock file, where this process holds it: whichever process held the same one before is gone.
+    holding: Option<FileId>,
     /// Whether the pid of this stamp was found in another namespace: a scan of all processes, done once.
     elsewhere: Option<(FileStamp, bool)>,
     /// All processes, where one look at them does for many steps.
@@ -97,7 +105,7 @@ impl SnapshotReader {
             here,
             meta: None,
             keeps_result: false,
-            holding: false,
+            holding: None,
             elsewhere: None,
             crowd: None,
         }
@@ -128,9 +136,9 @@ impl SnapshotReader {
         self.keeps_result = true;
     }
 
-    /// From now on takes the step's lock for free: this process holds it, so the run that recorded it does not.
-    pub(crate) fn hold(&mut self) {
-        self.holding = true;
+    /// From now on takes the step's lock for free: this process holds it, so a run that recorded the same file does not.
+    pub(crate) fn hold(&mut self, lock: &Lock) {
+        self.holding = lock.id().ok();
     }
 
     /// Looks once.
@@ -175,9 +183,15 @@ impl SnapshotReader {
         if look.pid.is_there() {
             self.read_file_clock(&mut look);
         }
-        self.look_for_life(&mut look);
-        look.status =
-            self.directory.read(&self.names.status, status::LONGEST)?.map(|bytes| ParsedStatus::parse(&bytes));
+        // A run that has recorded its end publishes its status last: with that there too, no process need be looked for.
+        let has_recorded = meta_for(&look, pid_file_id(&look)).is_some_and(|meta| meta.reason.is_some());
+        if has_recorded {
+            look.status = self.read_status()?;
+        }
+        if !meta_for(&look, pid_file_id(&look)).is_some_and(|meta| has_published_its_end(&look, meta)) {
+            self.look_for_life(&mut look);
+            look.status = self.read_status()?;
+        }
         if let Some(word) = look.status.content().and_then(ParsedStatus::word) {
             // The reason was published before the status: read again, it is there.
             look.meta = self.read_meta()?;
@@ -199,6 +213,10 @@ impl SnapshotReader {
         Ok((look, overtaken))
     }
 
+    fn read_status(&self) -> io::Result<File<ParsedStatus>> {
+        Ok(self.directory.read(&self.names.status, status::LONGEST)?.map(|bytes| ParsedStatus::parse(&bytes)))
+    }
+
     /// What the files' own clock reads at this look. Asked only where their age may decide something.
     fn read_file_clock(&self, look: &mut Snapshot) {
         // Where it cannot be read it is taken to be this machine's.
@@ -209,24 +227,34 @@ impl SnapshotReader {
         let key = pid_file_id(look);
         let locked = meta_for(look, key).is_some_and(|meta| meta.locked);
         // With no pid a held lock says that a run is starting; with one it counts only for the run that took it.
-        look.lock = if self.holding {
-            LockState::Free
+        (look.lock, look.lock_file) = if self.holding.is_some() {
+            (LockState::Free, self.holding)
         } else if locked || key.is_none() {
             lock::probe(&self.directory.file(&self.names.lock))
         } else {
-            LockState::Unknown
+            (LockState::Unknown, None)
         };
-        let (Some((pid, _)), Some(stamp)) = (key, look.pid.stamp()) else { return };
-        if locked && (look.lock == LockState::Held || look.lock == LockState::Free && self.here.local_filesystem) {
+        let meta = recorded_meta(look).filter(|meta| meta.locked && (!look.pid.is_there() || meta.speaks_of(key)));
+        let own_lock = meta.is_some_and(|meta| meta.lock_file.is_none() || meta.lock_file == look.lock_file);
+        if key.is_some() && own_lock && look.lock == LockState::Held {
             return;
         }
+        // Where the pid file was removed the record still says which process the run's is.
+        let claimed = key.map(|(pid, _)| pid).or_else(|| meta.and_then(|meta| meta.pid));
+        let Some(pid) = claimed.filter(|_| key.is_some() || !look.pid.is_there()) else { return };
+        // A run that recorded this namespace bears its number here and nowhere else.
+        let in_this_namespace =
+            meta.is_some_and(|meta| meta.pid_namespace.is_some() && meta.pid_namespace == self.here.pid_namespace);
         look.process = match process::look(pid) {
             Lookup::There(entry) => Process::Running {
                 started: entry.started,
                 // On the files' clock, because it is compared with their times.
                 started_wall: process::started_wall(entry.started, look.file_wall, machine::with_sleep()),
             },
-            Lookup::Gone => Process::Gone { borne_elsewhere: self.borne_elsewhere(pid, stamp) },
+            Lookup::Gone => {
+                let stamp = look.pid.stamp().filter(|_| !in_this_namespace);
+                Process::Gone { borne_elsewhere: stamp.is_some_and(|stamp| self.borne_elsewhere(pid, stamp)) }
+            }
             Lookup::Hidden => Process::Hidden,
         };
     }

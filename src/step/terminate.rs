@@ -3,6 +3,7 @@
 //! Refuses to record an end that it has not verified: where the target may not be signalled, or still lives, every later
 //! look has to judge anew. For work that cannot be seen from here the word of the caller's own kill command is taken.
 
+use crate::decide::liveness::is_copy;
 use crate::decide::snapshot::{Process, Snapshot};
 use crate::decide::tracker::{meta_for, pid_file_id};
 use crate::decide::warning::{Warning, out_of_reach};
@@ -63,8 +64,10 @@ pub(crate) fn terminate(
     means: &Means,
 ) -> Termination {
     let within = reach(look);
-    if let (Err(obstacle), None) = (&within, &means.command) {
-        return unverified(obstacle.sentence(why));
+    match &within {
+        // Not by a command either: it would end the original.
+        Err(obstacle) if means.command.is_none() || is_copy(look) => return unverified(obstacle.sentence(why)),
+        Err(_) | Ok(()) => {}
     }
     let mut hunt = within.map_err(|obstacle| obstacle.sentence(why)).and_then(|()| TreeKiller::begin(target(look)));
     // Before anything is signalled, the wrapper's own STOP included: a stopped process waits for nothing.
@@ -195,6 +198,9 @@ fn by_command(
 /// Records the end of a run whose process is dead, after what it left has been ended: here by signals, elsewhere by the
 /// caller's command, since a wrapper's death says nothing of the job that it had started on another machine.
 pub(crate) fn bury(looker: &mut SnapshotReader, look: &Snapshot, reason: Reason, means: &Means) -> Termination {
+    if is_copy(look) {
+        return unverified(format!("the process is gone and left no status; {}", Warning::Copy));
+    }
     let mut report = end_remains(look, means.grace);
     // One that said how it ended, and could only not publish it, has ended its work.
     let command = means.command.as_ref().filter(|_| !matches!(reason, Reason::Success | Reason::Failed));
@@ -247,7 +253,7 @@ fn target(look: &Snapshot) -> KillTarget {
         started: meta.and_then(|meta| meta.pid_started_at),
         claimed_at: run.map_or(WallTime::from_nanos(0), |(_, modified)| modified),
         // Without either nobody is the run's user, and nothing is signalled.
-        owner: look.pid.stamp().map(|stamp| stamp.owner).or(meta.and_then(|meta| meta.uid)).unwrap_or(u32::MAX),
+        owner: look.pid.stamp().or(look.meta.stamp()).map_or(u32::MAX, |stamp| stamp.owner),
         group: meta.and_then(|meta| meta.process_group),
         group_started: meta.and_then(|meta| meta.child_started_at),
         mark: meta.filter(|meta| meta.child_pid.is_some()).map(|meta| format!("{MARK}={}", meta.run_id)),

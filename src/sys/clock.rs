@@ -4,6 +4,7 @@
 
 use crate::record::time::{MonotonicTime, WallTime};
 use crate::sys::platform::machine;
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// This moment on the monotonic clock that stops while the machine sleeps.
@@ -20,10 +21,17 @@ pub(crate) fn wall() -> WallTime {
     }
 }
 
+/// By how much this process's time namespace sets the two clocks apart. It never changes: unshare(2) moves only children
+/// into another one (`time_namespaces(7)`).
+static OFFSET: OnceLock<i64> = OnceLock::new();
+
 /// How long the machine has slept since boot.
 pub(crate) fn slept() -> Duration {
     // The clock that counts sleep is read first, so that the time between the two reads never looks like sleep.
     let with_sleep = machine::with_sleep();
+    let offset = *OFFSET.get_or_init(machine::clock_offset);
+    let span = Duration::from_nanos(offset.unsigned_abs());
+    let with_sleep = if offset < 0 { with_sleep.plus(span) } else { with_sleep.minus(span) };
     with_sleep.since(machine::awake())
 }
 

@@ -51,9 +51,9 @@ pub(crate) fn host() -> String {
     gethostname().map_or_else(|_| String::from("localhost"), |name| name.to_string_lossy().into_owned())
 }
 
-/// The kernel's id of this boot; empty where it has none, which then equals only itself.
-pub(crate) fn boot_id() -> String {
-    machine::boot_id().unwrap_or_default()
+/// The kernel's id of this boot; nothing where it has none or hides it.
+pub(crate) fn boot_id() -> Option<String> {
+    machine::boot_id().filter(|id| !id.is_empty())
 }
 
 /// The user's folder for default monitor directories.

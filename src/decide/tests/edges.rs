@@ -9,7 +9,7 @@ use crate::decide::tests::looks::{GONE, local, look, moment, of_run, plain, succ
 use crate::decide::tracker::{RunTracker, meta_for};
 use crate::decide::verdict::{Finding, Verdict, judge};
 use crate::record::breaker::{BreakerRecord, CountedRun};
-use crate::record::file_state::{File, LockState};
+use crate::record::file_state::{File, FileId, LockState};
 use crate::record::meta::{Meta, ParsedMeta};
 use crate::record::outcome::{Intent, Outcome, Reason};
 use crate::record::pid::ParsedPid;
@@ -130,7 +130,8 @@ fn without_a_pid_a_record_means_a_death_only_where_its_lock_can_be_seen() {
     let locked = || Meta { locked: true, ..local() };
     assert_eq!(seen(locked(), true), Liveness::Dead { since: moment(101.0) });
     assert_eq!(seen(locked(), false), Liveness::Unclaimed);
-    assert_eq!(seen(Meta { host: Some("there".into()), ..locked() }, true), Liveness::Unclaimed);
+    assert_eq!(seen(Meta { boot_id: Some("before".into()), ..locked() }, true), Liveness::Unclaimed);
+    assert_eq!(seen(Meta { host: Some("there".into()), boot_id: None, ..locked() }, true), Liveness::Unclaimed);
     assert_eq!(seen(local(), true), Liveness::Unclaimed);
 }
 
@@ -298,11 +299,23 @@ fn a_plan_and_a_remark_each_say_something_of_their_own() {
 #[test]
 fn a_run_of_another_machine_or_namespace_is_out_of_reach_and_one_of_here_is_not() {
     use crate::decide::warning::{Warning, out_of_reach, remarks};
+    let with =
+        |host: &str, boot: Option<&str>| Meta { host: Some(host.into()), boot_id: boot.map(str::to_owned), ..local() };
     for (meta, expected) in [
         (local(), None),
-        (Meta { host: Some("there".into()), ..local() }, Some(Warning::OtherHost("there".into()))),
-        (Meta { boot_id: Some("before".into()), ..local() }, Some(Warning::OtherBoot)),
+        (with("there", Some("before")), Some(Warning::OtherHost("there".into()))),
+        (with("here", Some("before")), Some(Warning::OtherBoot)),
+        // Equal ids of the boot decide: a machine's name may change. Where one is unknown the name has to do.
+        (with("there", Some("boot")), None),
+        (with("there", None), Some(Warning::OtherHost("there".into()))),
+        (with("there", Some("")), Some(Warning::OtherHost("there".into()))),
+        (with("here", Some("")), None),
+        (with("here", None), None),
         (Meta { pid_namespace: Some(2), ..local() }, Some(Warning::OtherNamespace)),
+        (Meta { time_namespace: Some(2), ..local() }, Some(Warning::OtherTime)),
+        (Meta { directory: Some(FileId { device: 1, inode: 1 }), ..local() }, None),
+        (Meta { directory: Some(FileId { device: 1, inode: 2 }), ..local() }, Some(Warning::Copy)),
+        (Meta { directory: Some(FileId { device: 2, inode: 1 }), ..local() }, Some(Warning::Copy)),
     ] {
         let look = Snapshot { meta: of_run(meta), ..plain(110.0) };
         assert_eq!(out_of_reach(&look), expected);

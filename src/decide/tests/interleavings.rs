@@ -109,7 +109,13 @@ fn pid(world: &World) -> File<ParsedPid> {
 }
 
 fn blank(at: i64) -> Snapshot {
-    let here = Here { host: "here".into(), boot_id: "boot".into(), pid_namespace: Some(1), local_filesystem: true };
+    let here = Here {
+        host: "here".into(),
+        boot_id: "boot".into(),
+        pid_namespace: Some(1),
+        local_filesystem: true,
+        ..Here::default()
+    };
     let begun =
         Snapshot::begun(MonotonicTime::from_millis(at), stamp(NEW + 1).modified, Duration::ZERO, Arc::new(here));
     Snapshot { lock: LockState::Absent, ..begun }

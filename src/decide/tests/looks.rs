@@ -3,7 +3,7 @@
 use crate::decide::snapshot::{Here, Liveness, Process, ResultState, Snapshot, Status};
 use crate::decide::tracker::RunTracker;
 use crate::decide::warning::{Warning, remarks};
-use crate::record::file_state::{File, FileStamp, LockState};
+use crate::record::file_state::{File, FileId, FileStamp, LockState};
 use crate::record::meta::{Meta, ParsedMeta};
 use crate::record::outcome::Reason;
 use crate::record::pid::ParsedPid;
@@ -25,7 +25,7 @@ pub(super) fn moment(second: f64) -> MonotonicTime {
     MonotonicTime::from_nanos(0).plus(Duration::from_secs_f64(second))
 }
 
-fn stamp(second: f64) -> FileStamp {
+pub(super) fn stamp(second: f64) -> FileStamp {
     FileStamp { modified: wall(second), size: 8, inode: 1, owner: 0 }
 }
 
@@ -35,7 +35,14 @@ pub(super) fn there<T>(second: f64, content: T) -> File<T> {
 
 /// A look at `second`, at an empty directory of this machine.
 pub(super) fn look(second: f64) -> Snapshot {
-    let here = Here { host: "here".into(), boot_id: "boot".into(), pid_namespace: Some(1), local_filesystem: true };
+    let here = Here {
+        host: "here".into(),
+        boot_id: "boot".into(),
+        pid_namespace: Some(1),
+        time_namespace: Some(1),
+        directory: Some(FileId { device: 1, inode: 1 }),
+        local_filesystem: true,
+    };
     Snapshot {
         lock: LockState::Absent,
         ..Snapshot::begun(moment(second), wall(second), Duration::ZERO, Arc::new(here))
@@ -159,18 +166,6 @@ fn time_asleep_is_not_elapsed() {
 }
 
 #[test]
-fn the_lock_outranks_the_pid_in_both_directions() {
-    let locked = of_run(Meta { locked: true, ..local() });
-    let held = Snapshot { meta: locked.clone(), lock: LockState::Held, process: GONE, ..plain(110.0) };
-    assert_eq!(RunTracker::default().note(&held).liveness, Liveness::Alive);
-    let free = Snapshot { meta: locked.clone(), lock: LockState::Free, ..plain(110.0) };
-    assert_eq!(RunTracker::default().note(&free).liveness, Liveness::Dead { since: moment(110.0) });
-    // A lock file that somebody removed tells nothing: the process decides.
-    let removed = Snapshot { meta: locked, lock: LockState::Absent, ..plain(110.0) };
-    assert_eq!(RunTracker::default().note(&removed).liveness, Liveness::Alive);
-}
-
-#[test]
 fn on_a_network_filesystem_a_free_lock_proves_nothing_and_a_gone_process_of_this_machine_does() {
     let here = Arc::new(Here { local_filesystem: false, ..look(0.0).here.as_ref().clone() });
     let locked = of_run(Meta { locked: true, pid_started_at: Some(9), ..local() });
@@ -178,6 +173,7 @@ fn on_a_network_filesystem_a_free_lock_proves_nothing_and_a_gone_process_of_this
     for (lock, process, liveness) in [
         (LockState::Free, running, Liveness::Alive),
         (LockState::Held, GONE, Liveness::Alive),
+        (LockState::Free, Process::Hidden, Liveness::Elsewhere),
         (LockState::Free, GONE, Liveness::Dead { since: moment(110.0) }),
         (LockState::Unknown, GONE, Liveness::Dead { since: moment(110.0) }),
     ] {
@@ -263,7 +259,10 @@ fn a_process_that_took_the_number_over_is_known_by_its_start_once_the_first_was_
 #[test]
 fn another_host_boot_or_namespace_is_elsewhere_and_said_so() {
     for (meta, remark) in [
-        (Meta { host: Some("there".into()), ..local() }, Warning::OtherHost("there".into())),
+        (
+            Meta { host: Some("there".into()), boot_id: Some("other".into()), ..local() },
+            Warning::OtherHost("there".into()),
+        ),
         (Meta { boot_id: Some("before".into()), ..local() }, Warning::OtherBoot),
         (Meta { pid_namespace: Some(2), ..local() }, Warning::OtherNamespace),
     ] {

@@ -109,7 +109,13 @@ pub(super) enum Notice {
 
 impl State {
     pub(super) fn new(steps: usize, limits: Limits, weather: Weather, random: Random) -> Self {
-        let here = Here { host: "here".into(), boot_id: "boot".into(), pid_namespace: Some(1), local_filesystem: true };
+        let here = Here {
+            host: "here".into(),
+            boot_id: "boot".into(),
+            pid_namespace: Some(1),
+            local_filesystem: true,
+            ..Here::default()
+        };
         Self {
             now: -3600 * SECOND,
             set: 0,

@@ -3,7 +3,7 @@
 //! The monitor directory uses it. A run holds its directory open, so that a directory that is renamed meanwhile, or a
 //! symbolic link above it that is changed, does not lead its last writes elsewhere (openat(2), NOTES).
 
-use crate::record::file_state::FileStamp;
+use crate::record::file_state::{FileId, FileStamp};
 use crate::record::time::WallTime;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, renameat};
@@ -135,6 +135,11 @@ impl FileFacts {
     /// As fstat(2).
     pub(crate) fn of(file: impl AsFd) -> io::Result<Self> {
         Ok(Self::from(fstat(file)?))
+    }
+
+    /// Which file it is, whatever its name is.
+    pub(crate) fn id(&self) -> FileId {
+        FileId { device: self.device, inode: self.stamp.inode }
     }
 
     /// Whether both are the same file, by whatever name.

@@ -4,7 +4,7 @@
 //! and a child that inherited it would keep a dead run alive. Lock files are 0600: whoever may open a file for reading may
 //! lock it too (flock(2)), and so keep an end from being recorded.
 
-use crate::record::file_state::LockState;
+use crate::record::file_state::{FileId, LockState};
 use crate::record::time::MonotonicTime;
 use crate::sys::fs::at::{FileAt, FileFacts};
 use crate::sys::{clock, env};
@@ -96,22 +96,31 @@ impl Lock {
         self.file.write_all_at(word, 0)?;
         self.file.set_len(word.len() as u64)
     }
+
+    /// Which file is locked, by which a replaced lock file is noticed.
+    ///
+    /// # Errors
+    /// None that fstat(2) knows of for an open file.
+    pub(crate) fn id(&self) -> io::Result<FileId> {
+        FileFacts::of(&self.file).map(|facts| facts.id())
+    }
 }
 
-/// Whether a process holds the lock, without waiting.
-pub(crate) fn probe(path: &FileAt<'_>) -> LockState {
-    let file = match open(path, OFlag::O_RDONLY) {
-        Ok((file, _)) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return LockState::Absent,
-        Err(_) => return LockState::Unknown,
+/// Whether a process holds the lock, without waiting; with which file that is.
+pub(crate) fn probe(path: &FileAt<'_>) -> (LockState, Option<FileId>) {
+    let (file, facts) = match open(path, OFlag::O_RDONLY) {
+        Ok(opened) => opened,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return (LockState::Absent, None),
+        Err(_) => return (LockState::Unknown, None),
     };
     // Shared, so that two lookers never take each other for a holder; it lasts some microseconds, and a run that meets
     // it tries again.
-    match file.try_lock_shared() {
+    let state = match file.try_lock_shared() {
         Ok(()) => LockState::Free,
         Err(TryLockError::WouldBlock) => LockState::Held,
         Err(TryLockError::Error(_)) => LockState::Unknown,
-    }
+    };
+    (state, Some(facts.id()))
 }
 
 fn open(path: &FileAt<'_>, flags: OFlag) -> io::Result<(File, FileFacts)> {
@@ -138,13 +147,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a.lock");
         let path = FileAt::by_path(file.as_path());
-        assert_eq!(probe(&path), LockState::Absent);
+        assert_eq!(probe(&path).0, LockState::Absent);
         let lock = Lock::try_take(&path).unwrap().unwrap();
-        assert_eq!(probe(&path), LockState::Held);
+        assert_eq!(probe(&path).0, LockState::Held);
         assert!(Lock::try_take(&path).unwrap().is_none());
         assert!(Lock::take(&path, clock::now().plus(Duration::from_millis(3))).unwrap().is_none());
         lock.release();
-        assert_eq!(probe(&path), LockState::Free);
+        assert_eq!(probe(&path).0, LockState::Free);
     }
 
     #[test]
@@ -183,10 +192,10 @@ mod tests {
         for name in ["a.lock", "b.lock", "c.lock"] {
             let path = FileAt::by_path(folder.path().join(name));
             assert!(Lock::try_take(&path).is_err(), "{name}");
-            assert_eq!(probe(&path), LockState::Unknown, "{name}");
+            assert_eq!(probe(&path).0, LockState::Unknown, "{name}");
         }
         assert!(!folder.path().join("new").exists());
-        assert_eq!(probe(&FileAt::by_path(folder.path())), LockState::Unknown);
+        assert_eq!(probe(&FileAt::by_path(folder.path())).0, LockState::Unknown);
         assert!(Lock::try_take(&FileAt::by_path(folder.path())).is_err());
     }
 }

@@ -4,7 +4,7 @@
 //! bounded. A half-written record never stands under a name that readers look for (I5). A run holds the directory open; a
 //! waiter does not, because a directory that is removed raises no event while a process holds it open.
 
-use crate::record::file_state::File;
+use crate::record::file_state::{File, FileId};
 use crate::sys::env;
 use crate::sys::fs::at::{FileAt, FileFacts};
 use crate::sys::fs::private_dir::{check_private, make_private};
@@ -157,6 +157,15 @@ impl MonitorDir {
         };
         let names = entries.iter().map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
         names.filter(|name| !matches!(name.as_deref(), Ok("." | ".."))).collect()
+    }
+
+    /// Which directory it is: the one held open, else the one that its path leads to now; nothing where none is there.
+    pub(crate) fn id(&self) -> Option<FileId> {
+        match &self.held {
+            Some(held) => FileFacts::of(held).ok(),
+            None => FileAt::by_path(self.path.as_path()).facts().ok(),
+        }
+        .map(|facts| facts.id())
     }
 
     /// Notes whether others write to it behind this kernel's back: whether looks have to get past caches.

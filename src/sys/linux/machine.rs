@@ -1,7 +1,7 @@
 //! This boot of this kernel: its clocks, its id, its namespaces, and what it does for a wrapper's children.
 
 use crate::record::time::{MonotonicTime, WallTime};
-use crate::sys::linux::procfs_read;
+use crate::sys::linux::{procfs, procfs_read};
 use nix::errno::Errno;
 use nix::poll::{PollFd, ppoll};
 use nix::sys::time::TimeSpec;
@@ -45,6 +45,24 @@ pub(crate) fn boot_id() -> Option<String> {
 /// The number of this process's PID namespace (`pid_namespaces(7)`).
 pub(crate) fn pid_namespace() -> Option<u64> {
     std::fs::metadata("/proc/self/ns/pid").ok().map(|metadata| metadata.ino())
+}
+
+/// The number of the initial time namespace, which has no offsets (`PROC_TIME_INIT_INO`, `include/linux/proc_ns.h`).
+const INITIAL_TIME_NAMESPACE: u64 = 0xEFFF_FFFA;
+
+/// The number of this process's time namespace (`time_namespaces(7)`).
+pub(crate) fn time_namespace() -> Option<u64> {
+    std::fs::metadata("/proc/self/ns/time").ok().map(|metadata| metadata.ino())
+}
+
+/// By how many nanoseconds this process's time namespace sets the clock that counts sleep further ahead than the one that
+/// does not: such a difference is no sleep.
+pub(crate) fn clock_offset() -> i64 {
+    if matches!(time_namespace(), None | Some(INITIAL_TIME_NAMESPACE)) {
+        return 0;
+    }
+    let text = procfs_read::whole("/proc/self/timens_offsets").unwrap_or_default();
+    procfs::clock_offset(&String::from_utf8_lossy(&text))
 }
 
 /// Makes orphans among this process's descendants its own children, so that they can be seen and reaped

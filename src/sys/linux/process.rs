@@ -55,8 +55,9 @@ fn missing(pid: i32) -> Lookup {
 }
 
 fn lookup(stat: &procfs::Stat) -> Lookup {
-    // A zombie has ended; only its parent has not looked yet.
-    if has_ended(stat) { Lookup::Gone } else { Lookup::There(entry(stat)) }
+    // A zombie has ended; only its parent has not looked yet. A thread's number is no process's: kill(2) with it would
+    // reach the whole process that it belongs to.
+    if has_ended(stat) || stat.is_thread { Lookup::Gone } else { Lookup::There(entry(stat)) }
 }
 
 fn has_ended(stat: &procfs::Stat) -> bool {
@@ -87,6 +88,11 @@ pub(crate) fn pids() -> Vec<i32> {
     // Read after the list, so that nobody in it is younger.
     let newest = std::fs::read_to_string("/proc/loadavg").ok().and_then(|load| procfs::newest_pid(&load));
     procfs::in_order_of_birth(pids, newest)
+}
+
+/// The process that this number is a thread of, where it is no process's own.
+pub(crate) fn process_of_thread(number: i32) -> Option<i32> {
+    procfs::thread_group(&text(&format!("/proc/{number}/status"))?).filter(|&process| process != number)
 }
 
 /// The real user of a process.

@@ -20,6 +20,9 @@ pub(crate) struct Stat {
     pub(crate) session: i32,
     /// Whether it is a thread of the kernel.
     pub(crate) kernel_thread: bool,
+    /// Whether the number is that of a thread that is not its process's first: such a thread tells no parent of its end
+    /// (`copy_process` in kernel/fork.c, `exit_signal`).
+    pub(crate) is_thread: bool,
     /// When it started, in clock ticks after boot.
     pub(crate) started: u64,
     /// The processor time it has used, its own and the kernel's for it, in clock ticks.
@@ -43,7 +46,10 @@ pub(crate) fn stat(bytes: &[u8]) -> Option<Stat> {
     let kernels: u64 = fields.next()?.parse().ok()?;
     let started = fields.nth(6)?.parse().ok()?;
     let kernel_thread = flags & KERNEL_THREAD != 0;
-    Some(Stat { pid, state, parent, group, session, kernel_thread, started, used: own.saturating_add(kernels) })
+    // The 38th field, after the 22nd.
+    let is_thread = fields.nth(15) == Some("-1");
+    let used = own.saturating_add(kernels);
+    Some(Stat { pid, state, parent, group, session, kernel_thread, is_thread, started, used })
 }
 
 /// The name in `/proc/PID/stat`: of the program, or what the process made of it.
@@ -58,6 +64,21 @@ pub(crate) fn stack(bytes: &[u8]) -> Option<u64> {
     let close = bytes.iter().rposition(|&byte| byte == b')')?;
     let rest = std::str::from_utf8(bytes.get(close + 1..)?).ok()?;
     rest.split_ascii_whitespace().nth(25)?.parse().ok()
+}
+
+/// The process that a thread's number belongs to, of `/proc/PID/status`.
+pub(crate) fn thread_group(text: &str) -> Option<i32> {
+    field(text, "Tgid:")?.trim().parse().ok()
+}
+
+/// By how many nanoseconds `/proc/self/timens_offsets` sets the clock `boottime` further ahead than `monotonic`.
+pub(crate) fn clock_offset(text: &str) -> i64 {
+    let nanos = |clock: &str| -> Option<i64> {
+        let mut numbers = field(text, clock)?.split_ascii_whitespace().map(str::parse::<i64>);
+        let (seconds, nanos) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+        seconds.checked_mul(1_000_000_000)?.checked_add(nanos)
+    };
+    nanos("boottime").zip(nanos("monotonic")).and_then(|(boot, awake)| boot.checked_sub(awake)).unwrap_or(0)
 }
 
 /// The real user of `/proc/PID/status`.
@@ -114,6 +135,7 @@ mod tests {
             group: 4242,
             session: 4200,
             kernel_thread: false,
+            is_thread: false,
             started: 987_654,
             used: 4,
         };
@@ -134,6 +156,27 @@ mod tests {
     fn kernel_threads_show_by_their_flag() {
         let line = "2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 0 0 0 20 0 1 0 1 0 0";
         assert!(stat(line.as_bytes()).unwrap().kernel_thread);
+    }
+
+    #[test]
+    fn a_thread_is_told_from_its_process() {
+        let rest = "0 0 0 0 0 0 0 0 0 0 0";
+        let line = |signal: &str| format!("{LINE} {rest} {signal} 3 0 0");
+        let is_thread = |text: &str| stat(text.as_bytes()).unwrap().is_thread;
+        assert!(is_thread(&line("-1")) && !is_thread(&line("17")) && !is_thread(LINE));
+        assert_eq!(thread_group("Name:\tx\nTgid:\t41\nPid:\t42\n"), Some(41));
+        let me = std::fs::read_to_string(format!("/proc/{}/stat", std::process::id())).unwrap();
+        assert!(!is_thread(&me));
+        let task = format!("/proc/{}/stat", nix::unistd::gettid());
+        let this = std::fs::read_to_string(task).unwrap();
+        assert_eq!(is_thread(&this), nix::unistd::gettid() != nix::unistd::Pid::this());
+    }
+
+    #[test]
+    fn the_offsets_of_a_time_namespace_are_told_apart() {
+        assert_eq!(clock_offset("monotonic           5         1\nboottime            7         0\n"), 1_999_999_999);
+        assert_eq!(clock_offset("monotonic           0         0\nboottime            0         0\n"), 0);
+        assert_eq!(clock_offset("monotonic x"), 0);
     }
 
     #[test]

@@ -56,6 +56,16 @@ pub(crate) fn boot_id() -> Option<String> {
     std::str::from_utf8(text).ok().filter(|id| !id.is_empty()).map(str::to_owned)
 }
 
+/// The number of this process's time namespace: macOS has none.
+pub(crate) fn time_namespace() -> Option<u64> {
+    None
+}
+
+/// By how many nanoseconds a time namespace sets two clocks apart: there is none here.
+pub(crate) fn clock_offset() -> i64 {
+    0
+}
+
 /// The number of this process's PID namespace: macOS has only one, without a number.
 pub(crate) fn pid_namespace() -> Option<u64> {
     None

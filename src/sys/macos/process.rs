@@ -115,6 +115,11 @@ pub(crate) fn zombies() -> Vec<Entry> {
     found.filter(|found| found.stage == Stage::Zombie).map(|found| entry(&found)).collect()
 }
 
+/// The process that this number is a thread of: on macOS threads have no numbers of that kind.
+pub(crate) fn process_of_thread(_number: i32) -> Option<i32> {
+    None
+}
+
 /// The real user of a process.
 pub(crate) fn user(pid: i32) -> Option<u32> {
     find(pid).ok().map(|found| found.user)
