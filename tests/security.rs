@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use support::Place;
 
 /// Every name that a run of step `s`, its waiters and its breaker write.
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 12] = [
     "s.pid",
     "s.heartbeat",
     "s.status",
@@ -18,6 +18,7 @@ const NAMES: [&str; 11] = [
     "s.meta",
     "s.lock",
     "s.breaker",
+    "s.history",
     ".s.record",
     ".s.breaker.lock",
     "s.unknown",

@@ -95,6 +95,7 @@ fn exit_code_of(error: &Error) -> ExitCode {
     match error {
         Error::Usage(_) => ExitCode::Usage,
         Error::CircuitOpen(_) => ExitCode::CircuitOpen,
+        Error::NotStarted(_) => ExitCode::NotStarted,
         Error::Running(_) | Error::Own(_) => ExitCode::InternalError,
     }
 }

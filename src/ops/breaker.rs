@@ -4,9 +4,10 @@
 
 use crate::decide::breaker::{MAX_CONSECUTIVE, count, is_open, reset as closed};
 use crate::ops::Error;
+use crate::ops::history::is_known;
 use crate::ops::report::Circuit;
 use crate::record::breaker::BreakerRecord;
-use crate::record::file_names::{Record, parse_file_name};
+use crate::record::file_names::{Record, file_name, parse_file_name};
 use crate::record::outcome::Reason;
 use crate::record::step_name::StepName;
 use crate::step::breaker_file;
@@ -46,12 +47,13 @@ pub(crate) fn show(
 /// Closes a circuit; every one of the directory where none is named.
 ///
 /// # Errors
-/// [`Error::Own`] where a record cannot be written.
+/// [`Error::NotStarted`] where there is neither such a breaker nor such a step, [`Error::Own`] where a record cannot be
+/// written.
 pub(crate) fn reset(directory: PathBuf, name: Option<&StepName>) -> Result<Vec<Circuit>, Error> {
     let directory = MonitorDir::at(directory);
     crate::ops::readable(&directory)?;
     let names = match name {
-        Some(name) => vec![name.clone()],
+        Some(name) => vec![known(&directory, name)?],
         None => breakers(&directory),
     };
     let change = |name: &StepName| {
@@ -78,6 +80,21 @@ pub(crate) fn record(
     let after = breaker_file::change(&directory, name, |record| count(record, &id, reason, clock::wall()))
         .map_err(Error::Own)?;
     Ok(shown(&after, name, max_consecutive.unwrap_or(MAX_CONSECUTIVE)))
+}
+
+/// A breaker that is there, or that of a step without a failure.
+fn known(directory: &MonitorDir, name: &StepName) -> Result<StepName, Error> {
+    let is_there = directory.stat(&file_name(name, Record::Breaker)).is_ok_and(|file| file.is_there());
+    if is_there || is_known(directory, name) {
+        return Ok(name.clone());
+    }
+    let place = directory.path().display();
+    let there: Vec<String> = breakers(directory).iter().map(|name| name.as_str().to_owned()).collect();
+    let there = match there.as_slice() {
+        [] => "and none of another name".to_owned(),
+        names => format!("there are: {}", names.join(", ")),
+    };
+    Err(Error::NotStarted(format!("there is no circuit breaker {name} in {place}; {there}")))
 }
 
 fn breakers(directory: &MonitorDir) -> Vec<StepName> {

@@ -13,6 +13,7 @@ use crate::ops::{Error, readable};
 use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
 use crate::record::time::MonotonicTime;
+use crate::record::units::shown;
 use crate::step::snapshot::{SnapshotReader, here, refuse_newer};
 use crate::step::terminate::{cpu_time, cpu_time_in, evidence};
 use crate::sys::fs::monitor_dir::{MonitorDir, why};
@@ -183,6 +184,10 @@ pub(crate) fn check_one(
     if let Some(action) = plan.action() {
         report.action = action;
     }
+    if outcome == Outcome::Running {
+        let sentences = report.detail.take().into_iter().chain(slowness(&report)).collect::<Vec<_>>();
+        report.detail = (!sentences.is_empty()).then(|| sentences.join("; "));
+    }
     Ok(Checked { report, plan, cpu_time: used })
 }
 
@@ -199,4 +204,13 @@ fn about_running(look: &Snapshot, seen: &Observation, policy: &Policy, cpu_time:
         sentences.push(format!("the heartbeat looks stale, but {doubt}: look again soon"));
     }
     sentences
+}
+
+/// Says of a run that it takes much longer than usual.
+fn slowness(report: &Report) -> Option<String> {
+    /// How many times the usual time is remarkable.
+    const MUCH: u64 = 3;
+    let (elapsed, expected) = report.elapsed_ms.zip(report.expected_ms)?;
+    let is_much = elapsed > expected.saturating_mul(MUCH);
+    is_much.then(|| format!("it usually takes {}, less than a third of this", shown(expected)))
 }

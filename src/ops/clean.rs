@@ -1,8 +1,7 @@
-//! `clean`: takes ended runs away.
+//! `clean`: deletes finished runs, with the step's history.
 //!
-//! Refuses a run that lives, or may live elsewhere, and keeps what outlasts runs: locks, whose absence would let two runs
-//! start at once, and circuit breakers, whose count a tidy directory must not reset. An end that nobody has recorded is
-//! recorded and counted first.
+//! A run that lives, or may live elsewhere, stays; so do locks, whose absence would let two runs start at once, and circuit
+//! breakers, whose count a tidy directory must not reset. An end that was not recorded yet is recorded and counted first.
 
 use crate::decide::policy::GRACE;
 use crate::decide::recovery::Plan;
@@ -21,7 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Which runs to take away.
+/// Which runs to delete.
 #[derive(Clone, Debug)]
 pub(crate) struct Clean {
     /// The monitor directory.
@@ -35,6 +34,8 @@ pub(crate) struct Clean {
 /// Which steps.
 #[derive(Clone, Debug)]
 pub(crate) enum Which {
+    /// All.
+    All,
     /// These.
     Named(Vec<StepName>),
     /// All of which nothing has been written for this long.
@@ -55,7 +56,7 @@ pub(crate) struct Cleaned {
     pub(crate) absent: bool,
 }
 
-/// Takes them away; a step that is named and lives, or was never there, says so.
+/// Deletes them; a step that is named and lives, or was never there, is reported.
 ///
 /// # Errors
 /// [`Error::Own`] where the directory cannot be read.
@@ -68,6 +69,7 @@ pub(crate) fn clean(request: &Clean, trouble: &mut dyn FnMut(&str)) -> Result<Ve
             let mut seen = std::collections::HashSet::new();
             (steps.iter().filter(|step| seen.insert(step.as_str())).cloned().collect::<Vec<_>>(), true)
         }
+        Which::All => (there.keys().cloned().collect(), false),
         Which::OlderThan(age) => {
             let before = clock::wall().minus(*age);
             (
@@ -136,7 +138,12 @@ fn records(directory: &MonitorDir) -> Result<BTreeMap<StepName, Files>, Error> {
 
 /// When any of these was last written.
 fn newest(directory: &MonitorDir, files: &[String]) -> WallTime {
-    let times = files.iter().filter_map(|name| directory.stat(name).ok()?.stamp().map(|stamp| stamp.modified));
+    // Waiters add to the history what ended long ago.
+    let is_of_run = |name: &&String| parse_file_name(name).is_none_or(|(_, record)| record != Record::History);
+    let times = files
+        .iter()
+        .filter(is_of_run)
+        .filter_map(|name| directory.stat(name).ok()?.stamp().map(|stamp| stamp.modified));
     // What has no time cannot be called old.
     times.max().unwrap_or(WallTime::from_nanos(i64::MAX))
 }
@@ -158,7 +165,7 @@ fn take_away(looker: &mut SnapshotReader, files: &Files, trouble: &mut dyn FnMut
     looker.hold(&lock);
     settle(looker, GRACE, trouble)?;
     clear(directory, step)?;
-    for record in [Record::Heartbeat, Record::Log, Record::Meta] {
+    for record in [Record::Heartbeat, Record::Log, Record::Meta, Record::History] {
         let name = file_name(step, record);
         directory.remove(&name).map_err(|error| {
             StartError::Own(format!("cannot remove {}: {}", directory.join(&name).display(), why(&error)))

@@ -6,6 +6,7 @@ pub(crate) mod beat;
 pub(crate) mod breaker;
 pub(crate) mod check;
 pub(crate) mod clean;
+pub(crate) mod history;
 pub(crate) mod kill;
 pub(crate) mod list;
 pub(crate) mod log;
@@ -36,14 +37,19 @@ pub enum Error {
     CircuitOpen(String),
     /// The step runs already.
     Running(String),
+    /// There is no such step, or none at all.
+    NotStarted(String),
     /// dogwatch could not do its part: no permission, no such directory, a record of a newer version.
     Own(String),
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Usage(sentence) | Self::CircuitOpen(sentence) | Self::Running(sentence) | Self::Own(sentence)) =
-            self;
+        let (Self::Usage(sentence)
+        | Self::CircuitOpen(sentence)
+        | Self::Running(sentence)
+        | Self::NotStarted(sentence)
+        | Self::Own(sentence)) = self;
         formatter.write_str(sentence)
     }
 }

@@ -16,7 +16,7 @@ use crate::record::outcome::{Action, Circumstances, Intent, Outcome, Reason};
 use crate::record::result::{ParsedResult, one_line};
 use crate::record::step_name::StepName;
 use crate::record::time::{WallTime, millis};
-use crate::step::breaker_file;
+use crate::step::{breaker_file, history};
 use crate::sys::clock;
 use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::log::file;
@@ -178,6 +178,7 @@ impl Report {
             cwd: meta.and_then(|meta| meta.cwd.clone()),
             started_at: started_at(meta, key),
             ended_at: ended_at(told, meta, look),
+            expected_ms: history::expected(directory, step),
             tags: meta.map_or_else(Vec::new, |meta| meta.tags.clone()),
             ..Self::new(step.as_str(), told.outcome, directory.path())
         };

@@ -4,9 +4,9 @@
 //! thing of a run that has ended: the first outcome is everybody's (I6).
 
 use crate::decide::policy::GRACE;
-use crate::decide::tracker::pid_file_id;
+use crate::decide::tracker::{RunTracker, pid_file_id};
 use crate::ops::report::Report;
-use crate::ops::{Error, check, readable};
+use crate::ops::{Error, absence, check, readable};
 use crate::record::file_names::{Record, TempFile, file_name};
 use crate::record::meta::Meta;
 use crate::record::outcome::{Outcome, Reason};
@@ -158,7 +158,8 @@ fn write(directory: &MonitorDir, step: &StepName, id: &str, mut meta: Meta) -> R
 /// Records a success, with a result where one is given.
 ///
 /// # Errors
-/// [`Error::Usage`] where the result is no JSON: nothing was touched. [`Error::Own`] where the run has ended otherwise.
+/// [`Error::Usage`] where the result is no JSON, [`Error::NotStarted`] where there is no such step: nothing was touched.
+/// [`Error::Own`] where the run has ended otherwise.
 pub(crate) fn succeed(place: &Place, result: Option<&str>) -> Result<Report, Error> {
     let result = match result {
         Some("-") => Some(
@@ -210,10 +211,16 @@ pub(crate) fn fail(place: &Place, detail: Option<&str>) -> Result<Report, Error>
 fn end(place: &Place, ending: &Ending) -> Result<Report, Error> {
     let directory = MonitorDir::at(place.directory.clone());
     readable(&directory)?;
-    directory.create().map_err(Error::Own)?;
+    if ending.reason != Reason::Success {
+        directory.create().map_err(Error::Own)?;
+    }
     let mut looker = place.looker();
     let look = looker.look().map_err(|error| Error::Own(format!("cannot look at {}: {}", place.step, why(&error))))?;
     crate::step::snapshot::refuse_newer(&look, &place.step).map_err(|error| Error::Own(error.0))?;
+    // A failure is recorded in any case; a success of a misspelt name would be believed by nobody but its caller.
+    if ending.reason == Reason::Success && RunTracker::default().note(&look).absent_since.is_some() {
+        return Err(Error::NotStarted(absence(&directory, &place.step)));
+    }
     let written = record(&mut looker, pid_file_id(&look), ending, PreallocatedFiles::default()).map_err(Error::Own)?;
     let report = place.report()?;
     let same = match (report.outcome, ending.reason) {

@@ -13,6 +13,7 @@ use crate::record::file_names::{Record, file_name};
 use crate::record::outcome::{Outcome, Reason};
 use crate::record::step_name::StepName;
 use crate::record::time::millis;
+use crate::step::history;
 use crate::step::outcome::count_seen;
 use crate::sys::clock;
 use crate::sys::fs::monitor_dir::MonitorDir;
@@ -210,7 +211,7 @@ fn progress(glimpse: &StepProgress, step: &StepName, directory: &MonitorDir, req
     Progress {
         step: step.as_str().to_owned(),
         elapsed_ms: glimpse.elapsed.map(millis),
-        expected: None,
+        expected: history::expected(directory, step).map(Duration::from_millis),
         heartbeat_age_ms: glimpse.heartbeat.map(millis),
         ending: glimpse.ending,
         last_line: file::last_line(&request.log.clone().unwrap_or_else(own)).filter(|_| glimpse.elapsed.is_some()),

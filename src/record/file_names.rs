@@ -23,12 +23,23 @@ pub(crate) enum Record {
     Lock,
     /// The circuit breaker's state.
     Breaker,
+    /// The ended runs.
+    History,
 }
 
 impl Record {
     /// Every record, each once.
-    pub(crate) const ALL: [Self; 8] =
-        [Self::Pid, Self::Heartbeat, Self::Status, Self::Result, Self::Log, Self::Meta, Self::Lock, Self::Breaker];
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Pid,
+        Self::Heartbeat,
+        Self::Status,
+        Self::Result,
+        Self::Log,
+        Self::Meta,
+        Self::Lock,
+        Self::Breaker,
+        Self::History,
+    ];
 
     /// What follows the last dot of the file name.
     pub(crate) const fn suffix(self) -> &'static str {
@@ -41,6 +52,7 @@ impl Record {
             Self::Meta => "meta",
             Self::Lock => "lock",
             Self::Breaker => "breaker",
+            Self::History => "history",
         }
     }
 
@@ -48,7 +60,7 @@ impl Record {
     pub(crate) const fn shows_start(self) -> bool {
         match self {
             Self::Pid | Self::Heartbeat | Self::Status | Self::Meta => true,
-            Self::Result | Self::Log | Self::Lock | Self::Breaker => false,
+            Self::Result | Self::Log | Self::Lock | Self::Breaker | Self::History => false,
         }
     }
 }

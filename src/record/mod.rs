@@ -9,6 +9,7 @@ pub(crate) mod file_names;
 pub(crate) mod file_state;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+pub(crate) mod history;
 pub(crate) mod line_splitter;
 pub(crate) mod meta;
 pub(crate) mod outcome;

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 /// What a command says of a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// The work ended well.

@@ -5,6 +5,7 @@
 //! anything but a short lock.
 
 pub(crate) mod breaker_file;
+pub(crate) mod history;
 mod kill_command;
 pub(crate) mod outcome;
 pub(crate) mod prepare;

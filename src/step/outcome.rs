@@ -9,13 +9,14 @@ use crate::decide::tracker::{PidFileId, meta_for, pid_file_id};
 use crate::record::evidence::TreeProcess;
 use crate::record::file_names::{Record, file_name, record_lock, temporary_name, unpublished};
 use crate::record::file_state::FileStamp;
+use crate::record::history::HistoryEntry;
 use crate::record::meta::{LONGEST, Meta};
 use crate::record::outcome::{Intent, Reason};
 use crate::record::status::{ParsedStatus, Word};
 use crate::record::step_name::StepName;
 use crate::record::time::MonotonicTime;
-use crate::step::breaker_file;
 use crate::step::snapshot::SnapshotReader;
+use crate::step::{breaker_file, history};
 use crate::sys::fs::lock::Lock;
 use crate::sys::fs::monitor_dir::{MonitorDir, why};
 use crate::sys::fs::preallocate::PreallocatedFile;
@@ -112,6 +113,8 @@ pub(crate) fn record(
             faults.extend(publisher.publish_meta(&meta, meta_room).err());
             faults.extend(count(&directory, &meta, reason).err());
             faults.extend(publisher.publish(Record::Status, word.line().as_bytes(), status_room).err());
+            // After the status, which somebody waits for. No run fails for its history.
+            let _unwritten = history::append(&directory, &step, HistoryEntry::of(&meta, reason.outcome(), meta.took()));
             if let Some(fault) = faults.into_iter().next() {
                 return Err(fault);
             }
@@ -182,7 +185,22 @@ pub(crate) fn count_seen(
     look: &Snapshot,
     reason: Reason,
 ) -> Result<(), String> {
-    count(directory, &known_meta(look, step), reason)
+    let meta = known_meta(look, step);
+    add_to_history(directory, step, look, &meta, reason);
+    count(directory, &meta, reason)
+}
+
+/// Adds a run to the history whose writer kept none. No error is reported: a reader of another user's directory may not
+/// write there, and misses nothing else.
+fn add_to_history(directory: &MonitorDir, step: &StepName, look: &Snapshot, meta: &Meta, reason: Reason) {
+    if history::read(directory, step).iter().any(|known| known.run_id == meta.run_id) {
+        return;
+    }
+    let Ok(held) = lock(directory, step) else { return };
+    let ended = look.status.stamp().map(|stamp| stamp.modified);
+    let took = meta.took().or_else(|| Some(ended?.since(pid_file_id(look)?.1)));
+    let _unwritten = history::append(directory, step, HistoryEntry::of(meta, reason.outcome(), took));
+    held.release();
 }
 
 fn count(directory: &MonitorDir, meta: &Meta, reason: Reason) -> Result<(), String> {

@@ -13,11 +13,14 @@ use std::time::Duration;
 #[derive(Debug, Args)]
 pub(super) struct CleanArgs {
     /// The steps whose files to delete
-    #[arg(required_unless_present = "older_than", value_name = "STEP", value_parser = step)]
+    #[arg(required_unless_present_any = ["older_than", "all"], value_name = "STEP", value_parser = step)]
     steps: Vec<StepName>,
     /// All finished runs whose files were not written for this long
     #[arg(long, value_name = "D", value_parser = units::duration, conflicts_with = "steps")]
     older_than: Option<Duration>,
+    /// All finished runs
+    #[arg(long, conflicts_with_all = ["steps", "older_than"])]
+    all: bool,
     /// Print what would be deleted, and delete nothing
     #[arg(long)]
     dry_run: bool,
@@ -25,7 +28,7 @@ pub(super) struct CleanArgs {
 
 impl Subcommand for CleanArgs {
     const NAME: &'static str = "clean";
-    const ABOUT: &'static str = "Delete finished runs (keeps locks and circuit breakers)";
+    const ABOUT: &'static str = "Delete finished runs and their history (keeps locks and circuit breakers)";
     const HELP: Help = Help {
         examples: &["dogwatch clean --older-than 7d --dry-run"],
         notes: "",
@@ -38,7 +41,11 @@ impl Subcommand for CleanArgs {
 
     fn exec(self, context: &Context) -> Result<u8, Error> {
         let out = &context.out;
-        let which = self.older_than.map_or(clean::Which::Named(self.steps), clean::Which::OlderThan);
+        let which = match self.older_than {
+            Some(age) => clean::Which::OlderThan(age),
+            None if self.all => clean::Which::All,
+            None => clean::Which::Named(self.steps),
+        };
         let request = clean::Clean { directory: defaults::directory(context)?, which, dry_run: self.dry_run };
         let done = clean::clean(&request, &mut |line| print_error(line))?;
         for one in done.iter().filter(|one| out.json || one.detail.is_some() || self.dry_run) {

@@ -8,6 +8,7 @@ mod check;
 mod clean;
 mod completions;
 mod dir;
+mod history;
 mod kill;
 mod list;
 mod log;
@@ -103,7 +104,7 @@ const fn entry<S: Subcommand>() -> Entry {
 }
 
 /// All subcommands, in the order of `--help`.
-pub(super) const ALL: [Entry; 18] = [
+pub(super) const ALL: [Entry; 19] = [
     entry::<run::RunArgs>(),
     entry::<wait::WaitArgs>(),
     entry::<check::CheckArgs>(),
@@ -111,6 +112,7 @@ pub(super) const ALL: [Entry; 18] = [
     entry::<kill::KillArgs>(),
     entry::<list::ListArgs>(),
     entry::<log::LogArgs>(),
+    entry::<history::HistoryArgs>(),
     entry::<beat::BeatArgs>(),
     entry::<self_managed::StartArgs>(),
     entry::<self_managed::SucceedArgs>(),

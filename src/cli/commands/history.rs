@@ -1,0 +1,62 @@
+//! `dogwatch history`.
+
+use super::{Help, Subcommand, step};
+use crate::cli::output::print_error;
+use crate::cli::{Context, defaults};
+use crate::exit_code::ExitCode;
+use crate::ops::Error;
+use crate::ops::history::{EndedRun, history};
+use crate::record::sanitize::sanitize_for_terminal;
+use crate::record::step_name::StepName;
+use crate::record::units::shown;
+use clap::Args;
+
+#[derive(Debug, Args)]
+pub(super) struct HistoryArgs {
+    /// The step [default: all]
+    #[arg(value_name = "STEP", value_parser = step)]
+    step: Option<StepName>,
+}
+
+impl Subcommand for HistoryArgs {
+    const NAME: &'static str = "history";
+    const ABOUT: &'static str = "List the runs of a step that have ended, the last 64";
+    const HELP: Help = Help {
+        examples: &["dogwatch history build"],
+        notes: "With --json one object a run. `clean` deletes a step's history with its other files.",
+        exit_codes: &[(ExitCode::Success, None), (ExitCode::NotStarted, None), (ExitCode::InternalError, None)],
+    };
+
+    fn exec(self, context: &Context) -> Result<u8, Error> {
+        let out = &context.out;
+        let directory = defaults::directory(context)?;
+        let place = directory.display().to_string();
+        let runs = history(directory, self.step)?;
+        if runs.is_empty() && !out.quiet {
+            print_error(&format!("no run has ended in {place} yet"));
+        }
+        let longest = runs.iter().map(|run| run.step.len()).max().unwrap_or(0);
+        for run in &runs {
+            if out.json {
+                out.print_json(run);
+            } else {
+                out.print_line(&line(run, longest, context));
+            }
+        }
+        Ok(ExitCode::Success.code())
+    }
+}
+
+/// One run in one line: step, start, outcome, how long it took.
+fn line(ended: &EndedRun, longest: usize, context: &Context) -> String {
+    let EndedRun { step, run, .. } = ended;
+    let started = run.started_at.as_deref().map_or_else(|| "-".into(), sanitize_for_terminal);
+    let how = match (&run.signal, run.exit_code) {
+        (Some(signal), _) => format!(" ({})", sanitize_for_terminal(signal)),
+        (None, Some(code)) if code != 0 => format!(" (exit code {code})"),
+        (None, _) => String::new(),
+    };
+    let took = run.elapsed_ms.map_or_else(String::new, |took| format!(" after {}", shown(took)));
+    let outcome = context.out.styles.state(run.outcome, run.outcome.as_str());
+    format!("{step:longest$}  {started}  {outcome}{took}{how}")
+}

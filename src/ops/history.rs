@@ -1,0 +1,62 @@
+//! `history`: which runs of a step have ended, when and how.
+
+use crate::ops::{Error, absence, readable};
+use crate::record::file_names::{Record, file_name, parse_file_name};
+use crate::record::history::HistoryEntry;
+use crate::record::step_name::StepName;
+use crate::step::history;
+use crate::sys::fs::monitor_dir::MonitorDir;
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+/// One ended run. As JSON it is one object with these keys.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct EndedRun {
+    /// The form of this object.
+    schema: u64,
+    /// The step.
+    pub(crate) step: String,
+    /// The run.
+    #[serde(flatten)]
+    pub(crate) run: HistoryEntry,
+}
+
+/// The ended runs of a step, or of all steps, the oldest first.
+///
+/// # Errors
+/// [`Error::NotStarted`] where there is no such step, [`Error::Own`] where the directory cannot be read.
+pub(crate) fn history(directory: PathBuf, step: Option<StepName>) -> Result<Vec<EndedRun>, Error> {
+    let directory = MonitorDir::at(directory);
+    readable(&directory)?;
+    let steps = match step {
+        Some(step) => vec![step],
+        None => steps_with_history(&directory),
+    };
+    let mut ended = Vec::new();
+    for step in steps {
+        let runs = history::read_after_writer(&directory, &step);
+        if runs.is_empty() && !is_known(&directory, &step) {
+            return Err(Error::NotStarted(absence(&directory, &step)));
+        }
+        let named = |run| EndedRun { schema: crate::record::SCHEMA, step: step.as_str().to_owned(), run };
+        ended.extend(runs.into_iter().map(named));
+    }
+    Ok(ended)
+}
+
+fn steps_with_history(directory: &MonitorDir) -> Vec<StepName> {
+    let names = directory.names().unwrap_or_default();
+    let with_history = names.iter().filter_map(|name| parse_file_name(name));
+    let steps: BTreeSet<StepName> = with_history
+        .filter(|(_, record)| *record == Record::History)
+        .filter_map(|(step, _)| StepName::parse(step).ok())
+        .collect();
+    steps.into_iter().collect()
+}
+
+/// Whether any file shows that the step has started.
+pub(crate) fn is_known(directory: &MonitorDir, step: &StepName) -> bool {
+    let is_there = |record| directory.stat(&file_name(step, record)).is_ok_and(|file| file.is_there());
+    Record::ALL.into_iter().any(|record| record.shows_start() && is_there(record))
+}

@@ -1,0 +1,50 @@
+//! The history of a step on disk: which runs have ended, and how. Called where an end is recorded or first noticed.
+
+use crate::record::file_names::{Record, file_name, record_lock, temporary_name};
+use crate::record::file_state::File;
+use crate::record::history::{HistoryEntry, LONGEST, encode, expected_ms, parse};
+use crate::record::step_name::StepName;
+use crate::sys::fs::lock::Lock;
+use crate::sys::fs::monitor_dir::MonitorDir;
+use crate::sys::{clock, env};
+use std::io;
+use std::time::Duration;
+
+/// How long a writer is waited for: it writes one small file.
+const WRITER: Duration = Duration::from_secs(1);
+
+/// The ended runs of a step, the oldest first; none where there is no history, or one that cannot be read.
+pub(crate) fn read(directory: &MonitorDir, step: &StepName) -> Vec<HistoryEntry> {
+    match directory.read(&file_name(step, Record::History), LONGEST) {
+        Ok(File::There { content, .. }) => parse(&content),
+        Ok(File::Absent | File::Unfit(_)) | Err(_) => Vec::new(),
+    }
+}
+
+/// The same, after a process that has just recorded an end has added it: the status is out before the history is.
+pub(crate) fn read_after_writer(directory: &MonitorDir, step: &StepName) -> Vec<HistoryEntry> {
+    let is_there = directory.stat(&record_lock(step)).is_ok_and(|file| file.is_there());
+    let held = is_there.then(|| Lock::take(&directory.file(&record_lock(step)), clock::now().plus(WRITER))).transpose();
+    let entries = read(directory, step);
+    drop(held);
+    entries
+}
+
+/// How long a run of the step usually takes, in milliseconds.
+pub(crate) fn expected(directory: &MonitorDir, step: &StepName) -> Option<u64> {
+    expected_ms(&read(directory, step))
+}
+
+/// Adds a run, once. The caller holds the record lock: two writers would each lose the other's line.
+///
+/// # Errors
+/// The file cannot be written.
+pub(super) fn append(directory: &MonitorDir, step: &StepName, entry: HistoryEntry) -> io::Result<()> {
+    let mut entries = read(directory, step);
+    if entries.iter().any(|known| known.run_id == entry.run_id) {
+        return Ok(());
+    }
+    entries.push(entry);
+    let temporary = temporary_name(step, Record::History, &env::unique());
+    directory.publish(&temporary, &file_name(step, Record::History), &encode(&entries))
+}
