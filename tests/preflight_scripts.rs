@@ -94,6 +94,26 @@ fn scripts_without_execute_bits_are_found_and_the_suggestion_gives_them_back() {
     assert!(sh(project.path(), "test -x .venv/bin/activate").is_none(), "a script to source became a program");
 }
 
+/// A filesystem that is mounted noexec: Python is a link that leads elsewhere, and works.
+#[cfg(target_os = "linux")]
+#[test]
+fn scripts_on_a_filesystem_without_execution_are_found() {
+    let project = Project::new();
+    let dogwatch = env!("CARGO_BIN_EXE_dogwatch");
+    let inside = format!(
+        "mkdir v && mount -t tmpfs -o noexec none v && python3 -m venv --without-pip v/.venv && cd v && \
+         printf '#!%s/.venv/bin/python\nprint(1)\n' \"$PWD\" > .venv/bin/tool && chmod +x .venv/bin/tool && \
+         .venv/bin/python -c '' && ! .venv/bin/tool 2>/dev/null && '{dogwatch}' preflight --json --venv .venv || true"
+    );
+    let output = Command::new("unshare").args(["-Urm", "bash", "-c", &inside]).current_dir(project.path()).output();
+    let Some(found) = output.ok().and_then(|output| serde_json::from_slice::<Value>(&output.stdout).ok()) else {
+        eprintln!("skipped: no filesystem can be mounted here");
+        return;
+    };
+    fails_with(&found, &["1 of 1 console scripts cannot be started (tool): this user may not execute them", "noexec"]);
+    assert!(found["fix"].is_null(), "{found}");
+}
+
 #[test]
 fn an_interpreter_without_execute_bits_is_named() {
     let Some(project) = project() else { return };

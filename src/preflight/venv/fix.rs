@@ -19,6 +19,8 @@ pub(super) enum VenvProblem {
     BuildEnvironment,
     /// Scripts have no execute bit.
     ModeBits,
+    /// Scripts that this user may not execute: no command of this user's repairs that.
+    Permission,
     /// Activation scripts name another folder, or have CRLF line ends.
     Activate,
 }

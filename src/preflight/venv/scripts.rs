@@ -19,6 +19,8 @@ pub(super) struct Scripts {
     with_cr: Vec<String>,
     /// Those without any execute bit.
     not_executable: Vec<String>,
+    /// Those with one that this user may not execute all the same.
+    forbidden: Vec<String>,
     /// Those that have a first line at all.
     pub(super) count: usize,
 }
@@ -49,8 +51,10 @@ impl Scripts {
             if first_line_ends_with_cr(&head) {
                 scripts.with_cr.push(name.clone());
             }
-            if matches!(metadata::kind(&path), Ok(Kind::File { executable: false })) {
-                scripts.not_executable.push(name.clone());
+            if !metadata::may_execute(&path) {
+                let has_bit = matches!(metadata::kind(&path), Ok(Kind::File { executable: true }));
+                let list = if has_bit { &mut scripts.forbidden } else { &mut scripts.not_executable };
+                list.push(name.clone());
             }
             if let Some(interpreter) = interpreter {
                 scripts.by_interpreter.entry(interpreter).or_default().push(name);
@@ -83,6 +87,19 @@ impl Scripts {
                 ),
                 cause: "the folder was copied or unpacked by a tool that drops modes, or chmod took them".to_owned(),
                 kind: VenvProblem::ModeBits,
+            });
+        }
+        if !self.forbidden.is_empty() {
+            problems.push(Problem {
+                symptom: format!(
+                    "{}: this user may not execute them",
+                    self.subject(&self.forbidden, "cannot be started")
+                ),
+                cause: format!(
+                    "{} is on a filesystem that is mounted noexec, or the execute bit is another user's",
+                    venv.bin.display()
+                ),
+                kind: VenvProblem::Permission,
             });
         }
         let wrong = |(interpreter, names): (&PathBuf, &Vec<String>)| {

@@ -6,6 +6,7 @@
 use crate::sys::fs::at::FileAt;
 use crate::sys::watch::dir;
 use nix::sys::statvfs::statvfs;
+use nix::unistd::{AccessFlags, access};
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read, Write};
@@ -114,6 +115,11 @@ pub(crate) fn files(folder: &Path) -> io::Result<Vec<OsString>> {
 pub(crate) fn standing(path: &Path) -> io::Result<Standing> {
     let found = fs::metadata(path)?;
     Ok(Standing { owner: found.uid(), mode: found.mode() & 0o7777 })
+}
+
+/// Whether this user may execute a file: by its mode, its access list, and its mount (`noexec`).
+pub(crate) fn may_execute(path: &Path) -> bool {
+    access(path, AccessFlags::X_OK).is_ok()
 }
 
 /// How many bytes an ordinary user may still write on the filesystem of a path.
