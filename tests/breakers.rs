@@ -74,3 +74,13 @@ fn an_open_circuit_lets_one_run_through_after_its_cooldown() {
     assert_eq!(place.dogwatch(["run", "s", "--cooldown", "1ms", "--", "true"]).code, 0);
     assert_eq!(failures(&place, "s"), 0);
 }
+
+#[test]
+fn a_run_that_was_stopped_on_request_tells_of_no_open_circuit() {
+    let place = Place::new();
+    place.detach("s", "exec sleep 300");
+    for arguments in [["kill", "s"], ["wait", "s"]] {
+        let ended = place.dogwatch(arguments);
+        assert!(ended.stdout.contains("stopped on request") && !ended.stderr.contains("circuit"), "{ended:?}");
+    }
+}

@@ -66,7 +66,7 @@ pub(in crate::cli) fn details(report: &Report) -> Vec<String> {
         lines.extend(tail.iter().map(|line| sanitize_for_terminal(line).into_owned()));
     }
     if report.action == Action::Stop
-        && let Some(breaker) = &report.breaker
+        && let Some(breaker) = report.breaker.as_ref().filter(|breaker| breaker.open)
     {
         lines.push(format!(
             "circuit breaker {} is open after {} failures in a row; close it with: dogwatch breaker reset {0}",
