@@ -15,6 +15,7 @@ mod parallel;
 pub(crate) mod preflight;
 pub(crate) mod report;
 pub(crate) mod run;
+pub(crate) mod sandbox;
 pub(crate) mod self_managed;
 pub(crate) mod skill;
 pub(crate) mod wait;

@@ -9,7 +9,7 @@ use crate::decide::policy::HEARTBEAT_INTERVAL;
 use crate::env_vars;
 use crate::exit_code::ExitCode;
 use crate::ops::run::{Listener, Run, listen};
-use crate::ops::{Error, check};
+use crate::ops::{Error, check, sandbox};
 use crate::record::evidence::TreeProcess;
 use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
@@ -259,7 +259,11 @@ impl RunArgs {
             print_error("the detached run ended before it began; look at the system's log for why");
             return Ok(ExitCode::InternalError.code());
         };
-        if code != ExitCode::Success.code() {
+        let started = code == ExitCode::Success.code();
+        if let Some(warning) = sandbox::warning().filter(|_| started && !context.out.quiet) {
+            print_error(&format!("{}: {warning}", self.step));
+        }
+        if !started {
             context.out.failed(rest, code);
         } else if context.out.json {
             self.print_end(options, context)?;

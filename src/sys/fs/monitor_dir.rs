@@ -7,7 +7,7 @@
 use crate::record::file_state::{File, FileId};
 use crate::sys::env;
 use crate::sys::fs::at::{FileAt, FileFacts};
-use crate::sys::fs::private_dir::{check_private, make_private};
+use crate::sys::fs::private_dir::{CHOOSE_ANOTHER, check_private, make_private};
 use crate::sys::fs::remote;
 use crate::sys::fs::remote::RemoteFs;
 use crate::sys::log::file::read_once;
@@ -90,8 +90,9 @@ impl MonitorDir {
         if self.path.starts_with(&base) {
             make_private(&base)?;
         }
-        let say =
-            |error: &io::Error| format!("cannot make the monitor directory {}: {}", self.path.display(), why(error));
+        let say = |error: &io::Error| {
+            format!("cannot make the monitor directory {}: {}; {CHOOSE_ANOTHER}", self.path.display(), why(error))
+        };
         match fs::metadata(&self.path) {
             Ok(there) if there.is_dir() => {}
             Ok(_) => return Err(format!("{} is no directory; choose another with --dir", self.path.display())),
@@ -100,7 +101,10 @@ impl MonitorDir {
             }
             Err(error) => return Err(say(&error)),
         }
-        Ok(())
+        access(&self.path, AccessFlags::W_OK).map_err(|errno| {
+            let error = io::Error::from(errno);
+            format!("cannot write to the monitor directory {}: {}; {CHOOSE_ANOTHER}", self.path.display(), why(&error))
+        })
     }
 
     /// Refuses a default directory that somebody else made: its base is another user's, or a link.

@@ -9,6 +9,9 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 
+/// What to do where a directory cannot be made or written. A sandbox may have the whole of /tmp read-only.
+pub(crate) const CHOOSE_ANOTHER: &str = "choose a directory that you can write to with DOGWATCH_DIR or --dir";
+
 /// Makes the base where it is missing, for this user alone.
 ///
 /// # Errors
@@ -21,7 +24,7 @@ pub(crate) fn make_private(base: &Path) -> Result<(), String> {
         Ok(()) => Ok(()),
         // Another run of this user was faster, or somebody else was: look again.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_private(base).map(|_there| ()),
-        Err(error) => Err(format!("cannot make {}: {}", base.display(), why(&error))),
+        Err(error) => Err(format!("cannot make {}: {}; {CHOOSE_ANOTHER}", base.display(), why(&error))),
     }
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod fs_type;
 pub(crate) mod fuzz;
 mod inotify;
 pub(crate) mod machine;
+pub(crate) mod pid_namespace;
 pub(crate) mod process;
 mod procfs;
 mod procfs_read;

@@ -8,6 +8,7 @@ pub(crate) mod exit_watcher;
 mod ffi;
 pub(crate) mod fs_type;
 pub(crate) mod machine;
+pub(crate) mod pid_namespace;
 pub(crate) mod process;
 pub(crate) mod usage;
 pub(crate) mod watch_limits;
