@@ -25,6 +25,10 @@ pub(crate) use linux as platform;
 pub(crate) mod macos;
 #[cfg(target_os = "macos")]
 pub(crate) use macos as platform;
+// The parsers for macOS call nothing of the system; their tests run here too.
+#[cfg(all(test, not(target_os = "macos")))]
+#[path = "macos/parse/mod.rs"]
+mod macos_parse;
 
 #[cfg(not(any(target_os = "linux", target_os = "macos")))]
 compile_error!("dogwatch runs on Linux and macOS: it needs pidfd and inotify, or kqueue");

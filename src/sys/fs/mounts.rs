@@ -6,8 +6,9 @@
 
 use crate::sys::env;
 use crate::sys::platform::fs_type;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 /// How many links a path may lead through, as the kernel has it (`path_resolution(7)`).
@@ -16,12 +17,14 @@ const LINKS: usize = 40;
 /// Whether the path leads to a filesystem that another machine or process answers for.
 pub(crate) fn may_block(path: &Path) -> bool {
     let far = fs_type::far_mounts();
-    !far.is_empty() && leads_to(&env::absolute(path), &far)
+    !far.is_empty() && leads_to(&env::absolute(path), &far, fs_type::NAMES_ARE_EXACT)
 }
 
-fn leads_to(path: &Path, far: &[PathBuf]) -> bool {
+/// Walks `path` by name. `exact` says whether a name leads to an entry of exactly this name only.
+fn leads_to(path: &Path, far: &[PathBuf], exact: bool) -> bool {
+    let is_far = |at: &Path| far.iter().any(|mount| may_be_same(mount, at, exact));
     let mut at = PathBuf::from("/");
-    if far.contains(&at) {
+    if is_far(&at) {
         return true;
     }
     let mut ahead = parts(path);
@@ -32,7 +35,7 @@ fn leads_to(path: &Path, far: &[PathBuf]) -> bool {
             continue;
         }
         at.push(part);
-        if far.contains(&at) {
+        if is_far(&at) {
             return true;
         }
         let Ok(target) = fs::read_link(&at) else { continue };
@@ -47,6 +50,37 @@ fn leads_to(path: &Path, far: &[PathBuf]) -> bool {
         ahead.extend(parts(&target));
     }
     false
+}
+
+/// Whether two absolute paths may lead to the same place.
+fn may_be_same(one: &Path, other: &Path, exact: bool) -> bool {
+    if exact {
+        return one == other;
+    }
+    let (mut one, mut other) = (one.components(), other.components());
+    loop {
+        match (one.next(), other.next()) {
+            (None, None) => return true,
+            (Some(one), Some(other)) if may_be_same_name(one.as_os_str(), other.as_os_str()) => {}
+            _ => return false,
+        }
+    }
+}
+
+/// Whether a filesystem that ignores case and Unicode normalization may take these names for one.
+///
+/// ASCII letters are compared without case. Of names with other characters, only what precedes the first of them is compared: how
+/// they are composed and which have a case is the filesystem's own table. A letter before a combining mark is ASCII in one form
+/// and part of another character in the other, so the shorter of the two beginnings decides. Two different names may be taken
+/// for one; the caller then only takes more care than it has to.
+fn may_be_same_name(one: &OsStr, other: &OsStr) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    if one.is_ascii() || other.is_ascii() {
+        return one.eq_ignore_ascii_case(other);
+    }
+    let ascii = |name: &[u8]| name.iter().take_while(|byte| byte.is_ascii()).count();
+    let compared = ascii(one).min(ascii(other));
+    one[..compared].eq_ignore_ascii_case(&other[..compared])
 }
 
 /// The names on a path, the first one last.
@@ -87,9 +121,27 @@ mod tests {
             ("none/at/all", false),
             ("round/x", false),
         ] {
-            assert_eq!(leads_to(&root.join(path), &far), leads, "{path}");
+            assert_eq!(leads_to(&root.join(path), &far, true), leads, "{path}");
         }
-        assert!(leads_to(&root, &[PathBuf::from("/")]));
+        assert!(leads_to(&root, &[PathBuf::from("/")], true));
         assert!(!may_block(Path::new("/proc")), "a filesystem of the kernel's own answers");
+    }
+
+    #[test]
+    fn a_mount_is_met_under_every_spelling_that_the_filesystem_may_take_for_its_name() {
+        let far = [PathBuf::from("/Volumes/Daten"), PathBuf::from("/Volumes/Caf\u{e9} 1")];
+        for (path, exact, folded) in [
+            ("/Volumes/Daten/steps", true, true),
+            ("/volumes/DATEN/steps", false, true),
+            ("/Volumes/Daten 1", false, false),
+            ("/Volumes", false, false),
+            ("/Volumes/Cafe\u{301} 1/x", false, true),
+            ("/Volumes/CAFE\u{301} 1/x", false, true),
+            ("/Volumes/Cafe 1", false, false),
+            ("/Volumes/Th\u{e9}", false, false),
+        ] {
+            let path = Path::new(path);
+            assert_eq!((leads_to(path, &far, true), leads_to(path, &far, false)), (exact, folded), "{path:?}");
+        }
     }
 }

@@ -117,6 +117,10 @@ pub(crate) fn look(path: &Path) -> io::Result<FsType> {
     Ok(by_number(number))
 }
 
+/// Whether two different names are never one entry. A folder that ignores case (`casefold` of ext4) is the exception, and the
+/// list holds each mount point as its name was given to mount(2).
+pub(crate) const NAMES_ARE_EXACT: bool = true;
+
 /// Where filesystems are mounted that somebody else answers for (`proc_pid_mountinfo(5)`); reading this asks none of them.
 pub(crate) fn far_mounts() -> Vec<PathBuf> {
     let mounts = crate::sys::linux::procfs_read::whole("/proc/self/mountinfo").unwrap_or_default();

@@ -6,7 +6,7 @@
 
 use crate::record::time::{MonotonicTime, WallTime};
 use crate::sys::linux::{procfs, procfs_read};
-use crate::sys::process::info::{Entry, Lookup};
+use crate::sys::process::info::{Entry, Environment, Lookup};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, SysconfVar, sysconf};
@@ -100,26 +100,28 @@ pub(crate) fn user(pid: i32) -> Option<u32> {
     procfs::user(&text(&format!("/proc/{pid}/status"))?)
 }
 
-/// Whether a process was given exactly this variable (`NAME=value`); no where it may not be read. Nothing where that
-/// cannot be told now, because it has ended meanwhile or stands in the middle of an exec.
-pub(crate) fn environment_holds(pid: i32, variable: &str) -> Option<bool> {
-    let environment = || match procfs_read::whole(&format!("/proc/{pid}/environ")) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Some(None),
-        other => other.ok().map(Some),
+/// Whether a process was given exactly this variable (`NAME=value`).
+pub(crate) fn environment_holds(pid: i32, variable: &str) -> Environment {
+    let environment = || procfs_read::whole(&format!("/proc/{pid}/environ"));
+    let holds = |block: &[u8]| Environment::of(procfs::environment_holds(block, variable));
+    let unread = |error: &io::Error| {
+        if error.kind() == io::ErrorKind::PermissionDenied { Environment::Hidden } else { Environment::Changing }
     };
-    let Some(block) = environment()? else { return Some(false) };
-    if !block.is_empty() {
-        return Some(procfs::environment_holds(&block, variable));
-    }
     // In an exec the new variables come some time after the old ones are gone (`exec_mmap` in `fs/exec.c`, then
     // `create_elf_tables` in `fs/binfmt_elf.c`), and after both the address of the stack is written down. With the same
-    // address before and after, it was one program all the while, and it has none.
+    // address before and after, it was one program all the while, and it has no environment.
     let stack = || procfs::stack(&procfs_read::record(&format!("/proc/{pid}/stat")).ok()?).filter(|&start| start != 0);
-    let before = stack()?;
-    match environment()? {
-        Some(block) if block.is_empty() => (stack()? == before).then_some(false),
-        Some(block) => Some(procfs::environment_holds(&block, variable)),
-        None => Some(false),
+    match environment() {
+        Ok(block) if block.is_empty() => {}
+        Ok(block) => return holds(&block),
+        Err(error) => return unread(&error),
+    }
+    let Some(before) = stack() else { return Environment::Changing };
+    match environment() {
+        Ok(block) if block.is_empty() && stack() == Some(before) => Environment::Lacks,
+        Ok(block) if block.is_empty() => Environment::Changing,
+        Ok(block) => holds(&block),
+        Err(error) => unread(&error),
     }
 }
 
@@ -218,6 +220,15 @@ pub(crate) fn wait_for_any(handles: &[&Handle], limit: Duration) {
 mod tests {
     use super::*;
     use std::os::unix::ffi::OsStrExt;
+
+    #[test]
+    fn an_environment_that_may_not_be_read_is_hidden_and_that_of_no_process_cannot_be_read_now() {
+        // The first process is root's; in some containers root may not read it either.
+        let denied = std::fs::read("/proc/1/environ").is_err();
+        let expected = if denied { Environment::Hidden } else { Environment::Lacks };
+        assert_eq!(environment_holds(1, "NO_SUCH_VARIABLE=1"), expected);
+        assert_eq!(environment_holds(i32::MAX, "A=1"), Environment::Changing);
+    }
 
     #[test]
     fn a_process_whose_name_is_no_text_is_told_as_any_other() {

@@ -1,28 +1,35 @@
-//! What a process is doing, by libproc and sysctl.
+//! What a process is doing, by libproc and sysctl. Called by `sys::process::diagnose`.
 //!
-//! Refuses to say what it waits for: macOS tells that only to whoever may have the process's task port, a debugger.
+//! What it waits for is unknown here: macOS tells that only to a debugger, which has the process's task port.
 
 use crate::record::evidence::{TreeProcess, bracketed, command_line};
 use crate::record::time::millis;
-use crate::sys::macos::{bsdinfo, ffi, process};
+use crate::sys::macos::parse::proc_args;
+use crate::sys::macos::{ffi, process};
 use crate::sys::process::info::Entry;
 
-/// A process under its name. Of another user's process, and of one that is on its way out, libproc tells no processor
-/// time; it counts as zero.
+/// A process with its name; `None` where it is gone or its pid was reused.
+///
+/// libproc tells no processor time and no state of another user's process, nor of one that is exiting: zero and unknown.
 pub(crate) fn glimpse(entry: &Entry) -> Option<TreeProcess> {
-    let found = ffi::process(entry.pid).ok()?;
-    if bsdinfo::Info::from_libproc(&found).started != entry.started {
+    let found = process::find(entry.pid).ok()?;
+    if found.started != entry.started {
         return None;
     }
     let task = ffi::task(entry.pid).ok();
-    let state = bsdinfo::state(found.pbi_status, task.map_or(0, |task| task.pti_numrunning));
-    let name = bracketed(&bsdinfo::name(&found));
-    Some(TreeProcess::new(entry.pid, entry.parent, name, state, millis(process::used(task.as_ref()))))
+    let state = found.state(task.map(|task| task.pti_numrunning));
+    Some(TreeProcess::new(
+        entry.pid,
+        entry.parent,
+        bracketed(found.name()),
+        state,
+        millis(process::used(task.as_ref())),
+    ))
 }
 
 /// Adds the command line, where it may be read.
 pub(crate) fn detail(seen: &mut TreeProcess, _has_children: bool) {
-    if let Some(line) = process::arguments(seen.pid).and_then(|block| command_line(bsdinfo::arguments(&block))) {
+    if let Some(line) = process::arguments(seen.pid).and_then(|block| command_line(proc_args::arguments(&block))) {
         seen.command = line;
     }
 }
@@ -41,5 +48,11 @@ mod tests {
         assert_eq!((seen.pid, seen.ppid, seen.state), (current_pid(), entry.parent, ProcessState::Running));
         assert!(!seen.command.starts_with('['), "{seen:?}");
         assert!(glimpse(&Entry { started: entry.started + 1, ..entry }).is_none());
+    }
+
+    #[test]
+    fn a_process_of_another_user_is_told_of_with_its_name() {
+        let Lookup::There(launchd) = process::look(1) else { panic!("not seen") };
+        assert_eq!(glimpse(&launchd).unwrap().command, "[launchd]");
     }
 }

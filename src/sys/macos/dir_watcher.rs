@@ -1,8 +1,9 @@
-//! Changes of a folder's entries, and writes into single files: kqueue by way of notify, which knows files by name.
+//! Changes of a folder's entries by kqueue, through notify; and writes into single files by a kqueue of its own. Called by
+//! `sys::watch::dir`.
 //!
-//! Refuses to fail a wait: whatever goes wrong here, a panic in the library's thread included, is an error value, and the
-//! caller polls.
+//! Whatever goes wrong here, a panic in the library's thread included, is an error value, and the caller polls.
 
+use crate::sys::macos::write_watcher::WriteWatcher;
 use crate::sys::watch::channel::{PollableReceiver, PollableSender};
 use crate::sys::watch::dir::Word;
 use notify::event::EventKindMask;
@@ -13,28 +14,33 @@ use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Once};
+use std::time::Duration;
 
-/// How many events may wait; past that some are lost, and that is told.
-const ROOM: usize = 1024;
+/// Capacity of the channel of events; past it some are lost, and the caller is told so.
+const CAPACITY: usize = 1024;
+
+/// How long the library may take to open a folder.
+const OPEN_LIMIT: Duration = Duration::from_secs(2);
 
 /// A watch on a folder and on single files.
 pub(crate) struct Ear {
     folder: Watch,
-    /// The watch on single files, made when the first is followed.
-    follower: Option<Watch>,
     path: PathBuf,
     events: PollableReceiver<PathBuf>,
-    slot: PollableSender<PathBuf>,
+    /// Writes into the files of `followed`, by index. Its descriptor is readable for `events` too.
+    writes: WriteWatcher,
+    followed: Vec<PathBuf>,
 }
 
-/// What a thread of the library's leaves word of.
+/// What the library's thread reports besides events.
 #[derive(Debug, Default)]
 struct State {
     /// Events were lost.
     lost: AtomicBool,
     /// The thread has ended.
-    deaf: AtomicBool,
+    ended: AtomicBool,
 }
 
 impl Ear {
@@ -44,35 +50,38 @@ impl Ear {
     /// Watches a folder. When this returns the watch stands.
     ///
     /// # Errors
-    /// No descriptor or thread left, not supported, not permitted.
+    /// No descriptor or thread left, not supported, not permitted, or the folder could not be opened in time.
     pub(crate) fn open(folder: &Path) -> io::Result<Self> {
-        // kqueue's word of a change of the entries is reported as a write to the folder itself (notify 9.0.0-rc.7,
-        // kqueue.rs). Writes inside files raise nothing on it.
-        let mask =
-            EventKindMask::CREATE | EventKindMask::REMOVE | EventKindMask::MODIFY_NAME | EventKindMask::MODIFY_DATA;
-        let (slot, events) = PollableReceiver::new(ROOM)?;
-        let mut watch = watcher(mask, &slot)?;
-        watch.add(folder)?;
-        Ok(Self { folder: watch, follower: None, path: folder.to_path_buf(), events, slot })
+        let (sender, events) = PollableReceiver::new(CAPACITY)?;
+        let mut writes = WriteWatcher::new()?;
+        writes.include(events.descriptor())?;
+        Ok(Self {
+            folder: open_within(OPEN_LIMIT, folder, sender)?,
+            path: folder.to_path_buf(),
+            events,
+            writes,
+            followed: Vec::new(),
+        })
     }
 
     /// Watches the file that has this path now for writes, instead of the one that had it before.
     ///
+    /// Not through notify: its thread opens the path without `O_NONBLOCK` (kqueue 1.2.1, `Watcher::add_filename`). Where a FIFO
+    /// took the place of a file that was just looked at, that open blocks, and this call with it.
+    ///
     /// # Errors
     /// No descriptor left, or no such file.
     pub(crate) fn follow(&mut self, path: &Path) -> io::Result<()> {
-        if self.follower.is_none() {
-            self.follower = Some(watcher(EventKindMask::MODIFY_DATA, &self.slot)?);
-        }
-        let Some(follower) = &mut self.follower else { return Ok(()) };
-        // A name that was replaced has a new inode under the old watch: set it anew each time.
-        let _not_watched = follower.remove(path);
-        follower.add(path)
+        let number = self.followed.iter().position(|followed| followed == path).unwrap_or_else(|| {
+            self.followed.push(path.to_path_buf());
+            self.followed.len() - 1
+        });
+        self.writes.follow(number, path)
     }
 
     /// What is readable when there is something to tell.
     pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
-        self.events.descriptor()
+        self.writes.descriptor()
     }
 
     /// Tells what has come, without waiting for more.
@@ -80,22 +89,41 @@ impl Ear {
     /// # Errors
     /// Nothing comes any more.
     pub(crate) fn take(&mut self, tell: &mut dyn FnMut(Word<'_>)) -> io::Result<()> {
+        let mut written = Vec::new();
+        self.writes.take(&mut written);
+        for path in written.into_iter().filter_map(|number| self.followed.get(number)) {
+            path.file_name().into_iter().for_each(|name| tell(Word::Entry(name)));
+        }
         for path in self.events.take() {
             match path.file_name() {
                 Some(name) if path != self.path => tell(Word::Entry(name)),
                 _ => tell(Word::Folder),
             }
         }
-        for Watch { state, .. } in std::iter::once(&self.folder).chain(&self.follower) {
-            if state.lost.swap(false, Ordering::AcqRel) {
-                tell(Word::Lost);
-            }
-            if state.deaf.load(Ordering::Acquire) {
-                return Err(io::Error::other("its thread has ended"));
-            }
+        if self.folder.state.lost.swap(false, Ordering::AcqRel) {
+            tell(Word::Lost);
+        }
+        if self.folder.state.ended.load(Ordering::Acquire) {
+            return Err(io::Error::other("its thread has ended"));
         }
         Ok(())
     }
+}
+
+/// Opens the watch on a thread of its own, which is left behind where it does not come back: notify opens the path without
+/// `O_NONBLOCK` and `O_DIRECTORY`, so a FIFO in the place of the folder would block the caller for ever.
+fn open_within(limit: Duration, folder: &Path, sender: PollableSender<PathBuf>) -> io::Result<Watch> {
+    // kqueue reports a change of the entries as a write to the folder itself (notify 9.0.0-rc.7, kqueue.rs). Writes into
+    // files raise nothing on it.
+    let mask = EventKindMask::CREATE | EventKindMask::REMOVE | EventKindMask::MODIFY_NAME | EventKindMask::MODIFY_DATA;
+    let folder = folder.to_path_buf();
+    let (answer, opened) = sync_channel(1);
+    std::thread::Builder::new().name("open".into()).spawn(move || {
+        let watch = watcher(mask, &sender).and_then(|mut watch| watch.add(&folder).map(|()| watch));
+        // A caller that has given up drops the watch with the channel.
+        let _given_up = answer.send(watch);
+    })?;
+    opened.recv_timeout(limit).map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }
 
 /// One of the library's watchers. Held until it is dropped, which may panic where its thread has ended.
@@ -109,11 +137,6 @@ impl Watch {
         let Some(watcher) = &mut self.watcher else { return Ok(()) };
         guarded(|| watcher.watch(path, RecursiveMode::NonRecursive))
     }
-
-    fn remove(&mut self, path: &Path) -> io::Result<()> {
-        let Some(watcher) = &mut self.watcher else { return Ok(()) };
-        guarded(|| watcher.unwatch(path))
-    }
 }
 
 impl Drop for Watch {
@@ -126,7 +149,7 @@ impl Drop for Watch {
     }
 }
 
-/// What the library's thread calls; gone with that thread, which is told too.
+/// What the library's thread calls. It is dropped with that thread, and reports that too.
 struct Callback {
     slot: PollableSender<PathBuf>,
     state: Arc<State>,
@@ -148,14 +171,14 @@ impl Callback {
 
     fn lose(&self) {
         self.state.lost.store(true, Ordering::Release);
-        // The flag stands first: whoever is woken by this finds it.
+        // The flag is set first, so that the thread that this wakes sees it.
         self.slot.ring();
     }
 }
 
 impl Drop for Callback {
     fn drop(&mut self) {
-        self.state.deaf.store(true, Ordering::Release);
+        self.state.ended.store(true, Ordering::Release);
         self.slot.ring();
     }
 }
@@ -185,8 +208,8 @@ fn guarded<T>(attempt: impl FnOnce() -> notify::Result<T>) -> io::Result<T> {
     }
 }
 
-/// Keeps the library's panics off standard error, in its own threads too: the caller tells in one line what happened, and
-/// a trace would stand between a pipeline's words. Everybody else's panics are told as before.
+/// Keeps the library's panics off standard error, in its own threads too: the caller prints one line about it, and a trace
+/// would be noise in a pipeline's output. All other panics are printed as before.
 fn silence_the_library() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

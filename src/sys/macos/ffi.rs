@@ -3,6 +3,7 @@
 //! Refuses to interpret: what comes back is the kernel's own structure, bytes or error. The only file of this platform
 //! with unsafe code.
 
+use crate::sys::macos::parse::timebase::Timebase;
 use libc::{c_int, c_uint, proc_bsdinfo, proc_taskinfo};
 use nix::errno::Errno;
 use std::ffi::{CStr, OsString};
@@ -101,14 +102,14 @@ fn fill<T>(pid: i32, flavor: c_int, argument: u64, found: &mut MaybeUninit<T>) -
     if written == size { Ok(()) } else { Err(Errno::last()) }
 }
 
-/// How many nanoseconds so many of the kernel's ticks are, as a fraction.
+/// How many nanoseconds one tick of this process's clock is.
 #[expect(deprecated, reason = "another crate for one call would not be worth it")]
-pub(crate) fn timebase() -> (u64, u64) {
+pub(crate) fn timebase() -> Timebase {
     let mut found = libc::mach_timebase_info { numer: 0, denom: 0 };
     // SAFETY: the structure is filled with two integers and nothing else is touched.
     #[expect(unsafe_code, reason = "mach has no safe form")]
     let _always_succeeds = unsafe { libc::mach_timebase_info(&raw mut found) };
-    (found.numer.into(), found.denom.max(1).into())
+    Timebase { numerator: found.numer.into(), denominator: found.denom.into() }
 }
 
 /// The numbers of all processes; none where they may not be listed.

@@ -32,6 +32,9 @@ pub(crate) fn look(path: &Path) -> io::Result<FsType> {
     Ok(by_name(found.filesystem_type_name(), found.flags().contains(MntFlags::MNT_LOCAL)))
 }
 
+/// Whether two different names are never one entry: APFS and HFS+ ignore case, as a rule, and Unicode normalization.
+pub(crate) const NAMES_ARE_EXACT: bool = false;
+
 /// Where filesystems are mounted that somebody else answers for; the list is the kernel's own and asks none of them.
 pub(crate) fn far_mounts() -> Vec<PathBuf> {
     ffi::mounts().into_iter().filter(|(_, local)| !local).map(|(point, _)| point).collect()

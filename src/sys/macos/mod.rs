@@ -1,6 +1,5 @@
-//! macOS: libproc, sysctl, kqueue, statfs. The same signatures stand in `os/linux`.
+//! macOS: libproc, sysctl, kqueue, statfs. `sys/linux` has the same functions.
 
-mod bsdinfo;
 pub(crate) mod cgroup;
 pub(crate) mod diagnose;
 pub(crate) mod dir_watcher;
@@ -8,6 +7,7 @@ pub(crate) mod exit_watcher;
 mod ffi;
 pub(crate) mod fs_type;
 pub(crate) mod machine;
+mod parse;
 pub(crate) mod pid_namespace;
 pub(crate) mod process;
 pub(crate) mod usage;

@@ -1,19 +1,19 @@
-//! Processes by libproc and sysctl: who they are, and signals that reach them and nobody else.
+//! Processes by libproc and sysctl: who they are, and signals to exactly them. The same functions as `linux::process`.
 //!
-//! Refuses to signal a number: the start time is compared right before each kill(2). macOS has no descriptor of a
-//! process that could close the window in between, but numbers are given out in order up to `PID_MAX`, 99,999, before
-//! one comes again (xnu `bsd/kern/kern_fork.c`), so within those microseconds it does not come to mean another.
+//! Before each kill(2) the start time is compared. macOS has no descriptor of a process that could close the window in
+//! between, but pids are given out in order up to `PID_MAX`, 99,999, before one is reused (xnu `bsd/kern/kern_fork.c`), so
+//! within those microseconds the pid does not come to mean another process.
 //!
-//! Refuses to call gone what may still act (I4). A process that begins to exit is reached no more by kill(2) or kqueue
-//! (`proc_prepareexit`), then its threads end, then kqueue tells (`proc_exit`), and only after that is it a zombie
-//! (xnu `bsd/kern/kern_exit.c`). All that while it counts as there.
+//! A process that is exiting counts as there (I4): first kill(2) and kqueue do not find it any more (`proc_prepareexit`), then its
+//! threads end, then kqueue reports the exit (`proc_exit`), and only after that is it a zombie (xnu `bsd/kern/kern_exit.c`).
 
 use crate::record::time::{MonotonicTime, WallTime};
-use crate::sys::macos::bsdinfo;
-use crate::sys::macos::bsdinfo::{Info, Stage};
 use crate::sys::macos::exit_watcher::exit_of;
 use crate::sys::macos::ffi;
-use crate::sys::process::info::{Entry, Lookup};
+use crate::sys::macos::parse::kinfo::{self, Info, Stage};
+use crate::sys::macos::parse::proc_args;
+use crate::sys::macos::parse::timebase::Timebase;
+use crate::sys::process::info::{Entry, Environment, Lookup};
 use nix::errno::Errno;
 use nix::sys::event::{EvFlags, Kevent64Flags, Kqueue};
 use nix::sys::signal::{Signal, kill};
@@ -54,10 +54,15 @@ pub(crate) fn usage(pid: i32) -> Option<(Entry, Duration)> {
 
 /// The CPU time in what libproc tells of a process's task; none where it tells nothing.
 pub(crate) fn used(task: Option<&libc::proc_taskinfo>) -> Duration {
-    let (numerator, denominator) = ffi::timebase();
     let ticks = task.map_or(0, |task| task.pti_total_user.saturating_add(task.pti_total_system));
-    let nanos = u128::from(ticks) * u128::from(numerator) / u128::from(denominator);
-    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    Timebase::of_libproc(ffi::timebase(), is_translated()).duration(ticks)
+}
+
+/// Whether Rosetta runs this process. The name exists on Apple processors only.
+fn is_translated() -> bool {
+    let mut value = [0; 4];
+    let length = ffi::sysctl_by_name(c"sysctl.proc_translated", &mut value);
+    length == Ok(value.len()) && i32::from_ne_bytes(value) == 1
 }
 
 /// As [`look`], without waiting for one that is on its way out.
@@ -65,9 +70,13 @@ fn glance(pid: i32) -> Lookup {
     lookup(find(pid))
 }
 
-fn find(pid: i32) -> Result<Info, Errno> {
+/// What the kernel says of one process, whoever its user is.
+///
+/// # Errors
+/// `ESRCH` where there is none; `EPERM` where neither source tells of it.
+pub(crate) fn find(pid: i32) -> Result<Info, Errno> {
     match ffi::process(pid) {
-        Ok(found) => Ok(Info::from_libproc(&found)),
+        Ok(found) => Ok(from_libproc(&found)),
         // libproc tells of other users' processes only to root (xnu bsd/kern/proc_info.c, proc_security_policy); sysctl
         // tells everybody, as it does for pgrep(1).
         Err(Errno::EPERM) => of_another_user(pid).ok_or(Errno::EPERM),
@@ -75,8 +84,31 @@ fn find(pid: i32) -> Result<Info, Errno> {
     }
 }
 
+fn from_libproc(found: &libc::proc_bsdinfo) -> Info {
+    // <sys/proc_info.h>
+    const PROC_FLAG_SYSTEM: u32 = 1;
+    const PROC_FLAG_INEXIT: u32 = 4;
+    // The long name, where the process has one; else the one that ps(1) shows, which is shorter.
+    let from: &[libc::c_char] = if found.pbi_name[0] == 0 { &found.pbi_comm } else { &found.pbi_name };
+    let mut name = [0; kinfo::NAME];
+    for (to, from) in name.iter_mut().zip(from) {
+        *to = from.to_ne_bytes()[0];
+    }
+    Info {
+        pid: found.pbi_pid.cast_signed(),
+        parent: found.pbi_ppid.cast_signed(),
+        group: found.pbi_pgid.cast_signed(),
+        user: found.pbi_ruid,
+        started: kinfo::micros(found.pbi_start_tvsec, found.pbi_start_tvusec),
+        system: found.pbi_flags & PROC_FLAG_SYSTEM != 0,
+        status: found.pbi_status,
+        stage: kinfo::stage(found.pbi_status, found.pbi_flags & PROC_FLAG_INEXIT != 0),
+        name,
+    }
+}
+
 fn of_another_user(pid: i32) -> Option<Info> {
-    let mut block = [0; bsdinfo::KINFO];
+    let mut block = [0; kinfo::LENGTH];
     let length = ffi::sysctl(&[libc::CTL_KERN, libc::KERN_PROC, libc::KERN_PROC_PID, pid], &mut block).ok()?;
     Info::from_kinfo(block.get(..length)?).filter(|found| found.pid == pid)
 }
@@ -125,13 +157,16 @@ pub(crate) fn user(pid: i32) -> Option<u32> {
     find(pid).ok().map(|found| found.user)
 }
 
-/// Whether a process was given exactly this variable (`NAME=value`); no where it may not be read.
+/// Whether a process was given exactly this variable (`NAME=value`).
 ///
-/// The environment of Apple's own restricted programs may not, by anybody, while System Integrity Protection is on
-/// (xnu `bsd/kern/kern_sysctl.c`, `sysctl_procargsx`): those are found by their group, session or parent only.
-#[expect(clippy::unnecessary_wraps, reason = "the signature is both platforms'")]
-pub(crate) fn environment_holds(pid: i32, variable: &str) -> Option<bool> {
-    Some(arguments(pid).is_some_and(|block| bsdinfo::environment_holds(&block, variable)))
+/// The environment of Apple's own restricted programs, /bin/sh among them, is hidden from everybody while System Integrity
+/// Protection is on: those are found by their group, session or parent only.
+pub(crate) fn environment_holds(pid: i32, variable: &str) -> Environment {
+    match arguments(pid) {
+        Some(block) => proc_args::environment_holds(&block, variable).map_or(Environment::Hidden, Environment::of),
+        None if matches!(glance(pid), Lookup::There(_)) => Environment::Hidden,
+        None => Environment::Changing,
+    }
 }
 
 /// The block of a process's arguments and environment.
@@ -235,7 +270,11 @@ mod tests {
 
     #[test]
     fn both_sources_say_the_same_of_this_process() {
-        assert_eq!(of_another_user(current_pid()), find(current_pid()).ok());
+        // The name may be longer in libproc's structure.
+        let by_sysctl = of_another_user(current_pid()).unwrap();
+        let by_libproc = find(current_pid()).unwrap();
+        assert_eq!(by_sysctl, Info { name: by_sysctl.name, ..by_libproc });
+        assert!(by_libproc.name().starts_with(by_sysctl.name()));
     }
 
     #[test]
@@ -254,8 +293,8 @@ mod tests {
     #[test]
     fn this_process_was_given_its_own_variables() {
         let (name, value) = std::env::vars().next().unwrap();
-        assert_eq!(environment_holds(current_pid(), &format!("{name}={value}")), Some(true));
-        assert_eq!(environment_holds(current_pid(), &format!("{name}={value}x")), Some(false));
+        assert_eq!(environment_holds(current_pid(), &format!("{name}={value}")), Environment::Holds);
+        assert_eq!(environment_holds(current_pid(), &format!("{name}={value}x")), Environment::Lacks);
     }
 
     #[test]

@@ -36,10 +36,18 @@ impl WriteWatcher {
     /// Asks for one notice of the next write to this file, or of its renaming or removal; whether it will come. Look
     /// afterwards: a write before is not told.
     pub(crate) fn arm(&mut self, number: usize, path: &Path) -> bool {
-        self.watch(number, path).is_ok()
+        self.watch(number, path, EvFlags::EV_ONESHOT).is_ok()
     }
 
-    fn watch(&mut self, number: usize, path: &Path) -> io::Result<()> {
+    /// Asks for a notice of every write to this file from now on, and of its renaming or removal.
+    ///
+    /// # Errors
+    /// No descriptor left, or no such file.
+    pub(crate) fn follow(&mut self, number: usize, path: &Path) -> io::Result<()> {
+        self.watch(number, path, EvFlags::EV_CLEAR)
+    }
+
+    fn watch(&mut self, number: usize, path: &Path, how: EvFlags) -> io::Result<()> {
         // Opened anew each time, since the name may have come to mean another file. O_EVTONLY does not keep the volume
         // from being unmounted (open(2)); O_NONBLOCK does not wait for a pipe's other end.
         let file = OpenOptions::new().read(true).custom_flags(libc::O_EVTONLY | libc::O_NONBLOCK).open(path)?;
@@ -47,7 +55,7 @@ impl WriteWatcher {
         let request = KEvent::new(
             descriptor,
             EventFilter::EVFILT_VNODE,
-            EvFlags::EV_ADD | EvFlags::EV_ONESHOT,
+            EvFlags::EV_ADD | how,
             FilterFlag::NOTE_WRITE | FilterFlag::NOTE_EXTEND | FilterFlag::NOTE_RENAME | FilterFlag::NOTE_DELETE,
             0,
             isize::try_from(number).map_err(io::Error::other)?,
@@ -55,6 +63,17 @@ impl WriteWatcher {
         self.queue.kevent(&[request], &mut [], None)?;
         // The new watch stands before the old one goes.
         self.files.insert(number, file);
+        Ok(())
+    }
+
+    /// Makes [`WriteWatcher::descriptor`] readable as well while `other` is, which must stay open.
+    ///
+    /// # Errors
+    /// What kevent(2) says.
+    pub(crate) fn include(&mut self, other: BorrowedFd<'_>) -> io::Result<()> {
+        let descriptor = usize::try_from(other.as_raw_fd()).map_err(io::Error::other)?;
+        let request = KEvent::new(descriptor, EventFilter::EVFILT_READ, EvFlags::EV_ADD, FilterFlag::empty(), 0, 0);
+        self.queue.kevent(&[request], &mut [], None)?;
         Ok(())
     }
 
@@ -70,7 +89,8 @@ impl WriteWatcher {
         let mut events = [nothing; BATCH];
         loop {
             let count = self.queue.kevent(&[], &mut events, Some(at_once)).unwrap_or_default();
-            grown.extend(events[..count].iter().filter_map(|event| usize::try_from(event.udata()).ok()));
+            let of_files = events[..count].iter().filter(|event| event.filter() == Ok(EventFilter::EVFILT_VNODE));
+            grown.extend(of_files.filter_map(|event| usize::try_from(event.udata()).ok()));
             if count < BATCH {
                 return true;
             }
@@ -102,5 +122,35 @@ mod tests {
         log.write_all(b"unasked\n").unwrap();
         assert!(!told(&growths, Duration::ZERO));
         assert!(!growths.arm(3, &folder.path().join("none")));
+    }
+
+    #[test]
+    fn a_followed_file_tells_of_every_write_and_a_pipe_in_its_place_blocks_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.status");
+        let mut status = File::create(&path).unwrap();
+        let mut writes = WriteWatcher::new().unwrap();
+        writes.follow(0, &path).unwrap();
+        for _ in 0..2 {
+            status.write_all(b"SUC").unwrap();
+            assert_eq!(ready([Some(writes.descriptor())], Duration::from_secs(20)), [true]);
+            let mut written = Vec::new();
+            assert!(writes.take(&mut written) && written == [0]);
+        }
+        std::fs::remove_file(&path).unwrap();
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let _refused_or_watched = writes.follow(0, &path);
+    }
+
+    #[test]
+    fn another_descriptor_makes_it_readable_and_is_no_file() {
+        let (read, write) = nix::unistd::pipe().unwrap();
+        let mut writes = WriteWatcher::new().unwrap();
+        writes.include(read.as_fd()).unwrap();
+        assert_eq!(ready([Some(writes.descriptor())], Duration::ZERO), [false]);
+        nix::unistd::write(&write, b"x").unwrap();
+        assert_eq!(ready([Some(writes.descriptor())], Duration::from_secs(20)), [true]);
+        let mut written = Vec::new();
+        assert!(writes.take(&mut written) && written.is_empty());
     }
 }

@@ -35,6 +35,25 @@ pub(crate) enum Lookup {
     Hidden,
 }
 
+/// Whether a process was given a variable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Environment {
+    /// Exactly this variable, with this value.
+    Holds,
+    Lacks,
+    /// It may not be read, now or later, so whether the process has the variable is unknown.
+    Hidden,
+    /// It cannot be read now: the process has ended, or is in the middle of an exec.
+    Changing,
+}
+
+impl Environment {
+    /// Of an environment that was read.
+    pub(crate) fn of(holds: bool) -> Self {
+        if holds { Self::Holds } else { Self::Lacks }
+    }
+}
+
 /// This process's number.
 pub(crate) fn current_pid() -> i32 {
     std::process::id().cast_signed()

@@ -7,7 +7,7 @@
 use crate::record::time::MonotonicTime;
 use crate::sys::platform::process as machine;
 use crate::sys::platform::process::Handle;
-use crate::sys::process::info::{Entry, Lookup, add_descendants, current_pid};
+use crate::sys::process::info::{Entry, Environment, Lookup, add_descendants, current_pid};
 use crate::sys::process::tree::{KillTarget, Protected, Report, claim, granularity, started_after};
 use crate::sys::{clock, env};
 use nix::sys::signal::Signal;
@@ -205,13 +205,16 @@ impl TreeKiller {
         if self.strangers.contains(&(entry.pid, entry.started)) {
             return Some(false);
         }
-        let marked = self.may_signal(entry, false)? && machine::environment_holds(entry.pid, mark)?;
-        if marked {
-            self.group_is_proven |= in_group;
-        } else {
-            self.strangers.insert((entry.pid, entry.started));
+        let marked = self.may_signal(entry, false)?.then(|| machine::environment_holds(entry.pid, mark));
+        match marked {
+            Some(Environment::Holds) => self.group_is_proven |= in_group,
+            // What hides its environment may be the run's or not; only what is proven to be is signalled.
+            Some(Environment::Lacks | Environment::Hidden) | None => {
+                self.strangers.insert((entry.pid, entry.started));
+            }
+            Some(Environment::Changing) => return None,
         }
-        Some(marked)
+        Some(marked == Some(Environment::Holds))
     }
 
     /// The group and session to take whole: led by the wrapper itself, or made by `run` for COMMAND.

@@ -1,6 +1,7 @@
 //! Trees of real processes, ended; and those who must never be signalled.
 
 use super::*;
+use crate::sys::process::info::Environment;
 use std::process::{Child, Command, Stdio};
 
 fn target(pid: i32) -> KillTarget {
@@ -58,7 +59,7 @@ fn nobody_who_is_forked_while_the_tree_is_ended_outlives_it() {
         let report = terminate(&target(child.id().cast_signed()), Duration::from_secs(5));
         assert_eq!(report, Report { killed: true, survivors: vec![], refusal: None });
         child.wait().unwrap();
-        let is_left = |pid: &i32| lives(*pid) && machine::environment_holds(*pid, &mark) == Some(true);
+        let is_left = |pid: &i32| lives(*pid) && machine::environment_holds(*pid, &mark) == Environment::Holds;
         let left: Vec<i32> = machine::pids().into_iter().filter(is_left).collect();
         for &pid in &left {
             let _gone = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
