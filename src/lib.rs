@@ -20,7 +20,7 @@
 //!
 //! # Layers
 //!
-//! Imports go down only; `tests/tidy.rs` checks it.
+//! Imports go down only; `tests/architecture.rs` checks it.
 //!
 //! ```text
 //!             cli            words <-> typed requests; outcomes -> text, JSON, exit code
@@ -97,6 +97,7 @@
         reason = "subcommands without a library function are called by the program alone"
     )
 )]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
 #[cfg(feature = "cli")]
 mod cli;

@@ -2,6 +2,8 @@
 //!
 //! Refuses to average: a median, a 99th percentile and the worst are what a caller feels.
 
+#![allow(clippy::let_underscore_must_use, clippy::let_underscore_untyped, reason = "writing to a String cannot fail")]
+
 use super::setup::{Done, Setup};
 use serde_json::{Value, json};
 use std::fmt::Write as _;

@@ -4,6 +4,11 @@
 //! is `NotFound`, not "died"; an old file has a time, not an age. What Linux and macOS do differently is in two folders
 //! with the same signatures, of which `platform` is the one that is compiled.
 
+#![cfg_attr(
+    not(test),
+    expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "the layer that the others go through")
+)]
+
 pub(crate) mod clock;
 pub(crate) mod env;
 pub(crate) mod fs;

@@ -17,10 +17,10 @@ use crate::record::units;
 use crate::runner::{HeartbeatOn, LogStreams, NotStarted, ResultFrom};
 use crate::sys::env;
 use crate::sys::process::daemonize::{Daemonized, detach};
+use crate::sys::process::spawn::Stream;
 use clap::Args;
 use clap::builder::TypedValueParser;
 use std::ffi::OsString;
-use std::fs::File;
 use std::io::{Read, Write};
 use std::time::Duration;
 
@@ -252,7 +252,7 @@ impl RunArgs {
     }
 
     /// Reports what a detached run tells its caller: an exit code, a blank, and the pid or a sentence.
-    fn report_detached(&self, mut pipe: File, options: &Run, context: &Context) -> Result<u8, Error> {
+    fn report_detached(&self, mut pipe: Stream, options: &Run, context: &Context) -> Result<u8, Error> {
         let mut text = String::new();
         let message = pipe.read_to_string(&mut text).ok().and_then(|_| text.split_once(' '));
         let Some((code, rest)) = message.and_then(|(code, rest)| Some((code.parse::<u8>().ok()?, rest))) else {
@@ -316,7 +316,7 @@ fn heartbeat_interval(flag: Option<Duration>, stale: Option<Duration>) -> Result
 struct RunListener<'call> {
     step: &'call str,
     /// Where a detached run tells its caller that it has started.
-    caller: Option<File>,
+    caller: Option<Stream>,
     /// Whether people read standard error.
     for_people: bool,
 }
