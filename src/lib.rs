@@ -105,7 +105,7 @@ mod decide;
 mod env_vars;
 mod exit_code;
 #[cfg(any(test, fuzzing))]
-pub mod fuzz;
+pub mod fuzzing;
 mod monitor;
 mod ops;
 #[cfg(feature = "preflight")]

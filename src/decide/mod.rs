@@ -5,8 +5,6 @@
 //! that is what allows a loop to sleep instead of polling.
 
 pub(crate) mod breaker;
-#[cfg(any(test, fuzzing))]
-pub(crate) mod fuzz;
 pub(crate) mod liveness;
 pub(crate) mod log_match;
 pub(crate) mod policy;

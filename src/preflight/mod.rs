@@ -3,12 +3,10 @@
 
 pub(crate) mod checks;
 pub(crate) mod config;
-#[cfg(any(test, fuzzing))]
-pub(crate) mod fuzz;
 pub(crate) mod report;
 mod runner;
 pub(crate) mod template;
-mod venv;
+pub(crate) mod venv;
 
 use crate::sys::clock;
 use crate::sys::process::shell::ShellRunner;

@@ -7,8 +7,6 @@ pub(crate) mod breaker;
 pub(crate) mod evidence;
 pub(crate) mod file_names;
 pub(crate) mod file_state;
-#[cfg(any(test, fuzzing))]
-pub(crate) mod fuzz;
 pub(crate) mod history;
 pub(crate) mod line_splitter;
 pub(crate) mod meta;

@@ -72,7 +72,7 @@ pub(super) fn inspect(venv: &Venv<'_>, is_moved: bool) -> Option<Problem> {
 
 /// The absolute folder that a script assigns to `VIRTUAL_ENV`; `None` where it computes the folder at run time, as
 /// relocatable environments do.
-pub(super) fn virtual_env(script: &[u8]) -> Option<PathBuf> {
+pub(crate) fn virtual_env(script: &[u8]) -> Option<PathBuf> {
     script.split(|&byte| byte == b'\n').find_map(|line| {
         let line = line.trim_ascii();
         let (value, posix) =

@@ -6,25 +6,25 @@ use std::fmt;
 use std::path::PathBuf;
 
 /// The file's name.
-pub(super) const NAME: &str = "pyvenv.cfg";
+pub(crate) const NAME: &str = "pyvenv.cfg";
 
 /// What the file says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Cfg {
+pub(crate) struct Cfg {
     /// The folder of the Python that it was made from.
-    pub(super) home: Option<PathBuf>,
+    pub(crate) home: Option<PathBuf>,
     /// That Python's version: `version` of venv, `version_info` of virtualenv and uv.
-    pub(super) version: Option<Version>,
+    pub(crate) version: Option<Version>,
     /// Whether uv made it.
-    pub(super) by_uv: bool,
+    pub(crate) by_uv: bool,
     /// Whether it sees the system's packages.
-    pub(super) system_packages: bool,
+    pub(crate) system_packages: bool,
 }
 
 /// A Python's version. Two with the same first two numbers share packages; the third changes with every update of the
 /// system, and the environment stays valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Version {
+pub(crate) struct Version {
     major: u32,
     minor: u32,
     text: String,
@@ -32,7 +32,7 @@ pub(super) struct Version {
 
 impl Version {
     /// Reads `3.11.7`, `3.11.7.final.0`, `3.13.0rc1`.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         let mut numbers = text.split('.');
         let major = numbers.next()?.parse().ok()?;
@@ -44,7 +44,7 @@ impl Version {
     }
 
     /// Whether packages of the one are found by the other.
-    pub(super) fn shares_packages_with(&self, other: &Self) -> bool {
+    pub(crate) fn shares_packages_with(&self, other: &Self) -> bool {
         (self.major, self.minor) == (other.major, other.minor)
     }
 }
@@ -56,7 +56,7 @@ impl fmt::Display for Version {
 }
 
 /// Reads the file.
-pub(super) fn parse(text: &str) -> Cfg {
+pub(crate) fn parse(text: &str) -> Cfg {
     let mut cfg = Cfg::default();
     for line in text.lines() {
         let Some((key, value)) = line.split_once('=') else { continue };

@@ -3,12 +3,12 @@
 //! That a script is there and executable proves nothing: the kernel's "No such file or directory" may be about the
 //! interpreter that its first line names. A patch release of Python does not make an environment stale.
 
-mod activate;
-mod cfg;
+pub(crate) mod activate;
+pub(crate) mod cfg;
 mod fix;
 mod interpreter;
 mod scripts;
-mod shebang;
+pub(crate) mod shebang;
 
 use crate::preflight::{CheckResult, Failure};
 use crate::record::time::MonotonicTime;
@@ -136,15 +136,4 @@ pub(crate) fn preventive_fix(venv: &Path, project: &Path) -> Option<SuggestedFix
         &[VenvProblem::Scripts, VenvProblem::Activate]
     };
     suggest(venv, problems, facts)
-}
-
-/// What holds of the parsers for any bytes.
-#[cfg(any(test, fuzzing))]
-pub(super) fn fuzz(bytes: &[u8]) {
-    let shebang = shebang::parse(bytes);
-    assert!(bytes.starts_with(b"#!") || shebang == shebang::Shebang::None, "{shebang:?}");
-    assert!(activate::virtual_env(bytes).is_none_or(|folder| folder.is_absolute()));
-    let cfg = cfg::parse(&String::from_utf8_lossy(bytes));
-    assert!(cfg.home.is_none_or(|home| !home.as_os_str().is_empty()));
-    assert!(cfg.version.is_none_or(|version| version.shares_packages_with(&version)));
 }

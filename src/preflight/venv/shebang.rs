@@ -8,11 +8,11 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 /// How many bytes of a script are read: two lines, the second with a path of the longest length (`PATH_MAX`).
-pub(super) const HEAD: usize = 4096 + 256;
+pub(crate) const HEAD: usize = 4096 + 256;
 
 /// What runs a script.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Shebang {
+pub(crate) enum Shebang {
     /// No first line says so: a binary, or a file that a shell reads.
     None,
     /// The program that `env` finds in PATH when the script is started.
@@ -25,12 +25,12 @@ pub(super) enum Shebang {
 
 /// Whether the first line ends with CRLF: no kernel trims the carriage return (Linux: `fs/binfmt_script.c`), so it becomes
 /// part of the interpreter's name or of its last argument.
-pub(super) fn first_line_ends_with_cr(head: &[u8]) -> bool {
+pub(crate) fn first_line_ends_with_cr(head: &[u8]) -> bool {
     head.split(|&byte| byte == b'\n').next().is_some_and(|line| line.len() < head.len() && line.ends_with(b"\r"))
 }
 
 /// Parses the first bytes of a script. A carriage return at the line's end is left out of the interpreter's name.
-pub(super) fn parse(head: &[u8]) -> Shebang {
+pub(crate) fn parse(head: &[u8]) -> Shebang {
     let Some(rest) = head.strip_prefix(b"#!") else { return Shebang::None };
     let mut lines = rest.split(|&byte| byte == b'\n');
     // What stands behind the first blank is an argument (execve(2), Interpreter scripts).
@@ -62,7 +62,7 @@ fn through_shell(line: &[u8]) -> Option<Shebang> {
 }
 
 /// The first word of a shell's line, without its quotes (POSIX, 2.2, Quoting); `None` where they do not end.
-pub(super) fn shell_word(line: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn shell_word(line: &[u8]) -> Option<Vec<u8>> {
     let mut word = Vec::new();
     let mut quote = None;
     let mut bytes = line.iter().copied();

@@ -7,15 +7,13 @@ pub(crate) mod dir_watcher;
 pub(crate) mod exit_watcher;
 mod fd_table;
 pub(crate) mod fs_type;
-#[cfg(any(test, fuzzing))]
-pub(crate) mod fuzz;
 mod inotify;
 pub(crate) mod machine;
 pub(crate) mod pid_namespace;
 pub(crate) mod process;
-mod procfs;
+pub(crate) mod procfs;
 mod procfs_read;
 pub(crate) mod usage;
-mod wait_reason;
+pub(crate) mod wait_reason;
 pub(crate) mod watch_limits;
 pub(crate) mod write_watcher;

@@ -1,4 +1,4 @@
 //! Fuzzes the harness `heartbeat` of the crate; refuses to add to it.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dogwatch::fuzz::harness("heartbeat", bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dogwatch::fuzzing::harness("heartbeat", bytes));

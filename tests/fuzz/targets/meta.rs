@@ -1,4 +1,4 @@
 //! Fuzzes the harness `meta` of the crate; refuses to add to it.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dogwatch::fuzz::harness("meta", bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dogwatch::fuzzing::harness("meta", bytes));

@@ -1,4 +1,4 @@
 //! Fuzzes the harness `mounts` of the crate; refuses to add to it.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dogwatch::fuzz::harness("mounts", bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dogwatch::fuzzing::harness("mounts", bytes));

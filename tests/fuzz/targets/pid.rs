@@ -1,4 +1,4 @@
 //! Fuzzes the harness `pid` of the crate; refuses to add to it.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dogwatch::fuzz::harness("pid", bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dogwatch::fuzzing::harness("pid", bytes));

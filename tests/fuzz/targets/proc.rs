@@ -1,4 +1,4 @@
 //! Fuzzes the harness `proc` of the crate; refuses to add to it.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dogwatch::fuzz::harness("proc", bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dogwatch::fuzzing::harness("proc", bytes));

@@ -1,34 +1,19 @@
-//! A harness for each parser: for any bytes it ends, does not panic, and what it says holds.
-//!
-//! Called by the fuzz targets in `tests/fuzz` and by the property tests below, which are in every test run; no part of
-//! the program. Refuses to know what a parser does: that stands beside each.
+//! The harnesses by name, with texts from which others are made, and the property tests that try each one.
 
 /// Takes any bytes, and panics where something does not hold of them.
 pub type Harness = fn(&[u8]);
 
 /// Every harness by its name, with texts from which others are made.
 pub const HARNESSES: [(&str, Harness, &[&[u8]]); 14] = [
-    (
-        "status",
-        crate::record::fuzz::status,
-        &[b"SUCCESS\n", b"failed\r\n", b" FAILED ", b"SUCC", b"DONE", b"\0SUCCESS"],
-    ),
-    (
-        "result",
-        crate::record::fuzz::result,
-        &[b"{\"a\":[1,2.50,\"\\u00e9\\n\"]}\n", b"null", b" [1e400, -0]", b"{\"a\":"],
-    ),
-    ("meta", crate::record::fuzz::meta, &[META, b"{\"schema\":2}", b"{\"schema\":1,\"run_id\":\"a\",\"x\":1.5e300}"]),
-    ("breaker", crate::record::fuzz::breaker, &[BREAKER, b"{\"schema\":9}"]),
-    ("pid", crate::record::fuzz::pid, &[b"4242\n", b" 7 ", b"", b"-1\n", b"99999999999\n", b"12 34"]),
-    (
-        "heartbeat",
-        crate::decide::fuzz::looks,
-        &[b"\x04\x03\x05\x05\x05\x05\x05\x05\x05\x05\x05\x05\x05", &[3; 90], &[4; 90]],
-    ),
+    ("status", super::status, &[b"SUCCESS\n", b"failed\r\n", b" FAILED ", b"SUCC", b"DONE", b"\0SUCCESS"]),
+    ("result", super::result, &[b"{\"a\":[1,2.50,\"\\u00e9\\n\"]}\n", b"null", b" [1e400, -0]", b"{\"a\":"]),
+    ("meta", super::meta, &[META, b"{\"schema\":2}", b"{\"schema\":1,\"run_id\":\"a\",\"x\":1.5e300}"]),
+    ("breaker", super::breaker, &[BREAKER, b"{\"schema\":9}"]),
+    ("pid", super::pid, &[b"4242\n", b" 7 ", b"", b"-1\n", b"99999999999\n", b"12 34"]),
+    ("heartbeat", super::looks, &[b"\x04\x03\x05\x05\x05\x05\x05\x05\x05\x05\x05\x05\x05", &[3; 90], &[4; 90]]),
     (
         "proc",
-        proc_files,
+        super::proc_files,
         &[
             STAT,
             b"4 () S 17 0 2 3 02 3 :  8 ` 1 2 3 2 3 :2 03  8  `",
@@ -36,29 +21,17 @@ pub const HARNESSES: [(&str, Harness, &[&[u8]]); 14] = [
             b"0 0x3 0x7f 0x1 0x0 0x0 0x0 0x7ffd00000000 0x7f",
         ],
     ),
-    ("mounts", proc_files, &[b"41 31 0:38 / /a\\040b rw shared:9 - nfs4 host:/x rw\n4:memory:/w\n0::/u\noom_kill 3\n"]),
     (
-        "preflight",
-        crate::preflight::fuzz::config,
-        &[PREFLIGHT, b"[[check]]\nname = 1\n", b"[[check", b"check = \"\"\"\n"],
+        "mounts",
+        super::proc_files,
+        &[b"41 31 0:38 / /a\\040b rw shared:9 - nfs4 host:/x rw\n4:memory:/w\n0::/u\noom_kill 3\n"],
     ),
-    (
-        "names",
-        crate::record::fuzz::names,
-        &[b"build", b"a.b@c+d=e:f-g", b".hidden", b"a.status", b".a.pid.7-7.tmp", b"../x"],
-    ),
-    ("marker", crate::decide::fuzz::marker, &[b"\x05ready|done\nFATAL x\nready\n", b"\x03^a*b\nab\n", b"\x02[a-z\n"]),
-    (
-        "shebang",
-        crate::preflight::fuzz::shebang,
-        &[SHEBANG, b"#!/usr/bin/env python3\n", b"home = /usr\nversion = 3.11.2\nuv = 1\n"],
-    ),
-    ("text", text, &[b"\x05a\x1b[2Jb\r\n\xc3\xa9\n", b"\x02\xe2\x80\xae\0\0line\n", b"python3\0-c\0x\n\0"]),
-    (
-        "quantity",
-        crate::record::fuzz::quantities,
-        &[b"1m 30s", b"500ms", b"0.5", b"1GiB", b"5 GB", b"18446744073709551615s"],
-    ),
+    ("preflight", super::config, &[PREFLIGHT, b"[[check]]\nname = 1\n", b"[[check", b"check = \"\"\"\n"]),
+    ("names", super::names, &[b"build", b"a.b@c+d=e:f-g", b".hidden", b"a.status", b".a.pid.7-7.tmp", b"../x"]),
+    ("marker", super::marker, &[b"\x05ready|done\nFATAL x\nready\n", b"\x03^a*b\nab\n", b"\x02[a-z\n"]),
+    ("shebang", super::shebang, &[SHEBANG, b"#!/usr/bin/env python3\n", b"home = /usr\nversion = 3.11.2\nuv = 1\n"]),
+    ("text", super::text, &[b"\x05a\x1b[2Jb\r\n\xc3\xa9\n", b"\x02\xe2\x80\xae\0\0line\n", b"python3\0-c\0x\n\0"]),
+    ("quantity", super::quantities, &[b"1m 30s", b"500ms", b"0.5", b"1GiB", b"5 GB", b"18446744073709551615s"]),
 ];
 
 const META: &[u8] =
@@ -73,19 +46,6 @@ const PREFLIGHT: &[u8] =
     b"[[check]]\nname = \"x\"\nkind = \"disk\"\npath = \"/\"\nmin_free = \"5GB\"\ntimeout = \"3s\"\nfix = \"true\"\n";
 const SHEBANG: &[u8] =
     b"#!/bin/sh\n'''exec' \"$(dirname -- \"$(realpath -- \"$0\")\")\"/'python' \"$0\" \"$@\"\n' '''\n";
-
-fn text(bytes: &[u8]) {
-    crate::record::fuzz::text(bytes);
-    crate::record::fuzz::lines(bytes);
-}
-
-#[cfg(target_os = "linux")]
-fn proc_files(bytes: &[u8]) {
-    crate::sys::platform::fuzz::proc_files(bytes);
-}
-
-#[cfg(not(target_os = "linux"))]
-fn proc_files(_bytes: &[u8]) {}
 
 /// Runs the harness of this name.
 ///
