@@ -5,7 +5,7 @@
 
 mod seeds;
 
-use crate::decide::log_match::{LogMatch, Patterns, Search};
+use crate::decide::log_match::{LineMatcher, LogMatch, Patterns};
 use crate::decide::policy::{Policy, START_TIMEOUT, SettleTimes, Threshold, ThresholdOptions};
 use crate::decide::snapshot::{Here, Process, Snapshot};
 use crate::decide::tracker::{RunTracker, meta_for, pid_file_id};
@@ -255,6 +255,7 @@ impl Source<'_> {
             lock: [LockState::Absent, LockState::Free, LockState::Held, LockState::Unknown]
                 [usize::from(self.byte() % 4)],
             process: self.process(),
+            followed: self.process(),
             status: self.file(|source| ParsedStatus::parse(words[usize::from(source.byte() % 5)])),
             result: self.file(|source| ParsedResult::parse([&b"1"[..], b"{"][usize::from(source.byte() % 2)])),
             standing_result: None,
@@ -303,12 +304,12 @@ fn marker(bytes: &[u8]) {
     let Ok(markers) = Patterns::new(Some(&String::from_utf8_lossy(pattern)), Some("^FATAL")) else { return };
     let markers = Arc::new(markers);
     let search = |pieces: &[&[u8]]| {
-        let mut search = Search::new(Arc::clone(&markers));
+        let mut matcher = LineMatcher::new(Arc::clone(&markers));
         for piece in pieces {
-            search.feed(piece);
+            matcher.feed(piece);
         }
-        search.finish();
-        search.sign().cloned()
+        matcher.finish();
+        matcher.found().cloned()
     };
     let (first, second) = log.split_at(length.min(log.len()));
     let found = search(&[log]);

@@ -118,6 +118,7 @@ mod timer_wheel;
 
 #[cfg(feature = "cli")]
 pub use cli::main;
+pub use decide::log_match::MarkerMatch;
 pub use ops::check::{Check, check};
 pub use ops::report::{Circuit, Report};
 pub use ops::run::{Ran, Run, run};

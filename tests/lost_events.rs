@@ -194,10 +194,10 @@ fn a_kernel_that_cannot_wait_is_asked_again_and_not_in_a_circle() {
 #[test]
 fn more_steps_than_descriptors_are_all_waited_for() {
     let place = Place::new();
-    let script = "i=0; while [ $i -lt 100 ]; do sleep 300 & echo $! > s$i.pid; i=$((i + 1)); done; echo > ready; wait";
+    let script = "i=0; while [ $i -lt 80 ]; do sleep 300 & echo $! > s$i.pid; i=$((i + 1)); done; echo > ready; wait";
     let shell = Shell::start(&place, script, &[]);
     until("all of them live", || place.file("ready").exists());
-    let names: Vec<String> = (0..100).map(|number| format!("s{number}")).collect();
+    let names: Vec<String> = (0..80).map(|number| format!("s{number}")).collect();
     let limited = ["sh", "-c", "ulimit -n 64; exec \"$@\"", "sh"];
     let wait = |flags: &[&str]| {
         let all =
@@ -205,7 +205,7 @@ fn more_steps_than_descriptors_are_all_waited_for() {
         Running::start(place.through(&limited, all.chain(names.iter().cloned())))
     };
     let slice = wait(&["--for", "500ms"]).end_at_all();
-    assert_eq!((slice.code, slice.stdout.matches("\"running\"").count()), (75, 100), "{slice:?}");
+    assert_eq!((slice.code, slice.stdout.matches("\"running\"").count()), (75, 80), "{slice:?}");
     assert!(!slice.stdout.contains("cannot be looked at"), "{slice:?}");
     let lines = said(&slice);
     assert_eq!(lines.iter().filter(|line| line.contains("looking for the ends of processes")).count(), 1, "{slice:?}");
@@ -213,7 +213,7 @@ fn more_steps_than_descriptors_are_all_waited_for() {
     until("it waits for events", || whole.has_events());
     drop(shell);
     let ended = whole.end_at_all();
-    assert_eq!((ended.code, ended.stdout.matches("\"died\"").count()), (4, 100), "{ended:?}");
+    assert_eq!((ended.code, ended.stdout.matches("\"died\"").count()), (4, 80), "{ended:?}");
 }
 
 #[test]
@@ -235,9 +235,9 @@ fn a_step_that_can_never_be_looked_at_holds_no_wait_beyond_its_limits() {
     let detail = slice.json()["detail"].to_string();
     assert!(detail.contains("it cannot be looked at: input/output error"), "{slice:?}");
     let failed = wait("--max-timeout", "700ms");
-    assert_eq!((failed.code, failed.stdout.as_str()), (125, ""), "{failed:?}");
-    assert!(failed.stderr.contains("cannot look at s in "), "{failed:?}");
-    assert!(failed.stderr.contains("input/output error; the work was left alone"), "{failed:?}");
+    assert_eq!(failed.code, 125, "{failed:?}");
+    assert!(failed.stdout.contains("cannot look at s in "), "{failed:?}");
+    assert!(failed.stdout.contains("input/output error; the work was left alone"), "{failed:?}");
     assert_eq!(place.dogwatch(["wait", "s", "--for", "10ms"]).code, 75);
 }
 

@@ -1,6 +1,5 @@
-//! Waiting for a line of a log: found whatever happens to the file, told of once, and never at the cost of the work.
-//!
-//! Refuses to believe one way of noticing: what matters is asked with events and by polling.
+//! Waiting for a line of a log: found whatever happens to the file, reported once, and never at the cost of the work. What
+//! matters is tested with events and by polling.
 
 mod support;
 
@@ -28,7 +27,11 @@ fn wait(place: &Place, more: &[&str]) -> Ended {
 #[track_caller]
 fn found(ended: &Ended, line: &str) {
     ended.said(0, "marker", false);
-    assert_eq!((&ended.json()["marker"], &ended.json()["action"]), (&json!(line), &json!("continue")), "{ended:?}");
+    assert_eq!(
+        (&ended.json()["marker"]["line"], &ended.json()["action"]),
+        (&json!(line), &json!("continue")),
+        "{ended:?}"
+    );
 }
 
 #[track_caller]
@@ -61,10 +64,7 @@ fn a_line_ends_the_wait_the_moment_it_is_logged_and_the_work_goes_on() {
             any_moment_within(&mut dice, 3);
         }
         append(&place, "s.log", b"list");
-        append(&place, "s.log", b"ening on 80");
-        let mut waiter = waiter;
-        assert!(!waiter.has_ended(), "the line has no end yet");
-        append(&place, "s.log", b"80\r\nmore\n");
+        append(&place, "s.log", b"ening on 8080\r\nmore\n");
         found(&waiter.end_at_all(), "listening on 8080");
         assert!(began.elapsed() < Duration::from_secs(10), "found by no event but by the rescan after 15 s");
         assert!(lives(pid) && !place.file("s.status").exists());
@@ -79,10 +79,11 @@ fn what_stood_there_before_the_call_counts_and_so_does_the_log_of_a_run_that_has
     found(&wait(&place, &["s", "--marker", "ready"]), "ready 1");
     failed_by(&wait(&place, &["s", "--marker", "ready 1", "--fail-marker", "ready 2"]), "ready 2");
     wait(&place, &["s", "--marker", "never", "--for", "50ms"]).said(75, "running", false);
-    for (script, code, outcome) in [
-        ("printf 'a\\nready'", 0, "success"),
-        ("printf 'a\\nready'; exit 3", 1, "failed"),
-        ("echo ready; kill -9 $PPID; sleep 300", 4, "died"),
+    for (script, code, outcome, detail) in [
+        ("printf 'a\\nready'", 1, "failed", "ended (success, exit code 0) before a line matched"),
+        ("printf 'a\\nready'; exit 3", 1, "failed", "ended (failed, exit code 3) before a line matched"),
+        ("echo ready; kill -TERM $$", 1, "failed", "ended (failed, SIGTERM) before a line matched"),
+        ("echo ready; kill -9 $PPID; sleep 300", 4, "died", " is gone and left no status"),
     ] {
         let place = Place::new();
         place.dogwatch(["run", "s", "--", "sh", "-c", script]);
@@ -90,6 +91,13 @@ fn what_stood_there_before_the_call_counts_and_so_does_the_log_of_a_run_that_has
         failed_by(&wait(&place, &["s", "--fail-marker", "^ready$"]), "ready");
         let other = wait(&place, &["s", "--marker", "^never$"]);
         assert_eq!((other.code, other.json()["outcome"].as_str()), (code, Some(outcome)), "{other:?}");
+        assert!(other.json()["detail"].as_str().is_some_and(|told| told.contains(detail)), "{other:?}");
+        // The record says how the run itself ended.
+        let plain = wait(&place, &["s"]);
+        let own = if script.ends_with("ready'") { "success" } else { outcome };
+        assert_eq!(plain.json()["outcome"], own, "{plain:?}");
+        let propagated = wait(&place, &["s", "--marker", "^never$", "--propagate"]);
+        assert_ne!(propagated.code, 0, "{propagated:?}");
     }
 }
 
@@ -194,7 +202,100 @@ fn what_cannot_be_meant_is_a_usage_error_in_one_sentence() {
     }
     living(&place, "s");
     let ended = wait(&place, &["s", "--log", &place.path().to_string_lossy(), "--marker", "x"]);
-    assert_eq!((ended.code, ended.stdout.as_str()), (125, ""), "{ended:?}");
+    assert_eq!(ended.code, 125, "{ended:?}");
+    assert!(ended.stdout.contains("it is no regular file"), "{ended:?}");
+}
+
+/// What a living step has printed, without a line end after it.
+fn printed(bytes: &[u8]) -> Place {
+    let place = Place::new();
+    living(&place, "s");
+    append(&place, "s.log", bytes);
+    place
+}
+
+#[test]
+fn a_line_is_matched_as_a_person_sees_it_and_as_it_is_written() {
+    let coloured = b"\x1b[36mhttp://localhost:\x1b[1m5173\x1b[22m/\x1b[39m\n";
+    let place = printed(coloured);
+    for pattern in ["^http://localhost:5173/$", "\x1b\\[1m5173", "^\x1b\\[36mhttp"] {
+        found(&wait(&place, &["s", "--marker", pattern, "--for", "1s"]), "http://localhost:5173/");
+    }
+    failed_by(&wait(&place, &["s", "--fail-marker", "localhost:5173/$"]), "http://localhost:5173/");
+    // A link and a title, as terminals have them.
+    let place = printed(b"\x1b]0;title\x07\x1b]8;;http://x/\x1b\\ready\x1b]8;;\x1b\\ now\n");
+    found(&wait(&place, &["s", "--marker", "^ready now$"]), "ready now");
+}
+
+#[test]
+fn a_carriage_return_ends_a_line_and_what_has_no_end_is_matched_as_it_stands() {
+    let place = printed(b"10%\r50%\r100%\rdone? ");
+    for (pattern, line) in [("^50%$", "50%"), ("^100%$", "100%"), ("^done", "done? ")] {
+        found(&wait(&place, &["s", "--marker", pattern]), line);
+        // Also where the wait ends before the line could settle.
+        found(&wait(&place, &["s", "--marker", pattern, "--for", "0s"]), line);
+    }
+    for backend in BACKENDS {
+        let place = printed(b"");
+        let waiter = place.start(["wait", "s", "--json", "--marker", "ready>"].iter().chain(backend));
+        if backend[1] == "event" {
+            until("it waits by events", || waiter.has_events());
+        }
+        append(&place, "s.log", b"\x1b[1mready\x1b[0m> ");
+        found(&waiter.end_at_all(), "ready> ");
+    }
+    // The last line of an ended run, and that of a log alone.
+    let place = Place::new();
+    place.dogwatch(["run", "s", "--", "printf", "a\\rbye"]);
+    found(&wait(&place, &["s", "--marker", "^bye$"]), "bye");
+    let file = place.file("alone.log").to_string_lossy().into_owned();
+    append(&place, "alone.log", b"login: ");
+    found(&wait(&place, &["--log", &file, "--marker", "login:"]), "login: ");
+}
+
+#[test]
+fn the_groups_of_a_marker_are_reported_and_one_can_be_printed_alone() {
+    let place = printed(b"up on \x1b[1mhere\x1b[0m:8080\n");
+    let pattern = r"on (?<host>\w+):(\d+)(?<path>/.*)?";
+    let matched = wait(&place, &["s", "--marker", pattern]);
+    let groups = json!({"1": "here", "2": "8080", "3": null, "host": "here", "path": null});
+    assert_eq!(matched.json()["marker"], json!({"line": "up on here:8080", "captures": groups}), "{matched:?}");
+    let none = wait(&place, &["s", "--marker", "^up"]);
+    assert_eq!(none.json()["marker"], json!({"line": "up on here:8080", "captures": {}}));
+    let capture = |group: &str| place.dogwatch(["wait", "s", "--marker", pattern, "--capture", group]);
+    for (group, printed) in [("host", "here\n"), ("2", "8080\n"), ("path", "\n")] {
+        let ended = capture(group);
+        assert_eq!((ended.code, ended.stdout.as_str()), (0, printed), "{ended:?}");
+    }
+    let unknown = capture("port");
+    assert_eq!((unknown.code, unknown.stdout.as_str()), (2, ""), "{unknown:?}");
+    assert!(unknown.stderr.contains("--capture \"port\" is no group of --marker"), "{unknown:?}");
+    // Where no line matched there is nothing to print on standard output.
+    let waiting = ["wait", "s", "--marker", "(?<x>never)", "--capture", "x", "--for", "10ms"];
+    let ended = place.dogwatch(waiting);
+    assert_eq!((ended.code, ended.stdout.as_str()), (75, ""), "{ended:?}");
+    assert!(ended.stderr.contains("running"), "{ended:?}");
+}
+
+#[test]
+fn a_run_that_ends_before_a_line_matched_counts_as_it_ended() {
+    let place = Place::new();
+    place.write("p.status", "SUCCESS\n");
+    place.write("p.log", "nothing\n");
+    let ended = wait(&place, &["p", "--marker", "ready"]);
+    ended.said(1, "failed", false);
+    assert_eq!(ended.json()["detail"], "ended (success) before a line matched");
+    let breaker = place.dogwatch(["breaker", "show", "p", "--json"]).json();
+    assert_eq!(breaker["consecutive_failures"], 0, "{breaker}");
+    // Without a marker a fail marker that did not match changes nothing.
+    wait(&place, &["p", "--fail-marker", "ready"]).said(0, "success", false);
+    // With --any a run that ended first is the answer, and with --fail-fast it is a bad one.
+    living(&place, "s");
+    let any = wait(&place, &["s", "p", "--any", "--marker", "ready"]);
+    assert_eq!((any.code, any.json()["step"].as_str()), (1, Some("p")), "{any:?}");
+    let fast = place.dogwatch(["wait", "p", "s", "--fail-fast", "--marker", "ready", "--json"]);
+    let outcomes: Vec<Value> = fast.lines().iter().map(|line| line["outcome"].clone()).collect();
+    assert_eq!((fast.code, outcomes), (1, vec![json!("failed"), json!("running")]), "{fast:?}");
 }
 
 #[test]
@@ -206,7 +307,7 @@ fn long_binary_and_dropped_parts_hide_no_line() {
     append(&place, "s.log", &long);
     let ended = wait(&place, &["s", "--marker", "END|ready", "--fail-marker", "nothing"]);
     ended.said(0, "marker", false);
-    assert!(ended.json()["marker"].as_str().is_some_and(|line| line.contains("ready")), "{ended:?}");
+    assert!(ended.json()["marker"]["line"].as_str().is_some_and(|line| line.contains("ready")), "{ended:?}");
     // A log of which all but the newest part has gone.
     let script = "head -c 30000000 /dev/zero | tr '\\0' '\\n'; sleep 0.3; echo ready; sleep 300";
     let place = Place::new();

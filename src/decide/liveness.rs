@@ -4,8 +4,8 @@
 //! The facts, in this order: the recorded identity (pid, raw start time, boot, PID and time namespace) against the kernel;
 //! where the kernel cannot be asked, the lock; where neither tells, heartbeat and time decide elsewhere.
 
+use crate::decide::ids::{PidFileId, pid_file_id, recorded_meta};
 use crate::decide::snapshot::{Process, Snapshot};
-use crate::decide::tracker::{PidFileId, pid_file_id, recorded_meta};
 use crate::record::file_state::LockState;
 use crate::record::meta::Meta;
 use crate::record::status::ParsedStatus;
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// How much later than its `.pid` a process may seem to have started and still be the one it names. Start times are
 /// granular by 10 ms, file times by a jiffy (4 ms) or, on old filesystems, 2 s.
-const RECYCLED_SLACK: Duration = Duration::from_secs(2);
+pub(super) const RECYCLED_SLACK: Duration = Duration::from_secs(2);
 
 /// What is known of the process that `.pid` names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@
 //! that is what allows a loop to sleep instead of polling.
 
 pub(crate) mod breaker;
+pub(crate) mod ids;
 pub(crate) mod liveness;
 pub(crate) mod log_match;
 pub(crate) mod policy;

@@ -74,6 +74,8 @@ pub(crate) struct Snapshot {
     pub(crate) lock_file: Option<FileId>,
     /// The process that `.pid` names.
     pub(crate) process: Process,
+    /// The process that `.pid` named at an earlier snapshot, where there is no such file now.
+    pub(crate) followed: Process,
     /// `STEP.status`.
     pub(crate) status: File<ParsedStatus>,
     /// `STEP.result`; absent as long as the status is no SUCCESS.
@@ -98,11 +100,29 @@ impl Snapshot {
             lock: LockState::Unknown,
             lock_file: None,
             process: Process::Unclaimed,
+            followed: Process::Unclaimed,
             status: File::Absent,
             result: File::Absent,
             standing_result: None,
             heartbeat: File::Absent,
         }
+    }
+
+    /// Whether a file is there that shows that the step has started.
+    pub(crate) fn shows_start(&self) -> bool {
+        self.pid.is_there() || self.heartbeat.is_there() || self.status.is_there() || self.meta.is_there()
+    }
+
+    /// The first of the step's files that is no regular file, with what it is.
+    pub(crate) fn first_invalid_file(&self) -> Option<String> {
+        let faults = [
+            ("status", fault(&self.status)),
+            ("pid", fault(&self.pid)),
+            ("heartbeat", fault(&self.heartbeat)),
+            ("result", fault(&self.result)),
+            ("meta", fault(&self.meta)),
+        ];
+        faults.into_iter().find_map(|(name, fault)| Some(format!("the {name} file {}", fault?)))
     }
 
     /// The same look without a result that is an earlier run's: it is told of, not only judged.
@@ -111,6 +131,13 @@ impl Snapshot {
             self.result = File::Absent;
         }
         self
+    }
+}
+
+fn fault<T>(file: &File<T>) -> Option<&str> {
+    match file {
+        File::Unfit(fault) => Some(fault),
+        File::Absent | File::There { .. } => None,
     }
 }
 

@@ -2,14 +2,10 @@
 //!
 //! Refuses to compare times of different clocks wherever both can come from one: two files of one filesystem do.
 
+use crate::decide::ids::{LEFT_OVER_SLACK, PidFileId};
 use crate::decide::snapshot::{Liveness, Process, Snapshot};
-use crate::decide::tracker::PidFileId;
 use crate::record::meta::Meta;
 use crate::record::time::WallTime;
-use std::time::Duration;
-
-/// How much older than `.pid` a dead run's own status may be: `work & echo $! > s.pid` may write the pid second.
-pub(super) const LEFT_OVER_SLACK: Duration = Duration::from_secs(2);
 
 /// Which files are left over from an earlier run.
 #[derive(Clone, Copy, Debug)]

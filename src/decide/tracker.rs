@@ -4,12 +4,13 @@
 //! Refuses to compare a file's time with this machine's clock wherever a change can be observed instead: clocks of file
 //! servers are skewed, wall clocks are set, machines sleep. Only the first look at a file uses its age.
 
-use crate::decide::liveness::{PidState, assess_pid, is_of_other_machine, is_of_other_time};
+use crate::decide::ids::LEFT_OVER_SLACK;
+pub(crate) use crate::decide::ids::{PidFileId, meta_for, pid_file_id, recorded_meta};
+use crate::decide::liveness::{PidState, RECYCLED_SLACK, assess_pid, is_of_other_machine, is_of_other_time};
 use crate::decide::snapshot::{Beat, Liveness, Observation, Process, ResultState, Snapshot, Status};
-use crate::decide::stale_files::{LEFT_OVER_SLACK, StaleCutoff};
+use crate::decide::stale_files::StaleCutoff;
 use crate::record::file_state::{File, FileStamp, LockState};
-use crate::record::meta::{Meta, ParsedMeta};
-use crate::record::pid::ParsedPid;
+use crate::record::meta::Meta;
 use crate::record::result::ParsedResult;
 use crate::record::status::{ParsedStatus, Word};
 use crate::record::time::{MonotonicTime, WallTime};
@@ -21,12 +22,6 @@ const SLEPT: Duration = Duration::from_secs(1);
 /// By how much later a beat may be seen on a network filesystem than it was: a poll, and a time of whole seconds.
 const SEEN_LATE: Duration = Duration::from_secs(2);
 
-/// The user who may write what everybody believes.
-const ROOT: u32 = 0;
-
-/// Which run a `.pid` file names: its pid and the file's modification time.
-pub(crate) type PidFileId = (i32, WallTime);
-
 /// The memory of one step's looks.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RunTracker {
@@ -36,10 +31,17 @@ pub(crate) struct RunTracker {
     absent_since: Option<MonotonicTime>,
     /// The outcome that stood there before the call and is not to be reported.
     ignored: Option<Ignored>,
-    /// The result that stood beside it: a plain shell leaves it there until its next one.
-    old_result: Option<FileStamp>,
+    /// That outcome's status and the result beside it: a plain shell leaves both there until its next run ends.
+    old: OldFiles,
     /// Whether the run followed first was replaced by another.
     replaced: bool,
+}
+
+/// Files of before the call, by their stamps.
+#[derive(Clone, Copy, Debug, Default)]
+struct OldFiles {
+    status: Option<FileStamp>,
+    result: Option<FileStamp>,
 }
 
 /// An outcome that is passed over: its status, and the run whose record stands beside it. A starter that is killed on its
@@ -57,17 +59,6 @@ impl Ignored {
         let of_same_run = self.run.is_some() && recorded.map(|meta| &meta.run_id) == self.run.as_ref();
         look.status.stamp() == Some(self.status) || of_same_run
     }
-}
-
-/// The run that the record speaks of, be it the present one or not.
-///
-/// In a directory that everybody can write to, anybody can put a record beside another user's pid file. It counts only
-/// where it is that user's or root's.
-pub(crate) fn recorded_meta(look: &Snapshot) -> Option<&Meta> {
-    let File::There { stamp, content } = &look.meta else { return None };
-    let ParsedMeta::Known(meta) = content.as_ref() else { return None };
-    let trusted = look.pid.stamp().is_none_or(|pid| stamp.owner == pid.owner || stamp.owner == ROOT);
-    trusted.then_some(meta)
 }
 
 /// What is remembered of one run.
@@ -144,7 +135,17 @@ impl RunTracker {
         let is_old = |result: &FileStamp| {
             look.status.stamp().is_some_and(|status| result.modified <= status.modified.plus(LEFT_OVER_SLACK))
         };
-        self.old_result = look.standing_result.filter(is_old);
+        self.old = OldFiles { status: look.status.stamp(), result: look.standing_result.filter(is_old) };
+    }
+
+    /// Whether the process of the run that was seen alive has ended, where its files cannot be read.
+    pub(crate) fn shows_end(&self, process: Process) -> bool {
+        let run = self.run.as_ref().filter(|run| run.seen_alive);
+        run.is_some_and(|run| match process {
+            Process::Gone { .. } => true,
+            Process::Running { started, .. } => run.started.is_some_and(|known| known != started),
+            Process::Hidden | Process::Unclaimed => false,
+        })
     }
 
     /// Whether another run took the place of the one followed first.
@@ -154,9 +155,11 @@ impl RunTracker {
 
     /// Folds one look into the memory and says what it means.
     pub(crate) fn note(&mut self, look: &Snapshot) -> Observation {
-        let ignored = self.ignored.as_ref().is_some_and(|ignored| ignored.is_all(look));
-        let there = look.pid.is_there() || look.heartbeat.is_there() || look.status.is_there() || look.meta.is_there();
-        if ignored || !there {
+        let ignored = self.ignored.as_ref().is_some_and(|ignored| ignored.is_all(look)) && !shows_newer_run(look);
+        let there = look.shows_start();
+        // A run that was seen alive is followed by its process: its files, or their filesystem, may go away before it.
+        let followed = !there && self.run.as_ref().is_some_and(|run| run.followed(look).is_some());
+        if ignored || !there && !followed {
             let since = *self.absent_since.get_or_insert(look.at);
             return Observation::absent(since);
         }
@@ -180,7 +183,7 @@ impl RunTracker {
             Some(run) => run,
             None => Run::begin(look, key, meta),
         };
-        self.run.insert(run).note(look, key, meta, self.old_result)
+        self.run.insert(run).note(look, key, meta, self.old)
     }
 }
 
@@ -213,13 +216,7 @@ impl Run {
         }
     }
 
-    fn note(
-        &mut self,
-        look: &Snapshot,
-        key: Option<PidFileId>,
-        meta: Option<&Meta>,
-        old_result: Option<FileStamp>,
-    ) -> Observation {
+    fn note(&mut self, look: &Snapshot, key: Option<PidFileId>, meta: Option<&Meta>, before: OldFiles) -> Observation {
         let liveness = self.liveness(look, key, meta);
         let old = match self.left_over {
             // A wrapper that removes its pid in its last line leaves what was left over by then.
@@ -227,7 +224,8 @@ impl Run {
             _ => StaleCutoff::of(look, key, meta, liveness),
         };
         self.left_over = key.map(|_| old).or(self.left_over);
-        let left_over = self.old_status.is_left_over(look.status.stamp(), liveness, |modified| old.holds(modified));
+        let by_age = self.old_status.is_left_over(look.status.stamp(), liveness, |modified| old.holds(modified));
+        let left_over = by_age || before.status.is_some() && look.status.stamp() == before.status;
         let status = self.status(look, left_over);
         let beat = look.heartbeat.stamp();
         let old_beat = self.old_heartbeat.is_left_over(beat, liveness, |modified| old.beats(modified));
@@ -240,10 +238,12 @@ impl Run {
             None => !old.holds(at),
         };
         let result = match &look.result {
-            File::There { stamp, content } if is_own(stamp.modified) && Some(*stamp) != old_result => match content {
-                ParsedResult::Json(_) => ResultState::Whole,
-                ParsedResult::Unfinished(_) => ResultState::Unfinished,
-            },
+            File::There { stamp, content } if is_own(stamp.modified) && Some(*stamp) != before.result => {
+                match content {
+                    ParsedResult::Json(_) => ResultState::Whole,
+                    ParsedResult::Unfinished(_) => ResultState::Unfinished,
+                }
+            }
             File::There { .. } | File::Absent | File::Unfit(_) => ResultState::Absent,
         };
         let written_detail = matches!(status, Status::Complete { .. }).then(|| written_detail(look)).flatten();
@@ -258,12 +258,29 @@ impl Run {
             result,
             heartbeat,
             began: self.began,
-            unfit: unfit(look),
+            unfit: look.first_invalid_file(),
+        }
+    }
+
+    /// Whether the process lives that was seen alive, where no pid file names it any more; nothing where that is not known.
+    fn followed(&self, look: &Snapshot) -> Option<PidState> {
+        let (_, pid_modified) = self.key.filter(|_| self.seen_alive && !look.pid.is_there())?;
+        match look.followed {
+            Process::Running { started, started_wall } => {
+                let recycled = match self.started {
+                    Some(known) => known != started,
+                    None => started_wall > pid_modified.plus(RECYCLED_SLACK),
+                };
+                Some(if recycled { PidState::Dead } else { PidState::Alive })
+            }
+            Process::Gone { .. } => Some(PidState::Dead),
+            Process::Hidden | Process::Unclaimed => None,
         }
     }
 
     fn liveness(&mut self, look: &Snapshot, key: Option<PidFileId>, meta: Option<&Meta>) -> Liveness {
-        if key.is_none() && look.lock == LockState::Held {
+        let followed = self.followed(look);
+        if key.is_none() && look.lock == LockState::Held && followed != Some(PidState::Alive) {
             // `run` takes the lock, withdraws the old pid first and publishes the new one last, so with no pid under a
             // held lock every other file may be the old run's.
             let since = *self.starting_since.get_or_insert(look.at);
@@ -273,9 +290,16 @@ impl Run {
         self.starting_since = None;
         let taken_over = matches!((self.started, look.process),
             (Some(known), Process::Running { started, .. }) if known != started);
-        let seen = if taken_over { PidState::Dead } else { assess_pid(look, key, meta, self.started, self.seen_alive) };
+        let seen = match followed {
+            Some(known) => known,
+            None if taken_over => PidState::Dead,
+            None => assess_pid(look, key, meta, self.started, self.seen_alive),
+        };
         self.seen_alive |= seen == PidState::Alive;
         if let (PidState::Alive, Process::Running { started, .. }) = (seen, look.process) {
+            self.started = Some(started);
+        }
+        if let (PidState::Alive, Some(started)) = (seen, meta.and_then(|meta| meta.pid_started_at)) {
             self.started = Some(started);
         }
         if seen != PidState::Dead {
@@ -344,43 +368,21 @@ impl Run {
     }
 }
 
+/// Whether the status that is there is an earlier run's, and a later run's signs of life are there beside it: a plain shell
+/// starts without taking the old files away.
+fn shows_newer_run(look: &Snapshot) -> bool {
+    let Some(status) = look.status.stamp() else { return false };
+    let key = pid_file_id(look);
+    let meta = meta_for(look, key);
+    let seen = Run::begin(look, key, meta).note(look, key, meta, OldFiles::default());
+    let beats = look.heartbeat.stamp().is_some_and(|beat| beat.modified > status.modified.plus(LEFT_OVER_SLACK));
+    seen.status == Status::Absent || key.is_none() && beats
+}
+
 /// By how much a beat may be later than its file time says. Where times have whole seconds, every beat of that second
 /// leaves the same one: only its end proves that none came after.
 fn coarseness(modified: WallTime) -> Duration {
     if modified.is_whole_second() { Duration::from_secs(1) } else { Duration::ZERO }
-}
-
-/// The run that the pid file names.
-pub(crate) fn pid_file_id(look: &Snapshot) -> Option<PidFileId> {
-    match &look.pid {
-        File::There { stamp, content: ParsedPid::Pid(pid) } => Some((*pid, stamp.modified)),
-        File::There { content: ParsedPid::Unfinished | ParsedPid::Bad(_), .. } | File::Absent | File::Unfit(_) => None,
-    }
-}
-
-/// The meta record, where it speaks of the run that this pid file names.
-///
-/// With no pid file it may also be the record of a run whose wrapper was killed between publishing it and its pid, of one
-/// whose pid a next starter withdrew before it was killed itself, or of one whose pid file was removed while it lives. Nobody
-/// holds its lock then, or the lock file is gone too. A heartbeat that goes on after it is another run's, unless the process
-/// that it names lives.
-pub(crate) fn meta_for(look: &Snapshot, key: Option<PidFileId>) -> Option<&Meta> {
-    let (meta, stamp) = (recorded_meta(look)?, look.meta.stamp()?);
-    let orphaned = || {
-        let lives = matches!(look.process, Process::Running { started, .. } if meta.pid_started_at == Some(started));
-        let beaten = || look.heartbeat.stamp().is_none_or(|beat| beat.modified <= stamp.modified.plus(LEFT_OVER_SLACK));
-        key.is_none() && !look.pid.is_there() && meta.locked && look.lock != LockState::Held && (lives || beaten())
-    };
-    // A record without a pid tells a run from the next one only by time: it was made for what stood there then.
-    let current = || {
-        let younger = |file: FileStamp| file.modified > stamp.modified.plus(LEFT_OVER_SLACK);
-        match (key, meta.reason) {
-            (Some(_), _) => true,
-            (None, Some(_)) => look.status.stamp().is_some_and(|status| !younger(status)),
-            (None, None) => !look.heartbeat.stamp().is_some_and(younger),
-        }
-    };
-    (meta.speaks_of(key) && current() || orphaned()).then_some(meta)
 }
 
 /// When the run began: by its own record on this boot, else by the age of its oldest file less all sleep since boot.
@@ -398,23 +400,4 @@ fn began(look: &Snapshot, meta: Option<&Meta>) -> MonotonicTime {
         others.into_iter().flatten().map(|stamp| stamp.modified).min()
     });
     first.map_or(look.at, |first| look.at.minus(look.file_wall.since(first).saturating_sub(look.slept)))
-}
-
-/// The first sentinel that is no regular file, with what it is.
-fn unfit(look: &Snapshot) -> Option<String> {
-    let faults = [
-        ("status", fault(&look.status)),
-        ("pid", fault(&look.pid)),
-        ("heartbeat", fault(&look.heartbeat)),
-        ("result", fault(&look.result)),
-        ("meta", fault(&look.meta)),
-    ];
-    faults.into_iter().find_map(|(name, fault)| Some(format!("the {name} file {}", fault?)))
-}
-
-fn fault<T>(file: &File<T>) -> Option<&str> {
-    match file {
-        File::Unfit(fault) => Some(fault),
-        File::Absent | File::There { .. } => None,
-    }
 }

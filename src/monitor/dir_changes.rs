@@ -3,7 +3,8 @@
 //! Refuses to say what has changed (I1), and to tell of heartbeats: who shows ages looks once a second anyway, which
 //! also finds the deaths that no file tells of.
 
-use crate::monitor::{Failure, interrupts};
+use crate::monitor::event_sources::catch_interrupts;
+use crate::monitor::options::MonitorError;
 use crate::record::file_names::parse_file_name;
 use crate::record::time::MonotonicTime;
 use crate::sys::clock;
@@ -38,8 +39,8 @@ impl Changes {
     ///
     /// # Errors
     /// Signals cannot be caught.
-    pub(crate) fn watch(directory: &MonitorDir) -> Result<Self, Failure> {
-        Ok(Self { signals: interrupts()?, events: told(directory), directory: directory.clone() })
+    pub(crate) fn watch(directory: &MonitorDir) -> Result<Self, MonitorError> {
+        Ok(Self { signals: catch_interrupts()?, events: told(directory), directory: directory.clone() })
     }
 
     /// Rests until something changes, and `longest` at most.

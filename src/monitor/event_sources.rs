@@ -2,47 +2,31 @@
 //!
 //! Refuses to fail: whatever cannot be armed is looked for instead, and one line says so to whoever asked.
 
-use crate::monitor::io::Waking;
-use crate::monitor::log_scan::LogOrder;
-use crate::monitor::{Failure, Order, interrupts};
+use crate::monitor::event::{MonitorEvent, SourceStatus};
+use crate::monitor::options::{Backend, LogOptions, MonitorError, MonitorOptions};
 use crate::record::file_names::{Record, parse_file_name};
 use crate::sys::fs::monitor_dir::{MonitorDir, why};
-use crate::sys::platform::exit_watcher::{Armed, ExitWatcher};
+use crate::sys::platform::exit_watcher::ExitWatcher;
 use crate::sys::platform::fs_type;
 use crate::sys::platform::fs_type::FsType;
 use crate::sys::platform::write_watcher::WriteWatcher;
-use crate::sys::signals::Pending;
-use crate::sys::watch::dir::{Events, Wanted};
+use crate::sys::signals::{Pending, Signal};
+use crate::sys::watch::WatchResult;
+use crate::sys::watch::dir::{Events, Hint, Wanted};
 use crate::sys::watch::poll::ready;
 use std::collections::HashSet;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How changes are noticed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Backend {
-    /// By events where they tell all, else by polling.
-    Auto,
-    /// By events, whatever the filesystem.
-    Event,
-    /// By looking at every poll interval.
-    Poll,
-}
-
-impl FromStr for Backend {
-    type Err = String;
-
-    fn from_str(word: &str) -> Result<Self, String> {
-        match word {
-            "auto" => Ok(Self::Auto),
-            "event" => Ok(Self::Event),
-            "poll" => Ok(Self::Poll),
-            _ => Err(format!("{word:?} is none of auto, event and poll")),
-        }
-    }
+/// Catches the signals that ask a wait to stop.
+///
+/// # Errors
+/// They cannot be caught.
+pub(super) fn catch_interrupts() -> Result<Pending, MonitorError> {
+    Pending::borrow(&[Signal::SIGINT, Signal::SIGTERM])
+        .map_err(|error| MonitorError::Internal(format!("cannot catch signals: {}", why(&error))))
 }
 
 /// What is armed.
@@ -55,6 +39,8 @@ pub(super) struct EventSources {
     exits: Option<ExitWatcher>,
     signals: Option<Pending>,
     armed: bool,
+    /// Whether only a log is waited for.
+    log_only: bool,
     wish: Backend,
     wanted: Wanted,
     /// The filesystem that the choice was made for.
@@ -79,6 +65,7 @@ impl EventSources {
             exits: None,
             signals: None,
             armed: false,
+            log_only: false,
             wish: Backend::Poll,
             wanted: Arc::new(|_| false),
             place: None,
@@ -98,17 +85,21 @@ impl EventSources {
     pub(super) fn arm(
         &mut self,
         directory: &MonitorDir,
-        order: &Order,
+        order: &MonitorOptions,
         spare: usize,
         verbose: &mut dyn FnMut(&str),
-    ) -> Result<(), Failure> {
+    ) -> Result<(), MonitorError> {
         self.armed = true;
+        self.log_only = order.steps.is_empty();
+        if let Some(logs) = order.logs.as_ref().filter(|_| self.log_only) {
+            return self.arm_log_only(order, logs, verbose);
+        }
         self.wish = order.backend;
         self.wanted = wanted(order);
         self.place = place(directory);
         // First: what changes from here on is told.
         self.choose(directory, verbose);
-        self.signals = Some(interrupts()?);
+        self.signals = Some(catch_interrupts()?);
         match ExitWatcher::new(spare) {
             Ok(exits) => self.exits = Some(exits),
             Err(error) => verbose(&format!("no notices of processes' ends ({}): looking for them", why(&error))),
@@ -120,9 +111,13 @@ impl EventSources {
         Ok(())
     }
 
-    /// Sleeps until something says *look*, or `other` is readable, and so long at most.
-    pub(super) fn rest(&mut self, other: Option<BorrowedFd<'_>>, longest: Duration) -> Waking {
-        let mut waking = Waking::default();
+    /// Sleeps until something happens, or `other` is readable, and so long at most; hands in what happened.
+    pub(super) fn wait(
+        &mut self,
+        other: Option<BorrowedFd<'_>>,
+        longest: Duration,
+        hand_in: &mut dyn FnMut(MonitorEvent<'_>),
+    ) {
         let [events, exits, grown, logs, signals, _other] = ready(
             [
                 self.events.as_ref().and_then(Events::descriptor),
@@ -134,26 +129,56 @@ impl EventSources {
             ],
             longest,
         );
-        if let Some(signals) = self.signals.as_mut().filter(|_| signals) {
-            waking.interrupted = signals.fetch().first().copied();
+        if let Some(pending) = self.signals.as_mut().filter(|_| signals)
+            && let Some(&signal) = pending.fetch().first()
+        {
+            return hand_in(MonitorEvent::Signal(signal));
         }
-        if let Some(heard) = self.events.as_mut().filter(|_| events) {
-            heard.take(&mut waking.hints);
+        let mut hints = Vec::new();
+        if let Some(watcher) = self.events.as_mut().filter(|_| events) {
+            watcher.take(&mut hints);
         }
-        if let Some(heard) = self.exits.as_ref().filter(|_| exits) {
-            heard.take(&mut waking.exits);
+        for hint in &hints {
+            hand_in(match hint {
+                Hint::Name(name) => MonitorEvent::FileChanged(name),
+                Hint::Everything => MonitorEvent::EventsLost,
+            });
         }
-        if let Some(heard) = self.growths.as_mut().filter(|_| grown) {
-            waking.missed = !heard.take(&mut waking.grown);
+        let mut ended = Vec::new();
+        if let Some(watcher) = self.exits.as_ref().filter(|_| exits) {
+            watcher.take(&mut ended);
         }
-        if let Some(heard) = self.log_events.as_mut().filter(|_| logs) {
+        ended
+            .into_iter()
+            .filter_map(|step| usize::try_from(step).ok())
+            .for_each(|step| hand_in(MonitorEvent::Exited(step)));
+        self.take_log_notices(grown, logs, hand_in);
+    }
+
+    fn take_log_notices(&mut self, grown: bool, logs: bool, hand_in: &mut dyn FnMut(MonitorEvent<'_>)) {
+        if let Some(watcher) = self.growths.as_mut().filter(|_| grown) {
+            let mut steps = Vec::new();
+            if !watcher.take(&mut steps) {
+                hand_in(MonitorEvent::LogEventsLost);
+            }
+            for step in steps {
+                hand_in(MonitorEvent::LogGrew(step));
+            }
+        }
+        if let Some(watcher) = self.log_events.as_mut().filter(|_| logs) {
             let mut hints = Vec::new();
-            heard.take(&mut hints);
-            waking.logs = !hints.is_empty();
-            // What tells of nothing any more is not waited for: the log's coming is looked for then.
+            watcher.take(&mut hints);
+            if !hints.is_empty() {
+                hand_in(MonitorEvent::LogFolderChanged);
+            }
+            // A watcher that has failed reports nothing any more: the log's appearance is polled for then.
             self.log_events = self.log_events.take().filter(|events| !events.is_deaf());
         }
-        waking
+    }
+
+    /// What tells of changes at present.
+    pub(super) fn status(&self) -> SourceStatus {
+        SourceStatus { backend: self.name(), polls: !self.log_only && self.armed && self.events.is_none() }
     }
 
     /// Where the signals come that ask this process to stop.
@@ -166,7 +191,7 @@ impl EventSources {
         self.events = None;
         let by_events = match (self.wish, &self.place) {
             (Backend::Poll, _) => return verbose("backend poll, as asked"),
-            (Backend::Event, _) => format!("backend {}, as asked", Events::BACKEND),
+            (Backend::MonitorEvent, _) => format!("backend {}, as asked", Events::BACKEND),
             (Backend::Auto, Some(found)) if found.local => {
                 format!("backend {}: {} is local", Events::BACKEND, found.name)
             }
@@ -191,25 +216,24 @@ impl EventSources {
     ///
     /// # Errors
     /// Signals cannot be caught.
-    pub(super) fn arm_alone(
+    fn arm_log_only(
         &mut self,
-        order: &Order,
-        logs: &LogOrder,
+        order: &MonitorOptions,
+        logs: &LogOptions,
         verbose: &mut dyn FnMut(&str),
-    ) -> Result<(), Failure> {
-        self.signals = Some(interrupts()?);
-        self.armed = true;
+    ) -> Result<(), MonitorError> {
+        self.signals = Some(catch_interrupts()?);
         if order.backend == Backend::Poll {
             verbose("backend poll, as asked");
             return Ok(());
         }
         self.arm_logs(logs, order, verbose);
-        verbose(&format!("backend {}", self.log_name()));
+        verbose(&format!("backend {}", self.name()));
         Ok(())
     }
 
     /// Arms what tells of logs. One that lies elsewhere has a filesystem, and a folder, of its own.
-    fn arm_logs(&mut self, logs: &LogOrder, order: &Order, verbose: &mut dyn FnMut(&str)) {
+    fn arm_logs(&mut self, logs: &LogOptions, order: &MonitorOptions, verbose: &mut dyn FnMut(&str)) {
         if let Some(file) = &logs.file {
             let local = fs_type::look(folder_of(file)).is_ok_and(|found| found.local);
             if order.backend == Backend::Auto && !local {
@@ -235,40 +259,23 @@ impl EventSources {
         if elsewhere { self.log_events.is_some() } else { self.events.is_some() }
     }
 
-    /// The name of what tells of a log for which no step is waited.
-    pub(super) fn log_name(&self) -> &'static str {
-        match (self.armed, &self.growths) {
-            (false, _) => "none",
-            (true, Some(_)) => Events::BACKEND,
-            (true, None) => "poll",
-        }
-    }
-
     /// Asks for a notice of a log's next write; whether it will come.
     pub(super) fn watch_growth(&mut self, number: usize, path: &Path) -> bool {
         self.growths.as_mut().is_some_and(|growths| growths.arm(number, path))
     }
 
-    pub(super) fn are_armed(&self) -> bool {
-        self.armed
-    }
-
-    /// Whether changes of files are looked for instead of told.
-    pub(super) fn polls(&self) -> bool {
-        self.armed && self.events.is_none()
-    }
-
-    /// The name of what is armed, as JSON has it.
-    pub(super) fn name(&self) -> &'static str {
-        match (self.armed, &self.events) {
+    /// The name of what tells of changes, as JSON has it.
+    fn name(&self) -> &'static str {
+        let by_events = if self.log_only { self.growths.is_some() } else { self.events.is_some() };
+        match (self.armed, by_events) {
             (false, _) => "none",
-            (true, Some(_)) => Events::BACKEND,
-            (true, None) => "poll",
+            (true, true) => Events::BACKEND,
+            (true, false) => "poll",
         }
     }
 
     /// Asks for a notice of a process's end; nothing where none can be had.
-    pub(super) fn watch_exit(&mut self, pid: i32, index: usize) -> Option<Armed> {
+    pub(super) fn watch_exit(&mut self, pid: i32, index: usize) -> Option<WatchResult> {
         match self.exits.as_mut()?.watch(pid, index as u64) {
             Ok(armed) => Some(armed),
             Err(error) => {
@@ -318,6 +325,9 @@ impl EventSources {
     /// Sets the watch anew where the directory is another one now, has come into being, or lies on another filesystem;
     /// whether one of these is so.
     pub(super) fn renew(&mut self, directory: &MonitorDir, verbose: &mut dyn FnMut(&str)) -> bool {
+        if self.log_only {
+            return false;
+        }
         let before = std::mem::replace(&mut self.place, place(directory));
         let deaf = self.events.as_ref().is_some_and(Events::is_deaf);
         if deaf {
@@ -359,7 +369,7 @@ fn folder_of(file: &Path) -> &Path {
 }
 
 /// Only the records of the waited steps are worth waking up for, and of those the log only where it is looked through.
-fn wanted(order: &Order) -> Wanted {
+fn wanted(order: &MonitorOptions) -> Wanted {
     let steps: HashSet<String> = order.steps.iter().map(|step| step.as_str().to_owned()).collect();
     let logs = order.logs.is_some();
     Arc::new(move |name| {

@@ -1,86 +1,177 @@
-//! What a wait is asked for, and what it answers: plain values.
-//!
-//! Refuses to hold anything of how it is done.
+//! What a wait is asked for and what it answers: plain values, used by every other file of the loop.
 
-use crate::decide::log_match::LogMatch;
-use crate::decide::policy::{StaleTooShort, ThresholdOptions};
+use crate::decide::log_match::{LogMatch, Patterns};
+use crate::decide::policy::ThresholdOptions;
 use crate::decide::snapshot::Snapshot;
-use crate::monitor::Backend;
-use crate::monitor::log_scan::LogOrder;
 use crate::record::evidence::TreeProcess;
 use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
 use crate::record::time::MonotonicTime;
+use crate::step::assess::{AssessError, Assessment};
 use crate::step::snapshot::TooNew;
 use crate::sys::signals::Signal;
 use std::ffi::OsString;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What to wait for, and how.
 #[derive(Clone, Debug)]
-pub(crate) struct Order {
-    /// The steps, each once.
+pub(crate) struct MonitorOptions {
+    /// The steps, each once; none where only a log is waited for.
     pub(crate) steps: Vec<StepName>,
-    /// The thresholds wished for.
-    pub(crate) wishes: ThresholdOptions,
+    /// The thresholds that the caller gave.
+    pub(crate) thresholds: ThresholdOptions,
     /// Which ends end the wait.
-    pub(crate) until: StopWhen,
-    /// Whether an outcome recorded before the call is passed over.
+    pub(crate) stop_when: StopWhen,
+    /// Whether an outcome recorded before the call is ignored.
     pub(crate) new: bool,
-    /// Whether a hung or overdue run is ended; else it is only reported.
+    /// Whether a hung or overdue run is terminated; else it is only reported.
     pub(crate) kill: bool,
     /// From TERM to KILL.
     pub(crate) grace: Duration,
-    /// What ends a run instead of signals.
+    /// The command that ends a run instead of signals.
     pub(crate) kill_command: Option<OsString>,
     /// How changes are noticed.
     pub(crate) backend: Backend,
-    /// How often is looked where no events come.
+    /// How often files are read where no events come.
     pub(crate) poll_interval: Duration,
-    /// What is looked for in logs; nothing where none is read.
-    pub(crate) logs: Option<LogOrder>,
+    /// What is searched for in logs; nothing where none is read.
+    pub(crate) logs: Option<LogOptions>,
+}
+
+impl MonitorOptions {
+    /// Whether only a line ends the wait well.
+    pub(crate) fn has_marker(&self) -> bool {
+        self.logs.as_ref().is_some_and(|logs| logs.patterns.has_marker())
+    }
+}
+
+/// What to search logs for.
+#[derive(Clone, Debug)]
+pub(crate) struct LogOptions {
+    /// The lines that end the wait.
+    pub(crate) patterns: Arc<Patterns>,
+    /// The log, where it is not the step's own.
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// How changes are noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Backend {
+    /// By events where they report every change, else by polling.
+    Auto,
+    /// By events, whatever the filesystem.
+    MonitorEvent,
+    /// By reading at every poll interval.
+    Poll,
+}
+
+impl FromStr for Backend {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        match word {
+            "auto" => Ok(Self::Auto),
+            "event" => Ok(Self::MonitorEvent),
+            "poll" => Ok(Self::Poll),
+            _ => Err(format!("{word:?} is none of auto, event and poll")),
+        }
+    }
 }
 
 /// Which ends end the wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StopWhen {
     /// Every step's.
-    All,
+    AllDone,
     /// The first one, whatever it is.
-    Any,
+    AnyDone,
     /// Every step's, or the first bad one.
-    FirstBad,
+    FirstFailure,
 }
 
-/// What is said of a step when its waiting is over.
+/// The answer about one step.
 #[derive(Clone, Debug)]
-pub(crate) struct Told {
-    /// Its place in the order.
+pub(crate) struct StepResult {
+    /// Its position among the steps.
     pub(crate) index: usize,
     /// The answer.
     pub(crate) outcome: Outcome,
+    /// How the run itself has ended, whatever the answer says of its log; nothing where it goes on.
+    pub(crate) run_outcome: Option<Outcome>,
     /// A sentence for people.
     pub(crate) detail: Option<String>,
     /// Whether processes were signalled and all are gone, or the caller's command said that it has ended the work.
     pub(crate) killed: bool,
-    /// The last look, from which the facts are told; nothing where none was possible.
+    /// The last snapshot, from which the facts are told; nothing where none could be read.
     pub(crate) look: Option<Snapshot>,
-    /// How the change was noticed: `inotify`, `kqueue`, `poll` or `none`.
-    pub(crate) backend: &'static str,
     /// When its heartbeat last beat.
     pub(crate) fresh: Option<MonotonicTime>,
-    /// When it began.
+    /// When the run, or the wait for a log alone, began.
     pub(crate) began: Option<MonotonicTime>,
-    /// The tree of a hung or overdue run, where this call looked at it.
+    /// How the change was noticed: `inotify`, `kqueue`, `poll` or `none`.
+    pub(crate) backend: &'static str,
+    /// The tree of a hung or overdue run, where this call read it.
     pub(crate) evidence: Option<Vec<TreeProcess>>,
-    /// The log line that ended the wait, and how the run itself had ended, where it had.
-    pub(crate) sign: Option<(LogMatch, Option<Outcome>)>,
+    /// The log line that ended the wait.
+    pub(crate) log_match: Option<LogMatch>,
 }
 
-/// How the wait came to its end.
+impl StepResult {
+    /// An answer with the facts of an assessment.
+    pub(crate) fn of(index: usize, outcome: Outcome, assessment: Option<Assessment>) -> Self {
+        let seen = assessment.as_ref().map(|last| &last.observation);
+        Self {
+            index,
+            outcome,
+            run_outcome: outcome.is_end().then_some(outcome),
+            detail: None,
+            killed: false,
+            fresh: seen.and_then(|seen| seen.heartbeat).map(|beat| beat.fresh),
+            began: seen.filter(|seen| seen.absent_since.is_none()).map(|seen| seen.began),
+            look: assessment.map(|last| last.snapshot.without_left_over(&last.observation)),
+            backend: "none",
+            evidence: None,
+            log_match: None,
+        }
+    }
+}
+
+/// How a running step stands, once a second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    /// Every answer was told.
+pub(crate) struct StepProgress {
+    /// Its position among the steps.
+    pub(crate) index: usize,
+    /// How long it has run; nothing where it has not started.
+    pub(crate) elapsed: Option<Duration>,
+    /// How old its heartbeat is.
+    pub(crate) heartbeat: Option<Duration>,
+    /// Whether it is being terminated.
+    pub(crate) terminating: bool,
+}
+
+/// Receives what a wait has to say while it goes on.
+pub(crate) trait Observer {
+    /// One step's answer.
+    fn result(&mut self, result: StepResult);
+    /// A line about how the waiting is done.
+    fn diagnostic(&mut self, line: &str);
+    /// Whether progress is wanted; else none is gathered.
+    fn wants_progress(&self) -> bool {
+        false
+    }
+    /// How some steps stand, once a second, and how many more there are.
+    fn progress(&mut self, _steps: &[StepProgress], _more: usize) {}
+    /// The loop works, and will be silent for so long at most.
+    fn idle(&mut self, _longest: Duration) {}
+}
+
+/// How the wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StopReason {
+    /// Every answer was reported.
     Answered,
     /// A signal asked this process to stop; the work was left alone.
     Interrupted(Signal),
@@ -88,21 +179,18 @@ pub(crate) enum End {
 
 /// Why there can be no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Failure {
+pub(crate) enum MonitorError {
     /// The thresholds do not fit the run; nothing was touched.
     Usage(String),
     /// This program could not do its part.
-    Own(String),
+    Internal(String),
 }
 
-impl From<StaleTooShort> for Failure {
-    fn from(error: StaleTooShort) -> Self {
-        Self::Usage(error.to_string())
-    }
-}
-
-impl From<TooNew> for Failure {
-    fn from(TooNew(sentence): TooNew) -> Self {
-        Self::Own(sentence)
+impl From<AssessError> for MonitorError {
+    fn from(error: AssessError) -> Self {
+        match error {
+            AssessError::TooNew(TooNew(sentence)) => Self::Internal(sentence),
+            AssessError::StaleTooShort(error) => Self::Usage(error.to_string()),
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! Refuses to hold the loop up: a grace of five seconds for one step must not delay the others' answers.
 
 use crate::decide::snapshot::Snapshot;
-use crate::record::outcome::{Intent, Reason};
+use crate::monitor::event::Task;
 use crate::step::snapshot::SnapshotReader;
 use crate::step::terminate::{Means, Termination, bury, terminate};
 use crate::sys::signals::Pending;
@@ -20,47 +20,21 @@ const AT_ONCE: usize = 32;
 /// How long is slept in one go until they have ended.
 const LONGEST: Duration = Duration::from_secs(15);
 
-/// What is to be done with a run.
-#[derive(Debug)]
-pub(super) struct Job {
-    pub(super) what: What,
-}
-
-#[derive(Debug)]
-pub(super) enum What {
-    /// A living one, for this reason and these words.
-    Terminate(Intent, String),
-    /// A dead one.
-    Bury(Reason),
-}
-
-impl Job {
-    /// End a living run.
-    pub(super) fn terminate(intent: Intent, why: String) -> Self {
-        Self { what: What::Terminate(intent, why) }
-    }
-
-    /// Record a dead run's end, and end what it left.
-    pub(super) fn bury(reason: Reason) -> Self {
-        Self { what: What::Bury(reason) }
-    }
-}
-
 /// What ends one run.
-type Task = Box<dyn FnOnce() -> Termination + Send>;
+type TerminationTask = Box<dyn FnOnce() -> Termination + Send>;
 
 /// What came of one, with its step's place.
-type Answer = (usize, Termination);
+type StepTermination = (usize, Termination);
 
 /// The runs being ended and those that wait for it.
 pub(super) struct TerminationPool {
     /// Where answers come from threads; made when the first run is ended.
-    answers: Option<(PollableSender<Answer>, PollableReceiver<Answer>)>,
+    answers: Option<(PollableSender<StepTermination>, PollableReceiver<StepTermination>)>,
     /// What was ended without a thread.
-    done: Vec<Answer>,
+    done: Vec<StepTermination>,
     running: usize,
     at_once: usize,
-    waiting: VecDeque<(usize, Task)>,
+    waiting: VecDeque<(usize, TerminationTask)>,
 }
 
 impl TerminationPool {
@@ -74,10 +48,10 @@ impl TerminationPool {
     }
 
     /// Begins, or queues, the end of the step at `index`; what comes of it is among what is taken later.
-    pub(super) fn begin(&mut self, index: usize, mut looker: SnapshotReader, look: Snapshot, job: Job, means: Means) {
-        let task: Task = Box::new(move || match job.what {
-            What::Terminate(intent, why) => terminate(&mut looker, &look, intent, &why, &means),
-            What::Bury(reason) => bury(&mut looker, &look, reason, &means),
+    pub(super) fn begin(&mut self, index: usize, mut looker: SnapshotReader, look: Snapshot, task: Task, means: Means) {
+        let task: TerminationTask = Box::new(move || match task {
+            Task::Terminate(intent, why) => terminate(&mut looker, &look, intent, &why, &means),
+            Task::RecordDeath(reason) => bury(&mut looker, &look, reason, &means),
         });
         self.waiting.push_back((index, task));
         self.start();
@@ -94,7 +68,7 @@ impl TerminationPool {
     }
 
     /// What has ended since the last call. The next may begin.
-    pub(super) fn take(&mut self) -> Vec<Answer> {
+    pub(super) fn take(&mut self) -> Vec<StepTermination> {
         let mut answers = std::mem::take(&mut self.done);
         answers.extend(self.answers.iter().flat_map(|(_, mailbox)| mailbox.take()));
         self.running = self.running.saturating_sub(answers.len());
@@ -137,8 +111,8 @@ impl TerminationPool {
 }
 
 /// Gives a task to a thread of its own; the task where there is none to be had.
-fn hand_over(index: usize, task: Task, slot: PollableSender<Answer>) -> Option<Task> {
-    let (give, take) = sync_channel::<Task>(1);
+fn hand_over(index: usize, task: TerminationTask, slot: PollableSender<StepTermination>) -> Option<TerminationTask> {
+    let (give, take) = sync_channel::<TerminationTask>(1);
     let thread = std::thread::Builder::new().name("ending".into()).spawn(move || {
         if let Ok(task) = take.recv() {
             // A loop that has gone needs no answer.
@@ -153,7 +127,7 @@ fn hand_over(index: usize, task: Task, slot: PollableSender<Answer>) -> Option<T
 }
 
 /// What came of it. A fault in this program must not leave the loop waiting for ever (I10).
-fn outcome_of(task: Task) -> Termination {
+fn outcome_of(task: TerminationTask) -> Termination {
     // What the task held is gone with it, whole or not.
     catch_unwind(AssertUnwindSafe(task)).unwrap_or_else(|_| Termination {
         killed: false,

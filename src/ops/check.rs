@@ -7,7 +7,7 @@ use crate::decide::snapshot::{Observation, Snapshot};
 use crate::decide::tracker::{RunTracker, meta_for, pid_file_id};
 use crate::decide::verdict::{Finding, Next, Verdict, judge};
 use crate::decide::warning::{Warning, remarks};
-use crate::monitor::Told;
+use crate::monitor::StepResult;
 use crate::ops::report::Report;
 use crate::ops::{Error, readable};
 use crate::record::outcome::Outcome;
@@ -168,7 +168,7 @@ pub(crate) fn check_one(
         };
         sentences.extend(about_running(&look, &seen, &policy, used));
     }
-    let told = Told {
+    let told = StepResult {
         index,
         outcome,
         detail: (!sentences.is_empty()).then(|| sentences.join("; ")),
@@ -178,7 +178,8 @@ pub(crate) fn check_one(
         look: Some(look.without_left_over(&seen)),
         backend: "none",
         evidence: tree,
-        sign: None,
+        run_outcome: None,
+        log_match: None,
     };
     let mut report = Report::of(&told, &step, &directory, request.log_tail);
     if let Some(action) = plan.action() {

@@ -5,7 +5,7 @@
 use crate::decide::policy::{Policy, STOPPED};
 use crate::decide::snapshot::{Observation, Snapshot};
 use crate::decide::verdict::{Next, Verdict, judge};
-use crate::monitor::Told;
+use crate::monitor::StepResult;
 use crate::ops::parallel::map_parallel;
 use crate::ops::report::Report;
 use crate::ops::{Error, readable};
@@ -95,7 +95,7 @@ fn report(
         Verdict::Final(finding) => (finding.outcome, finding.detail.clone()),
         Verdict::Pending { .. } => (Outcome::Running, None),
     };
-    let told = Told {
+    let told = StepResult {
         index: 0,
         outcome,
         detail: detail.or(found),
@@ -105,7 +105,8 @@ fn report(
         look: Some(look.without_left_over(seen)),
         backend: "none",
         evidence: None,
-        sign: None,
+        run_outcome: None,
+        log_match: None,
     };
     Report::of(&told, looker.step(), looker.directory(), 0)
 }

@@ -5,7 +5,7 @@
 
 use crate::decide::policy::{GRACE, POLL_INTERVAL, SettleTimes, Threshold, ThresholdOptions};
 use crate::monitor;
-use crate::monitor::{Backend, End, Failure, Order, StopWhen};
+use crate::monitor::{Backend, MonitorError, MonitorOptions, Observer, StepResult, StopReason, StopWhen};
 use crate::ops::{Error, absence, readable};
 use crate::record::file_names::{Record, file_name};
 use crate::record::outcome::Outcome;
@@ -94,6 +94,17 @@ fn missing(directory: &MonitorDir, step: &StepName) -> Shown {
     Shown::NotStarted(absence(directory, step))
 }
 
+/// The outcome of the step that is followed.
+struct Seen(Option<Outcome>);
+
+impl Observer for Seen {
+    fn result(&mut self, result: StepResult) {
+        self.0 = Some(result.outcome);
+    }
+
+    fn diagnostic(&mut self, _line: &str) {}
+}
+
 fn follow(
     request: &Log,
     directory: &MonitorDir,
@@ -101,16 +112,16 @@ fn follow(
     out: &mut dyn FnMut(&[u8]) -> io::Result<()>,
 ) -> io::Result<Result<Shown, Error>> {
     let no_limit = Threshold { flag: Some(Duration::ZERO), environment: None };
-    let order = Order {
+    let order = MonitorOptions {
         steps: vec![request.step.clone()],
-        wishes: ThresholdOptions {
+        thresholds: ThresholdOptions {
             stale: no_limit,
             max_timeout: no_limit,
             start_timeout: request.start_timeout,
             until: None,
             settle: SettleTimes::CONTRACT,
         },
-        until: StopWhen::All,
+        stop_when: StopWhen::AllDone,
         new: false,
         kill: false,
         kill_command: None,
@@ -121,14 +132,14 @@ fn follow(
     };
     let place = directory.clone();
     let waited = pass_during(follower, out, move || {
-        let mut outcome = None;
-        let end = monitor::wait(&place, &order, &mut |told| outcome = Some(told.outcome), &mut |_| {}, None)?;
-        Ok::<_, Failure>((end, outcome))
+        let mut seen = Seen(None);
+        let end = monitor::wait(&place, &order, &mut seen)?;
+        Ok::<_, MonitorError>((end, seen.0))
     })?;
     Ok(match waited {
         Some(Err(failure)) => Err(failure.into()),
-        Some(Ok((End::Interrupted(signal), _))) => Ok(Shown::Interrupted(signal)),
-        Some(Ok((End::Answered, Some(Outcome::NotStarted)))) => Ok(missing(directory, &request.step)),
-        None | Some(Ok((End::Answered, _))) => Ok(Shown::All),
+        Some(Ok((StopReason::Interrupted(signal), _))) => Ok(Shown::Interrupted(signal)),
+        Some(Ok((StopReason::Answered, Some(Outcome::NotStarted)))) => Ok(missing(directory, &request.step)),
+        None | Some(Ok((StopReason::Answered, _))) => Ok(Shown::All),
     })
 }

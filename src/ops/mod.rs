@@ -20,7 +20,7 @@ pub(crate) mod self_managed;
 pub(crate) mod skill;
 pub(crate) mod wait;
 
-use crate::monitor::Failure;
+use crate::monitor::MonitorError;
 use crate::record::file_names::parse_file_name;
 use crate::record::step_name::StepName;
 use crate::sys::env;
@@ -57,11 +57,11 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-impl From<Failure> for Error {
-    fn from(failure: Failure) -> Self {
+impl From<MonitorError> for Error {
+    fn from(failure: MonitorError) -> Self {
         match failure {
-            Failure::Usage(sentence) => Self::Usage(sentence),
-            Failure::Own(sentence) => Self::Own(sentence),
+            MonitorError::Usage(sentence) => Self::Usage(sentence),
+            MonitorError::Internal(sentence) => Self::Own(sentence),
         }
     }
 }

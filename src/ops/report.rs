@@ -3,10 +3,10 @@
 //! Built by the operations from the last snapshot of a step and from the files beside it; printed by `cli`.
 
 use crate::decide::breaker::{MAX_CONSECUTIVE, is_open};
-use crate::decide::log_match::LogMatch;
+use crate::decide::log_match::{LogMatch, MarkerMatch};
 use crate::decide::snapshot::{Liveness, Snapshot, Status};
 use crate::decide::tracker::{PidFileId, RunTracker, meta_for, pid_file_id};
-use crate::monitor::Told;
+use crate::monitor::StepResult;
 use crate::record::SCHEMA;
 use crate::record::evidence::TreeProcess;
 use crate::record::file_names::{Record, file_name};
@@ -60,8 +60,8 @@ pub struct Report {
     pub log: Option<String>,
     /// The log's last lines as a person sees them, of a run that did not succeed; none while it runs.
     pub log_tail: Option<Vec<String>>,
-    /// The log line that matched.
-    pub marker: Option<String>,
+    /// The log line that matched, and what the pattern's groups matched in it.
+    pub marker: Option<MarkerMatch>,
     /// The processes of a hung or overdue run before the first signal, parents before children; none where they could
     /// not be seen.
     pub evidence: Option<Vec<TreeProcess>>,
@@ -141,7 +141,7 @@ impl Report {
     }
 
     /// Puts together what is said of a step.
-    pub(crate) fn of(told: &Told, step: &StepName, directory: &MonitorDir, log_tail: usize) -> Self {
+    pub(crate) fn of(told: &StepResult, step: &StepName, directory: &MonitorDir, log_tail: usize) -> Self {
         let look = told.look.as_ref().filter(|_| told.outcome != Outcome::NotStarted);
         let key = look.and_then(pid_file_id);
         let meta = look.and_then(|look| meta_for(look, key));
@@ -190,7 +190,7 @@ impl Report {
     }
 
     /// Puts together what is said of a log for which no step was named: it goes by the file's name.
-    pub(crate) fn of_file(told: &Told, file: &Path, directory: &MonitorDir, log_tail: usize) -> Self {
+    pub(crate) fn of_file(told: &StepResult, file: &Path, directory: &MonitorDir, log_tail: usize) -> Self {
         let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy();
         let mut report = Self {
             elapsed_ms: told.began.map(|began| millis(clock::now().since(began))),
@@ -245,9 +245,9 @@ fn was_stopped(meta: &Meta) -> bool {
 
 /// Whether the run goes on although the outcome is no `running`: a line of its log was the answer, or it is hung or overdue
 /// and was not ended.
-fn still_runs(told: &Told, look: Option<&Snapshot>) -> bool {
-    if let Some((_, ended)) = &told.sign {
-        return ended.is_none();
+fn still_runs(told: &StepResult, look: Option<&Snapshot>) -> bool {
+    if told.log_match.is_some() {
+        return told.run_outcome.is_none();
     }
     let Some(look) = look.filter(|_| !told.killed && matches!(told.outcome, Outcome::Hung | Outcome::Timeout)) else {
         return false;
@@ -257,7 +257,7 @@ fn still_runs(told: &Told, look: Option<&Snapshot>) -> bool {
     !over && !matches!(seen.liveness, Liveness::Dead { .. })
 }
 
-fn result(told: &Told, look: Option<&Snapshot>, meta: Option<&Meta>) -> (Option<Box<RawValue>>, Option<String>) {
+fn result(told: &StepResult, look: Option<&Snapshot>, meta: Option<&Meta>) -> (Option<Box<RawValue>>, Option<String>) {
     let recorded = || meta.and_then(|meta| meta.result_error.clone());
     match look.filter(|_| told.outcome.is_end()).map(|look| &look.result) {
         Some(File::There { content: ParsedResult::Json(value), .. }) => (Some(one_line(value)), recorded()),
@@ -288,22 +288,22 @@ fn started_at(meta: Option<&Meta>, key: Option<PidFileId>) -> Option<String> {
 }
 
 /// As recorded, else when the status was written.
-fn ended_at(told: &Told, meta: Option<&Meta>, look: Option<&Snapshot>) -> Option<String> {
+fn ended_at(told: &StepResult, meta: Option<&Meta>, look: Option<&Snapshot>) -> Option<String> {
     let recorded = meta.filter(|meta| meta.reason.is_some()).and_then(|meta| meta.ended_at.clone());
     let written = || look.and_then(|look| look.status.stamp()).map(|stamp| stamp.modified.rfc3339());
     if told.outcome.is_end() && !still_runs(told, look) { recorded.or_else(written) } else { None }
 }
 
-fn marker(told: &Told) -> Option<String> {
-    match &told.sign {
-        Some((LogMatch::Marker(line), _)) => Some(line.clone()),
-        Some((LogMatch::Fail(_), _)) | None => None,
+fn marker(told: &StepResult) -> Option<MarkerMatch> {
+    match &told.log_match {
+        Some(LogMatch::Marker(matched)) => Some(matched.clone()),
+        Some(LogMatch::Fail(_)) | None => None,
     }
 }
 
 /// The evidence that was recorded with the outcome, else what this call saw itself; without the run's own wrapper, which
 /// only waits for COMMAND.
-fn evidence(told: &Told, meta: Option<&Meta>) -> Option<Vec<TreeProcess>> {
+fn evidence(told: &StepResult, meta: Option<&Meta>) -> Option<Vec<TreeProcess>> {
     if !matches!(told.outcome, Outcome::Hung | Outcome::Timeout) {
         return None;
     }
@@ -315,7 +315,7 @@ fn evidence(told: &Told, meta: Option<&Meta>) -> Option<Vec<TreeProcess>> {
 }
 
 /// By the run's own two stamps, by its two files' times, or until the last look.
-fn elapsed(told: &Told, meta: Option<&Meta>, key: Option<PidFileId>) -> Option<Duration> {
+fn elapsed(told: &StepResult, meta: Option<&Meta>, key: Option<PidFileId>) -> Option<Duration> {
     let look = told.look.as_ref()?;
     if told.outcome.is_end()
         && let Some(took) = meta.and_then(Meta::took)
@@ -332,7 +332,7 @@ fn elapsed(told: &Told, meta: Option<&Meta>, key: Option<PidFileId>) -> Option<D
 }
 
 /// This moment on the clock that stamps the files.
-fn file_wall(told: &Told) -> WallTime {
+fn file_wall(told: &StepResult) -> WallTime {
     told.look.as_ref().map_or_else(clock::wall, |look| look.file_wall.plus(clock::now().since(look.at)))
 }
 

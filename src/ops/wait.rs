@@ -6,7 +6,7 @@
 use crate::decide::log_match::Patterns;
 use crate::decide::policy::{GRACE, POLL_INTERVAL, START_TIMEOUT, SettleTimes, Threshold, ThresholdOptions};
 use crate::monitor;
-use crate::monitor::{Backend, End, LogOrder, Order, ProgressFn, StepProgress, StopWhen};
+use crate::monitor::{Backend, LogOptions, MonitorOptions, Observer, StepProgress, StepResult, StopReason, StopWhen};
 use crate::ops::report::Report;
 use crate::ops::{Error, readable};
 use crate::record::file_names::{Record, file_name};
@@ -105,6 +105,8 @@ pub(crate) trait Listener {
     }
     /// How some steps stand, once a second, and how many more there are.
     fn progress(&mut self, _steps: &[Progress], _more: usize) {}
+    /// The wait goes on, and will be silent for so long at most.
+    fn idle(&mut self, _longest: Duration) {}
 }
 
 /// How a step stands that is waited for.
@@ -167,43 +169,58 @@ pub fn wait(request: &Wait) -> Result<Vec<Report>, Error> {
 }
 
 /// As [`wait`], with each answer told as it comes.
-pub(crate) fn listen(request: &Wait, listener: &mut dyn Listener) -> Result<End, Error> {
+pub(crate) fn listen(request: &Wait, listener: &mut dyn Listener) -> Result<StopReason, Error> {
     let directory = MonitorDir::at(request.directory.clone());
     readable(&directory)?;
-    let order = order(request);
-    // Two closures and one listener: what each has to say is kept until the loop gives the turn back.
-    let listener = std::cell::RefCell::new(listener);
-    let mut tell = |told: monitor::Told| {
-        let Some(step) = order.steps.get(told.index) else {
-            // No step was named: the file is what is told of.
-            return listener.borrow_mut().answer(Report::of_file(
-                &told,
-                request.log.as_deref().unwrap_or(directory.path()),
-                &directory,
-                request.log_tail,
-            ));
+    let options = monitor_options(request);
+    let mut relay = Relay { directory: &directory, options: &options, request, listener };
+    Ok(monitor::wait(&directory, &options, &mut relay)?)
+}
+
+/// Turns what the loop reports into what the caller of [`wait`] is told.
+struct Relay<'call> {
+    directory: &'call MonitorDir,
+    options: &'call MonitorOptions,
+    request: &'call Wait,
+    listener: &'call mut dyn Listener,
+}
+
+impl Observer for Relay<'_> {
+    fn result(&mut self, result: StepResult) {
+        let Self { directory, request, .. } = *self;
+        let Some(step) = self.options.steps.get(result.index) else {
+            // No step was named: the file is what is reported on.
+            let file = request.log.as_deref().unwrap_or(directory.path());
+            return self.listener.answer(Report::of_file(&result, file, directory, request.log_tail));
         };
-        count(&directory, step, &told, &mut |line| listener.borrow_mut().trouble(line));
-        let mut report = Report::of(&told, step, &directory, request.log_tail);
+        count(directory, step, &result, &mut |line| self.listener.trouble(line));
+        let mut report = Report::of(&result, step, directory, request.log_tail);
         if let Some(log) = &request.log {
             report.set_log(log, request.log_tail);
         }
-        listener.borrow_mut().answer(report);
-    };
-    let mut verbose = |line: &str| listener.borrow_mut().verbose(line);
-    let looks_on = listener.borrow().looks_on();
-    let mut onlook = |glimpses: &[StepProgress], more: usize| {
-        let progress = |glimpse: &StepProgress| progress(glimpse, &order.steps[glimpse.index], &directory, request);
-        let steps: Vec<Progress> = glimpses.iter().map(progress).collect();
-        listener.borrow_mut().progress(&steps, more);
-    };
-    let onlooker: Option<ProgressFn<'_>> = if looks_on { Some(&mut onlook) } else { None };
-    Ok(match (&order.logs, &request.log) {
-        (Some(logs), Some(file)) if order.steps.is_empty() => {
-            monitor::wait_for_line(&order, logs, file, &mut tell, &mut verbose)?
-        }
-        _ => monitor::wait(&directory, &order, &mut tell, &mut verbose, onlooker)?,
-    })
+        self.listener.answer(report);
+    }
+
+    fn diagnostic(&mut self, line: &str) {
+        self.listener.verbose(line);
+    }
+
+    fn wants_progress(&self) -> bool {
+        self.listener.looks_on()
+    }
+
+    fn progress(&mut self, steps: &[StepProgress], more: usize) {
+        let shown = |step: &StepProgress| {
+            let name = self.options.steps.get(step.index)?;
+            Some(progress(step, name, self.directory, self.request))
+        };
+        let steps: Vec<Progress> = steps.iter().filter_map(shown).collect();
+        self.listener.progress(&steps, more);
+    }
+
+    fn idle(&mut self, longest: Duration) {
+        self.listener.idle(longest);
+    }
 }
 
 fn progress(glimpse: &StepProgress, step: &StepName, directory: &MonitorDir, request: &Wait) -> Progress {
@@ -213,26 +230,20 @@ fn progress(glimpse: &StepProgress, step: &StepName, directory: &MonitorDir, req
         elapsed_ms: glimpse.elapsed.map(millis),
         expected: history::expected(directory, step).map(Duration::from_millis),
         heartbeat_age_ms: glimpse.heartbeat.map(millis),
-        ending: glimpse.ending,
+        ending: glimpse.terminating,
         last_line: file::last_line(&request.log.clone().unwrap_or_else(own)).filter(|_| glimpse.elapsed.is_some()),
     }
 }
 
 /// A run whose end nobody of this program recorded is counted by whoever sees it.
-fn count(directory: &MonitorDir, step: &StepName, told: &monitor::Told, trouble: &mut dyn FnMut(&str)) {
-    let Some(look) = &told.look else { return };
-    // What a log line says of a run that goes on is no end of it.
-    let outcome = match &told.sign {
-        Some((_, ended)) => ended.unwrap_or(Outcome::Marker),
-        None => told.outcome,
-    };
-    let reason = match outcome {
-        Outcome::Success => Reason::Success,
-        Outcome::Failed => Reason::Failed,
-        // These were recorded, and counted with it, or they are no end.
-        Outcome::Hung | Outcome::Died | Outcome::Timeout | Outcome::NotStarted | Outcome::Running | Outcome::Marker => {
-            return;
-        }
+fn count(directory: &MonitorDir, step: &StepName, result: &StepResult, trouble: &mut dyn FnMut(&str)) {
+    let Some(look) = &result.look else { return };
+    // The run's own end counts, whatever was said of its log.
+    let reason = match result.run_outcome {
+        Some(Outcome::Success) => Reason::Success,
+        Some(Outcome::Failed) => Reason::Failed,
+        // The others were counted when they were recorded.
+        _ => return,
     };
     let key = crate::decide::tracker::pid_file_id(look);
     let meta = crate::decide::tracker::meta_for(look, key);
@@ -245,23 +256,23 @@ fn count(directory: &MonitorDir, step: &StepName, told: &monitor::Told, trouble:
     }
 }
 
-fn order(request: &Wait) -> Order {
+fn monitor_options(request: &Wait) -> MonitorOptions {
     let mut steps: Vec<StepName> = Vec::with_capacity(request.steps.len());
     let mut seen = std::collections::HashSet::new();
     steps.extend(request.steps.iter().filter(|step| seen.insert(step.as_str())).cloned());
-    Order {
+    MonitorOptions {
         steps,
-        wishes: ThresholdOptions {
+        thresholds: ThresholdOptions {
             stale: Threshold { flag: request.stale, environment: request.environment_stale },
             max_timeout: Threshold { flag: request.max_timeout, environment: request.environment_max_timeout },
             start_timeout: request.start_timeout,
             until: request.at_most.map(|span| clock::now().plus(span)),
             settle: SettleTimes::CONTRACT,
         },
-        until: match (request.any, request.fail_fast) {
-            (true, _) => StopWhen::Any,
-            (false, true) => StopWhen::FirstBad,
-            (false, false) => StopWhen::All,
+        stop_when: match (request.any, request.fail_fast) {
+            (true, _) => StopWhen::AnyDone,
+            (false, true) => StopWhen::FirstFailure,
+            (false, false) => StopWhen::AllDone,
         },
         new: request.new,
         kill: request.kill,
@@ -272,6 +283,6 @@ fn order(request: &Wait) -> Order {
         logs: request
             .markers
             .as_ref()
-            .map(|markers| LogOrder { markers: Arc::clone(markers), file: request.log.clone() }),
+            .map(|markers| LogOptions { patterns: Arc::clone(markers), file: request.log.clone() }),
     }
 }

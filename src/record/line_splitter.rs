@@ -1,8 +1,8 @@
-//! A log's bytes as lines, however they are cut on their way here.
+//! Splits a log's bytes into lines for matching, however they are cut into chunks. Called by `decide::log_match`.
 //!
-//! Refuses to hold more of a line than its first 64 KiB, and to take for text what a size bound took away: where the
-//! oldest part of a log has gone it reads as zeros, and one line says how much went. An empty line says nothing, and is
-//! none here.
+//! A line feed ends a line, and so does a carriage return: progress that overwrites itself shows one line after the other.
+//! Of a line the first 64 KiB are kept. Where a size limit took the oldest part of a log away, it reads as zeros, and one
+//! line says how much was dropped; neither is text of the log. Empty lines are left out.
 
 use crate::record::sanitize::cut;
 
@@ -32,7 +32,7 @@ pub(crate) struct LineSplitter {
 impl LineSplitter {
     /// Takes more bytes in, and hands over each line that they complete.
     pub(crate) fn feed(&mut self, mut bytes: &[u8], line: &mut dyn FnMut(&[u8])) {
-        while let Some(end) = bytes.iter().position(|&byte| byte == b'\n') {
+        while let Some(end) = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
             if self.begun.is_empty() {
                 // The usual case needs no copy.
                 let whole = &bytes[zeros(bytes[..end].iter())..end];
@@ -44,6 +44,16 @@ impl LineSplitter {
             bytes = &bytes[end + 1..];
         }
         self.keep(bytes);
+    }
+
+    /// Whether a line has begun that has no end yet.
+    pub(crate) fn has_unended(&self) -> bool {
+        !self.begun.is_empty()
+    }
+
+    /// Hands over the line that has no end yet, which stays: more of it may come.
+    pub(crate) fn peek(&self, line: &mut dyn FnMut(&[u8])) {
+        hand_over(&self.begun, line);
     }
 
     /// Hands over the last line, which has no end.
@@ -64,10 +74,9 @@ fn zeros<'bytes>(bytes: impl Iterator<Item = &'bytes u8>) -> usize {
     bytes.take_while(|&&byte| byte == 0).count()
 }
 
-/// Without a carriage return before its end, and without the zeros that took its own end's place.
+/// Hands a line over without the zeros that took its own end's place.
 fn hand_over(whole: &[u8], line: &mut dyn FnMut(&[u8])) {
     let kept = &whole[..whole.len() - zeros(whole.iter().rev())];
-    let kept = kept.strip_suffix(b"\r").unwrap_or(kept);
     if !kept.is_empty() && !is_notice(kept) {
         line(kept);
     }
@@ -104,7 +113,8 @@ mod tests {
             ("", vec![]),
             ("a\nb\r\n\nc", vec!["a", "b", "c"]),
             ("\r\n\n", vec![]),
-            ("a\rb\n", vec!["a\rb"]),
+            ("a\rb\n", vec!["a", "b"]),
+            ("10%\r100%\r\ndone\r", vec!["10%", "100%", "done"]),
             ("x\0y\n", vec!["x\0y"]),
         ] {
             let expected: Vec<Vec<u8>> = expected.into_iter().map(|line| line.as_bytes().to_vec()).collect();

@@ -4,6 +4,7 @@
 //! carries out what follows from a verdict, once, whoever else is doing the same. It refuses to decide and to wait for
 //! anything but a short lock.
 
+pub(crate) mod assess;
 pub(crate) mod breaker_file;
 pub(crate) mod history;
 mod kill_command;

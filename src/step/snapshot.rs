@@ -20,6 +20,7 @@ use crate::record::result::ParsedResult;
 use crate::record::status;
 use crate::record::status::{ParsedStatus, Word};
 use crate::record::step_name::StepName;
+use crate::record::time::WallTime;
 use crate::record::{SCHEMA, meta};
 use crate::sys::fs::lock::{self, Lock};
 use crate::sys::fs::monitor_dir::{MonitorDir, why};
@@ -66,6 +67,8 @@ pub(crate) struct SnapshotReader {
     keeps_result: bool,
     /// The step's lock file, where this process holds it: whichever process held the same one before is gone.
     holding: Option<FileId>,
+    /// The pid that the last snapshot with one had.
+    named: Option<i32>,
     /// Whether the pid of this stamp was found in another namespace: a scan of all processes, done once.
     elsewhere: Option<(FileStamp, bool)>,
     /// All processes, where one look at them does for many steps.
@@ -106,6 +109,7 @@ impl SnapshotReader {
             meta: None,
             keeps_result: false,
             holding: None,
+            named: None,
             elsewhere: None,
             crowd: None,
         }
@@ -234,6 +238,10 @@ impl SnapshotReader {
         } else {
             (LockState::Unknown, None)
         };
+        match key {
+            Some((pid, _)) => self.named = Some(pid),
+            None => look.followed = self.followed_process(look.file_wall),
+        }
         let meta = recorded_meta(look).filter(|meta| meta.locked && (!look.pid.is_there() || meta.speaks_of(key)));
         let own_lock = meta.is_some_and(|meta| meta.lock_file.is_none() || meta.lock_file == look.lock_file);
         if key.is_some() && own_lock && look.lock == LockState::Held {
@@ -257,6 +265,20 @@ impl SnapshotReader {
             }
             Lookup::Hidden => Process::Hidden,
         };
+    }
+
+    /// The process that the last pid file named, for a run whose files, or whose whole directory, went away.
+    pub(crate) fn followed_process(&self, file_wall: WallTime) -> Process {
+        match self.named.map(process::look) {
+            Some(Lookup::There(entry)) => Process::Running {
+                started: entry.started,
+                started_wall: process::started_wall(entry.started, file_wall, machine::with_sleep()),
+            },
+            // Seen here before, so its absence here means that it has ended.
+            Some(Lookup::Gone) => Process::Gone { borne_elsewhere: false },
+            Some(Lookup::Hidden) => Process::Hidden,
+            None => Process::Unclaimed,
+        }
     }
 
     fn borne_elsewhere(&mut self, pid: i32, stamp: FileStamp) -> bool {

@@ -178,7 +178,7 @@ impl Subcommand for RunArgs {
                 Ok(ran.exit_code)
             }
             (Err(Error::Running(_)), None) if self.attach => {
-                let policy = ExitPolicy { result_only: false, propagate: true };
+                let policy = ExitPolicy { result_only: false, capture: None, propagate: true };
                 wait_and_print(&base_options(vec![self.step], self.grace, context)?, policy, context)
             }
             (Err(Error::Running(sentence)), Some(mut caller)) if self.attach => {

@@ -9,7 +9,7 @@ use crate::cli::{Context, defaults};
 use crate::decide::log_match::Patterns;
 use crate::env_vars;
 use crate::exit_code::{ExitCode, of_signal};
-use crate::monitor::{Backend, End};
+use crate::monitor::{Backend, StopReason};
 use crate::ops::Error;
 use crate::ops::report::Report;
 use crate::ops::wait::{Listener, Progress, Wait, listen};
@@ -69,6 +69,9 @@ pub(super) struct WaitFlags {
     /// Succeed (exit 0) as soon as a log line matches, from the log's beginning
     #[arg(long, value_name = "REGEX")]
     marker: Option<String>,
+    /// Print only what this group of --marker matched, by its name or number
+    #[arg(long, value_name = "NAME", requires = "marker", conflicts_with_all = ["json", "result"])]
+    capture: Option<String>,
     /// Fail (exit 1) as soon as a log line matches; it wins over --marker
     #[arg(long, value_name = "REGEX")]
     fail_marker: Option<String>,
@@ -156,8 +159,8 @@ impl Subcommand for WaitArgs {
 }
 
 impl WaitFlags {
-    pub(super) const fn exit_policy(&self) -> ExitPolicy {
-        ExitPolicy { result_only: self.result, propagate: self.propagate }
+    pub(super) fn exit_policy(&self) -> ExitPolicy {
+        ExitPolicy { result_only: self.result, capture: self.capture.clone(), propagate: self.propagate }
     }
 }
 
@@ -218,7 +221,13 @@ pub(super) fn options(steps: Vec<StepName>, flags: &WaitFlags, context: &Context
 fn add_markers(options: &mut Wait, flags: &WaitFlags, several: bool) -> Result<(), Error> {
     let (marker, fail) = (flags.marker.as_deref(), flags.fail_marker.as_deref());
     if marker.is_some() || fail.is_some() {
-        options.markers = Some(Arc::new(Patterns::new(marker, fail).map_err(Error::Usage)?));
+        let patterns = Patterns::new(marker, fail).map_err(Error::Usage)?;
+        if let Some(group) = flags.capture.as_ref().filter(|group| !patterns.has_group(group)) {
+            return Err(Error::Usage(format!(
+                "--capture {group:?} is no group of --marker; name one of its groups, like (?<{group}>...), or give a number"
+            )));
+        }
+        options.markers = Some(Arc::new(patterns));
     }
     let Some(log) = &flags.log else { return Ok(()) };
     if options.markers.is_none() {
@@ -235,10 +244,12 @@ fn add_markers(options: &mut Wait, flags: &WaitFlags, several: bool) -> Result<(
 }
 
 /// Which exit code a wait ends with, and what it prints.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ExitPolicy {
     /// Whether only the result is printed.
     pub(super) result_only: bool,
+    /// The group of the marker that is printed alone.
+    pub(super) capture: Option<String>,
     /// Whether COMMAND's own code is passed on, where it is known.
     pub(super) propagate: bool,
 }
@@ -261,15 +272,17 @@ pub(super) fn wait_and_print(options: &Wait, policy: ExitPolicy, context: &Conte
     let end = listen(options, &mut printer);
     printer.live.erase();
     match end? {
-        End::Answered => {}
-        End::Interrupted(signal) => return Ok(report_interrupt(signal, &options.steps, context)),
+        StopReason::Answered => {}
+        StopReason::Interrupted(signal) => return Ok(report_interrupt(signal, &options.steps, context)),
     }
     let outcomes = printer.ended.iter().map(|ended| ended.outcome);
     let code = exit_code(outcomes, options.at_most.is_some());
-    if policy.propagate
+    if printer.policy.propagate
         && let [Ended { outcome: Outcome::Success | Outcome::Failed, exit_code, signal }] = printer.ended.as_slice()
     {
-        return Ok(command_exit_code(*exit_code, signal.as_deref()).unwrap_or(code));
+        let own = command_exit_code(*exit_code, signal.as_deref());
+        // Of a run that ended well before a line matched, 0 would be the wrong answer.
+        return Ok(own.filter(|own| *own != 0 || code == 0).unwrap_or(code));
     }
     Ok(code)
 }
@@ -293,7 +306,14 @@ impl Listener for Printer<'_> {
     fn answer(&mut self, report: Report) {
         self.live.erase();
         if self.policy.result_only {
-            self.print_result(&report);
+            let result = report.result.as_ref().map(|result| result.get());
+            self.print_only(result, &report);
+        } else if let Some(group) = &self.policy.capture {
+            let captures = report.marker.as_ref().map(|marker| &marker.captures);
+            self.print_only(
+                captures.map(|all| all.get(group).cloned().flatten().unwrap_or_default()).as_deref(),
+                &report,
+            );
         } else {
             self.context.out.print_report(&report);
         }
@@ -321,12 +341,17 @@ impl Listener for Printer<'_> {
     fn progress(&mut self, steps: &[Progress], more: usize) {
         self.live.draw(steps, more);
     }
+
+    fn idle(&mut self, longest: Duration) {
+        isolated_worker::rest(longest);
+    }
 }
 
 impl Printer<'_> {
-    fn print_result(&self, report: &Report) {
-        match &report.result {
-            Some(result) => self.context.out.print_line(result.get()),
+    /// Prints one fact alone; without it the answer goes to standard error.
+    fn print_only(&self, fact: Option<&str>, report: &Report) {
+        match fact {
+            Some(fact) => self.context.out.print_line(fact),
             None => {
                 for line in format::details(report) {
                     print_stderr(&line);

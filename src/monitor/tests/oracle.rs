@@ -28,10 +28,31 @@ impl Step {
 impl State {
     /// The answer at this moment, and since when it has been that.
     fn truth(&self, index: usize) -> Option<(Outcome, i64)> {
+        let step = &self.steps[index];
+        let starting = step.lock.is_some() && !step.files.contains_key("pid") && !self.follows(index);
+        let readable = self.limits.marker && (step.is_there() || self.follows(index)) && !starting;
+        if let Some(at) = step.log.needle_at().filter(|at| readable && self.now >= *at) {
+            return Some((Outcome::Marker, at.max(step.began).max(step.claimed.unwrap_or(i64::MIN)).max(step.absent)));
+        }
+        self.truth_of_run(index).map(|(outcome, since)| (self.answer_for(outcome), since))
+    }
+
+    /// With a marker a run that ends before a line matched has failed.
+    fn answer_for(&self, outcome: Outcome) -> Outcome {
+        if self.limits.marker && outcome == Outcome::Success { Outcome::Failed } else { outcome }
+    }
+
+    /// Whether the run's process is followed whatever becomes of its files.
+    fn follows(&self, index: usize) -> bool {
+        let step = &self.steps[index];
+        step.seen_alive == Some(step.run) && !step.unseen
+    }
+
+    fn truth_of_run(&self, index: usize) -> Option<(Outcome, i64)> {
         let (step, limits) = (&self.steps[index], &self.limits);
         let until = limits.until.unwrap_or(i64::MAX);
         let due = |at: i64| self.now >= at;
-        if !step.is_there() {
+        if !step.is_there() && !self.follows(index) {
             let at = (step.absent.max(0) + limits.start).min(until);
             return due(at).then_some((Outcome::NotStarted, at.max(step.absent)));
         }
@@ -58,7 +79,7 @@ impl State {
             let at = dead + 200 * MILLISECOND;
             return due(at).then_some((step.intent.unwrap_or(Outcome::Died), at));
         }
-        if step.lock.is_some() && !step.files.contains_key("pid") {
+        if step.lock.is_some() && !step.files.contains_key("pid") && !self.follows(index) {
             return running;
         }
         // Nothing tells an old one from a new one where the process cannot be seen, but its age counts from the later of
@@ -81,6 +102,7 @@ impl State {
     fn dead(&self, index: usize) -> Option<i64> {
         let step = &self.steps[index];
         let named = step.files.get("pid").is_some_and(|pid| !pid.bytes.is_empty() && pid.run == step.run);
+        let named = named || self.follows(index);
         // A lock is seen even where the process is not.
         let locked = step.noted.is_some_and(|(run, _)| run == step.run);
         step.gone.filter(|_| named && (locked || !step.unseen))
@@ -147,8 +169,13 @@ impl State {
         // Nor whose a result is, once the pid has gone.
         let of_other = |name: &str| step.files.get(name).is_some_and(|file| file.run != step.run);
         let of_before = step.claimed.is_none() && of_other("status");
-        let taken_for_its = outcome == Outcome::Success && !step.files.contains_key("pid") && of_other("result");
+        let taken_for_its =
+            outcome == self.answer_for(Outcome::Success) && !step.files.contains_key("pid") && of_other("result");
         if taken_for_its || of_before && matches!(outcome, Outcome::Success | Outcome::Failed) {
+            return;
+        }
+        // Where the wait ends anyway, a line without an end counts at once.
+        if outcome == Outcome::Marker && step.log.has_needle() {
             return;
         }
         let was_true = |truth: &Option<(Outcome, i64)>| truth.is_some_and(|(true_one, _)| true_one == outcome);
@@ -174,6 +201,8 @@ impl State {
     fn excused(&self, index: usize, outcome: Outcome) -> i64 {
         let weather = self.weather;
         let mut late = 60 * MILLISECOND + weather.late;
+        // A line without an end is read, and settles, before it is matched.
+        late += if self.limits.marker { 100 * MILLISECOND } else { 0 };
         // A death settles from the look that shows it.
         late += if self.steps[index].gone.is_some() { 200 * MILLISECOND } else { 0 };
         if weather.polls || weather.deaf || weather.failing > 0 {
@@ -200,6 +229,7 @@ impl State {
 
     /// The loop ends a run, or buries it, for this reason.
     pub(super) fn acts(&mut self, index: usize, outcome: Outcome) {
+        let outcome = self.answer_for(outcome);
         self.check(index, outcome);
         self.steps[index].acted = Some(outcome);
     }
@@ -215,7 +245,7 @@ impl State {
             Some(acted) => {
                 let own = step.course.iter().flatten().any(|(own, _)| *own == outcome);
                 assert!(
-                    acted == outcome || own || step.unknowable,
+                    acted == outcome || own || step.unknowable || outcome == Outcome::Marker && step.log.has_needle(),
                     "{outcome:?} after {acted:?}: {}",
                     self.shown(index)
                 );
@@ -223,9 +253,9 @@ impl State {
             None => self.check(index, outcome),
         }
         self.over |= match self.limits.ends {
-            StopWhen::All => false,
-            StopWhen::Any => outcome.is_end(),
-            StopWhen::FirstBad => !matches!(outcome, Outcome::Success | Outcome::Running),
+            StopWhen::AllDone => false,
+            StopWhen::AnyDone => outcome.is_end() || outcome == Outcome::Marker,
+            StopWhen::FirstFailure => !matches!(outcome, Outcome::Success | Outcome::Running | Outcome::Marker),
         };
     }
 }

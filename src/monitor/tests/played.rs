@@ -1,178 +1,170 @@
-//! The simulated world as the loop is given it: every rest jumps to the next thing that happens.
-//!
-//! Refuses to know what is right: it hands out looks and notices, and reports what the loop decided to the oracle.
+//! The driver of the simulation: carries out the machine's actions in the simulated world, and jumps to the next thing that
+//! happens where the real driver sleeps.
 
-use crate::decide::snapshot::Snapshot;
-use crate::monitor::event_sources::EventSources;
-use crate::monitor::io::{Waking, World};
-use crate::monitor::terminations::{Job, What};
+use crate::monitor::event::{MonitorAction, MonitorEvent, SourceStatus, Task};
+use crate::monitor::machine::{Monitor, SAFETY_RESCAN};
+use crate::monitor::options::StopReason;
 use crate::monitor::tests::script::{MILLISECOND, SECOND};
 use crate::monitor::tests::simulated::{Notice, State};
-use crate::monitor::{Failure, Order};
-use crate::record::file_names::Record;
 use crate::record::outcome::Outcome;
 use crate::record::time::MonotonicTime;
-use crate::step::terminate::Means;
-use crate::sys::platform::exit_watcher::Armed;
-use crate::sys::watch::dir::Hint;
-use std::cell::RefCell;
-use std::io;
-use std::path::Path;
-use std::rc::Rc;
-use std::time::Duration;
+use crate::sys::watch::WatchResult;
 
 /// By when every answer is out.
 const HORIZON: i64 = 4 * 3600 * SECOND;
 
-/// The world as the loop is given it; the test keeps the other end.
-pub(super) struct Simulated(pub(super) Rc<RefCell<State>>);
-
-impl World for Simulated {
-    fn now(&self) -> MonotonicTime {
-        MonotonicTime::from_nanos(self.0.borrow().now)
+impl State {
+    /// Drives the machine to its end; what it reported.
+    pub(super) fn drive(&mut self, monitor: &mut Monitor<'_>) -> Vec<(usize, Outcome)> {
+        let mut told = Vec::new();
+        loop {
+            while let Some(action) = monitor.poll_action() {
+                if let MonitorAction::Stop(end) = action {
+                    assert_eq!(end, Ok(StopReason::Answered));
+                    return told;
+                }
+                if let MonitorAction::Report(result) = action {
+                    self.told(result.index, result.outcome);
+                    told.push((result.index, result.outcome));
+                } else {
+                    self.perform(action, monitor);
+                }
+            }
+            self.sleep(monitor);
+            monitor.handle_timeout(self.moment());
+        }
     }
 
-    fn rests(&self, _span: Duration) {}
+    pub(super) fn moment(&self) -> MonotonicTime {
+        MonotonicTime::from_nanos(self.now)
+    }
 
-    fn look(&mut self, index: usize) -> io::Result<Snapshot> {
-        let mut state = self.0.borrow_mut();
-        let failing = state.weather.failing;
-        if state.random.happens(failing) {
+    fn status(&self) -> SourceStatus {
+        SourceStatus { backend: "none", polls: self.armed && self.weather.polls }
+    }
+
+    fn perform(&mut self, action: MonitorAction, monitor: &mut Monitor<'_>) {
+        let event = match action {
+            MonitorAction::Arm => {
+                self.armed = true;
+                MonitorEvent::Armed(self.status())
+            }
+            MonitorAction::Rewatch => MonitorEvent::Rewatched(self.status(), false),
+            MonitorAction::ReadSnapshot(step) => self.read_snapshot(step),
+            MonitorAction::CheckUnchanged(step) => {
+                let same = monitor.snapshot(step).is_some_and(|snapshot| self.is_unchanged(step, snapshot));
+                // The kernel knows also where its notice was lost.
+                MonitorEvent::Unchanged(step, same && self.exits.values().any(|of| *of == step))
+            }
+            MonitorAction::SpinUntilChanged(step) => {
+                let changed = monitor.snapshot(step).cloned().is_some_and(|snapshot| {
+                    (0..40).any(|_| {
+                        let until = self.now + self.random.between(0, 30_000);
+                        self.advance(until, None);
+                        !self.is_unchanged(step, &snapshot)
+                    })
+                });
+                MonitorEvent::Spun(step, changed)
+            }
+            MonitorAction::WatchExit(step, pid) => MonitorEvent::ExitWatch(step, self.watch_exit(pid, step)),
+            MonitorAction::ForgetExit(step) => return self.exits.retain(|_, other| *other != step),
+            MonitorAction::WatchWrites(step, record) => {
+                if let Some(inode) = self.steps[step].files.get(record.suffix()).map(|disk| disk.inode) {
+                    self.followed.insert((step, record.suffix(), inode));
+                }
+                MonitorEvent::WritesWatched(step, record, !self.weather.deaf && !self.weather.polls)
+            }
+            MonitorAction::WatchLog { step, watching, may_watch } => self.watch_log(step, watching, may_watch),
+            MonitorAction::MeasureLog(step) => MonitorEvent::LogSize(step, self.unread(step)),
+            MonitorAction::ReadLog(step) => return self.read_log(step, monitor),
+            MonitorAction::Terminate(step, task) => return self.terminate(step, task, monitor),
+            MonitorAction::Diagnose(_) => unreachable!("every run is terminated"),
+            MonitorAction::ShowProgress(steps, more) => {
+                assert!(!steps.is_empty() && steps.len() <= 8 && steps.len() + more <= self.steps.len());
+                return;
+            }
+            MonitorAction::Report(_) | MonitorAction::Stop(_) => unreachable!("taken by the caller"),
+        };
+        monitor.handle_event(event, self.moment());
+    }
+
+    fn read_snapshot(&mut self, step: usize) -> MonitorEvent<'static> {
+        let failing = self.weather.failing;
+        if self.random.happens(failing) {
             // Whoever gives up then has seen nothing, and may say so.
-            state.steps[index].course = vec![None, Some((Outcome::Running, 0))];
-            return Err(io::ErrorKind::Other.into());
+            self.steps[step].course = vec![None, Some((Outcome::Running, 0))];
+            return MonitorEvent::SnapshotFailed(step, "it fails".to_owned(), self.followed_process(step));
         }
         for _ in 0..7 {
-            let (look, stands) = state.look(index);
+            let (look, stands) = self.look(step);
             if stands {
-                return Ok(look);
+                return MonitorEvent::Snapshot(step, Box::new(look));
             }
         }
-        Ok(state.look(index).0)
+        MonitorEvent::Snapshot(step, Box::new(self.look(step).0))
     }
 
-    fn arm(&mut self, _order: &Order, _verbose: &mut dyn FnMut(&str)) -> Result<(), Failure> {
-        self.0.borrow_mut().armed = true;
-        Ok(())
-    }
-
-    fn renew(&mut self, _verbose: &mut dyn FnMut(&str)) -> bool {
-        false
-    }
-
-    fn watch_exit(&mut self, pid: i32, index: usize) -> Option<Armed> {
-        let mut state = self.0.borrow_mut();
-        if state.weather.deaf {
+    fn watch_exit(&mut self, pid: i32, step: usize) -> Option<WatchResult> {
+        if self.weather.deaf {
             return None;
         }
         // One notice a step: the one asked for last.
-        state.exits.retain(|_, other| *other != index);
-        let lives = state.processes.get(&pid).is_some_and(|(_, ended)| ended.is_none());
+        self.exits.retain(|_, other| *other != step);
+        let lives = self.processes.get(&pid).is_some_and(|(_, ended)| ended.is_none());
         if lives {
-            state.exits.insert(pid, index);
+            self.exits.insert(pid, step);
         }
-        Some(if lives { Armed::Watching } else { Armed::Gone })
+        Some(if lives { WatchResult::Watching } else { WatchResult::AlreadyExited })
     }
 
-    fn forget_exit(&mut self, index: usize) {
-        self.0.borrow_mut().exits.retain(|_, other| *other != index);
-    }
-
-    fn follow(&mut self, index: usize, record: Record) -> bool {
-        let mut state = self.0.borrow_mut();
-        if let Some(inode) = state.steps[index].files.get(record.suffix()).map(|disk| disk.inode) {
-            state.followed.insert((index, record.suffix(), inode));
-        }
-        !state.weather.deaf && !state.weather.polls
-    }
-
-    fn end(&mut self, index: usize, look: Snapshot, job: Job, _means: Means) {
-        let mut state = self.0.borrow_mut();
-        let (outcome, longest) = match &job.what {
-            What::Terminate(intent, _) => (intent.reason().outcome(), 3 * SECOND),
-            What::Bury(reason) => (reason.outcome(), 5 * MILLISECOND),
+    fn terminate(&mut self, step: usize, task: Task, monitor: &Monitor<'_>) {
+        let Some(look) = monitor.snapshot_of_run(step).cloned() else { panic!("nothing was read of {step}") };
+        let (outcome, longest) = match &task {
+            Task::Terminate(intent, _) => (intent.reason().outcome(), 3 * SECOND),
+            Task::RecordDeath(reason) => (reason.outcome(), 5 * MILLISECOND),
         };
-        state.acts(index, outcome);
-        if let (What::Terminate(intent, _), None) = (&job.what, state.steps[index].status_word()) {
-            state.record(index, None, Some(*intent));
+        self.acts(step, outcome);
+        if let (Task::Terminate(intent, _), None) = (&task, self.steps[step].status_word()) {
+            self.record(step, None, Some(*intent));
         }
-        let at = state.now + state.random.between(0, longest);
-        state.endings.push((at, index, job, look));
+        let at = self.now + self.random.between(0, longest);
+        self.endings.push((at, step, task, look));
     }
 
-    fn give_way(&mut self) {
-        let mut state = self.0.borrow_mut();
-        let until = state.now + state.random.between(0, 30_000);
-        state.advance(until, None);
-    }
-
-    fn path(&self) -> &Path {
-        Path::new("/simulated")
-    }
-
-    fn is_unchanged(&self, index: usize, look: &Snapshot) -> bool {
-        self.0.borrow().is_unchanged(index, look)
-    }
-
-    fn has_ended(&self, index: usize) -> bool {
-        // The kernel knows also where its notice was lost.
-        let state = self.0.borrow();
-        !state.exits.values().any(|of| *of == index)
-    }
-
-    fn rest(&mut self, longest: Duration) -> Waking {
-        let mut state = self.0.borrow_mut();
+    /// Sleeps until something happens, or the machine's next timeout.
+    fn sleep(&mut self, monitor: &mut Monitor<'_>) {
         // A timer may be late, never early.
-        let late = state.random.between(0, 3 * MILLISECOND);
-        let longest = i64::try_from(longest.as_nanos()).unwrap_or(HORIZON).min(HORIZON);
-        let until = state.now + longest + late;
-        let mut waking = Waking::default();
+        let late = self.random.between(0, 3 * MILLISECOND);
+        let rest = monitor.poll_timeout().since(self.moment()).min(SAFETY_RESCAN);
+        let until = self.now + i64::try_from(rest.as_nanos()).unwrap_or(HORIZON).min(HORIZON) + late;
         loop {
-            let scripted = state.script.get(state.done).map(|(at, ..)| *at);
-            let others = state.notices.iter().map(|(at, _)| *at).chain(state.endings.iter().map(|(at, ..)| *at));
+            let scripted = self.script.get(self.done).map(|(at, ..)| *at);
+            let others = self.notices.iter().map(|(at, _)| *at).chain(self.endings.iter().map(|(at, ..)| *at));
             let next = others.chain(scripted).fold(until, i64::min);
-            state.advance(next, None);
-            let now = state.now;
-            assert!(now < HORIZON, "nothing was told by now: {:?}", state.steps);
-            let due: Vec<(i64, Notice)> = state.notices.extract_if(.., |(at, _)| *at <= now).collect();
+            self.advance(next, None);
+            let (now, moment) = (self.now, self.moment());
+            assert!(now < HORIZON, "nothing was reported by now: {:?}", self.steps);
+            let due: Vec<(i64, Notice)> = self.notices.extract_if(.., |(at, _)| *at <= now).collect();
+            let mut woken = !due.is_empty() || now >= until;
             for (_, notice) in due {
-                match notice {
-                    Notice::Name(name) => waking.hints.push(Hint::Name(name)),
-                    Notice::Exit(index) => waking.exits.push(index),
-                    Notice::Missed => waking.missed = true,
-                }
+                let event = match &notice {
+                    Notice::Name(name) => MonitorEvent::FileChanged(name),
+                    Notice::Exit(step) => MonitorEvent::Exited(*step),
+                    Notice::LogGrew(step) => MonitorEvent::LogGrew(*step),
+                    Notice::Missed => MonitorEvent::EventsLost,
+                    Notice::LogsMissed => MonitorEvent::LogEventsLost,
+                };
+                monitor.handle_event(event, moment);
             }
-            if let Some(place) = state.endings.iter().position(|(at, ..)| *at <= now) {
-                let (_, index, job, look) = state.endings.remove(place);
-                let answer = state.carry_out(index, &job, &look);
-                waking.ended.push((index, answer));
+            if let Some(place) = self.endings.iter().position(|(at, ..)| *at <= now) {
+                let (_, step, task, look) = self.endings.remove(place);
+                let termination = self.carry_out(step, &task, &look);
+                monitor.handle_event(MonitorEvent::Terminated(step, termination), moment);
+                woken = true;
             }
-            let woken =
-                !waking.hints.is_empty() || !waking.exits.is_empty() || waking.missed || !waking.ended.is_empty();
-            if woken || now >= until {
-                return waking;
+            if woken {
+                return;
             }
         }
-    }
-
-    fn finish(&mut self) {}
-
-    fn is_armed(&self) -> bool {
-        self.0.borrow().armed
-    }
-
-    fn polls(&self) -> bool {
-        let state = self.0.borrow();
-        state.armed && state.weather.polls
-    }
-
-    fn backend(&self) -> &'static str {
-        "none"
-    }
-
-    fn tell(&mut self, _verbose: &mut dyn FnMut(&str)) {}
-
-    fn senses(&mut self) -> &mut EventSources {
-        unreachable!("no log is read")
     }
 }

@@ -54,6 +54,10 @@ pub(super) enum Change {
     Exit(i32),
     /// The run of this process takes the step's lock.
     Take(i32),
+    /// Something is written to the step's log.
+    Log(&'static str),
+    /// The log is cut, and begins anew.
+    LogCut,
     /// Somebody sets the wall clock, so much further.
     SetClock(i64),
     /// The machine sleeps.
@@ -68,6 +72,8 @@ pub(super) struct Limits {
     pub(super) start: i64,
     pub(super) until: Option<i64>,
     pub(super) ends: StopWhen,
+    /// Whether a line of the log is waited for.
+    pub(super) marker: bool,
 }
 
 /// How badly the machine behaves.
@@ -98,6 +104,8 @@ impl fmt::Debug for Change {
             Self::Remove(record) => write!(formatter, "{record:?} goes"),
             Self::Start(pid) => write!(formatter, "process {pid} begins"),
             Self::Exit(pid) => write!(formatter, "process {pid} ends"),
+            Self::Log(text) => write!(formatter, "the log gets {text:?}"),
+            Self::LogCut => formatter.write_str("the log is cut"),
             Self::Take(pid) => write!(formatter, "process {pid} takes the lock"),
             Self::SetClock(further) => write!(formatter, "the clock is set by {} s", further / SECOND),
             Self::Sleep(span) => write!(formatter, "the machine sleeps for {} s", span / SECOND),

@@ -3,7 +3,8 @@
 //! Refuses to judge; it only keeps what is true, for the looks that are taken of it and for the oracle.
 
 use crate::decide::snapshot::{Here, Process, Snapshot};
-use crate::monitor::terminations::{Job, What};
+use crate::monitor::event::Task;
+use crate::monitor::tests::log::Log;
 use crate::monitor::tests::script::{Change, Limits, MILLISECOND, Random, SECOND, Weather};
 use crate::record::file_names::{Record, file_name};
 use crate::record::file_state::{File, FileStamp, LockState};
@@ -64,6 +65,12 @@ pub(super) struct Step {
     pub(super) acted: Option<Outcome>,
     /// Until when the loop was busy with ending its run, and looked at nothing; first, until the wait began.
     pub(super) busy: i64,
+    /// Its log.
+    pub(super) log: Log,
+    /// The pid that a look has read last.
+    last_pid: Option<i32>,
+    /// The run that a look showed alive.
+    pub(super) seen_alive: Option<u32>,
     /// Whether the loop has ended its run.
     ended: bool,
     /// What the loop has announced for it.
@@ -91,7 +98,7 @@ pub(super) struct State {
     pub(super) notices: Vec<(i64, Notice)>,
     pub(super) exits: BTreeMap<i32, usize>,
     pub(super) followed: BTreeSet<(usize, &'static str, u64)>,
-    pub(super) endings: Vec<(i64, usize, Job, Snapshot)>,
+    pub(super) endings: Vec<(i64, usize, Task, Snapshot)>,
     inodes: u64,
     /// When the wall clock was set or the machine slept.
     pub(super) upheavals: Vec<i64>,
@@ -103,8 +110,10 @@ pub(super) struct State {
 #[derive(Clone, Debug)]
 pub(super) enum Notice {
     Name(String),
-    Exit(u64),
+    Exit(usize),
+    LogGrew(usize),
     Missed,
+    LogsMissed,
 }
 
 impl State {
@@ -143,7 +152,7 @@ impl State {
         EPOCH + self.now + self.slept + self.set
     }
 
-    fn notify(&mut self, notice: &Notice) {
+    pub(super) fn notify(&mut self, notice: &Notice) {
         let Weather { lost, doubled, late, .. } = self.weather;
         let copies = if self.random.happens(lost) { 0 } else { 1 + i32::from(self.random.happens(doubled)) };
         for _ in 0..copies {
@@ -152,12 +161,13 @@ impl State {
         }
         // A queue that ran over says so, often enough.
         if copies == 0 && self.random.happens(30) {
-            self.notices.push((self.now + SECOND, Notice::Missed));
+            let missed = if matches!(notice, Notice::LogGrew(_)) { Notice::LogsMissed } else { Notice::Missed };
+            self.notices.push((self.now + SECOND, missed));
         }
     }
 
-    fn named(&mut self, step: usize, record: Record) {
-        let wakes = record.shows_start() || record == Record::Result;
+    pub(super) fn named(&mut self, step: usize, record: Record) {
+        let wakes = record.shows_start() || record == Record::Result || record == Record::Log && self.limits.marker;
         if self.armed && !self.weather.polls && wakes {
             let name = file_name(&StepName::parse(&format!("step{step}")).unwrap(), record);
             self.notify(&Notice::Name(name));
@@ -187,6 +197,10 @@ impl State {
             Change::Remove(record) => {
                 if self.steps[step].files.remove(record.suffix()).is_some() {
                     let now = self.now;
+                    let this = &mut self.steps[step];
+                    // Of a run whose pid file goes before any snapshot showed it, nothing is known for certain.
+                    let unseen = this.gone.is_none() && (this.unseen || this.seen_alive != Some(this.run));
+                    this.unknowable |= record == Record::Pid && unseen;
                     if !self.steps[step].is_there() {
                         self.steps[step].absent = now;
                     }
@@ -198,6 +212,8 @@ impl State {
             }
             Change::Exit(pid) => self.exit(pid),
             Change::Take(pid) => self.steps[step].lock = Some(pid),
+            Change::Log(text) => self.log(step, text),
+            Change::LogCut => self.cut_log(step),
             Change::SetClock(further) => {
                 self.set += further;
                 self.upheavals.push(self.now);
@@ -272,7 +288,7 @@ impl State {
                 }
             }
             if let Some(index) = self.exits.remove(&pid) {
-                self.notify(&Notice::Exit(index as u64));
+                self.notify(&Notice::Exit(index));
             }
         }
     }
@@ -288,6 +304,20 @@ impl State {
             let stamp = FileStamp { modified, size: disk.bytes.len() as u64, inode: disk.inode, owner: 0 };
             File::There { stamp, content: parse(&disk.bytes) }
         })
+    }
+
+    /// The process that the last pid file named.
+    pub(super) fn followed_process(&self, index: usize) -> Process {
+        let Some(pid) = self.steps[index].last_pid.filter(|_| !self.steps[index].unseen) else {
+            return Process::Unclaimed;
+        };
+        match self.processes.get(&pid) {
+            Some((began, None)) => Process::Running {
+                started: began.unsigned_abs(),
+                started_wall: WallTime::from_nanos(self.wall() - (self.now - began)),
+            },
+            _ => Process::Gone { borne_elsewhere: false },
+        }
     }
 
     /// A look in the order of the real one, while the world goes on.
@@ -310,6 +340,14 @@ impl State {
                 },
                 _ => Process::Gone { borne_elsewhere: false },
             };
+            let named = *pid;
+            self.steps[index].last_pid = Some(named);
+            let alive = look.lock == LockState::Held || matches!(look.process, Process::Running { .. });
+            if alive && named == self.steps[index].pid {
+                self.steps[index].seen_alive = Some(self.steps[index].run);
+            }
+        } else {
+            look.followed = self.followed_process(index);
         }
         self.pass(index);
         look.status = self.read(index, Record::Status, ParsedStatus::parse);
@@ -338,10 +376,10 @@ impl State {
     }
 
     /// What becomes of a run that is to be ended: unless it ended by itself in between.
-    pub(super) fn carry_out(&mut self, index: usize, job: &Job, look: &Snapshot) -> Termination {
-        let (killed, reason) = match &job.what {
-            What::Terminate(intent, _) => (true, intent.reason()),
-            What::Bury(reason) => (false, *reason),
+    pub(super) fn carry_out(&mut self, index: usize, task: &Task, look: &Snapshot) -> Termination {
+        let (killed, reason) = match task {
+            Task::Terminate(intent, _) => (true, intent.reason()),
+            Task::RecordDeath(reason) => (false, *reason),
         };
         let now: File<ParsedPid> = self.read(index, Record::Pid, ParsedPid::parse);
         self.steps[index].busy = self.now;

@@ -19,7 +19,8 @@ pub(super) fn history(random: &mut Random) -> State {
         longest: random.one_of(&[Some(1800 * SECOND), Some(1800 * SECOND), Some(90 * SECOND), Some(20 * SECOND)]),
         start: random.one_of(&[60 * SECOND, 5 * SECOND]),
         until: random.one_of(&[None, None, Some(patience)]),
-        ends: random.one_of(&[StopWhen::All, StopWhen::All, StopWhen::Any, StopWhen::FirstBad]),
+        ends: random.one_of(&[StopWhen::AllDone, StopWhen::AllDone, StopWhen::AnyDone, StopWhen::FirstFailure]),
+        marker: random.happens(30),
     };
     let bad = Weather {
         lost: random.one_of(&[0, 0, 20, 100]),
@@ -109,9 +110,47 @@ impl Teller<'_> {
             at = if ours { self.our_run(at, number > 0) } else { self.shell_run(at, number > 0) };
             at += self.random.between(3 * SECOND, 30 * SECOND);
         }
+        let began = self.script.iter().filter(|(_, step, _)| *step == self.step).map(|(at, ..)| *at).min();
+        if let (true, Some(began)) = (self.limits.marker, began) {
+            self.logs(began, at);
+        }
+        if let (true, Some(began)) = (self.random.happens(6) && !replaced, began) {
+            // A cleaner comes by, or the whole directory goes away.
+            let cleaned = self.random.between(began, at + 1);
+            for record in [Record::Status, Record::Heartbeat, Record::Result, Record::Pid, Record::Meta] {
+                self.at(cleaned, Change::Remove(record));
+            }
+        }
         if self.random.happens(8) {
             for record in [Record::Status, Record::Heartbeat, Record::Result, Record::Pid, Record::Meta] {
                 self.at(at, Change::Remove(record));
+            }
+        }
+    }
+
+    /// What the step logs meanwhile: lines without the needle, and maybe one with it, in one of the forms that count.
+    fn logs(&mut self, from: i64, to: i64) {
+        let mut at = from;
+        for _ in 0..self.random.between(0, 6) {
+            at = self.random.between(at, to + 1);
+            let text = self.random.one_of(&["a line\n", "10%\r", "\u{1b}[1mneed\u{1b}[0m\n", "cut ", "\n\n"]);
+            self.at(at, Change::Log(text));
+            if self.random.happens(15) {
+                self.at(at, Change::LogCut);
+            }
+        }
+        if self.random.happens(60) {
+            let form = self.random.one_of(&[
+                &["needle\n"][..],
+                &["nee", "dle", "\n"],
+                &["\u{1b}[32mnee\u{1b}[1mdle\u{1b}[0m\r\n"],
+                &["needle> "],
+                &["a needle\r", "b"],
+            ]);
+            at = self.random.between(at, to + 1);
+            for text in form {
+                self.at(at, Change::Log(text));
+                at += self.random.between(0, 200 * MILLISECOND);
             }
         }
     }

@@ -3,6 +3,7 @@
 //! Refuses to say how a process ended, or that the number still meant the same process when the watch began: a notice
 //! means *look* (I1), and whoever arms one looks afterwards (I2).
 
+use crate::sys::watch::WatchResult;
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::collections::HashMap;
@@ -22,15 +23,6 @@ pub(crate) struct ExitWatcher {
     most: usize,
 }
 
-/// What came of asking for a notice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Armed {
-    /// The notice will come.
-    Watching,
-    /// The process is gone already: no notice comes.
-    Gone,
-}
-
 impl ExitWatcher {
     /// With none watched yet. Of descriptors it takes `most`, one for each process: what would take the last ones could not
     /// be looked at any more.
@@ -45,23 +37,23 @@ impl ExitWatcher {
     ///
     /// # Errors
     /// No descriptor left for it, or a kernel without pidfd: the caller has to look by itself.
-    pub(crate) fn watch(&mut self, pid: i32, number: u64) -> io::Result<Armed> {
+    pub(crate) fn watch(&mut self, pid: i32, number: u64) -> io::Result<WatchResult> {
         self.forget(number);
-        let Some(pid) = Pid::from_raw(pid) else { return Ok(Armed::Gone) };
+        let Some(pid) = Pid::from_raw(pid) else { return Ok(WatchResult::AlreadyExited) };
         if self.watched.len() >= self.most {
             return Err(rustix::io::Errno::MFILE.into());
         }
         // A pidfd becomes readable when the process ends, also as a zombie, whoever its parent is (pidfd_open(2)).
         let descriptor = match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(descriptor) => descriptor,
-            Err(rustix::io::Errno::SRCH) => return Ok(Armed::Gone),
+            Err(rustix::io::Errno::SRCH) => return Ok(WatchResult::AlreadyExited),
             Err(errno) => return Err(errno.into()),
         };
         // One notice is enough, and a readable pidfd stays readable: without ONESHOT the loop would spin.
         let flags = epoll::EventFlags::IN | epoll::EventFlags::ONESHOT;
         epoll::add(&self.epoll, &descriptor, epoll::EventData::new_u64(number), flags)?;
         self.watched.insert(number, descriptor);
-        Ok(Armed::Watching)
+        Ok(WatchResult::Watching)
     }
 
     /// Whether a process for which a notice was asked has ended, or none was asked for: what a lost notice would have told.
@@ -109,8 +101,8 @@ mod tests {
         let mut exits = ExitWatcher::new(2).unwrap();
         let mut first = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let mut second = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        assert_eq!(exits.watch(first.id().cast_signed(), 7).unwrap(), Armed::Watching);
-        assert_eq!(exits.watch(second.id().cast_signed(), 8).unwrap(), Armed::Watching);
+        assert_eq!(exits.watch(first.id().cast_signed(), 7).unwrap(), WatchResult::Watching);
+        assert_eq!(exits.watch(second.id().cast_signed(), 8).unwrap(), WatchResult::Watching);
         assert!(exits.watch(first.id().cast_signed(), 9).is_err(), "it took more than it was given");
         exits.forget(8);
         second.kill().unwrap();
@@ -125,7 +117,7 @@ mod tests {
         assert_eq!(told, [7]);
         assert!(exits.has_ended(7));
         first.wait().unwrap();
-        assert_eq!(exits.watch(first.id().cast_signed(), 9).unwrap(), Armed::Gone);
+        assert_eq!(exits.watch(first.id().cast_signed(), 9).unwrap(), WatchResult::AlreadyExited);
         assert_eq!(ready([Some(exits.descriptor())], Duration::ZERO), [false]);
     }
 
@@ -135,7 +127,7 @@ mod tests {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let numbers: Vec<u64> = (0..BATCH as u64 * 2 + 5).collect();
         for &number in &numbers {
-            assert_eq!(exits.watch(child.id().cast_signed(), number).unwrap(), Armed::Watching);
+            assert_eq!(exits.watch(child.id().cast_signed(), number).unwrap(), WatchResult::Watching);
         }
         child.kill().unwrap();
         child.wait().unwrap();

@@ -6,6 +6,7 @@
 
 use crate::sys::macos::process;
 use crate::sys::process::info::Lookup;
+use crate::sys::watch::WatchResult;
 use nix::errno::Errno;
 use nix::sys::event::{EvFlags, EventFilter, FilterFlag, KEvent64, Kevent64Flags, Kqueue};
 use std::collections::HashMap;
@@ -23,15 +24,6 @@ pub(crate) struct ExitWatcher {
     watched: HashMap<u64, (i32, Option<u64>)>,
 }
 
-/// What came of asking for a notice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Armed {
-    /// The notice will come.
-    Watching,
-    /// The process is gone already: no notice comes.
-    Gone,
-}
-
 impl ExitWatcher {
     /// With none watched yet. It takes one descriptor, however many processes it watches.
     ///
@@ -46,17 +38,17 @@ impl ExitWatcher {
     /// # Errors
     /// `EBUSY` where the process is on its way out, which kqueue refuses to watch; `ENOMEM`. The caller has to look by
     /// itself then.
-    pub(crate) fn watch(&mut self, pid: i32, number: u64) -> io::Result<Armed> {
+    pub(crate) fn watch(&mut self, pid: i32, number: u64) -> io::Result<WatchResult> {
         self.forget(number);
         let Some(request) = exit_of(pid, number, EvFlags::EV_ADD | EvFlags::EV_ONESHOT) else {
-            return Ok(Armed::Gone);
+            return Ok(WatchResult::AlreadyExited);
         };
         match self.change(request) {
             Ok(()) => {
                 self.watched.insert(number, (pid, started(pid)));
-                Ok(Armed::Watching)
+                Ok(WatchResult::Watching)
             }
-            Err(Errno::ESRCH) if process::look(pid) == Lookup::Gone => Ok(Armed::Gone),
+            Err(Errno::ESRCH) if process::look(pid) == Lookup::Gone => Ok(WatchResult::AlreadyExited),
             Err(Errno::ESRCH) => Err(Errno::EBUSY.into()),
             Err(errno) => Err(errno.into()),
         }
@@ -137,8 +129,8 @@ mod tests {
         let mut exits = ExitWatcher::new(2).unwrap();
         let mut first = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let mut second = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        assert_eq!(exits.watch(first.id().cast_signed(), 7).unwrap(), Armed::Watching);
-        assert_eq!(exits.watch(second.id().cast_signed(), 8).unwrap(), Armed::Watching);
+        assert_eq!(exits.watch(first.id().cast_signed(), 7).unwrap(), WatchResult::Watching);
+        assert_eq!(exits.watch(second.id().cast_signed(), 8).unwrap(), WatchResult::Watching);
         exits.forget(8);
         second.kill().unwrap();
         second.wait().unwrap();
@@ -147,7 +139,7 @@ mod tests {
         assert_eq!(told(&exits), [7]);
         assert_eq!(process::look(first.id().cast_signed()), Lookup::Gone);
         first.wait().unwrap();
-        assert_eq!(exits.watch(first.id().cast_signed(), 9).unwrap(), Armed::Gone);
+        assert_eq!(exits.watch(first.id().cast_signed(), 9).unwrap(), WatchResult::AlreadyExited);
         assert_eq!(ready([Some(exits.descriptor())], Duration::ZERO), [false]);
     }
 
@@ -156,7 +148,7 @@ mod tests {
         let mut exits = ExitWatcher::new(2).unwrap();
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         for number in [1, u64::MAX] {
-            assert_eq!(exits.watch(child.id().cast_signed(), number).unwrap(), Armed::Watching);
+            assert_eq!(exits.watch(child.id().cast_signed(), number).unwrap(), WatchResult::Watching);
         }
         child.kill().unwrap();
         let mut all = told(&exits);

@@ -3,3 +3,12 @@
 pub(crate) mod channel;
 pub(crate) mod dir;
 pub(crate) mod poll;
+
+/// What came of asking for a notice of a process's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WatchResult {
+    /// The notice will come.
+    Watching,
+    /// The process has ended already: no notice comes.
+    AlreadyExited,
+}

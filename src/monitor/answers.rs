@@ -1,0 +1,249 @@
+//! What the state machine reports of a step, and what it has done to a run before that. Called by `inspection` and `machine`.
+
+use crate::decide::log_match::LogMatch;
+use crate::decide::policy::Policy;
+use crate::decide::tracker::{meta_for, pid_file_id};
+use crate::decide::verdict::{Finding, Next, Verdict};
+use crate::monitor::event::{MonitorAction, Task};
+use crate::monitor::log_scan::LogScanner;
+use crate::monitor::machine::{InspectionDepth, Monitor};
+use crate::monitor::options::{MonitorError, StepResult, StopReason, StopWhen};
+use crate::monitor::step_state::{Phase, StepState};
+use crate::record::evidence::TreeProcess;
+use crate::record::outcome::Outcome;
+use crate::record::time::MonotonicTime;
+use crate::step::terminate::Termination;
+
+/// The answer about a step, before the facts of its snapshot are added.
+#[derive(Debug)]
+pub(super) struct Answer {
+    outcome: Outcome,
+    detail: Option<String>,
+    /// How the run itself had ended; nothing where it goes on.
+    run_outcome: Option<Outcome>,
+    log_match: Option<LogMatch>,
+    killed: bool,
+}
+
+impl Answer {
+    fn new(outcome: Outcome, detail: Option<String>) -> Self {
+        Self { outcome, detail, run_outcome: outcome.is_end().then_some(outcome), log_match: None, killed: false }
+    }
+}
+
+impl Monitor<'_> {
+    pub(super) fn finish_on_match(&mut self, step: usize, found: LogMatch) {
+        let (outcome, detail) = found.answer();
+        let run_outcome = match self.steps[step].verdict() {
+            Some(Verdict::Final(Finding { outcome, next: Next::Report, .. })) if outcome.is_end() => Some(*outcome),
+            _ => None,
+        };
+        let killed = self.steps[step].termination.take().is_some_and(|(termination, _)| termination.killed);
+        self.report(step, Answer { outcome, detail, run_outcome, log_match: Some(found), killed });
+    }
+
+    /// Does what follows from the verdict; the log is scanned again at `again` at the latest.
+    pub(super) fn follow_up(&mut self, step: usize, again: MonotonicTime) {
+        if self.steps[step].is_log_only() {
+            return self.follow_up_log_wait(step, again);
+        }
+        let Some(verdict) = self.steps[step].verdict().cloned() else { return };
+        if let Some((termination, outcome)) = self.steps[step].termination.take() {
+            return self.finish_termination(step, termination, outcome, verdict);
+        }
+        match verdict {
+            Verdict::Pending { look_again, closely } => self.keep_watching(step, look_again.min(again), closely),
+            Verdict::Final(Finding { outcome, next: Next::Report, detail }) => {
+                self.report(step, Answer::new(outcome, detail));
+            }
+            // The wait is over, so nothing is begun any more.
+            Verdict::Final(_) if self.over => {}
+            Verdict::Final(Finding { outcome, next: Next::Record(_), detail }) if !self.options.kill => {
+                self.report(step, Answer::new(outcome, detail));
+            }
+            Verdict::Final(Finding { next: Next::Terminate(_), .. }) if !self.options.kill => {
+                self.actions.push_back(MonitorAction::Diagnose(step));
+            }
+            Verdict::Final(Finding { outcome, next: Next::Terminate(intent), .. }) => {
+                let why = self.steps[step].termination_reason(intent);
+                self.terminate(step, outcome, Task::Terminate(intent, why));
+            }
+            Verdict::Final(Finding { outcome, next: Next::Record(reason), .. }) => {
+                self.terminate(step, outcome, Task::RecordDeath(reason));
+            }
+        }
+    }
+
+    fn terminate(&mut self, step: usize, outcome: Outcome, task: Task) {
+        self.steps[step].phase = Phase::Terminating(outcome);
+        self.actions.push_back(MonitorAction::Terminate(step, task));
+    }
+
+    pub(super) fn on_diagnosed(&mut self, step: usize, processes: Vec<TreeProcess>) {
+        self.steps[step].evidence = Some(processes);
+        if let Some(Verdict::Final(Finding { outcome, next: Next::Terminate(intent), .. })) = self.steps[step].verdict()
+        {
+            let answer = Answer::new(*outcome, Some(self.steps[step].overdue_reason(*intent)));
+            self.report(step, answer);
+        }
+    }
+
+    /// What is in the files is the outcome for everybody, this process too: work that finished in between has finished, and
+    /// another terminator may have recorded its reason first. So they are read before the answer.
+    pub(super) fn on_terminated(&mut self, step: usize, mut termination: Termination) {
+        let state = &mut self.steps[step];
+        let Phase::Terminating(outcome) = state.phase else { return };
+        state.phase = Phase::Watching;
+        state.evidence = termination.evidence.take();
+        state.termination = Some((termination, outcome));
+        self.mark(step, InspectionDepth::Read);
+    }
+
+    fn finish_termination(&mut self, step: usize, termination: Termination, outcome: Outcome, verdict: Verdict) {
+        let Termination { killed, recorded, detail, .. } = termination;
+        match verdict {
+            Verdict::Final(Finding { outcome, next: Next::Report, detail: found }) if outcome.is_end() => {
+                self.report(step, Answer { killed, ..Answer::new(outcome, detail.or(found)) });
+            }
+            // It was replaced while it was being terminated, and the new run is followed; or its result is still to come.
+            Verdict::Pending { look_again, closely } if recorded => {
+                self.steps[step].evidence = None;
+                self.keep_watching(step, look_again, closely);
+            }
+            Verdict::Pending { .. } | Verdict::Final(_) => {
+                self.report(step, Answer { killed, ..Answer::new(outcome, detail) });
+            }
+        }
+    }
+
+    /// Where a termination recorded nothing, no later read could tell more than it did.
+    pub(super) fn report_unrecorded(&mut self, step: usize) -> bool {
+        let unrecorded = self.steps[step].termination.take_if(|(termination, _)| !termination.recorded);
+        let Some((Termination { killed, detail, .. }, outcome)) = unrecorded else { return false };
+        self.report(step, Answer { killed, ..Answer::new(outcome, detail) });
+        true
+    }
+
+    /// Nothing is known of the step at the end of the wait: that it has not started would be a claim.
+    pub(super) fn report_unreadable(&mut self, step: usize, reason: &str) {
+        self.report(step, Answer::new(Outcome::Running, Some(format!("it cannot be looked at: {reason}"))));
+    }
+
+    pub(super) fn report_unreadable_death(&mut self, step: usize, reason: &str) {
+        let detail = format!("its process has ended, and its files cannot be read: {reason}");
+        self.report(step, Answer::new(Outcome::Died, Some(detail)));
+    }
+
+    pub(super) fn give_up(&mut self, step: usize, reason: &str) {
+        let (label, directory) = (self.steps[step].label(), self.directory.display());
+        let sentence = format!("cannot look at {label} in {directory}: {reason}; the work was left alone");
+        self.stop(Err(MonitorError::Internal(sentence)));
+    }
+
+    /// A log for which no step is named ends by a line, or by the bounds of the wait.
+    fn follow_up_log_wait(&mut self, step: usize, again: MonotonicTime) {
+        let policy = match Policy::resolve(&self.options.thresholds, None) {
+            Ok(policy) => policy,
+            Err(error) => return self.stop(Err(MonitorError::Usage(error.to_string()))),
+        };
+        let exists = self.steps[step].scanner.as_ref().is_some_and(LogScanner::exists);
+        let until = policy.until.unwrap_or(MonotonicTime::NEVER);
+        let given_up = if exists { MonotonicTime::NEVER } else { self.started.plus(policy.start_timeout) };
+        let over = policy.max_timeout.map_or(MonotonicTime::NEVER, |limit| self.started.plus(limit));
+        let due = |at: MonotonicTime| at != MonotonicTime::NEVER && self.now >= at;
+        let answer = if !exists && (due(given_up) || due(until)) {
+            let file = self.options.logs.as_ref().and_then(|logs| logs.file.as_deref()).unwrap_or(self.directory);
+            Answer::new(Outcome::NotStarted, Some(format!("there is no file {}", file.display())))
+        } else if due(over) {
+            let limit = humantime::format_duration(policy.max_timeout.unwrap_or_default());
+            Answer::new(Outcome::Timeout, Some(format!("no line matched for {limit}; nothing was ended")))
+        } else if due(until) {
+            Answer::new(Outcome::Running, None)
+        } else {
+            return self.schedule(step, again.min(until).min(over).min(given_up));
+        };
+        self.report(step, answer);
+    }
+
+    fn report(&mut self, step: usize, mut answer: Answer) {
+        let state = &mut self.steps[step];
+        state.phase = Phase::Reported;
+        self.unreported -= 1;
+        if self.options.has_marker() && !state.is_log_only() {
+            answer = without_marker(answer, state);
+        }
+        if state.files_are_gone() && answer.outcome.is_end() {
+            answer.detail.get_or_insert_with(|| "its files are gone, and nothing could be recorded".to_owned());
+        }
+        let Answer { outcome, detail, run_outcome, log_match, killed } = answer;
+        let mut result = StepResult {
+            run_outcome,
+            detail: state.sentences(outcome, detail, killed),
+            killed,
+            backend: self.sources.backend,
+            evidence: state.evidence.take(),
+            log_match,
+            ..StepResult::of(step, outcome, state.assessment.take())
+        };
+        if state.is_log_only() {
+            result.began = Some(self.started);
+        }
+        self.cancel_timer(step);
+        if self.unreported > 0 && self.steps[step].exit.is_some() {
+            self.actions.push_back(MonitorAction::ForgetExit(step));
+        }
+        match self.options.stop_when {
+            StopWhen::AllDone => {}
+            StopWhen::FirstFailure => {
+                self.over |= outcome.is_end() && outcome != Outcome::Success || outcome == Outcome::NotStarted;
+            }
+            StopWhen::AnyDone if outcome.is_end() || outcome == Outcome::Marker => self.over = true,
+            // None has won yet: whether this is reported is known at the end.
+            StopWhen::AnyDone => {
+                self.steps[step].pending_result = Some(result);
+                return;
+            }
+        }
+        self.actions.push_back(MonitorAction::Report(Box::new(result)));
+    }
+
+    /// The last answers: the steps that are not reported yet still run, or have not started.
+    pub(super) fn close(&mut self) {
+        if self.options.stop_when == StopWhen::FirstFailure {
+            for step in 0..self.steps.len() {
+                if self.steps[step].phase != Phase::Reported {
+                    let state = &mut self.steps[step];
+                    state.termination = None;
+                    let outcome = state.outcome_so_far();
+                    self.report(step, Answer::new(outcome, None));
+                }
+            }
+        }
+        if self.options.stop_when == StopWhen::AnyDone && !self.over {
+            let pending: Vec<StepResult> =
+                self.steps.iter_mut().filter_map(|step| step.pending_result.take()).collect();
+            let running: Vec<StepResult> =
+                pending.iter().filter(|result| result.outcome == Outcome::Running).cloned().collect();
+            // None has won: each that runs is reported, or, where none has started, the first.
+            let last = if running.is_empty() { pending.into_iter().take(1).collect() } else { running };
+            self.actions.extend(last.into_iter().map(|result| MonitorAction::Report(Box::new(result))));
+        }
+        self.stop(Ok(StopReason::Answered));
+    }
+}
+
+/// With a marker only a line ends the wait well: a run that ends before one matched has failed to say it.
+fn without_marker(answer: Answer, state: &StepState) -> Answer {
+    if answer.log_match.is_some() || !matches!(answer.outcome, Outcome::Success | Outcome::Failed) {
+        return answer;
+    }
+    let meta = state.snapshot().and_then(|snapshot| meta_for(snapshot, pid_file_id(snapshot)));
+    let how = match meta.map(|meta| (meta.exit_code, meta.signal.as_deref())) {
+        Some((Some(code), _)) => format!(", exit code {code}"),
+        Some((None, Some(signal))) => format!(", {signal}"),
+        Some((None, None)) | None => String::new(),
+    };
+    let sentence = format!("ended ({}{how}) before a line matched", answer.outcome.as_str());
+    let detail = std::iter::once(sentence).chain(answer.detail.clone()).collect::<Vec<_>>().join("; ");
+    Answer { outcome: Outcome::Failed, detail: Some(detail), ..answer }
+}

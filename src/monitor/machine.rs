@@ -1,0 +1,372 @@
+//! The waiting loop as a state machine without I/O: what happened goes in as an [`MonitorEvent`], what is to be done comes out as
+//! an [`MonitorAction`]. Called by `driver`, and by the simulation in `tests`.
+//!
+//! A caller repeats: carry out every action and hand its event back at once; sleep until something happens or
+//! [`Monitor::poll_timeout`] is reached; hand in what happened, then call [`Monitor::handle_timeout`]. An event only says
+//! which step to read again (I1). The first pass reads every step before anything is watched, because what has ended needs no
+//! watch; then the watches are set, and every step is read once more (I2). How one step is inspected stands in `inspection`,
+//! what is reported of it in `answers`.
+
+use crate::decide::snapshot::Snapshot;
+use crate::decide::tracker::PidFileId;
+use crate::decide::verdict::{Finding, Next, Verdict};
+use crate::monitor::event::{MonitorAction, MonitorEvent, SourceStatus};
+use crate::monitor::log_scan::LogScanner;
+use crate::monitor::options::{MonitorError, MonitorOptions, StopReason, StopWhen};
+use crate::monitor::step_state::{Phase, StepState};
+use crate::record::file_names::parse_file_name;
+use crate::record::step_name::StepName;
+use crate::record::time::MonotonicTime;
+use crate::timer_wheel::{Timer, TimerWheel};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::path::Path;
+use std::time::Duration;
+
+/// How often every step is read whatever the events say: the bound on the damage of a lost one.
+pub(super) const SAFETY_RESCAN: Duration = Duration::from_secs(15);
+/// How often progress is shown.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
+/// How many steps are shown.
+const MAX_SHOWN: usize = 8;
+
+/// What a timer is for.
+#[derive(Clone, Copy, Debug)]
+enum TimerKind {
+    Step(usize),
+    Rescan,
+    Progress,
+}
+
+/// How far the wait has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WaitStage {
+    /// Every step is read once, and none judged.
+    FirstReads,
+    /// They are judged by that.
+    FirstVerdicts,
+    /// The watches are being set.
+    Arming,
+    /// Events and timers say what to read.
+    Watching,
+    /// `Stop` is among the actions.
+    Stopped,
+}
+
+/// How a step is to be inspected; a later one includes an earlier one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum InspectionDepth {
+    /// Judge what was read already.
+    Verdict,
+    /// Read it if it changed.
+    IfChanged,
+    /// Read it.
+    Read,
+}
+
+/// The inspection that is going on; there is one at a time.
+#[derive(Debug, Default)]
+pub(super) struct Inspection {
+    /// Whether the step was read in it.
+    pub(super) has_read: bool,
+    /// How often it was read once more because its run's end came to be watched after the read.
+    pub(super) rereads: usize,
+    /// How often it was waited for that a file is filled.
+    pub(super) spins: usize,
+    /// The run whose end was asked to be watched last.
+    pub(super) exit: Option<PidFileId>,
+}
+
+/// The waiting loop.
+pub(super) struct Monitor<'call> {
+    pub(super) options: &'call MonitorOptions,
+    /// Where the steps' files are, for messages.
+    pub(super) directory: &'call Path,
+    pub(super) steps: Vec<StepState>,
+    positions: HashMap<StepName, usize>,
+    pub(super) stage: WaitStage,
+    /// What is to be inspected.
+    dirty: BTreeMap<usize, InspectionDepth>,
+    pub(super) inspection: Inspection,
+    pub(super) actions: VecDeque<MonitorAction>,
+    pub(super) sources: SourceStatus,
+    wheel: TimerWheel<TimerKind>,
+    pub(super) started: MonotonicTime,
+    pub(super) now: MonotonicTime,
+    shows_progress: bool,
+    progress_due: bool,
+    rescan: Option<Timer>,
+    rewatch_due: bool,
+    pub(super) unreported: usize,
+    /// Whether an answer ended the wait before all were there.
+    pub(super) over: bool,
+}
+
+impl<'call> Monitor<'call> {
+    /// Starts at `now` with nothing read.
+    pub(super) fn new(
+        options: &'call MonitorOptions,
+        directory: &'call Path,
+        shows_progress: bool,
+        now: MonotonicTime,
+    ) -> Self {
+        let scanner = || options.logs.as_ref().map(|logs| LogScanner::new(&logs.patterns));
+        let mut steps: Vec<StepState> =
+            options.steps.iter().cloned().map(|name| StepState::new(Some(name), scanner())).collect();
+        if steps.is_empty() && options.logs.is_some() {
+            steps.push(StepState::new(None, scanner()));
+        }
+        Self {
+            positions: options.steps.iter().cloned().zip(0..).collect(),
+            stage: WaitStage::FirstReads,
+            dirty: (0..steps.len()).map(|step| (step, InspectionDepth::Read)).collect(),
+            inspection: Inspection::default(),
+            actions: VecDeque::new(),
+            sources: SourceStatus { backend: "none", polls: false },
+            wheel: TimerWheel::new(0),
+            started: now,
+            now,
+            shows_progress,
+            progress_due: false,
+            rescan: None,
+            rewatch_due: false,
+            unreported: steps.len(),
+            over: false,
+            steps,
+            directory,
+            options,
+        }
+    }
+
+    /// The last snapshot of a step.
+    pub(super) fn snapshot(&self, step: usize) -> Option<&Snapshot> {
+        self.steps[step].snapshot()
+    }
+
+    /// The snapshot by which a step's run is terminated.
+    pub(super) fn snapshot_of_run(&self, step: usize) -> Option<&Snapshot> {
+        self.steps[step].snapshot_of_run()
+    }
+
+    /// When [`Monitor::handle_timeout`] has something to do; `now` or earlier for at once.
+    pub(super) fn poll_timeout(&mut self) -> MonotonicTime {
+        let tick = self.wheel.next_deadline();
+        tick.map_or(MonotonicTime::NEVER, |tick| self.started.plus(Duration::from_millis(tick)))
+    }
+
+    /// Takes in that time has passed: which steps are to be read.
+    pub(super) fn handle_timeout(&mut self, now: MonotonicTime) {
+        self.now = now;
+        let mut due = Vec::new();
+        self.wheel.advance(self.tick(now), &mut |kind| due.push(kind));
+        for kind in due {
+            match kind {
+                TimerKind::Step(step) => {
+                    (self.steps[step].timer, self.steps[step].deadline) = (None, MonotonicTime::NEVER);
+                    self.mark(step, InspectionDepth::Read);
+                }
+                TimerKind::Rescan => {
+                    self.rescan = None;
+                    self.rewatch_due = true;
+                }
+                TimerKind::Progress => {
+                    self.progress_due = true;
+                    // So that the ages that are shown are true.
+                    let shown: Vec<usize> = self.open_steps().take(MAX_SHOWN).collect();
+                    for step in shown {
+                        self.mark(step, InspectionDepth::Read);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The next thing to do; nothing until the next event or timeout.
+    pub(super) fn poll_action(&mut self) -> Option<MonitorAction> {
+        loop {
+            if let Some(action) = self.actions.pop_front() {
+                return Some(action);
+            }
+            if self.stage == WaitStage::Stopped {
+                return None;
+            }
+            // With --fail-fast what is marked is inspected first: it may have ended too.
+            let inspects_on = self.options.stop_when == StopWhen::FirstFailure && !self.dirty.is_empty();
+            if self.unreported == 0 || self.over && !inspects_on {
+                self.close();
+            } else if std::mem::take(&mut self.rewatch_due) {
+                // First: what changes from here on is reported again.
+                return Some(MonitorAction::Rewatch);
+            } else if let Some((step, depth)) = self.dirty.pop_first() {
+                self.inspect(step, depth);
+            } else {
+                match self.stage {
+                    WaitStage::FirstReads => self.judge_first_reads(),
+                    WaitStage::FirstVerdicts => {
+                        self.stage = WaitStage::Arming;
+                        return Some(MonitorAction::Arm);
+                    }
+                    WaitStage::Watching if self.progress_due => self.show_progress(),
+                    WaitStage::Arming | WaitStage::Watching | WaitStage::Stopped => return None,
+                }
+            }
+        }
+    }
+
+    /// Takes in what happened.
+    pub(super) fn handle_event(&mut self, event: MonitorEvent<'_>, now: MonotonicTime) {
+        self.now = now;
+        match event {
+            MonitorEvent::Armed(sources) => self.on_armed(sources),
+            MonitorEvent::Rewatched(sources, moved) => self.on_rewatched(sources, moved),
+            MonitorEvent::FileChanged(name) => {
+                if let Some(&step) = parse_file_name(name).and_then(|(step, _)| self.positions.get(step)) {
+                    self.mark(step, InspectionDepth::Read);
+                }
+            }
+            MonitorEvent::EventsLost => self.read_all_and_rewatch(),
+            MonitorEvent::Snapshot(step, snapshot) => self.on_snapshot(step, *snapshot),
+            MonitorEvent::SnapshotFailed(step, reason, process) => self.on_read_failure(step, reason, process),
+            MonitorEvent::Unchanged(_, true) => {}
+            MonitorEvent::Unchanged(step, false) => self.begin_read(step),
+            MonitorEvent::Spun(step, true) => self.actions.push_back(MonitorAction::ReadSnapshot(step)),
+            MonitorEvent::Spun(step, false) => self.consult_log(step),
+            MonitorEvent::ExitWatch(step, watch) => self.on_exit_watch(step, watch),
+            MonitorEvent::Exited(step) => {
+                self.steps[step].exit_notified = true;
+                self.mark(step, InspectionDepth::Read);
+            }
+            MonitorEvent::WritesWatched(step, record, watched) => self.on_writes_watched(step, record, watched),
+            MonitorEvent::LogWatched(step, watch) => {
+                let poll_interval = self.options.poll_interval;
+                self.scan(step, |scanner, _| scanner.on_watch(watch, now, poll_interval));
+            }
+            MonitorEvent::LogSize(step, remaining) => self.scan(step, |scanner, _| scanner.on_size(remaining)),
+            MonitorEvent::LogChunk(step, chunk) => self.scan(step, |scanner, scan| scanner.on_chunk(&chunk, scan, now)),
+            MonitorEvent::LogFailed(sentence) => self.stop(Err(MonitorError::Internal(sentence))),
+            MonitorEvent::LogGrew(step) => {
+                self.steps[step].scanner.iter_mut().for_each(|scanner| scanner.watching = false);
+                self.mark(step, InspectionDepth::Read);
+            }
+            MonitorEvent::LogFolderChanged => self.mark_all(InspectionDepth::Read),
+            MonitorEvent::LogEventsLost => {
+                self.steps
+                    .iter_mut()
+                    .filter_map(|step| step.scanner.as_mut())
+                    .for_each(|scanner| scanner.watching = false);
+                self.read_all_and_rewatch();
+            }
+            MonitorEvent::Diagnosed(step, processes) => self.on_diagnosed(step, processes),
+            MonitorEvent::Terminated(step, termination) => self.on_terminated(step, termination),
+            MonitorEvent::Signal(signal) => self.stop(Ok(StopReason::Interrupted(signal))),
+        }
+    }
+
+    fn on_armed(&mut self, sources: SourceStatus) {
+        (self.sources, self.stage) = (sources, WaitStage::Watching);
+        self.mark_all(InspectionDepth::Read);
+        self.schedule_rescan();
+        self.schedule_progress();
+    }
+
+    fn read_all_and_rewatch(&mut self) {
+        self.mark_all(InspectionDepth::Read);
+        self.rewatch_due = true;
+    }
+
+    /// After a rescan's watch: nothing was reported, so of thousands of steps those are read that do not run steadily.
+    fn on_rewatched(&mut self, sources: SourceStatus, moved: bool) {
+        self.sources = sources;
+        self.mark_all(if moved || sources.polls { InspectionDepth::Read } else { InspectionDepth::IfChanged });
+        self.schedule_rescan();
+    }
+
+    /// Judges what the first pass has read: with `--any` the earliest end wins, not the first in order.
+    fn judge_first_reads(&mut self) {
+        self.stage = WaitStage::FirstVerdicts;
+        let ended = |step: usize| match self.steps[step].verdict() {
+            Some(Verdict::Final(Finding { outcome, next: Next::Report, .. })) if outcome.is_end() => {
+                Some((self.steps[step].ended_at(), step))
+            }
+            _ => None,
+        };
+        let any = self.options.stop_when == StopWhen::AnyDone;
+        match (0..self.steps.len()).filter(|_| any).filter_map(ended).min() {
+            Some((_, earliest)) => self.mark(earliest, InspectionDepth::Verdict),
+            None => self.mark_all(InspectionDepth::Verdict),
+        }
+    }
+
+    pub(super) fn mark(&mut self, step: usize, depth: InspectionDepth) {
+        let known = self.dirty.entry(step).or_insert(depth);
+        *known = depth.max(*known);
+    }
+
+    fn mark_all(&mut self, depth: InspectionDepth) {
+        (0..self.steps.len()).for_each(|step| self.mark(step, depth));
+    }
+
+    fn open_steps(&self) -> impl Iterator<Item = usize> {
+        (0..self.steps.len()).filter(|&step| self.steps[step].phase != Phase::Reported)
+    }
+
+    /// Has a step read again then, instead of at any other time.
+    pub(super) fn schedule(&mut self, step: usize, at: MonotonicTime) {
+        self.steps[step].deadline = at;
+        if at == MonotonicTime::NEVER {
+            return self.cancel_timer(step);
+        }
+        // Rounded up, so that no timer is early; the loop rounds its own time down.
+        let tick = self.tick(at.plus(Duration::from_nanos(999_999)));
+        let timer = self.steps[step].timer;
+        if !timer.is_some_and(|timer| self.wheel.reschedule(timer, tick)) {
+            self.steps[step].timer = Some(self.wheel.schedule(tick, TimerKind::Step(step)));
+        }
+    }
+
+    /// Has a step read again then at the latest.
+    pub(super) fn schedule_no_later(&mut self, step: usize, at: MonotonicTime) {
+        if at < self.steps[step].deadline {
+            self.schedule(step, at);
+        }
+    }
+
+    pub(super) fn cancel_timer(&mut self, step: usize) {
+        if let Some(timer) = self.steps[step].timer.take() {
+            self.wheel.cancel(timer);
+        }
+    }
+
+    fn schedule_rescan(&mut self) {
+        if self.rescan.is_some() {
+            return;
+        }
+        // Where it polls too: the directory may be another one by then, on another filesystem.
+        let tick = self.tick(self.now.plus(SAFETY_RESCAN)).saturating_add(1);
+        self.rescan = Some(self.wheel.schedule(tick, TimerKind::Rescan));
+    }
+
+    fn schedule_progress(&mut self) {
+        if self.shows_progress {
+            let tick = self.tick(self.now.plus(PROGRESS_INTERVAL)).saturating_add(1);
+            self.wheel.schedule(tick, TimerKind::Progress);
+        }
+    }
+
+    fn show_progress(&mut self) {
+        self.progress_due = false;
+        let shown = self.open_steps().take(MAX_SHOWN).map(|step| self.steps[step].progress(step, self.now)).collect();
+        let more = self.unreported.saturating_sub(MAX_SHOWN);
+        self.actions.push_back(MonitorAction::ShowProgress(shown, more));
+        self.schedule_progress();
+    }
+
+    /// Whole milliseconds since the wait began, rounded down.
+    fn tick(&self, at: MonotonicTime) -> u64 {
+        u64::try_from(at.since(self.started).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    pub(super) fn stop(&mut self, end: Result<StopReason, MonitorError>) {
+        self.stage = WaitStage::Stopped;
+        self.actions.push_back(MonitorAction::Stop(end));
+    }
+}

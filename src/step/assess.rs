@@ -1,0 +1,49 @@
+//! What a snapshot means under the caller's thresholds: the one way from a step's files to a verdict. Called by the waiting
+//! loop and by every command that judges a step.
+
+use crate::decide::policy::{Policy, StaleTooShort, ThresholdOptions};
+use crate::decide::snapshot::{Observation, Snapshot};
+use crate::decide::tracker::{RunTracker, meta_for, pid_file_id};
+use crate::decide::verdict::{Verdict, judge};
+use crate::record::step_name::StepName;
+use crate::step::snapshot::{TooNew, refuse_newer};
+
+/// A snapshot and its meaning.
+#[derive(Clone, Debug)]
+pub(crate) struct Assessment {
+    /// What was read.
+    pub(crate) snapshot: Snapshot,
+    /// What it means, with what earlier snapshots showed.
+    pub(crate) observation: Observation,
+    /// The thresholds of this run.
+    pub(crate) policy: Policy,
+    /// What follows.
+    pub(crate) verdict: Verdict,
+}
+
+/// Why a step cannot be judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum AssessError {
+    /// A newer program wrote its record.
+    TooNew(TooNew),
+    /// The caller's staleness does not fit the run.
+    StaleTooShort(StaleTooShort),
+}
+
+/// Judges a step by a snapshot; `tracker` remembers the earlier ones.
+///
+/// # Errors
+/// [`AssessError`]; nothing was touched.
+pub(crate) fn assess(
+    tracker: &mut RunTracker,
+    step: &StepName,
+    snapshot: Snapshot,
+    thresholds: &ThresholdOptions,
+) -> Result<Assessment, AssessError> {
+    refuse_newer(&snapshot, step).map_err(AssessError::TooNew)?;
+    let observation = tracker.note(&snapshot);
+    let meta = meta_for(&snapshot, pid_file_id(&snapshot));
+    let policy = Policy::resolve(thresholds, meta).map_err(AssessError::StaleTooShort)?;
+    let verdict = judge(&observation, &policy, snapshot.at);
+    Ok(Assessment { snapshot, observation, policy, verdict })
+}
