@@ -9,6 +9,8 @@
     expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "the layer that the others go through")
 )]
 
+#[cfg(not(target_os = "linux"))]
+mod absent;
 pub(crate) mod clock;
 pub(crate) mod env;
 pub(crate) mod fs;

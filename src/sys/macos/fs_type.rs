@@ -3,10 +3,10 @@
 //! kqueue takes a watch on network and user-space filesystems too, and what the far side does may raise nothing. So the
 //! type decides, and an unknown type counts as remote.
 
+pub(crate) use crate::sys::absent::refresh;
 use crate::sys::macos::ffi;
 use nix::mount::MntFlags;
 use nix::sys::statfs::statfs;
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -39,9 +39,6 @@ pub(crate) const NAMES_ARE_EXACT: bool = false;
 pub(crate) fn far_mounts() -> Vec<PathBuf> {
     ffi::mounts().into_iter().filter(|(_, local)| !local).map(|(point, _)| point).collect()
 }
-
-/// Has the filesystem of an open file asked for its size and times: here opening it is all there is (close-to-open).
-pub(crate) fn refresh(_file: &File) {}
 
 fn by_name(name: &str, on_this_machine: bool) -> FsType {
     FsType { local: on_this_machine && LOCAL.contains(&name), name: name.to_owned() }

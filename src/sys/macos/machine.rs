@@ -1,6 +1,7 @@
 //! This boot of this kernel: its clocks, its id, and what it does not do for a wrapper's children.
 
 use crate::record::time::{MonotonicTime, WallTime};
+pub(crate) use crate::sys::absent::{adopt_orphans, clock_offset, die_with_parent, pid_namespace, time_namespace};
 use crate::sys::macos::ffi;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
@@ -54,43 +55,6 @@ pub(crate) fn boot_id() -> Option<String> {
     // The length counts the final NUL.
     let text = text.get(..length)?.split(|&byte| byte == 0).next()?;
     std::str::from_utf8(text).ok().filter(|id| !id.is_empty()).map(str::to_owned)
-}
-
-/// The number of this process's time namespace: macOS has none.
-pub(crate) fn time_namespace() -> Option<u64> {
-    None
-}
-
-/// By how many nanoseconds a time namespace sets two clocks apart: there is none here.
-pub(crate) fn clock_offset() -> i64 {
-    0
-}
-
-/// The number of this process's PID namespace: macOS has only one, without a number.
-pub(crate) fn pid_namespace() -> Option<u64> {
-    None
-}
-
-/// Makes orphans among this process's descendants its own children: macOS cannot, and nothing is done.
-///
-/// Orphans go to launchd, who reaps them. Whoever ends the tree finds them by group, session and mark.
-///
-/// # Errors
-/// None here.
-#[expect(clippy::unnecessary_wraps, reason = "the signature is both platforms'")]
-pub(crate) fn adopt_orphans() -> io::Result<bool> {
-    Ok(false)
-}
-
-/// Has the kernel kill this process when the thread that forked it ends: macOS cannot, and nothing is done.
-///
-/// A COMMAND whose wrapper was killed runs on until the run is ended, by whoever finds its group, session or mark.
-///
-/// # Errors
-/// None here.
-#[expect(clippy::unnecessary_wraps, reason = "the signature is both platforms'")]
-pub(crate) fn die_with_parent() -> io::Result<()> {
-    Ok(())
 }
 
 /// Gives the disk space of a file's first `length` bytes back, as far as they are whole blocks; its size stays.

@@ -1,6 +1,5 @@
 //! macOS: libproc, sysctl, kqueue, statfs. `sys/linux` has the same functions.
 
-pub(crate) mod cgroup;
 pub(crate) mod diagnose;
 pub(crate) mod dir_watcher;
 pub(crate) mod exit_watcher;
@@ -8,8 +7,8 @@ mod ffi;
 pub(crate) mod fs_type;
 pub(crate) mod machine;
 mod parse;
-pub(crate) mod pid_namespace;
 pub(crate) mod process;
 pub(crate) mod usage;
-pub(crate) mod watch_limits;
 pub(crate) mod write_watcher;
+
+pub(crate) use crate::sys::absent::{cgroup, pid_namespace, watch_limits};

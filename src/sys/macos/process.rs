@@ -8,6 +8,7 @@
 //! threads end, then kqueue reports the exit (`proc_exit`), and only after that is it a zombie (xnu `bsd/kern/kern_exit.c`).
 
 use crate::record::time::{MonotonicTime, WallTime};
+pub(crate) use crate::sys::absent::process_of_thread;
 use crate::sys::macos::exit_watcher::exit_of;
 use crate::sys::macos::ffi;
 use crate::sys::macos::parse::kinfo::{self, Info, Stage};
@@ -145,11 +146,6 @@ pub(crate) fn pids() -> Vec<i32> {
 pub(crate) fn zombies() -> Vec<Entry> {
     let found = ffi::pids().into_iter().filter_map(|pid| find(pid).ok());
     found.filter(|found| found.stage == Stage::Zombie).map(|found| entry(&found)).collect()
-}
-
-/// The process that this number is a thread of: on macOS threads have no numbers of that kind.
-pub(crate) fn process_of_thread(_number: i32) -> Option<i32> {
-    None
 }
 
 /// The real user of a process.

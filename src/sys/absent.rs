@@ -1,0 +1,75 @@
+//! What a platform answers that lacks a facility: macOS re-exports these where Linux has functions of its own.
+
+use std::fs::File;
+use std::io;
+
+/// Memory limits of control groups.
+pub(crate) mod cgroup {
+    /// How many processes the kernel has killed for memory in this process's control group: not counted.
+    pub(crate) fn kills() -> Option<u64> {
+        None
+    }
+}
+
+/// Limits of directory events beside the process's own descriptors.
+pub(crate) mod watch_limits {
+    use crate::sys::fs::probe::Supplies;
+
+    /// What the kernel has left of them for a user: there are none.
+    pub(crate) fn supplies() -> Option<Supplies> {
+        None
+    }
+}
+
+/// PID namespaces.
+pub(crate) mod pid_namespace {
+    use crate::sys::process::namespace::Origin;
+
+    /// Where this process comes from within one: there are none.
+    pub(crate) fn origin() -> Option<Origin> {
+        None
+    }
+}
+
+/// The number of this process's PID namespace: there is only one, without a number.
+pub(crate) fn pid_namespace() -> Option<u64> {
+    None
+}
+
+/// The number of this process's time namespace: there are none.
+pub(crate) fn time_namespace() -> Option<u64> {
+    None
+}
+
+/// By how many nanoseconds a time namespace sets two clocks apart: there are none.
+pub(crate) fn clock_offset() -> i64 {
+    0
+}
+
+/// Makes orphans among this process's descendants its own children: they go to launchd, which reaps them. Whoever ends the
+/// tree finds them by group, session and mark.
+///
+/// # Errors
+/// None here.
+#[expect(clippy::unnecessary_wraps, reason = "Linux has errors")]
+pub(crate) fn adopt_orphans() -> io::Result<bool> {
+    Ok(false)
+}
+
+/// Has the kernel kill this process when the thread that forked it ends: it does not. A COMMAND whose wrapper was killed
+/// runs on until the run is ended, by whoever finds its group, session or mark.
+///
+/// # Errors
+/// None here.
+#[expect(clippy::unnecessary_wraps, reason = "Linux has errors")]
+pub(crate) fn die_with_parent() -> io::Result<()> {
+    Ok(())
+}
+
+/// The process that this number is a thread of: threads have no numbers of that kind.
+pub(crate) fn process_of_thread(_number: i32) -> Option<i32> {
+    None
+}
+
+/// Has the filesystem of an open file asked for its size and times: opening it has done so (close-to-open).
+pub(crate) fn refresh(_file: &File) {}
