@@ -38,6 +38,8 @@ pub(super) struct ProjectFacts {
     pub(super) pyproject: bool,
     /// Whether the environment sees the system's packages.
     pub(super) system_packages: bool,
+    /// Whether it has no pip, as one made by `python3 -m venv --without-pip`.
+    pub(super) lacks_pip: bool,
 }
 
 impl ProjectFacts {
@@ -123,8 +125,9 @@ fn reinstall(venv: &str, facts: ProjectFacts) -> String {
         return format!("uv pip freeze --python {venv} | uv pip install --python {venv} --reinstall --no-deps -r -");
     }
     let pip = format!("{venv}/bin/python -m pip");
+    let ensure = if facts.lacks_pip { format!("{venv}/bin/python -m ensurepip && ") } else { String::new() };
     // pip reads the whole list before it removes anything.
-    format!("{pip} freeze --all | {pip} install --force-reinstall --no-deps -r /dev/stdin")
+    format!("{ensure}{pip} freeze --all | {pip} install --force-reinstall --no-deps -r /dev/stdin")
 }
 
 /// Writes `activate` and its like anew; packages and scripts stay (seen with Python 3.11, virtualenv 21 and uv 0.13).
@@ -142,8 +145,14 @@ mod tests {
     use super::*;
     use crate::preflight::venv::VenvProblem::{Activate, BuildEnvironment, Interpreter, Missing, ModeBits, Scripts};
 
-    const NONE: ProjectFacts =
-        ProjectFacts { uv: false, synced: false, requirements: false, pyproject: false, system_packages: false };
+    const NONE: ProjectFacts = ProjectFacts {
+        uv: false,
+        synced: false,
+        requirements: false,
+        pyproject: false,
+        system_packages: false,
+        lacks_pip: false,
+    };
     const UV: ProjectFacts = ProjectFacts { uv: true, ..NONE };
     const SYNCED: ProjectFacts = ProjectFacts { synced: true, pyproject: true, ..UV };
     const LISTED: ProjectFacts = ProjectFacts { requirements: true, ..NONE };
@@ -169,6 +178,12 @@ mod tests {
                 true,
             ),
             (&[Scripts], LISTED, PIP.to_owned(), true),
+            (
+                &[Scripts],
+                ProjectFacts { lacks_pip: true, ..NONE },
+                format!("'a b'/bin/python -m ensurepip && {PIP}"),
+                true,
+            ),
             (
                 &[Scripts, ModeBits, Activate],
                 NONE,

@@ -122,6 +122,7 @@ fn project_facts(named: &Path, project: &Path, cfg: &Cfg) -> ProjectFacts {
         requirements: has("requirements.txt"),
         pyproject: has("pyproject.toml"),
         system_packages: cfg.system_packages,
+        lacks_pip: !["bin/pip", "bin/pip3"].iter().any(|name| has(&format!("{}/{name}", named.display()))),
     }
 }
 
