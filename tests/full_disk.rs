@@ -29,7 +29,7 @@ fn a_disk_filled_to_the_brim_loses_no_outcome() {
             let outer = "sh -c \"$1\"; exit $2";
             let code_text = code.to_string();
             let run = place.dogwatch(["run", "s", "--", "sh", "-c", outer, "sh", fill, &code_text]);
-            assert_eq!((run.code, run.stderr.as_str()), (code, ""), "{fill}: {run:?}");
+            assert_eq!((run.code, run.stderr.contains("cannot")), (code, false), "{fill}: {run:?}");
             assert_eq!(place.read("s.status"), word, "{fill}");
             assert_eq!(meta(&place)["exit_code"], code, "{fill}");
             let report = place.wait_json("s", &[]);

@@ -10,6 +10,7 @@ mod usage_error;
 
 use crate::exit_code::ExitCode;
 use crate::ops::Error;
+use crate::sys::signals;
 use clap::{Args, FromArgMatches, ValueEnum};
 use output::{Output, print_error};
 use std::ffi::OsString;
@@ -19,6 +20,7 @@ use std::path::PathBuf;
 /// The program: reads the command line, does what it says, ends with the exit code of the contract.
 #[cfg_attr(not(test), expect(clippy::disallowed_methods, reason = "its arguments are what this layer reads"))]
 pub fn main() -> ! {
+    signals::survive_file_size_limit();
     let code = catch_panic(|| run(&std::env::args_os().collect::<Vec<_>>()));
     std::process::exit(i32::from(code))
 }

@@ -158,7 +158,7 @@ fn judge_complete(
             if seen.result != ResultState::Whole && may_come && limit != MonotonicTime::NEVER && now < limit {
                 return Verdict::Pending { look_again: limit, closely: true };
             }
-            report(Outcome::Success, None)
+            report(Outcome::Success, seen.recorded_detail.clone().filter(|_| seen.recorded.is_some()))
         }
     }
 }

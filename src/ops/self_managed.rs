@@ -13,8 +13,9 @@ use crate::record::outcome::{Outcome, Reason};
 use crate::record::result::{LONGEST, ParsedResult, one_line};
 use crate::record::sanitize::cut;
 use crate::record::step_name::StepName;
-use crate::step::outcome::{Ending, PreallocatedFiles, Written, record, remove_unpublished};
+use crate::step::outcome::{Written, record, remove_unpublished};
 use crate::step::prepare::{StartError, clear, inherit, settle, take_lock};
+use crate::step::publisher::Ending;
 use crate::step::snapshot::{SnapshotReader, here};
 use crate::sys::fs::monitor_dir::{MonitorDir, why};
 use crate::sys::platform::{machine, process};
@@ -221,7 +222,7 @@ fn end(place: &Place, ending: &Ending) -> Result<Report, Error> {
     if ending.reason == Reason::Success && RunTracker::default().note(&look).absent_since.is_some() {
         return Err(Error::NotStarted(absence(&directory, &place.step)));
     }
-    let written = record(&mut looker, pid_file_id(&look), ending, PreallocatedFiles::default()).map_err(Error::Own)?;
+    let written = record(&mut looker, pid_file_id(&look), ending).map_err(Error::Own)?;
     let report = place.report()?;
     let same = match (report.outcome, ending.reason) {
         (Outcome::Success, reason) => reason == Reason::Success,

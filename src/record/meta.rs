@@ -84,6 +84,8 @@ pub(crate) struct Meta {
     pub(crate) exit_code: Option<i32>,
     /// The signal that ended COMMAND.
     pub(crate) signal: Option<String>,
+    /// Whether the circuit breaker has counted the run.
+    pub(crate) counted: bool,
     /// The recorded outcome; its presence means that the run is over.
     pub(crate) reason: Option<Reason>,
     /// Why there is no result, where COMMAND gave one that is none.
@@ -132,6 +134,7 @@ impl Default for Meta {
             ended_at: None,
             exit_code: None,
             signal: None,
+            counted: false,
             reason: None,
             result_error: None,
             tags: Vec::new(),

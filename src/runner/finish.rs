@@ -3,81 +3,58 @@
 //! Refuses to publish while something of the run still runs, unless that was asked for: who reads the status may start
 //! the next step on the same files.
 
-use crate::decide::tracker::{RunTracker, meta_for, pid_file_id};
 use crate::record::file_names::{Record, TempFile, file_name};
 use crate::record::file_state::File;
-use crate::record::outcome::{Intent, Outcome, Reason};
+use crate::record::outcome::Reason;
 use crate::record::result::{LONGEST, ParsedResult};
 use crate::record::time::millis;
 use crate::runner::start::Run;
 use crate::runner::supervise::{Exit, target};
 use crate::runner::{Finished, Job, Listener, ResultFrom};
-use crate::step::outcome::{Ending, PreallocatedFiles, Written, record, remove_unpublished};
+use crate::step::outcome::{Written, remove_unpublished};
+use crate::step::own_run::RecordedEnd;
+use crate::step::publisher::Ending;
 use crate::sys::clock;
 use crate::sys::fs::fsync;
 use crate::sys::platform::cgroup;
-use crate::sys::process::spawn::{Ended, reap};
+use crate::sys::process::spawn::{Ended, group_exists, reap};
 use crate::sys::process::tree;
-use nix::sys::signal::Signal;
-use nix::unistd::Pid;
+use crate::sys::signals::Signal;
 use std::time::Duration;
 
 /// How many times what is left is hunted anew while the kernel still knows of a child.
 const ROUNDS: usize = 5;
 
 /// Publishes the end of a run whose COMMAND has ended.
-pub(super) fn finish(mut run: Run, job: &Job, exit: Exit, listener: &mut dyn Listener) -> Finished {
+pub(super) fn finish(run: Run, job: &Job, exit: Exit, listener: &mut dyn Listener) -> Finished {
     let elapsed = millis(clock::now().since(run.began));
     if !job.keep_children {
         end_what_is_left(&run, job, listener);
     }
     let ending = ending(&run, job, exit, elapsed, listener);
-    let rooms = std::mem::replace(&mut run.rooms, PreallocatedFiles { meta: None, status: None, result: None });
-    let written = record(&mut run.looker, Some(run.key), &ending, rooms).unwrap_or_else(|sentence| {
-        let gone = run.directory.is_removed();
-        let why = if gone { " (the monitor directory was removed while COMMAND ran)" } else { "" };
-        listener.trouble(&format!("{sentence}{why}"));
-        Written::ByUs
-    });
-    let outcome = match written {
-        Written::ByUs => recorded(&mut run).unwrap_or_else(|| intended(&ending, exit.intent).outcome()),
-        Written::Already => recorded(&mut run).unwrap_or(ending.reason.outcome()),
-        Written::Replaced => ending.reason.outcome(),
-    };
-    // Only now, and at once: with the status out the run is over, and a newcomer may be waiting for the lock.
-    run.lock.release();
+    let Run { own, rooms, directory, id, output, fault, .. } = run;
+    let RecordedEnd { written, reason, troubles } = own.record_end(ending, rooms);
+    let removed = if directory.is_removed() { " (the monitor directory was removed while COMMAND ran)" } else { "" };
+    for sentence in troubles {
+        listener.trouble(&format!("{sentence}{removed}"));
+    }
     // COMMAND's own copy of its result above all: it has been published or was never there.
-    remove_unpublished(&run.directory, &job.step, &run.id);
+    remove_unpublished(&directory, &job.step, &id);
     // Whoever sent the signal looks for processes that are left, and may be waiting for this one.
     if job.detached && written == Written::ByUs && exit.interrupted.is_none() {
         let last = [Record::Result, Record::Meta, Record::Status];
-        let files = last.map(|record| run.directory.join(&file_name(&job.step, record)));
-        fsync::sync(run.directory.path(), &files);
+        let files = last.map(|record| directory.join(&file_name(&job.step, record)));
+        fsync::sync(directory.path(), &files);
     }
-    run.output.close();
-    Finished { outcome, ended: exit.ended, not_started: run.fault }
-}
-
-/// What the files say now; somebody else may have recorded first.
-fn recorded(run: &mut Run) -> Option<Outcome> {
-    let look = run.looker.look().ok()?;
-    let meta = meta_for(&look, pid_file_id(&look))?;
-    let seen = RunTracker::default().note(&look);
-    seen.recorded.or(meta.reason).map(Reason::outcome)
-}
-
-fn intended(ending: &Ending, intent: Option<Intent>) -> Reason {
-    match intent {
-        Some(intent) if ending.reason != Reason::Success => intent.reason(),
-        _ => ending.reason,
-    }
+    output.close();
+    Finished { outcome: reason.outcome(), ended: exit.ended, not_started: fault }
 }
 
 fn end_what_is_left(run: &Run, job: &Job, listener: &mut dyn Listener) {
     let (_, children) = reap();
     // One system call in the usual case: with orphans adopted, no child means nobody is left. Where the platform adopts
     // none, the group is asked.
-    let group = !run.adopts && nix::sys::signal::killpg(Pid::from_raw(run.child), None).is_ok();
+    let group = !run.adopts && group_exists(run.child);
     if !children && !group {
         return;
     }

@@ -25,6 +25,11 @@ impl Pulse {
         Self { on, interval, next: now.plus(interval), last_size: 0, stale, seen: None, fresh: now }
     }
 
+    /// Goes on after a stop: a beat is due, and the heartbeat's age counts from now.
+    pub(super) fn restart(&mut self, now: MonotonicTime) {
+        (self.next, self.fresh) = (now, now);
+    }
+
     /// When to look again.
     pub(super) fn due(&self) -> MonotonicTime {
         let stale_at = self.stale.map_or(MonotonicTime::NEVER, |stale| self.fresh.plus(stale));

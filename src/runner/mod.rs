@@ -6,6 +6,7 @@
 
 mod finish;
 mod heartbeat;
+mod interruption;
 mod output;
 mod start;
 mod supervise;

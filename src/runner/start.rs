@@ -13,11 +13,14 @@ use crate::record::meta::Meta;
 use crate::record::step_name::StepName;
 use crate::record::time::{MonotonicTime, WallTime, millis};
 use crate::runner::heartbeat::Pulse;
+use crate::runner::interruption::Interruptions;
 use crate::runner::output::Output;
 use crate::runner::{Job, Listener, LogStreams, NotStarted, Refusal, ResultFrom};
 use crate::step::breaker_file;
-use crate::step::outcome::{PreallocatedFiles, make_lock, remove_unpublished};
+use crate::step::outcome::{remove_unpublished, take_record_lock};
+use crate::step::own_run::OwnRun;
 use crate::step::prepare::{clear, inherit, settle, take_lock};
+use crate::step::publisher::PreallocatedFiles;
 use crate::step::snapshot::{SnapshotReader, here};
 use crate::step::terminate::MARK;
 use crate::sys::fs::lock::Lock;
@@ -28,10 +31,8 @@ use crate::sys::platform::{cgroup, machine};
 use crate::sys::process::activity::Activity;
 use crate::sys::process::info;
 use crate::sys::process::spawn::{CommandSpec, HeldChild, Stream, null_input};
-use crate::sys::signals;
-use crate::sys::signals::Pending;
+use crate::sys::signals::{self, Pending, Signal};
 use crate::sys::{clock, env};
-use nix::sys::signal::Signal;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
@@ -48,8 +49,9 @@ const RESULT_ROOM: usize = 256;
 /// Everything a run holds while it goes on.
 pub(super) struct Run {
     pub(super) directory: Arc<MonitorDir>,
-    pub(super) looker: SnapshotReader,
-    pub(super) key: PidFileId,
+    pub(super) own: OwnRun,
+    /// When its pid file was written, by the files' clock.
+    pub(super) claimed_at: WallTime,
     pub(super) id: String,
     pub(super) began: MonotonicTime,
     pub(super) child: i32,
@@ -57,9 +59,9 @@ pub(super) struct Run {
     /// Whether every orphan of COMMAND's becomes this process's child.
     pub(super) adopts: bool,
     pub(super) fault: Option<NotStarted>,
-    pub(super) lock: Lock,
     pub(super) rooms: PreallocatedFiles,
     pub(super) signals: Pending,
+    pub(super) interruptions: Interruptions,
     pub(super) pulse: Pulse,
     /// What COMMAND's processes had done at the last beat.
     pub(super) activity: Activity,
@@ -93,7 +95,7 @@ pub(super) fn start(directory: &MonitorDir, job: &Job, listener: &mut dyn Listen
     });
     let began = clock::now();
     let memory_kills = cgroup::kills();
-    let Begun { held, key, rooms, child_started } = begin(&directory, job, &id, &lock, began, ignore_hangup)
+    let Begun { held, key, meta, rooms, child_started } = begin(&directory, job, &id, &lock, began, ignore_hangup)
         .inspect_err(|_| remove_unpublished(&directory, &job.step, &id))?;
     let child = held.pid();
     let pulse = Pulse::new(job.heartbeat_on, job.heartbeat_interval, job.stale, began);
@@ -101,18 +103,18 @@ pub(super) fn start(directory: &MonitorDir, job: &Job, listener: &mut dyn Listen
     let fault = held.release().err().map(|error| not_started(job, &error));
     listener.started(info::current_pid(), fault.as_ref());
     Ok(Run {
+        own: OwnRun::new(Arc::clone(&directory), job.step.clone(), meta, key, lock),
         directory,
-        looker,
-        key,
+        claimed_at: key.1,
         id,
         began,
         child,
         child_started,
         adopts,
         fault,
-        lock,
         rooms,
         signals,
+        interruptions: Interruptions::NONE,
         pulse,
         activity: Activity::default(),
         output,
@@ -124,6 +126,7 @@ pub(super) fn start(directory: &MonitorDir, job: &Job, listener: &mut dyn Listen
 struct Begun {
     held: HeldChild,
     key: PidFileId,
+    meta: Meta,
     rooms: PreallocatedFiles,
     child_started: Option<u64>,
 }
@@ -157,10 +160,13 @@ fn begin(
         lock_file: lock.id().ok(),
         ..first_meta(job, id, began, wall, held.pid())
     };
-    let (key, rooms) = write_start_files(directory, job, id, meta).map_err(Refusal::Own)?;
+    // Held until the pid is out: the run before, which may have lost its lock file, could record its end in between.
+    let recording = take_record_lock(directory, &job.step).map_err(Refusal::Own)?;
+    let (key, meta, rooms) = write_start_files(directory, job, id, meta).map_err(Refusal::Own)?;
     clear(directory, &job.step)?;
     publish(directory, &job.step, id).map_err(Refusal::Own)?;
-    Ok(Begun { held, key, rooms, child_started })
+    drop(recording);
+    Ok(Begun { held, key, meta, rooms, child_started })
 }
 
 pub(super) fn own(what: &str, error: &std::io::Error) -> Refusal {
@@ -190,11 +196,21 @@ fn admit(directory: &MonitorDir, job: &Job, run: Option<&str>) -> Result<(), Ref
 }
 
 fn catch_signals() -> Result<Pending, Refusal> {
-    let forwarded =
-        [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2];
+    let forwarded = [
+        Signal::SIGINT,
+        Signal::SIGTERM,
+        Signal::SIGHUP,
+        Signal::SIGQUIT,
+        Signal::SIGUSR1,
+        Signal::SIGUSR2,
+        Signal::SIGTSTP,
+        Signal::SIGCONT,
+    ];
     let mut wanted = signals::not_ignored(&forwarded);
     // Also where it was inherited as ignored: the kernel would then reap COMMAND itself and its code be lost (wait(2)).
     wanted.push(Signal::SIGCHLD);
+    signals::survive_terminal_output();
+    signals::survive_file_size_limit();
     Pending::catch(&wanted).map_err(|error| own("catch signals", &error))
 }
 
@@ -279,7 +295,7 @@ fn write_start_files(
     job: &Job,
     id: &str,
     mut meta: Meta,
-) -> Result<(PidFileId, PreallocatedFiles), String> {
+) -> Result<(PidFileId, Meta, PreallocatedFiles), String> {
     let step = &job.step;
     let say = |record, error: &std::io::Error| cannot_write(directory, step, record, error);
     let pid = TempFile::Start(Record::Pid).of(step, id);
@@ -295,7 +311,6 @@ fn write_start_files(
     let modified = write_pid().map_err(|error| say(Record::Pid, &error))?;
     meta.pid_mtime_ns = Some(modified.as_nanos());
     let encoded = meta.encode();
-    make_lock(directory, step)?;
     let reserve = |record, room| {
         PreallocatedFile::take(directory, TempFile::End(record).of(step, id), room).map_err(|error| say(record, &error))
     };
@@ -309,7 +324,7 @@ fn write_start_files(
             directory.file(&TempFile::Start(record).of(step, id)).create_new().map_err(|error| say(record, &error))?;
         file.write_all(content).map_err(|error| say(record, &error))?;
     }
-    Ok(((info::current_pid(), modified), rooms))
+    Ok(((info::current_pid(), modified), meta, rooms))
 }
 
 /// Publishes the start files, the meta first and the pid last.

@@ -9,6 +9,8 @@ pub(crate) mod breaker_file;
 pub(crate) mod history;
 mod kill_command;
 pub(crate) mod outcome;
+pub(crate) mod own_run;
 pub(crate) mod prepare;
+pub(crate) mod publisher;
 pub(crate) mod snapshot;
 pub(crate) mod terminate;

@@ -7,57 +7,24 @@
 use crate::decide::snapshot::{Here, Process, Snapshot};
 use crate::decide::tracker::{PidFileId, meta_for, pid_file_id};
 use crate::record::evidence::TreeProcess;
-use crate::record::file_names::{Record, file_name, record_lock, temporary_name, unpublished};
-use crate::record::file_state::FileStamp;
+use crate::record::file_names::{Record, file_name, record_lock, unpublished};
+use crate::record::file_state::{File, FileStamp};
 use crate::record::history::HistoryEntry;
-use crate::record::meta::{LONGEST, Meta};
+use crate::record::meta::{LONGEST, Meta, ParsedMeta};
 use crate::record::outcome::{Intent, Reason};
-use crate::record::status::{ParsedStatus, Word};
+use crate::record::status::ParsedStatus;
 use crate::record::step_name::StepName;
 use crate::record::time::MonotonicTime;
+use crate::step::history;
+use crate::step::publisher::{Ending, PreallocatedFiles, Publisher, count, publish_end};
 use crate::step::snapshot::SnapshotReader;
-use crate::step::{breaker_file, history};
 use crate::sys::fs::lock::Lock;
 use crate::sys::fs::monitor_dir::{MonitorDir, why};
-use crate::sys::fs::preallocate::PreallocatedFile;
 use crate::sys::{clock, env};
 use std::time::Duration;
 
 /// How long the record lock is waited for; it is held for a few reads and renames.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// How a run ended.
-#[derive(Clone, Debug)]
-pub(crate) struct Ending {
-    /// Why.
-    pub(crate) reason: Reason,
-    /// A sentence for people.
-    pub(crate) detail: Option<String>,
-    /// COMMAND's exit code.
-    pub(crate) exit_code: Option<i32>,
-    /// The signal that ended COMMAND.
-    pub(crate) signal: Option<String>,
-    /// What to publish as the result.
-    pub(crate) result: Option<Vec<u8>>,
-}
-
-impl Ending {
-    /// An end of which only the reason is known.
-    pub(crate) fn of(reason: Reason) -> Self {
-        Self { reason, detail: None, exit_code: None, signal: None, result: None }
-    }
-}
-
-/// Room set aside for the last writes.
-#[derive(Debug, Default)]
-pub(crate) struct PreallocatedFiles {
-    /// For `.meta`.
-    pub(crate) meta: Option<PreallocatedFile>,
-    /// For `.status`.
-    pub(crate) status: Option<PreallocatedFile>,
-    /// For `.result`.
-    pub(crate) result: Option<PreallocatedFile>,
-}
 
 /// What came of recording or announcing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,56 +42,24 @@ pub(crate) enum Written {
 /// # Errors
 /// The first thing that could not be written, as a sentence. What could be written after it was: a status without its
 /// meta is better than none.
-pub(crate) fn record(
-    looker: &mut SnapshotReader,
-    run: Option<PidFileId>,
-    ending: &Ending,
-    rooms: PreallocatedFiles,
-) -> Result<Written, String> {
+pub(crate) fn record(looker: &mut SnapshotReader, run: Option<PidFileId>, ending: &Ending) -> Result<Written, String> {
     let directory = looker.directory().clone();
     let step = looker.step().clone();
     let publisher = Publisher { directory: &directory, step: &step };
-    let PreallocatedFiles { meta: meta_room, status: status_room, result: result_room } = rooms;
     let held = lock(&directory, &step)?;
     let look = looker.look().map_err(|error| format!("cannot look at {step} again: {}", why(&error)))?;
     let written = match standing(&look, run) {
         Standing::Replaced => Written::Replaced,
         Standing::Ended => Written::Already,
         Standing::Open => {
-            let mut meta = known_meta(&look, &step);
-            // A SUCCESS still wins; any other end after an announcement is the announcer's.
-            meta.reason = Some(match (meta.reason, meta.intent) {
-                (Some(recorded), _) => recorded,
-                (None, Some(intent)) if ending.reason != Reason::Success => intent.reason(),
-                (None, _) => ending.reason,
-            });
-            meta.ended_at.get_or_insert_with(|| clock::wall().rfc3339());
-            meta.detail = meta.detail.or_else(|| ending.detail.clone());
-            meta.exit_code = meta.exit_code.or(ending.exit_code);
-            meta.signal = meta.signal.or_else(|| ending.signal.clone());
-            let reason = meta.reason.unwrap_or(ending.reason);
-            let word = if reason == Reason::Success { Word::Success } else { Word::Failed };
-            let mut faults = Vec::new();
-            if let (Word::Success, Some(result)) = (word, &ending.result) {
-                faults.extend(publisher.publish(Record::Result, result, result_room).err());
-            } else if let Some(room) = result_room {
-                room.release(&directory);
-            }
-            faults.extend(publisher.publish_meta(&meta, meta_room).err());
-            faults.extend(count(&directory, &meta, reason).err());
-            faults.extend(publisher.publish(Record::Status, word.line().as_bytes(), status_room).err());
-            // After the status, which somebody waits for. No run fails for its history.
-            let _unwritten = history::append(&directory, &step, HistoryEntry::of(&meta, reason.outcome(), meta.took()));
+            let (_, faults) = publish_end(&publisher, known_meta(&look, &step), ending, PreallocatedFiles::default());
             if let Some(fault) = faults.into_iter().next() {
                 return Err(fault);
             }
-            held.release();
-            return Ok(Written::ByUs);
+            Written::ByUs
         }
     };
-    for room in [meta_room, status_room, result_room].into_iter().flatten() {
-        room.release(&directory);
-    }
+    held.release();
     Ok(written)
 }
 
@@ -187,7 +122,21 @@ pub(crate) fn count_seen(
 ) -> Result<(), String> {
     let meta = known_meta(look, step);
     add_to_history(directory, step, look, &meta, reason);
-    count(directory, &meta, reason)
+    count(directory, &meta, reason)?;
+    if meta.counted || meta.breaker.is_none() || meta_for(look, pid_file_id(look)).is_none() {
+        return Ok(());
+    }
+    // The breaker remembers its last runs only: the run's own record keeps it from being counted again after those.
+    let _held = lock(directory, step)?;
+    match directory.read(&file_name(step, Record::Meta), LONGEST) {
+        Ok(File::There { content, .. }) => match ParsedMeta::parse(&content) {
+            ParsedMeta::Known(now) if now.run_id == meta.run_id => {
+                Publisher { directory, step }.publish_meta(&Meta { counted: true, ..*now }, None)
+            }
+            ParsedMeta::Known(_) | ParsedMeta::Newer(_) | ParsedMeta::Broken(_) => Ok(()),
+        },
+        Ok(File::Absent | File::Unfit(_)) | Err(_) => Ok(()),
+    }
 }
 
 /// Adds a run to the history whose writer kept none. No error is reported: a reader of another user's directory may not
@@ -203,22 +152,15 @@ fn add_to_history(directory: &MonitorDir, step: &StepName, look: &Snapshot, meta
     held.release();
 }
 
-fn count(directory: &MonitorDir, meta: &Meta, reason: Reason) -> Result<(), String> {
-    let Some(name) = meta.breaker.as_deref().and_then(|name| StepName::parse(name).ok()) else { return Ok(()) };
-    breaker_file::count_end(directory, &name, &meta.run_id, reason).map(|_record| ())
-}
-
-/// Makes the file that the record lock is held on. A disk with no room for one more file must not keep an end from being
-/// recorded.
+/// Takes the lock that whoever records an outcome holds, without waiting; nothing where another process has it. Makes its
+/// file, if it is missing: a disk with no room for one more file must not keep an end from being recorded later.
 ///
 /// # Errors
 /// A sentence.
-pub(crate) fn make_lock(directory: &MonitorDir, step: &StepName) -> Result<(), String> {
-    let path = directory.join(&record_lock(step));
-    let made = Lock::try_take(&directory.file(&record_lock(step)))
-        .map_err(|error| format!("cannot make {}: {}", path.display(), why(&error)))?;
-    drop(made);
-    Ok(())
+pub(crate) fn take_record_lock(directory: &MonitorDir, step: &StepName) -> Result<Option<Lock>, String> {
+    let name = record_lock(step);
+    let taken = Lock::try_take(&directory.file(&name));
+    taken.map_err(|error| format!("cannot make {}: {}", directory.join(&name).display(), why(&error)))
 }
 
 fn lock(directory: &MonitorDir, step: &StepName) -> Result<Lock, String> {
@@ -301,41 +243,6 @@ pub(crate) fn known_meta(look: &Snapshot, step: &StepName) -> Meta {
     }
 }
 
-struct Publisher<'place> {
-    directory: &'place MonitorDir,
-    step: &'place StepName,
-}
-
-impl Publisher<'_> {
-    /// Publishes the meta record. Evidence is the one part of it that is large and that the run can do without: where
-    /// the disk is full, or the record would grow beyond what is read, the rest is published without it. The room set
-    /// aside is not for it.
-    fn publish_meta(&self, meta: &Meta, room: Option<PreallocatedFile>) -> Result<(), String> {
-        if meta.evidence.is_some() {
-            let whole = meta.encode();
-            if whole.len() <= LONGEST && self.publish(Record::Meta, &whole, None).is_ok() {
-                if let Some(room) = room {
-                    room.release(self.directory);
-                }
-                return Ok(());
-            }
-        }
-        self.publish(Record::Meta, &Meta { evidence: None, ..meta.clone() }.encode(), room)
-    }
-
-    fn publish(&self, record: Record, content: &[u8], room: Option<PreallocatedFile>) -> Result<(), String> {
-        let name = file_name(self.step, record);
-        let published = match room {
-            Some(room) => room.publish(self.directory, &name, content),
-            None => {
-                let temporary = temporary_name(self.step, record, &env::unique());
-                self.directory.publish(&temporary, &name, content)
-            }
-        };
-        published.map_err(|error| format!("cannot write {}: {}", self.directory.join(&name).display(), why(&error)))
-    }
-}
-
 /// When a lock that somebody else holds for a moment is given up.
 pub(crate) fn patience() -> MonotonicTime {
     clock::now().plus(PATIENCE)
@@ -344,7 +251,7 @@ pub(crate) fn patience() -> MonotonicTime {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::file_state::{File, FileStamp, LockState};
+    use crate::record::file_state::LockState;
     use crate::record::pid::ParsedPid;
     use crate::record::time::WallTime;
     use std::sync::Arc;

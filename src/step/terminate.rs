@@ -14,7 +14,8 @@ use crate::record::outcome::{Intent, Reason};
 use crate::record::time::WallTime;
 use crate::step::kill_command;
 use crate::step::kill_command::End;
-use crate::step::outcome::{Ending, PreallocatedFiles, Written, announce, record, remove_unpublished};
+use crate::step::outcome::{Written, announce, record, remove_unpublished};
+use crate::step::publisher::Ending;
 use crate::step::snapshot::SnapshotReader;
 use crate::sys::process::diagnose;
 use crate::sys::process::table::ProcessTable;
@@ -189,7 +190,7 @@ fn by_command(
         )),
         // Nothing of it is tidied up from here: it may still be on its way out over there.
         (End::Unseen, None) => {
-            let recorded = record(looker, run, ending, PreallocatedFiles::default());
+            let recorded = record(looker, run, ending);
             Termination { killed, recorded: recorded.is_ok(), detail: recorded.err(), evidence: None }
         }
     }
@@ -225,7 +226,7 @@ fn end_remains(look: &Snapshot, grace: Duration) -> Report {
 }
 
 fn finish(looker: &mut SnapshotReader, look: &Snapshot, ending: &Ending, report: &Report) -> Termination {
-    let recorded = record(looker, pid_file_id(look), ending, PreallocatedFiles::default());
+    let recorded = record(looker, pid_file_id(look), ending);
     if let Some(meta) = meta_for(look, pid_file_id(look)).filter(|meta| meta.locked && report.survivors.is_empty()) {
         remove_unpublished(looker.directory(), looker.step(), &meta.run_id);
     }

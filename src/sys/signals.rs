@@ -30,8 +30,14 @@ impl Pending {
     /// # Errors
     /// No descriptors left.
     pub(crate) fn catch(signals: &[Signal]) -> io::Result<Self> {
-        let _held = SignalMaskGuard::begin(signals)?;
-        Self::listen(signals)
+        let caught = {
+            let _held = SignalMaskGuard::begin(signals)?;
+            Self::listen(signals)?
+        };
+        // A mask is inherited through exec (execve(2)): a parent that takes its own signals by sigwait(3) or signalfd(2)
+        // has them blocked here too, and COMMAND's end would never be seen.
+        signals.iter().copied().collect::<SigSet>().thread_unblock()?;
+        Ok(caught)
     }
 
     /// Catches those of these signals that this process was not told to ignore, as long as this lives: after it they do what
@@ -131,6 +137,25 @@ impl Drop for Listening {
 fn listeners() -> &'static Listeners {
     static LISTENERS: OnceLock<Listeners> = OnceLock::new();
     LISTENERS.get_or_init(|| Listeners { count: Mutex::new(0), none: Arc::new(AtomicBool::new(true)) })
+}
+
+/// Stops this process as Ctrl-Z does; returns once it goes on.
+pub(crate) fn stop_this_process() {
+    // Fails for an unknown signal alone.
+    let _stopped = signal_hook::low_level::emulate_default_handler(Signal::SIGTSTP as i32);
+}
+
+/// Has a write beyond the limit on file sizes fail (`EFBIG`), where its signal would end this process (setrlimit(2)). What
+/// is started from here gets the default back.
+pub(crate) fn survive_file_size_limit() {
+    // Fails for an unknown signal alone.
+    let _ignored = crate::sys::process::spawn::ignore(Signal::SIGXFSZ);
+}
+
+/// Lets this process write to a terminal in the background also where that would stop it (`stty tostop`, termios(3)).
+pub(crate) fn survive_terminal_output() {
+    // As above.
+    let _ignored = crate::sys::process::spawn::ignore(Signal::SIGTTOU);
 }
 
 /// Whether this process was started with a signal ignored. To be asked before any is caught.

@@ -5,9 +5,10 @@
 
 use crate::record::file_state::{FileId, FileStamp};
 use crate::record::time::WallTime;
+use crate::sys::env;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, renameat};
-use nix::sys::stat::{FileStat, Mode, SFlag, UtimensatFlags, fstat, fstatat, utimensat};
+use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, UtimensatFlags, fchmodat, fstat, fstatat, utimensat};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::borrow::Cow;
@@ -15,6 +16,10 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
+
+/// The mode of what is for its owner alone.
+pub(crate) const OWNER_ONLY: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
 
 /// One file's name, and the directory that it is looked up in.
 #[derive(Clone, Debug)]
@@ -92,6 +97,13 @@ impl<'a> FileAt<'a> {
         matches!((self.facts(), FileFacts::of(file)), (Ok(named), Ok(open)) if named.is_same_file(&open))
     }
 
+    /// Lets its owner read and write it, where that is this process's user and it is a regular file; whether it did.
+    pub(crate) fn give_to_owner(&self) -> bool {
+        let found = fstatat(self.base, self.path.as_ref(), AtFlags::AT_SYMLINK_NOFOLLOW).map(FileFacts::from);
+        let is_own = found.is_ok_and(|facts| facts.is_file() && facts.stamp.owner == env::user());
+        is_own && fchmodat(self.base, self.path.as_ref(), OWNER_ONLY, FchmodatFlags::FollowSymlink).is_ok()
+    }
+
     /// Renames it, over what is there.
     ///
     /// # Errors
@@ -126,6 +138,15 @@ impl<'a> FileAt<'a> {
             touched => Ok(touched?),
         }
     }
+}
+
+/// Sets the modification time of an open file.
+///
+/// # Errors
+/// As futimens(3).
+pub(super) fn set_modified(file: &File, at: WallTime) -> io::Result<()> {
+    let since = Duration::from_nanos(at.as_nanos().unsigned_abs());
+    file.set_modified(if at.as_nanos() < 0 { UNIX_EPOCH - since } else { UNIX_EPOCH + since })
 }
 
 impl FileFacts {

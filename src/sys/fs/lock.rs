@@ -6,10 +6,10 @@
 
 use crate::record::file_state::{FileId, LockState};
 use crate::record::time::MonotonicTime;
-use crate::sys::fs::at::{FileAt, FileFacts};
+use crate::sys::fs::at::{FileAt, FileFacts, OWNER_ONLY};
 use crate::sys::{clock, env};
 use nix::fcntl::OFlag;
-use nix::sys::stat::{Mode, fchmod};
+use nix::sys::stat::fchmod;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -23,9 +23,6 @@ const ATTEMPTS: usize = 8;
 
 /// The most bytes of a note that are read.
 const LONGEST_NOTE: usize = 64;
-
-/// The mode of a lock file.
-const OWNER_ONLY: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
 
 /// A held lock; given back when dropped, or by the kernel when the process ends.
 #[derive(Debug)]
@@ -104,6 +101,12 @@ impl Lock {
     pub(crate) fn id(&self) -> io::Result<FileId> {
         FileFacts::of(&self.file).map(|facts| facts.id())
     }
+
+    /// Whether the file under this name is still the locked one, and one that its owner can open.
+    pub(crate) fn still_at(&self, path: &FileAt<'_>) -> bool {
+        path.is(&self.file)
+            && (path.facts().is_ok_and(|facts| facts.mode & 0o600 == 0o600) || fchmod(&self.file, OWNER_ONLY).is_ok())
+    }
 }
 
 /// Whether a process holds the lock, without waiting; with which file that is.
@@ -126,7 +129,12 @@ pub(crate) fn probe(path: &FileAt<'_>) -> (LockState, Option<FileId>) {
 fn open(path: &FileAt<'_>, flags: OFlag) -> io::Result<(File, FileFacts)> {
     // No link is followed: in a directory that others can write it may lead to any file of this user's, and a note is
     // written into what is opened here. A second name of such a file is the same trap.
-    let opened = path.open(flags | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_NOFOLLOW, OWNER_ONLY);
+    let open = || path.open(flags | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_NOFOLLOW, OWNER_ONLY);
+    let opened = match open() {
+        // The mode of an own lock file was changed by hand: a step must not be locked up by that.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && path.give_to_owner() => open(),
+        opened => opened,
+    };
     let file = opened.map_err(|error| match error.raw_os_error() {
         Some(libc::ELOOP) => io::Error::other("it is a symbolic link; remove it"),
         _ => error,

@@ -5,8 +5,9 @@
 //! waiter does not, because a directory that is removed raises no event while a process holds it open.
 
 use crate::record::file_state::{File, FileId};
+use crate::record::time::WallTime;
 use crate::sys::env;
-use crate::sys::fs::at::{FileAt, FileFacts};
+use crate::sys::fs::at::{self, FileAt, FileFacts};
 use crate::sys::fs::private_dir::{CHOOSE_ANOTHER, check_private, make_private};
 use crate::sys::fs::remote;
 use crate::sys::fs::remote::RemoteFs;
@@ -264,10 +265,27 @@ impl MonitorDir {
     /// Publishes a whole file under `name`: written as `temporary`, then renamed.
     ///
     /// # Errors
-    /// What the kernel says; nothing half-written stays behind.
+    /// As open(2), write(2) and rename(2); nothing half-written stays behind.
     pub(crate) fn publish(&self, temporary: &str, name: &str, content: &[u8]) -> io::Result<()> {
+        self.publish_at(temporary, name, content, None)
+    }
+
+    /// As [`MonitorDir::publish`]; with a modification time, where one is given.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn publish_at(
+        &self,
+        temporary: &str,
+        name: &str,
+        content: &[u8],
+        modified: Option<WallTime>,
+    ) -> io::Result<()> {
         let temporary = self.file(temporary);
-        let written = temporary.create_new().and_then(|mut file| file.write_all(content));
+        let written = temporary.create_new().and_then(|mut file| {
+            file.write_all(content)?;
+            modified.map_or(Ok(()), |at| at::set_modified(&file, at))
+        });
         let published = written.and_then(|()| temporary.rename(&self.file(name)));
         if published.is_err() {
             // The first error is the one to tell; a temporary that was never made has nothing to remove.

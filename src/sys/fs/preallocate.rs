@@ -3,8 +3,10 @@
 //! `step::outcome` publishes them. Where space cannot be reserved, or the content outgrows it, the publication is an
 //! ordinary one.
 
+use crate::sys::fs::at::{FileFacts, OWNER_ONLY};
 use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::platform::machine;
+use nix::sys::stat::fchmod;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
@@ -40,13 +42,15 @@ impl PreallocatedFile {
     pub(crate) fn publish(self, directory: &MonitorDir, name: &str, content: &[u8]) -> io::Result<()> {
         let temporary = directory.file(&self.temporary);
         let written = self.file.write_all_at(content, 0).and_then(|()| self.file.set_len(content.len() as u64));
-        let published = written.and_then(|()| {
-            // What another process put there is never published.
-            if temporary.is(&self.file) {
+        let published = written.and_then(|()| match (temporary.facts(), FileFacts::of(&self.file)?) {
+            (Ok(named), own) if named.is_same_file(&own) => {
+                if own.mode & 0o600 != 0o600 {
+                    fchmod(&self.file, OWNER_ONLY)?;
+                }
                 temporary.rename(&directory.file(name))
-            } else {
-                Err(io::ErrorKind::NotFound.into())
             }
+            // What another process put there is never published.
+            _ => Err(io::ErrorKind::NotFound.into()),
         });
         published.inspect_err(|_| {
             let _gone = temporary.remove();

@@ -8,7 +8,7 @@
 
 use crate::sys::platform::machine;
 use crate::sys::process::exec::Prepared;
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, killpg, sigaction, sigprocmask};
 use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, fork, pipe, setsid};
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -231,6 +231,30 @@ pub(crate) fn disposition(signal: Signal) -> io::Result<SigHandler> {
     };
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
     Ok(found.handler())
+}
+
+/// Sends a signal to the group that a child leads. One that has just ended is no error: the reaping tells how.
+pub(crate) fn signal_group(child: i32, signal: Signal) {
+    let _gone = killpg(Pid::from_raw(child), signal);
+}
+
+/// Whether any process is in the group that a child led.
+pub(crate) fn group_exists(child: i32) -> bool {
+    killpg(Pid::from_raw(child), None).is_ok()
+}
+
+/// Ignores a signal from now on.
+///
+/// # Errors
+/// As sigaction(2).
+pub(crate) fn ignore(signal: Signal) -> io::Result<()> {
+    let ignored = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+    // SAFETY: ignoring runs no code of ours.
+    #[expect(unsafe_code, reason = "sigaction has no safe form")]
+    unsafe {
+        sigaction(signal, &ignored)?;
+    }
+    Ok(())
 }
 
 /// Reaps every child that has ended; with whether any child is left.

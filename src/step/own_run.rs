@@ -1,0 +1,273 @@
+//! The files of the run that this process is: the runner keeps them whole and records its end in them.
+//!
+//! What the run is stands in memory, so that no file decides whether its end is told: what was removed, replaced or
+//! overwritten by another process is written again, and said in `detail`. Only another run that holds the step's lock and
+//! has published its pid makes this one give way.
+
+use crate::decide::tracker::PidFileId;
+use crate::record::evidence::TreeProcess;
+use crate::record::file_names::{Record, file_name, record_lock};
+use crate::record::file_state::{File, FileStamp};
+use crate::record::meta::{LONGEST, Meta, ParsedMeta};
+use crate::record::outcome::{Intent, Reason};
+use crate::record::pid::{self, ParsedPid};
+use crate::record::status::{self, ParsedStatus, Word};
+use crate::record::step_name::StepName;
+use crate::step::outcome::Written;
+use crate::step::publisher::{Ending, PreallocatedFiles, Publisher, publish_end};
+use crate::sys::clock;
+use crate::sys::fs::lock::Lock;
+use crate::sys::fs::monitor_dir::MonitorDir;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long the record lock is waited for. It is held for some reads and renames; a process that is stopped while it
+/// holds the lock does not keep a run from recording its own end.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What a run knows of itself.
+#[derive(Debug)]
+pub(crate) struct OwnRun {
+    directory: Arc<MonitorDir>,
+    step: StepName,
+    /// Its record as published last, with what other processes announced in it since.
+    meta: Meta,
+    meta_stamp: Option<FileStamp>,
+    /// The pid file as published, with its permission bits.
+    pid_file: Option<(FileStamp, u32)>,
+    key: PidFileId,
+    lock: Lock,
+    /// Names of files that were written again.
+    restored: Vec<String>,
+}
+
+/// What came of recording the own end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RecordedEnd {
+    /// Who wrote it.
+    pub(crate) written: Written,
+    /// The reason that stands in the record now.
+    pub(crate) reason: Reason,
+    /// What was written again beside it, and what could not be written: sentences for people.
+    pub(crate) troubles: Vec<String>,
+}
+
+impl OwnRun {
+    /// The run whose start files have just been published.
+    pub(crate) fn new(directory: Arc<MonitorDir>, step: StepName, meta: Meta, key: PidFileId, lock: Lock) -> Self {
+        let mut run = Self { directory, step, meta, meta_stamp: None, pid_file: None, key, lock, restored: Vec::new() };
+        run.meta_stamp = run.stamp(Record::Meta);
+        run.pid_file = run.pid_facts();
+        run
+    }
+
+    fn stamp(&self, record: Record) -> Option<FileStamp> {
+        self.directory.stat(&file_name(&self.step, record)).ok()?.stamp()
+    }
+
+    fn pid_facts(&self) -> Option<(FileStamp, u32)> {
+        let facts = self.directory.file(&file_name(&self.step, Record::Pid)).facts().ok()?;
+        Some((facts.stamp, facts.mode))
+    }
+
+    /// What a terminator has announced in the record, and only then signalled; nothing where none has.
+    pub(crate) fn announced(&mut self) -> Option<Intent> {
+        self.read_meta();
+        self.meta.intent
+    }
+
+    /// Writes again what is missing while the run goes on, unless another process is recording at this moment.
+    pub(crate) fn restore(&mut self) {
+        if let Ok(Some(_held)) = Lock::try_take(&self.directory.file(&record_lock(&self.step))) {
+            self.restore_files();
+        }
+    }
+
+    /// Announces, before the first signal, that this process ends the run and why, with the tree as it then was. The
+    /// first announcement counts.
+    ///
+    /// # Errors
+    /// A sentence; the end will be recorded with this reason all the same.
+    pub(crate) fn announce(
+        &mut self,
+        intent: Intent,
+        detail: &str,
+        evidence: Option<Vec<TreeProcess>>,
+    ) -> Result<(), String> {
+        let _held = self.lock_record();
+        self.read_meta();
+        if self.meta.intent.is_none() {
+            self.meta.intent = Some(intent);
+            self.meta.detail = Some(detail.to_owned());
+            self.meta.evidence = evidence;
+        }
+        self.publish_meta()
+    }
+
+    /// Records the end, unless another process has recorded one already, and gives the step's lock back: with the status
+    /// out the run is over, and the next run may be waiting.
+    pub(crate) fn record_end(mut self, ending: Ending, files: PreallocatedFiles) -> RecordedEnd {
+        let held = self.lock_record();
+        let is_own = self.restore_files();
+        let told = self.told_reason().filter(|_| is_own);
+        let (written, reason, faults) = match (is_own, told) {
+            (false, _) => {
+                files.release(&self.directory);
+                (Written::Replaced, ending.reason, Vec::new())
+            }
+            (true, Some(reason)) => {
+                files.release(&self.directory);
+                (Written::Already, reason, Vec::new())
+            }
+            (true, None) => {
+                let detail = ending.detail.into_iter().chain(self.restored_sentence()).collect::<Vec<_>>().join("; ");
+                let ending = Ending { detail: Some(detail).filter(|detail| !detail.is_empty()), ..ending };
+                let (reason, faults) = publish_end(&self.publisher(), self.meta.clone(), &ending, files);
+                (Written::ByUs, reason, faults)
+            }
+        };
+        drop(held);
+        let troubles = self.restored_sentence().into_iter().chain(faults).collect();
+        self.lock.release();
+        RecordedEnd { written, reason, troubles }
+    }
+
+    fn publisher(&self) -> Publisher<'_> {
+        Publisher { directory: &self.directory, step: &self.step }
+    }
+
+    /// Nothing where another process keeps the lock, or the directory has none to give.
+    fn lock_record(&self) -> Option<Lock> {
+        Lock::take(&self.directory.file(&record_lock(&self.step)), clock::now().plus(PATIENCE)).ok().flatten()
+    }
+
+    fn restored_sentence(&self) -> Option<String> {
+        let (last, others) = self.restored.split_last()?;
+        let names = if others.is_empty() { last.clone() } else { format!("{} and {last}", others.join(", ")) };
+        Some(format!(
+            "{names} had been changed or removed by another process and {} written again",
+            if others.is_empty() { "was" } else { "were" }
+        ))
+    }
+
+    /// Reads the record where it has changed, and takes over what is said of this run in it; whether it is this run's.
+    fn read_meta(&mut self) -> bool {
+        if self.meta_stamp.is_some() && self.stamp(Record::Meta) == self.meta_stamp {
+            return true;
+        }
+        let name = file_name(&self.step, Record::Meta);
+        let Ok(File::There { stamp, content }) = self.directory.read(&name, LONGEST) else { return false };
+        match ParsedMeta::parse(&content) {
+            ParsedMeta::Known(meta) if meta.run_id == self.meta.run_id => {
+                let before = std::mem::replace(&mut self.meta, *meta);
+                // An older copy of the record lacks what was announced since.
+                if self.meta.intent.is_none() && before.intent.is_some() {
+                    self.meta = Meta {
+                        intent: before.intent,
+                        detail: before.detail,
+                        evidence: before.evidence,
+                        ..self.meta.clone()
+                    };
+                }
+                self.meta_stamp = Some(stamp);
+                true
+            }
+            ParsedMeta::Known(_) | ParsedMeta::Newer(_) | ParsedMeta::Broken(_) => false,
+        }
+    }
+
+    /// Sees to it that lock, pid, heartbeat and record are this run's. Call it with the record lock held. Returns whether
+    /// they are: not where another run has the step.
+    fn restore_files(&mut self) -> bool {
+        let has_meta = self.read_meta();
+        let lock = self.meta.lock_file;
+        if !self.restore_lock() {
+            return false;
+        }
+        self.restore_pid();
+        let heartbeat = file_name(&self.step, Record::Heartbeat);
+        if matches!(self.directory.stat(&heartbeat), Ok(File::Absent)) && self.directory.touch(&heartbeat).is_ok() {
+            self.note_restored(Record::Heartbeat);
+        }
+        if !has_meta {
+            self.note_restored(Record::Meta);
+        }
+        if !has_meta || self.meta.lock_file != lock {
+            // The end writes it once more; what cannot be written now is said then.
+            let _published = self.publish_meta();
+        }
+        true
+    }
+
+    /// Holds the step's lock under its name again, where the file was removed or replaced; false where another run has it.
+    fn restore_lock(&mut self) -> bool {
+        let name = file_name(&self.step, Record::Lock);
+        let file = self.directory.file(&name);
+        if self.lock.still_at(&file) {
+            return true;
+        }
+        match Lock::try_take(&file) {
+            Ok(Some(lock)) => {
+                // The id by which the next run finds what this one left unpublished.
+                let _unnoted = lock.note(self.meta.run_id.as_bytes());
+                self.meta.lock_file = lock.id().ok();
+                self.lock = lock;
+                self.note_restored(Record::Lock);
+                true
+            }
+            Ok(None) => !self.is_followed(),
+            // No lock file can be made there; that names no other run.
+            Err(_) => true,
+        }
+    }
+
+    /// Whether another run has published its pid.
+    fn is_followed(&self) -> bool {
+        let name = file_name(&self.step, Record::Pid);
+        match self.directory.read(&name, pid::LONGEST) {
+            Ok(File::There { content, .. }) => {
+                matches!(ParsedPid::parse(&content), ParsedPid::Pid(pid) if pid != self.key.0)
+            }
+            Ok(File::Absent | File::Unfit(_)) | Err(_) => false,
+        }
+    }
+
+    /// Writes the pid again where it is not what this run published, with the time that its record names it by.
+    fn restore_pid(&mut self) {
+        if self.pid_file.is_some() && self.pid_facts() == self.pid_file {
+            return;
+        }
+        let content = format!("{}\n", self.key.0);
+        let written = self.publisher().publish_at(Record::Pid, content.as_bytes(), Some(self.key.1));
+        if written.is_ok() {
+            self.pid_file = self.pid_facts();
+            self.note_restored(Record::Pid);
+        }
+    }
+
+    fn publish_meta(&mut self) -> Result<(), String> {
+        self.publisher().publish_meta(&self.meta, None)?;
+        self.meta_stamp = self.stamp(Record::Meta);
+        Ok(())
+    }
+
+    fn note_restored(&mut self, record: Record) {
+        let name = file_name(&self.step, record);
+        if !self.restored.contains(&name) {
+            self.restored.push(name);
+        }
+    }
+
+    /// The reason of an end that another process has told already: in the record, or by a status alone as a plain shell
+    /// writes it. A status that is older than the run's pid is an earlier run's.
+    fn told_reason(&self) -> Option<Reason> {
+        let name = file_name(&self.step, Record::Status);
+        let Ok(File::There { stamp, content }) = self.directory.read(&name, status::LONGEST) else { return None };
+        let ParsedStatus::Complete(word) = ParsedStatus::parse(&content) else { return None };
+        if stamp.modified < self.key.1 {
+            return None;
+        }
+        let failed = self.meta.intent.map_or(Reason::Failed, Intent::reason);
+        Some(self.meta.reason.unwrap_or(if word == Word::Success { Reason::Success } else { failed }))
+    }
+}

@@ -1,0 +1,158 @@
+//! Publishes the records of a step: whole, in the order that readers rely on, in disk space that was reserved for them.
+//!
+//! Whoever records an end calls it, with the record lock held.
+
+use crate::record::file_names::{Record, file_name, temporary_name};
+use crate::record::history::HistoryEntry;
+use crate::record::meta::{LONGEST, Meta};
+use crate::record::outcome::Reason;
+use crate::record::status::Word;
+use crate::record::step_name::StepName;
+use crate::record::time::WallTime;
+use crate::step::{breaker_file, history};
+use crate::sys::fs::monitor_dir::{MonitorDir, why};
+use crate::sys::fs::preallocate::PreallocatedFile;
+use crate::sys::{clock, env};
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Ending {
+    /// Why.
+    pub(crate) reason: Reason,
+    /// A sentence for people.
+    pub(crate) detail: Option<String>,
+    /// COMMAND's exit code.
+    pub(crate) exit_code: Option<i32>,
+    /// The signal that ended COMMAND.
+    pub(crate) signal: Option<String>,
+    /// What to publish as the result.
+    pub(crate) result: Option<Vec<u8>>,
+}
+
+impl Ending {
+    /// An end of which only the reason is known.
+    pub(crate) fn of(reason: Reason) -> Self {
+        Self { reason, detail: None, exit_code: None, signal: None, result: None }
+    }
+}
+
+/// Room set aside for the last writes.
+#[derive(Debug, Default)]
+pub(crate) struct PreallocatedFiles {
+    /// For `.meta`.
+    pub(crate) meta: Option<PreallocatedFile>,
+    /// For `.status`.
+    pub(crate) status: Option<PreallocatedFile>,
+    /// For `.result`.
+    pub(crate) result: Option<PreallocatedFile>,
+}
+
+impl PreallocatedFiles {
+    /// Gives the space back.
+    pub(super) fn release(self, directory: &MonitorDir) {
+        for file in [self.meta, self.status, self.result].into_iter().flatten() {
+            file.release(directory);
+        }
+    }
+}
+
+/// Publishes the end of a run whose record this is: result, record, status, in this order. A SUCCESS still wins after an
+/// announcement; any other end is the announcer's. The breaker counts first, so that the record can say that it did.
+/// Returns the reason that stands now, and what could not be written; what could be written after it was: a status
+/// without its record is better than none.
+pub(super) fn publish_end(
+    publisher: &Publisher<'_>,
+    mut meta: Meta,
+    ending: &Ending,
+    files: PreallocatedFiles,
+) -> (Reason, Vec<String>) {
+    let reason = match (meta.reason, meta.intent) {
+        (Some(recorded), _) => recorded,
+        (None, Some(intent)) if ending.reason != Reason::Success => intent.reason(),
+        (None, _) => ending.reason,
+    };
+    meta.reason = Some(reason);
+    meta.ended_at.get_or_insert_with(|| clock::wall().rfc3339());
+    // What was announced of a run that then succeeded did not come to pass.
+    let announced = meta.detail.filter(|_| reason != Reason::Success);
+    meta.detail = announced.or_else(|| ending.detail.clone());
+    meta.exit_code = meta.exit_code.or(ending.exit_code);
+    meta.signal = meta.signal.or_else(|| ending.signal.clone());
+
+    let PreallocatedFiles { meta: meta_file, status: status_file, result: result_file } = files;
+    let word = if reason == Reason::Success { Word::Success } else { Word::Failed };
+    let mut faults = Vec::new();
+    if let (Word::Success, Some(result)) = (word, &ending.result) {
+        faults.extend(publisher.publish(Record::Result, result, result_file).err());
+    } else if let Some(file) = result_file {
+        file.release(publisher.directory);
+    }
+    meta.counted = count(publisher.directory, &meta, reason).is_ok();
+    faults.extend(publisher.publish_meta(&meta, meta_file).err());
+    if !meta.counted {
+        // On a full disk the record that was replaced has just made room. Not being able to say that it was counted
+        // does no harm as long as the breaker remembers the run.
+        let counted = count(publisher.directory, &meta, reason);
+        meta.counted = counted.is_ok();
+        let _unsaid = meta.counted && publisher.publish_meta(&meta, None).is_ok();
+        faults.extend(counted.err());
+    }
+    faults.extend(publisher.publish(Record::Status, word.line().as_bytes(), status_file).err());
+    // After the status, which other processes wait for. No run fails for its history.
+    let entry = HistoryEntry::of(&meta, reason.outcome(), meta.took());
+    let _unwritten = history::append(publisher.directory, publisher.step, entry);
+    (reason, faults)
+}
+
+/// Counts the end of a run for its breaker, unless its record says that it was counted.
+///
+/// # Errors
+/// As [`breaker_file::change`].
+pub(super) fn count(directory: &MonitorDir, meta: &Meta, reason: Reason) -> Result<(), String> {
+    let Some(name) = meta.breaker.as_deref().and_then(|name| StepName::parse(name).ok()) else { return Ok(()) };
+    if meta.counted {
+        return Ok(());
+    }
+    breaker_file::count_end(directory, &name, &meta.run_id, reason).map(|_record| ())
+}
+
+/// Where the records of one step are published.
+pub(super) struct Publisher<'place> {
+    pub(super) directory: &'place MonitorDir,
+    pub(super) step: &'place StepName,
+}
+
+impl Publisher<'_> {
+    /// Publishes the meta record. Evidence is the one part of it that is large and that the run can do without: where
+    /// the disk is full, or the record would grow beyond what is read, the rest is published without it. The space
+    /// reserved is not for it.
+    pub(super) fn publish_meta(&self, meta: &Meta, file: Option<PreallocatedFile>) -> Result<(), String> {
+        if meta.evidence.is_some() {
+            let whole = meta.encode();
+            if whole.len() <= LONGEST && self.publish(Record::Meta, &whole, None).is_ok() {
+                if let Some(file) = file {
+                    file.release(self.directory);
+                }
+                return Ok(());
+            }
+        }
+        self.publish(Record::Meta, &Meta { evidence: None, ..meta.clone() }.encode(), file)
+    }
+
+    /// Publishes a record, in the space reserved where that is still there.
+    pub(super) fn publish(&self, record: Record, content: &[u8], file: Option<PreallocatedFile>) -> Result<(), String> {
+        let is_published = file.is_some_and(|file| {
+            let name = file_name(self.step, record);
+            file.publish(self.directory, &name, content).is_ok()
+        });
+        if is_published { Ok(()) } else { self.publish_at(record, content, None) }
+    }
+
+    /// Publishes a record with this modification time, where one is given.
+    pub(super) fn publish_at(&self, record: Record, content: &[u8], at: Option<WallTime>) -> Result<(), String> {
+        let name = file_name(self.step, record);
+        let temporary = temporary_name(self.step, record, &env::unique());
+        let published = self.directory.publish_at(&temporary, &name, content, at);
+        published.map_err(|error| format!("cannot write {}: {}", self.directory.join(&name).display(), why(&error)))
+    }
+}

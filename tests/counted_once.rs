@@ -1,0 +1,59 @@
+//! A run counts once for its breaker, however many others were counted since and whoever looks again.
+
+mod support;
+
+use serde_json::json;
+use support::Place;
+
+fn failures(place: &Place) -> u64 {
+    let breaker: serde_json::Value = serde_json::from_str(&place.read("shared.breaker")).expect("a breaker");
+    breaker["consecutive_failures"].as_u64().expect("a number")
+}
+
+/// A failed step of the shared breaker, older than the 64 runs that a breaker remembers; none of those failed.
+fn old_failure(place: &Place) {
+    place.dogwatch(["run", "old", "--breaker", "shared", "--", "false"]);
+    assert_eq!(failures(place), 1);
+    for _ in 0..66 {
+        assert_eq!(place.dogwatch(["run", "new", "--breaker", "shared", "--", "true"]).code, 0);
+    }
+    assert_eq!(failures(place), 0);
+}
+
+#[test]
+fn an_old_failure_is_not_counted_again_by_any_later_reader() {
+    let place = Place::new();
+    old_failure(&place);
+    assert_eq!(place.wait_json("old", &[])["outcome"], json!("failed"));
+    assert_eq!(place.dogwatch(["recover", "old"]).code, 1);
+    assert_eq!(failures(&place), 0);
+    assert_eq!(place.dogwatch(["run", "old", "--no-breaker", "--", "true"]).code, 0);
+    assert_eq!(failures(&place), 0, "the run before is settled, and was counted");
+}
+
+#[test]
+fn an_old_failure_is_not_counted_again_by_cleaning() {
+    let place = Place::new();
+    old_failure(&place);
+    assert_eq!(place.dogwatch(["clean", "old"]).code, 0);
+    assert_eq!(failures(&place), 0);
+}
+
+#[test]
+fn a_run_whose_breaker_could_not_be_written_is_counted_by_the_next_reader() {
+    let place = Place::new();
+    // A directory under the breaker's name: nothing can be renamed over it.
+    std::fs::create_dir(place.file("shared.breaker")).expect("a folder");
+    let run = place.dogwatch(["run", "s", "--breaker", "shared", "--", "false"]);
+    // What cannot be read is no breaker that lets a run start; one that breaks during the run is.
+    assert_eq!(run.code, 125, "{run:?}");
+    std::fs::remove_dir(place.file("shared.breaker")).expect("it is removed");
+    let script = "mkdir $DOGWATCH_DIR/shared.breaker; exit 1";
+    let run = place.dogwatch(["run", "s", "--breaker", "shared", "--", "sh", "-c", script]);
+    assert_eq!(run.code, 1, "{run:?}");
+    std::fs::remove_dir(place.file("shared.breaker")).expect("it is removed");
+    assert_eq!(place.dogwatch(["run", "s", "--breaker", "shared", "--", "true"]).code, 0);
+    let breaker: serde_json::Value = serde_json::from_str(&place.read("shared.breaker")).expect("a breaker");
+    let reasons: Vec<_> = breaker["runs"].as_array().expect("runs").iter().map(|run| run["reason"].clone()).collect();
+    assert_eq!(reasons, ["failed", "success"]);
+}

@@ -1,0 +1,165 @@
+//! Signals to `run`: passed on, told, made to count when COMMAND does not answer; and the signal state it inherits.
+
+#![cfg(target_os = "linux")]
+
+mod support;
+
+use serde_json::{Value, json};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use support::{Ended, Place, Running, kill, lives, until};
+
+/// Starts a run of a shell script with all signals at their defaults, and waits for its first line of output.
+fn ready(place: &Place, more: &[&str], script: &str) -> Running {
+    // The line of a run before would be taken for this one's.
+    let _none = std::fs::remove_file(place.file("s.log"));
+    let mut arguments = vec!["run", "s"];
+    arguments.extend(more);
+    arguments.extend(["--", "bash", "-c", script]);
+    let run = place.start_undisturbed(arguments);
+    until("COMMAND is ready", || std::fs::read_to_string(place.file("s.log")).is_ok_and(|log| log.contains("ready")));
+    run
+}
+
+fn breaker_failures(place: &Place) -> Value {
+    place.wait_json("s", &[])["breaker"]["consecutive_failures"].clone()
+}
+
+#[test]
+fn the_first_interruption_is_passed_on_and_said_and_the_second_ends_the_tree() {
+    for signal in ["INT", "TERM"] {
+        let place = Place::new();
+        let script = "trap 'echo told' INT TERM; sleep 300 & echo $! > $DOGWATCH_DIR/child; echo ready; while :; do sleep 0.05; done";
+        let mut run = ready(&place, &["--grace", "2s"], script);
+        kill(signal, run.pid());
+        until("COMMAND was told", || place.read("s.log").contains("told"));
+        assert!(!run.has_ended());
+        let child = place.read("child").trim().parse().expect("a pid");
+        // One that comes right after the first is the same keystroke, so it is sent until it counts.
+        until("the second one ends it", || {
+            let _gone = Command::new("kill").args([format!("-{signal}"), run.pid().to_string()]).output();
+            run.has_ended()
+        });
+        let run = run.end();
+        assert!(!lives(child), "{run:?}");
+        assert!(run.stderr.contains(&format!("SIG{signal}")) && run.stderr.contains("again"), "{run:?}");
+        let report = place.wait_json("s", &[]);
+        assert_eq!((&report["outcome"], &place.meta("s")["reason"]), (&json!("failed"), &json!("killed")), "{report}");
+        assert_eq!(breaker_failures(&place), 0);
+    }
+}
+
+#[test]
+fn a_command_that_ignores_term_is_ended_after_the_grace() {
+    let place = Place::new();
+    let script = "trap '' TERM; echo ready; while :; do sleep 0.05; done";
+    let run = ready(&place, &["--grace", "400ms"], script);
+    kill("TERM", run.pid());
+    let run = run.end_at_all();
+    assert_eq!(run.code, 137, "{run:?}");
+    assert_eq!(place.meta("s")["reason"], "killed");
+}
+
+#[test]
+fn an_interruption_that_command_takes_and_goes_on_after_is_not_its_end() {
+    let place = Place::new();
+    // A reload by HUP, and a failure of its own a while after.
+    for _ in 0..3 {
+        let script = "trap 'echo reloaded' HUP; echo ready; until [ -e $DOGWATCH_DIR/go ]; do sleep 0.02; done; exit 5";
+        let run = ready(&place, &[], script);
+        kill("HUP", run.pid());
+        until("it has reloaded", || place.read("s.log").contains("reloaded"));
+        place.write("go", "");
+        assert_eq!(run.end_at_all().code, 5);
+        assert_eq!((&place.meta("s")["reason"], &place.meta("s")["detail"]), (&json!("failed"), &Value::Null));
+        std::fs::remove_file(place.file("go")).expect("it is removed");
+    }
+    assert_eq!(place.dogwatch(["run", "s", "--", "true"]).code, 6, "three failures of its own open the circuit");
+}
+
+#[test]
+fn a_hangup_that_ends_command_is_an_interruption() {
+    for script in ["echo ready; exec sleep 300", "trap 'exit 129' HUP; echo ready; while :; do sleep 0.05; done"] {
+        let place = Place::new();
+        let run = ready(&place, &[], script);
+        kill("HUP", run.pid());
+        assert_eq!(run.end_at_all().code, 129);
+        assert_eq!(place.meta("s")["reason"], "killed");
+        assert_eq!(breaker_failures(&place), 0);
+    }
+}
+
+fn is_stopped(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+}
+
+#[test]
+fn a_stop_from_the_terminal_stops_command_too_and_both_go_on_together() {
+    let place = Place::new();
+    // The wrapper leads no orphaned group here: its parent, this test, is in the same session.
+    let script = "echo ready; until [ -e $DOGWATCH_DIR/go ]; do sleep 0.02; done; exit 0";
+    let mut command = place.through(
+        &["env", "--default-signal=TSTP,CONT"],
+        ["run", "s", "--heartbeat-interval", "100ms", "--stale", "400ms", "--", "bash", "-c", script],
+    );
+    let mut run = Running::start({
+        command.process_group(0);
+        command
+    });
+    until("COMMAND is ready", || std::fs::read_to_string(place.file("s.log")).is_ok_and(|log| log.contains("ready")));
+    let child = place.meta("s")["child_pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).expect("a pid");
+    kill("TSTP", run.pid());
+    until("both are stopped", || is_stopped(run.pid()) && is_stopped(child));
+    // Longer than the run's own staleness: a stop is no hang.
+    let heartbeat = std::fs::metadata(place.file("s.heartbeat")).expect("a heartbeat").modified().expect("its time");
+    until("the heartbeat is stale", || heartbeat.elapsed().is_ok_and(|age| age.as_millis() > 1200));
+    assert!(!run.has_ended());
+    kill("CONT", run.pid());
+    until("both go on", || !is_stopped(run.pid()) && !is_stopped(child));
+    place.write("go", "");
+    let run = run.end_at_all();
+    assert_eq!(run.code, 0, "{run:?}");
+    assert_eq!(place.wait_json("s", &[])["outcome"], "success");
+}
+
+#[test]
+fn signals_that_a_parent_blocked_or_ignored_do_not_make_run_deaf() {
+    for state in ["--block-signal=CHLD", "--block-signal", "--block-signal=CHLD,TERM,INT", "--ignore-signal=CHLD"] {
+        let place = Place::new();
+        let command = place.through(&["env", state], ["run", "s", "--", "sh", "-c", "exit 7"]);
+        let run = Running::start(command).end_at_all();
+        assert_eq!(run.code, 7, "{state}: {run:?}");
+    }
+    let place = Place::new();
+    let command = place.through(
+        &["env", "--default-signal", "--block-signal=TERM,INT"],
+        ["run", "s", "--", "sh", "-c", "echo ready; exec sleep 300"],
+    );
+    let run = Running::start(command);
+    until("COMMAND is ready", || std::fs::read_to_string(place.file("s.log")).is_ok_and(|log| log == "ready\n"));
+    kill("TERM", run.pid());
+    assert_eq!(run.end_at_all().code, 143);
+}
+
+#[test]
+fn a_limit_on_file_sizes_ends_neither_the_wrapper_nor_the_record() {
+    let place = Place::new();
+    let work = "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 300 & done; wait";
+    let limited = |limit: &str, arguments: &[&str]| {
+        let script = format!("ulimit -f {limit}; exec \"$@\"");
+        let output = place.through(&["bash", "-c", &script, "bash"], arguments).output().expect("it runs");
+        Ended::of(&output)
+    };
+    // The evidence of thirteen processes does not fit into 2 KiB.
+    let over =
+        limited("2", &["run", "s", "--max-timeout", "500ms", "--grace", "2s", "--log", "none", "--", "sh", "-c", work]);
+    assert_eq!(over.code, 124, "{over:?}");
+    assert_eq!(place.dogwatch(["wait", "s"]).code, 124);
+    let none = limited("0", &["run", "t", "--", "true"]);
+    assert_eq!((none.code, none.stderr.lines().count()), (125, 1), "{none:?}");
+    // COMMAND itself gets the limit and its signal as they are: 128 + SIGXFSZ.
+    let own = limited("8", &["run", "u", "--", "sh", "-c", "head -c 100000 /dev/zero > big; exit $?"]);
+    assert_eq!(own.code, 153, "{own:?}");
+    assert_eq!(place.wait_json("u", &[])["exit_code"], 153);
+}

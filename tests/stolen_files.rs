@@ -1,0 +1,212 @@
+//! Files of a running step that are taken away, replaced, cut or locked up: the run's end is told right all the same.
+//!
+//! `cargo test --test stolen_files`. Every file and every pair of files of a running step is treated in each way, while
+//! a waiter watches. COMMAND's own end is what `run`, the waiter and a later reader have to tell.
+
+#![cfg(target_os = "linux")]
+
+mod support;
+
+use serde_json::json;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use support::{Ended, Place, Running, in_parallel, kill, lives, until};
+
+/// What is done to a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Theft {
+    Unlink,
+    Rename,
+    /// A file of the run before takes its place, by rename, with its old modification time.
+    OlderCopy,
+    /// As that, written into the file that is there.
+    OlderContent,
+    NoPermission,
+    Truncate,
+}
+
+const THEFTS: [Theft; 6] =
+    [Theft::Unlink, Theft::Rename, Theft::OlderCopy, Theft::OlderContent, Theft::NoPermission, Theft::Truncate];
+
+/// COMMAND: says that it runs, waits for the thief to be done, and ends as it was told.
+const WORK: &str =
+    "echo begun; until [ -e go ]; do sleep 0.02; done; echo '{\"end\":'$1'}' > \"$DOGWATCH_RESULT\"; exit $1";
+
+/// Starts the binary in the place's own folder, where COMMAND finds `go`.
+fn start_here<const N: usize>(place: &Place, arguments: [&str; N]) -> Running {
+    Running::start(place.through(&["env"], arguments))
+}
+
+/// The files of the running step `s`, by kind: the part of a name that changes from run to run is left out.
+fn kinds(place: &Place) -> Vec<String> {
+    let mut kinds: Vec<String> = place.snapshot().into_iter().map(|(name, ..)| name).collect();
+    kinds.retain(|name| name.starts_with("s.") || name.starts_with(".s."));
+    kinds.iter().map(|name| kind(name)).collect()
+}
+
+fn kind(name: &str) -> String {
+    let parts: Vec<&str> = name.split('.').collect();
+    match parts.as_slice() {
+        ["", step, record, _, "tmp"] => format!(".{step}.{record}.*.tmp"),
+        _ => name.to_owned(),
+    }
+}
+
+fn named(place: &Place, wanted: &str) -> PathBuf {
+    let found = place.snapshot().into_iter().map(|(name, ..)| name).find(|name| kind(name) == wanted);
+    place.file(&found.unwrap_or_else(|| panic!("no {wanted}: {:?}", kinds(place))))
+}
+
+fn steal(theft: Theft, file: &Path, old: &Path, elsewhere: &Path) {
+    let copied = |to: &Path| {
+        let done = Command::new("cp").arg("-p").args([old, to]).status().expect("cp runs");
+        assert!(done.success(), "{}", old.display());
+    };
+    let copy = elsewhere.join("copy");
+    match theft {
+        Theft::Unlink => fs::remove_file(file).expect("it is removed"),
+        Theft::Rename => fs::rename(file, elsewhere.join("stolen")).expect("it is moved"),
+        Theft::OlderCopy => {
+            copied(&copy);
+            fs::rename(&copy, file).expect("it is replaced");
+        }
+        Theft::OlderContent => copied(file),
+        Theft::NoPermission => fs::set_permissions(file, fs::Permissions::from_mode(0o000)).expect("its mode"),
+        Theft::Truncate => fs::File::options().write(true).truncate(true).open(file).map(drop).expect("it is cut"),
+    }
+}
+
+/// What stands of an earlier run for a kind of file: its status for the files that are set aside.
+fn old_name(kind: &str) -> String {
+    match kind.strip_prefix(".s.").and_then(|rest| rest.strip_suffix(".*.tmp")) {
+        Some(record) => format!("s.{record}"),
+        None => kind.to_owned(),
+    }
+}
+
+/// One life of a step whose files are stolen while it runs.
+fn life(theft: Theft, pick: &[usize], code: i32) {
+    let place = Place::new();
+    let elsewhere = support::folder();
+    // The run before ended otherwise, so that a record of its own would be told wrong.
+    let before = if code == 0 { "echo 1 > $DOGWATCH_RESULT; exit 9" } else { "echo 1 > $DOGWATCH_RESULT" };
+    place.dogwatch(["run", "s", "--no-breaker", "--", "sh", "-c", before]);
+    let old = elsewhere.path().join("old");
+    let copied = Command::new("cp").arg("-rp").args([place.path(), &old]).status().expect("cp runs");
+    assert!(copied.success());
+    let number = code.to_string();
+    let run = start_here(&place, ["run", "s", "--no-breaker", "--", "sh", "-c", WORK, "sh", &number]);
+    until("COMMAND runs", || fs::read_to_string(place.file("s.log")).is_ok_and(|log| log == "begun\n"));
+    let waiter = place.start(["wait", "s", "--json"]);
+    until("the waiter watches", || waiter.has_events());
+    let kinds = kinds(&place);
+    let context = format!("{theft:?} of {:?}, exit {code}", pick.iter().map(|&at| &kinds[at]).collect::<Vec<_>>());
+    // All names first: the second may be told by its kind only as long as the first stands.
+    let files: Vec<PathBuf> = pick.iter().map(|&at| named(&place, &kinds[at])).collect();
+    for (file, &at) in files.iter().zip(pick) {
+        let source = old.join(old_name(&kinds[at]));
+        let source = if source.exists() { source } else { old.join("s.status") };
+        steal(theft, file, &source, elsewhere.path());
+    }
+    place.write("go", "");
+    let run = run.end_at_all();
+    assert_eq!(run.code, code, "{context}: {run:?}");
+    let (outcome, answer) = if code == 0 { ("success", 0) } else { ("failed", 1) };
+    let is_told = |told: &Ended| {
+        let report = told.json();
+        let all = (told.code, &report["outcome"], &report["exit_code"]);
+        assert_eq!(all, (answer, &json!(outcome), &json!(code)), "{context}: {told:?}\nrun {run:?}");
+        report
+    };
+    let seen = is_told(&waiter.end_at_all());
+    let later = is_told(&place.dogwatch(["wait", "s", "--json"]));
+    if code == 0 {
+        assert_eq!((&seen["result"], &later["result"]), (&json!({"end": 0}), &json!({"end": 0})), "{context}");
+    }
+    let left: Vec<String> = self::kinds(&place).into_iter().filter(|name| name.contains(".tmp")).collect();
+    assert!(left.is_empty(), "{context}: {left:?}");
+    // The step can be run again, and its end is its own.
+    let again = place.dogwatch(["run", "s", "--no-breaker", "--", "sh", "-c", "exit 5"]);
+    assert_eq!((again.code, place.wait_json("s", &[])["exit_code"].as_i64()), (5, Some(5)), "{context}: {again:?}");
+}
+
+/// How many files a running step has, found out from one.
+fn count() -> usize {
+    let place = Place::new();
+    let run = start_here(&place, ["run", "s", "--no-breaker", "--", "sh", "-c", WORK, "sh", "0"]);
+    until("COMMAND runs", || fs::read_to_string(place.file("s.log")).is_ok_and(|log| log == "begun\n"));
+    let count = kinds(&place).len();
+    place.write("go", "");
+    assert_eq!(run.end_at_all().code, 0);
+    count
+}
+
+#[test]
+fn whatever_file_of_a_running_step_is_stolen_its_end_is_told_right() {
+    let count = count();
+    assert!(count >= 8, "{count}");
+    let ways = THEFTS.len() * 2;
+    in_parallel(count * ways, 3, |number| {
+        let (at, way) = (number / ways, number % ways);
+        life(THEFTS[way / 2], &[at], if way % 2 == 0 { 0 } else { 7 });
+    });
+}
+
+#[test]
+fn whatever_two_files_of_a_running_step_are_stolen_its_end_is_told_right() {
+    let count = count();
+    let pairs: Vec<[usize; 2]> = (0..count).flat_map(|one| (one + 1..count).map(move |other| [one, other])).collect();
+    in_parallel(pairs.len() * THEFTS.len(), 3, |number| {
+        let (pair, theft) = (pairs[number / THEFTS.len()], THEFTS[number % THEFTS.len()]);
+        life(theft, &pair, if number % 2 == 0 { 0 } else { 7 });
+    });
+}
+
+#[test]
+fn what_was_written_again_is_said() {
+    let place = Place::new();
+    let run = place.dogwatch(["run", "s", "--", "sh", "-c", "rm $DOGWATCH_DIR/s.pid $DOGWATCH_DIR/s.meta"]);
+    assert_eq!(run.code, 0, "{run:?}");
+    let report = place.wait_json("s", &[]);
+    let detail = report["detail"].as_str().unwrap_or_default();
+    assert!(detail.contains("s.pid") && detail.contains("s.meta"), "{report}");
+    assert!(run.stderr.contains("s.pid"), "{run:?}");
+    assert_eq!(place.read("s.pid"), format!("{}\n", place.meta("s")["pid"]));
+}
+
+#[test]
+fn a_run_whose_lock_pid_and_record_are_gone_is_told_all_the_same() {
+    let place = Place::new();
+    let pid = place.detach("s", "until [ -e $DOGWATCH_DIR/go ]; do sleep 0.02; done; exit 6");
+    for name in ["s.lock", "s.pid", "s.meta", "s.heartbeat"] {
+        fs::remove_file(place.file(name)).expect("it is removed");
+    }
+    place.write("go", "");
+    until("the wrapper has gone", || !lives(pid));
+    let report = place.wait_json("s", &[]);
+    assert_eq!((&report["outcome"], &report["exit_code"]), (&json!("failed"), &json!(6)), "{report}");
+    assert!(place.file("s.lock").exists() && place.file("s.pid").exists());
+}
+
+#[test]
+fn a_lock_that_a_reader_holds_loses_no_end_and_refuses_no_run() {
+    let place = Place::new();
+    let run = place.start(["run", "s", "--", "sh", "-c", "until [ -e $DOGWATCH_DIR/go ]; do sleep 0.02; done; exit 7"]);
+    until("it runs", || place.file("s.pid").exists() && place.file(".s.record").exists());
+    for name in ["s.lock", ".s.record"] {
+        let mode = fs::metadata(place.file(name)).expect("a lock file").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}: nobody else can open it, let alone lock it");
+    }
+    // A terminator that is stopped in the middle of recording: its lock stays.
+    let script = "exec 9<.s.record; flock -x 9; : > held; exec sleep 300";
+    let mut holder = place.through(&["sh", "-c", script, "sh"], [""; 0]).spawn().expect("it starts");
+    until("the lock is held", || place.file("held").exists());
+    place.write("go", "");
+    let run = run.end_at_all();
+    assert_eq!((run.code, place.read("s.status").as_str()), (7, "FAILED\n"), "{run:?}");
+    assert_eq!(place.wait_json("s", &[])["exit_code"], 7);
+    kill("KILL", holder.id().cast_signed());
+    holder.wait().expect("it is reaped");
+}
