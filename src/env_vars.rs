@@ -36,6 +36,9 @@ pub(crate) const LOG_MAX: &str = "DOGWATCH_LOG_MAX";
 /// Any value but `0` makes `run` do the project's preflight checks first.
 pub(crate) const PREFLIGHT: &str = "DOGWATCH_PREFLIGHT";
 
+/// Set by the completion script of a shell, to the shell's name: the program answers with completions.
+pub(crate) const COMPLETE: &str = "DOGWATCH_COMPLETE";
+
 /// Marks the processes of one shell command of ours, so that all of them can be ended.
 pub(crate) const COMMAND_ID: &str = "DOGWATCH_COMMAND_ID";
 /// The folder in which such a shell command leaves its output.

@@ -20,17 +20,12 @@ fn commands(place: &Place) -> Vec<String> {
 }
 
 #[test]
-fn completions_of_every_shell_name_every_command_and_are_taken_by_the_shell() {
+fn the_completion_script_is_taken_by_its_shell() {
     let place = Place::new();
-    let commands = commands(&place);
-    assert!(commands.len() > 8 && commands.iter().any(|name| name == "wait"), "{commands:?}");
     for shell in ["bash", "zsh", "fish"] {
         let script = place.dogwatch(["completions", shell]);
         assert_eq!((script.code, script.stderr.as_str()), (0, ""), "{shell}");
-        for name in &commands {
-            assert!(script.stdout.contains(name.as_str()), "{shell}: {name}");
-        }
-        assert!(script.stdout.contains("--max-timeout") || script.stdout.contains("-l max-timeout"), "{shell}");
+        assert!(script.stdout.contains("DOGWATCH_COMPLETE"), "{shell}: {script:?}");
         place.write("script", &script.stdout);
         match Command::new(shell).arg("-n").arg(place.file("script")).output() {
             Ok(checked) => assert!(checked.status.success(), "{shell}: {checked:?}"),
@@ -53,6 +48,7 @@ fn every_command_has_a_man_page_with_its_flags_and_exit_codes() {
         |name: &str| std::fs::read_to_string(folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
     assert_eq!(page("dogwatch.1"), printed.stdout);
     let commands = commands(&place);
+    assert!(commands.len() > 8 && commands.iter().any(|name| name == "wait"), "{commands:?}");
     for name in &commands {
         let page = page(&format!("dogwatch-{name}.1"));
         assert!(page.contains(".SH NAME") && page.contains(&format!("dogwatch\\-{name}")), "{name}: {page}");

@@ -1,28 +1,10 @@
-//! What teaches the program: completions, manual pages, and the agents' page, every command of which is run.
+//! What teaches the program: manual pages and the agents' page, every command of which is run.
 //!
 //! Refuses to let a page say what does not work.
 
 mod support;
 
-use std::process::Command;
 use support::{Ended, Place};
-
-#[test]
-fn every_shell_gets_a_script_that_knows_every_command() {
-    let place = Place::new();
-    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        let ended = place.dogwatch(["completions", shell]);
-        assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{shell}");
-        for command in ["wait", "recover", "succeed", "breaker", "clean"] {
-            assert!(ended.stdout.contains(command), "{shell} does not know {command}");
-        }
-    }
-    place.write("script.bash", &place.dogwatch(["completions", "bash"]).stdout);
-    if let Ok(checked) = Command::new("bash").arg("-n").arg(place.file("script.bash")).output() {
-        assert!(checked.status.success(), "{checked:?}");
-    }
-    assert_eq!(place.dogwatch(["completions", "cmd"]).code, 2);
-}
 
 #[test]
 fn there_is_a_page_for_each_command_and_each_has_its_example_and_exit_codes() {

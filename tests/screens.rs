@@ -3,80 +3,8 @@
 
 mod support;
 
-use std::process::Command;
-use support::{Place, unique, until};
-
-/// A terminal of so many columns in which one command runs.
-struct Screen {
-    server: String,
-}
-
-impl Screen {
-    fn start(place: &Place, columns: u16, command: &str) -> Option<Self> {
-        if Command::new("tmux").arg("-V").output().is_err() {
-            eprintln!("skipped: there is no tmux to see a screen with");
-            return None;
-        }
-        let screen = Self { server: format!("dogwatch-test-{}", unique()) };
-        let plain = place.command([""; 0]);
-        let binary = plain.get_program().to_string_lossy().into_owned();
-        let script = format!(
-            "export D='{binary}' DOGWATCH_DIR='{}' TERM=screen; unset NO_COLOR; cd '{}'; {command}; exec sleep 300",
-            place.path().display(),
-            place.path().display()
-        );
-        let (columns, shell) = (columns.to_string(), ["sh", "-c", &script]);
-        let arguments = ["new-session", "-d", "-x", &columns, "-y", "12"];
-        let started = screen.tmux(&arguments.iter().chain(&shell).copied().collect::<Vec<_>>());
-        assert!(started.is_some(), "tmux starts");
-        Some(screen)
-    }
-
-    /// Calls tmux; what it printed, or nothing where it failed.
-    fn tmux(&self, arguments: &[&str]) -> Option<String> {
-        let mut command = Command::new("tmux");
-        command.args(["-u", "-L", &self.server, "-f", "/dev/null"]).args(arguments).env("LC_ALL", "C.UTF-8");
-        let output = command.output().expect("tmux runs");
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
-    }
-
-    /// The lines that are not empty.
-    fn lines(&self) -> Vec<String> {
-        let text = self.tmux(&["capture-pane", "-p"]).unwrap_or_default();
-        text.lines().map(str::trim_end).filter(|line| !line.is_empty()).map(str::to_owned).collect()
-    }
-
-    /// Waits until the screen shows this text.
-    #[track_caller]
-    fn shows(&self, text: &str) -> Vec<String> {
-        let mut lines = Vec::new();
-        until(text, || {
-            lines = self.lines();
-            lines.iter().any(|line| line.contains(text))
-        });
-        lines
-    }
-
-    /// Waits for two more drawings of what is drawn once a second, by the tenths of a second in it.
-    #[track_caller]
-    fn is_drawn_again(&self) -> Vec<String> {
-        let mut lines = self.lines();
-        for _ in 0..2 {
-            let before = lines.clone();
-            until("it is drawn again", || {
-                lines = self.lines();
-                lines != before && lines.iter().any(|line| line.contains("running"))
-            });
-        }
-        lines
-    }
-}
-
-impl Drop for Screen {
-    fn drop(&mut self) {
-        let _gone = self.tmux(&["kill-server"]);
-    }
-}
+use support::screen::Screen;
+use support::{Place, until};
 
 const WIDE: &str = "\u{6f22}\u{5b57}\u{304b}\u{306a} \u{1f980}\u{1f680} gr\u{fc}n \u{2764}\u{fe0f} ";
 const LONG: &str = "a-step-with-a-name-that-is-longer-than-a-narrow-terminal-has-columns";
@@ -145,6 +73,9 @@ fn progress_that_overwrites_itself_is_shown_as_it_stands() {
         let line = lines.iter().find(|line| line.contains("running")).expect("a line");
         assert!(line.ends_with(" 30% of it"), "{command}: {lines:#?}");
     }
-    let listed = place.dogwatch(["list", "--json"]).json();
-    assert_eq!(listed["log_tail"], serde_json::json!(["30% of it"]));
+    place.dogwatch(["run", "over", "--", "sh", "-c", &script.replace("sleep 300", "exit 1")]);
+    for command in ["wait", "check"] {
+        let answer = place.dogwatch([command, "over", "--json"]).json();
+        assert_eq!(answer["log_tail"], serde_json::json!(["old line", "30% of it"]), "{command}");
+    }
 }

@@ -7,7 +7,7 @@ use crate::ops::{Error, default_directory};
 use crate::preflight::MonitorSettings;
 use crate::record::units;
 use crate::sys::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The monitor directory: `--dir`, else `$DOGWATCH_DIR`, else the project's own.
@@ -15,11 +15,19 @@ use std::time::Duration;
 /// # Errors
 /// [`Error::Own`] where the current folder is gone and no directory was named.
 pub(super) fn directory(context: &Context) -> Result<PathBuf, Error> {
-    if let Some(directory) = &context.dir {
+    directory_or(context.dir.as_deref())
+}
+
+/// As [`directory`], with the value of `--dir`.
+///
+/// # Errors
+/// As [`directory`].
+pub(super) fn directory_or(flag: Option<&Path>) -> Result<PathBuf, Error> {
+    if let Some(directory) = flag {
         if directory.as_os_str().is_empty() {
             return Err(Error::Usage("--dir is empty; name a directory".to_owned()));
         }
-        return Ok(directory.clone());
+        return Ok(directory.to_path_buf());
     }
     if let Some(directory) = env::variable(env_vars::DIR) {
         return Ok(directory.into());

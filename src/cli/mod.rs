@@ -34,6 +34,9 @@ fn catch_panic(work: impl FnOnce() -> u8 + std::panic::UnwindSafe) -> u8 {
 }
 
 fn run(line: &[OsString]) -> u8 {
+    if let Some(code) = commands::completions::answer(line) {
+        return code;
+    }
     let matches = match commands::definition().try_get_matches_from(line) {
         Ok(matches) => matches,
         Err(error) => return usage_error::print(&error, line),

@@ -16,6 +16,7 @@ mod machine;
 mod place;
 mod processes;
 pub mod project;
+pub mod screen;
 pub mod servers;
 
 pub use machine::{APART, DEADLY, lives, marked, open_files, shows_marks};

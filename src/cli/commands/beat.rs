@@ -1,5 +1,6 @@
 //! `dogwatch beat`.
 
+use super::completions::steps;
 use super::{Help, Subcommand, step};
 use crate::cli::{Context, defaults};
 use crate::env_vars;
@@ -13,7 +14,7 @@ use std::path::Path;
 #[derive(Debug, Args)]
 pub(super) struct BeatArgs {
     /// The step [default: the one this runs in, `$DOGWATCH_STEP`]
-    #[arg(value_parser = step)]
+    #[arg(value_parser = step, add = steps())]
     step: Option<StepName>,
 }
 

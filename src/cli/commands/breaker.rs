@@ -1,5 +1,6 @@
 //! `dogwatch breaker show|reset|record`.
 
+use super::completions::steps;
 use super::{Help, Subcommand, step};
 use crate::cli::output::{format, print_error};
 use crate::cli::{Context, defaults};
@@ -19,19 +20,19 @@ enum Action {
     /// Show one breaker, or all of the directory
     Show {
         /// Its name; a step's own breaker has the step's name
-        #[arg(value_parser = step)]
+        #[arg(value_parser = step, add = steps())]
         name: Option<StepName>,
     },
     /// Close one breaker, or all of the directory
     Reset {
         /// Its name
-        #[arg(value_parser = step)]
+        #[arg(value_parser = step, add = steps())]
         name: Option<StepName>,
     },
     /// Count a success or a failure by hand
     Record {
         /// Its name
-        #[arg(value_parser = step)]
+        #[arg(value_parser = step, add = steps())]
         name: StepName,
         /// What to count
         #[arg(value_name = "success|failed")]

@@ -1,5 +1,6 @@
 //! `dogwatch check`.
 
+use super::completions::steps;
 use super::wait::{LogTailArgs, OUTCOME_CODES, ThresholdArgs, report_interrupt};
 use super::{Help, Subcommand, exit_code, step};
 use crate::cli::deadline::CallDeadline;
@@ -13,7 +14,7 @@ use clap::Args;
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
     /// The steps to look at
-    #[arg(required = true, value_name = "STEP", value_parser = step)]
+    #[arg(required = true, value_name = "STEP", value_parser = step, add = steps())]
     steps: Vec<StepName>,
     #[command(flatten)]
     thresholds: ThresholdArgs,

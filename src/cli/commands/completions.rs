@@ -1,11 +1,24 @@
-//! `dogwatch completions`.
+//! `dogwatch completions`, and the answers to a shell that completes a command line.
+//!
+//! The script that a shell loads calls the program for every completion, so that names of steps are completed too.
 
 use super::{Help, Subcommand, definition};
-use crate::cli::Context;
+use crate::cli::output::print_error;
+use crate::cli::{Context, defaults};
+use crate::env_vars;
 use crate::exit_code::ExitCode;
 use crate::ops::Error;
+use crate::ops::check::Check;
+use crate::ops::list::{Row, rows};
+use crate::record::outcome::Outcome;
+use crate::record::units::shown;
+use crate::sys::env;
 use clap::Args;
 use clap_complete::Shell;
+use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
+use clap_complete::env::{CompleteEnv, Shells};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
 pub(super) struct CompletionsArgs {
@@ -15,17 +28,121 @@ pub(super) struct CompletionsArgs {
 
 impl Subcommand for CompletionsArgs {
     const NAME: &'static str = "completions";
-    const ABOUT: &'static str = "Print completions for a shell";
+    const ABOUT: &'static str = "Print the script that completes commands, flags and step names in a shell";
     const HELP: Help = Help {
-        examples: &["dogwatch completions bash > ~/.local/share/bash-completion/completions/dogwatch"],
-        notes: "",
+        examples: &[
+            "echo 'source <(dogwatch completions bash)' >> ~/.bashrc",
+            "echo 'source <(dogwatch completions zsh)' >> ~/.zshrc    # after compinit",
+            "echo 'dogwatch completions fish | source' > ~/.config/fish/completions/dogwatch.fish",
+        ],
+        notes: "Load the script when the shell starts, as above, rather than from a copy: it calls dogwatch to complete, and \
+                the two belong to one version.",
         exit_codes: &[],
     };
 
     fn exec(self, context: &Context) -> Result<u8, Error> {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut definition(), "dogwatch", &mut script);
+        let shells = Shells::builtins();
+        let completer = shells.completer(&self.shell.to_string());
+        let completer = completer.ok_or_else(|| Error::Own(format!("there are no completions for {}", self.shell)))?;
+        let (name, variable) = ("dogwatch", env_vars::COMPLETE);
+        let written = completer.write_registration(variable, name, name, name, &mut script);
+        written.map_err(|error| Error::Own(format!("cannot make the script: {error}")))?;
         context.out.print(&script);
         Ok(ExitCode::Success.code())
+    }
+}
+
+/// Answers a shell that asks for completions; the exit code, or none where no shell asks.
+pub(in crate::cli) fn answer(line: &[OsString]) -> Option<u8> {
+    env::variable(env_vars::COMPLETE)?;
+    let current = env::current_folder().ok();
+    let engine = CompleteEnv::with_factory(definition).var(env_vars::COMPLETE).shells(Shells::builtins());
+    match engine.bin("dogwatch").completer("dogwatch").try_complete(line.iter().cloned(), current.as_deref()) {
+        Ok(true) => Some(ExitCode::Success.code()),
+        Ok(false) => None,
+        Err(error) => {
+            print_error(&format!("cannot complete: {error}"));
+            Some(ExitCode::InternalError.code())
+        }
+    }
+}
+
+/// Completes the name of any step.
+pub(super) fn steps() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| candidates(|_| true))
+}
+
+/// Completes the name of a step that runs.
+pub(super) fn running_steps() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| candidates(|row| row.outcome == Outcome::Running))
+}
+
+/// Completes the name of a step that has ended.
+pub(super) fn ended_steps() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| candidates(|row| row.outcome != Outcome::Running))
+}
+
+#[cfg_attr(not(test), expect(clippy::disallowed_methods, reason = "the line that a shell completes is in the arguments"))]
+fn candidates(is_wanted: fn(&Row) -> bool) -> Vec<CompletionCandidate> {
+    let directory = named_directory(std::env::args_os().skip_while(|word| word != "--").skip(1));
+    let Ok(directory) = defaults::directory_or(directory.as_deref()) else { return Vec::new() };
+    // A shell that completes has no place for an error.
+    let Ok(listing) = rows(&Check::new(directory, Vec::new())) else { return Vec::new() };
+    let wanted = listing.steps.iter().filter(|row| is_wanted(row));
+    wanted.map(|row| CompletionCandidate::new(&row.step).help(Some(state(row).into()))).collect()
+}
+
+fn state(row: &Row) -> String {
+    let elapsed = row.elapsed_ms.map_or_else(String::new, |elapsed| format!(", {}", shown(elapsed)));
+    format!("{}{elapsed}", row.outcome.as_str())
+}
+
+/// The value of `--dir` in a command line that is still being written, word by word as the shell has them.
+fn named_directory(line: impl Iterator<Item = OsString>) -> Option<PathBuf> {
+    let words: Vec<String> = line.map(|word| word.to_string_lossy().into_owned()).collect();
+    let options = words.split(|word| word == "--").next()?;
+    let at = options.iter().position(|word| word == "--dir" || word.starts_with("--dir="))?;
+    let value = match options[at].strip_prefix("--dir=") {
+        Some(value) => value,
+        // bash makes three words of `--dir=DIR`.
+        None => options[at + 1..].iter().find(|word| *word != "=")?,
+    };
+    let value = unquoted(value);
+    match (value.strip_prefix("~/"), env::variable("HOME")) {
+        (Some(below), Some(home)) => Some(Path::new(&home).join(below)),
+        _ => Some(PathBuf::from(value)),
+    }
+}
+
+/// A word without the shell's quotes and backslashes: bash passes words on as they were typed.
+fn unquoted(word: &str) -> String {
+    let mut text = String::with_capacity(word.len());
+    let mut quote = None;
+    let mut rest = word.chars();
+    while let Some(one) = rest.next() {
+        match (one, quote) {
+            ('\\', None | Some('"')) => text.extend(rest.next()),
+            ('\'' | '"', None) => quote = Some(one),
+            (end, Some(begin)) if end == begin => quote = None,
+            (one, _) => text.push(one),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_directory_is_found_in_a_line_as_shells_have_it() {
+        let found = |words: &[&str]| named_directory(words.iter().map(OsString::from));
+        assert_eq!(found(&["dogwatch", "--dir", "/a b", "wait", ""]), Some("/a b".into()));
+        assert_eq!(found(&["dogwatch", "wait", "--dir", "=", "'/a b'", ""]), Some("/a b".into()));
+        assert_eq!(found(&["dogwatch", "wait", "--dir=/a\\ b", ""]), Some("/a b".into()));
+        assert_eq!(found(&["dogwatch", "wait", "--dir=\"/it's\"", ""]), Some("/it's".into()));
+        assert_eq!(found(&["dogwatch", "run", "s", "--", "tool", "--dir", "/x"]), None);
+        assert_eq!(found(&["dogwatch", "wait", "--dir"]), None);
     }
 }

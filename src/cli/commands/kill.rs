@@ -1,5 +1,6 @@
 //! `dogwatch kill`.
 
+use super::completions::running_steps;
 use super::{Help, Subcommand, step};
 use crate::cli::{Context, defaults};
 use crate::decide::policy::GRACE;
@@ -15,7 +16,7 @@ use std::time::Duration;
 #[derive(Debug, Args)]
 pub(super) struct KillArgs {
     /// The steps whose runs to end
-    #[arg(required = true, value_name = "STEP", value_parser = step)]
+    #[arg(required = true, value_name = "STEP", value_parser = step, add = running_steps())]
     steps: Vec<StepName>,
     /// From TERM to KILL [default: 5s]
     #[arg(long, value_name = "D", value_parser = units::duration)]

@@ -3,6 +3,7 @@
 //! A terminal is sent no control character that the work wrote: there it could do anything. Into a pipe or file every byte
 //! goes as it is.
 
+use super::completions::steps;
 use super::{Help, Subcommand, step};
 use crate::cli::output::print_error;
 use crate::cli::{Context, defaults};
@@ -20,7 +21,7 @@ use clap::Args;
 #[derive(Debug, Args)]
 pub(super) struct LogArgs {
     /// The step
-    #[arg(value_parser = step)]
+    #[arg(value_parser = step, add = steps())]
     step: StepName,
     /// Go on printing what is written, until the step ends
     #[arg(short, long)]

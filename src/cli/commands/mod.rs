@@ -6,7 +6,7 @@ mod beat;
 mod breaker;
 mod check;
 mod clean;
-mod completions;
+pub(super) mod completions;
 mod dir;
 mod history;
 mod kill;

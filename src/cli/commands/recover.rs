@@ -1,5 +1,6 @@
 //! `dogwatch recover`.
 
+use super::completions::steps;
 use super::wait::{OUTCOME_CODES, WaitFlags, options, report_interrupt, wait_within_deadline};
 use super::{Help, Subcommand, check, exit_code, step};
 use crate::cli::Context;
@@ -13,7 +14,7 @@ use std::time::Duration;
 #[derive(Debug, Args)]
 pub(super) struct RecoverArgs {
     /// The steps to recover
-    #[arg(required = true, value_name = "STEP", value_parser = step)]
+    #[arg(required = true, value_name = "STEP", value_parser = step, add = steps())]
     steps: Vec<StepName>,
     #[command(flatten)]
     flags: WaitFlags,

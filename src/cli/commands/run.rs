@@ -1,5 +1,6 @@
 //! `dogwatch run`: in the foreground, detached, or attached to a run that is there already.
 
+use super::completions::steps;
 use super::wait::{ExitPolicy, base_options, wait_and_print};
 use super::{Help, Subcommand, one_of, step};
 use crate::cli::output::styles::Styles;
@@ -27,7 +28,7 @@ use std::time::Duration;
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
     /// The step's name
-    #[arg(value_parser = step)]
+    #[arg(value_parser = step, add = steps())]
     step: StepName,
     /// The program to run, and its arguments
     #[arg(required = true, last = true, value_name = "COMMAND", value_hint = clap::ValueHint::CommandWithArguments)]

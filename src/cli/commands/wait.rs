@@ -1,5 +1,6 @@
 //! `dogwatch wait`: answers are printed as they come. `recover` and `run --attach` wait by the same functions.
 
+use super::completions::steps;
 use super::{Help, Subcommand, exit_code, one_of, step};
 use crate::cli::deadline::CallDeadline;
 use crate::cli::output::progress::ProgressDisplay;
@@ -27,7 +28,7 @@ use std::time::Duration;
 #[derive(Debug, Args)]
 pub(super) struct WaitArgs {
     /// The steps to wait for; with --log there may be none
-    #[arg(required_unless_present = "log", value_name = "STEP", value_parser = step)]
+    #[arg(required_unless_present = "log", value_name = "STEP", value_parser = step, add = steps())]
     steps: Vec<StepName>,
     #[command(flatten)]
     flags: WaitFlags,
