@@ -79,3 +79,16 @@ fn progress_that_overwrites_itself_is_shown_as_it_stands() {
         assert_eq!(answer["log_tail"], serde_json::json!(["old line", "30% of it"]), "{command}");
     }
 }
+
+#[test]
+fn a_step_that_has_succeeded_three_times_shows_how_much_of_its_usual_time_is_over() {
+    let place = Place::new();
+    for _ in 0..3 {
+        assert_eq!(place.dogwatch(["run", "s", "--", "true"]).code, 0);
+    }
+    place.detach("s", "sleep 300");
+    for command in ["\"$D\" wait s", "\"$D\" list --watch"] {
+        let Some(screen) = Screen::start(&place, 100, command) else { return };
+        screen.shows("[==========] of 0.");
+    }
+}

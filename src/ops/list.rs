@@ -84,7 +84,7 @@ pub(crate) fn rows(request: &Check) -> Result<Listing<Row>, Error> {
             step: report.step,
             outcome: report.outcome,
             elapsed_ms: report.elapsed_ms,
-            expected: None,
+            expected: report.expected_ms.filter(|_| goes_on).map(Duration::from_millis),
             heartbeat_age_ms: report.heartbeat_age_ms.filter(|_| goes_on),
             output_age_ms: report.output_age_ms.filter(|_| goes_on),
             cpu_time,

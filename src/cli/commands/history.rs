@@ -1,5 +1,6 @@
 //! `dogwatch history`.
 
+use super::completions::steps;
 use super::{Help, Subcommand, step};
 use crate::cli::output::print_error;
 use crate::cli::{Context, defaults};
@@ -14,7 +15,7 @@ use clap::Args;
 #[derive(Debug, Args)]
 pub(super) struct HistoryArgs {
     /// The step [default: all]
-    #[arg(value_name = "STEP", value_parser = step)]
+    #[arg(value_name = "STEP", value_parser = step, add = steps())]
     step: Option<StepName>,
 }
 

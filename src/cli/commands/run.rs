@@ -73,7 +73,7 @@ pub(super) struct RunArgs {
     #[arg(long)]
     attach: bool,
     /// The circuit breaker that counts this run [default: the step's own]
-    #[arg(long, value_name = "NAME", value_parser = step, conflicts_with = "no_breaker")]
+    #[arg(long, value_name = "NAME", value_parser = step, add = steps(), conflicts_with = "no_breaker")]
     breaker: Option<StepName>,
     /// How many failures in a row open the breaker (0: never) [default: 3]
     #[arg(long, value_name = "N")]
