@@ -39,11 +39,11 @@ fn run(line: &[OsString]) -> u8 {
     }
     let matches = match commands::definition().try_get_matches_from(line) {
         Ok(matches) => matches,
-        Err(error) => return usage_error::print(&error, line),
+        Err(error) => return usage_error::print(&error, line, commands::definition),
     };
     let global = match GlobalArgs::from_arg_matches(&matches) {
         Ok(global) => global,
-        Err(error) => return usage_error::print(&error, line),
+        Err(error) => return usage_error::print(&error, line, commands::definition),
     };
     let context = Context { out: Output::new(&global), dir: global.dir };
     let code = commands::exec(&matches, &context).unwrap_or_else(|error| context.out.error(&error));

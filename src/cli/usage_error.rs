@@ -1,14 +1,15 @@
 //! Usage errors in one sentence: what is wrong, what was meant, and where help is. Called by `cli::run`.
 
-use super::commands::definition;
 use super::output::Output;
 use crate::exit_code::ExitCode;
 use crate::ops::Error;
+use clap::Command;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use std::ffi::OsString;
 
-/// Prints what clap answers: help and version were asked for; everything else is a usage error. The exit code.
-pub(super) fn print(error: &clap::Error, line: &[OsString]) -> u8 {
+/// Prints what clap, which parses by `definition`, answers: help and version were asked for; everything else is a usage
+/// error. The exit code.
+pub(super) fn print(error: &clap::Error, line: &[OsString], definition: fn() -> Command) -> u8 {
     let out = Output::before_parsing(line);
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         let text = error.render();
@@ -16,11 +17,11 @@ pub(super) fn print(error: &clap::Error, line: &[OsString]) -> u8 {
         out.print(text.as_bytes());
         return out.finish(ExitCode::Success.code());
     }
-    out.error(&Error::Usage(one_sentence(error)))
+    out.error(&Error::Usage(one_sentence(error, definition)))
 }
 
 /// A usage error in one sentence: what clap says in several lines, and where help is.
-pub(super) fn one_sentence(error: &clap::Error) -> String {
+fn one_sentence(error: &clap::Error, definition: fn() -> Command) -> String {
     let text = error.render().to_string();
     let usage = text.lines().find_map(|line| line.trim_start().strip_prefix("Usage: dogwatch "));
     let command =
@@ -31,7 +32,7 @@ pub(super) fn one_sentence(error: &clap::Error) -> String {
         let mut all = definition();
         all.build();
         let of = command.and_then(|command| all.find_subcommand(command)).unwrap_or(&all);
-        let names: Vec<&str> = of.get_subcommands().map(clap::Command::get_name).collect();
+        let names: Vec<&str> = of.get_subcommands().map(Command::get_name).collect();
         return format!("no command was given; use one of {} (see {help})", names.join(", "));
     }
     let word = |kind| match error.get(kind) {
@@ -120,10 +121,11 @@ const FLAG_HINTS: &[(&str, &[&str], &str)] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::commands::definition;
 
     fn refused(line: &str) -> String {
         let words = std::iter::once("dogwatch").chain(line.split_whitespace()).map(OsString::from);
-        one_sentence(&definition().try_get_matches_from(words).unwrap_err())
+        one_sentence(&definition().try_get_matches_from(words).unwrap_err(), definition)
     }
 
     #[test]

@@ -83,7 +83,10 @@ pub(super) fn ended_steps() -> ArgValueCandidates {
     ArgValueCandidates::new(|| candidates(|row| row.outcome != Outcome::Running))
 }
 
-#[cfg_attr(not(test), expect(clippy::disallowed_methods, reason = "the line that a shell completes is in the arguments"))]
+#[cfg_attr(
+    not(test),
+    expect(clippy::disallowed_methods, reason = "the line that a shell completes is in the arguments")
+)]
 fn candidates(is_wanted: fn(&Row) -> bool) -> Vec<CompletionCandidate> {
     let directory = named_directory(std::env::args_os().skip_while(|word| word != "--").skip(1));
     let Ok(directory) = defaults::directory_or(directory.as_deref()) else { return Vec::new() };

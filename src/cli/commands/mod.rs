@@ -96,8 +96,8 @@ const fn entry<S: Subcommand>() -> Entry {
         help: S::HELP,
         define: |command| S::augment_args(command).about(S::ABOUT).after_help(S::HELP.text()),
         exec: |matches, context| {
-            let arguments =
-                S::from_arg_matches(matches).map_err(|error| Error::Usage(super::usage_error::one_sentence(&error)))?;
+            // clap has matched them against the same definition.
+            let arguments = S::from_arg_matches(matches).map_err(|error| Error::Usage(error.to_string()))?;
             arguments.exec(context)
         },
     }
