@@ -365,7 +365,7 @@ fn proc_files(bytes: &[u8]) {
         wait_reason::select_set(bytes)
             .all(|descriptor| usize::try_from(descriptor).is_ok_and(|at| at < bytes.len() * 8))
     );
-    let _mounts = (fs_type::far_mount(bytes), cgroup::counters(&text, &text), cgroup::count(&text));
+    let _mounts = (fs_type::remote_mount_point(bytes), cgroup::counters(&text, &text), cgroup::count(&text));
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -14,7 +14,7 @@ use crate::ops::report::Report;
 use crate::ops::wait::Wait;
 use crate::record::step_name::StepName;
 use crate::record::time::MonotonicTime;
-use crate::sys::fs::mounts::may_block;
+use crate::sys::fs::mounts::crosses_remote_mount;
 use crate::sys::process::isolated_worker::{Left, Side, split};
 use crate::sys::signals::{Signal, not_ignored};
 use std::collections::HashSet;
@@ -76,7 +76,7 @@ impl CallDeadline {
         interrupted: &dyn Fn(Signal) -> u8,
         work: impl FnOnce() -> Result<u8, Error>,
     ) -> Result<u8, Error> {
-        if !may_block(&self.directory) && !self.log.as_deref().is_some_and(may_block) {
+        if !crosses_remote_mount(&self.directory) && !self.log.as_deref().is_some_and(crosses_remote_mount) {
             return work();
         }
         let signals = not_ignored(&[Signal::SIGINT, Signal::SIGTERM]);

@@ -1,8 +1,7 @@
-//! Whether looking at a path may wait for another machine, found out without looking at it.
+//! Finds out whether a path crosses a remote mount, without a call on that mount. Called by `cli::deadline`.
 //!
-//! A dead server leaves every call on its mount waiting, statfs(2) included, and a process with one thread in there can
-//! never end. So the path is walked by name: each part is held against the list of mounts before anything is asked
-//! about it. Called before a directory is looked at.
+//! A dead server blocks every call on its mount, statfs(2) included, and a process with one thread in such a call cannot
+//! exit. So the path is walked by name: each part is compared with the list of mounts before any call names it.
 
 use crate::sys::env;
 use crate::sys::platform::fs_type;
@@ -15,19 +14,19 @@ use std::path::{Component, Path, PathBuf};
 const LINKS: usize = 40;
 
 /// Whether the path leads to a filesystem that another machine or process answers for.
-pub(crate) fn may_block(path: &Path) -> bool {
-    let far = fs_type::far_mounts();
-    !far.is_empty() && leads_to(&env::absolute(path), &far, fs_type::NAMES_ARE_EXACT)
+pub(crate) fn crosses_remote_mount(path: &Path) -> bool {
+    let remote = fs_type::remote_mount_points();
+    !remote.is_empty() && walk(&env::absolute(path), &remote, fs_type::NAMES_ARE_EXACT)
 }
 
 /// Walks `path` by name. `exact` says whether a name leads to an entry of exactly this name only.
-fn leads_to(path: &Path, far: &[PathBuf], exact: bool) -> bool {
-    let is_far = |at: &Path| far.iter().any(|mount| may_be_same(mount, at, exact));
+fn walk(path: &Path, remote: &[PathBuf], exact: bool) -> bool {
+    let is_remote = |at: &Path| remote.iter().any(|mount| may_be_same(mount, at, exact));
     let mut at = PathBuf::from("/");
-    if is_far(&at) {
+    if is_remote(&at) {
         return true;
     }
-    let mut ahead = parts(path);
+    let mut ahead = components_rev(path);
     let mut links = 0;
     while let Some(part) = ahead.pop() {
         if part == ".." {
@@ -35,7 +34,7 @@ fn leads_to(path: &Path, far: &[PathBuf], exact: bool) -> bool {
             continue;
         }
         at.push(part);
-        if is_far(&at) {
+        if is_remote(&at) {
             return true;
         }
         let Ok(target) = fs::read_link(&at) else { continue };
@@ -47,7 +46,7 @@ fn leads_to(path: &Path, far: &[PathBuf], exact: bool) -> bool {
         if target.is_absolute() {
             at = PathBuf::from("/");
         }
-        ahead.extend(parts(&target));
+        ahead.extend(components_rev(&target));
     }
     false
 }
@@ -84,7 +83,7 @@ fn may_be_same_name(one: &OsStr, other: &OsStr) -> bool {
 }
 
 /// The names on a path, the first one last.
-fn parts(path: &Path) -> Vec<OsString> {
+fn components_rev(path: &Path) -> Vec<OsString> {
     let named = |part: Component<'_>| match part {
         Component::Normal(name) => Some(name.to_owned()),
         Component::ParentDir => Some("..".into()),
@@ -106,7 +105,7 @@ mod tests {
         symlink("../mount", root.join("near/link")).unwrap();
         symlink(root.join("near/link/in"), root.join("absolute")).unwrap();
         symlink("round", root.join("round")).unwrap();
-        let far = [root.join("mount")];
+        let remote = [root.join("mount")];
         for (path, leads) in [
             ("mount", true),
             ("mount/below/and/below", true),
@@ -121,15 +120,15 @@ mod tests {
             ("none/at/all", false),
             ("round/x", false),
         ] {
-            assert_eq!(leads_to(&root.join(path), &far, true), leads, "{path}");
+            assert_eq!(walk(&root.join(path), &remote, true), leads, "{path}");
         }
-        assert!(leads_to(&root, &[PathBuf::from("/")], true));
-        assert!(!may_block(Path::new("/proc")), "a filesystem of the kernel's own answers");
+        assert!(walk(&root, &[PathBuf::from("/")], true));
+        assert!(!crosses_remote_mount(Path::new("/proc")), "a filesystem of the kernel's own answers");
     }
 
     #[test]
     fn a_mount_is_met_under_every_spelling_that_the_filesystem_may_take_for_its_name() {
-        let far = [PathBuf::from("/Volumes/Daten"), PathBuf::from("/Volumes/Caf\u{e9} 1")];
+        let remote = [PathBuf::from("/Volumes/Daten"), PathBuf::from("/Volumes/Caf\u{e9} 1")];
         for (path, exact, folded) in [
             ("/Volumes/Daten/steps", true, true),
             ("/volumes/DATEN/steps", false, true),
@@ -141,7 +140,7 @@ mod tests {
             ("/Volumes/Th\u{e9}", false, false),
         ] {
             let path = Path::new(path);
-            assert_eq!((leads_to(path, &far, true), leads_to(path, &far, false)), (exact, folded), "{path:?}");
+            assert_eq!((walk(path, &remote, true), walk(path, &remote, false)), (exact, folded), "{path:?}");
         }
     }
 }

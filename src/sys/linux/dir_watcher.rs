@@ -12,12 +12,12 @@ use std::path::Path;
 
 /// A watch on a folder and on single files.
 #[derive(Debug)]
-pub(crate) struct Ear {
+pub(crate) struct PlatformWatcher {
     /// By the file's path; the folder without one.
     watches: Watches<Option<Box<Path>>>,
 }
 
-impl Ear {
+impl PlatformWatcher {
     /// What it is called.
     pub(crate) const NAME: &'static str = "inotify";
 

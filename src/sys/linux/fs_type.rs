@@ -121,13 +121,13 @@ pub(crate) fn look(path: &Path) -> io::Result<FsType> {
 /// list holds each mount point as its name was given to mount(2).
 pub(crate) const NAMES_ARE_EXACT: bool = true;
 
-/// Where filesystems are mounted that somebody else answers for (`proc_pid_mountinfo(5)`); reading this asks none of them.
-pub(crate) fn far_mounts() -> Vec<PathBuf> {
+/// Where filesystems are mounted that another machine or process serves (`proc_pid_mountinfo(5)`). No server is asked.
+pub(crate) fn remote_mount_points() -> Vec<PathBuf> {
     let mounts = crate::sys::linux::procfs_read::whole("/proc/self/mountinfo").unwrap_or_default();
-    mounts.split(|&byte| byte == b'\n').filter_map(far_mount).collect()
+    mounts.split(|&byte| byte == b'\n').filter_map(remote_mount_point).collect()
 }
 
-pub(crate) fn far_mount(line: &[u8]) -> Option<PathBuf> {
+pub(crate) fn remote_mount_point(line: &[u8]) -> Option<PathBuf> {
     let mut fields = line.split(|&byte| byte == b' ');
     let point = fields.nth(4)?;
     // Optional fields follow the options, up to a lone dash; the type comes after it.
@@ -197,13 +197,13 @@ mod tests {
 
     #[test]
     fn a_mount_is_far_unless_this_kernel_answers_for_it() {
-        let far = |line: &str| far_mount(line.as_bytes());
+        let remote = |line: &str| remote_mount_point(line.as_bytes());
         let sshfs = r"36 35 0:49 / /mnt/a\040b rw,nosuid shared:1 master:2 - fuse.sshfs x:/srv rw,user_id=0";
-        assert_eq!(far(sshfs), Some(PathBuf::from("/mnt/a b")));
-        assert_eq!(far("36 35 8:1 / /srv rw - ext4 /dev/sda1 rw"), None);
-        assert_eq!(far("36 35 0:5 / /n rw - nfs4 server:/ rw"), Some(PathBuf::from("/n")));
+        assert_eq!(remote(sshfs), Some(PathBuf::from("/mnt/a b")));
+        assert_eq!(remote("36 35 8:1 / /srv rw - ext4 /dev/sda1 rw"), None);
+        assert_eq!(remote("36 35 0:5 / /n rw - nfs4 server:/ rw"), Some(PathBuf::from("/n")));
         for broken in ["", "36 35", "36 35 0:5 / /n rw", "36 35 0:5 / /n rw -"] {
-            assert_eq!(far(broken), None, "{broken}");
+            assert_eq!(remote(broken), None, "{broken}");
         }
     }
 

@@ -25,7 +25,7 @@ const CAPACITY: usize = 1024;
 const OPEN_LIMIT: Duration = Duration::from_secs(2);
 
 /// A watch on a folder and on single files.
-pub(crate) struct Ear {
+pub(crate) struct PlatformWatcher {
     folder: Watch,
     path: PathBuf,
     events: PollableReceiver<PathBuf>,
@@ -43,7 +43,7 @@ struct State {
     ended: AtomicBool,
 }
 
-impl Ear {
+impl PlatformWatcher {
     /// What it is called.
     pub(crate) const NAME: &'static str = "kqueue";
 

@@ -1,7 +1,7 @@
 //! Which filesystem a directory lies on, and whether its events tell all.
 //!
-//! kqueue takes a watch on network and user-space filesystems too, and what the far side does may raise nothing. So the
-//! type decides, and an unknown type counts as remote.
+//! kqueue accepts watches on network and user-space filesystems too, where changes by the other side may raise no event. So the
+//! type decides, and an unknown type counts as remote. Called by `sys::fs`.
 
 pub(crate) use crate::sys::absent::refresh;
 use crate::sys::macos::ffi;
@@ -35,8 +35,8 @@ pub(crate) fn look(path: &Path) -> io::Result<FsType> {
 /// Whether two different names are never one entry: APFS and HFS+ ignore case, as a rule, and Unicode normalization.
 pub(crate) const NAMES_ARE_EXACT: bool = false;
 
-/// Where filesystems are mounted that somebody else answers for; the list is the kernel's own and asks none of them.
-pub(crate) fn far_mounts() -> Vec<PathBuf> {
+/// Where filesystems are mounted that another machine or process serves. The kernel has the list; no server is asked.
+pub(crate) fn remote_mount_points() -> Vec<PathBuf> {
     ffi::mounts().into_iter().filter(|(_, local)| !local).map(|(point, _)| point).collect()
 }
 

@@ -1,6 +1,5 @@
-//! What a process has done so far, by libproc: CPU time, bytes of disk input and output.
-//!
-//! Refuses to give a unit: these numbers are only held against later ones of the same process.
+//! What a process has done so far, by libproc: CPU time, bytes of disk input and output. Called by `sys::process::activity`,
+//! which compares the numbers with earlier ones of the same process; their unit does not matter.
 
 use crate::sys::macos::ffi;
 

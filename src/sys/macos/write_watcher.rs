@@ -1,9 +1,10 @@
-//! Notices that files have grown, or have lost their names: kqueue on the files themselves, one event at a time.
+//! Notices writes into single files, and that they lose their names: kqueue on the files themselves. Called by
+//! `sys::log::follower` and `macos::dir_watcher`.
 //!
-//! A log is written thousands of times a second or not for an hour. One event (`EV_ONESHOT`) wakes the reader, who
-//! looks and asks again when it likes: no wake-up while nothing is written, and never more than the reader asked for.
+//! A log is written thousands of times a second or not for an hour. With `EV_ONESHOT` one event wakes the reader, which reads
+//! and asks again when it likes: no wake-up while nothing is written, and no more than the reader asked for.
 //!
-//! Refuses to follow the name: what is watched is the file that has it when the watch is armed.
+//! A watch stays on the file that had the name when the watch was set, whatever the name means later.
 
 use nix::sys::event::{EvFlags, EventFilter, FilterFlag, KEvent, Kqueue};
 use std::collections::HashMap;
@@ -16,7 +17,7 @@ use std::path::Path;
 /// How many notices are taken from the kernel at once.
 const BATCH: usize = 64;
 
-/// The files that are asked about, each by the caller's number.
+/// The watched files, each under a number that the caller chose.
 #[derive(Debug)]
 pub(crate) struct WriteWatcher {
     queue: Kqueue,
@@ -25,16 +26,16 @@ pub(crate) struct WriteWatcher {
 }
 
 impl WriteWatcher {
-    /// Prepares notices; none is asked for yet.
+    /// Watches no file yet.
     ///
     /// # Errors
-    /// No descriptor left: the caller looks by a timer instead.
+    /// No descriptor left: the caller reads by a timer instead.
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self { queue: Kqueue::new()?, files: HashMap::new() })
     }
 
-    /// Asks for one notice of the next write to this file, or of its renaming or removal; whether it will come. Look
-    /// afterwards: a write before is not told.
+    /// Asks for one notice of the next write to this file, or of its renaming or removal; returns whether it will come. Read the
+    /// file afterwards: a write before this call raises no notice.
     pub(crate) fn arm(&mut self, number: usize, path: &Path) -> bool {
         self.watch(number, path, EvFlags::EV_ONESHOT).is_ok()
     }

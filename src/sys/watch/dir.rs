@@ -4,7 +4,7 @@
 //! happened (I1). Refuses to fail a wait: whatever goes wrong here is an error value, and the caller polls.
 
 use crate::sys::fs::monitor_dir::why;
-use crate::sys::platform::dir_watcher::Ear;
+use crate::sys::platform::dir_watcher::PlatformWatcher;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::fd::BorrowedFd;
@@ -40,7 +40,7 @@ pub(crate) enum Word<'event> {
 
 /// A watched directory.
 pub(crate) struct Events {
-    ear: Ear,
+    watcher: PlatformWatcher,
     wanted: Wanted,
     /// Whether nothing is heard any more.
     deaf: bool,
@@ -54,7 +54,7 @@ pub(crate) struct Events {
 
 impl Events {
     /// The name of the system's facility.
-    pub(crate) const BACKEND: &'static str = Ear::NAME;
+    pub(crate) const BACKEND: &'static str = PlatformWatcher::NAME;
 
     /// Watches a directory, or the nearest ancestor that is there. When this returns the watch stands.
     ///
@@ -75,20 +75,20 @@ impl Events {
     fn watch_once(directory: &Path, wanted: &Wanted) -> Result<Self, String> {
         let watched = nearest(directory);
         let identity = identity(&watched);
-        let ear = Ear::open(&watched).map_err(|error| why(&error))?;
+        let watcher = PlatformWatcher::open(&watched).map_err(|error| why(&error))?;
         let is_ancestor = watched != directory;
-        Ok(Self { ear, wanted: Arc::clone(wanted), deaf: false, watched, identity, is_ancestor })
+        Ok(Self { watcher, wanted: Arc::clone(wanted), deaf: false, watched, identity, is_ancestor })
     }
 
     /// What is readable when there are hints.
     pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        (!self.deaf).then(|| self.ear.descriptor())
+        (!self.deaf).then(|| self.watcher.descriptor())
     }
 
     /// The hints that have come; without waiting for more.
     pub(crate) fn take(&mut self, hints: &mut Vec<Hint>) {
         let (wanted, is_ancestor) = (&self.wanted, self.is_ancestor);
-        let heard = self.ear.take(&mut |word| match word {
+        let heard = self.watcher.take(&mut |word| match word {
             Word::Entry(name) if !is_ancestor => {
                 hints.extend(name.to_str().filter(|name| wanted(name)).map(|name| Hint::Name(name.to_owned())));
             }
@@ -117,7 +117,7 @@ impl Events {
     /// # Errors
     /// As [`Events::watch`]; a file that is gone again is no error, since its return is a creation.
     pub(crate) fn follow(&mut self, path: &Path) -> Result<(), String> {
-        match self.ear.follow(path) {
+        match self.watcher.follow(path) {
             Err(_) if !path.exists() => Ok(()),
             other => other.map_err(|error| why(&error)),
         }
