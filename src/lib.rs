@@ -103,6 +103,7 @@
 mod cli;
 mod decide;
 mod env_vars;
+mod error;
 mod exit_code;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
@@ -119,11 +120,12 @@ mod timer_wheel;
 #[cfg(feature = "cli")]
 pub use cli::main;
 pub use decide::log_match::MarkerMatch;
+pub use error::{Error, ErrorKind};
 pub use ops::check::{Check, check};
+pub use ops::default_directory;
 pub use ops::report::{Circuit, Report};
 pub use ops::run::{Ran, Run, run};
 pub use ops::wait::{Wait, wait};
-pub use ops::{Error, default_directory};
 pub use record::evidence::{BlockedOn, ProcessState, TreeProcess};
 pub use record::outcome::{Action, Outcome};
 pub use record::step_name::{InvalidStepName, StepName};

@@ -14,7 +14,7 @@ use std::path::Path;
 use tree::{finds, read, report, tracked, walk};
 
 /// The layers and their heights: a file may use its own layer, and any that is strictly lower.
-const LAYERS: [(&str, u8); 15] = [
+const LAYERS: [(&str, u8); 16] = [
     ("lib", 9),
     ("main", 9),
     ("fuzzing", 7),
@@ -30,6 +30,7 @@ const LAYERS: [(&str, u8); 15] = [
     ("exit_code", 2),
     ("record", 1),
     ("env_vars", 0),
+    ("error", 0),
 ];
 
 /// The one layer that may name a crate: what calls the kernel, and the command line's own.
@@ -49,8 +50,6 @@ const CRATES_ELSEWHERE: &[(&str, &str)] = &[];
 
 /// Files that still import each other in a circle. This list may only shrink.
 const CIRCULAR_FILES: &[&str] = &[
-    "src/sys/fs/monitor_dir.rs",
-    "src/sys/fs/private_dir.rs",
     "src/sys/linux/dir_watcher.rs",
     "src/sys/linux/machine.rs",
     "src/sys/linux/process.rs",
@@ -64,27 +63,8 @@ const CIRCULAR_FILES: &[&str] = &[
 
 /// Names that more than one type still has. This list may only shrink.
 const REPEATED_TYPES: &[&str] = &[
-    "Action",
-    "Check",
-    "End",
-    "Ended",
-    "Entry",
-    "Fault",
-    "Files",
-    "Kind",
-    "Listener",
-    "Listing",
-    "Origin",
-    "Outcome",
-    "Output",
-    "Pulse",
-    "Report",
-    "Run",
-    "Shown",
-    "Standing",
-    "StartError",
-    "Wait",
-    "Word",
+    "Action", "Check", "End", "Ended", "Entry", "Fault", "Files", "Kind", "Listener", "Listing", "Origin", "Outcome",
+    "Output", "Pulse", "Report", "Run", "Shown", "Standing", "Wait", "Word",
 ];
 
 const LONGEST_HEADER: usize = 15;

@@ -7,8 +7,8 @@
 use super::Context;
 use super::output::print_error;
 use crate::decide::policy::{MAX_TIMEOUT, Threshold};
+use crate::error::Error;
 use crate::exit_code::ExitCode;
-use crate::ops::Error;
 use crate::ops::check::Check;
 use crate::ops::report::Report;
 use crate::ops::wait::Wait;
@@ -80,13 +80,14 @@ impl CallDeadline {
             return work();
         }
         let signals = not_ignored(&[Signal::SIGINT, Signal::SIGTERM]);
-        match split(&signals).map_err(|error| Error::Own(format!("cannot start a process: {error}")))? {
+        match split(&signals).map_err(|error| Error::internal(format!("cannot start a process: {error}")))? {
             Side::Worker => work(),
             Side::Watcher(worker) => match worker.attend(|began, answered| self.deadline(began, answered)) {
                 Left::Ended(code) => Ok(code),
-                Left::Killed(signal) if !signals.contains(&signal) => {
-                    Err(Error::Own(format!("the process that read {} was ended by {signal}", self.directory.display())))
-                }
+                Left::Killed(signal) if !signals.contains(&signal) => Err(Error::internal(format!(
+                    "the process that read {} was ended by {signal}",
+                    self.directory.display()
+                ))),
                 Left::Interrupted(signal) | Left::Killed(signal) => Ok(interrupted(signal)),
                 Left::Stuck(answered) => self.report_unresponsive(&answered, context),
             },
@@ -96,7 +97,7 @@ impl CallDeadline {
     fn report_unresponsive(&self, answered: &[String], context: &Context) -> Result<u8, Error> {
         let shown = self.directory.display();
         if self.at_most.is_none() {
-            return Err(Error::Own(format!(
+            return Err(Error::internal(format!(
                 "cannot read {shown}: its filesystem does not answer; the work was left alone"
             )));
         }

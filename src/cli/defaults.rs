@@ -2,8 +2,9 @@
 
 use super::Context;
 use crate::env_vars;
+use crate::error::Error;
+use crate::ops::default_directory;
 use crate::ops::preflight::PreflightOptions;
-use crate::ops::{Error, default_directory};
 use crate::preflight::MonitorSettings;
 use crate::record::units;
 use crate::sys::env;
@@ -13,7 +14,7 @@ use std::time::Duration;
 /// The monitor directory: `--dir`, else `$DOGWATCH_DIR`, else the project's own.
 ///
 /// # Errors
-/// [`Error::Own`] where the current folder is gone and no directory was named.
+/// `ErrorKind::Internal` where the current folder is gone and no directory was named.
 pub(super) fn directory(context: &Context) -> Result<PathBuf, Error> {
     directory_or(context.dir.as_deref())
 }
@@ -25,22 +26,23 @@ pub(super) fn directory(context: &Context) -> Result<PathBuf, Error> {
 pub(super) fn directory_or(flag: Option<&Path>) -> Result<PathBuf, Error> {
     if let Some(directory) = flag {
         if directory.as_os_str().is_empty() {
-            return Err(Error::Usage("--dir is empty; name a directory".to_owned()));
+            return Err(Error::invalid_options("--dir is empty; name a directory".to_owned()));
         }
         return Ok(directory.to_path_buf());
     }
     if let Some(directory) = env::variable(env_vars::DIR) {
         return Ok(directory.into());
     }
-    let folder = env::current_folder()
-        .map_err(|error| Error::Own(format!("there is no current folder ({error}); name a directory with --dir")))?;
+    let folder = env::current_folder().map_err(|error| {
+        Error::internal(format!("there is no current folder ({error}); name a directory with --dir"))
+    })?;
     Ok(default_directory(&folder))
 }
 
 /// The flag's value, else the variable's, else none.
 ///
 /// # Errors
-/// [`Error::Usage`] where the variable has no such value.
+/// `ErrorKind::InvalidOptions` where the variable has no such value.
 pub(super) fn or_variable<T>(
     flag: Option<T>,
     name: &str,
@@ -50,9 +52,10 @@ pub(super) fn or_variable<T>(
         return Ok(flag);
     }
     let Some(value) = env::variable(name) else { return Ok(None) };
-    let text =
-        value.to_str().ok_or_else(|| Error::Usage(format!("${name} is no text; set it to a value or unset it")))?;
-    parse(text).map(Some).map_err(|fault| Error::Usage(format!("${name}: {fault}")))
+    let text = value
+        .to_str()
+        .ok_or_else(|| Error::invalid_options(format!("${name} is no text; set it to a value or unset it")))?;
+    parse(text).map(Some).map_err(|fault| Error::invalid_options(format!("${name}: {fault}")))
 }
 
 /// As [`or_variable`], for a duration.
@@ -79,7 +82,7 @@ pub(super) fn max_consecutive(flag: Option<u32>) -> Result<Option<u32>, Error> {
 /// As [`or_variable`]; and where the current folder is gone.
 pub(super) fn preflight(directory: PathBuf) -> Result<PreflightOptions, Error> {
     let current = env::current_folder()
-        .map_err(|error| Error::Own(format!("there is no current folder ({error}); go to one that is there")))?;
+        .map_err(|error| Error::internal(format!("there is no current folder ({error}); go to one that is there")))?;
     let monitor = MonitorSettings {
         directory,
         heartbeat_interval: duration(None, env_vars::HEARTBEAT_INTERVAL)?,

@@ -8,8 +8,8 @@ mod defaults;
 mod output;
 mod usage_error;
 
+use crate::error::{Error, ErrorKind};
 use crate::exit_code::ExitCode;
-use crate::ops::Error;
 use crate::sys::signals;
 use clap::{Args, FromArgMatches, ValueEnum};
 use output::{Output, print_error};
@@ -98,11 +98,11 @@ struct Context {
 
 /// The exit code for an operation that gave no report.
 fn exit_code_of(error: &Error) -> ExitCode {
-    match error {
-        Error::Usage(_) => ExitCode::Usage,
-        Error::CircuitOpen(_) => ExitCode::CircuitOpen,
-        Error::NotStarted(_) => ExitCode::NotStarted,
-        Error::Running(_) | Error::Own(_) => ExitCode::InternalError,
+    match error.kind() {
+        ErrorKind::InvalidOptions => ExitCode::Usage,
+        ErrorKind::BreakerOpen => ExitCode::CircuitOpen,
+        ErrorKind::NotStarted => ExitCode::NotStarted,
+        ErrorKind::AlreadyRunning | ErrorKind::Internal => ExitCode::InternalError,
     }
 }
 

@@ -1,8 +1,8 @@
 //! Usage errors in one sentence: what is wrong, what was meant, and where help is. Called by `cli::run`.
 
 use super::output::Output;
+use crate::error::Error;
 use crate::exit_code::ExitCode;
-use crate::ops::Error;
 use clap::Command;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use std::ffi::OsString;
@@ -17,7 +17,7 @@ pub(super) fn print(error: &clap::Error, line: &[OsString], definition: fn() -> 
         out.print(text.as_bytes());
         return out.finish(ExitCode::Success.code());
     }
-    out.error(&Error::Usage(one_sentence(error, definition)))
+    out.error(&Error::invalid_options(one_sentence(error, definition)))
 }
 
 /// A usage error in one sentence: what clap says in several lines, and where help is.

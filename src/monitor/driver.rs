@@ -2,6 +2,7 @@
 //! Called by `ops`.
 
 use crate::decide::snapshot::Here;
+use crate::error::io_reason;
 use crate::monitor::event::{MonitorAction, MonitorEvent, SourceStatus, Task};
 use crate::monitor::event_sources::EventSources;
 use crate::monitor::log_scan::LogWatch;
@@ -11,7 +12,7 @@ use crate::monitor::terminations::TerminationPool;
 use crate::record::file_names::{Record, file_name};
 use crate::step::snapshot::{SnapshotReader, here};
 use crate::step::terminate::{Means, evidence};
-use crate::sys::fs::monitor_dir::{MonitorDir, why};
+use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::log::follower::{Follower, Standing};
 use crate::sys::{clock, env};
 use std::io;
@@ -107,7 +108,7 @@ impl<'call> Driver<'call> {
                     Ok(snapshot) => MonitorEvent::Snapshot(step, Box::new(snapshot)),
                     Err(error) => {
                         let process = self.readers[step].followed_process(clock::wall());
-                        MonitorEvent::SnapshotFailed(step, why(&error), process)
+                        MonitorEvent::SnapshotFailed(step, io_reason(&error), process)
                     }
                 }
             }

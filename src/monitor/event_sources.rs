@@ -2,10 +2,11 @@
 //!
 //! Refuses to fail: whatever cannot be armed is looked for instead, and one line says so to whoever asked.
 
+use crate::error::io_reason;
 use crate::monitor::event::{MonitorEvent, SourceStatus};
 use crate::monitor::options::{Backend, LogOptions, MonitorError, MonitorOptions};
 use crate::record::file_names::{Record, parse_file_name};
-use crate::sys::fs::monitor_dir::{MonitorDir, why};
+use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::platform::exit_watcher::ExitWatcher;
 use crate::sys::platform::fs_type;
 use crate::sys::platform::fs_type::FsType;
@@ -26,7 +27,7 @@ use std::time::Duration;
 /// They cannot be caught.
 pub(super) fn catch_interrupts() -> Result<Pending, MonitorError> {
     Pending::borrow(&[Signal::SIGINT, Signal::SIGTERM])
-        .map_err(|error| MonitorError::Internal(format!("cannot catch signals: {}", why(&error))))
+        .map_err(|error| MonitorError::Internal(format!("cannot catch signals: {}", io_reason(&error))))
 }
 
 /// What is armed.
@@ -102,7 +103,7 @@ impl EventSources {
         self.signals = Some(catch_interrupts()?);
         match ExitWatcher::new(spare) {
             Ok(exits) => self.exits = Some(exits),
-            Err(error) => verbose(&format!("no notices of processes' ends ({}): looking for them", why(&error))),
+            Err(error) => verbose(&format!("no notices of processes' ends ({}): looking for them", io_reason(&error))),
         }
         // Where files are polled because their events do not tell, a log's would not tell either.
         if let Some(logs) = order.logs.as_ref().filter(|_| self.events.is_some() || self.refused) {
@@ -243,7 +244,7 @@ impl EventSources {
         }
         match WriteWatcher::new() {
             Ok(growths) => self.growths = Some(growths),
-            Err(error) => verbose(&format!("no notices of logs' growth ({}): looking at them", why(&error))),
+            Err(error) => verbose(&format!("no notices of logs' growth ({}): looking at them", io_reason(&error))),
         }
     }
 
@@ -281,8 +282,10 @@ impl EventSources {
             Err(error) => {
                 if !self.said_unnoticed {
                     self.said_unnoticed = true;
-                    self.unsaid
-                        .push(format!("looking for the ends of processes: no notice to be had ({})", why(&error)));
+                    self.unsaid.push(format!(
+                        "looking for the ends of processes: no notice to be had ({})",
+                        io_reason(&error)
+                    ));
                 }
                 None
             }

@@ -2,17 +2,17 @@
 //!
 //! Refuses to do more than one system call where the heartbeat is there.
 
-use crate::ops::Error;
+use crate::error::Error;
 use crate::record::file_names::{Record, file_name};
 use crate::record::step_name::StepName;
 use crate::sys::fs::at::FileAt;
-use crate::sys::fs::monitor_dir::{MonitorDir, why};
+use crate::sys::fs::monitor_dir::MonitorDir;
 use std::path::{Path, PathBuf};
 
 /// Beats for a step of a directory.
 ///
 /// # Errors
-/// [`Error::Own`] where the heartbeat cannot be written.
+/// `ErrorKind::Internal` where the heartbeat cannot be written.
 pub(crate) fn beat(directory: PathBuf, step: &StepName) -> Result<(), Error> {
     let directory = MonitorDir::at(directory);
     beat_at(&directory.join(&file_name(step, Record::Heartbeat)))
@@ -23,7 +23,5 @@ pub(crate) fn beat(directory: PathBuf, step: &StepName) -> Result<(), Error> {
 /// # Errors
 /// As [`beat`].
 pub(crate) fn beat_at(path: &Path) -> Result<(), Error> {
-    FileAt::by_path(path)
-        .touch()
-        .map_err(|error| Error::Own(format!("cannot beat {}: {}", path.display(), why(&error))))
+    FileAt::by_path(path).touch().map_err(|error| Error::io(format!("cannot beat {}", path.display()), error))
 }

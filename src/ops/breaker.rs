@@ -3,7 +3,7 @@
 //! Refuses to invent a run: what is recorded by hand counts as one of its own.
 
 use crate::decide::breaker::{MAX_CONSECUTIVE, count, is_open, reset as closed};
-use crate::ops::Error;
+use crate::error::Error;
 use crate::ops::history::is_known;
 use crate::ops::report::Circuit;
 use crate::record::breaker::BreakerRecord;
@@ -27,7 +27,7 @@ fn shown(record: &BreakerRecord, name: &StepName, max_consecutive: u32) -> Circu
 /// The breakers of a directory, or the one that is named.
 ///
 /// # Errors
-/// [`Error::Own`] where a record cannot be read.
+/// `ErrorKind::Internal` where a record cannot be read.
 pub(crate) fn show(
     directory: PathBuf,
     name: Option<&StepName>,
@@ -41,13 +41,13 @@ pub(crate) fn show(
     };
     let limit = max_consecutive.unwrap_or(MAX_CONSECUTIVE);
     let read = |name: &StepName| breaker_file::read(&directory, name).map(|record| shown(&record, name, limit));
-    names.iter().map(|name| read(name).map_err(Error::Own)).collect()
+    names.iter().map(|name| read(name).map_err(Error::internal)).collect()
 }
 
 /// Closes a circuit; every one of the directory where none is named.
 ///
 /// # Errors
-/// [`Error::NotStarted`] where there is neither such a breaker nor such a step, [`Error::Own`] where a record cannot be
+/// `ErrorKind::NotStarted` where there is neither such a breaker nor such a step, `ErrorKind::Internal` where a record cannot be
 /// written.
 pub(crate) fn reset(directory: PathBuf, name: Option<&StepName>) -> Result<Vec<Circuit>, Error> {
     let directory = MonitorDir::at(directory);
@@ -57,7 +57,7 @@ pub(crate) fn reset(directory: PathBuf, name: Option<&StepName>) -> Result<Vec<C
         None => breakers(&directory),
     };
     let change = |name: &StepName| {
-        let record = breaker_file::change(&directory, name, closed).map_err(Error::Own)?;
+        let record = breaker_file::change(&directory, name, closed).map_err(Error::internal)?;
         Ok(shown(&record, name, MAX_CONSECUTIVE))
     };
     names.iter().map(change).collect()
@@ -66,7 +66,7 @@ pub(crate) fn reset(directory: PathBuf, name: Option<&StepName>) -> Result<Vec<C
 /// Counts one success or failure.
 ///
 /// # Errors
-/// [`Error::Own`] where the record cannot be written.
+/// `ErrorKind::Internal` where the record cannot be written.
 pub(crate) fn record(
     directory: PathBuf,
     name: &StepName,
@@ -74,11 +74,11 @@ pub(crate) fn record(
     max_consecutive: Option<u32>,
 ) -> Result<Circuit, Error> {
     let directory = MonitorDir::at(directory);
-    directory.create().map_err(Error::Own)?;
+    directory.create().map_err(Error::internal)?;
     let reason = if success { Reason::Success } else { Reason::Failed };
     let id = env::unique();
     let after = breaker_file::change(&directory, name, |record| count(record, &id, reason, clock::wall()))
-        .map_err(Error::Own)?;
+        .map_err(Error::internal)?;
     Ok(shown(&after, name, max_consecutive.unwrap_or(MAX_CONSECUTIVE)))
 }
 
@@ -94,7 +94,7 @@ fn known(directory: &MonitorDir, name: &StepName) -> Result<StepName, Error> {
         [] => "and none of another name".to_owned(),
         names => format!("there are: {}", names.join(", ")),
     };
-    Err(Error::NotStarted(format!("there is no circuit breaker {name} in {place}; {there}")))
+    Err(Error::not_started(format!("there is no circuit breaker {name} in {place}; {there}")))
 }
 
 fn breakers(directory: &MonitorDir) -> Vec<StepName> {

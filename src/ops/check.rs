@@ -7,16 +7,17 @@ use crate::decide::snapshot::{Observation, Snapshot};
 use crate::decide::tracker::{RunTracker, meta_for, pid_file_id};
 use crate::decide::verdict::{Finding, Next, Verdict, judge};
 use crate::decide::warning::{Warning, remarks};
+use crate::error::Error;
 use crate::monitor::StepResult;
+use crate::ops::readable;
 use crate::ops::report::Report;
-use crate::ops::{Error, readable};
 use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
 use crate::record::time::MonotonicTime;
 use crate::record::units::shown;
 use crate::step::snapshot::{SnapshotReader, here, refuse_newer};
 use crate::step::terminate::{cpu_time, cpu_time_in, evidence};
-use crate::sys::fs::monitor_dir::{MonitorDir, why};
+use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::process::table::LazyProcessTable;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -74,7 +75,7 @@ impl Check {
 /// ```
 ///
 /// # Errors
-/// [`Error::Usage`] where a threshold does not fit the run, [`Error::Own`] where the files cannot be read.
+/// `ErrorKind::InvalidOptions` where a threshold does not fit the run, `ErrorKind::Internal` where the files cannot be read.
 pub fn check(request: &Check) -> Result<Vec<Report>, Error> {
     Ok(plans(request)?.into_iter().map(|(report, _)| report).collect())
 }
@@ -132,10 +133,10 @@ pub(crate) fn check_one(
 ) -> Result<Checked, Error> {
     let step = looker.step().clone();
     let directory = Arc::clone(looker.directory());
-    let look = looker.look().map_err(|error| {
-        Error::Own(format!("cannot look at {step} in {}: {}", directory.path().display(), why(&error)))
-    })?;
-    refuse_newer(&look, &step).map_err(|error| Error::Own(error.0))?;
+    let look = looker
+        .look()
+        .map_err(|error| Error::io(format!("cannot look at {step} in {}", directory.path().display()), error))?;
+    refuse_newer(&look, &step).map_err(|error| Error::internal(error.0))?;
     let mut history = RunTracker::default();
     let seen = history.note(&look);
     let wishes = ThresholdOptions {
@@ -147,7 +148,7 @@ pub(crate) fn check_one(
         settle: SettleTimes::NONE,
     };
     let policy = Policy::resolve(&wishes, meta_for(&look, pid_file_id(&look)))
-        .map_err(|error| Error::Usage(error.to_string()))?;
+        .map_err(|error| Error::invalid_options(error.to_string()))?;
     let verdict = judge(&seen, &policy, look.at);
     let plan = plan(&verdict);
     let tree = (matches!(depth, Depth::Processes) && matches!(plan, Plan::End(_))).then(|| evidence(&look));

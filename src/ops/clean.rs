@@ -5,15 +5,16 @@
 
 use crate::decide::policy::GRACE;
 use crate::decide::recovery::Plan;
+use crate::error::{Error, ErrorKind};
 use crate::ops::check::{Check, plans};
-use crate::ops::{Error, absence, readable};
+use crate::ops::{absence, readable};
 use crate::record::file_names::{Record, file_name, parse_file_name, parse_temporary_name};
 use crate::record::step_name::StepName;
 use crate::record::time::WallTime;
-use crate::step::prepare::{StartError, clear, inherit, settle, sweep, take_lock};
+use crate::step::prepare::{clear, inherit, settle, sweep, take_lock};
 use crate::step::snapshot::{SnapshotReader, here};
 use crate::sys::clock;
-use crate::sys::fs::monitor_dir::{MonitorDir, why};
+use crate::sys::fs::monitor_dir::MonitorDir;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -59,7 +60,7 @@ pub(crate) struct Cleaned {
 /// Deletes them; a step that is named and lives, or was never there, is reported.
 ///
 /// # Errors
-/// [`Error::Own`] where the directory cannot be read.
+/// `ErrorKind::Internal` where the directory cannot be read.
 pub(crate) fn clean(request: &Clean, trouble: &mut dyn FnMut(&str)) -> Result<Vec<Cleaned>, Error> {
     let directory = Arc::new(MonitorDir::at(request.directory.clone()));
     readable(&directory)?;
@@ -99,10 +100,8 @@ pub(crate) fn clean(request: &Clean, trouble: &mut dyn FnMut(&str)) -> Result<Ve
         match outcome {
             Ok(()) => done.push(cleaned(true, None, false)),
             // Who asks for what is old does not ask for what runs.
-            Err(StartError::Running(_)) if !named => {}
-            Err(StartError::Running(sentence) | StartError::Own(sentence)) => {
-                done.push(cleaned(false, Some(sentence), false));
-            }
+            Err(error) if !named && error.kind() == ErrorKind::AlreadyRunning => {}
+            Err(error) => done.push(cleaned(false, Some(error.to_string()), false)),
         }
     }
     Ok(done)
@@ -119,9 +118,8 @@ struct Files {
 
 /// The files of each step that a clean takes away.
 fn records(directory: &MonitorDir) -> Result<BTreeMap<StepName, Files>, Error> {
-    let names = directory
-        .names()
-        .map_err(|error| Error::Own(format!("cannot list {}: {}", directory.path().display(), why(&error))))?;
+    let names =
+        directory.names().map_err(|error| Error::io(format!("cannot list {}", directory.path().display()), error))?;
     let mut steps: BTreeMap<StepName, Files> = BTreeMap::new();
     for name in names {
         let counts = |(_, record): &(&str, Record)| !matches!(record, Record::Lock | Record::Breaker);
@@ -148,18 +146,18 @@ fn newest(directory: &MonitorDir, files: &[String]) -> WallTime {
     times.max().unwrap_or(WallTime::from_nanos(i64::MAX))
 }
 
-fn may_go(request: &Clean, step: &StepName) -> Result<Result<(), StartError>, Error> {
+fn may_go(request: &Clean, step: &StepName) -> Result<Result<(), Error>, Error> {
     let plans = plans(&Check::new(request.directory.clone(), vec![step.clone()]))?;
     let stays = plans.iter().any(|(_, plan)| matches!(plan, Plan::Wait | Plan::End(_)));
     Ok(if stays {
-        Err(StartError::Running(format!("step {step} is running; end it first with: dogwatch kill {step}")))
+        Err(Error::already_running(format!("step {step} is running; end it first with: dogwatch kill {step}")))
     } else {
         Ok(())
     })
 }
 
 /// With the lock held and the pid gone first, whoever looks meanwhile sees a step that is not there yet.
-fn take_away(looker: &mut SnapshotReader, files: &Files, trouble: &mut dyn FnMut(&str)) -> Result<(), StartError> {
+fn take_away(looker: &mut SnapshotReader, files: &Files, trouble: &mut dyn FnMut(&str)) -> Result<(), Error> {
     let (directory, step) = (&Arc::clone(looker.directory()), &looker.step().clone());
     let lock = take_lock(directory, looker, step)?;
     looker.hold(&lock);
@@ -167,9 +165,9 @@ fn take_away(looker: &mut SnapshotReader, files: &Files, trouble: &mut dyn FnMut
     clear(directory, step)?;
     for record in [Record::Heartbeat, Record::Log, Record::Meta, Record::History] {
         let name = file_name(step, record);
-        directory.remove(&name).map_err(|error| {
-            StartError::Own(format!("cannot remove {}: {}", directory.join(&name).display(), why(&error)))
-        })?;
+        directory
+            .remove(&name)
+            .map_err(|error| Error::io(format!("cannot remove {}", directory.join(&name).display()), error))?;
     }
     // What killed runs left unpublished.
     inherit(&lock, directory, step, "");

@@ -1,6 +1,7 @@
 //! `history`: which runs of a step have ended, when and how.
 
-use crate::ops::{Error, absence, readable};
+use crate::error::Error;
+use crate::ops::{absence, readable};
 use crate::record::file_names::{Record, file_name, parse_file_name};
 use crate::record::history::HistoryEntry;
 use crate::record::step_name::StepName;
@@ -25,7 +26,7 @@ pub(crate) struct EndedRun {
 /// The ended runs of a step, or of all steps, the oldest first.
 ///
 /// # Errors
-/// [`Error::NotStarted`] where there is no such step, [`Error::Own`] where the directory cannot be read.
+/// `ErrorKind::NotStarted` where there is no such step, `ErrorKind::Internal` where the directory cannot be read.
 pub(crate) fn history(directory: PathBuf, step: Option<StepName>) -> Result<Vec<EndedRun>, Error> {
     let directory = MonitorDir::at(directory);
     readable(&directory)?;
@@ -37,7 +38,7 @@ pub(crate) fn history(directory: PathBuf, step: Option<StepName>) -> Result<Vec<
     for step in steps {
         let runs = history::read_after_writer(&directory, &step);
         if runs.is_empty() && !is_known(&directory, &step) {
-            return Err(Error::NotStarted(absence(&directory, &step)));
+            return Err(Error::not_started(absence(&directory, &step)));
         }
         let named = |run| EndedRun { schema: crate::record::SCHEMA, step: step.as_str().to_owned(), run };
         ended.extend(runs.into_iter().map(named));

@@ -5,10 +5,11 @@
 use crate::decide::policy::{Policy, STOPPED};
 use crate::decide::snapshot::{Observation, Snapshot};
 use crate::decide::verdict::{Next, Verdict, judge};
+use crate::error::Error;
 use crate::monitor::StepResult;
 use crate::ops::parallel::map_parallel;
+use crate::ops::readable;
 use crate::ops::report::Report;
-use crate::ops::{Error, readable};
 use crate::record::outcome::{Intent, Outcome};
 use crate::record::step_name::StepName;
 use crate::step::snapshot::{SnapshotReader, here, settled};
@@ -35,7 +36,7 @@ pub(crate) struct Kill {
 /// Ends them; one report a step, in their order. `running` in a report means that the run could not be ended.
 ///
 /// # Errors
-/// [`Error::Own`] where the files cannot be read.
+/// `ErrorKind::Internal` where the files cannot be read.
 pub(crate) fn kill(request: &Kill) -> Result<Vec<Report>, Error> {
     let directory = Arc::new(MonitorDir::at(request.directory.clone()));
     readable(&directory)?;
@@ -48,7 +49,8 @@ pub(crate) fn kill(request: &Kill) -> Result<Vec<Report>, Error> {
             some.iter().map(|step| SnapshotReader::new(Arc::clone(&directory), (*step).clone(), Arc::clone(&here)));
         for report in map_parallel(lookers.collect(), &|looker| kill_one(looker, request.grace)) {
             reports.push(
-                report.unwrap_or_else(|| Err(Error::Own("a run was not ended for a fault in dogwatch".to_owned()))),
+                report
+                    .unwrap_or_else(|| Err(Error::internal("a run was not ended for a fault in dogwatch".to_owned()))),
             );
         }
     }
@@ -78,7 +80,7 @@ fn kill_one(mut looker: SnapshotReader, grace: Duration) -> Result<Report, Error
 
 /// How the step stands, once that can be told.
 fn stand(looker: &mut SnapshotReader) -> Result<(Snapshot, Observation, Verdict), Error> {
-    let (look, seen) = settled(looker).map_err(Error::Own)?;
+    let (look, seen) = settled(looker).map_err(Error::internal)?;
     let verdict = judge(&seen, &Policy::without_limits(look.at), look.at);
     Ok((look, seen, verdict))
 }

@@ -2,17 +2,18 @@
 //!
 //! All processes are read once for all steps, and the steps are looked at on as many threads as there are processors.
 
+use crate::error::Error;
 use crate::monitor::{Changes, Woken};
 use crate::ops::check::{Check, Checked, Depth, check_one};
 use crate::ops::parallel::map_parallel;
+use crate::ops::readable;
 use crate::ops::report::Report;
-use crate::ops::{Error, readable};
 use crate::record::file_names::parse_file_name;
 use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
 use crate::step::snapshot::{SnapshotReader, here as here_at};
 use crate::sys::clock;
-use crate::sys::fs::monitor_dir::{MonitorDir, why};
+use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::log::file;
 use crate::sys::process::table::LazyProcessTable;
 use crate::sys::signals::Signal;
@@ -64,7 +65,7 @@ pub(crate) struct Listing<T> {
 /// What `check` says of every step of the directory, but for the trees of those that hang.
 ///
 /// # Errors
-/// [`Error::Own`] where the directory cannot be read.
+/// `ErrorKind::Internal` where the directory cannot be read.
 pub(crate) fn reports(request: &Check) -> Result<Listing<Report>, Error> {
     for_each_step(request, &|checked| checked.report)
 }
@@ -98,9 +99,8 @@ pub(crate) fn rows(request: &Check) -> Result<Listing<Row>, Error> {
 fn for_each_step<T: Send>(request: &Check, told: &(dyn Fn(Checked) -> T + Sync)) -> Result<Listing<T>, Error> {
     let directory = Arc::new(MonitorDir::at(request.directory.clone()));
     readable(&directory)?;
-    let names = directory
-        .names()
-        .map_err(|error| Error::Own(format!("cannot list {}: {}", directory.path().display(), why(&error))))?;
+    let names =
+        directory.names().map_err(|error| Error::io(format!("cannot list {}", directory.path().display()), error))?;
     let started = names.iter().filter_map(|name| parse_file_name(name)).filter(|(_, record)| record.shows_start());
     let steps: BTreeSet<&str> = started.map(|(step, _)| step).collect();
     let steps: Vec<StepName> = steps.into_iter().filter_map(|step| StepName::parse(step).ok()).collect();
@@ -118,7 +118,7 @@ fn for_each_step<T: Send>(request: &Check, told: &(dyn Fn(Checked) -> T + Sync))
     let mut listing = Listing { steps: Vec::with_capacity(steps.len()), faults: Vec::new() };
     for part in checked {
         let part: Vec<Result<T, Error>> = part.unwrap_or_else(|| {
-            vec![Err(Error::Own("some of the steps are missing because of a bug in dogwatch".to_owned()))]
+            vec![Err(Error::internal("some of the steps are missing because of a bug in dogwatch".to_owned()))]
         });
         for step in part {
             match step {

@@ -4,13 +4,14 @@
 //! the line that says so stays.
 
 use crate::decide::policy::{GRACE, POLL_INTERVAL, SettleTimes, Threshold, ThresholdOptions};
+use crate::error::Error;
 use crate::monitor;
 use crate::monitor::{Backend, MonitorError, MonitorOptions, Observer, StepResult, StopReason, StopWhen};
-use crate::ops::{Error, absence, readable};
+use crate::ops::{absence, readable};
 use crate::record::file_names::{Record, file_name};
 use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
-use crate::sys::fs::monitor_dir::{MonitorDir, why};
+use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::log::file::start_of_last;
 use crate::sys::log::follower::{Follower, Piece};
 use crate::sys::log::tee::pass_during;
@@ -50,12 +51,12 @@ pub(crate) enum Shown {
 /// Passes the log on; an error of `out` says that nobody takes it any more.
 ///
 /// # Errors
-/// [`Error::Own`] where the log cannot be read.
+/// `ErrorKind::Internal` where the log cannot be read.
 pub(crate) fn log(request: &Log, out: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> Result<Shown, Error> {
     let directory = MonitorDir::at(request.directory.clone());
     readable(&directory)?;
     let path = directory.join(&file_name(&request.step, Record::Log));
-    let unreadable = |error: io::Error| Error::Own(format!("cannot read {}: {}", path.display(), why(&error)));
+    let unreadable = |error: io::Error| Error::io(format!("cannot read {}", path.display()), error);
     let from = match request.lines {
         Some(count) => start_of_last(&path, count).map_err(unreadable)?,
         None => 0,

@@ -20,48 +20,20 @@ pub(crate) mod self_managed;
 pub(crate) mod skill;
 pub(crate) mod wait;
 
+use crate::error::Error;
 use crate::monitor::MonitorError;
 use crate::record::file_names::parse_file_name;
 use crate::record::step_name::StepName;
 use crate::sys::env;
 use crate::sys::fs::monitor_dir::MonitorDir;
 use std::collections::BTreeSet;
-use std::fmt;
 use std::path::{Path, PathBuf};
-
-/// Why a command has no answer. Each holds one sentence that says what is wrong and what to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Error {
-    /// The request cannot be meant so; nothing was touched.
-    Usage(String),
-    /// The step's circuit breaker is open.
-    CircuitOpen(String),
-    /// The step runs already.
-    Running(String),
-    /// There is no such step, or none at all.
-    NotStarted(String),
-    /// dogwatch could not do its part: no permission, no such directory, a record of a newer version.
-    Own(String),
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Usage(sentence)
-        | Self::CircuitOpen(sentence)
-        | Self::Running(sentence)
-        | Self::NotStarted(sentence)
-        | Self::Own(sentence)) = self;
-        formatter.write_str(sentence)
-    }
-}
-
-impl std::error::Error for Error {}
 
 impl From<MonitorError> for Error {
     fn from(failure: MonitorError) -> Self {
         match failure {
-            MonitorError::Usage(sentence) => Self::Usage(sentence),
-            MonitorError::Internal(sentence) => Self::Own(sentence),
+            MonitorError::Usage(sentence) => Self::invalid_options(sentence),
+            MonitorError::Internal(sentence) => Self::internal(sentence),
         }
     }
 }
@@ -128,8 +100,8 @@ fn nearest<'names>(name: &str, names: &'names [String]) -> Option<&'names str> {
 
 /// Refuses a directory that cannot be looked at, in a sentence; one that is not there is no fault.
 fn readable(directory: &MonitorDir) -> Result<(), Error> {
-    directory.refuse_foreign_base().map_err(Error::Own)?;
-    directory.check_readable().map_err(Error::Own)
+    directory.refuse_foreign_base().map_err(Error::internal)?;
+    directory.check_readable().map_err(Error::internal)
 }
 
 #[cfg(test)]

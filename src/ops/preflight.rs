@@ -1,7 +1,8 @@
 //! `preflight`: chooses the checks, runs them, decides whether `run` may begin, and writes a project's first file.
 //! Called by `cli` and `ops::run`.
 
-use crate::ops::Error;
+use crate::error::Error;
+use crate::error::io_reason;
 pub(crate) use crate::preflight::Event;
 use crate::preflight::report::{CheckReport, CheckStatus};
 use crate::preflight::template::{self, ProjectFindings};
@@ -10,7 +11,6 @@ use crate::preflight::{
 };
 use crate::sys::env;
 use crate::sys::fs::metadata;
-use crate::sys::fs::monitor_dir::why;
 use crate::sys::signals::Signal;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -135,7 +135,7 @@ fn read_file(file: &Path, monitor: &MonitorSettings) -> Result<Vec<Check>, Vec<S
     let bytes = metadata::head(file, MAX_FILE + 1).map_err(|error| {
         let advice =
             if error.kind() == io::ErrorKind::NotFound { "; write one with: dogwatch preflight --init" } else { "" };
-        vec![format!("cannot read {shown}: {}{advice}", why(&error))]
+        vec![format!("cannot read {shown}: {}{advice}", io_reason(&error))]
     })?;
     if bytes.len() > MAX_FILE {
         return Err(vec![format!("{shown} is larger than 1 MiB; a preflight file is a list of checks")]);
@@ -169,7 +169,7 @@ pub(crate) fn preflight(
 /// Lets a run begin only where every check passes; `warn` gets what could not be done meanwhile.
 ///
 /// # Errors
-/// [`Error::Own`] that names the failed checks, [`Error::Usage`] where the file is invalid.
+/// `ErrorKind::Internal` that names the failed checks, `ErrorKind::InvalidOptions` where the file is invalid.
 pub(super) fn gate(options: &PreflightOptions, warn: &mut dyn FnMut(&str)) -> Result<(), Error> {
     let mut on_event = |event: Event<'_>| match event {
         Event::Warning(sentence) => warn(sentence),
@@ -179,10 +179,10 @@ pub(super) fn gate(options: &PreflightOptions, warn: &mut dyn FnMut(&str)) -> Re
         PreflightError::Config(sentences) => {
             let more = sentences.len().saturating_sub(1);
             let more = if more == 0 { String::new() } else { format!(" (and {more} more; see dogwatch preflight)") };
-            Error::Usage(format!("{}{more}", sentences.first().map_or("", String::as_str)))
+            Error::invalid_options(format!("{}{more}", sentences.first().map_or("", String::as_str)))
         }
         PreflightError::Interrupted(signal) => {
-            Error::Own(format!("{signal} came while the preflight ran, so nothing was started"))
+            Error::internal(format!("{signal} came while the preflight ran, so nothing was started"))
         }
     })?;
     let failed: Vec<&str> = report
@@ -194,7 +194,7 @@ pub(super) fn gate(options: &PreflightOptions, warn: &mut dyn FnMut(&str)) -> Re
     if failed.is_empty() {
         return Ok(());
     }
-    Err(Error::Own(format!(
+    Err(Error::internal(format!(
         "{} of {} preflight checks failed ({}), so nothing was started; see why with: dogwatch preflight",
         failed.len(),
         report.checks.len(),
@@ -206,7 +206,7 @@ pub(super) fn gate(options: &PreflightOptions, warn: &mut dyn FnMut(&str)) -> Re
 /// file holds the very fix that `preflight` suggests for it.
 ///
 /// # Errors
-/// [`Error::Usage`] where the file exists, [`Error::Own`] where it cannot be written or a signal came first.
+/// `ErrorKind::InvalidOptions` where the file exists, `ErrorKind::Internal` where it cannot be written or a signal came first.
 pub(crate) fn init(options: &PreflightOptions) -> Result<PathBuf, Error> {
     let file = options.file.clone().unwrap_or_else(|| options.project.join(FILE));
     let absolute = env::absolute(&file);
@@ -220,12 +220,12 @@ pub(crate) fn init(options: &PreflightOptions) -> Result<PathBuf, Error> {
     };
     metadata::write_new(&file, template::text(&project, folder).as_bytes()).map_err(|error| {
         if error.kind() == io::ErrorKind::AlreadyExists {
-            Error::Usage(format!(
+            Error::invalid_options(format!(
                 "{} exists already and is left as it is; name another with --file, or remove it",
                 file.display()
             ))
         } else {
-            Error::Own(format!("cannot write {}: {}", file.display(), why(&error)))
+            Error::io(format!("cannot write {}", file.display()), error)
         }
     })?;
     Ok(file)
@@ -234,7 +234,7 @@ pub(crate) fn init(options: &PreflightOptions) -> Result<PathBuf, Error> {
 /// What `preflight` suggests for the environment as it is, else what would repair it after a move.
 fn suggested_venv_fix(folder: &Path) -> Result<Option<SuggestedFix>, Error> {
     let reports = preflight::run(&[venv_check(folder)], false, &mut |_| {}).map_err(|Interrupted(signal)| {
-        Error::Own(format!("{signal} came while the environment was checked, so no file was written"))
+        Error::internal(format!("{signal} came while the environment was checked, so no file was written"))
     })?;
     let report = reports.into_iter().next().filter(|report| report.verdict == CheckStatus::Failed);
     let Some(report) = report else { return Ok(preventive_fix(Path::new(VENV), folder)) };

@@ -4,8 +4,8 @@
 
 use crate::decide::breaker::MAX_CONSECUTIVE;
 use crate::decide::policy::{GRACE, HEARTBEAT_INTERVAL};
+use crate::error::Error;
 use crate::exit_code::{ExitCode, of_signal};
-use crate::ops::Error;
 #[cfg(feature = "preflight")]
 use crate::ops::preflight::{PreflightOptions, gate};
 use crate::record::evidence::TreeProcess;
@@ -14,7 +14,7 @@ use crate::record::shell_word::shell_word;
 use crate::record::step_name::StepName;
 use crate::runner;
 pub(crate) use crate::runner::Listener;
-use crate::runner::{Finished, HeartbeatOn, Job, LogStreams, Refusal, ResultFrom};
+use crate::runner::{Finished, HeartbeatOn, Job, LogStreams, ResultFrom};
 use crate::sys::env;
 use crate::sys::fs::foreign_writers::{ForeignWriters, foreign_writers};
 use crate::sys::fs::monitor_dir::MonitorDir;
@@ -102,7 +102,7 @@ pub struct Ran {
 /// ```
 ///
 /// # Errors
-/// [`Error::Running`] where the step runs already, [`Error::CircuitOpen`], [`Error::Own`] where the directory cannot be
+/// `ErrorKind::AlreadyRunning` where the step runs already, `ErrorKind::BreakerOpen`, `ErrorKind::Internal` where the directory cannot be
 /// written.
 pub fn run(request: &Run) -> Result<Ran, Error> {
     struct Silent;
@@ -127,11 +127,7 @@ pub(crate) fn listen(request: &Run, listener: &mut dyn Listener) -> Result<Ran, 
         listener.trouble(&format!("{writers}; who can write there can replace every file of every run; {advice}"));
     }
     let directory = MonitorDir::at(request.directory.clone());
-    let finished = runner::run(&directory, &request.job, listener).map_err(|refusal| match refusal {
-        Refusal::CircuitOpen(sentence) => Error::CircuitOpen(sentence),
-        Refusal::Running(sentence) => Error::Running(sentence),
-        Refusal::Own(sentence) => Error::Own(sentence),
-    })?;
+    let finished = runner::run(&directory, &request.job, listener)?;
     Ok(Ran {
         outcome: finished.outcome,
         exit_code: exit_code(&finished),

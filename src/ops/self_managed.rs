@@ -5,8 +5,10 @@
 
 use crate::decide::policy::GRACE;
 use crate::decide::tracker::{RunTracker, pid_file_id};
+use crate::error::Error;
+use crate::error::io_reason;
 use crate::ops::report::Report;
-use crate::ops::{Error, absence, check, readable};
+use crate::ops::{absence, check, readable};
 use crate::record::file_names::{Record, TempFile, file_name};
 use crate::record::meta::Meta;
 use crate::record::outcome::{Outcome, Reason};
@@ -14,10 +16,10 @@ use crate::record::result::{LONGEST, ParsedResult, one_line};
 use crate::record::sanitize::cut;
 use crate::record::step_name::StepName;
 use crate::step::outcome::{Written, record, remove_unpublished};
-use crate::step::prepare::{StartError, clear, inherit, settle, take_lock};
+use crate::step::prepare::{clear, inherit, settle, take_lock};
 use crate::step::publisher::Ending;
 use crate::step::snapshot::{SnapshotReader, here};
-use crate::sys::fs::monitor_dir::{MonitorDir, why};
+use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::platform::{machine, process};
 use crate::sys::process::info::{Entry, Lookup};
 use crate::sys::{clock, env, stdin};
@@ -46,7 +48,7 @@ impl Place {
         let mut request = check::Check::new(self.directory.clone(), vec![self.step.clone()]);
         request.log_tail = 0;
         let reports = check::check(&request)?;
-        reports.into_iter().next().ok_or_else(|| Error::Own("there is nothing to report".to_owned()))
+        reports.into_iter().next().ok_or_else(|| Error::internal("there is nothing to report".to_owned()))
     }
 }
 
@@ -54,7 +56,7 @@ impl Place {
 /// on, so a script that never beats is never called hung.
 ///
 /// # Errors
-/// [`Error::Usage`] where the process cannot be the caller's, [`Error::Running`] where the step runs already.
+/// `ErrorKind::InvalidOptions` where the process cannot be the caller's, `ErrorKind::AlreadyRunning` where the step runs already.
 pub(crate) fn start(
     place: &Place,
     pid: i32,
@@ -63,16 +65,16 @@ pub(crate) fn start(
 ) -> Result<Report, Error> {
     let entry = own_process(pid)?;
     let directory = MonitorDir::at(place.directory.clone());
-    directory.create().map_err(Error::Own)?;
+    directory.create().map_err(Error::internal)?;
     let mut looker = place.looker();
     let (step, id) = (&place.step, env::unique());
-    let lock = take_lock(&directory, &mut looker, step).map_err(refused)?;
+    let lock = take_lock(&directory, &mut looker, step)?;
     looker.hold(&lock);
-    settle(&mut looker, GRACE, trouble).map_err(refused)?;
+    settle(&mut looker, GRACE, trouble)?;
     inherit(&lock, &directory, step, &id);
     let meta = Meta { directory: directory.id(), ..meta(step, &id, &entry, max_consecutive) };
     let written = write(&directory, step, &id, meta).and_then(|()| {
-        clear(&directory, step).map_err(refused)?;
+        clear(&directory, step)?;
         // Of the run before: this one has not beaten yet.
         directory.remove(&file_name(step, Record::Heartbeat)).map_err(|error| cannot_write(step, &error))?;
         // The pid last: from then on there is a run.
@@ -90,20 +92,14 @@ pub(crate) fn start(
     place.report()
 }
 
-fn refused(obstacle: StartError) -> Error {
-    match obstacle {
-        StartError::Running(sentence) => Error::Running(sentence),
-        StartError::Own(sentence) => Error::Own(sentence),
-    }
-}
-
 fn cannot_write(step: &StepName, error: &io::Error) -> Error {
-    Error::Own(format!("cannot write the start files of {step}: {}", why(error)))
+    Error::internal(format!("cannot write the start files of {step}: {}", io_reason(error)))
 }
 
 fn own_process(pid: i32) -> Result<Entry, Error> {
-    let refuse =
-        |fault: String| Err(Error::Usage(format!("{fault}; name a process of yours, such as your shell's $$")));
+    let refuse = |fault: String| {
+        Err(Error::invalid_options(format!("{fault}; name a process of yours, such as your shell's $$")))
+    };
     let entry = match process::look(pid) {
         Lookup::There(entry) if pid > 1 && !entry.kernel_thread => entry,
         Lookup::There(_) => return refuse(format!("process {pid} is the system's")),
@@ -159,13 +155,12 @@ fn write(directory: &MonitorDir, step: &StepName, id: &str, mut meta: Meta) -> R
 /// Records a success, with a result where one is given.
 ///
 /// # Errors
-/// [`Error::Usage`] where the result is no JSON, [`Error::NotStarted`] where there is no such step: nothing was touched.
-/// [`Error::Own`] where the run has ended otherwise.
+/// `ErrorKind::InvalidOptions` where the result is no JSON, `ErrorKind::NotStarted` where there is no such step: nothing was touched.
+/// `ErrorKind::Internal` where the run has ended otherwise.
 pub(crate) fn succeed(place: &Place, result: Option<&str>) -> Result<Report, Error> {
     let result = match result {
         Some("-") => Some(
-            stdin::read(LONGEST + 1)
-                .map_err(|error| Error::Own(format!("cannot read the result from standard input: {}", why(&error))))?,
+            stdin::read(LONGEST + 1).map_err(|error| Error::io("cannot read the result from standard input", error))?,
         ),
         Some(text) => Some(text.as_bytes().to_vec()),
         None => None,
@@ -176,7 +171,7 @@ pub(crate) fn succeed(place: &Place, result: Option<&str>) -> Result<Report, Err
     if let (Some(value), Some(there)) = (&value, &report.result)
         && one_line(value).get() != there.get()
     {
-        return Err(Error::Own(format!(
+        return Err(Error::internal(format!(
             "step {} has succeeded already, with another result, and that stays; start a new run to record another",
             place.step
         )));
@@ -186,11 +181,11 @@ pub(crate) fn succeed(place: &Place, result: Option<&str>) -> Result<Report, Err
 
 fn json(bytes: &[u8]) -> Result<Box<RawValue>, Error> {
     if bytes.len() > LONGEST {
-        return Err(Error::Usage(format!("the result is longer than {} MiB; give less", LONGEST >> 20)));
+        return Err(Error::invalid_options(format!("the result is longer than {} MiB; give less", LONGEST >> 20)));
     }
     match ParsedResult::parse(bytes) {
         ParsedResult::Json(value) => Ok(value),
-        ParsedResult::Unfinished(fault) => Err(Error::Usage(format!("{fault}; nothing was recorded"))),
+        ParsedResult::Unfinished(fault) => Err(Error::invalid_options(format!("{fault}; nothing was recorded"))),
     }
 }
 
@@ -204,7 +199,7 @@ fn with_line_end(mut bytes: Vec<u8>) -> Vec<u8> {
 /// Records a failure.
 ///
 /// # Errors
-/// [`Error::Own`] where the run has ended otherwise.
+/// `ErrorKind::Internal` where the run has ended otherwise.
 pub(crate) fn fail(place: &Place, detail: Option<&str>) -> Result<Report, Error> {
     end(place, &Ending { detail: detail.map(|detail| cut(detail.as_bytes())), ..Ending::of(Reason::Failed) })
 }
@@ -213,16 +208,16 @@ fn end(place: &Place, ending: &Ending) -> Result<Report, Error> {
     let directory = MonitorDir::at(place.directory.clone());
     readable(&directory)?;
     if ending.reason != Reason::Success {
-        directory.create().map_err(Error::Own)?;
+        directory.create().map_err(Error::internal)?;
     }
     let mut looker = place.looker();
-    let look = looker.look().map_err(|error| Error::Own(format!("cannot look at {}: {}", place.step, why(&error))))?;
-    crate::step::snapshot::refuse_newer(&look, &place.step).map_err(|error| Error::Own(error.0))?;
+    let look = looker.look().map_err(|error| Error::io(format!("cannot look at {}", place.step), error))?;
+    crate::step::snapshot::refuse_newer(&look, &place.step).map_err(|error| Error::internal(error.0))?;
     // A failure is recorded in any case; a success of a misspelt name would be believed by nobody but its caller.
     if ending.reason == Reason::Success && RunTracker::default().note(&look).absent_since.is_some() {
-        return Err(Error::NotStarted(absence(&directory, &place.step)));
+        return Err(Error::not_started(absence(&directory, &place.step)));
     }
-    let written = record(&mut looker, pid_file_id(&look), ending).map_err(Error::Own)?;
+    let written = record(&mut looker, pid_file_id(&look), ending).map_err(Error::internal)?;
     let report = place.report()?;
     let same = match (report.outcome, ending.reason) {
         (Outcome::Success, reason) => reason == Reason::Success,
@@ -231,11 +226,11 @@ fn end(place: &Place, ending: &Ending) -> Result<Report, Error> {
         _ => written == Written::ByUs,
     };
     match written {
-        Written::Replaced => Err(Error::Own(format!("another run of {} has just begun; try again", place.step))),
+        Written::Replaced => Err(Error::internal(format!("another run of {} has just begun; try again", place.step))),
         Written::ByUs | Written::Already if same => Ok(report),
         Written::ByUs | Written::Already => {
             let why = report.detail.map_or(String::new(), |detail| format!(" ({detail})"));
-            Err(Error::Own(format!(
+            Err(Error::internal(format!(
                 "step {} has ended already, as {}{why}, and that stays; start a new run first",
                 place.step,
                 report.outcome.as_str()

@@ -2,7 +2,8 @@
 //!
 //! An edited page is never overwritten: each carries a hash of its own text, so an unedited one of any version is known.
 
-use crate::ops::{Error, stable_hash};
+use crate::error::Error;
+use crate::ops::stable_hash;
 use crate::sys::env;
 use crate::sys::fs::atomic_write::{read, write_into};
 use crate::sys::fs::metadata::is_there;
@@ -32,10 +33,10 @@ fn is_unedited(content: &[u8]) -> bool {
 /// home directory, and Claude Code's where none has.
 ///
 /// # Errors
-/// [`Error::Usage`]: `$HOME` is not set.
+/// `ErrorKind::InvalidOptions`: `$HOME` is not set.
 pub(crate) fn agent_folders() -> Result<Vec<PathBuf>, Error> {
     let home = env::variable("HOME")
-        .ok_or_else(|| Error::Usage("$HOME is not set; name a folder: --install DIR".to_owned()))?;
+        .ok_or_else(|| Error::invalid_options("$HOME is not set; name a folder: --install DIR".to_owned()))?;
     let home = Path::new(&home);
     let claude = env::variable("CLAUDE_CONFIG_DIR").map_or_else(|| home.join(".claude"), PathBuf::from);
     // Codex reads the second folder (developers.openai.com/codex/skills), and so does Gemini
@@ -49,17 +50,17 @@ pub(crate) fn agent_folders() -> Result<Vec<PathBuf>, Error> {
 /// Writes the page into a folder; returns its path.
 ///
 /// # Errors
-/// [`Error::Own`]: it cannot be written, or there is an edited one.
+/// `ErrorKind::Internal`: it cannot be written, or there is an edited one.
 pub(crate) fn install(folder: &Path) -> Result<PathBuf, Error> {
     let path = folder.join(NAME);
-    let there = read(&path).map_err(Error::Own)?;
+    let there = read(&path).map_err(Error::internal)?;
     if there.is_some_and(|content| !is_unedited(&content)) {
-        return Err(Error::Own(format!(
+        return Err(Error::internal(format!(
             "{} was edited and is left as it is; move it away, or name another folder",
             path.display()
         )));
     }
-    write_into(folder, NAME, text().as_bytes()).map_err(Error::Own)?;
+    write_into(folder, NAME, text().as_bytes()).map_err(Error::internal)?;
     Ok(path)
 }
 

@@ -5,10 +5,11 @@
 
 use crate::decide::log_match::Patterns;
 use crate::decide::policy::{GRACE, POLL_INTERVAL, START_TIMEOUT, SettleTimes, Threshold, ThresholdOptions};
+use crate::error::Error;
 use crate::monitor;
 use crate::monitor::{Backend, LogOptions, MonitorOptions, Observer, StepProgress, StepResult, StopReason, StopWhen};
+use crate::ops::readable;
 use crate::ops::report::Report;
-use crate::ops::{Error, readable};
 use crate::record::file_names::{Record, file_name};
 use crate::record::outcome::{Outcome, Reason};
 use crate::record::step_name::StepName;
@@ -153,7 +154,7 @@ pub(crate) struct Progress {
 /// ```
 ///
 /// # Errors
-/// [`Error::Usage`] where a threshold does not fit the run, [`Error::Own`] where the directory cannot be read.
+/// `ErrorKind::InvalidOptions` where a threshold does not fit the run, `ErrorKind::Internal` where the directory cannot be read.
 pub fn wait(request: &Wait) -> Result<Vec<Report>, Error> {
     struct Collected(Vec<Report>);
     impl Listener for Collected {

@@ -3,11 +3,11 @@
 //! A check that is stuck in the kernel is given up and reported after its timeout. Each fix runs once, however many checks
 //! share it.
 
+use crate::error::io_reason;
 use crate::preflight::checks::command::variables;
 use crate::preflight::report::{CheckReport, CheckStatus, FixResult};
 use crate::preflight::{Check, CheckResult, Failure, KILL_LEEWAY, run_check, shown};
 use crate::sys::clock;
-use crate::sys::fs::monitor_dir::why;
 use crate::sys::process::shell::{End, Order, Purpose, ShellRunner};
 use crate::sys::process::spawn::Ended;
 use crate::sys::signals::{self, Pending, Signal};
@@ -51,7 +51,7 @@ pub(crate) fn run(
     let _inherited = signals::hear_of_children();
     let pending = Pending::borrow(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
     if let Err(error) = &pending {
-        on_event(Event::Warning(&format!("signals cannot be received: {}", why(error))));
+        on_event(Event::Warning(&format!("signals cannot be received: {}", io_reason(error))));
     }
     let mut runner = CheckRunner { shells: Arc::default(), signals: pending.ok() };
     let first = runner.run_checks(checks)?;
@@ -170,7 +170,7 @@ impl CheckRunner {
 
     /// Runs one fix; what went wrong with it, as a clause that follows "and".
     fn run_fix(&mut self, check: &Check, text: &str) -> Result<Option<String>, Interrupted> {
-        let not_run = |error: &io::Error| Ok(Some(format!("it could not be run: {}", why(error))));
+        let not_run = |error: &io::Error| Ok(Some(format!("it could not be run: {}", io_reason(error))));
         let (sender, receiver) = match PollableReceiver::new(1) {
             Ok(made) => made,
             Err(error) => return not_run(&error),
@@ -186,7 +186,7 @@ impl CheckRunner {
                 purpose: Purpose::Mend,
             };
             let error = match shells.run(&command) {
-                Err(error) => Some(format!("it could not be run: {}", why(&error))),
+                Err(error) => Some(format!("it could not be run: {}", io_reason(&error))),
                 Ok(output) => match output.end {
                     End::Known(Ended::Code(0)) => None,
                     End::Known(Ended::Code(code)) => Some(format!("it ended with exit code {code}")),
@@ -212,6 +212,6 @@ impl CheckRunner {
 }
 
 fn could_not_start(error: &io::Error) -> CheckRun {
-    let result = Err(Failure::new(format!("the check could not start: {}", why(error))));
+    let result = Err(Failure::new(format!("the check could not start: {}", io_reason(error))));
     CheckRun { result, took: Duration::ZERO }
 }

@@ -11,10 +11,10 @@ mod output;
 mod start;
 mod supervise;
 
+use crate::error::Error;
 use crate::record::evidence::TreeProcess;
 use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
-use crate::step::prepare::StartError;
 use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::process::spawn::Ended;
 use std::ffi::OsString;
@@ -170,26 +170,6 @@ pub(crate) struct NotStarted {
     pub(crate) sentence: String,
 }
 
-/// Why no run was begun; no file of the step was touched.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// The step runs already.
-    Running(String),
-    /// The circuit breaker is open.
-    CircuitOpen(String),
-    /// This program could not do its part.
-    Own(String),
-}
-
-impl From<StartError> for Refusal {
-    fn from(obstacle: StartError) -> Self {
-        match obstacle {
-            StartError::Running(sentence) => Self::Running(sentence),
-            StartError::Own(sentence) => Self::Own(sentence),
-        }
-    }
-}
-
 /// Hears what a run has to say while it goes on.
 pub(crate) trait Listener {
     /// The start files stand and COMMAND runs; or it could not be started, which ends the run.
@@ -203,8 +183,8 @@ pub(crate) trait Listener {
 /// Runs a job to its end.
 ///
 /// # Errors
-/// [`Refusal`] where no run was begun.
-pub(crate) fn run(directory: &MonitorDir, job: &Job, listener: &mut dyn Listener) -> Result<Finished, Refusal> {
+/// [`Error`] where no run was begun.
+pub(crate) fn run(directory: &MonitorDir, job: &Job, listener: &mut dyn Listener) -> Result<Finished, Error> {
     let mut run = start::start(directory, job, listener)?;
     let exit = supervise::supervise(&mut run, job, listener);
     Ok(finish::finish(run, job, exit, listener))

@@ -3,10 +3,10 @@
 //! Refuses to let a slow reader of the passed-through output hold the run up: a thread of its own writes it. Refuses to
 //! wake up while nothing is written.
 
+use crate::error::io_reason;
 use crate::record::time::MonotonicTime;
 use crate::runner::{Job, Listener, LogStreams};
 use crate::sys::clock;
-use crate::sys::fs::monitor_dir;
 use crate::sys::log::file;
 use crate::sys::log::file::Bound;
 use crate::sys::log::tee::Tee;
@@ -41,7 +41,7 @@ impl Output {
         let tee = if job.tee && logged {
             Tee::start(&path)
                 .inspect_err(|error| {
-                    listener.trouble(&format!("cannot pass the output through: {}", monitor_dir::why(error)));
+                    listener.trouble(&format!("cannot pass the output through: {}", io_reason(error)));
                 })
                 .ok()
         } else {
@@ -88,7 +88,7 @@ impl Output {
             return;
         };
         if let Err(error) = bound.apply(&self.path) {
-            listener.trouble(&format!("the log cannot be kept within its bound: {}", monitor_dir::why(&error)));
+            listener.trouble(&format!("the log cannot be kept within its bound: {}", io_reason(&error)));
             self.bound = None;
             self.next = MonotonicTime::NEVER;
             return;

@@ -7,6 +7,7 @@
 use crate::decide::breaker::Admission;
 use crate::decide::tracker::PidFileId;
 use crate::env_vars;
+use crate::error::io_reason;
 use crate::record::file_names::{Record, TempFile, file_name};
 use crate::record::file_state::File;
 use crate::record::meta::Meta;
@@ -15,7 +16,7 @@ use crate::record::time::{MonotonicTime, WallTime, millis};
 use crate::runner::heartbeat::Pulse;
 use crate::runner::interruption::Interruptions;
 use crate::runner::output::Output;
-use crate::runner::{Job, Listener, LogStreams, NotStarted, Refusal, ResultFrom};
+use crate::runner::{Error, Job, Listener, LogStreams, NotStarted, ResultFrom};
 use crate::step::breaker_file;
 use crate::step::outcome::{remove_unpublished, take_record_lock};
 use crate::step::own_run::OwnRun;
@@ -24,7 +25,7 @@ use crate::step::publisher::PreallocatedFiles;
 use crate::step::snapshot::{SnapshotReader, here};
 use crate::step::terminate::MARK;
 use crate::sys::fs::lock::Lock;
-use crate::sys::fs::monitor_dir::{MonitorDir, why};
+use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::fs::preallocate::PreallocatedFile;
 use crate::sys::log::file;
 use crate::sys::platform::{cgroup, machine};
@@ -71,8 +72,8 @@ pub(super) struct Run {
 }
 
 /// Begins a run, up to COMMAND's exec.
-pub(super) fn start(directory: &MonitorDir, job: &Job, listener: &mut dyn Listener) -> Result<Run, Refusal> {
-    directory.create().map_err(Refusal::Own)?;
+pub(super) fn start(directory: &MonitorDir, job: &Job, listener: &mut dyn Listener) -> Result<Run, Error> {
+    directory.create().map_err(Error::internal)?;
     let path = absolute(directory);
     let what = format!("open {}", path.display());
     let directory = Arc::new(MonitorDir::hold(path).map_err(|error| own(&what, &error))?);
@@ -90,7 +91,7 @@ pub(super) fn start(directory: &MonitorDir, job: &Job, listener: &mut dyn Listen
     let ignore_hangup = signals::is_ignored(Signal::SIGHUP);
     let signals = catch_signals()?;
     let adopts = machine::adopt_orphans().unwrap_or_else(|error| {
-        listener.trouble(&format!("orphans of COMMAND cannot be adopted: {}", why(&error)));
+        listener.trouble(&format!("orphans of COMMAND cannot be adopted: {}", io_reason(&error)));
         false
     });
     let began = clock::now();
@@ -139,7 +140,7 @@ fn begin(
     lock: &Lock,
     began: MonotonicTime,
     ignore_hangup: bool,
-) -> Result<Begun, Refusal> {
+) -> Result<Begun, Error> {
     let wall = clock::wall();
     let files = open_files(directory, job, id)?;
     let stdin =
@@ -161,16 +162,16 @@ fn begin(
         ..first_meta(job, id, began, wall, held.pid())
     };
     // Held until the pid is out: the run before, which may have lost its lock file, could record its end in between.
-    let recording = take_record_lock(directory, &job.step).map_err(Refusal::Own)?;
-    let (key, meta, rooms) = write_start_files(directory, job, id, meta).map_err(Refusal::Own)?;
+    let recording = take_record_lock(directory, &job.step).map_err(Error::internal)?;
+    let (key, meta, rooms) = write_start_files(directory, job, id, meta).map_err(Error::internal)?;
     clear(directory, &job.step)?;
-    publish(directory, &job.step, id).map_err(Refusal::Own)?;
+    publish(directory, &job.step, id).map_err(Error::internal)?;
     drop(recording);
     Ok(Begun { held, key, meta, rooms, child_started })
 }
 
-pub(super) fn own(what: &str, error: &std::io::Error) -> Refusal {
-    Refusal::Own(format!("cannot {what}: {}", why(error)))
+pub(super) fn own(what: &str, error: &std::io::Error) -> Error {
+    Error::internal(format!("cannot {what}: {}", io_reason(error)))
 }
 
 fn absolute(directory: &MonitorDir) -> PathBuf {
@@ -178,16 +179,16 @@ fn absolute(directory: &MonitorDir) -> PathBuf {
 }
 
 /// Asks the breaker; for the run that is named, which then starts.
-fn admit(directory: &MonitorDir, job: &Job, run: Option<&str>) -> Result<(), Refusal> {
+fn admit(directory: &MonitorDir, job: &Job, run: Option<&str>) -> Result<(), Error> {
     let Some(name) = &job.breaker else { return Ok(()) };
     let answer = match run {
         Some(run) => breaker_file::enter(directory, name, job.max_consecutive, job.cooldown, run),
         None => breaker_file::ask(directory, name, job.max_consecutive, job.cooldown),
     };
-    let (admission, record) = answer.map_err(Refusal::Own)?;
+    let (admission, record) = answer.map_err(Error::internal)?;
     match admission {
         Admission::Closed | Admission::ProbeFile => Ok(()),
-        Admission::Open => Err(Refusal::CircuitOpen(format!(
+        Admission::Open => Err(Error::breaker_open(format!(
             "circuit breaker {name} is open after {} failures in a row; look at {}, then close it with: dogwatch breaker reset {name}",
             record.consecutive_failures,
             directory.join(&file_name(&job.step, Record::Log)).display(),
@@ -195,7 +196,7 @@ fn admit(directory: &MonitorDir, job: &Job, run: Option<&str>) -> Result<(), Ref
     }
 }
 
-fn catch_signals() -> Result<Pending, Refusal> {
+fn catch_signals() -> Result<Pending, Error> {
     let forwarded = [
         Signal::SIGINT,
         Signal::SIGTERM,
@@ -220,7 +221,7 @@ struct Files {
     result: PathBuf,
 }
 
-fn open_files(directory: &MonitorDir, job: &Job, id: &str) -> Result<Files, Refusal> {
+fn open_files(directory: &MonitorDir, job: &Job, id: &str) -> Result<Files, Error> {
     let log_path = directory.join(&file_name(&job.step, Record::Log));
     let opened = |what: &PathBuf, file: std::io::Result<Stream>| {
         file.map_err(|error| own(&format!("open {}", what.display()), &error))
@@ -338,7 +339,7 @@ fn publish(directory: &MonitorDir, step: &StepName, id: &str) -> Result<(), Stri
 }
 
 fn cannot_write(directory: &MonitorDir, step: &StepName, record: Record, error: &std::io::Error) -> String {
-    format!("cannot write {}: {}", directory.join(&file_name(step, record)).display(), why(error))
+    format!("cannot write {}: {}", directory.join(&file_name(step, record)).display(), io_reason(error))
 }
 
 fn not_started(job: &Job, error: &std::io::Error) -> NotStarted {
@@ -347,7 +348,7 @@ fn not_started(job: &Job, error: &std::io::Error) -> NotStarted {
     let sentence = if missing {
         format!("cannot run {name}: there is no such program")
     } else {
-        format!("cannot run {name}: {}", why(error))
+        format!("cannot run {name}: {}", io_reason(error))
     };
     NotStarted { missing, sentence }
 }

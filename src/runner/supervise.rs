@@ -2,13 +2,13 @@
 //!
 //! One thread, so that reaping is never behind anything slow. It refuses to wait for a disk or a reader.
 
+use crate::error::io_reason;
 use crate::record::file_names::{Record, file_name};
 use crate::record::file_state::File;
 use crate::record::outcome::Intent;
 use crate::record::time::MonotonicTime;
 use crate::runner::start::Run;
 use crate::runner::{HeartbeatOn, Job, Listener};
-use crate::sys::fs::monitor_dir;
 use crate::sys::process::spawn::{Ended, reap, signal_group};
 use crate::sys::process::tree::{KillTarget, Report, TreeKiller};
 use crate::sys::process::{activity, diagnose};
@@ -137,11 +137,7 @@ fn beat(run: &mut Run, job: &Job, now: MonotonicTime, listener: &mut dyn Listene
     if run.pulse.beats(now, size, active) {
         let name = file_name(&job.step, Record::Heartbeat);
         if let Err(error) = run.directory.touch(&name) {
-            listener.trouble(&format!(
-                "cannot beat {}: {}",
-                run.directory.join(&name).display(),
-                monitor_dir::why(&error)
-            ));
+            listener.trouble(&format!("cannot beat {}: {}", run.directory.join(&name).display(), io_reason(&error)));
         }
     }
 }

@@ -4,13 +4,14 @@
 //! gets a sentence to pass on.
 
 use crate::decide::breaker::{Admission, admit, count, try_out};
+use crate::error::io_reason;
 use crate::record::breaker::{BreakerRecord, LONGEST};
 use crate::record::file_names::{Record, breaker_lock, file_name, temporary_name};
 use crate::record::file_state::File;
 use crate::record::outcome::Reason;
 use crate::record::step_name::StepName;
 use crate::sys::fs::lock::Lock;
-use crate::sys::fs::monitor_dir::{MonitorDir, why};
+use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::{clock, env};
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ pub(crate) fn read(directory: &MonitorDir, name: &StepName) -> Result<BreakerRec
         Ok(File::Absent) => Ok(BreakerRecord { name: name.as_str().to_owned(), ..BreakerRecord::default() }),
         Ok(File::Unfit(fault)) => Err(say(&format!("it {fault}"))),
         Ok(File::There { content, .. }) => BreakerRecord::parse(&content).map_err(|fault| say(&fault)),
-        Err(error) => Err(say(&why(&error))),
+        Err(error) => Err(say(&io_reason(&error))),
     }
 }
 
@@ -43,7 +44,7 @@ pub(crate) fn change(
 ) -> Result<BreakerRecord, String> {
     let path = directory.join(&breaker_lock(name));
     let held = Lock::take(&directory.file(&breaker_lock(name)), clock::now().plus(PATIENCE))
-        .map_err(|error| format!("cannot lock {}: {}", path.display(), why(&error)))?
+        .map_err(|error| format!("cannot lock {}: {}", path.display(), io_reason(&error)))?
         .ok_or_else(|| format!("{} stays locked by another process; try again", path.display()))?;
     let before = read(directory, name)?;
     let after = change(before.clone());
@@ -52,7 +53,7 @@ pub(crate) fn change(
         let temporary = temporary_name(name, Record::Breaker, &env::unique());
         directory
             .publish(&temporary, &file, &after.encode())
-            .map_err(|error| format!("cannot write {}: {}", directory.join(&file).display(), why(&error)))?;
+            .map_err(|error| format!("cannot write {}: {}", directory.join(&file).display(), io_reason(&error)))?;
     }
     held.release();
     Ok(after)

@@ -8,10 +8,10 @@ use crate::decide::policy::SettleTimes;
 use crate::decide::snapshot::{Liveness, Snapshot};
 use crate::decide::tracker::{PidFileId, RunTracker, pid_file_id};
 use crate::env_vars;
+use crate::error::io_reason;
 use crate::record::status::{ParsedStatus, Word};
 use crate::step::outcome::{Standing, standing};
 use crate::step::snapshot::SnapshotReader;
-use crate::sys::fs::monitor_dir::why;
 use crate::sys::process::shell;
 use crate::sys::process::shell::{Order, Purpose, ShellRunner};
 use crate::sys::process::spawn::Ended;
@@ -72,7 +72,7 @@ pub(super) fn call(
         Ok(shell::End::OutOfTime) => {
             Err(format!("the kill command did not end within {} and was killed", humantime::format_duration(limit)))
         }
-        Err(error) => Err(format!("the kill command could not be run ({})", why(&error))),
+        Err(error) => Err(format!("the kill command could not be run ({})", io_reason(&error))),
     }
 }
 
@@ -92,9 +92,11 @@ pub(super) fn call_after_death(
         }
         // Settled by somebody else, or the step is a new run's, which the command must not meet.
         Ok(_) => Ok(false),
-        Err(error) => {
-            Err(format!("cannot look at {} again ({}), so the kill command was not run", looker.step(), why(&error)))
-        }
+        Err(error) => Err(format!(
+            "cannot look at {} again ({}), so the kill command was not run",
+            looker.step(),
+            io_reason(&error)
+        )),
     }
 }
 

@@ -6,6 +6,7 @@
 
 use crate::decide::snapshot::{Here, Process, Snapshot};
 use crate::decide::tracker::{PidFileId, meta_for, pid_file_id};
+use crate::error::io_reason;
 use crate::record::evidence::TreeProcess;
 use crate::record::file_names::{Record, file_name, record_lock, unpublished};
 use crate::record::file_state::{File, FileStamp};
@@ -19,7 +20,7 @@ use crate::step::history;
 use crate::step::publisher::{Ending, PreallocatedFiles, Publisher, count, publish_end};
 use crate::step::snapshot::SnapshotReader;
 use crate::sys::fs::lock::Lock;
-use crate::sys::fs::monitor_dir::{MonitorDir, why};
+use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::{clock, env};
 use std::time::Duration;
 
@@ -47,7 +48,7 @@ pub(crate) fn record(looker: &mut SnapshotReader, run: Option<PidFileId>, ending
     let step = looker.step().clone();
     let publisher = Publisher { directory: &directory, step: &step };
     let held = lock(&directory, &step)?;
-    let look = looker.look().map_err(|error| format!("cannot look at {step} again: {}", why(&error)))?;
+    let look = looker.look().map_err(|error| format!("cannot look at {step} again: {}", io_reason(&error)))?;
     let written = match standing(&look, run) {
         Standing::Replaced => Written::Replaced,
         Standing::Ended => Written::Already,
@@ -77,7 +78,7 @@ pub(crate) fn announce(
     let directory = looker.directory().clone();
     let step = looker.step().clone();
     let held = lock(&directory, &step)?;
-    let look = looker.look().map_err(|error| format!("cannot look at {step} again: {}", why(&error)))?;
+    let look = looker.look().map_err(|error| format!("cannot look at {step} again: {}", io_reason(&error)))?;
     let written = match standing(&look, run) {
         Standing::Replaced => Written::Replaced,
         Standing::Ended => Written::Already,
@@ -160,13 +161,13 @@ fn add_to_history(directory: &MonitorDir, step: &StepName, look: &Snapshot, meta
 pub(crate) fn take_record_lock(directory: &MonitorDir, step: &StepName) -> Result<Option<Lock>, String> {
     let name = record_lock(step);
     let taken = Lock::try_take(&directory.file(&name));
-    taken.map_err(|error| format!("cannot make {}: {}", directory.join(&name).display(), why(&error)))
+    taken.map_err(|error| format!("cannot make {}: {}", directory.join(&name).display(), io_reason(&error)))
 }
 
 fn lock(directory: &MonitorDir, step: &StepName) -> Result<Lock, String> {
     let path = directory.join(&record_lock(step));
     Lock::take(&directory.file(&record_lock(step)), clock::now().plus(PATIENCE))
-        .map_err(|error| format!("cannot lock {}: {}", path.display(), why(&error)))?
+        .map_err(|error| format!("cannot lock {}: {}", path.display(), io_reason(&error)))?
         .ok_or_else(|| format!("{} stays locked by another process; try again", path.display()))
 }
 

@@ -8,6 +8,7 @@ use crate::decide::policy::{Policy, START_TIMEOUT, SettleTimes, Threshold, Thres
 use crate::decide::snapshot::{Liveness, Status};
 use crate::decide::tracker::{PidFileId, RunTracker, meta_for, pid_file_id};
 use crate::decide::warning::Warning;
+use crate::error::Error;
 use crate::record::file_names::{Record, file_name, parse_temporary_name, record_lock};
 use crate::record::outcome::{Intent, Reason};
 use crate::record::step_name::StepName;
@@ -17,7 +18,7 @@ use crate::step::snapshot::{SnapshotReader, settled};
 use crate::step::terminate::{Means, bury};
 use crate::sys::clock;
 use crate::sys::fs::lock::Lock;
-use crate::sys::fs::monitor_dir::{MonitorDir, why};
+use crate::sys::fs::monitor_dir::MonitorDir;
 use std::time::Duration;
 
 /// How long a newcomer waits for a lock that a run with a complete status has not dropped yet.
@@ -25,36 +26,21 @@ const FINISHING: Duration = Duration::from_secs(5);
 /// How long a newcomer tries before it takes a held lock for a living run's. Lookers hold it for microseconds.
 const LOOKERS: Duration = Duration::from_millis(50);
 
-/// Why there can be no new run; a sentence.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum StartError {
-    /// The step runs already.
-    Running(String),
-    /// This program could not do its part.
-    Own(String),
-}
-
 /// Takes `STEP.lock`, or says who has it.
 ///
 /// # Errors
-/// [`StartError`].
-pub(crate) fn take_lock(
-    directory: &MonitorDir,
-    looker: &mut SnapshotReader,
-    step: &StepName,
-) -> Result<Lock, StartError> {
+/// [`Error`].
+pub(crate) fn take_lock(directory: &MonitorDir, looker: &mut SnapshotReader, step: &StepName) -> Result<Lock, Error> {
     let path = directory.join(&file_name(step, Record::Lock));
     let began = clock::now();
     loop {
         let now = clock::now();
         let taken = Lock::try_take(&directory.file(&file_name(step, Record::Lock)))
-            .map_err(|error| StartError::Own(format!("cannot lock {}: {}", path.display(), why(&error))))?;
+            .map_err(|error| Error::io(format!("cannot lock {}", path.display()), error))?;
         match taken {
             Some(lock) => return Ok(lock),
             None if now >= began.plus(LOOKERS) => {
-                let look = looker
-                    .look()
-                    .map_err(|error| StartError::Own(format!("cannot look at the step: {}", why(&error))))?;
+                let look = looker.look().map_err(|error| Error::io("cannot look at the step", error))?;
                 let seen = RunTracker::default().note(&look);
                 let over = matches!(seen.status, Status::Complete { .. });
                 let starting = matches!(seen.liveness, Liveness::Starting { .. });
@@ -69,9 +55,9 @@ pub(crate) fn take_lock(
     }
 }
 
-fn running(step: &StepName, key: Option<PidFileId>) -> StartError {
+fn running(step: &StepName, key: Option<PidFileId>) -> Error {
     let pid = key.map_or(String::new(), |(pid, _)| format!(" (pid {pid})"));
-    StartError::Running(format!("step {step} is already running{pid}; wait for it with: dogwatch wait {step}"))
+    Error::already_running(format!("step {step} is already running{pid}; wait for it with: dogwatch wait {step}"))
 }
 
 /// Leaves this run's id in the lock file, and removes what the run whose id stood there left unpublished. A run that is
@@ -90,14 +76,10 @@ pub(crate) fn inherit(lock: &Lock, directory: &MonitorDir, step: &StepName, id: 
 /// gets `grace` from TERM to KILL.
 ///
 /// # Errors
-/// [`StartError`].
-pub(crate) fn settle(
-    looker: &mut SnapshotReader,
-    grace: Duration,
-    trouble: &mut dyn FnMut(&str),
-) -> Result<(), StartError> {
+/// [`Error`].
+pub(crate) fn settle(looker: &mut SnapshotReader, grace: Duration, trouble: &mut dyn FnMut(&str)) -> Result<(), Error> {
     let step = looker.step().clone();
-    let (look, seen) = settled(looker).map_err(StartError::Own)?;
+    let (look, seen) = settled(looker).map_err(Error::internal)?;
     if seen.absent_since.is_some() {
         return Ok(());
     }
@@ -109,8 +91,7 @@ pub(crate) fn settle(
             if seen.succeeded() { Reason::Success } else { failed }
         }),
         (_, Liveness::Alive) if copy => {
-            let StartError::Running(sentence) = running(&step, key) else { return Ok(()) };
-            return Err(StartError::Running(format!("{sentence}; {}", Warning::Copy)));
+            return Err(Error::already_running(format!("{}; {}", running(&step, key), Warning::Copy)));
         }
         (_, Liveness::Alive) => return Err(running(&step, key)),
         // What another directory's run left is that one's to record and to count.
@@ -152,13 +133,13 @@ pub(crate) fn settle(
 /// process be killed on the way, it tells how the run before ended.
 ///
 /// # Errors
-/// [`StartError`].
-pub(crate) fn clear(directory: &MonitorDir, step: &StepName) -> Result<(), StartError> {
+/// [`Error`].
+pub(crate) fn clear(directory: &MonitorDir, step: &StepName) -> Result<(), Error> {
     for record in [Record::Pid, Record::Status, Record::Result] {
         let name = file_name(step, record);
-        directory.remove(&name).map_err(|error| {
-            StartError::Own(format!("cannot remove {}: {}", directory.join(&name).display(), why(&error)))
-        })?;
+        directory
+            .remove(&name)
+            .map_err(|error| Error::io(format!("cannot remove {}", directory.join(&name).display()), error))?;
     }
     Ok(())
 }

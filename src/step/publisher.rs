@@ -2,6 +2,7 @@
 //!
 //! Whoever records an end calls it, with the record lock held.
 
+use crate::error::io_reason;
 use crate::record::file_names::{Record, file_name, temporary_name};
 use crate::record::history::HistoryEntry;
 use crate::record::meta::{LONGEST, Meta};
@@ -10,7 +11,7 @@ use crate::record::status::Word;
 use crate::record::step_name::StepName;
 use crate::record::time::WallTime;
 use crate::step::{breaker_file, history};
-use crate::sys::fs::monitor_dir::{MonitorDir, why};
+use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::fs::preallocate::PreallocatedFile;
 use crate::sys::{clock, env};
 
@@ -153,6 +154,7 @@ impl Publisher<'_> {
         let name = file_name(self.step, record);
         let temporary = temporary_name(self.step, record, &env::unique());
         let published = self.directory.publish_at(&temporary, &name, content, at);
-        published.map_err(|error| format!("cannot write {}: {}", self.directory.join(&name).display(), why(&error)))
+        published
+            .map_err(|error| format!("cannot write {}: {}", self.directory.join(&name).display(), io_reason(&error)))
     }
 }

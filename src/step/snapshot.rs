@@ -10,6 +10,7 @@ use crate::decide::policy::SettleTimes;
 use crate::decide::snapshot::{Here, Liveness, Observation, Process, Snapshot, Status};
 use crate::decide::tracker::{RunTracker, meta_for, pid_file_id, recorded_meta};
 use crate::decide::verdict::SETTLE_START;
+use crate::error::io_reason;
 use crate::record::file_names::{Record, file_name};
 use crate::record::file_state::{File, FileId, FileStamp, LockState};
 use crate::record::meta::ParsedMeta;
@@ -23,7 +24,7 @@ use crate::record::step_name::StepName;
 use crate::record::time::WallTime;
 use crate::record::{SCHEMA, meta};
 use crate::sys::fs::lock::{self, Lock};
-use crate::sys::fs::monitor_dir::{MonitorDir, why};
+use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::platform::{fs_type, machine, process};
 use crate::sys::process::info::Lookup;
 use crate::sys::process::table::LazyProcessTable;
@@ -333,7 +334,7 @@ pub(crate) fn settled(looker: &mut SnapshotReader) -> Result<(Snapshot, Observat
     let mut history = RunTracker::default();
     loop {
         let look = looker.look().map_err(|error| {
-            format!("cannot look at {} in {}: {}", looker.step, looker.directory.path().display(), why(&error))
+            format!("cannot look at {} in {}: {}", looker.step, looker.directory.path().display(), io_reason(&error))
         })?;
         refuse_newer(&look, &looker.step).map_err(|error| error.0)?;
         let seen = history.note(&look);

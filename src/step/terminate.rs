@@ -112,13 +112,13 @@ pub(crate) fn cpu_time_in(look: &Snapshot, census: &ProcessTable) -> Option<Dura
 }
 
 /// Why a run's processes cannot be looked at, let alone signalled.
-enum StartError {
+enum Unreachable {
     OutOfReach(Warning),
     NoPid,
     Unseen(i32),
 }
 
-impl StartError {
+impl Unreachable {
     fn sentence(&self, why: &str) -> String {
         match self {
             Self::OutOfReach(remark) => remark.to_string(),
@@ -130,15 +130,15 @@ impl StartError {
     }
 }
 
-fn reach(look: &Snapshot) -> Result<(), StartError> {
+fn reach(look: &Snapshot) -> Result<(), Unreachable> {
     if let Some(remark) = out_of_reach(look) {
-        return Err(StartError::OutOfReach(remark));
+        return Err(Unreachable::OutOfReach(remark));
     }
-    let Some((pid, _)) = pid_file_id(look) else { return Err(StartError::NoPid) };
+    let Some((pid, _)) = pid_file_id(look) else { return Err(Unreachable::NoPid) };
     // It is not known to be dead, or this would be a burial; it lives where it cannot be seen, and could not be seen
     // to go either.
     if look.lock != LockState::Held && matches!(look.process, Process::Gone { .. } | Process::Hidden) {
-        return Err(StartError::Unseen(pid));
+        return Err(Unreachable::Unseen(pid));
     }
     Ok(())
 }

@@ -4,8 +4,9 @@ use super::completions::steps;
 use super::{Help, Subcommand, step};
 use crate::cli::{Context, defaults};
 use crate::env_vars;
+use crate::error::Error;
 use crate::exit_code::ExitCode;
-use crate::ops::{Error, beat};
+use crate::ops::beat;
 use crate::record::step_name::StepName;
 use crate::sys::env;
 use clap::Args;
@@ -41,7 +42,10 @@ impl Subcommand for BeatArgs {
 
 fn step_of_run() -> Result<StepName, Error> {
     let name = env::variable(env_vars::STEP).ok_or_else(|| {
-        Error::Usage("no step was named, and this is not inside a run; name it: dogwatch beat STEP".to_owned())
+        Error::invalid_options(
+            "no step was named, and this is not inside a run; name it: dogwatch beat STEP".to_owned(),
+        )
     })?;
-    StepName::parse(&name.to_string_lossy()).map_err(|error| Error::Usage(format!("${}: {error}", env_vars::STEP)))
+    StepName::parse(&name.to_string_lossy())
+        .map_err(|error| Error::invalid_options(format!("${}: {error}", env_vars::STEP)))
 }

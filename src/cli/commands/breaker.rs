@@ -4,8 +4,9 @@ use super::completions::steps;
 use super::{Help, Subcommand, step};
 use crate::cli::output::{format, print_error};
 use crate::cli::{Context, defaults};
+use crate::error::Error;
 use crate::exit_code::ExitCode;
-use crate::ops::{Error, breaker};
+use crate::ops::breaker;
 use crate::record::step_name::StepName;
 use clap::{Args, ValueEnum};
 

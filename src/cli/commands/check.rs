@@ -6,7 +6,7 @@ use super::{Help, Subcommand, exit_code, step};
 use crate::cli::deadline::CallDeadline;
 use crate::cli::{Context, defaults};
 use crate::env_vars;
-use crate::ops::Error;
+use crate::error::Error;
 use crate::ops::check::{Check, check};
 use crate::record::step_name::StepName;
 use clap::Args;
@@ -50,7 +50,7 @@ impl Subcommand for CheckArgs {
 /// What `check`, `list` and `recover --dry-run` are asked for.
 ///
 /// # Errors
-/// [`Error::Usage`] where the environment does not fit.
+/// `ErrorKind::InvalidOptions` where the environment does not fit.
 pub(super) fn options(
     steps: Vec<StepName>,
     thresholds: ThresholdArgs,

@@ -6,8 +6,8 @@ use super::{Help, Subcommand, definition};
 use crate::cli::output::print_error;
 use crate::cli::{Context, defaults};
 use crate::env_vars;
+use crate::error::Error;
 use crate::exit_code::ExitCode;
-use crate::ops::Error;
 use crate::ops::check::Check;
 use crate::ops::list::{Row, rows};
 use crate::record::outcome::Outcome;
@@ -44,10 +44,11 @@ impl Subcommand for CompletionsArgs {
         let mut script = Vec::new();
         let shells = Shells::builtins();
         let completer = shells.completer(&self.shell.to_string());
-        let completer = completer.ok_or_else(|| Error::Own(format!("there are no completions for {}", self.shell)))?;
+        let completer =
+            completer.ok_or_else(|| Error::internal(format!("there are no completions for {}", self.shell)))?;
         let (name, variable) = ("dogwatch", env_vars::COMPLETE);
         let written = completer.write_registration(variable, name, name, name, &mut script);
-        written.map_err(|error| Error::Own(format!("cannot make the script: {error}")))?;
+        written.map_err(|error| Error::internal(format!("cannot make the script: {error}")))?;
         context.out.print(&script);
         Ok(ExitCode::Success.code())
     }

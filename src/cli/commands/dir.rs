@@ -2,7 +2,7 @@
 
 use super::{Help, Subcommand};
 use crate::cli::{Context, defaults};
-use crate::ops::Error;
+use crate::error::Error;
 use crate::sys::env;
 use clap::Args;
 use std::os::unix::ffi::OsStrExt;

@@ -2,10 +2,10 @@
 
 use super::{ALL, Help, MAIN_HELP, Subcommand, definition};
 use crate::cli::Context;
+use crate::error::Error;
 use crate::exit_code::ExitCode;
-use crate::ops::Error;
 use crate::sys::env;
-use crate::sys::fs::monitor_dir::{MonitorDir, why};
+use crate::sys::fs::monitor_dir::MonitorDir;
 use clap::Args;
 use clap_mangen::Man;
 use std::io;
@@ -24,7 +24,7 @@ impl Subcommand for ManArgs {
     const HELP: Help = Help { examples: &["dogwatch man --out ~/.local/share/man/man1"], notes: "", exit_codes: &[] };
 
     /// # Errors
-    /// [`Error::Own`] where a page cannot be written; those before it are there.
+    /// `ErrorKind::Internal` where a page cannot be written; those before it are there.
     fn exec(self, context: &Context) -> Result<u8, Error> {
         let mut program = definition();
         // Only a built definition knows the usage lines of its commands.
@@ -34,7 +34,7 @@ impl Subcommand for ManArgs {
             return Ok(ExitCode::Success.code());
         };
         let folder = MonitorDir::at(env::absolute(&folder));
-        folder.create().map_err(Error::Own)?;
+        folder.create().map_err(Error::internal)?;
         write(&folder, &program, "dogwatch", MAIN_HELP)?;
         for entry in &ALL {
             if let Some(command) = program.find_subcommand(entry.name) {
@@ -50,12 +50,12 @@ fn write(folder: &MonitorDir, command: &clap::Command, name: &str, help: Help) -
     let content = page(command, name, help)?;
     folder
         .publish(&format!(".{file}.{}.tmp", env::unique()), &file, &content)
-        .map_err(|error| Error::Own(format!("cannot write {}: {}", folder.join(&file).display(), why(&error))))
+        .map_err(|error| Error::io(format!("cannot write {}", folder.join(&file).display()), error))
 }
 
 /// One page, in the sections and the order of man-pages(7).
 fn page(command: &clap::Command, title: &str, help: Help) -> Result<Vec<u8>, Error> {
-    render(command, title, help).map_err(|error| Error::Own(format!("cannot make the man page: {error}")))
+    render(command, title, help).map_err(|error| Error::internal(format!("cannot make the man page: {error}")))
 }
 
 fn render(command: &clap::Command, title: &str, help: Help) -> io::Result<Vec<u8>> {

@@ -22,8 +22,8 @@ mod wait;
 
 use super::{Context, GlobalArgs};
 use crate::decide::severity::worst;
+use crate::error::Error;
 use crate::exit_code::ExitCode;
-use crate::ops::Error;
 use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
@@ -97,7 +97,7 @@ const fn entry<S: Subcommand>() -> Entry {
         define: |command| S::augment_args(command).about(S::ABOUT).after_help(S::HELP.text()),
         exec: |matches, context| {
             // clap has matched them against the same definition.
-            let arguments = S::from_arg_matches(matches).map_err(|error| Error::Usage(error.to_string()))?;
+            let arguments = S::from_arg_matches(matches).map_err(|error| Error::invalid_options(error.to_string()))?;
             arguments.exec(context)
         },
     }
@@ -159,7 +159,7 @@ pub(super) fn definition() -> Command {
 /// As the subcommand.
 pub(super) fn exec(matches: &ArgMatches, context: &Context) -> Result<u8, Error> {
     let found = matches.subcommand().and_then(|(name, matches)| Some((find(name)?, matches)));
-    let Some((entry, matches)) = found else { return Err(Error::Usage("no command was given".to_owned())) };
+    let Some((entry, matches)) = found else { return Err(Error::invalid_options("no command was given".to_owned())) };
     (entry.exec)(matches, context)
 }
 

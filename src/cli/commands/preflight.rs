@@ -4,8 +4,8 @@ use super::{Help, Subcommand};
 use crate::cli::output::print_error;
 use crate::cli::output::styles::Styles;
 use crate::cli::{Context, defaults};
+use crate::error::Error;
 use crate::exit_code::ExitCode;
-use crate::ops::Error;
 use crate::ops::preflight::{self, Event, PreflightError, PreflightReport};
 use crate::preflight::CheckKind;
 use crate::preflight::checks::http::Url;
@@ -119,7 +119,7 @@ impl Subcommand for PreflightArgs {
         };
         match preflight::preflight(&options, &mut on_event) {
             Ok(report) => Ok(print_report(&report, options.fix, context)),
-            Err(PreflightError::Config(sentences)) if out.json => Err(Error::Usage(sentences.join("; "))),
+            Err(PreflightError::Config(sentences)) if out.json => Err(Error::invalid_options(sentences.join("; "))),
             Err(PreflightError::Config(sentences)) => {
                 for sentence in &sentences {
                     print_error(sentence);

@@ -5,7 +5,7 @@ use super::wait::{OUTCOME_CODES, WaitFlags, options, report_interrupt, wait_with
 use super::{Help, Subcommand, check, exit_code, step};
 use crate::cli::Context;
 use crate::cli::deadline::CallDeadline;
-use crate::ops::Error;
+use crate::error::Error;
 use crate::ops::check::plans;
 use crate::record::step_name::StepName;
 use clap::Args;

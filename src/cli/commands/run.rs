@@ -8,9 +8,10 @@ use crate::cli::output::{format, print_error, print_stderr};
 use crate::cli::{Context, defaults, exit_code_of};
 use crate::decide::policy::HEARTBEAT_INTERVAL;
 use crate::env_vars;
+use crate::error::{Error, ErrorKind};
 use crate::exit_code::ExitCode;
 use crate::ops::run::{Listener, Run, listen};
-use crate::ops::{Error, check, sandbox};
+use crate::ops::{check, sandbox};
 use crate::record::evidence::TreeProcess;
 use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
@@ -161,7 +162,7 @@ impl Subcommand for RunArgs {
         if self.detach {
             // A detached run does not change its folder and needs the directory's whole name.
             options.directory = env::absolute(&options.directory);
-            match detach().map_err(|error| Error::Own(format!("cannot detach: {error}")))? {
+            match detach().map_err(|error| Error::internal(format!("cannot detach: {error}")))? {
                 Daemonized::Caller(pipe) => return self.report_detached(pipe, &options, context),
                 Daemonized::Worker(caller) => listener.caller = Some(caller),
             }
@@ -178,14 +179,14 @@ impl Subcommand for RunArgs {
                 }
                 Ok(ran.exit_code)
             }
-            (Err(Error::Running(_)), None) if self.attach => {
+            (Err(error), None) if self.attach && error.kind() == ErrorKind::AlreadyRunning => {
                 let policy = ExitPolicy { result_only: false, capture: None, propagate: true };
                 wait_and_print(&base_options(vec![self.step], self.grace, context)?, policy, context)
             }
-            (Err(Error::Running(sentence)), Some(mut caller)) if self.attach => {
+            (Err(error), Some(mut caller)) if self.attach && error.kind() == ErrorKind::AlreadyRunning => {
                 // It runs detached from this caller as well: its pid is all that was asked for.
                 let message = self.running_pid(&options).map_or_else(
-                    || format!("{} {sentence}", ExitCode::InternalError.code()),
+                    || format!("{} {error}", ExitCode::InternalError.code()),
                     |pid| format!("{} {pid}", ExitCode::Success.code()),
                 );
                 let _gone = caller.write_all(message.as_bytes());
@@ -205,7 +206,7 @@ impl RunArgs {
     /// What is asked for.
     ///
     /// # Errors
-    /// [`Error::Usage`] where two flags contradict each other or the environment does not fit.
+    /// `ErrorKind::InvalidOptions` where two flags contradict each other or the environment does not fit.
     fn options(&self, context: &Context) -> Result<Run, Error> {
         let mut options = Run::new(defaults::directory(context)?, self.step.clone(), self.command.clone());
         let job = &mut options.job;
@@ -224,7 +225,7 @@ impl RunArgs {
         }
         job.result = self.result;
         if (self.result, self.log) == (ResultFrom::Stdout, LogStreams::Stdout) {
-            return Err(Error::Usage(
+            return Err(Error::invalid_options(
                 "--result stdout takes COMMAND's standard output, so --log stdout has nothing to log; use --log stderr"
                     .to_owned(),
             ));
@@ -296,10 +297,10 @@ impl RunArgs {
 fn heartbeat_interval(flag: Option<Duration>, stale: Option<Duration>) -> Result<Duration, Error> {
     let stale = stale.filter(|stale| !stale.is_zero());
     if flag.is_some_and(|interval| interval.is_zero()) {
-        return Err(Error::Usage("--heartbeat-interval 0 is no interval; use one like 10s".to_owned()));
+        return Err(Error::invalid_options("--heartbeat-interval 0 is no interval; use one like 10s".to_owned()));
     }
     match (flag, stale) {
-        (Some(interval), Some(stale)) if interval.saturating_mul(2) >= stale => Err(Error::Usage(format!(
+        (Some(interval), Some(stale)) if interval.saturating_mul(2) >= stale => Err(Error::invalid_options(format!(
             "--heartbeat-interval {} is not less than half of --stale {}; lower the one or raise the other",
             humantime::format_duration(interval),
             humantime::format_duration(stale)

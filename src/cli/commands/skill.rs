@@ -2,8 +2,9 @@
 
 use super::{Help, Subcommand};
 use crate::cli::Context;
+use crate::error::Error;
 use crate::exit_code::ExitCode;
-use crate::ops::{Error, skill as page};
+use crate::ops::skill as page;
 use clap::Args;
 use std::ffi::OsString;
 use std::path::PathBuf;

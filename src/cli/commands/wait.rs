@@ -9,9 +9,9 @@ use crate::cli::output::{format, print_error, print_stderr};
 use crate::cli::{Context, defaults};
 use crate::decide::log_match::Patterns;
 use crate::env_vars;
+use crate::error::Error;
 use crate::exit_code::{ExitCode, of_signal};
 use crate::monitor::{Backend, StopReason};
-use crate::ops::Error;
 use crate::ops::report::Report;
 use crate::ops::wait::{Listener, Progress, Wait, listen};
 use crate::record::outcome::Outcome;
@@ -168,7 +168,7 @@ impl WaitFlags {
 /// A wait for these steps with the environment's defaults.
 ///
 /// # Errors
-/// [`Error::Usage`] where the environment does not fit.
+/// `ErrorKind::InvalidOptions` where the environment does not fit.
 pub(super) fn base_options(steps: Vec<StepName>, grace: Option<Duration>, context: &Context) -> Result<Wait, Error> {
     let mut options = Wait::new(defaults::directory(context)?, steps);
     options.environment_stale = defaults::duration(None, env_vars::STALE)?;
@@ -180,7 +180,7 @@ pub(super) fn base_options(steps: Vec<StepName>, grace: Option<Duration>, contex
 /// What `wait` and `recover` are asked for.
 ///
 /// # Errors
-/// [`Error::Usage`] where flags contradict each other or the environment does not fit.
+/// `ErrorKind::InvalidOptions` where flags contradict each other or the environment does not fit.
 pub(super) fn options(steps: Vec<StepName>, flags: &WaitFlags, context: &Context) -> Result<Wait, Error> {
     let several = steps.iter().any(|step| *step != steps[0]);
     let mut options = base_options(steps, flags.grace, context)?;
@@ -191,7 +191,7 @@ pub(super) fn options(steps: Vec<StepName>, flags: &WaitFlags, context: &Context
     }
     if let Some(interval) = defaults::duration(flags.poll_interval, env_vars::POLL_INTERVAL)? {
         if interval.is_zero() {
-            return Err(Error::Usage("a poll interval of 0 would never sleep; use one like 1s".to_owned()));
+            return Err(Error::invalid_options("a poll interval of 0 would never sleep; use one like 1s".to_owned()));
         }
         options.poll_interval = interval;
     }
@@ -200,7 +200,7 @@ pub(super) fn options(steps: Vec<StepName>, flags: &WaitFlags, context: &Context
     }
     options.kill = !flags.no_kill;
     if flags.kill_command.as_ref().is_some_and(|command| command.is_empty()) {
-        return Err(Error::Usage(
+        return Err(Error::invalid_options(
             "--kill-command is empty; name a command, or use --no-kill to end nothing".to_owned(),
         ));
     }
@@ -212,7 +212,7 @@ pub(super) fn options(steps: Vec<StepName>, flags: &WaitFlags, context: &Context
     options.new = flags.new;
     options.log_tail = flags.log_tail.log_tail;
     if several && flags.propagate {
-        return Err(Error::Usage("--propagate passes on one step's exit code; name one step".to_owned()));
+        return Err(Error::invalid_options("--propagate passes on one step's exit code; name one step".to_owned()));
     }
     add_markers(&mut options, flags, several)?;
     Ok(options)
@@ -222,9 +222,9 @@ pub(super) fn options(steps: Vec<StepName>, flags: &WaitFlags, context: &Context
 fn add_markers(options: &mut Wait, flags: &WaitFlags, several: bool) -> Result<(), Error> {
     let (marker, fail) = (flags.marker.as_deref(), flags.fail_marker.as_deref());
     if marker.is_some() || fail.is_some() {
-        let patterns = Patterns::new(marker, fail).map_err(Error::Usage)?;
+        let patterns = Patterns::new(marker, fail).map_err(Error::invalid_options)?;
         if let Some(group) = flags.capture.as_ref().filter(|group| !patterns.has_group(group)) {
-            return Err(Error::Usage(format!(
+            return Err(Error::invalid_options(format!(
                 "--capture {group:?} is no group of --marker; name one of its groups, like (?<{group}>...), or give a number"
             )));
         }
@@ -232,13 +232,13 @@ fn add_markers(options: &mut Wait, flags: &WaitFlags, several: bool) -> Result<(
     }
     let Some(log) = &flags.log else { return Ok(()) };
     if options.markers.is_none() {
-        return Err(Error::Usage("--log names a log to search; say for what with --marker REGEX".to_owned()));
+        return Err(Error::invalid_options("--log names a log to search; say for what with --marker REGEX".to_owned()));
     }
     if log.as_os_str().is_empty() {
-        return Err(Error::Usage("--log is empty; name a file".to_owned()));
+        return Err(Error::invalid_options("--log is empty; name a file".to_owned()));
     }
     if several {
-        return Err(Error::Usage("--log is one step's log; name one step, or none".to_owned()));
+        return Err(Error::invalid_options("--log is one step's log; name one step, or none".to_owned()));
     }
     options.log = Some(log.clone());
     Ok(())

@@ -8,12 +8,12 @@ pub(super) mod styles;
 pub(super) mod table;
 
 use super::{Color, GlobalArgs, exit_code_of};
+use crate::error::Error;
+use crate::error::io_reason;
 use crate::exit_code::ExitCode;
-use crate::ops::Error;
 use crate::ops::report::Report;
 use crate::record::SCHEMA;
 use crate::record::sanitize::sanitize_for_terminal;
-use crate::sys::fs::monitor_dir::why;
 use std::cell::RefCell;
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, Write};
@@ -60,7 +60,7 @@ impl Output {
         let mut out = io::stdout().lock();
         out.write_all(bytes).and_then(|()| out.flush()).inspect_err(|error| {
             if error.kind() != ErrorKind::BrokenPipe {
-                self.failure.borrow_mut().get_or_insert_with(|| io::Error::new(error.kind(), why(error)));
+                self.failure.borrow_mut().get_or_insert_with(|| io::Error::new(error.kind(), io_reason(error)));
             }
         })
     }
@@ -118,7 +118,7 @@ impl Output {
         match &*self.failure.borrow() {
             None => code,
             Some(error) => {
-                print_error(&format!("cannot write to standard output: {}", why(error)));
+                print_error(&format!("cannot write to standard output: {}", io_reason(error)));
                 ExitCode::InternalError.code()
             }
         }

@@ -2,9 +2,9 @@
 //! module's name is no more than a name to a shell.
 
 use crate::env_vars;
+use crate::error::io_reason;
 use crate::preflight::{Check, CheckResult, Failure, shown};
 use crate::record::time::MonotonicTime;
-use crate::sys::fs::monitor_dir::why;
 use crate::sys::process::shell::{End, Order, Outcome, Purpose, ShellRunner};
 use crate::sys::process::spawn::Ended;
 use std::ffi::{OsStr, OsString};
@@ -85,7 +85,7 @@ fn run_captured(text: &str, check: &Check, deadline: MonotonicTime, shells: &She
         grace: Duration::ZERO,
         purpose: Purpose::Ask,
     };
-    shells.run(&command).map_err(|error| Failure::new(format!("the command could not be run: {}", why(&error))))
+    shells.run(&command).map_err(|error| Failure::new(format!("the command could not be run: {}", io_reason(&error))))
 }
 
 fn ending(outcome: &Outcome, check: &Check) -> String {

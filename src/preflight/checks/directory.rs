@@ -3,12 +3,12 @@
 //! It does what runs and waiters will do: creates a file, receives its event, locks it, reads its time, deletes it. Missing
 //! events are no failure, since waiters poll then; the report says so.
 
+use crate::error::io_reason;
 use crate::preflight::{CheckResult, Failure, MonitorSettings, shown};
 use crate::record::shell_word::shell_word;
 use crate::record::time::{MonotonicTime, WallTime};
 use crate::sys::fs::foreign_writers::{ForeignWriters, foreign_writers};
 use crate::sys::fs::metadata::{self, Kind};
-use crate::sys::fs::monitor_dir::why;
 use crate::sys::fs::probe::{ProbeFile, ProbeWatch, Supplies, probe_name};
 use crate::sys::platform::fs_type::{self, FsType};
 use crate::sys::platform::watch_limits::supplies;
@@ -38,7 +38,7 @@ pub(in crate::preflight) fn check(settings: &MonitorSettings, deadline: Monotoni
         return Err(forgeable(&writers));
     }
     let locality = fs_type::look(&folder).map_err(|error| {
-        Failure::new(format!("the filesystem of {} does not answer: {}", folder.display(), why(&error)))
+        Failure::new(format!("the filesystem of {} does not answer: {}", folder.display(), io_reason(&error)))
             .with_advice(ELSEWHERE)
     })?;
     // Read before the probe takes its own instance and watch.
@@ -74,8 +74,9 @@ fn probe_directory(folder: &Path, locality: &FsType, deadline: MonotonicTime) ->
     let name = probe_name();
     // On a remote filesystem this machine's own write raises an event and other machines' writes do not: it proves nothing.
     let watch = locality.local.then(|| ProbeWatch::open(folder, &name));
-    let probe = ProbeFile::create(folder, &name)
-        .map_err(|error| Failure::new(format!("cannot write in {shown}: {}", why(&error))).with_advice(ELSEWHERE))?;
+    let probe = ProbeFile::create(folder, &name).map_err(|error| {
+        Failure::new(format!("cannot write in {shown}: {}", io_reason(&error))).with_advice(ELSEWHERE)
+    })?;
     let backend = match watch {
         None => format!("changes are noticed by polling, since {} does not tell of what others write", locality.name),
         Some(Err(error)) => format!("changes are noticed by polling, since no events can be had: {error}"),
@@ -95,14 +96,14 @@ fn probe_directory(folder: &Path, locality: &FsType, deadline: MonotonicTime) ->
         Ok(Some(_lock)) => {}
         Ok(None) => return Err(Failure::new(format!("a file in {shown} was locked by another process at once"))),
         Err(error) => {
-            return Err(Failure::new(format!("a file in {shown} cannot be locked: {}", why(&error)))
+            return Err(Failure::new(format!("a file in {shown} cannot be locked: {}", io_reason(&error)))
                 .with_cause(format!("{} has no locks, or its lock service is down", locality.name))
                 .with_advice(ELSEWHERE));
         }
     }
     let clocks = probe
         .clocks()
-        .map_err(|error| Failure::new(format!("cannot set the time of a file in {shown}: {}", why(&error))))?;
+        .map_err(|error| Failure::new(format!("cannot set the time of a file in {shown}: {}", io_reason(&error))))?;
     check_skew(clocks, &locality.name)?;
     Ok(backend)
 }

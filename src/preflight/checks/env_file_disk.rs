@@ -1,10 +1,10 @@
 //! Checks a variable, a path, and free disk space. A variable's value is never shown: it may be a secret.
 
+use crate::error::io_reason;
 use crate::preflight::{CheckResult, Failure};
 use crate::record::units::bytes;
 use crate::sys::env;
 use crate::sys::fs::metadata;
-use crate::sys::fs::monitor_dir::why;
 use regex_lite::Regex;
 use std::path::Path;
 
@@ -32,7 +32,7 @@ pub(in crate::preflight) fn check_path(path: &Path) -> CheckResult {
             })
         }
         Ok(_) => Ok(None),
-        Err(error) => Err(Failure::new(format!("cannot read {shown}: {}", why(&error)))),
+        Err(error) => Err(Failure::new(format!("cannot read {shown}: {}", io_reason(&error)))),
     }
 }
 
@@ -42,6 +42,6 @@ pub(in crate::preflight) fn check_free_space(path: &Path, min_free: u64) -> Chec
     match metadata::room(path) {
         Ok(free) if free >= min_free => Ok(Some(format!("{} free", bytes(free)))),
         Ok(free) => Err(Failure::new(format!("{} free at {shown}, {} are needed", bytes(free), bytes(min_free)))),
-        Err(error) => Err(Failure::new(format!("cannot read the free space at {shown}: {}", why(&error)))),
+        Err(error) => Err(Failure::new(format!("cannot read the free space at {shown}: {}", io_reason(&error)))),
     }
 }

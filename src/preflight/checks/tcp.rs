@@ -1,9 +1,9 @@
 //! Checks that a TCP connection is accepted; the address type and the failures that `http` shares.
 
+use crate::error::io_reason;
 use crate::preflight::{CheckResult, Failure, shown};
 use crate::record::sanitize::quote;
 use crate::record::time::MonotonicTime;
-use crate::sys::fs::monitor_dir::why;
 use crate::sys::net::{self, Fault};
 use std::fmt;
 use std::io;
@@ -71,7 +71,7 @@ pub(super) fn failure(fault: &Fault, address: &Address, timeout: Duration) -> Fa
         Fault::NoNameService => Failure::new(format!("no address for {} within {limit}", address.host))
             .with_cause("the name service does not answer"),
         Fault::NotTaken(at, error) => {
-            let failure = Failure::new(format!("no connection to {address} ({}): {}", at.ip(), why(error)));
+            let failure = Failure::new(format!("no connection to {address} ({}): {}", at.ip(), io_reason(error)));
             if error.kind() == io::ErrorKind::ConnectionRefused {
                 failure.with_cause("nothing listens there: the service is not up")
             } else if matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock) {
@@ -83,7 +83,7 @@ pub(super) fn failure(fault: &Fault, address: &Address, timeout: Duration) -> Fa
         }
         Fault::NoAnswer => Failure::new(format!("{address} accepted the connection and did not answer within {limit}"))
             .with_cause("the service is up and stuck, or slower than this check's timeout"),
-        Fault::Broken(error) => Failure::new(format!("{address} broke the connection: {}", why(error))),
+        Fault::Broken(error) => Failure::new(format!("{address} broke the connection: {}", io_reason(error))),
         Fault::NotHttp(head) => Failure::new(format!("{address} answered {}, which is not HTTP", quote(head)))
             .with_cause("another service listens there, or it speaks TLS only"),
     }

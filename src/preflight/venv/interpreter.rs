@@ -1,13 +1,13 @@
 //! Checks an environment's interpreter: it is there, it runs, and it has the version that the environment was made for.
 //! Called by `venv::check`.
 
+use crate::error::io_reason;
 use crate::preflight::checks::command::{last_line, variables};
 use crate::preflight::venv::cfg::{self, Version};
 use crate::preflight::venv::{Problem, Venv, VenvProblem};
 use crate::record::shell_word::shell_word;
 use crate::record::time::MonotonicTime;
 use crate::sys::fs::metadata::{self, Kind};
-use crate::sys::fs::monitor_dir::why;
 use crate::sys::process::shell::{End, Order, Purpose, ShellRunner};
 use crate::sys::process::spawn::Ended;
 use std::ffi::OsStr;
@@ -37,7 +37,7 @@ pub(super) fn inspect(venv: &Venv<'_>, deadline: MonotonicTime, shells: &ShellRu
             );
         }
         Ok(_) => return problem(format!("{shown} is not a program"), "the environment is incomplete".to_owned()),
-        Err(error) => return problem(format!("cannot read {shown}: {}", why(&error)), "unknown".to_owned()),
+        Err(error) => return problem(format!("cannot read {shown}: {}", io_reason(&error)), "unknown".to_owned()),
     }
     if let Some(home) = &venv.cfg.home
         && !matches!(metadata::kind(home), Ok(Kind::Folder))
@@ -86,7 +86,7 @@ fn version_of(
         grace: Duration::ZERO,
         purpose: Purpose::Ask,
     };
-    let output = shells.run(&command).map_err(|error| format!("{shown} could not be run: {}", why(&error)))?;
+    let output = shells.run(&command).map_err(|error| format!("{shown} could not be run: {}", io_reason(&error)))?;
     let printed = last_line(&output);
     if output.end == End::Known(Ended::Code(0)) {
         return Ok(printed.as_deref().and_then(Version::parse));

@@ -10,10 +10,10 @@ mod interpreter;
 mod scripts;
 pub(crate) mod shebang;
 
+use crate::error::io_reason;
 use crate::preflight::{CheckResult, Failure};
 use crate::record::time::MonotonicTime;
 use crate::sys::fs::metadata::{self, Kind};
-use crate::sys::fs::monitor_dir::why;
 use crate::sys::process::shell::ShellRunner;
 use cfg::Cfg;
 pub(crate) use fix::SuggestedFix;
@@ -57,7 +57,7 @@ pub(super) fn check(path: &Path, project: &Path, deadline: MonotonicTime, shells
     let venv = open(path, named, project)?;
     let mut problems: Vec<Problem> = interpreter::inspect(&venv, deadline, shells).into_iter().collect();
     let scripts = Scripts::read(&venv.bin)
-        .map_err(|error| Failure::new(format!("cannot list {}: {}", venv.bin.display(), why(&error))))?;
+        .map_err(|error| Failure::new(format!("cannot list {}: {}", venv.bin.display(), io_reason(&error))))?;
     problems.extend(scripts.problems(&venv, problems.is_empty()));
     let is_moved = problems.iter().any(|problem| problem.kind == VenvProblem::Scripts);
     problems.extend(activate::inspect(&venv, is_moved));
@@ -87,7 +87,7 @@ pub(super) fn check(path: &Path, project: &Path, deadline: MonotonicTime, shells
 /// Opens the environment, or fails because there is none.
 fn open<'check>(path: &Path, named: PathBuf, project: &'check Path) -> Result<Venv<'check>, Failure> {
     let shown = path.display();
-    let cannot = |error: &std::io::Error| Failure::new(format!("cannot read {shown}: {}", why(error)));
+    let cannot = |error: &std::io::Error| Failure::new(format!("cannot read {shown}: {}", io_reason(error)));
     let fix = |named: &Path, problem| suggest(named, &[problem], project_facts(named, project, &Cfg::default()));
     match metadata::kind(path).map_err(|error| cannot(&error))? {
         Kind::Folder => {}
@@ -101,7 +101,7 @@ fn open<'check>(path: &Path, named: PathBuf, project: &'check Path) -> Result<Ve
     let file = folder.join(cfg::NAME);
     let text = metadata::head(&file, LONGEST_CFG).map_err(|error| {
         if error.kind() != std::io::ErrorKind::NotFound {
-            return Failure::new(format!("cannot read {}: {}", file.display(), why(&error)));
+            return Failure::new(format!("cannot read {}: {}", file.display(), io_reason(&error)));
         }
         Failure::new(format!("{shown} holds no {}, so no Python takes it for an environment", cfg::NAME))
             .with_cause("making it was interrupted, or it is another kind of folder")

@@ -1,7 +1,8 @@
 //! Files for people, outside the monitor directory: made whole, in folders that are made where they are missing.
 
+use crate::error::io_reason;
 use crate::sys::env;
-use crate::sys::fs::monitor_dir::{MonitorDir, why};
+use crate::sys::fs::monitor_dir::MonitorDir;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -11,7 +12,7 @@ use std::path::Path;
 /// # Errors
 /// A sentence.
 pub(crate) fn write_into(folder: &Path, name: &str, content: &[u8]) -> Result<(), String> {
-    let say = |error: io::Error| format!("cannot write {}: {}", folder.join(name).display(), why(&error));
+    let say = |error: io::Error| format!("cannot write {}: {}", folder.join(name).display(), io_reason(&error));
     fs::create_dir_all(folder).map_err(say)?;
     let temporary = format!(".{name}.{}.tmp", env::unique());
     MonitorDir::at(folder.to_path_buf()).publish(&temporary, name, content).map_err(say)
@@ -25,6 +26,6 @@ pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, String> {
     match fs::read(path) {
         Ok(content) => Ok(Some(content)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(format!("cannot read {}: {}", path.display(), why(&error))),
+        Err(error) => Err(format!("cannot read {}: {}", path.display(), io_reason(&error))),
     }
 }

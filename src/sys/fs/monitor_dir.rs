@@ -4,6 +4,7 @@
 //! bounded. A half-written record never stands under a name that readers look for (I5). A run holds the directory open; a
 //! waiter does not, because a directory that is removed raises no event while a process holds it open.
 
+use crate::error::io_reason;
 use crate::record::file_state::{File, FileId};
 use crate::record::time::WallTime;
 use crate::sys::env;
@@ -92,7 +93,7 @@ impl MonitorDir {
             make_private(&base)?;
         }
         let say = |error: &io::Error| {
-            format!("cannot make the monitor directory {}: {}; {CHOOSE_ANOTHER}", self.path.display(), why(error))
+            format!("cannot make the monitor directory {}: {}; {CHOOSE_ANOTHER}", self.path.display(), io_reason(error))
         };
         match fs::metadata(&self.path) {
             Ok(there) if there.is_dir() => {}
@@ -104,7 +105,11 @@ impl MonitorDir {
         }
         access(&self.path, AccessFlags::W_OK).map_err(|errno| {
             let error = io::Error::from(errno);
-            format!("cannot write to the monitor directory {}: {}; {CHOOSE_ANOTHER}", self.path.display(), why(&error))
+            format!(
+                "cannot write to the monitor directory {}: {}; {CHOOSE_ANOTHER}",
+                self.path.display(),
+                io_reason(&error)
+            )
         })
     }
 
@@ -127,10 +132,12 @@ impl MonitorDir {
             Ok(there) if !there.is_dir() => return Err(format!("{shown} is no directory; choose another with --dir")),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(format!("cannot look at {shown}: {}; choose another with --dir", why(&error))),
+            Err(error) => {
+                return Err(format!("cannot look at {shown}: {}; choose another with --dir", io_reason(&error)));
+            }
         }
         access(&self.path, AccessFlags::R_OK | AccessFlags::X_OK)
-            .map_err(|errno| format!("cannot read {shown}: {}; choose another with --dir", why(&errno.into())))
+            .map_err(|errno| format!("cannot read {shown}: {}; choose another with --dir", io_reason(&errno.into())))
     }
 
     /// Whether it is there.
@@ -311,21 +318,12 @@ impl MonitorDir {
     }
 }
 
-/// An error in a person's words, without the number.
-pub(crate) fn why(error: &io::Error) -> String {
-    let text = error.to_string();
-    match text.find(" (os error") {
-        Some(end) => text[..end].to_lowercase(),
-        None => text,
-    }
-}
-
 fn absent_or_unfit<T>(error: io::Error) -> io::Result<File<T>> {
     match error.raw_os_error() {
         Some(libc::ENOENT | libc::ENOTDIR) => Ok(File::Absent),
         // Those last until somebody mends them; every other error may be over at the next look.
         Some(libc::EACCES | libc::EPERM | libc::ELOOP | libc::ENXIO) => {
-            Ok(File::Unfit(format!("cannot be read: {}", why(&error))))
+            Ok(File::Unfit(format!("cannot be read: {}", io_reason(&error))))
         }
         _ => Err(error),
     }

@@ -2,8 +2,8 @@
 //!
 //! Refuses a base that somebody else made, or a link in its place: whoever owns it could swap what lies in it.
 
+use crate::error::io_reason;
 use crate::sys::env;
-use crate::sys::fs::monitor_dir::why;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -24,7 +24,7 @@ pub(crate) fn make_private(base: &Path) -> Result<(), String> {
         Ok(()) => Ok(()),
         // Another run of this user was faster, or somebody else was: look again.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_private(base).map(|_there| ()),
-        Err(error) => Err(format!("cannot make {}: {}; {CHOOSE_ANOTHER}", base.display(), why(&error))),
+        Err(error) => Err(format!("cannot make {}: {}; {CHOOSE_ANOTHER}", base.display(), io_reason(&error))),
     }
 }
 
@@ -37,7 +37,7 @@ pub(crate) fn check_private(base: &Path) -> Result<bool, String> {
     let metadata = match fs::symlink_metadata(base) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(format!("cannot look at {shown}: {}", why(&error))),
+        Err(error) => return Err(format!("cannot look at {shown}: {}", io_reason(&error))),
     };
     if metadata.file_type().is_symlink() {
         return Err(format!(

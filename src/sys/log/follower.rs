@@ -4,8 +4,8 @@
 //! the old one is read to its end before. Refuses to read a hole: it is jumped over. What cannot be seen is a file that
 //! was cut, and grew past where it was read to with the same bytes at that place, between two looks.
 
+use crate::error::io_reason;
 use crate::sys::fs::at::FileAt;
-use crate::sys::fs::monitor_dir::why;
 use crate::sys::fs::remote;
 use crate::sys::log::file::{open_at_once, read_at_most};
 use crate::sys::platform::{fs_type, machine};
@@ -220,7 +220,7 @@ fn open(path: &Path) -> io::Result<Option<Opened>> {
     let file = match open_at_once(path) {
         Ok(file) => file,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
-        Err(error) => return Err(io::Error::new(error.kind(), why(&error))),
+        Err(error) => return Err(io::Error::new(error.kind(), io_reason(&error))),
     };
     let metadata = file.metadata()?;
     if !metadata.is_file() {

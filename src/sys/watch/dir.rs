@@ -3,7 +3,7 @@
 //! Refuses to be believed: a hint names a file to look at, or says that anything may have changed; it never says what
 //! happened (I1). Refuses to fail a wait: whatever goes wrong here is an error value, and the caller polls.
 
-use crate::sys::fs::monitor_dir::why;
+use crate::error::io_reason;
 use crate::sys::platform::dir_watcher::PlatformWatcher;
 use std::ffi::OsStr;
 use std::fs;
@@ -75,7 +75,7 @@ impl Events {
     fn watch_once(directory: &Path, wanted: &Wanted) -> Result<Self, String> {
         let watched = nearest(directory);
         let identity = identity(&watched);
-        let watcher = PlatformWatcher::open(&watched).map_err(|error| why(&error))?;
+        let watcher = PlatformWatcher::open(&watched).map_err(|error| io_reason(&error))?;
         let is_ancestor = watched != directory;
         Ok(Self { watcher, wanted: Arc::clone(wanted), deaf: false, watched, identity, is_ancestor })
     }
@@ -119,7 +119,7 @@ impl Events {
     pub(crate) fn follow(&mut self, path: &Path) -> Result<(), String> {
         match self.watcher.follow(path) {
             Err(_) if !path.exists() => Ok(()),
-            other => other.map_err(|error| why(&error)),
+            other => other.map_err(|error| io_reason(&error)),
         }
     }
 }
