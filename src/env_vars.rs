@@ -33,6 +33,8 @@ pub(crate) const BACKEND: &str = "DOGWATCH_BACKEND";
 pub(crate) const MAX_CONSECUTIVE: &str = "DOGWATCH_MAX_CONSECUTIVE";
 /// The default of `--log-max`: a size.
 pub(crate) const LOG_MAX: &str = "DOGWATCH_LOG_MAX";
+/// One more tag for every run; a coding agent's session sets it.
+pub(crate) const TAG: &str = "DOGWATCH_TAG";
 /// Any value but `0` makes `run` do the project's preflight checks first.
 pub(crate) const PREFLIGHT: &str = "DOGWATCH_PREFLIGHT";
 

@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::ops::default_directory;
 use crate::ops::preflight::PreflightOptions;
 use crate::preflight::MonitorSettings;
+use crate::record::step_name::StepName;
 use crate::record::units;
 use crate::sys::env;
 use std::path::{Path, PathBuf};
@@ -64,6 +65,22 @@ pub(super) fn or_variable<T>(
 /// As [`or_variable`].
 pub(super) fn duration(flag: Option<Duration>, name: &str) -> Result<Option<Duration>, Error> {
     or_variable(flag, name, units::duration)
+}
+
+/// The tags of a run: those that were given, and the environment's, which a coding agent's session sets.
+///
+/// # Errors
+/// As [`or_variable`].
+pub(super) fn tags(given: &[StepName]) -> Result<Vec<String>, Error> {
+    let parse = |text: &str| StepName::parse(text).map_err(|error| error.to_string());
+    let of_session = or_variable(None, env_vars::TAG, parse)?;
+    let mut tags: Vec<String> = Vec::new();
+    for tag in given.iter().chain(&of_session).map(StepName::as_str) {
+        if !tags.iter().any(|known| known == tag) {
+            tags.push(tag.to_owned());
+        }
+    }
+    Ok(tags)
 }
 
 /// How many failures in a row open a breaker.

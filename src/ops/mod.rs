@@ -10,6 +10,7 @@ pub(crate) mod history;
 pub(crate) mod kill;
 pub(crate) mod list;
 pub(crate) mod log;
+pub(crate) mod one_call;
 mod parallel;
 #[cfg(feature = "preflight")]
 pub(crate) mod preflight;

@@ -56,6 +56,8 @@ impl Run {
             inherit_stdin: false,
             max_consecutive: MAX_CONSECUTIVE,
             cooldown: None,
+            tags: Vec::new(),
+            owes_end: false,
         };
         Self {
             directory,

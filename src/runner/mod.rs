@@ -58,6 +58,10 @@ pub(crate) struct Job {
     pub(crate) max_consecutive: u32,
     /// After how long an open circuit lets one run through.
     pub(crate) cooldown: Option<Duration>,
+    /// The words by which the run can be chosen.
+    pub(crate) tags: Vec<String>,
+    /// Whether the run's end is owed to the caller of `run --for`, which starts nothing over an end that is owed already.
+    pub(crate) owes_end: bool,
 }
 
 /// What makes a run beat.

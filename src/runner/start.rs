@@ -23,6 +23,7 @@ use crate::step::own_run::OwnRun;
 use crate::step::prepare::{clear, inherit, settle, take_lock};
 use crate::step::publisher::PreallocatedFiles;
 use crate::step::snapshot::{SnapshotReader, here};
+use crate::step::telling;
 use crate::step::terminate::MARK;
 use crate::sys::fs::lock::Lock;
 use crate::sys::fs::monitor_dir::MonitorDir;
@@ -84,6 +85,9 @@ pub(super) fn start(directory: &MonitorDir, job: &Job, listener: &mut dyn Listen
     let mut looker = SnapshotReader::new(Arc::clone(&directory), job.step.clone(), Arc::new(here(&directory)));
     let lock = take_lock(&directory, &mut looker, &job.step)?;
     looker.hold(&lock);
+    if job.owes_end {
+        refuse_untold(&mut looker)?;
+    }
     settle(&mut looker, job.grace, &mut |sentence| listener.trouble(sentence))?;
     admit(&directory, job, Some(&id))?;
     inherit(&lock, &directory, &job.step, &id);
@@ -121,6 +125,19 @@ pub(super) fn start(directory: &MonitorDir, job: &Job, listener: &mut dyn Listen
         output,
         memory_kills,
     })
+}
+
+/// Whether the run before has ended and was not told is asked under the step's lock: a caller that saw that nothing was owed
+/// may have been overtaken by another caller's whole run, whose end this start would delete.
+fn refuse_untold(looker: &mut SnapshotReader) -> Result<(), Error> {
+    let look = looker.look().map_err(|error| own("look at the step", &error))?;
+    if telling::is_owed(&look) {
+        let step = looker.step();
+        return Err(Error::already_running(format!(
+            "a run of {step} has ended and was not told yet; call again to be told"
+        )));
+    }
+    Ok(())
 }
 
 /// A run whose start files stand and whose COMMAND is held before its exec.
@@ -286,6 +303,8 @@ fn first_meta(job: &Job, id: &str, began: MonotonicTime, wall: WallTime, child: 
         heartbeat_on: Some(job.heartbeat_on.as_str().to_owned()),
         stale_ms: job.stale.map(millis),
         max_timeout_ms: job.max_timeout.map(millis),
+        tags: job.tags.clone(),
+        told: job.owes_end.then_some(false),
         ..Meta::default()
     }
 }

@@ -13,4 +13,5 @@ pub(crate) mod own_run;
 pub(crate) mod prepare;
 pub(crate) mod publisher;
 pub(crate) mod snapshot;
+pub(crate) mod telling;
 pub(crate) mod terminate;

@@ -164,7 +164,11 @@ pub(crate) fn take_record_lock(directory: &MonitorDir, step: &StepName) -> Resul
     taken.map_err(|error| format!("cannot make {}: {}", directory.join(&name).display(), io_reason(&error)))
 }
 
-fn lock(directory: &MonitorDir, step: &StepName) -> Result<Lock, String> {
+/// Takes the lock under which a step's record is changed.
+///
+/// # Errors
+/// A sentence: it cannot be opened, or stays taken.
+pub(super) fn lock(directory: &MonitorDir, step: &StepName) -> Result<Lock, String> {
     let path = directory.join(&record_lock(step));
     Lock::take(&directory.file(&record_lock(step)), clock::now().plus(PATIENCE))
         .map_err(|error| format!("cannot lock {}: {}", path.display(), io_reason(&error)))?
@@ -189,6 +193,11 @@ pub(super) fn standing(look: &Snapshot, run: Option<PidFileId>) -> Standing {
         Some(_) if !is_left_over(look) => Standing::Ended,
         _ => Standing::Open,
     }
+}
+
+/// Whether the run that stands there has an outcome.
+pub(super) fn has_ended(look: &Snapshot) -> bool {
+    matches!(standing(look, pid_file_id(look)), Standing::Ended)
 }
 
 /// Whether the status that stands there is an earlier run's: older than the living process, or by more than the slack

@@ -1,22 +1,22 @@
 //! `dogwatch run`: in the foreground, detached, or attached to a run that is there already.
 
 use super::completions::steps;
+use super::run_listener::RunListener;
 use super::wait::{ExitPolicy, base_options, wait_and_print};
-use super::{Help, Subcommand, one_of, step};
+use super::{Help, Subcommand, one_call, one_of, step};
 use crate::cli::output::styles::Styles;
-use crate::cli::output::{format, print_error, print_stderr};
+use crate::cli::output::{format, print_error};
 use crate::cli::{Context, defaults, exit_code_of};
 use crate::decide::policy::HEARTBEAT_INTERVAL;
 use crate::env_vars;
 use crate::error::{Error, ErrorKind};
 use crate::exit_code::ExitCode;
-use crate::ops::run::{Listener, Run, listen};
+use crate::ops::run::{Run, listen};
 use crate::ops::{check, sandbox};
-use crate::record::evidence::TreeProcess;
 use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
 use crate::record::units;
-use crate::runner::{HeartbeatOn, LogStreams, NotStarted, ResultFrom};
+use crate::runner::{HeartbeatOn, LogStreams, ResultFrom};
 use crate::sys::env;
 use crate::sys::process::daemonize::{Daemonized, detach};
 use crate::sys::process::spawn::Stream;
@@ -70,6 +70,12 @@ pub(super) struct RunArgs {
     /// Return as soon as COMMAND runs, and print the pid; the work goes on by itself
     #[arg(short, long, conflicts_with_all = ["tee"])]
     detach: bool,
+    /// Start the work detached, or join the run that is there, and wait this long; ends as `wait` does: 75 means call again
+    #[arg(long = "for", value_name = "D", value_parser = units::duration, conflicts_with_all = ["tee", "detach", "attach"])]
+    at_most: Option<Duration>,
+    /// A word by which the run can be chosen; repeatable [default: `$DOGWATCH_TAG`]
+    #[arg(long = "tag", value_name = "TAG", value_parser = step)]
+    tags: Vec<StepName>,
     /// Where the step runs already, wait for that run instead of failing
     #[arg(long)]
     attach: bool,
@@ -143,11 +149,17 @@ impl Subcommand for RunArgs {
     const NAME: &'static str = "run";
     const ABOUT: &'static str = "Run COMMAND as a step: log, heartbeat, status, result";
     const HELP: Help = Help {
-        examples: &["dogwatch run build --max-timeout 30m -- cargo build --release"],
-        notes: "Ends with COMMAND's own exit code, 128 + n where signal n ended it.",
+        examples: &[
+            "dogwatch run build --for 9m -- cargo build --release",
+            "dogwatch run build --max-timeout 30m -- cargo build --release",
+        ],
+        notes: "Ends with COMMAND's own exit code, 128 + n where signal n ended it. With --for it ends as `wait` does: repeat \
+                the same line while it ends with 75; it starts the work once, and tells its end even if that came between \
+                two calls.",
         exit_codes: &[
             (ExitCode::Hung, None),
             (ExitCode::CircuitOpen, None),
+            (ExitCode::Running, Some("still running (`--for` only): call again")),
             (ExitCode::Timeout, None),
             (ExitCode::InternalError, None),
             (ExitCode::NotExecutable, None),
@@ -156,25 +168,28 @@ impl Subcommand for RunArgs {
     };
 
     fn exec(self, context: &Context) -> Result<u8, Error> {
+        if let Some(at_most) = self.at_most {
+            return one_call::exec(self.options(context)?, self.grace, at_most, context);
+        }
         let mut options = self.options(context)?;
-        let mut listener =
-            RunListener { step: self.step.as_str(), caller: None, for_people: !context.out.quiet && !context.out.json };
+        let for_people = !context.out.quiet && !context.out.json;
+        let mut listener = RunListener::new(self.step.as_str(), for_people);
         if self.detach {
             // A detached run does not change its folder and needs the directory's whole name.
             options.directory = env::absolute(&options.directory);
             match detach().map_err(|error| Error::internal(format!("cannot detach: {error}")))? {
                 Daemonized::Caller(pipe) => return self.report_detached(pipe, &options, context),
-                Daemonized::Worker(caller) => listener.caller = Some(caller),
+                Daemonized::Worker(caller) => listener.set_caller(caller),
             }
         }
-        match (listen(&options, &mut listener), listener.caller.take()) {
+        match (listen(&options, &mut listener), listener.take_caller()) {
             (Ok(ran), _) => {
                 if let Some(fault) = &ran.fault {
                     print_error(fault);
                 }
                 if context.out.json && !self.detach {
                     self.print_end(&options, context)?;
-                } else if ran.outcome != Outcome::Success && ran.fault.is_none() && listener.for_people {
+                } else if ran.outcome != Outcome::Success && ran.fault.is_none() && for_people {
                     self.print_failure(&options);
                 }
                 Ok(ran.exit_code)
@@ -241,6 +256,7 @@ impl RunArgs {
             job.breaker = Some(name.clone());
         }
         job.cooldown = self.cooldown;
+        job.tags = defaults::tags(&self.tags)?;
         let by_variable = || env::variable(env_vars::PREFLIGHT).is_some_and(|value| value != "0");
         if self.preflight || by_variable() {
             options.preflight = Some(defaults::preflight(options.directory.clone())?);
@@ -310,38 +326,6 @@ fn heartbeat_interval(flag: Option<Duration>, stale: Option<Duration>) -> Result
             let default = defaults::duration(None, env_vars::HEARTBEAT_INTERVAL)?.filter(|span| !span.is_zero());
             let default = default.unwrap_or(HEARTBEAT_INTERVAL);
             Ok(stale.map_or(default, |stale| default.min((stale / 3).max(Duration::from_millis(1)))))
-        }
-    }
-}
-
-/// Prints what a run reports while it goes on.
-struct RunListener<'call> {
-    step: &'call str,
-    /// Where a detached run tells its caller that it has started.
-    caller: Option<Stream>,
-    /// Whether people read standard error.
-    for_people: bool,
-}
-
-impl Listener for RunListener<'_> {
-    fn started(&mut self, pid: i32, fault: Option<&NotStarted>) {
-        let Some(mut caller) = self.caller.take() else { return };
-        let message = match fault {
-            None => format!("0 {pid}"),
-            Some(NotStarted { missing: true, sentence }) => format!("{} {sentence}", ExitCode::NotFound.code()),
-            Some(NotStarted { missing: false, sentence }) => format!("{} {sentence}", ExitCode::NotExecutable.code()),
-        };
-        // A caller that has gone does not need it.
-        let _gone = caller.write_all(message.as_bytes());
-    }
-
-    fn trouble(&mut self, sentence: &str) {
-        print_error(&format!("{}: {sentence}", self.step));
-    }
-
-    fn evidence(&mut self, tree: &[TreeProcess]) {
-        for line in format::process_tree(tree).iter().filter(|_| self.for_people) {
-            print_stderr(line);
         }
     }
 }

@@ -269,30 +269,49 @@ pub(super) fn wait_within_deadline(options: &Wait, policy: ExitPolicy, context: 
 /// # Errors
 /// There can be no answer.
 pub(super) fn wait_and_print(options: &Wait, policy: ExitPolicy, context: &Context) -> Result<u8, Error> {
+    wait_and_tell(options, policy, context).map(|waited| waited.code)
+}
+
+/// What a wait came to.
+pub(super) struct Waited {
+    pub(super) code: u8,
+    /// What was printed of each step.
+    pub(super) ended: Vec<Ended>,
+}
+
+/// As [`wait_and_print`], with what was printed.
+///
+/// # Errors
+/// There can be no answer.
+pub(super) fn wait_and_tell(options: &Wait, policy: ExitPolicy, context: &Context) -> Result<Waited, Error> {
     let mut printer = Printer { context, policy, live: ProgressDisplay::new(&context.out), ended: Vec::new() };
     let end = listen(options, &mut printer);
     printer.live.erase();
     match end? {
         StopReason::Answered => {}
-        StopReason::Interrupted(signal) => return Ok(report_interrupt(signal, &options.steps, context)),
+        StopReason::Interrupted(signal) => {
+            let code = report_interrupt(signal, &options.steps, context);
+            return Ok(Waited { code, ended: printer.ended });
+        }
     }
     let outcomes = printer.ended.iter().map(|ended| ended.outcome);
-    let code = exit_code(outcomes, options.at_most.is_some());
+    let mut code = exit_code(outcomes, options.at_most.is_some());
     if printer.policy.propagate
-        && let [Ended { outcome: Outcome::Success | Outcome::Failed, exit_code, signal }] = printer.ended.as_slice()
+        && let [Ended { outcome: Outcome::Success | Outcome::Failed, exit_code, signal, .. }] = printer.ended.as_slice()
     {
         let own = command_exit_code(*exit_code, signal.as_deref());
         // Of a run that ended well before a line matched, 0 would be the wrong answer.
-        return Ok(own.filter(|own| *own != 0 || code == 0).unwrap_or(code));
+        code = own.filter(|own| *own != 0 || code == 0).unwrap_or(code);
     }
-    Ok(code)
+    Ok(Waited { code, ended: printer.ended })
 }
 
-/// How a step ended, as far as the exit code depends on it.
-struct Ended {
-    outcome: Outcome,
+/// How a step ended, as far as the exit code depends on it, and which run that was.
+pub(super) struct Ended {
+    pub(super) outcome: Outcome,
     exit_code: Option<i32>,
     signal: Option<String>,
+    pub(super) run_id: Option<String>,
 }
 
 /// Prints what a wait reports.
@@ -319,8 +338,8 @@ impl Listener for Printer<'_> {
             self.context.out.print_report(&report);
         }
         isolated_worker::answered(&report.step);
-        let Report { outcome, exit_code, signal, .. } = report;
-        self.ended.push(Ended { outcome, exit_code, signal });
+        let Report { outcome, exit_code, signal, run_id, .. } = report;
+        self.ended.push(Ended { outcome, exit_code, signal, run_id });
     }
 
     fn verbose(&mut self, line: &str) {

@@ -65,6 +65,11 @@ impl Output {
         })
     }
 
+    /// Whether all that was printed has been written, as far as a reader wanted it.
+    pub(super) fn is_written(&self) -> bool {
+        self.failure.borrow().is_none()
+    }
+
     /// As [`Output::try_print`], for one result of several: `finish` reports the failure.
     pub(super) fn print(&self, bytes: &[u8]) {
         let _kept = self.try_print(bytes);

@@ -1,0 +1,172 @@
+//! `dogwatch run STEP --for D -- COMMAND`: starts the work detached, or joins the run that is there, and waits so long.
+//!
+//! Repeated until it does not end with 75, the same line starts the work once and tells its end: see `ops::one_call`.
+
+use super::run_listener::RunListener;
+use super::wait::{self, ExitPolicy, base_options, report_interrupt};
+use crate::cli::deadline::CallDeadline;
+use crate::cli::output::print_error;
+use crate::cli::{Context, exit_code_of};
+use crate::error::{Error, ErrorKind};
+use crate::exit_code::ExitCode;
+use crate::ops::one_call::{Standing, mark_told, owe, standing};
+use crate::ops::run::{Run, listen};
+use crate::ops::sandbox;
+use crate::ops::wait::Wait;
+use crate::record::outcome::Outcome;
+use crate::record::step_name::StepName;
+use crate::sys::process::daemonize::{Daemonized, detach};
+use crate::sys::process::spawn::Stream;
+use crate::sys::{clock, env};
+use std::io::{Read, Write};
+use std::time::Duration;
+
+/// How often the step is looked at again because another caller was faster.
+const ATTEMPTS: usize = 8;
+/// How long a run that was started or joined may have no files: where `clean` deleted it, the answer is that it is not there.
+const GONE: Duration = Duration::from_secs(5);
+
+/// Starts or joins, waits and prints; the exit code.
+///
+/// # Errors
+/// The work cannot be started or waited for.
+pub(super) fn exec(
+    mut options: Run,
+    grace: Option<Duration>,
+    at_most: Duration,
+    context: &Context,
+) -> Result<u8, Error> {
+    let deadline = clock::now().plus(at_most);
+    // A detached run does not change its folder and needs the directory's whole name.
+    options.directory = env::absolute(&options.directory);
+    (options.job.detached, options.job.owes_end) = (true, true);
+    let call = Call { options, context };
+    for _ in 0..ATTEMPTS {
+        match standing(&call.options.directory, call.step())? {
+            Standing::Free => match call.start()? {
+                Started::Run => break,
+                Started::ByAnother => {}
+                Started::Worker(code) | Started::Not(code) => return Ok(code),
+            },
+            Standing::Running(command) => {
+                call.note_other_command(&command, "this call joined it");
+                break;
+            }
+            Standing::Untold(command) => {
+                call.note("the run ended before this call, which started nothing; call again to start it anew");
+                call.note_other_command(&command, "call again to start this one");
+                break;
+            }
+        }
+    }
+    let mut wait = base_options(vec![call.step().clone()], grace, context)?;
+    wait.directory.clone_from(&call.options.directory);
+    wait.at_most = Some(deadline.since(clock::now()));
+    wait.start_timeout = GONE;
+    let interrupted = |signal| report_interrupt(signal, &wait.steps, context);
+    CallDeadline::of_wait(&wait).run_within(context, &interrupted, || call.wait(&wait))
+}
+
+/// What came of a start.
+enum Started {
+    /// There is a run of this call, even where COMMAND could not be executed.
+    Run,
+    /// Another caller was faster.
+    ByAnother,
+    /// No run was begun; the reason was printed. The exit code.
+    Not(u8),
+    /// This is the process of the run, which has ended. Its exit code.
+    Worker(u8),
+}
+
+struct Call<'call> {
+    options: Run,
+    context: &'call Context,
+}
+
+impl Call<'_> {
+    fn step(&self) -> &StepName {
+        &self.options.job.step
+    }
+
+    fn start(&self) -> Result<Started, Error> {
+        match detach().map_err(|error| Error::internal(format!("cannot detach: {error}")))? {
+            Daemonized::Caller(pipe) => Ok(self.started(pipe)),
+            Daemonized::Worker(caller) => Ok(Started::Worker(self.be_the_run(caller))),
+        }
+    }
+
+    /// The detached process: runs COMMAND to its end. Tells the caller as `run --detach` does, and 75 where a run is there.
+    fn be_the_run(&self, caller: Stream) -> u8 {
+        let mut listener = RunListener::new(self.step().as_str(), false);
+        listener.set_caller(caller);
+        match listen(&self.options, &mut listener) {
+            Ok(ran) => ran.exit_code,
+            Err(error) => {
+                let is_there = error.kind() == ErrorKind::AlreadyRunning;
+                let code = if is_there { ExitCode::Running } else { exit_code_of(&error) };
+                if let Some(mut caller) = listener.take_caller() {
+                    // A caller that has gone does not need it.
+                    let _gone = caller.write_all(format!("{} {error}", code.code()).as_bytes());
+                }
+                code.code()
+            }
+        }
+    }
+
+    fn started(&self, mut pipe: Stream) -> Started {
+        let mut text = String::new();
+        let message = pipe.read_to_string(&mut text).ok().and_then(|_| text.split_once(' '));
+        let Some((code, sentence)) = message.and_then(|(code, rest)| Some((code.parse::<u8>().ok()?, rest))) else {
+            print_error("the detached run ended before it began; look at the system's log for why");
+            return Started::Not(ExitCode::InternalError.code());
+        };
+        let is = |exit: ExitCode| exit.code() == code;
+        if is(ExitCode::Success) {
+            if let Some(warning) = sandbox::warning() {
+                self.note(&warning);
+            }
+            return Started::Run;
+        }
+        // The failed start of COMMAND is the end of a run like any other.
+        if is(ExitCode::NotExecutable) || is(ExitCode::NotFound) {
+            return Started::Run;
+        }
+        if is(ExitCode::Running) {
+            return Started::ByAnother;
+        }
+        self.context.out.failed(sentence, code);
+        Started::Not(code)
+    }
+
+    /// Waits and prints; notes that the end was told once it was written, or that it is owed.
+    fn wait(&self, wait: &Wait) -> Result<u8, Error> {
+        let policy = ExitPolicy { result_only: false, capture: None, propagate: false };
+        let waited = wait::wait_and_tell(wait, policy, self.context)?;
+        for told in &waited.ended {
+            let marked = match (told.outcome, &told.run_id) {
+                (Outcome::Running, _) => owe(&self.options.directory, self.step()),
+                (_, Some(run)) if self.context.out.is_written() => mark_told(&self.options.directory, self.step(), run),
+                (_, _) => Ok(()),
+            };
+            if let Err(error) = marked {
+                self.note(&error.to_string());
+            }
+        }
+        Ok(waited.code)
+    }
+
+    fn note(&self, sentence: &str) {
+        if !self.context.out.quiet {
+            print_error(&format!("{}: {sentence}", self.step()));
+        }
+    }
+
+    fn note_other_command(&self, command: &[String], what: &str) {
+        let own: Vec<String> =
+            self.options.job.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        if !command.is_empty() && command != own {
+            self.note(&format!("its command is another one: {}; {what}", command.join(" ")));
+        }
+    }
+}

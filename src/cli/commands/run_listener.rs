@@ -1,0 +1,59 @@
+//! What a run reports while it goes on: to people on standard error, to the caller of a detached run through a pipe.
+//! `dogwatch run` uses it, in the foreground, detached, and with `--for`.
+
+use crate::cli::output::{format, print_error, print_stderr};
+use crate::exit_code::ExitCode;
+use crate::ops::run::Listener;
+use crate::record::evidence::TreeProcess;
+use crate::runner::NotStarted;
+use crate::sys::process::spawn::Stream;
+use std::io::Write;
+
+/// Prints what a run reports while it goes on.
+pub(super) struct RunListener<'call> {
+    step: &'call str,
+    /// Where a detached run tells its caller that it has started.
+    caller: Option<Stream>,
+    /// Whether people read standard error.
+    for_people: bool,
+}
+
+impl<'call> RunListener<'call> {
+    /// For a run in the foreground; `for_people` says whether they read standard error.
+    pub(super) fn new(step: &'call str, for_people: bool) -> Self {
+        Self { step, caller: None, for_people }
+    }
+
+    /// From now on the caller of a detached run is told when it has started.
+    pub(super) fn set_caller(&mut self, caller: Stream) {
+        self.caller = Some(caller);
+    }
+
+    /// The caller, where it was not told yet.
+    pub(super) fn take_caller(&mut self) -> Option<Stream> {
+        self.caller.take()
+    }
+}
+
+impl Listener for RunListener<'_> {
+    fn started(&mut self, pid: i32, fault: Option<&NotStarted>) {
+        let Some(mut caller) = self.caller.take() else { return };
+        let message = match fault {
+            None => format!("0 {pid}"),
+            Some(NotStarted { missing: true, sentence }) => format!("{} {sentence}", ExitCode::NotFound.code()),
+            Some(NotStarted { missing: false, sentence }) => format!("{} {sentence}", ExitCode::NotExecutable.code()),
+        };
+        // A caller that has gone does not need it.
+        let _gone = caller.write_all(message.as_bytes());
+    }
+
+    fn trouble(&mut self, sentence: &str) {
+        print_error(&format!("{}: {sentence}", self.step));
+    }
+
+    fn evidence(&mut self, tree: &[TreeProcess]) {
+        for line in format::process_tree(tree).iter().filter(|_| self.for_people) {
+            print_stderr(line);
+        }
+    }
+}

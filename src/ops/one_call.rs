@@ -1,0 +1,72 @@
+//! `run STEP --for D -- COMMAND`: how the step stands before the call, and what the call notes in the run's record.
+//!
+//! A run that such a call started, or waited for, owes its end to the next call until one has told it. So the same line,
+//! repeated, starts the work once and tells its end at least once: a caller that is killed after the end and before it has
+//! printed it leaves the mark as it is, and callers that wait side by side each tell the end of the same run.
+
+use crate::decide::policy::Policy;
+use crate::decide::tracker::{meta_for, pid_file_id};
+use crate::decide::verdict::{Next, Verdict, judge};
+use crate::error::Error;
+use crate::ops::readable;
+use crate::record::outcome::Outcome;
+use crate::record::step_name::StepName;
+use crate::step::snapshot::{SnapshotReader, here, settled};
+use crate::step::telling;
+use crate::sys::fs::monitor_dir::MonitorDir;
+use std::path::Path;
+use std::sync::Arc;
+
+/// How a step stands before a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Nothing runs, and no end is owed: start COMMAND.
+    Free,
+    /// A run goes on, with this command where its record has it: wait for it.
+    Running(Vec<String>),
+    /// A run has ended and was not told, with this command where its record has it: tell it, and start nothing.
+    Untold(Vec<String>),
+}
+
+/// Looks at the step. The end of a run that goes on is owed to the caller from now on.
+///
+/// # Errors
+/// An internal error where the files cannot be read or the mark cannot be written.
+pub(crate) fn standing(directory: &Path, step: &StepName) -> Result<Standing, Error> {
+    let mut reader = reader(directory, step)?;
+    let (look, seen) = settled(&mut reader).map_err(Error::internal)?;
+    let meta = meta_for(&look, pid_file_id(&look));
+    let command = meta.map_or_else(Vec::new, |meta| meta.command.clone());
+    let runs = match judge(&seen, &Policy::without_limits(look.at), look.at) {
+        Verdict::Pending { .. } => true,
+        Verdict::Final(finding) => finding.next == Next::Report && finding.outcome == Outcome::Running,
+    };
+    if !runs {
+        return Ok(if telling::is_owed(&look) { Standing::Untold(command) } else { Standing::Free });
+    }
+    telling::owe(&mut reader).map_err(Error::internal)?;
+    Ok(Standing::Running(command))
+}
+
+/// Notes that the end of the run that goes on is owed to the caller, who is told to call again.
+///
+/// # Errors
+/// An internal error where the mark cannot be written.
+pub(crate) fn owe(directory: &Path, step: &StepName) -> Result<(), Error> {
+    telling::owe(&mut reader(directory, step)?).map_err(Error::internal)
+}
+
+/// Notes that the end of this run was told: call it after the answer was written.
+///
+/// # Errors
+/// An internal error where the mark cannot be written; the next call tells the end once more.
+pub(crate) fn mark_told(directory: &Path, step: &StepName, run: &str) -> Result<(), Error> {
+    telling::mark_told(&mut reader(directory, step)?, run).map_err(Error::internal)
+}
+
+fn reader(directory: &Path, step: &StepName) -> Result<SnapshotReader, Error> {
+    let directory = Arc::new(MonitorDir::at(directory.to_path_buf()));
+    readable(&directory)?;
+    let here = Arc::new(here(&directory));
+    Ok(SnapshotReader::new(directory, step.clone(), here))
+}

@@ -1,0 +1,54 @@
+//! Whether the end of a run has been told to a caller of `run --for`: a mark in the run's record, so that callers that are
+//! killed, race or come late neither lose an end nor start the work a second time. Called by `ops::one_call` and
+//! `runner::start`.
+
+use crate::decide::snapshot::Snapshot;
+use crate::decide::tracker::pid_file_id;
+use crate::error::io_reason;
+use crate::record::meta::{Meta, ParsedMeta};
+use crate::step::outcome::{has_ended, known_meta, lock};
+use crate::step::publisher::Publisher;
+use crate::step::snapshot::SnapshotReader;
+
+/// Whether a caller waits for the end of the run that stands there, or has waited for it and was not told.
+pub(crate) fn is_owed(look: &Snapshot) -> bool {
+    // The record may be all that is left of the run: a later run that was killed on its start has taken the pid away.
+    let is_of_run = |meta: &&Meta| !look.pid.is_there() || meta.speaks_of(pid_file_id(look));
+    match look.meta.content().map(AsRef::as_ref) {
+        Some(ParsedMeta::Known(meta)) => {
+            Some(meta.as_ref()).filter(is_of_run).is_some_and(|meta| meta.told == Some(false))
+        }
+        _ => false,
+    }
+}
+
+/// Notes in the record of the run that stands there that its end is owed to a caller.
+///
+/// # Errors
+/// A sentence: the record cannot be written.
+pub(crate) fn owe(reader: &mut SnapshotReader) -> Result<(), String> {
+    set(reader, false, |meta, _| meta.told.is_none())
+}
+
+/// Notes that the end of this run was told. Nothing happens where another run has the step, or the run goes on.
+///
+/// # Errors
+/// A sentence: the record cannot be written, and the end will be told once more.
+pub(crate) fn mark_told(reader: &mut SnapshotReader, run: &str) -> Result<(), String> {
+    set(reader, true, |meta, look| meta.told == Some(false) && meta.run_id == run && has_ended(look))
+}
+
+/// Changes the mark under the record lock, where it `applies` to the run that stands there.
+fn set(reader: &mut SnapshotReader, told: bool, applies: impl Fn(&Meta, &Snapshot) -> bool) -> Result<(), String> {
+    let directory = reader.directory().clone();
+    let step = reader.step().clone();
+    let held = lock(&directory, &step)?;
+    let look = reader.look().map_err(|error| format!("cannot look at {step} again: {}", io_reason(&error)))?;
+    let mut meta = known_meta(&look, &step);
+    if applies(&meta, &look) {
+        meta.told = Some(told);
+        Publisher { directory: &directory, step: &step }.publish_meta(&meta, None)?;
+    }
+    held.release();
+    Ok(())
+}
