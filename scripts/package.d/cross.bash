@@ -176,7 +176,7 @@ with_rust_web() {
 
 # Sets `tools`, a Python environment with the pinned packages; one for each content of requirements.txt.
 find_tools() {
-  local list=$crate/scripts/package.d/requirements.txt output
+  local list=$crate/scripts/package.d/requirements.txt said
   command -v python3 >/dev/null || unavailable "zig and its cargo command are packages of PyPI, and there is no python3 here"
   tools=$cache/tools-$(cksum <"$list" | tr -d ' ')
   mkdir -p "$cache" || die "cannot create $cache"
@@ -184,10 +184,10 @@ find_tools() {
   flock 8
   if [[ ! -e $tools/complete ]]; then
     rm -rf "$tools"
-    output=$(python3 -m venv "$tools" 2>&1) ||
-      unavailable "python3 cannot make an environment ($(tail -n 1 <<<"$output")); on Debian it takes the package python3-venv"
-    output=$("$tools/bin/pip" install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r "$list" 2>&1) ||
-      unavailable "pip could not install zig and its cargo command ($(grep -m 1 ERROR <<<"$output"))"
+    said=$(python3 -m venv "$tools" 2>&1) ||
+      unavailable "python3 cannot make an environment ($(tail -n 1 <<<"$said")); on Debian it takes the package python3-venv"
+    said=$("$tools/bin/pip" install --quiet --disable-pip-version-check --retries 2 --require-hashes --only-binary :all: -r "$list" 2>&1) ||
+      unavailable "pip could not install zig and its cargo command ($(grep -m 1 ERROR <<<"$said"))"
     touch "$tools/complete"
   fi
   exec 8>&-
