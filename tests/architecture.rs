@@ -63,8 +63,8 @@ const CIRCULAR_FILES: &[&str] = &[
 
 /// Names that more than one type still has. This list may only shrink.
 const REPEATED_TYPES: &[&str] = &[
-    "Action", "Check", "End", "Ended", "Entry", "Fault", "Files", "Kind", "Listener", "Listing", "Origin", "Outcome",
-    "Output", "Pulse", "Report", "Run", "Shown", "Standing", "Wait", "Word",
+    "Action", "Check", "End", "Ended", "Entry", "Fault", "Files", "Kind", "Listener", "Origin", "Outcome", "Output",
+    "Pulse", "Report", "Run", "Shown", "Standing", "Wait", "Word",
 ];
 
 const LONGEST_HEADER: usize = 15;

@@ -4,7 +4,7 @@
 
 mod support;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Duration;
 use support::{APART, Ended, Place, Shell, kill, lives, marked, until};
 
@@ -19,6 +19,7 @@ fn elsewhere(place: &Place) -> Shell {
     let namesake = Shell::start(place, "exec sleep 300", &[]);
     place.forge(namesake.pid(), Duration::ZERO, |meta| {
         meta["host"] = json!("elsewhere");
+        meta["boot_id"] = Value::Null;
         meta["heartbeat_interval_ms"] = json!(10_000);
     });
     namesake

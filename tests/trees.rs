@@ -110,26 +110,14 @@ fn a_run_without_a_sign_of_life_leaves_nothing_when_it_is_found_hung() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let (place, others) = (Place::new(), bystanders());
     // It beats by hand, and has never done so.
-    let (running, mark) = start(&place, &["--heartbeat-on", "manual"]);
-    place.age("s.heartbeat", Duration::from_secs(100));
-    place.age("s.pid", Duration::from_secs(100));
-    restamp(&place);
+    let (running, mark) = start(&place, &["--heartbeat-on", "manual", "--heartbeat-interval", "0.1"]);
     let began = Instant::now();
-    let ended = place.dogwatch(["wait", "s", "--stale", "60s", "--grace", "1s", "--json"]);
+    let ended = place.dogwatch(["wait", "s", "--stale", "0.5", "--grace", "1s", "--json"]);
     in_time(began, Duration::ZERO);
     ended.said(3, "hung", true);
     is_gone(&mark, &others);
     let ended = running.end_at_all();
     assert!(matches!(ended.code, 3 | 137), "{ended:?}");
-}
-
-/// Lets the meta speak of the pid file as it is stamped now.
-fn restamp(place: &Place) {
-    use std::os::unix::fs::MetadataExt;
-    let stamp = place.file("s.pid").metadata().expect("metadata");
-    let mut meta = place.meta("s");
-    meta["pid_mtime_ns"] = (stamp.mtime() * 1_000_000_000 + stamp.mtime_nsec()).into();
-    place.write("s.meta", &meta.to_string());
 }
 
 #[test]

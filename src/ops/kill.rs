@@ -1,6 +1,7 @@
-//! `kill`: ends runs on request, each with its whole tree, and publishes that it was so.
+//! `kill`: ends runs on request, each with its whole tree, and records that it was so.
 //!
-//! Refuses to signal whom no waiter may signal either, and to say that a run has ended which it has not seen end.
+//! It signals nothing that a waiter may not signal either. A signal to this process cuts nothing short that has begun: in
+//! the middle of ending a tree its processes are stopped.
 
 use crate::decide::policy::{Policy, STOPPED};
 use crate::decide::snapshot::{Observation, Snapshot};
@@ -14,13 +15,29 @@ use crate::record::outcome::{Intent, Outcome};
 use crate::record::step_name::StepName;
 use crate::step::snapshot::{SnapshotReader, here, settled};
 use crate::step::terminate::{Means, Termination, bury, terminate};
+use crate::sys::env;
 use crate::sys::fs::monitor_dir::MonitorDir;
+use crate::sys::signals::{Pending, Signal};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How many runs are ended at once: each may take its grace.
 const AT_ONCE: usize = 32;
+/// How many descriptors ending a run takes, and how many this process has open besides.
+const DESCRIPTORS: u64 = 8;
+const OTHER_DESCRIPTORS: u64 = 24;
+
+/// What came of ending runs.
+#[derive(Debug)]
+pub(crate) struct Killed {
+    /// One report a step, in their order; fewer where a signal came.
+    pub(crate) reports: Vec<Report>,
+    /// Whether nothing of any of them is left.
+    pub(crate) complete: bool,
+    /// The signal that came to this process meanwhile.
+    pub(crate) interrupted: Option<Signal>,
+}
 
 /// Which runs to end.
 #[derive(Clone, Debug)]
@@ -33,18 +50,23 @@ pub(crate) struct Kill {
     pub(crate) grace: Duration,
 }
 
-/// Ends them; one report a step, in their order. `running` in a report means that the run could not be ended.
+/// Ends them. `running` in a report means that the run could not be ended.
 ///
 /// # Errors
 /// `ErrorKind::Internal` where the files cannot be read.
-pub(crate) fn kill(request: &Kill) -> Result<Vec<Report>, Error> {
+pub(crate) fn kill(request: &Kill) -> Result<Killed, Error> {
     let directory = Arc::new(MonitorDir::at(request.directory.clone()));
     readable(&directory)?;
     let here = Arc::new(here(&directory));
     let mut seen = std::collections::HashSet::new();
     let steps: Vec<&StepName> = request.steps.iter().filter(|step| seen.insert(step.as_str())).collect();
+    let mut signals = Pending::borrow(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT]).ok();
+    let most = AT_ONCE as u64;
+    let room = env::allow_descriptors(most * DESCRIPTORS + OTHER_DESCRIPTORS).saturating_sub(OTHER_DESCRIPTORS);
+    let at_once = usize::try_from((room / DESCRIPTORS).clamp(1, most)).unwrap_or(1);
     let mut reports = Vec::with_capacity(steps.len());
-    for some in steps.chunks(AT_ONCE) {
+    let mut interrupted = None;
+    for some in steps.chunks(at_once) {
         let lookers =
             some.iter().map(|step| SnapshotReader::new(Arc::clone(&directory), (*step).clone(), Arc::clone(&here)));
         for report in map_parallel(lookers.collect(), &|looker| kill_one(looker, request.grace)) {
@@ -53,11 +75,18 @@ pub(crate) fn kill(request: &Kill) -> Result<Vec<Report>, Error> {
                     .unwrap_or_else(|| Err(Error::internal("a run was not ended for a fault in dogwatch".to_owned()))),
             );
         }
+        interrupted = signals.as_mut().and_then(|signals| signals.fetch().first().copied());
+        if interrupted.is_some() {
+            break;
+        }
     }
-    reports.into_iter().collect()
+    let reports: Vec<(Report, bool)> = reports.into_iter().collect::<Result<_, _>>()?;
+    let complete = reports.iter().all(|(_, complete)| *complete);
+    Ok(Killed { reports: reports.into_iter().map(|(report, _)| report).collect(), complete, interrupted })
 }
 
-fn kill_one(mut looker: SnapshotReader, grace: Duration) -> Result<Report, Error> {
+/// Ends one; with whether nothing of it is left.
+fn kill_one(mut looker: SnapshotReader, grace: Duration) -> Result<(Report, bool), Error> {
     let means = Means::signals(grace);
     let (look, seen, verdict) = stand(&mut looker)?;
     let termination = match &verdict {
@@ -71,11 +100,12 @@ fn kill_one(mut looker: SnapshotReader, grace: Duration) -> Result<Report, Error
         Verdict::Pending { .. } => None,
     };
     let Some(Termination { killed, detail, .. }) = termination else {
-        return Ok(report(&looker, look, &seen, &verdict, false, None));
+        return Ok((report(&looker, look, &seen, &verdict, false, None), true));
     };
     // What stands in the files now is the outcome: work that finished in between has finished.
     let (look, seen, verdict) = stand(&mut looker)?;
-    Ok(report(&looker, look, &seen, &verdict, killed, detail))
+    let complete = killed || detail.is_none();
+    Ok((report(&looker, look, &seen, &verdict, killed, detail), complete))
 }
 
 /// How the step stands, once that can be told.

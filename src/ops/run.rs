@@ -50,6 +50,7 @@ impl Run {
             log: LogStreams::Both,
             tee: false,
             detached: false,
+            owns_process: false,
             log_max: 1 << 30,
             result: ResultFrom::Auto,
             keep_children: false,
@@ -83,8 +84,8 @@ pub struct Ran {
 
 /// Runs COMMAND to its end, as the step's wrapper.
 ///
-/// This process becomes the wrapper: it adopts the orphans of its children, reaps them all, and handles signals. Call
-/// it from a program that does nothing else, and from its main thread: COMMAND is ended with the thread that called.
+/// This process becomes the wrapper: it waits for COMMAND, and for no other child, and handles signals. Call it from its main
+/// thread: COMMAND is ended with the thread that called.
 ///
 /// # Examples
 ///

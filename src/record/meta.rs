@@ -53,6 +53,12 @@ pub(crate) struct Meta {
     pub(crate) detail: Option<String>,
     /// What a terminator is about to record.
     pub(crate) intent: Option<Intent>,
+    /// How often an intent was announced or taken back: a record with a smaller number is an older copy.
+    pub(crate) announcements: u32,
+    /// Set where the terminator asked the wrapper to end its own tree: from TERM to KILL, in milliseconds.
+    pub(crate) end_within_ms: Option<u64>,
+    /// Which processes were still there after the run's tree was ended, as text; null for none.
+    pub(crate) survivors: Option<String>,
     /// The tree as it was when that was announced.
     #[serde(deserialize_with = "evidence::tolerant")]
     pub(crate) evidence: Option<Vec<TreeProcess>>,
@@ -60,6 +66,8 @@ pub(crate) struct Meta {
     pub(crate) child_pid: Option<i32>,
     /// The kernel's raw start time of COMMAND: its number may have come to mean another process.
     pub(crate) child_started_at: Option<u64>,
+    /// Whether the wrapper may have children that are not the run's: it had some before COMMAND.
+    pub(crate) has_older_children: bool,
     /// COMMAND's process group, which is also its session.
     pub(crate) process_group: Option<i32>,
     /// The user who runs it.
@@ -119,9 +127,13 @@ impl Default for Meta {
             max_consecutive: None,
             detail: None,
             intent: None,
+            announcements: 0,
+            end_within_ms: None,
+            survivors: None,
             evidence: None,
             child_pid: None,
             child_started_at: None,
+            has_older_children: false,
             process_group: None,
             uid: None,
             command: Vec::new(),
@@ -270,6 +282,10 @@ mod tests {
             "max_consecutive",
             "detail",
             "intent",
+            "announcements",
+            "end_within_ms",
+            "survivors",
+            "has_older_children",
             "evidence",
             "child_pid",
             "process_group",

@@ -8,30 +8,31 @@ use crate::record::file_state::File;
 use crate::record::outcome::Reason;
 use crate::record::result::{LONGEST, ParsedResult};
 use crate::record::time::millis;
+use crate::runner::end_tree;
 use crate::runner::start::Run;
-use crate::runner::supervise::{Exit, target};
+use crate::runner::supervise::Exit;
 use crate::runner::{Finished, Job, Listener, ResultFrom};
 use crate::step::outcome::{Written, remove_unpublished};
 use crate::step::own_run::RecordedEnd;
-use crate::step::publisher::Ending;
+use crate::step::publisher::{Ending, still_there};
 use crate::sys::clock;
 use crate::sys::fs::fsync;
 use crate::sys::platform::cgroup;
-use crate::sys::process::spawn::{Ended, group_exists, reap};
-use crate::sys::process::tree;
+use crate::sys::process::spawn::Ended;
 use crate::sys::signals::Signal;
-use std::time::Duration;
-
-/// How many times what is left is hunted anew while the kernel still knows of a child.
-const ROUNDS: usize = 5;
 
 /// Publishes the end of a run whose COMMAND has ended.
-pub(super) fn finish(run: Run, job: &Job, exit: Exit, listener: &mut dyn Listener) -> Finished {
+pub(super) fn finish(run: Run, job: &Job, exit: &Exit, listener: &mut dyn Listener) -> Finished {
     let elapsed = millis(clock::now().since(run.began));
-    if !job.keep_children {
-        end_what_is_left(&run, job, listener);
+    let survivors = match &exit.survivors {
+        None if !job.keep_children => end_what_is_left(&run, job),
+        known => known.clone(),
+    };
+    let ending = Ending { survivors, ..ending(&run, job, exit, elapsed, listener) };
+    // The line that tells of a failure has it in its detail; a success prints no line.
+    if let (Some(survivors), Reason::Success) = (&ending.survivors, ending.reason) {
+        listener.trouble(&still_there(survivors));
     }
-    let ending = ending(&run, job, exit, elapsed, listener);
     let Run { own, rooms, directory, id, output, fault, .. } = run;
     let RecordedEnd { written, reason, troubles } = own.record_end(ending, rooms);
     let removed = if directory.is_removed() { " (the monitor directory was removed while COMMAND ran)" } else { "" };
@@ -50,33 +51,12 @@ pub(super) fn finish(run: Run, job: &Job, exit: Exit, listener: &mut dyn Listene
     Finished { outcome: reason.outcome(), ended: exit.ended, not_started: fault }
 }
 
-fn end_what_is_left(run: &Run, job: &Job, listener: &mut dyn Listener) {
-    let (_, children) = reap();
-    // One system call in the usual case: with orphans adopted, no child means nobody is left. Where the platform adopts
-    // none, the group is asked.
-    let group = !run.adopts && group_exists(run.child);
-    if !children && !group {
-        return;
-    }
-    // With orphans adopted the kernel itself proves that nobody is left: then there is no child to wait for (ECHILD). A
-    // chain of processes that fork and end may be met by no listing, so that proof is asked for.
-    let mut grace = job.grace;
-    for _ in 0..ROUNDS {
-        let report = tree::terminate(&target(run, false), grace);
-        if !report.survivors.is_empty() {
-            listener.trouble(&format!("these processes of the run are still there: {:?}", report.survivors));
-            break;
-        }
-        let (_, children) = reap();
-        if !children {
-            return;
-        }
-        grace = Duration::ZERO;
-    }
-    reap();
+/// Ends what COMMAND left. With which processes are still there.
+fn end_what_is_left(run: &Run, job: &Job) -> Option<String> {
+    if end_tree::has_leftovers(run) { end_tree::end(run, job.grace).survivors } else { None }
 }
 
-fn ending(run: &Run, job: &Job, exit: Exit, elapsed: u64, listener: &mut dyn Listener) -> Ending {
+fn ending(run: &Run, job: &Job, exit: &Exit, elapsed: u64, listener: &mut dyn Listener) -> Ending {
     if let Some(fault) = &run.fault {
         let code = if fault.missing { 127 } else { 126 };
         return Ending { detail: Some(fault.sentence.clone()), exit_code: Some(code), ..Ending::of(Reason::Failed) };
@@ -101,11 +81,11 @@ fn ending(run: &Run, job: &Job, exit: Exit, elapsed: u64, listener: &mut dyn Lis
 }
 
 /// A run that somebody interrupted was killed; it says nothing about the work.
-fn failure(exit: Exit) -> Reason {
+fn failure(exit: &Exit) -> Reason {
     if exit.interrupted.is_some() { Reason::Killed } else { Reason::Failed }
 }
 
-fn interruption(exit: Exit) -> Option<String> {
+fn interruption(exit: &Exit) -> Option<String> {
     exit.interrupted.map(|signal| format!("interrupted by {}", signal.as_str()))
 }
 

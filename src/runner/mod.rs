@@ -4,6 +4,7 @@
 //! publishes the end. It refuses to change COMMAND's fate by its own troubles (I8): what cannot be written is said on
 //! stderr, and the exit code stays COMMAND's.
 
+mod end_tree;
 mod finish;
 mod heartbeat;
 mod interruption;
@@ -44,6 +45,8 @@ pub(crate) struct Job {
     pub(crate) tee: bool,
     /// Whether nobody waits for this process: it stays to write the outcome to the disk.
     pub(crate) detached: bool,
+    /// Whether this process does nothing but this run: it adopts orphans and waits for every child.
+    pub(crate) owns_process: bool,
     /// How many bytes of disk the log may use; zero for no bound.
     pub(crate) log_max: u64,
     /// Where the result comes from.
@@ -191,5 +194,5 @@ pub(crate) trait Listener {
 pub(crate) fn run(directory: &MonitorDir, job: &Job, listener: &mut dyn Listener) -> Result<Finished, Error> {
     let mut run = start::start(directory, job, listener)?;
     let exit = supervise::supervise(&mut run, job, listener);
-    Ok(finish::finish(run, job, exit, listener))
+    Ok(finish::finish(run, job, &exit, listener))
 }

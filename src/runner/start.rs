@@ -29,6 +29,7 @@ use crate::sys::fs::lock::Lock;
 use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::fs::preallocate::PreallocatedFile;
 use crate::sys::log::file;
+use crate::sys::platform::process as platform_process;
 use crate::sys::platform::{cgroup, machine};
 use crate::sys::process::activity::Activity;
 use crate::sys::process::info;
@@ -58,8 +59,12 @@ pub(super) struct Run {
     pub(super) began: MonotonicTime,
     pub(super) child: i32,
     pub(super) child_started: Option<u64>,
-    /// Whether every orphan of COMMAND's becomes this process's child.
+    /// Whether every orphan of COMMAND's becomes this process's child, and it may wait for all its children.
     pub(super) adopts: bool,
+    /// Whether this process has, or may have, children that are not the run's.
+    pub(super) has_older_children: bool,
+    /// Those of them that are known by number, where no list of processes shows them.
+    pub(super) other_children: Vec<i32>,
     pub(super) fault: Option<NotStarted>,
     pub(super) rooms: PreallocatedFiles,
     pub(super) signals: Pending,
@@ -94,14 +99,24 @@ pub(super) fn start(directory: &MonitorDir, job: &Job, listener: &mut dyn Listen
     // Before the fork, so that no signal is lost between; the child puts its own dispositions back.
     let ignore_hangup = signals::is_ignored(Signal::SIGHUP);
     let signals = catch_signals()?;
-    let adopts = machine::adopt_orphans().unwrap_or_else(|error| {
-        listener.trouble(&format!("orphans of COMMAND cannot be adopted: {}", io_reason(&error)));
-        false
-    });
+    // A program that calls this library has children of its own, and orphans are not for it to wait for.
+    let adopts = job.owns_process
+        && machine::adopt_orphans().unwrap_or_else(|error| {
+            listener.trouble(&format!("orphans of COMMAND cannot be adopted: {}", io_reason(&error)));
+            false
+        });
+    // A shell that went over to this program by exec may have left its background jobs: they are not the run's.
+    let has_older_children = !job.owns_process || platform_process::has_children();
+    let unlisted = has_older_children && job.owns_process && info::current_start_time().is_none();
+    let mut other_children = Vec::new();
+    if unlisted {
+        platform_process::for_each_own_child(info::current_pid(), &mut |pid| other_children.push(pid));
+    }
     let began = clock::now();
     let memory_kills = cgroup::kills();
-    let Begun { held, key, meta, rooms, child_started } = begin(&directory, job, &id, &lock, began, ignore_hangup)
-        .inspect_err(|_| remove_unpublished(&directory, &job.step, &id))?;
+    let Begun { held, key, meta, rooms, child_started } =
+        begin(&directory, job, &id, &lock, began, (ignore_hangup, has_older_children))
+            .inspect_err(|_| remove_unpublished(&directory, &job.step, &id))?;
     let child = held.pid();
     let pulse = Pulse::new(job.heartbeat_on, job.heartbeat_interval, job.stale, began);
     let output = Output::start(directory.join(&file_name(&job.step, Record::Log)), job, listener);
@@ -116,6 +131,8 @@ pub(super) fn start(directory: &MonitorDir, job: &Job, listener: &mut dyn Listen
         child,
         child_started,
         adopts,
+        has_older_children,
+        other_children,
         fault,
         rooms,
         signals,
@@ -156,7 +173,7 @@ fn begin(
     id: &str,
     lock: &Lock,
     began: MonotonicTime,
-    ignore_hangup: bool,
+    (ignore_hangup, has_older_children): (bool, bool),
 ) -> Result<Begun, Error> {
     let wall = clock::wall();
     let files = open_files(directory, job, id)?;
@@ -175,6 +192,7 @@ fn begin(
     let meta = Meta {
         child_started_at: child_started,
         directory: directory.id(),
+        has_older_children,
         lock_file: lock.id().ok(),
         ..first_meta(job, id, began, wall, held.pid())
     };

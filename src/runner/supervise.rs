@@ -7,23 +7,26 @@ use crate::record::file_names::{Record, file_name};
 use crate::record::file_state::File;
 use crate::record::outcome::Intent;
 use crate::record::time::MonotonicTime;
+use crate::runner::end_tree::{self, TreeEnd, reap_command};
 use crate::runner::start::Run;
 use crate::runner::{HeartbeatOn, Job, Listener};
-use crate::sys::process::spawn::{Ended, reap, signal_group};
-use crate::sys::process::tree::{KillTarget, Report, TreeKiller};
-use crate::sys::process::{activity, diagnose};
+use crate::step::publisher::still_there;
+use crate::sys::clock;
+use crate::sys::process::diagnose;
+use crate::sys::process::spawn::{Ended, signal_group};
 use crate::sys::signals::{self, Signal};
 use crate::sys::watch::poll::ready;
-use crate::sys::{clock, env};
 use std::time::Duration;
 
 /// How COMMAND's part came to its end.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Exit {
     /// How COMMAND itself ended.
     pub(super) ended: Option<Ended>,
     /// The signal by which this wrapper was asked to end it.
     pub(super) interrupted: Option<Signal>,
+    /// Which processes were still there after this wrapper had ended the tree.
+    pub(super) survivors: Option<String>,
 }
 
 /// Watches over COMMAND until it has ended.
@@ -38,7 +41,10 @@ pub(super) fn supervise(run: &mut Run, job: &Job, listener: &mut dyn Listener) -
             handle_signal(run, job, signal, listener);
         }
         if let Some(ended) = reap_command(run) {
-            return exit(run, job, Some(ended));
+            return exit(run, job, TreeEnd { command: Some(ended), survivors: None });
+        }
+        if let Some(tree) = end_on_request(run, listener) {
+            return exit(run, job, tree);
         }
         let now = clock::now();
         tend(run, job, now, listener);
@@ -48,17 +54,34 @@ pub(super) fn supervise(run: &mut Run, job: &Job, listener: &mut dyn Listener) -
             overdue(run, job, now, over_at).map(Some)
         };
         if let Some(reason) = end_for {
-            end(run, job, reason, listener);
-            let ended = reap_command(run);
-            return exit(run, job, ended);
+            let tree = end(run, job, reason, listener);
+            return exit(run, job, tree);
         }
         let next = run.pulse.due().min(run.output.due()).min(over_at).min(run.interruptions.end_at());
         sleep(run, next);
     }
 }
 
-fn exit(run: &Run, job: &Job, ended: Option<Ended>) -> Exit {
-    Exit { ended, interrupted: run.interruptions.cause(ended, clock::now(), job.grace) }
+fn exit(run: &Run, job: &Job, tree: TreeEnd) -> Exit {
+    let TreeEnd { command: ended, survivors } = tree;
+    Exit { ended, interrupted: run.interruptions.cause(ended, clock::now(), job.grace), survivors }
+}
+
+/// Ends COMMAND and all that it started where a terminator has asked for that; nothing where none has, or where COMMAND may
+/// not be signalled: it works on, and so does this wrapper.
+fn end_on_request(run: &mut Run, listener: &mut dyn Listener) -> Option<TreeEnd> {
+    let (_announced, grace) = run.own.requested()?;
+    let tree = end_tree::end(run, grace);
+    if tree.command.is_some() {
+        return Some(tree);
+    }
+    if let Some(survivors) = &tree.survivors {
+        listener.trouble(&still_there(survivors));
+    }
+    if let Err(sentence) = run.own.refuse(tree.survivors) {
+        listener.trouble(&sentence);
+    }
+    None
 }
 
 /// Does what a signal asks for. COMMAND is in a session of its own, so that no signal of the terminal reaches it by itself.
@@ -109,12 +132,6 @@ fn interruption_reason(run: &mut Run) -> Option<(Intent, String)> {
     run.own.announced().is_none().then(|| (Intent::Killed, format!("interrupted by {}", signal.as_str())))
 }
 
-/// Reaps every child that has ended; how COMMAND ended, if it is among them.
-fn reap_command(run: &Run) -> Option<Ended> {
-    let (ended, _) = reap();
-    ended.into_iter().find(|(pid, _)| *pid == run.child).map(|(_, how)| how)
-}
-
 /// What is due while COMMAND, or what it left, runs: a heartbeat, and the log's limit.
 pub(super) fn tend(run: &mut Run, job: &Job, now: MonotonicTime, listener: &mut dyn Listener) {
     beat(run, job, now, listener);
@@ -131,7 +148,7 @@ fn beat(run: &mut Run, job: &Job, now: MonotonicTime, listener: &mut dyn Listene
     let size =
         if matches!(job.heartbeat_on, HeartbeatOn::Output | HeartbeatOn::Activity) { run.output.size() } else { 0 };
     let active = job.heartbeat_on == HeartbeatOn::Activity && {
-        let seen = activity::below_myself(group(run));
+        let seen = end_tree::activity(run);
         std::mem::replace(&mut run.activity, seen.clone()) != seen
     };
     if run.pulse.beats(now, size, active) {
@@ -165,11 +182,11 @@ fn overdue(run: &mut Run, job: &Job, now: MonotonicTime, over_at: MonotonicTime)
 }
 
 /// Ends COMMAND and all that it started, after a look at what it waits for where a reason is to be announced.
-fn end(run: &mut Run, job: &Job, reason: Option<(Intent, String)>, listener: &mut dyn Listener) {
-    let mut hunt = TreeKiller::begin(target(run, true));
+fn end(run: &mut Run, job: &Job, reason: Option<(Intent, String)>, listener: &mut dyn Listener) -> TreeEnd {
     if let Some((intent, why)) = reason {
         let wanted = intent != Intent::Killed;
-        let evidence = hunt.as_mut().ok().filter(|_| wanted).map(|hunt| diagnose::take(&hunt.list()));
+        let killer = end_tree::killer(run).filter(|_| wanted);
+        let evidence = killer.map(|mut killer| diagnose::take(&killer.list()));
         // The limit holds all the same; the reason stands in the record at the end.
         let announced = run.own.announce(intent, &why, evidence.clone());
         listener.trouble(&format!("{why}; ending it"));
@@ -178,35 +195,7 @@ fn end(run: &mut Run, job: &Job, reason: Option<(Intent, String)>, listener: &mu
         }
         listener.evidence(&evidence.unwrap_or_default());
     }
-    match hunt.map(|hunt| hunt.end(job.grace)) {
-        Ok(Report { survivors, .. }) if !survivors.is_empty() => {
-            listener.trouble(&format!("these processes are still there: {survivors:?}"));
-        }
-        Ok(_) => {}
-        Err(refusal) => listener.trouble(&refusal),
-    }
-}
-
-/// The group by which the run's processes are found where they need not descend from this one.
-///
-/// Where orphans are adopted all do, whatever group they went into; and once COMMAND is reaped, the group's number may
-/// come to mean another.
-fn group(run: &Run) -> Option<i32> {
-    (!run.adopts).then_some(run.child)
-}
-
-/// COMMAND's tree, or what it has left behind: everything that descends from this wrapper.
-pub(super) fn target(run: &Run, with_command: bool) -> KillTarget {
-    KillTarget {
-        pid: with_command.then_some(run.child),
-        started: run.child_started,
-        claimed_at: run.claimed_at,
-        owner: env::user(),
-        group: group(run),
-        group_started: run.child_started,
-        mark: None,
-        own_descendants: true,
-    }
+    end_tree::end(run, job.grace)
 }
 
 /// Sleeps until a signal comes or the log grows, or until then.

@@ -4,9 +4,11 @@
 //! carries out what follows from a verdict, once, whoever else is doing the same. It refuses to decide and to wait for
 //! anything but a short lock.
 
+mod ask_wrapper;
 pub(crate) mod assess;
 pub(crate) mod breaker_file;
 pub(crate) mod history;
+pub(crate) mod intent;
 mod kill_command;
 pub(crate) mod outcome;
 pub(crate) mod own_run;

@@ -7,12 +7,11 @@
 use crate::decide::snapshot::{Here, Process, Snapshot};
 use crate::decide::tracker::{PidFileId, meta_for, pid_file_id};
 use crate::error::io_reason;
-use crate::record::evidence::TreeProcess;
 use crate::record::file_names::{Record, file_name, record_lock, unpublished};
 use crate::record::file_state::{File, FileStamp};
 use crate::record::history::HistoryEntry;
 use crate::record::meta::{LONGEST, Meta, ParsedMeta};
-use crate::record::outcome::{Intent, Reason};
+use crate::record::outcome::Reason;
 use crate::record::status::ParsedStatus;
 use crate::record::step_name::StepName;
 use crate::record::time::MonotonicTime;
@@ -56,44 +55,6 @@ pub(crate) fn record(looker: &mut SnapshotReader, run: Option<PidFileId>, ending
             let (_, faults) = publish_end(&publisher, known_meta(&look, &step), ending, PreallocatedFiles::default());
             if let Some(fault) = faults.into_iter().next() {
                 return Err(fault);
-            }
-            Written::ByUs
-        }
-    };
-    held.release();
-    Ok(written)
-}
-
-/// Announces what a terminator is about to record, before its first signal, with the tree as it then was.
-///
-/// # Errors
-/// A sentence; nothing was written.
-pub(crate) fn announce(
-    looker: &mut SnapshotReader,
-    run: Option<PidFileId>,
-    intent: Intent,
-    detail: &str,
-    evidence: Option<Vec<TreeProcess>>,
-) -> Result<Written, String> {
-    let directory = looker.directory().clone();
-    let step = looker.step().clone();
-    let held = lock(&directory, &step)?;
-    let look = looker.look().map_err(|error| format!("cannot look at {step} again: {}", io_reason(&error)))?;
-    let written = match standing(&look, run) {
-        Standing::Replaced => Written::Replaced,
-        Standing::Ended => Written::Already,
-        Standing::Open => {
-            let mut meta = known_meta(&look, &step);
-            // The first announcer's word counts, and what it saw: two terminators then report the same, and the second
-            // sees a tree that the first is ending already. Only one that was refused has seen nothing.
-            let (first, sees_more) = (meta.intent.is_none(), meta.evidence.is_none() && evidence.is_some());
-            if first {
-                meta.intent = Some(intent);
-                meta.detail = Some(detail.to_owned());
-            }
-            if first || sees_more {
-                meta.evidence = evidence;
-                Publisher { directory: &directory, step: &step }.publish_meta(&meta, None)?;
             }
             Written::ByUs
         }

@@ -76,6 +76,26 @@ impl OwnRun {
         self.meta.intent
     }
 
+    /// What a terminator asks this process for: to end its own tree, with this time from TERM to KILL.
+    pub(crate) fn requested(&mut self) -> Option<(Intent, Duration)> {
+        self.read_meta();
+        let open = self.meta.reason.is_none();
+        self.meta.intent.zip(self.meta.end_within_ms.map(Duration::from_millis)).filter(|_| open)
+    }
+
+    /// Takes a request back that could not be carried out: the run goes on. With the processes that are still there.
+    ///
+    /// # Errors
+    /// A sentence: the record could not be written.
+    pub(crate) fn refuse(&mut self, survivors: Option<String>) -> Result<(), String> {
+        let _held = self.lock_record();
+        self.read_meta();
+        let meta = &mut self.meta;
+        (meta.intent, meta.end_within_ms, meta.detail, meta.evidence) = (None, None, None, None);
+        (meta.survivors, meta.announcements) = (survivors, meta.announcements + 1);
+        self.publish_meta()
+    }
+
     /// Writes again what is missing while the run goes on, unless another process is recording at this moment.
     pub(crate) fn restore(&mut self) {
         if let Ok(Some(_held)) = Lock::try_take(&self.directory.file(&record_lock(&self.step))) {
@@ -98,6 +118,7 @@ impl OwnRun {
         self.read_meta();
         if self.meta.intent.is_none() {
             self.meta.intent = Some(intent);
+            self.meta.announcements += 1;
             self.meta.detail = Some(detail.to_owned());
             self.meta.evidence = evidence;
         }
@@ -161,9 +182,11 @@ impl OwnRun {
             ParsedMeta::Known(meta) if meta.run_id == self.meta.run_id => {
                 let before = std::mem::replace(&mut self.meta, *meta);
                 // An older copy of the record lacks what was announced since.
-                if self.meta.intent.is_none() && before.intent.is_some() {
+                if self.meta.announcements < before.announcements {
                     self.meta = Meta {
                         intent: before.intent,
+                        announcements: before.announcements,
+                        end_within_ms: before.end_within_ms,
                         detail: before.detail,
                         evidence: before.evidence,
                         ..self.meta.clone()
@@ -210,9 +233,12 @@ impl OwnRun {
             Ok(Some(lock)) => {
                 // The id by which the next run finds what this one left unpublished.
                 let _unnoted = lock.note(self.meta.run_id.as_bytes());
+                self.read_meta();
                 self.meta.lock_file = lock.id().ok();
                 self.lock = lock;
                 self.note_restored(Record::Lock);
+                // The lock of another file says nothing of this run to other processes.
+                let _unsaid = self.publish_meta();
                 true
             }
             Ok(None) => !self.is_followed(),

@@ -28,12 +28,14 @@ pub(crate) struct Ending {
     pub(crate) signal: Option<String>,
     /// What to publish as the result.
     pub(crate) result: Option<Vec<u8>>,
+    /// Which of the run's processes are still there, as text.
+    pub(crate) survivors: Option<String>,
 }
 
 impl Ending {
     /// An end of which only the reason is known.
     pub(crate) fn of(reason: Reason) -> Self {
-        Self { reason, detail: None, exit_code: None, signal: None, result: None }
+        Self { reason, detail: None, exit_code: None, signal: None, result: None, survivors: None }
     }
 }
 
@@ -76,7 +78,10 @@ pub(super) fn publish_end(
     meta.ended_at.get_or_insert_with(|| clock::wall().rfc3339());
     // What was announced of a run that then succeeded did not come to pass.
     let announced = meta.detail.filter(|_| reason != Reason::Success);
-    meta.detail = announced.or_else(|| ending.detail.clone());
+    meta.survivors.clone_from(&ending.survivors);
+    let left = ending.survivors.as_deref().map(still_there);
+    let sentences = announced.or_else(|| ending.detail.clone()).into_iter().chain(left);
+    meta.detail = sentences.reduce(|one, other| format!("{one}; {other}"));
     meta.exit_code = meta.exit_code.or(ending.exit_code);
     meta.signal = meta.signal.or_else(|| ending.signal.clone());
 
@@ -103,6 +108,11 @@ pub(super) fn publish_end(
     let entry = HistoryEntry::of(&meta, reason.outcome(), meta.took());
     let _unwritten = history::append(publisher.directory, publisher.step, entry);
     (reason, faults)
+}
+
+/// Which processes outlived the end of their run, as a sentence.
+pub(crate) fn still_there(survivors: &str) -> String {
+    format!("these processes are still there: {survivors}")
 }
 
 /// Counts the end of a run for its breaker, unless its record says that it was counted.

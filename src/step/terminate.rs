@@ -8,19 +8,24 @@ use crate::decide::snapshot::{Process, Snapshot};
 use crate::decide::tracker::{meta_for, pid_file_id};
 use crate::decide::warning::{Warning, out_of_reach};
 use crate::env_vars;
+use crate::error::io_reason;
 use crate::record::evidence::{BlockedOn, ProcessState, TreeProcess};
 use crate::record::file_state::LockState;
 use crate::record::outcome::{Intent, Reason};
 use crate::record::time::WallTime;
+use crate::step::ask_wrapper::{WrapperAnswer, ask, askable};
+use crate::step::intent::{Announced, announce, withdraw};
 use crate::step::kill_command;
 use crate::step::kill_command::End;
-use crate::step::outcome::{Written, announce, record, remove_unpublished};
-use crate::step::publisher::Ending;
+use crate::step::outcome::{Standing, record, remove_unpublished, standing};
+use crate::step::publisher::{Ending, still_there};
 use crate::step::snapshot::SnapshotReader;
+use crate::sys::platform::process;
 use crate::sys::process::diagnose;
+use crate::sys::process::info::{Entry, Lookup};
 use crate::sys::process::table::ProcessTable;
 use crate::sys::process::tree;
-use crate::sys::process::tree::{KillTarget, Report, TreeKiller};
+use crate::sys::process::tree::{Children, KillTarget, Report, TreeKiller, Wrapper, names};
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
@@ -70,37 +75,103 @@ pub(crate) fn terminate(
         Err(obstacle) if means.command.is_none() || is_copy(look) => return unverified(obstacle.sentence(why)),
         Err(_) | Ok(()) => {}
     }
-    let mut hunt = within.map_err(|obstacle| obstacle.sentence(why)).and_then(|()| TreeKiller::begin(target(look)));
+    let mut killer = within.map_err(|obstacle| obstacle.sentence(why)).and_then(|()| {
+        // A refused terminator announces nothing: the run's own end will be reported as it is.
+        TreeKiller::open(target(look)).map_err(|refusal| format!("{why}; {refusal}"))
+    });
+    if let (Err(refusal), None) = (&killer, &means.command) {
+        return unverified(refusal.clone());
+    }
     // Before anything is signalled, the wrapper's own STOP included: a stopped process waits for nothing.
-    let evidence = match &mut hunt {
-        Ok(hunt) if intent != Intent::Killed => Some(witness(look, hunt)),
+    let evidence = match &mut killer {
+        Ok(killer) if intent != Intent::Killed => Some(witness(look, killer)),
         Ok(_) | Err(_) => None,
     };
-    // The look before the first signal is the one under the record lock: work that finished in between has finished.
-    let announced = announce(looker, pid_file_id(look), intent, why, evidence.clone());
+    let wrapper = killer.as_ref().ok().and_then(|killer| askable(look, killer.root()));
+    let wrapper = wrapper.filter(|_| means.command.is_none());
+    // The snapshot before the first signal is the one under the record lock: work that finished in between has finished.
+    let asked = wrapper.map(|_| means.grace);
+    let announced = announce(looker, pid_file_id(look), intent, why, evidence.as_deref(), asked);
     let ending = Ending { detail: Some(why.to_owned()), ..Ending::of(intent.reason()) };
-    let termination = match (announced, &means.command, hunt) {
-        (Ok(Written::ByUs), Some(command), _) => by_command(looker, look, &ending, (command, means.grace), why),
-        (Ok(Written::ByUs), None, Ok(hunt)) => end(looker, look, &ending, why, &hunt.end(means.grace)),
-        (Ok(Written::ByUs), None, Err(refusal)) => unverified(format!("{why}; {refusal}")),
-        (Ok(Written::Already | Written::Replaced), _, _) => {
+    let termination = match (announced, &means.command, killer) {
+        (Ok(Announced::Ended | Announced::Replaced), _, _) => {
             Termination { killed: false, recorded: true, detail: None, evidence: None }
         }
-        (Err(fault), _, _) => unverified(fault),
+        (Ok(_), Some(command), _) => by_command(looker, look, &ending, (command, means.grace), why),
+        (Ok(announced), None, Ok(killer)) => {
+            by_signals(looker, look, &ending, (killer, wrapper, means.grace), (intent, announced))
+        }
+        (Ok(_), None, Err(refusal)) | (Err(refusal), _, _) => unverified(refusal),
     };
     Termination { evidence, ..termination }
 }
 
+/// Has the living wrapper end the run, or ends it from here where there is none, or it does not answer.
+fn by_signals(
+    reader: &mut SnapshotReader,
+    look: &Snapshot,
+    ending: &Ending,
+    (killer, wrapper, grace): (TreeKiller, Option<Entry>, Duration),
+    (intent, announced): (Intent, Announced),
+) -> Termination {
+    let why = ending.detail.clone().unwrap_or_default();
+    let grace = match wrapper.map(|wrapper| ask(reader, look, wrapper, grace)) {
+        Some(WrapperAnswer::Over) => return after_wrapper(reader, look, ending, grace),
+        Some(WrapperAnswer::Refused(survivors)) => {
+            let survivors = survivors.as_deref().map(still_there);
+            let refusal = survivors.unwrap_or_else(|| "the wrapper could not end it".to_owned());
+            return unverified(format!("{why}; {refusal}"));
+        }
+        // One that was stopped has not begun; one that is slow has had its time.
+        Some(WrapperAnswer::Silent) if wrapper.is_some_and(|wrapper| is_stopped(&wrapper)) => grace,
+        Some(WrapperAnswer::Silent) => Duration::ZERO,
+        None => grace,
+    };
+    let report = killer.end(grace, &mut || Children::Unknown);
+    let Some(fault) = fault(&report, look) else { return finish(reader, look, ending, &report) };
+    if !report.signalled && announced == Announced::First {
+        // What cannot be taken back stands as an intent of which nothing came.
+        let _stands = withdraw(reader, pid_file_id(look), intent, None);
+    }
+    unverified(format!("{why}; {fault}"))
+}
+
+/// What came of a run whose wrapper has ended it, or has gone without a word.
+fn after_wrapper(reader: &mut SnapshotReader, look: &Snapshot, ending: &Ending, grace: Duration) -> Termination {
+    let again = match reader.look() {
+        Ok(again) => again,
+        Err(error) => return unverified(format!("cannot look at {} again: {}", reader.step(), io_reason(&error))),
+    };
+    match standing(&again, pid_file_id(look)) {
+        Standing::Replaced => Termination { killed: false, recorded: true, detail: None, evidence: None },
+        Standing::Ended => {
+            let meta = meta_for(&again, pid_file_id(&again));
+            let survivors = meta.and_then(|meta| meta.survivors.as_deref()).map(still_there);
+            let succeeded = meta.is_some_and(|meta| meta.reason == Some(Reason::Success));
+            let killed = survivors.is_none() && !succeeded;
+            Termination { killed, recorded: true, detail: survivors, evidence: None }
+        }
+        Standing::Open => {
+            let report = Report { killed: true, ..end_remains(look, grace) };
+            finish(reader, look, ending, &report)
+        }
+    }
+}
+
+fn is_stopped(entry: &Entry) -> bool {
+    matches!(process::look(entry.pid), Lookup::There(now) if now.started == entry.started && now.stopped)
+}
+
 /// The processes of a run that is not ended, only reported on; none where they are not to be seen from here.
 pub(crate) fn evidence(look: &Snapshot) -> Vec<TreeProcess> {
-    let hunt = reach(look).ok().and_then(|()| TreeKiller::begin(target(look)).ok());
+    let hunt = reach(look).ok().and_then(|()| TreeKiller::open(target(look)).ok());
     hunt.map_or_else(Vec::new, |mut hunt| witness(look, &mut hunt))
 }
 
 /// How much CPU time the run's living processes have used; nothing where they are not to be seen from here.
 pub(crate) fn cpu_time(look: &Snapshot) -> Option<Duration> {
     reach(look).ok()?;
-    let listed = TreeKiller::begin(target(look)).ok()?.list();
+    let listed = TreeKiller::open(target(look)).ok()?.list();
     (!listed.is_empty()).then(|| diagnose::cpu_time(&listed))
 }
 
@@ -156,13 +227,6 @@ fn witness(look: &Snapshot, hunt: &mut TreeKiller) -> Vec<TreeProcess> {
     processes
 }
 
-fn end(looker: &mut SnapshotReader, look: &Snapshot, ending: &Ending, why: &str, report: &Report) -> Termination {
-    if let Some(detail) = fault(report) {
-        return unverified(format!("{why}; {detail}"));
-    }
-    finish(looker, look, ending, report)
-}
-
 /// Has the caller's command end the run. Its word is taken where nothing is to be seen of the run from here, and not
 /// against a process that still lives.
 fn by_command(
@@ -214,7 +278,7 @@ pub(crate) fn bury(looker: &mut SnapshotReader, look: &Snapshot, reason: Reason,
     let also = called.and_then(Result::err);
     let also = also.map(|fault| detail.iter().cloned().chain([fault]).collect::<Vec<_>>().join("; "));
     let mut termination = finish(looker, look, &Ending { detail, ..Ending::of(reason) }, &report);
-    if let Some(fault) = fault(&report).or(also) {
+    if let Some(fault) = fault(&report, look).or(also) {
         termination.detail = Some(fault);
     }
     termination
@@ -226,11 +290,12 @@ fn end_remains(look: &Snapshot, grace: Duration) -> Report {
 }
 
 fn finish(looker: &mut SnapshotReader, look: &Snapshot, ending: &Ending, report: &Report) -> Termination {
-    let recorded = record(looker, pid_file_id(look), ending);
+    let ending = Ending { survivors: names(&report.survivors, target(look).owner), ..ending.clone() };
+    let recorded = record(looker, pid_file_id(look), &ending);
     if let Some(meta) = meta_for(look, pid_file_id(look)).filter(|meta| meta.locked && report.survivors.is_empty()) {
         remove_unpublished(looker.directory(), looker.step(), &meta.run_id);
     }
-    let detail = recorded.as_ref().err().cloned().or(fault(report));
+    let detail = recorded.as_ref().err().cloned().or(fault(report, look));
     Termination { killed: report.killed, recorded: recorded.is_ok(), detail, evidence: None }
 }
 
@@ -238,11 +303,11 @@ fn unverified(detail: String) -> Termination {
     Termination { killed: false, recorded: false, detail: Some(detail), evidence: None }
 }
 
-fn fault(report: &Report) -> Option<String> {
+fn fault(report: &Report, look: &Snapshot) -> Option<String> {
     if let Some(refusal) = &report.refusal {
         return Some(refusal.clone());
     }
-    (!report.survivors.is_empty()).then(|| format!("these processes are still there: {:?}", report.survivors))
+    names(&report.survivors, target(look).owner).as_deref().map(still_there)
 }
 
 /// The whole tree of a living run.
@@ -258,7 +323,8 @@ fn target(look: &Snapshot) -> KillTarget {
         group: meta.and_then(|meta| meta.process_group),
         group_started: meta.and_then(|meta| meta.child_started_at),
         mark: meta.filter(|meta| meta.child_pid.is_some()).map(|meta| format!("{MARK}={}", meta.run_id)),
-        own_descendants: false,
+        wrapper: Wrapper::Other,
+        has_older_children: meta.is_some_and(|meta| meta.has_older_children),
     }
 }
 

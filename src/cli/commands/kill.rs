@@ -6,7 +6,7 @@ use crate::cli::{Context, defaults};
 use crate::decide::policy::GRACE;
 use crate::env_vars;
 use crate::error::Error;
-use crate::exit_code::ExitCode;
+use crate::exit_code::{ExitCode, of_signal};
 use crate::ops::kill;
 use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
@@ -41,12 +41,15 @@ impl Subcommand for KillArgs {
     fn exec(self, context: &Context) -> Result<u8, Error> {
         let grace = defaults::duration(self.grace, env_vars::GRACE)?.unwrap_or(GRACE);
         let request = kill::Kill { directory: defaults::directory(context)?, steps: self.steps, grace };
-        let reports = kill::kill(&request)?;
+        let kill::Killed { reports, complete, interrupted } = kill::kill(&request)?;
         for report in &reports {
             context.out.print_report(report);
         }
         let has = |outcome| reports.iter().any(|report| report.outcome == outcome);
-        let exit = match (has(Outcome::Running), has(Outcome::NotStarted)) {
+        if let Some(signal) = interrupted {
+            return Ok(of_signal(signal as i32));
+        }
+        let exit = match (has(Outcome::Running) || !complete, has(Outcome::NotStarted)) {
             (true, _) => ExitCode::InternalError,
             (false, true) => ExitCode::NotStarted,
             (false, false) => ExitCode::Success,

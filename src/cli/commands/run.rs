@@ -235,6 +235,7 @@ impl RunArgs {
         job.log = self.log;
         job.tee = self.tee;
         job.detached = self.detach;
+        job.owns_process = true;
         if let Some(size) = defaults::or_variable(self.log_max, env_vars::LOG_MAX, units::size)? {
             job.log_max = size;
         }

@@ -9,6 +9,7 @@ use crate::sys::linux::{procfs, procfs_read};
 use crate::sys::process::info::{Entry, Environment, Lookup};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, SysconfVar, sysconf};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
@@ -86,8 +87,12 @@ pub(crate) fn pids() -> Vec<i32> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
     // Read after the list, so that nobody in it is younger.
-    let newest = std::fs::read_to_string("/proc/loadavg").ok().and_then(|load| procfs::newest_pid(&load));
-    procfs::in_order_of_birth(pids, newest)
+    procfs::in_order_of_birth(pids, newest_pid())
+}
+
+/// The number that was given last in this PID namespace: while it stays the same, no process is created.
+pub(crate) fn newest_pid() -> Option<i32> {
+    procfs::newest_pid(&String::from_utf8(procfs_read::record("/proc/loadavg").ok()?).ok()?)
 }
 
 /// The process that this number is a thread of, where it is no process's own.
@@ -125,6 +130,28 @@ pub(crate) fn environment_holds(pid: i32, variable: &str) -> Environment {
     }
 }
 
+/// Tells each child of this process that has not ended, found by asking for every number from `first` on: for where no
+/// list of processes can be had. About a second of system calls where numbers go up to the greatest limit (`PID_MAX_LIMIT`,
+/// `include/linux/threads.h`).
+pub(crate) fn for_each_own_child(first: i32, tell: &mut dyn FnMut(i32)) {
+    const GREATEST: i32 = 4 << 20;
+    let most = procfs_read::record("/proc/sys/kernel/pid_max").ok();
+    let most = most.and_then(|text| String::from_utf8(text).ok()?.trim().parse().ok()).unwrap_or(GREATEST);
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    for pid in (first.min(most)..most).chain(2..first.min(most)) {
+        // Neither reaps nor waits: an error says that there is no such child.
+        if waitid(Id::Pid(Pid::from_raw(pid)), flags) == Ok(WaitStatus::StillAlive) {
+            tell(pid);
+        }
+    }
+}
+
+/// Whether this process has a child, ended or not.
+pub(crate) fn has_children() -> bool {
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    waitid(Id::All, flags) != Err(Errno::ECHILD)
+}
+
 /// The numbers that visible processes bear in PID namespaces of their own: a look at every process.
 pub(crate) fn borne_elsewhere() -> HashSet<i32> {
     let inner = |pid| procfs::inner_pid(&text(&format!("/proc/{pid}/status"))?);
@@ -159,8 +186,9 @@ impl Handle {
         let number = rustix::process::Pid::from_raw(pid)?;
         let descriptor = match pidfd_open(number, PidfdFlags::empty()) {
             Ok(descriptor) => Some(descriptor),
-            Err(rustix::io::Errno::SRCH) => return None,
-            // ENOSYS, EPERM of an old container's filter, or no descriptor left: the start time has to do.
+            // EINVAL, since Linux 6.9 ENOENT: the number is a thread's (pidfd_open(2)), and kill(2) would reach its process.
+            Err(rustix::io::Errno::SRCH | rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => return None,
+            // ENOSYS, EPERM of a container's filter, or no descriptor left: the start time has to do.
             Err(_) => None,
         };
         // After the pidfd: had the number been reused before, the start time shows it; from now on it cannot be.
@@ -182,14 +210,21 @@ impl Handle {
     /// # Errors
     /// `EPERM` where it may not be signalled.
     pub(crate) fn signal(&self, signal: Signal) -> io::Result<bool> {
+        let by_number = || {
+            if self.is_same() { kill(Pid::from_raw(self.pid), signal) } else { Err(Errno::ESRCH) }
+        };
         let sent = match &self.descriptor {
             Some(descriptor) => {
                 let number = rustix::process::Signal::from_named_raw(signal as i32)
                     .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-                pidfd_send_signal(descriptor, number).map_err(|errno| Errno::from_raw(errno.raw_os_error()))
+                match pidfd_send_signal(descriptor, number) {
+                    // A container's filter may know pidfd_open(2) and not this call. Where it is the kernel's own answer,
+                    // kill(2) gives the same one.
+                    Err(rustix::io::Errno::PERM | rustix::io::Errno::NOSYS | rustix::io::Errno::ACCESS) => by_number(),
+                    sent => sent.map_err(|errno| Errno::from_raw(errno.raw_os_error())),
+                }
             }
-            None if self.is_same() => kill(Pid::from_raw(self.pid), signal),
-            None => return Ok(false),
+            None => by_number(),
         };
         match sent {
             Ok(()) => Ok(true),

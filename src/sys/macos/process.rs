@@ -165,6 +165,19 @@ pub(crate) fn environment_holds(pid: i32, variable: &str) -> Environment {
     }
 }
 
+/// The number that was given last: macOS does not tell it.
+pub(crate) fn newest_pid() -> Option<i32> {
+    None
+}
+
+/// Whether this process may have a child: macOS is not asked, and children count as the run's where they show that.
+pub(crate) fn has_children() -> bool {
+    true
+}
+
+/// Tells each child of this process that no list of processes shows: macOS shows all.
+pub(crate) fn for_each_own_child(_first: i32, _tell: &mut dyn FnMut(i32)) {}
+
 /// The block of a process's arguments and environment.
 pub(crate) fn arguments(pid: i32) -> Option<Vec<u8>> {
     let name = [libc::CTL_KERN, libc::KERN_PROCARGS2, pid];

@@ -13,8 +13,9 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Activity(BTreeMap<(i32, u64), Option<Work>>);
 
-/// Looks at every process that descends from this one, and at those of COMMAND's group where orphans are not adopted.
-pub(crate) fn below_myself(group: Option<i32>) -> Activity {
+/// Reads what the run's processes have done: those of COMMAND's group and session, and with `own_children` every child of
+/// this process; with all that descends from these.
+pub(crate) fn below_myself(group: Option<i32>, own_children: bool) -> Activity {
     let there = machine::pids().into_iter().filter_map(|pid| match machine::look(pid) {
         Lookup::There(entry) => Some((pid, entry)),
         Lookup::Gone | Lookup::Hidden => None,
@@ -23,7 +24,7 @@ pub(crate) fn below_myself(group: Option<i32>) -> Activity {
     let in_group = |entry: &Entry| group.is_some_and(|group| entry.group == group || entry.session == group);
     let mut below: BTreeMap<i32, Entry> = all
         .values()
-        .filter(|entry| entry.parent == current_pid() || in_group(entry))
+        .filter(|entry| own_children && entry.parent == current_pid() || in_group(entry))
         .map(|entry| (entry.pid, *entry))
         .collect();
     add_descendants(&all, &mut below);
@@ -42,7 +43,7 @@ mod tests {
         let mut input = child.stdin.take().unwrap();
         let mut output = child.stdout.take().unwrap();
         let of_child = || {
-            let Activity(all) = below_myself(None);
+            let Activity(all) = below_myself(None, true);
             all.into_iter().find(|((pid, _), _)| *pid == child.id().cast_signed()).unwrap()
         };
         let echo = |input: &mut std::process::ChildStdin, output: &mut std::process::ChildStdout| {

@@ -11,7 +11,7 @@ use crate::sys::platform::process::Handle;
 use crate::sys::process::info::Lookup;
 use crate::sys::process::spawn::{CommandSpec, Ended, HeldChild, null_input};
 use crate::sys::process::tree;
-use crate::sys::process::tree::KillTarget;
+use crate::sys::process::tree::{KillTarget, Wrapper};
 use crate::sys::{clock, env};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
@@ -120,7 +120,8 @@ impl ShellRunner {
             group: Some(pid),
             group_started: started,
             mark: Some(format!("{MARK}={mark}")),
-            own_descendants: false,
+            wrapper: Wrapper::Other,
+            has_older_children: false,
         };
         if !self.note(&target) {
             drop(held);

@@ -257,16 +257,16 @@ pub(crate) fn ignore(signal: Signal) -> io::Result<()> {
     Ok(())
 }
 
-/// Reaps every child that has ended; with whether any child is left.
+/// Reaps every child that has ended, or only this one; with whether any of them is left.
 ///
 /// By libc's call, since nix has no value for an end by a real-time signal and would lose it.
-pub(crate) fn reap() -> (Vec<(i32, Ended)>, bool) {
+pub(crate) fn reap(only: Option<i32>) -> (Vec<(i32, Ended)>, bool) {
     let mut ended = Vec::new();
     loop {
         let mut status = 0;
         // SAFETY: the pointer is to a local that outlives the call.
         #[expect(unsafe_code, reason = "waitpid's safe form cannot tell of a real-time signal")]
-        let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
+        let pid = unsafe { libc::waitpid(only.unwrap_or(-1), &raw mut status, libc::WNOHANG) };
         match pid {
             0 => return (ended, true),
             -1 if nix::errno::Errno::last() == nix::errno::Errno::EINTR => {}

@@ -1,18 +1,22 @@
-//! Ending a whole process tree, safely: who belongs to it, who may be signalled, and that it is gone.
+//! Ending a whole process tree, safely: which processes belong to it, which may be signalled, and that it is gone.
 //!
-//! Refuses to signal pid 1 and below, this process, its ancestors, threads of the kernel, processes of other users, and
-//! whoever has a recycled number; each refusal has its sentence. Refuses to report a tree gone that it has not seen gone.
+//! Never signalled are pid 1 and below, this process, its ancestors, threads of the kernel, processes of other users, and
+//! a process that has taken over a recycled number; each refusal has its sentence.
 
 mod kill;
+mod membership;
+mod unlisted;
 
 use crate::record::time::WallTime;
 use crate::sys::clock;
 use crate::sys::env;
+use crate::sys::platform::diagnose::glimpse;
 use crate::sys::platform::process as machine;
 use crate::sys::process::info::{Entry, Lookup, current_pid, my_ancestors};
-pub(crate) use kill::TreeKiller;
+pub(crate) use kill::{KILL_LIMIT, TreeKiller};
 use std::collections::BTreeSet;
 use std::time::Duration;
+pub(crate) use unlisted::end_unlisted;
 
 /// From so much later on a process has not the number that the `.pid` file names, but took it over.
 const RECYCLED: Duration = Duration::from_secs(2);
@@ -34,8 +38,31 @@ pub(crate) struct KillTarget {
     pub(crate) group_started: Option<u64>,
     /// The variable (`NAME=value`) that every process of the run was given.
     pub(crate) mark: Option<String>,
-    /// Whether this process's own descendants belong to the run: it is the wrapper.
-    pub(crate) own_descendants: bool,
+    /// Which process the wrapper is.
+    pub(crate) wrapper: Wrapper,
+    /// Whether the wrapper may have children that are not the run's: it had some before COMMAND, or waits for COMMAND alone.
+    /// A child of the wrapper belongs to the run only if it shows that by itself then.
+    pub(crate) has_older_children: bool,
+}
+
+/// Which process is a run's wrapper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wrapper {
+    /// Another one, or there is none.
+    Other,
+    /// This one; orphans of the run do not become its children.
+    This,
+    /// This one, and every orphan of the run becomes its child.
+    Adopting,
+}
+
+/// What the kernel says of this process's children (wait(2)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Children {
+    /// There is none (`ECHILD`): where orphans are adopted, no descendant is left either.
+    None,
+    /// There may be some, or they are not the run's.
+    Unknown,
 }
 
 /// What came of it.
@@ -43,18 +70,34 @@ pub(crate) struct KillTarget {
 pub(crate) struct Report {
     /// Whether anything was signalled and all of it is gone.
     pub(crate) killed: bool,
+    /// Whether anything was signalled.
+    pub(crate) signalled: bool,
     /// Processes of the run that are still there.
     pub(crate) survivors: Vec<i32>,
     /// Why the claimed process was not signalled.
     pub(crate) refusal: Option<String>,
 }
 
-/// Ends the tree: TERM, the wrapper last; KILL after `grace`; verified gone.
+/// Ends the tree of another process than the wrapper: TERM, KILL after `grace`; verified gone.
 pub(crate) fn terminate(target: &KillTarget, grace: Duration) -> Report {
-    match TreeKiller::begin(target.clone()) {
-        Ok(hunt) => hunt.end(grace),
+    match TreeKiller::open(target.clone()) {
+        Ok(killer) => killer.end(grace, &mut || Children::Unknown),
         Err(refusal) => Report { refusal: Some(refusal), ..Report::default() },
     }
+}
+
+/// Processes as text: each pid with its name, and with its user where that is not the owner; nothing where there are none.
+pub(crate) fn names(pids: &[i32], owner: u32) -> Option<String> {
+    let named = |&pid: &i32| {
+        let name = match machine::look(pid) {
+            Lookup::There(entry) => glimpse(&entry).map(|process| process.command),
+            Lookup::Gone | Lookup::Hidden => None,
+        };
+        let user = machine::user(pid).filter(|&user| user != owner).map(|user| format!("of user {user}"));
+        let aside: Vec<String> = name.into_iter().chain(user).collect();
+        if aside.is_empty() { pid.to_string() } else { format!("{pid} ({})", aside.join(" ")) }
+    };
+    (!pids.is_empty()).then(|| pids.iter().map(named).collect::<Vec<_>>().join(", "))
 }
 
 /// Those who are never signalled, whatever a file claims.

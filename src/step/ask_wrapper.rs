@@ -1,0 +1,80 @@
+//! Asks a living wrapper to end its own run, and waits for what comes of it; `step::terminate` calls it.
+//!
+//! Only the wrapper can prove that nothing of the run is left, because it adopts orphans. The request stands in the record;
+//! the signal only has it read there. CHLD is the one signal that a wrapper always handles and never forwards.
+
+use crate::decide::snapshot::Snapshot;
+use crate::decide::tracker::{meta_for, pid_file_id};
+use crate::record::time::MonotonicTime;
+use crate::step::outcome::{Standing, standing};
+use crate::step::snapshot::SnapshotReader;
+use crate::sys::clock;
+use crate::sys::platform::process::{self, Handle};
+use crate::sys::process::info::{Entry, Lookup};
+use crate::sys::process::tree::KILL_LIMIT;
+use crate::sys::signals::Signal;
+use std::time::Duration;
+
+/// How much longer than the grace and KILL's own limit a wrapper may take to answer.
+const PATIENCE: Duration = Duration::from_secs(4);
+/// How long a wrapper whose end is published may take to exit. The program that runs it as a library does not exit at all.
+const EXIT_PATIENCE: Duration = Duration::from_secs(1);
+/// How often the files are read meanwhile.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// What came of asking.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum WrapperAnswer {
+    /// The run is over: its end is published, or the wrapper has gone.
+    Over,
+    /// The wrapper could not end COMMAND, and took the request back. With which processes are still there.
+    Refused(Option<String>),
+    /// It is stopped or did not answer in time.
+    Silent,
+}
+
+/// The wrapper, where it is one that can be asked.
+pub(super) fn askable(look: &Snapshot, root: Option<Entry>) -> Option<Entry> {
+    let meta = meta_for(look, pid_file_id(look))?;
+    // Earlier versions recorded no directory, and end nothing on request.
+    let can_answer = meta.locked && meta.child_pid.is_some() && meta.directory.is_some();
+    root.filter(|root| can_answer && !root.stopped && meta.pid_started_at == Some(root.started))
+}
+
+/// Asks it, after the request was announced; from TERM to KILL it has `grace`.
+pub(super) fn ask(reader: &mut SnapshotReader, look: &Snapshot, wrapper: Entry, grace: Duration) -> WrapperAnswer {
+    let Some(handle) = Handle::open(wrapper.pid, wrapper.started) else { return WrapperAnswer::Over };
+    if handle.signal(Signal::SIGCHLD).is_err() {
+        return WrapperAnswer::Silent;
+    }
+    let deadline = clock::now().plus(grace).plus(KILL_LIMIT).plus(PATIENCE);
+    let mut published_at: Option<MonotonicTime> = None;
+    loop {
+        if handle.has_ended() {
+            return WrapperAnswer::Over;
+        }
+        let now = clock::now();
+        if published_at.is_some_and(|at| now >= at.plus(EXIT_PATIENCE)) {
+            return WrapperAnswer::Over;
+        }
+        let is_stopped = matches!(process::look(wrapper.pid), Lookup::There(entry) if entry.stopped);
+        if published_at.is_none() && (is_stopped || now >= deadline) {
+            return WrapperAnswer::Silent;
+        }
+        // What the kernel could not say this time the next snapshot may say.
+        if published_at.is_none()
+            && let Ok(again) = reader.look()
+        {
+            match standing(&again, pid_file_id(look)) {
+                Standing::Ended | Standing::Replaced => published_at = Some(now),
+                Standing::Open => {
+                    let meta = meta_for(&again, pid_file_id(&again));
+                    if let Some(meta) = meta.filter(|meta| meta.intent.is_none() && meta.end_within_ms.is_none()) {
+                        return WrapperAnswer::Refused(meta.survivors.clone());
+                    }
+                }
+            }
+        }
+        process::wait_for_any(&[&handle], PAUSE);
+    }
+}

@@ -1,0 +1,101 @@
+//! Ends this process's own children where no list of processes shows them: without procfs, or where it hides them.
+//! `runner::end_tree` calls it when the kernel still knows of a child and scans show none.
+//!
+//! A child keeps its number until this process waits for it, so it is signalled by that number: no descriptor and no start
+//! time is needed. Its own children become this process's when it exits, and are found then.
+
+use crate::sys::clock;
+use crate::sys::platform::process::for_each_own_child;
+use crate::sys::process::tree::Children;
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::{Pid, getpgid};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// How often the children are asked for anew.
+const PAUSE: Duration = Duration::from_millis(10);
+/// How long KILL may take.
+const KILL_LIMIT: Duration = Duration::from_secs(4);
+
+/// Ends all children but `others`: TERM, KILL after `grace`. `group` is the one that COMMAND was given. Which are left.
+pub(crate) fn end_unlisted(
+    others: &[i32],
+    group: i32,
+    grace: Duration,
+    children: &mut dyn FnMut() -> Children,
+) -> Vec<i32> {
+    let kill_at = clock::now().plus(grace);
+    let (mut told, mut refused) = (BTreeSet::new(), BTreeSet::new());
+    let mut passes_with_kill = 0;
+    loop {
+        if children() == Children::None {
+            return Vec::new();
+        }
+        // Asking for all may take long, so each is signalled as soon as it is found.
+        let may_kill = clock::now() >= kill_at;
+        let mut left = Vec::new();
+        for_each_own_child(group, &mut |pid| {
+            if !others.contains(&pid) {
+                left.push(pid);
+                let sent = signal(pid, group, may_kill, told.insert(pid));
+                if sent == Err(Errno::EPERM) {
+                    refused.insert(pid);
+                }
+            }
+        });
+        passes_with_kill += u32::from(may_kill);
+        let is_hopeless = left.iter().all(|pid| refused.contains(pid)) && (left.is_empty() || may_kill);
+        if is_hopeless || passes_with_kill > 1 && clock::now() >= kill_at.plus(KILL_LIMIT) {
+            return left;
+        }
+        clock::sleep_until(clock::now().plus(PAUSE));
+    }
+}
+
+/// KILL, or TERM where it was not told before; and to all of COMMAND's group where it is in that one: the group's number is
+/// its own as long as a child of this process is in it.
+fn signal(pid: i32, group: i32, may_kill: bool, is_new: bool) -> nix::Result<()> {
+    let (number, group) = (Pid::from_raw(pid), Pid::from_raw(group));
+    let in_group = getpgid(Some(number)) == Ok(group);
+    match (may_kill, is_new) {
+        (true, _) if in_group => killpg(group, Signal::SIGKILL).and(kill(number, Signal::SIGKILL)),
+        (true, _) => kill(number, Signal::SIGKILL),
+        (false, true) if in_group => killpg(group, Signal::SIGTERM).and_then(|()| killpg(group, Signal::SIGCONT)),
+        (false, true) => kill(number, Signal::SIGTERM).and_then(|()| kill(number, Signal::SIGCONT)),
+        (false, false) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(target_os = "linux")]
+    fn own_children() -> Vec<i32> {
+        let mut found = Vec::new();
+        for_each_own_child(2, &mut |pid| found.push(pid));
+        found
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn children_are_found_without_a_list_and_others_live_on() {
+        let mut sleepers: Vec<_> =
+            (0..2).map(|_| std::process::Command::new("sleep").arg("300").spawn().unwrap()).collect();
+        let pids: Vec<i32> = sleepers.iter().map(|child| child.id().cast_signed()).collect();
+        assert!(pids.iter().all(|pid| own_children().contains(pid)), "{pids:?}");
+        // Children of other tests run at the same time, so all but one of these are left alone.
+        let others: Vec<i32> = own_children().into_iter().filter(|&pid| pid != pids[0]).collect();
+        let left =
+            end_unlisted(&others, pids[0], Duration::from_secs(5), &mut || match sleepers[0].try_wait().unwrap() {
+                Some(_) => Children::None,
+                None => Children::Unknown,
+            });
+        assert!(left.is_empty(), "{left:?}");
+        assert!(sleepers[1].try_wait().unwrap().is_none());
+        sleepers[1].kill().unwrap();
+        sleepers[1].wait().unwrap();
+        assert!(!own_children().contains(&pids[0]));
+    }
+}
