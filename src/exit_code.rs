@@ -93,6 +93,15 @@ impl ExitCode {
             Self::Terminated => "terminated by TERM; `wait` leaves the work alone",
         }
     }
+
+    /// What a code means, in a few words; a code that is not in the table is COMMAND's own.
+    pub(crate) fn describe(code: u8) -> String {
+        let known = Self::ALL.into_iter().find(|exit| exit.code() == code);
+        known.map_or_else(
+            || format!("exit code {code}"),
+            |exit| exit.meaning().split([':', ';', '(']).next().unwrap_or_default().trim().to_owned(),
+        )
+    }
 }
 
 impl From<Outcome> for ExitCode {

@@ -190,6 +190,31 @@ fn colours_follow_what_the_user_has_set() {
 }
 
 #[test]
+fn a_terminal_is_told_of_the_end_where_that_is_asked_for() {
+    let place = Place::new();
+    place.dogwatch(["run", "good", "--", "true"]);
+    place.dogwatch(["run", "bad", "--", "false"]);
+    for (line, told) in [
+        ("\"$D\" wait good --notify", "\u{7}\u{1b}]9;dogwatch: good: success\u{7}"),
+        ("\"$D\" wait good bad --notify -q", "\u{7}\u{1b}]9;dogwatch: good bad: failed\u{7}"),
+        ("TERM=dumb \"$D\" wait good --notify -q", "\u{7}"),
+        ("\"$D\" recover good --notify -q", "\u{7}\u{1b}]9;dogwatch: good: success\u{7}"),
+    ] {
+        let Some(session) = Session::start(&place, line) else { return };
+        let (_, sent) = session.end();
+        assert!(
+            sent.ends_with(told) && sent.matches('\u{7}').count() == told.matches('\u{7}').count(),
+            "{line}: {sent:?}"
+        );
+    }
+    let Some(session) = Session::start(&place, "\"$D\" wait good") else { return };
+    assert!(!session.end().1.contains('\u{7}'));
+    // Into a file or pipe nothing of it goes.
+    let ended = place.dogwatch(["wait", "good", "--notify"]);
+    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{ended:?}");
+}
+
+#[test]
 fn ctrl_c_ends_a_wait_and_leaves_the_work_and_a_clean_terminal() {
     let place = Place::new();
     let pid = place.detach("s", "sleep 300");

@@ -7,6 +7,7 @@ pub(crate) mod breaker;
 pub(crate) mod check;
 pub(crate) mod clean;
 pub(crate) mod history;
+pub(crate) mod hook;
 pub(crate) mod kill;
 pub(crate) mod list;
 pub(crate) mod log;

@@ -9,6 +9,7 @@ mod clean;
 pub(super) mod completions;
 mod dir;
 mod history;
+mod hook;
 mod kill;
 mod list;
 mod log;
@@ -106,7 +107,7 @@ const fn entry<S: Subcommand>() -> Entry {
 }
 
 /// All subcommands, in the order of `--help`.
-pub(super) const ALL: [Entry; 19] = [
+pub(super) const ALL: [Entry; 20] = [
     entry::<run::RunArgs>(),
     entry::<wait::WaitArgs>(),
     entry::<check::CheckArgs>(),
@@ -123,6 +124,7 @@ pub(super) const ALL: [Entry; 19] = [
     entry::<breaker::BreakerArgs>(),
     entry::<preflight::PreflightArgs>(),
     entry::<skill::SkillArgs>(),
+    entry::<hook::HookArgs>(),
     entry::<completions::CompletionsArgs>(),
     entry::<man::ManArgs>(),
     entry::<dir::DirArgs>(),

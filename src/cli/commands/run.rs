@@ -195,7 +195,7 @@ impl Subcommand for RunArgs {
                 Ok(ran.exit_code)
             }
             (Err(error), None) if self.attach && error.kind() == ErrorKind::AlreadyRunning => {
-                let policy = ExitPolicy { result_only: false, capture: None, propagate: true };
+                let policy = ExitPolicy { result_only: false, capture: None, propagate: true, notify: false };
                 wait_and_print(&base_options(vec![self.step], self.grace, context)?, policy, context)
             }
             (Err(error), Some(mut caller)) if self.attach && error.kind() == ErrorKind::AlreadyRunning => {

@@ -5,7 +5,7 @@ use super::{Help, Subcommand, exit_code, one_of, step};
 use crate::cli::deadline::CallDeadline;
 use crate::cli::output::progress::ProgressDisplay;
 use crate::cli::output::styles::Styles;
-use crate::cli::output::{format, print_error, print_stderr};
+use crate::cli::output::{format, notify, print_error, print_stderr};
 use crate::cli::{Context, defaults};
 use crate::decide::log_match::Patterns;
 use crate::env_vars;
@@ -88,6 +88,9 @@ pub(super) struct WaitFlags {
     /// End with COMMAND's own exit code where it is known (one step)
     #[arg(long)]
     propagate: bool,
+    /// At the end ring the terminal's bell and send a desktop notification (OSC 9), where standard error is a terminal
+    #[arg(long)]
+    notify: bool,
     /// Print only the result's JSON
     #[arg(long, conflicts_with = "json")]
     result: bool,
@@ -161,7 +164,12 @@ impl Subcommand for WaitArgs {
 
 impl WaitFlags {
     pub(super) fn exit_policy(&self) -> ExitPolicy {
-        ExitPolicy { result_only: self.result, capture: self.capture.clone(), propagate: self.propagate }
+        ExitPolicy {
+            result_only: self.result,
+            capture: self.capture.clone(),
+            propagate: self.propagate,
+            notify: self.notify,
+        }
     }
 }
 
@@ -253,6 +261,8 @@ pub(super) struct ExitPolicy {
     pub(super) capture: Option<String>,
     /// Whether COMMAND's own code is passed on, where it is known.
     pub(super) propagate: bool,
+    /// Whether the terminal tells of the end.
+    pub(super) notify: bool,
 }
 
 /// Waits, also where the filesystem may not answer; the exit code.
@@ -261,7 +271,14 @@ pub(super) struct ExitPolicy {
 /// There can be no answer.
 pub(super) fn wait_within_deadline(options: &Wait, policy: ExitPolicy, context: &Context) -> Result<u8, Error> {
     let interrupted = |signal| report_interrupt(signal, &options.steps, context);
-    CallDeadline::of_wait(options).run_within(context, &interrupted, || wait_and_print(options, policy, context))
+    let wants_notification = policy.notify;
+    let code = CallDeadline::of_wait(options)
+        .run_within(context, &interrupted, || wait_and_print(options, policy, context))?;
+    if wants_notification {
+        let steps: Vec<&str> = options.steps.iter().map(StepName::as_str).collect();
+        notify(&format!("dogwatch: {}: {}", steps.join(" "), ExitCode::describe(code)));
+    }
+    Ok(code)
 }
 
 /// Waits and prints each answer as it comes; the exit code.

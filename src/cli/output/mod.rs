@@ -14,6 +14,7 @@ use crate::exit_code::ExitCode;
 use crate::ops::report::Report;
 use crate::record::SCHEMA;
 use crate::record::sanitize::sanitize_for_terminal;
+use crate::sys::terminal::{stderr_can_erase, stderr_size};
 use std::cell::RefCell;
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, Write};
@@ -140,4 +141,16 @@ pub(super) fn print_stderr(line: &str) {
     let mut out = io::stderr().lock();
     // There is no other place to report a failure of standard error.
     let _failed = out.write_all(format!("{line}\n").as_bytes());
+}
+
+/// Has the terminal on standard error tell of something: by its bell, and, where it knows escape sequences, by a desktop
+/// notification (OSC 9, which iTerm2, Windows Terminal, kitty and others show). Elsewhere nothing is written.
+pub(super) fn notify(text: &str) {
+    if stderr_size().is_none() {
+        return;
+    }
+    let notification =
+        if stderr_can_erase() { format!("\u{1b}]9;{}\u{7}", sanitize_for_terminal(text)) } else { String::new() };
+    let mut out = io::stderr().lock();
+    let _failed = out.write_all(format!("\u{7}{notification}").as_bytes());
 }

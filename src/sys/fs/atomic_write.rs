@@ -4,7 +4,7 @@ use crate::error::io_reason;
 use crate::sys::env;
 use crate::sys::fs::monitor_dir::MonitorDir;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 
 /// Writes a file into a folder, in place of what stands there.
@@ -16,6 +16,16 @@ pub(crate) fn write_into(folder: &Path, name: &str, content: &[u8]) -> Result<()
     fs::create_dir_all(folder).map_err(say)?;
     let temporary = format!(".{name}.{}.tmp", env::unique());
     MonitorDir::at(folder.to_path_buf()).publish(&temporary, name, content).map_err(say)
+}
+
+/// Appends to a file of another program's, in one write; the file is created where it is missing.
+///
+/// # Errors
+/// A sentence.
+pub(crate) fn append(path: &Path, content: &[u8]) -> Result<(), String> {
+    let say = |error: io::Error| format!("cannot write {}: {}", path.display(), io_reason(&error));
+    let mut file = fs::OpenOptions::new().append(true).create(true).open(path).map_err(say)?;
+    file.write_all(content).map_err(say)
 }
 
 /// What stands in a file; nothing where there is none.
