@@ -24,11 +24,11 @@ fn answer(place: &Place, event: &str, input: &Value) -> Value {
     if ended.stdout.is_empty() { Value::Null } else { ended.json() }
 }
 
-/// Gives a run that goes on a tag.
-fn tag(place: &Place, step: &str, tag: &str) {
-    let mut meta = place.meta(step);
-    meta["tags"] = json!([tag]);
-    place.write(&format!("{step}.meta"), &meta.to_string());
+/// Starts a step in a session's shell.
+fn start(place: &Place, step: &str, session: &str) {
+    let mut run = place.command(["run", "-d", step, "--", "sleep", "300"]);
+    let ended = Ended::of(&run.env("DOGWATCH_TAG", session).output().expect("dogwatch runs"));
+    assert_eq!(ended.code, 0, "{ended:?}");
 }
 
 #[test]
@@ -74,10 +74,8 @@ fn a_session_has_its_id_as_the_tag_of_its_steps() {
 #[test]
 fn a_turn_is_kept_from_ending_once_while_steps_of_its_own_session_run() {
     let place = Place::new();
-    place.detach("mine", "sleep 300");
-    place.detach("others", "sleep 300");
-    tag(&place, "mine", "abc");
-    tag(&place, "others", "xyz");
+    start(&place, "mine", "abc");
+    start(&place, "others", "xyz");
     let stop = json!({ "hook_event_name": "Stop", "session_id": "abc", "stop_hook_active": false });
     let told = answer(&place, "stop", &stop);
     let reason = told["reason"].as_str().unwrap_or_default();

@@ -141,7 +141,7 @@ impl Call<'_> {
 
     /// Waits and prints; notes that the end was told once it was written, or that it is owed.
     fn wait(&self, wait: &Wait) -> Result<u8, Error> {
-        let policy = ExitPolicy { result_only: false, capture: None, propagate: false };
+        let policy = ExitPolicy { result_only: false, capture: None, propagate: false, notify: false };
         let waited = wait::wait_and_tell(wait, policy, self.context)?;
         for told in &waited.ended {
             let marked = match (told.outcome, &told.run_id) {

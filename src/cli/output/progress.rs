@@ -13,7 +13,7 @@ use crate::sys::terminal::{Size, stderr_can_erase, stderr_is_in_foreground, stde
 use std::io::{Write, stderr};
 use std::time::Duration;
 
-/// Below this many columns a line does without the heartbeat's age, to keep the last line of the log readable.
+/// Below this many columns a line does without the bar and the heartbeat's age, to keep the last line of the log readable.
 const NARROW: usize = 70;
 /// How many cells the bar has.
 const BAR: usize = 10;
@@ -97,13 +97,15 @@ fn line(step: &Progress, columns: usize) -> String {
     let name = fit(&step.step, (columns / 3).max(8));
     let Some(elapsed) = step.elapsed_ms else { return format!("{name}: not started") };
     let state = if step.ending { "being ended after" } else { "running for" };
-    let bar =
-        step.expected.map_or(String::new(), |expected| format!(" {}", bar(Duration::from_millis(elapsed), expected)));
+    let expected = step.expected.map_or_else(String::new, |expected| match columns {
+        NARROW.. => format!(" {}", bar(Duration::from_millis(elapsed), expected)),
+        _ => format!(" of {}", shown(millis(expected))),
+    });
     let heartbeat = step.heartbeat_age_ms.filter(|_| columns >= NARROW);
     let heartbeat = heartbeat.map_or(String::new(), |age| format!(" (heartbeat {} ago)", shown(age)));
     let last = step.last_line.as_ref();
     let last = last.map_or(String::new(), |line| format!(" {}", sanitize_for_terminal(line).replace('\t', " ")));
-    format!("{name}: {state} {}{bar}{heartbeat}{last}", shown(elapsed))
+    format!("{name}: {state} {}{expected}{heartbeat}{last}", shown(elapsed))
 }
 
 /// How much of the expected time is over, and how long that is: `[===>      ] of 40.0s`.

@@ -12,23 +12,14 @@ use std::time::Duration;
 
 /// Between two columns.
 const GAP: usize = 2;
-/// The columns: the head, and how many columns a terminal must have to show it. A narrow one does without most of them, to
-/// keep the last line readable.
-const COLUMNS: [(&str, usize); 9] = [
-    ("STEP", 0),
-    ("STATE", 0),
-    ("ELAPSED", 0),
-    (PROGRESS, 80),
-    ("HEARTBEAT", 60),
-    ("OUTPUT", 100),
-    ("CPU", 100),
-    ("PID", 60),
-    ("LAST LINE", 0),
-];
-/// Shown only where a step has an expected time.
-const PROGRESS: &str = "PROGRESS";
-/// The place of the one column with colours.
+/// The heads of the columns.
+const HEADS: [&str; 9] = ["STEP", "STATE", "ELAPSED", "PROGRESS", "HEARTBEAT", "OUTPUT", "CPU", "PID", "LAST LINE"];
 const STATE: usize = 1;
+const PROGRESS: usize = 3;
+/// What a terminal that is too narrow does without, in this order, until the last line has room.
+const DISPENSABLE: [usize; 5] = [5, 6, 7, 4, PROGRESS];
+/// The room that the last line should have, in columns.
+const LAST_LINE: usize = 16;
 
 /// A row a step under the columns' heads, each row cut to `columns` columns where those are given; nothing where there is
 /// no step.
@@ -39,16 +30,20 @@ pub(in crate::cli) fn table(steps: &[Row], styles: Styles, columns: Option<usize
     // However long a name is, the state stays visible.
     let longest = columns.map_or(usize::MAX, |columns| (columns / 3).max(8));
     let rows: Vec<Cells<'_>> = steps.iter().map(|step| cells(step, longest)).collect();
-    let has_progress = steps.iter().any(|step| step.expected.is_some());
-    let widths: Vec<Option<usize>> = COLUMNS
-        .iter()
-        .enumerate()
-        .map(|(column, (head, from))| {
-            let is_shown = columns.is_none_or(|columns| columns >= *from) && (*head != PROGRESS || has_progress);
-            is_shown.then(|| rows.iter().map(|row| width(&row[column])).max().unwrap_or(0).max(head.len()))
-        })
+    let mut widths: Vec<Option<usize>> = (0..HEADS.len())
+        .map(|column| Some(rows.iter().map(|row| width(&row[column])).max().unwrap_or(0).max(HEADS[column].len())))
         .collect();
-    let head = line(&COLUMNS.map(|(head, _)| Cow::Borrowed(head)), &widths, columns, None);
+    if steps.iter().all(|step| step.expected.is_none()) {
+        widths[PROGRESS] = None;
+    }
+    for column in DISPENSABLE {
+        let before_last: usize = widths[..HEADS.len() - 1].iter().flatten().map(|width| width + GAP).sum();
+        if columns.is_none_or(|columns| before_last + LAST_LINE <= columns) {
+            break;
+        }
+        widths[column] = None;
+    }
+    let head = line(&HEADS.map(Cow::Borrowed), &widths, columns, None);
     let body = rows.iter().zip(steps).map(|(row, step)| {
         let color = styles.enabled().then(|| (step.state, styles.state(step.outcome, step.state)));
         line(row, &widths, columns, color.as_ref().map(|(word, painted)| (*word, painted.as_str())))
@@ -57,7 +52,7 @@ pub(in crate::cli) fn table(steps: &[Row], styles: Styles, columns: Option<usize
 }
 
 /// The cells of a row: of ten thousand rows most have nothing to copy.
-type Cells<'row> = [Cow<'row, str>; COLUMNS.len()];
+type Cells<'row> = [Cow<'row, str>; HEADS.len()];
 
 fn cells(row: &Row, longest: usize) -> Cells<'_> {
     let span = |millis: Option<u64>| millis.map_or(Cow::Borrowed("-"), |millis| Cow::Owned(shown(millis)));
@@ -143,11 +138,21 @@ mod tests {
     }
 
     #[test]
+    fn the_last_line_has_room_on_a_narrow_terminal() {
+        let rows = [Row { expected: Some(Duration::from_secs(40)), ..row(&"n".repeat(100), "compiling everything") }];
+        for columns in [40, 60, 80, 100, 200] {
+            let lines = table(&rows, Styles::PLAIN, Some(columns));
+            let room = columns - lines[0].find("LAST").expect("the last line's head");
+            assert!(room >= if columns == 40 { 5 } else { LAST_LINE }, "{columns}: {lines:#?}");
+        }
+    }
+
+    #[test]
     fn a_bar_is_shown_where_a_step_has_an_expected_time_and_there_is_room() {
         let rows = [Row { expected: Some(Duration::from_secs(40)), ..row("a", "x") }, row("b", "y")];
         let lines = table(&rows, Styles::PLAIN, Some(80));
         assert!(lines[0].contains("PROGRESS") && lines[1].contains("[===>      ] of 40.0s"), "{lines:?}");
-        assert!(!table(&rows, Styles::PLAIN, Some(79))[0].contains("PROGRESS"));
+        assert!(!table(&rows, Styles::PLAIN, Some(50))[0].contains("PROGRESS"));
         assert!(!table(&rows[1..], Styles::PLAIN, Some(200))[0].contains("PROGRESS"));
     }
 }
