@@ -1,93 +1,105 @@
-//! dogwatch runs background work, watches over it, and tells you the moment it has succeeded, failed, hung, died or run
-//! out of time.
+//! dogwatch runs background work, watches over it, and reports the moment it has succeeded, failed, hung, died or run out of
+//! time. This is the library behind the program of that name; what it runs and what the program runs wait for each other.
 //!
-//! Background work goes wrong unseen: a killed job is reported as success, a hung one looks like a slow one, a wrapper
-//! dies and its heartbeat beats on, only the shell is killed and its children live. The known cure is a protocol of small
-//! files in one directory (`STEP.pid .heartbeat .status .result`), which any shell script can speak, and a decision tree
-//! over them. This crate is that cure as one program: it sleeps until the kernel says that something changed, and it is
-//! exact about processes. There is no daemon: all state is in the files.
+//! Run a command as a step, and learn how it ended:
+//!
+//! ```no_run
+//! use dogwatch::{Outcome, Run, StepName, default_directory, run};
+//!
+//! let directory = default_directory(&std::env::current_dir()?);
+//! let command = vec!["cargo".into(), "build".into()];
+//! let ran = run(&Run::new(directory, StepName::parse("build")?, command))?;
+//! assert_eq!((ran.outcome, ran.exit_code), (Outcome::Success, 0));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Wait for steps that another process runs, at most ten minutes:
+//!
+//! ```no_run
+//! use dogwatch::{Outcome, StepName, Wait, default_directory, wait};
+//! use std::time::Duration;
+//!
+//! let directory = default_directory(&std::env::current_dir()?);
+//! let mut options = Wait::new(directory, vec![StepName::parse("build")?, StepName::parse("tests")?]);
+//! options.at_most = Some(Duration::from_secs(600));
+//! for report in wait(&options)? {
+//!     match report.outcome {
+//!         Outcome::Running => println!("{} still runs", report.step),
+//!         outcome => println!("{} ended: {}", report.step, outcome.as_str()),
+//!     }
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Ask how a step is doing, without waiting and without changing anything:
+//!
+//! ```no_run
+//! use dogwatch::{Action, Check, StepName, check, default_directory};
+//!
+//! let directory = default_directory(&std::env::current_dir()?);
+//! let reports = check(&Check::new(directory, vec![StepName::parse("build")?]))?;
+//! if reports[0].action == Action::Kill {
+//!     println!("it hangs: its last heartbeat was {:?} ms ago", reports[0].heartbeat_age_ms);
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Features
+//!
+//! `cli` (the program: clap and its like) and `preflight` (the checks before work begins: toml) are on by default. A program that
+//! uses the library alone turns them off with `default-features = false`.
 //!
 //! # One idea
 //!
-//! **Files are the truth, events are only hints.** A verdict always comes from a fresh look at the files and the process;
-//! an event, a timer or an exit notice merely says *look now*. Losing every event costs time, bounded by a rescan, never
-//! truth. So the program is a pure core that judges, a thin shell that looks and acts, and nothing between them.
-//!
-//! A wait is one thread in one poll(2): what tells of files, of processes' ends, of logs and of signals are descriptors,
-//! and so is the mailbox of those who end runs. Directory events come from inotify itself on Linux: through a library with
-//! a thread, that thread was woken first and woke ours, which was most of a status's latency. On macOS that library stays,
-//! because only it knows which file a kqueue means.
+//! **Files are the truth, events are only hints.** All state is small files in one directory (`STEP.pid`, `.heartbeat`, `.status`,
+//! `.result`), which any shell script can write. A verdict always comes from reading the files and the process again; an event, a
+//! timer or an exit notice only says which step to read. Losing every event costs time, bounded by a rescan, never truth.
 //!
 //! # Layers
 //!
-//! Imports go down only; `tests/architecture.rs` checks it.
+//! Imports go downwards only; `tests/architecture.rs` checks it.
 //!
 //! ```text
-//!             cli            words <-> typed requests; outcomes -> text, JSON, exit code
+//!             cli            arguments -> options; reports -> text, JSON, exit code
 //!              |
-//!             ops            one file a subcommand: look, judge, act, report
+//!             ops            one file a command: read, judge, act, report
 //!            /   \
-//!      monitor   runner      the two loops: waiting for a run, being a run; and beside them
-//!        |  \   /   |        preflight, which both can do without and which uses only what is below
-//!        |   step   |        one step in the directory: one consistent look, one recorded outcome, one safe end
+//!      monitor   runner      waiting for a run; being a run; and beside them preflight
+//!        |  \   /   |
+//!        |   step   |        one step on disk: one consistent read, one recorded outcome, one safe termination
 //!        |  /  \    |
-//!     timer decide  sys      decide: pure judgement; sys: the machine, without judgement; they do not know each other
+//!     timer decide  sys      decide: rules without I/O; sys: the kernel, without conclusions; neither knows the other
 //!              |   /
-//!            record          what the files mean: pure
+//!            record          what the files mean: names and codecs
 //! ```
 //!
-//! `step` stands between the loops and the three below because both loops, and every command that ends a run, need the
-//! same two sequences exactly: the look whose order makes it consistent, and the record that is written once whoever
-//! writes it. Two copies of either would be two sets of races.
-//!
-//! | module | what lives there |
-//! | --- | --- |
-//! | `record` | step names, file names, every record's codec, durations and sizes; no I/O, no clock |
-//! | `decide` | observation + policy + moment -> verdict; heartbeat by observed change; breaker; severity |
-//! | `timer_wheel` | the hierarchical timing wheel |
-//! | `sys` | files, locks, events, clocks, processes, signals; `linux` and `macos` with the same signatures |
-//! | `step` | look, record, terminate, what comes before a new run, circuit breaker on disk |
-//! | `monitor` | the waiting loop, for one step or ten thousand |
-//! | `runner` | the running loop |
-//! | `preflight` | `preflight.toml`, the checks, their fixes; what a check found, for `ops` to report |
-//! | `ops` | a file for each subcommand, from `run` and `wait` to `skill` |
-//! | `cli` | arguments, text, JSON, exit codes |
+//! `record`, `decide`, `timer_wheel` and the state machine of `monitor` read no clock, no file and no environment: time is an
+//! argument. `.github/CONTRIBUTING.md` has a line on each module and follows one event from the kernel to the exit code.
 //!
 //! # Invariants
 //!
 //! Cited in the code by number.
 //!
-//! 1. (I1) Files are truth, events are hints: any event, error or overflow means *look*.
-//! 2. (I2) Arm, then look, then sleep. But look once before arming: work that has ended needs no watch at all.
-//! 3. (I3) Clock, then look, then compare: a look is never judged by a time read after it.
-//! 4. (I4) Look at liveness first, status second: whoever sees "dead" and *then* no status may say died.
-//! 5. (I5) Every file is published whole, by rename; a reader survives anything a foreign writer does.
-//! 6. (I6) A run has one outcome; whoever records it first wins, everybody else reads it.
-//! 7. (I7) A process is pid + start time + boot (+ namespace); a bare pid is never signalled and never believed.
-//! 8. (I8) Watching never changes the fate of the command, except by the kill it was told to do.
+//! 1. (I1) Files are the truth, events are hints: any event, error or overflow means *read again*.
+//! 2. (I2) Watch, then read, then sleep: what changes after the read raises an event. Before that every step is read once
+//!    without a watch, since work that has ended needs none.
+//! 3. (I3) Clock, then read, then compare: a snapshot is never judged by a time read after it.
+//! 4. (I4) Liveness is read before the status: only "dead", and *then* no status, means died.
+//! 5. (I5) Every file is published whole, by rename; readers accept anything that a plain shell writes.
+//! 6. (I6) A run has one outcome: the first process to record it wins, all others read that record.
+//! 7. (I7) A process is its pid, start time, boot and PID namespace; a bare pid is never signalled and never believed.
+//! 8. (I8) Watching never changes the fate of the command, except by the termination that was asked for.
 //! 9. (I9) Durations come from the monotonic clock that stops in suspend; wall time is for people and files.
-//! 10. (I10) Every wait has a bound; every read has a bound; every queue has a bound.
-//! 11. (I11) The core is total: no input makes `record`, `decide` or `timer_wheel` panic.
+//! 10. (I10) Every wait, every read and every queue has a bound.
+//! 11. (I11) No input makes `record`, `decide` or `timer_wheel` panic.
 //!
-//! # Vocabulary
+//! # Words
 //!
-//! A *step* is a name; a *run* is one execution of it. A run *beats*; its *heartbeat* becomes *stale*. A *look* gathers
-//! facts, an *observation* is what they mean, a *verdict* is what follows. A run *died* when its process is gone without
-//! a *status*, is *hung* when its heartbeat is stale, and gets a *grace* from TERM to KILL. How it ended is its
-//! *outcome*, recorded with a *reason*. What has ended may take a moment to say how (a status after a death, a result
-//! after a success): that is *settling*, and it is the one thing that may outlast a caller's own patience, since both
-//! answers that could be given sooner, "it runs" and "it left nothing", may be false.
-//!
-//! # As a library
-//!
-//! ```no_run
-//! use dogwatch::{Outcome, StepName, Wait, default_directory, wait};
-//!
-//! let directory = default_directory(&std::env::current_dir()?);
-//! let reports = wait(&Wait::new(directory, vec![StepName::parse("build")?]))?;
-//! assert_eq!(reports[0].outcome, Outcome::Success);
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
+//! A *step* is a name; a *run* is one execution of it. A run sends *heartbeats*; a heartbeat becomes *stale*. A *snapshot* is what
+//! was read of a step at one moment, an *observation* is what it means after earlier ones, a *verdict* is what follows. A run *died*
+//! if its process is gone without a *status*, is *hung* if its heartbeat is stale, and gets a *grace* from TERM to KILL. How it ended
+//! is its *outcome*, recorded with a *reason*. *Settling* is the short time in which a run that has ended may still write how: a
+//! status after its death, a result after its success.
 
 #![cfg_attr(
     not(feature = "cli"),

@@ -177,3 +177,30 @@ fn the_table_of_commands_names_every_command_and_no_other() {
     known.sort_unstable();
     assert_eq!(named, known);
 }
+
+#[test]
+fn the_contributors_map_names_every_room_and_functions_that_exist() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    // A packaged crate has no dotted folders.
+    let Ok(page) = std::fs::read_to_string(root.join(".github/CONTRIBUTING.md")) else { return };
+    for entry in std::fs::read_dir(root.join("src")).expect("src") {
+        let name = entry.expect("an entry").file_name().to_string_lossy().into_owned();
+        let room = name.strip_suffix(".rs").unwrap_or(&name);
+        let is_named = [room, name.as_str()].iter().any(|name| page.contains(&format!("`src/{name}`")));
+        assert!(is_named || page.contains(&format!("`src/{room}.rs`")), "{name} is not on the map");
+    }
+    // A path is followed by the functions in it: `src/a.rs` `f`.
+    let path = Regex::new("`(src/[a-z_/.]+)`((?: `[a-z_]+`)*)").expect("a pattern");
+    let (mut files, mut functions) = (0, 0);
+    for found in path.captures_iter(&page.replace(char::is_whitespace, " ")) {
+        let file = root.join(&found[1]);
+        assert!(file.exists(), "there is no {}", &found[1]);
+        files += 1;
+        for function in found[2].split_whitespace().map(|word| word.trim_matches('`')) {
+            let text = std::fs::read_to_string(&file).expect("a file");
+            assert!(text.contains(&format!("fn {function}")), "{} has no {function}", &found[1]);
+            functions += 1;
+        }
+    }
+    assert!(files > 30 && functions > 12, "{files} files, {functions} functions");
+}
