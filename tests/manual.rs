@@ -36,9 +36,19 @@ fn every_command_of_the_agents_page_works_as_it_stands_there() {
     assert!(head[0] == "---" && head[1] == "name: dogwatch" && head[2].starts_with("description: "), "{head:?}");
     assert!(head[3].starts_with("allowed-tools: ") && head[4] == "---", "{head:?}");
     // What the examples run.
-    for (name, script) in [("make", "echo made"), ("serve", "echo listening on 8080; exec sleep 300")] {
+    for (name, script) in [("make", "echo made"), ("serve", "echo listening on :8080; exec sleep 300")] {
         support::executable(&place.file(name), &format!("#!/bin/sh\n{script}\n"));
     }
+    let run = |line: &str| {
+        let (words, binary) = (format!("exec {line}"), support::binary());
+        let mut shell = place.through(&["sh", "-c", &words], [""; 0]);
+        let folder = place.path().display();
+        let dogwatch = binary.parent().expect("its folder").display();
+        shell.env("PATH", format!("{folder}:{dogwatch}:{}", std::env::var("PATH").expect("a path")));
+        let ended = Ended::of(&shell.output().expect("a shell"));
+        assert_eq!(ended.code, 0, "{line}: {ended:?}");
+        ended.stdout
+    };
     let mut commands = 0;
     let mut inside = false;
     for line in page.lines() {
@@ -46,19 +56,20 @@ fn every_command_of_the_agents_page_works_as_it_stands_there() {
             "```sh" => inside = true,
             "```" => inside = false,
             line if inside => {
-                let (words, binary) = (format!("exec {line}"), support::binary());
-                let mut shell = place.through(&["sh", "-c", &words], [""; 0]);
-                let folder = place.path().display();
-                let dogwatch = binary.parent().expect("its folder").display();
-                shell.env("PATH", format!("{folder}:{dogwatch}:{}", std::env::var("PATH").expect("a path")));
-                let ended = Ended::of(&shell.output().expect("a shell"));
-                assert_eq!(ended.code, 0, "{line}: {ended:?}");
+                let printed = run(line);
+                assert!(!line.contains("--capture port") || printed == "8080\n", "{line}: {printed}");
                 commands += 1;
             }
-            _ => {}
+            // Those in a sentence, between backquotes.
+            line => {
+                for command in line.split('`').skip(1).step_by(2).filter(|code| code.starts_with("dogwatch ")) {
+                    run(command);
+                    commands += 1;
+                }
+            }
         }
     }
-    assert!(commands >= 10, "{commands}");
+    assert!(commands >= 16, "{commands}");
 }
 
 #[test]
@@ -74,10 +85,10 @@ fn the_agents_page_is_installed_and_an_edited_one_is_left_alone() {
     let page = place.dogwatch(["skill"]).stdout;
     assert_eq!(std::fs::read_to_string(&customary).unwrap(), page);
     assert_eq!(install(&[]).code, 0, "an untouched one is replaced");
-    std::fs::write(&customary, page.replacen("Three calls", "My own calls", 1)).unwrap();
+    std::fs::write(&customary, page.replacen("One line does", "My own line does", 1)).unwrap();
     let refused = install(&[]);
     assert_eq!((refused.code, refused.stderr.contains("was edited")), (125, true), "{refused:?}");
-    assert!(std::fs::read_to_string(&customary).unwrap().contains("My own calls"));
+    assert!(std::fs::read_to_string(&customary).unwrap().contains("My own line"));
     // Codex and Gemini share a folder; an agent that is not used here gets none.
     for (used, expected) in [
         (&[".codex"][..], &[".agents"][..]),
