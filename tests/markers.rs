@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::io::Write;
 use std::time::{Duration, Instant};
-use support::{Dice, Ended, Place, Running, Shell, any_moment_within, in_parallel, lives, until};
+use support::{Dice, Ended, Place, Running, Shell, any_moment_within, event_backend, in_parallel, lives, until};
 
 /// A step that lives until its place goes, and logs what is appended to its log by the test.
 fn living(place: &Place, step: &str) -> i32 {
@@ -43,18 +43,19 @@ fn failed_by(ended: &Ended, line: &str) {
 }
 
 /// Both ways of noticing a change.
-const BACKENDS: [&[&str]; 2] =
-    [&["--backend", "event", "--poll-interval", "1h"], &["--backend", "poll", "--poll-interval", "20ms"]];
+fn backends() -> [[&'static str; 4]; 2] {
+    [["--backend", event_backend(), "--poll-interval", "1h"], ["--backend", "poll", "--poll-interval", "20ms"]]
+}
 
 #[test]
 fn a_line_ends_the_wait_the_moment_it_is_logged_and_the_work_goes_on() {
-    for backend in BACKENDS {
+    for backend in backends() {
         let place = Place::new();
         let pid = living(&place, "s");
         let waiter = place.start(
-            ["wait", "s", "--json", "--marker", "^listening on", "--fail-marker", "panic"].iter().chain(backend),
+            ["wait", "s", "--json", "--marker", "^listening on", "--fail-marker", "panic"].iter().chain(&backend),
         );
-        if backend[1] == "event" {
+        if backend[1] != "poll" {
             until("it waits by events", || waiter.has_events());
         }
         let began = Instant::now();
@@ -134,7 +135,7 @@ fn an_earlier_runs_log_is_nobodys_before_the_new_run_has_started() {
 
 #[test]
 fn a_file_alone_decides_where_no_step_is_named() {
-    for backend in BACKENDS {
+    for backend in backends() {
         let place = Place::new();
         let file = place.file("server.out").to_string_lossy().into_owned();
         let alone = |more: &[&str]| wait(&place, &["--log", &file].iter().chain(more).copied().collect::<Vec<_>>());
@@ -142,8 +143,8 @@ fn a_file_alone_decides_where_no_step_is_named() {
         absent.said(5, "not_started", false);
         assert_eq!(absent.json()["step"], "server.out");
         let arguments = ["wait", "--log", &file, "--marker", "^up", "--fail-marker", "down", "--json"];
-        let waiter = place.start(arguments.iter().chain(backend));
-        if backend[1] == "event" {
+        let waiter = place.start(arguments.iter().chain(&backend));
+        if backend[1] != "poll" {
             until("it waits by events", || waiter.has_events());
         }
         append(&place, "server.out", b"starting\n");
@@ -235,10 +236,10 @@ fn a_carriage_return_ends_a_line_and_what_has_no_end_is_matched_as_it_stands() {
         // Also where the wait ends before the line could settle.
         found(&wait(&place, &["s", "--marker", pattern, "--for", "0s"]), line);
     }
-    for backend in BACKENDS {
+    for backend in backends() {
         let place = printed(b"");
-        let waiter = place.start(["wait", "s", "--json", "--marker", "ready>"].iter().chain(backend));
-        if backend[1] == "event" {
+        let waiter = place.start(["wait", "s", "--json", "--marker", "ready>"].iter().chain(&backend));
+        if backend[1] != "poll" {
             until("it waits by events", || waiter.has_events());
         }
         append(&place, "s.log", b"\x1b[1mready\x1b[0m> ");
@@ -337,7 +338,7 @@ fn a_marker_is_found_in_a_log_that_is_rotated_cut_and_replaced_meanwhile() {
     in_parallel(60, 4, |number| {
         let (place, mut dice) = (Place::new(), Dice::new(number as u64 + 1));
         let file = place.file("x.log").to_string_lossy().into_owned();
-        let backend = BACKENDS[number % 2];
+        let backend = backends()[number % 2];
         let mut shell = Shell::start(&place, "sleep 300 & echo $! > x.pid; wait", &[]);
         until("the step has started", || place.file("x.pid").exists());
         let arguments = if number % 3 == 0 { vec!["--log", &file] } else { vec!["x"] };

@@ -10,7 +10,7 @@ use crate::record::time::MonotonicTime;
 use crate::sys::clock;
 use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::signals::{Pending, Signal};
-use crate::sys::watch::dir::{Events, Hint, Wanted};
+use crate::sys::watch::dir::{Events, Facility, Hint, Wanted};
 use crate::sys::watch::poll::ready;
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,5 +84,5 @@ impl Changes {
 
 fn told(directory: &MonitorDir) -> Option<Events> {
     let wanted: Wanted = Arc::new(|name| parse_file_name(name).is_some_and(|(_, record)| record.shows_start()));
-    Events::watch(directory.path(), &wanted).ok()
+    Events::watch(directory.path(), &wanted, Facility::Native).ok()
 }

@@ -13,7 +13,7 @@ use crate::sys::platform::fs_type::FsType;
 use crate::sys::platform::write_watcher::WriteWatcher;
 use crate::sys::signals::{Pending, Signal};
 use crate::sys::watch::WatchResult;
-use crate::sys::watch::dir::{Events, Hint, Wanted};
+use crate::sys::watch::dir::{Events, Facility, Hint, Wanted};
 use crate::sys::watch::poll::ready;
 use std::collections::HashSet;
 use std::os::fd::BorrowedFd;
@@ -92,10 +92,10 @@ impl EventSources {
     ) -> Result<(), MonitorError> {
         self.armed = true;
         self.log_only = order.steps.is_empty();
+        self.wish = order.backend;
         if let Some(logs) = order.logs.as_ref().filter(|_| self.log_only) {
             return self.arm_log_only(order, logs, verbose);
         }
-        self.wish = order.backend;
         self.wanted = wanted(order);
         self.place = place(directory);
         // First: what changes from here on is told.
@@ -192,7 +192,8 @@ impl EventSources {
         self.events = None;
         let by_events = match (self.wish, &self.place) {
             (Backend::Poll, _) => return verbose("backend poll, as asked"),
-            (Backend::MonitorEvent, _) => format!("backend {}, as asked", Events::BACKEND),
+            (Backend::Event, _) => format!("backend {}, as asked", Events::BACKEND),
+            (Backend::Notify, _) => format!("backend {} through notify, as asked", Events::BACKEND),
             (Backend::Auto, Some(found)) if found.local => {
                 format!("backend {}: {} is local", Events::BACKEND, found.name)
             }
@@ -201,7 +202,7 @@ impl EventSources {
             }
             (Backend::Auto, None) => return verbose("backend poll: the filesystem does not say what it is"),
         };
-        match Events::watch(directory.path(), &self.wanted) {
+        match Events::watch(directory.path(), &self.wanted, self.facility()) {
             Ok(events) => {
                 self.events = Some(events);
                 verbose(&by_events);
@@ -248,11 +249,15 @@ impl EventSources {
         }
     }
 
+    fn facility(&self) -> Facility {
+        if self.wish == Backend::Notify { Facility::Notify } else { Facility::Native }
+    }
+
     /// Watches a file's folder for its coming, going and replacement. Where that cannot be had it is looked for.
     fn watch_folder(&mut self, file: &Path) {
         let Some(name) = file.file_name().map(|name| name.to_string_lossy().into_owned()) else { return };
         let wanted: Wanted = Arc::new(move |other| other == name);
-        self.log_events = Events::watch(folder_of(file), &wanted).ok();
+        self.log_events = Events::watch(folder_of(file), &wanted, self.facility()).ok();
     }
 
     /// Whether a log's coming is told.

@@ -63,7 +63,9 @@ pub(crate) enum Backend {
     /// By events where they report every change, else by polling.
     Auto,
     /// By events, whatever the filesystem.
-    MonitorEvent,
+    Event,
+    /// By events through the notify library, whatever the filesystem.
+    Notify,
     /// By reading at every poll interval.
     Poll,
 }
@@ -74,9 +76,10 @@ impl FromStr for Backend {
     fn from_str(word: &str) -> Result<Self, String> {
         match word {
             "auto" => Ok(Self::Auto),
-            "event" => Ok(Self::MonitorEvent),
+            "event" => Ok(Self::Event),
+            "notify" => Ok(Self::Notify),
             "poll" => Ok(Self::Poll),
-            _ => Err(format!("{word:?} is none of auto, event and poll")),
+            _ => Err(format!("{word:?} is none of auto, event, notify and poll")),
         }
     }
 }

@@ -9,10 +9,10 @@ use crate::step::terminate::{Means, Termination, bury, terminate};
 use crate::sys::signals::Pending;
 use crate::sys::watch::channel::{PollableReceiver, PollableSender};
 use crate::sys::watch::poll::ready;
+use crossbeam_channel::bounded;
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 /// How many runs are ended at once; the others wait for their turn.
@@ -70,7 +70,7 @@ impl TerminationPool {
     /// What has ended since the last call. The next may begin.
     pub(super) fn take(&mut self) -> Vec<StepTermination> {
         let mut answers = std::mem::take(&mut self.done);
-        answers.extend(self.answers.iter().flat_map(|(_, mailbox)| mailbox.take()));
+        answers.extend(self.answers.iter().flat_map(|(_, mailbox)| mailbox.drain()));
         self.running = self.running.saturating_sub(answers.len());
         self.start();
         answers
@@ -96,7 +96,7 @@ impl TerminationPool {
             self.running += 1;
             if self.answers.is_none() {
                 // As many answers can wait as threads run.
-                self.answers = PollableReceiver::new(AT_ONCE).ok();
+                self.answers = PollableReceiver::bounded(AT_ONCE).ok();
             }
             let given_back = match &self.answers {
                 Some((slot, _)) => hand_over(index, task, slot.clone()),
@@ -112,11 +112,11 @@ impl TerminationPool {
 
 /// Gives a task to a thread of its own; the task where there is none to be had.
 fn hand_over(index: usize, task: TerminationTask, slot: PollableSender<StepTermination>) -> Option<TerminationTask> {
-    let (give, take) = sync_channel::<TerminationTask>(1);
+    let (give, take) = bounded::<TerminationTask>(1);
     let thread = std::thread::Builder::new().name("ending".into()).spawn(move || {
         if let Ok(task) = take.recv() {
             // A loop that has gone needs no answer.
-            let _gone = slot.put((index, outcome_of(task)));
+            let _gone = slot.try_send((index, outcome_of(task)));
         }
     });
     match thread {

@@ -96,7 +96,7 @@ impl CheckRunner {
     /// Runs the checks at once, each for its timeout at most.
     fn run_checks(&mut self, checks: &[Check]) -> Result<Vec<CheckRun>, Interrupted> {
         let began = clock::now();
-        let (sender, receiver) = match PollableReceiver::new(checks.len()) {
+        let (sender, receiver) = match PollableReceiver::bounded(checks.len()) {
             Ok(made) => made,
             Err(error) => return Ok(checks.iter().map(|_| could_not_start(&error)).collect()),
         };
@@ -117,7 +117,7 @@ impl CheckRunner {
                 return Ok(runs.into_iter().flatten().collect());
             };
             self.wait(&receiver, next.since(now))?;
-            for (index, run) in receiver.take() {
+            for (index, run) in receiver.drain() {
                 // A check that was given up stays so, even if it answers while others are waited for.
                 runs[index].get_or_insert(run);
             }
@@ -143,7 +143,7 @@ impl CheckRunner {
         let work = move || {
             let result = run_check(&check, &shells);
             // The receiver is gone where this check was given up and all others are done.
-            let _received = sender.put((index, CheckRun { result, took: clock::now().since(began) }));
+            let _received = sender.try_send((index, CheckRun { result, took: clock::now().since(began) }));
         };
         let started = std::thread::Builder::new().name("check".into()).spawn(work);
         started.map(|_detached| ()).map_err(|error| could_not_start(&error))
@@ -171,7 +171,7 @@ impl CheckRunner {
     /// Runs one fix; what went wrong with it, as a clause that follows "and".
     fn run_fix(&mut self, check: &Check, text: &str) -> Result<Option<String>, Interrupted> {
         let not_run = |error: &io::Error| Ok(Some(format!("it could not be run: {}", io_reason(error))));
-        let (sender, receiver) = match PollableReceiver::new(1) {
+        let (sender, receiver) = match PollableReceiver::bounded(1) {
             Ok(made) => made,
             Err(error) => return not_run(&error),
         };
@@ -195,7 +195,7 @@ impl CheckRunner {
                     End::OutOfTime => Some(format!("it was not done within {}", shown(FIX_TIMEOUT))),
                 },
             };
-            let _received = sender.put(error);
+            let _received = sender.try_send(error);
         };
         if let Err(error) = std::thread::Builder::new().name("fix".into()).spawn(work) {
             return not_run(&error);
@@ -203,7 +203,7 @@ impl CheckRunner {
         let give_up = clock::now().plus(FIX_TIMEOUT).plus(FIX_GRACE).plus(KILL_LEEWAY);
         while clock::now() < give_up {
             self.wait(&receiver, give_up.since(clock::now()))?;
-            if let Some(error) = receiver.take().pop() {
+            if let Some(error) = receiver.drain().pop() {
                 return Ok(error);
             }
         }

@@ -9,7 +9,6 @@ use crate::record::time::MonotonicTime;
 use crate::sys::clock;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
-use std::sync::mpsc;
 use std::time::Duration;
 
 /// The most bytes of an answer that are read in search of its status line; servers bound theirs at 8 or 16 KiB.
@@ -57,7 +56,7 @@ pub(crate) fn connect(host: &str, port: u16, deadline: MonotonicTime) -> Result<
 
 /// Asks the name service, by a thread of its own: getaddrinfo(3) has no time limit.
 fn resolve(host: &str, port: u16, deadline: MonotonicTime) -> Result<Vec<SocketAddr>, Fault> {
-    let (tell, told) = mpsc::sync_channel(1);
+    let (tell, told) = crossbeam_channel::bounded(1);
     let name = host.to_owned();
     let asking = std::thread::Builder::new().name("resolver".into()).spawn(move || {
         let found = (name.as_str(), port).to_socket_addrs().map(Iterator::collect);

@@ -20,7 +20,7 @@ pub mod screen;
 pub mod servers;
 
 pub use machine::{APART, DEADLY, lives, marked, open_files, shows_marks};
-pub use place::Place;
+pub use place::{Place, event_backend};
 pub use processes::{Bystander, Shell, kill, own_namespace};
 use serde_json::Value;
 use std::io::Write;

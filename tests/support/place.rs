@@ -10,6 +10,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+/// The variable that has the tests of waiting run with another event source than the system's own.
+const TEST_BACKEND: &str = "DOGWATCH_TEST_BACKEND";
+
+/// What `--backend` is given where a test asks for events: the source that this run of the tests is for.
+pub fn event_backend() -> &'static str {
+    if std::env::var_os(TEST_BACKEND).is_some_and(|backend| backend == "notify") { "notify" } else { "event" }
+}
+
 /// The variable by which the processes of a place are found.
 const PLACE: &str = "TEST_PLACE";
 
@@ -57,6 +65,9 @@ impl Place {
             if name.to_string_lossy().starts_with("DOGWATCH_") {
                 command.env_remove(name);
             }
+        }
+        if let Some(backend) = std::env::var_os(TEST_BACKEND) {
+            command.env("DOGWATCH_BACKEND", backend);
         }
         command.env("DOGWATCH_DIR", self.path()).env("NO_COLOR", "1").env(PLACE, &self.mark);
         command.args(arguments).stdin(Stdio::null());

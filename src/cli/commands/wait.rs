@@ -118,7 +118,12 @@ pub(super) struct LogTailArgs {
 }
 
 fn backend() -> impl clap::builder::TypedValueParser<Value = Backend> {
-    one_of(&[("auto", "Events where they tell everything, else polling"), ("event", "Events"), ("poll", "Polling")])
+    one_of(&[
+        ("auto", "Events where they tell everything, else polling"),
+        ("event", "Events"),
+        ("notify", "Events through a portable library, for comparison"),
+        ("poll", "Polling"),
+    ])
 }
 
 /// How `wait`, `recover` and `check` end where they have an answer.

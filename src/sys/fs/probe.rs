@@ -4,7 +4,7 @@
 use crate::record::time::{MonotonicTime, WallTime};
 use crate::sys::fs::at::FileAt;
 use crate::sys::fs::lock::Lock;
-use crate::sys::watch::dir::{Events, Wanted};
+use crate::sys::watch::dir::{Events, Facility, Wanted};
 use crate::sys::watch::poll::ready;
 use crate::sys::{clock, env};
 use std::fs;
@@ -44,7 +44,7 @@ impl ProbeWatch {
     pub(crate) fn open(folder: &Path, name: &str) -> Result<Self, String> {
         let expected = name.to_owned();
         let wanted: Wanted = Arc::new(move |found| found == expected);
-        Ok(Self { events: Events::watch(folder, &wanted)? })
+        Ok(Self { events: Events::watch(folder, &wanted, Facility::Native)? })
     }
 
     /// Waits for the event of the file's creation; whether it came before the deadline.

@@ -105,7 +105,7 @@ mod tests {
 
     /// What a thread is found to wait for that does this work, which `release` ends.
     fn blocked_in(work: impl FnOnce() + Send + 'static, release: impl FnOnce()) -> (Wait, Option<BlockedOn>) {
-        let (sender, receiver) = std::sync::mpsc::channel();
+        let (sender, receiver) = crossbeam_channel::bounded(1);
         let worker = std::thread::spawn(move || {
             sender.send(nix::unistd::gettid()).unwrap();
             work();

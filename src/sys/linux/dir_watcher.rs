@@ -3,7 +3,7 @@
 //! Refuses to tell of heartbeats, log writes and reads: the kernel raises nothing for them.
 
 use crate::sys::linux::inotify::{Told, WatchFlags, Watches};
-use crate::sys::watch::dir::Word;
+use crate::sys::watch::Word;
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::BorrowedFd;

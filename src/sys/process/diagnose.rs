@@ -8,8 +8,8 @@ use crate::sys::clock;
 use crate::sys::platform::diagnose::{detail, glimpse};
 use crate::sys::platform::process::look;
 use crate::sys::process::info::{Entry, Lookup};
+use crossbeam_channel::{Sender, bounded};
 use std::collections::BTreeSet;
-use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
 /// How long the details may take; as a rule they take some milliseconds.
@@ -29,7 +29,7 @@ pub(crate) fn take(entries: &[Entry]) -> Vec<TreeProcess> {
     // Who is stuck in the kernel may hold up the reader too, so these come last.
     open.sort_by_key(|(_, _, process)| process.state == ProcessState::Disk);
     // As many as there can be: the thread never waits for a reader that has gone.
-    let (sender, details) = sync_channel(MOST);
+    let (sender, details) = bounded(MOST);
     let thread = std::thread::Builder::new().name("evidence".into()).spawn(move || tell(open, &parents, &sender));
     let deadline = clock::now().plus(LIMIT);
     // No thread to be had: the glances have to do, and the channel is closed already.
@@ -51,7 +51,7 @@ pub(crate) fn cpu_time(entries: &[Entry]) -> Duration {
 fn tell(
     open: Vec<(usize, Entry, TreeProcess)>,
     parents: &BTreeSet<i32>,
-    sender: &SyncSender<(usize, Option<TreeProcess>)>,
+    sender: &Sender<(usize, Option<TreeProcess>)>,
 ) {
     for (index, entry, mut process) in open {
         detail(&mut process, parents.contains(&entry.pid));

@@ -13,6 +13,7 @@ use crate::sys::process::spawn::{CommandSpec, Ended, HeldChild, null_input};
 use crate::sys::process::tree;
 use crate::sys::process::tree::{KillTarget, Wrapper};
 use crate::sys::{clock, env};
+use crossbeam_channel::{Receiver, bounded};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -22,7 +23,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// The variable that marks what a command starts.
@@ -260,13 +261,13 @@ fn program(order: &Order<'_>, mark: &str) -> io::Result<(CommandSpec, Option<Out
 /// The end of what a command writes, read by a thread of its own.
 struct Output {
     kept: Arc<Mutex<Vec<u8>>>,
-    done: mpsc::Receiver<()>,
+    done: Receiver<()>,
 }
 
 impl Output {
     fn start(mut pipe: File) -> io::Result<Self> {
         let kept = Arc::new(Mutex::new(Vec::new()));
-        let (tell, done) = mpsc::sync_channel(1);
+        let (tell, done) = bounded(1);
         let shared = Arc::clone(&kept);
         std::thread::Builder::new().name("output".into()).spawn(move || {
             let mut buffer = [0; KEPT];

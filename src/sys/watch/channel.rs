@@ -1,83 +1,82 @@
-//! Letters from other threads to a loop that sleeps on descriptors.
-//!
-//! Refuses to hold more letters than it was made for, and to keep a sender waiting (I10).
+//! Bounded channel whose receiver sleeps on a file descriptor. Called wherever threads report to a loop that sleeps in
+//! poll(2).
 
+use crossbeam_channel::{Receiver, Sender, bounded};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-/// Where letters arrive.
+/// The receiving end.
 #[derive(Debug)]
 pub(crate) struct PollableReceiver<T> {
-    letters: Receiver<T>,
-    bell: Arc<WakePipe>,
+    messages: Receiver<T>,
+    waker: Arc<WakePipe>,
 }
 
-/// Where they are put in.
+/// The sending end.
 #[derive(Debug)]
 pub(crate) struct PollableSender<T> {
-    letters: SyncSender<T>,
-    bell: Arc<WakePipe>,
+    messages: Sender<T>,
+    waker: Arc<WakePipe>,
 }
 
-/// What rings. Both ends live as long as anybody holds either: a write to one whose other end has gone would end the
-/// program that uses this library, where it does not ignore SIGPIPE as Rust's own do, and a read would never come to its
-/// end.
+/// What wakes the receiver. Both ends live as long as either end of the channel: a write whose other end is closed would
+/// raise SIGPIPE in a program that uses this library and does not ignore it as Rust programs do, and a read would find the
+/// end of the file.
 #[derive(Debug)]
 struct WakePipe {
-    heard: UnixStream,
-    rung: UnixStream,
+    read: UnixStream,
+    write: UnixStream,
 }
 
 impl<T> Clone for PollableSender<T> {
     fn clone(&self) -> Self {
-        Self { letters: self.letters.clone(), bell: Arc::clone(&self.bell) }
+        Self { messages: self.messages.clone(), waker: Arc::clone(&self.waker) }
     }
 }
 
 impl<T> PollableSender<T> {
-    /// Puts a letter in; whether there was room, and somebody who will read it.
-    pub(crate) fn put(&self, letter: T) -> bool {
-        let taken = self.letters.try_send(letter).is_ok();
-        // After the letter: who wakes up finds it.
-        self.ring();
-        taken
+    /// Sends a message without waiting; whether there was room for it, and a receiver.
+    pub(crate) fn try_send(&self, message: T) -> bool {
+        let sent = self.messages.try_send(message).is_ok();
+        // After the message: a receiver that is woken finds it.
+        self.wake();
+        sent
     }
 
-    /// Wakes whoever sleeps on the box.
-    pub(crate) fn ring(&self) {
-        // A bell that cannot be rung any more rings already.
-        let _rings = (&self.bell.rung).write(&[0]);
+    /// Wakes the receiver.
+    pub(crate) fn wake(&self) {
+        // A full pipe already means "wake".
+        let _full = (&self.waker.write).write(&[0]);
     }
 }
 
 impl<T> PollableReceiver<T> {
-    /// With room for so many letters.
+    /// Makes a channel with room for so many messages.
     ///
     /// # Errors
     /// No descriptors left.
-    pub(crate) fn new(room: usize) -> io::Result<(PollableSender<T>, Self)> {
-        let (heard, rung) = UnixStream::pair()?;
-        heard.set_nonblocking(true)?;
-        rung.set_nonblocking(true)?;
-        let (sender, letters) = sync_channel(room);
-        let bell = Arc::new(WakePipe { heard, rung });
-        Ok((PollableSender { letters: sender, bell: Arc::clone(&bell) }, Self { letters, bell }))
+    pub(crate) fn bounded(room: usize) -> io::Result<(PollableSender<T>, Self)> {
+        let (read, write) = UnixStream::pair()?;
+        read.set_nonblocking(true)?;
+        write.set_nonblocking(true)?;
+        let (sender, messages) = bounded(room);
+        let waker = Arc::new(WakePipe { read, write });
+        Ok((PollableSender { messages: sender, waker: Arc::clone(&waker) }, Self { messages, waker }))
     }
 
-    /// What is readable while there are letters.
+    /// What is readable while there are messages.
     pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
-        self.bell.heard.as_fd()
+        self.waker.read.as_fd()
     }
 
-    /// All that have come.
-    pub(crate) fn take(&self) -> Vec<T> {
-        // Quiet first: whoever puts a letter in from here on rings again.
-        let mut rings = [0; 64];
-        while (&self.bell.heard).read(&mut rings).is_ok_and(|count| count == rings.len()) {}
-        self.letters.try_iter().collect()
+    /// All messages that have come.
+    pub(crate) fn drain(&self) -> Vec<T> {
+        // The pipe first: a message that is sent from here on wakes again.
+        let mut wakes = [0; 64];
+        while (&self.waker.read).read(&mut wakes).is_ok_and(|count| count == wakes.len()) {}
+        self.messages.try_iter().collect()
     }
 }
 
@@ -88,20 +87,20 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn no_letter_is_left_in_a_silent_box() {
-        let (slot, mailbox) = PollableReceiver::new(1 << 16).unwrap();
+    fn no_message_is_left_in_a_silent_channel() {
+        let (sender, receiver) = PollableReceiver::bounded(1 << 16).unwrap();
         let threads: Vec<_> = (0..4_u32)
             .map(|thread| {
-                let slot = slot.clone();
-                std::thread::spawn(move || (0..10_000).for_each(|number| assert!(slot.put((thread, number)))))
+                let sender = sender.clone();
+                std::thread::spawn(move || (0..10_000).for_each(|number| assert!(sender.try_send((thread, number)))))
             })
             .collect();
-        drop(slot);
+        drop(sender);
         let mut next = [0; 4];
         while next != [10_000; 4] {
-            let [rings] = ready([Some(mailbox.descriptor())], Duration::from_secs(20));
-            assert!(rings, "{next:?}");
-            for (thread, number) in mailbox.take() {
+            let [readable] = ready([Some(receiver.descriptor())], Duration::from_secs(20));
+            assert!(readable, "{next:?}");
+            for (thread, number) in receiver.drain() {
                 let next = &mut next[thread as usize];
                 assert_eq!(number, *next);
                 *next += 1;
@@ -110,17 +109,17 @@ mod tests {
         for thread in threads {
             thread.join().unwrap();
         }
-        mailbox.take();
-        assert_eq!(ready([Some(mailbox.descriptor())], Duration::ZERO), [false], "it rings though all have gone");
+        receiver.drain();
+        assert_eq!(ready([Some(receiver.descriptor())], Duration::ZERO), [false], "it wakes though all were received");
     }
 
     #[test]
-    fn what_has_no_room_is_told_and_keeps_nobody_waiting() {
-        let (slot, mailbox) = PollableReceiver::new(1).unwrap();
-        assert!(slot.put('a') && !slot.put('b'));
-        assert_eq!(mailbox.take(), ['a']);
-        drop(mailbox);
-        assert!(!slot.put('c'));
-        assert!((&slot.bell.rung).write(&[0]).is_ok(), "a SIGPIPE for whoever does not ignore it");
+    fn a_message_without_room_is_refused_and_delays_no_sender() {
+        let (sender, receiver) = PollableReceiver::bounded(1).unwrap();
+        assert!(sender.try_send('a') && !sender.try_send('b'));
+        assert_eq!(receiver.drain(), ['a']);
+        drop(receiver);
+        assert!(!sender.try_send('c'));
+        assert!((&sender.waker.write).write(&[0]).is_ok(), "SIGPIPE in a program that does not ignore it");
     }
 }

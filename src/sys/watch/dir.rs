@@ -5,8 +5,10 @@
 
 use crate::error::io_reason;
 use crate::sys::platform::dir_watcher::PlatformWatcher;
-use std::ffi::OsStr;
+use crate::sys::watch::Word;
+use crate::sys::watch::notify_source::NotifySource;
 use std::fs;
+use std::io;
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -27,20 +29,57 @@ pub(crate) enum Hint {
 /// Which names are worth a hint.
 pub(crate) type Wanted = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
-/// What the system's facility says.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Word<'event> {
-    /// An entry of this name came, went, or was written.
-    Entry(&'event OsStr),
-    /// The folder itself changed, or entries without saying which.
-    Folder,
-    /// Events were lost.
-    Lost,
+/// Which facility reports the events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Facility {
+    /// The system's own.
+    Native,
+    /// The notify library, which macOS's own facility uses in any case.
+    Notify,
+}
+
+/// The watch by one of them.
+enum AnyWatcher {
+    Native(PlatformWatcher),
+    Notify(NotifySource),
+}
+
+impl AnyWatcher {
+    fn open(facility: Facility, folder: &Path) -> io::Result<Self> {
+        match facility {
+            Facility::Notify if cfg!(target_os = "linux") => NotifySource::open(folder).map(Self::Notify),
+            Facility::Native | Facility::Notify => PlatformWatcher::open(folder).map(Self::Native),
+        }
+    }
+
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Native(watcher) => watcher.descriptor(),
+            Self::Notify(watcher) => watcher.descriptor(),
+        }
+    }
+
+    fn take(&mut self, tell: &mut dyn FnMut(Word<'_>)) -> io::Result<()> {
+        match self {
+            Self::Native(watcher) => watcher.take(tell),
+            Self::Notify(watcher) => watcher.take(tell),
+        }
+    }
+
+    fn follow(&mut self, path: &Path) -> io::Result<()> {
+        match self {
+            Self::Native(watcher) => watcher.follow(path),
+            #[cfg(target_os = "linux")]
+            Self::Notify(watcher) => watcher.follow(path),
+            #[cfg(not(target_os = "linux"))]
+            Self::Notify(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
 }
 
 /// A watched directory.
 pub(crate) struct Events {
-    watcher: PlatformWatcher,
+    watcher: AnyWatcher,
     wanted: Wanted,
     /// Whether nothing is heard any more.
     deaf: bool,
@@ -60,22 +99,22 @@ impl Events {
     ///
     /// # Errors
     /// A sentence: no instance or watch left, not supported, not permitted.
-    pub(crate) fn watch(directory: &Path, wanted: &Wanted) -> Result<Self, String> {
-        let mut attempt = Self::watch_once(directory, wanted)?;
+    pub(crate) fn watch(directory: &Path, wanted: &Wanted, facility: Facility) -> Result<Self, String> {
+        let mut attempt = Self::watch_once(directory, wanted, facility)?;
         // Made in between, the directory would have raised its one event before there was a watch.
         for _ in 1..ATTEMPTS {
             if attempt.stands_on(directory) {
                 break;
             }
-            attempt = Self::watch_once(directory, wanted)?;
+            attempt = Self::watch_once(directory, wanted, facility)?;
         }
         Ok(attempt)
     }
 
-    fn watch_once(directory: &Path, wanted: &Wanted) -> Result<Self, String> {
+    fn watch_once(directory: &Path, wanted: &Wanted, facility: Facility) -> Result<Self, String> {
         let watched = nearest(directory);
         let identity = identity(&watched);
-        let watcher = PlatformWatcher::open(&watched).map_err(|error| io_reason(&error))?;
+        let watcher = AnyWatcher::open(facility, &watched).map_err(|error| io_reason(&error))?;
         let is_ancestor = watched != directory;
         Ok(Self { watcher, wanted: Arc::clone(wanted), deaf: false, watched, identity, is_ancestor })
     }
@@ -142,9 +181,9 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    fn watched(path: &Path) -> Events {
+    fn watched_by(facility: Facility, path: &Path) -> Events {
         let wanted: Wanted = Arc::new(|name| name.ends_with(".status"));
-        Events::watch(path, &wanted).unwrap()
+        Events::watch(path, &wanted, facility).unwrap()
     }
 
     /// The next hints there are.
@@ -159,54 +198,65 @@ mod tests {
 
     #[test]
     fn a_rename_into_place_is_told_and_what_nobody_wants_is_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut events = watched(folder.path());
-        assert!(events.stands_on(folder.path()));
-        fs::write(folder.path().join("a.log"), "x").unwrap();
-        fs::write(folder.path().join(".tmp"), "SUCCESS").unwrap();
-        fs::rename(folder.path().join(".tmp"), folder.path().join("a.status")).unwrap();
-        let hints = told(&mut events);
-        // kqueue tells of the directory only; the look is the same.
-        let expected = if cfg!(target_os = "macos") { Hint::Everything } else { Hint::Name("a.status".into()) };
-        assert_eq!(hints[0], expected);
-        assert!(cfg!(target_os = "macos") || hints.len() == 1, "{hints:?}");
+        for facility in [Facility::Native, Facility::Notify] {
+            let watched = |path: &Path| watched_by(facility, path);
+            let folder = tempfile::tempdir().unwrap();
+            let mut events = watched(folder.path());
+            assert!(events.stands_on(folder.path()));
+            fs::write(folder.path().join("a.log"), "x").unwrap();
+            fs::write(folder.path().join(".tmp"), "SUCCESS").unwrap();
+            fs::rename(folder.path().join(".tmp"), folder.path().join("a.status")).unwrap();
+            let hints = told(&mut events);
+            // kqueue tells of the directory only; the look is the same.
+            let expected = if cfg!(target_os = "macos") { Hint::Everything } else { Hint::Name("a.status".into()) };
+            assert_eq!(hints[0], expected);
+            // The library tells of both names of a rename, and of the pair.
+            let may_repeat = cfg!(target_os = "macos") || facility == Facility::Notify;
+            assert!(hints.iter().all(|hint| *hint == expected) && (may_repeat || hints.len() == 1), "{hints:?}");
+        }
     }
 
     #[test]
     fn a_followed_file_tells_of_writes_in_place_even_after_it_was_replaced() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.status");
-        fs::write(&path, "").unwrap();
-        let mut events = watched(folder.path());
-        events.follow(&path).unwrap();
-        fs::write(&path, "SUC").unwrap();
-        assert_eq!(told(&mut events)[0], Hint::Name("a.status".into()));
-        fs::write(folder.path().join(".tmp"), "").unwrap();
-        fs::rename(folder.path().join(".tmp"), &path).unwrap();
-        events.follow(&path).unwrap();
-        while ready([events.descriptor()], Duration::ZERO) == [true] {
-            events.take(&mut Vec::new());
+        for facility in [Facility::Native, Facility::Notify] {
+            let watched = |path: &Path| watched_by(facility, path);
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("a.status");
+            fs::write(&path, "").unwrap();
+            let mut events = watched(folder.path());
+            events.follow(&path).unwrap();
+            fs::write(&path, "SUC").unwrap();
+            assert_eq!(told(&mut events)[0], Hint::Name("a.status".into()));
+            fs::write(folder.path().join(".tmp"), "").unwrap();
+            fs::rename(folder.path().join(".tmp"), &path).unwrap();
+            events.follow(&path).unwrap();
+            while ready([events.descriptor()], Duration::ZERO) == [true] {
+                events.take(&mut Vec::new());
+            }
+            let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
+            std::io::Write::write_all(&mut file, b"CESS").unwrap();
+            assert_eq!(told(&mut events)[0], Hint::Name("a.status".into()));
+            fs::remove_file(&path).unwrap();
+            assert!(events.follow(&path).is_ok(), "its return is a creation");
         }
-        let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
-        std::io::Write::write_all(&mut file, b"CESS").unwrap();
-        assert_eq!(told(&mut events)[0], Hint::Name("a.status".into()));
-        fs::remove_file(&path).unwrap();
-        assert!(events.follow(&path).is_ok(), "its return is a creation");
     }
 
     #[test]
     fn a_directory_that_is_not_there_yet_is_noticed_and_then_watched() {
-        let folder = tempfile::tempdir().unwrap();
-        let directory = folder.path().join("one/two");
-        let mut events = watched(&directory);
-        assert!(events.stands_on(&directory), "on what is there of it");
-        fs::create_dir_all(&directory).unwrap();
-        assert_eq!(told(&mut events)[0], Hint::Everything);
-        assert!(!events.stands_on(&directory));
-        drop(events);
-        let mut events = watched(&directory);
-        assert!(events.stands_on(&directory));
-        fs::remove_dir(&directory).unwrap();
-        assert_eq!(told(&mut events)[0], Hint::Everything);
+        for facility in [Facility::Native, Facility::Notify] {
+            let watched = |path: &Path| watched_by(facility, path);
+            let folder = tempfile::tempdir().unwrap();
+            let directory = folder.path().join("one/two");
+            let mut events = watched(&directory);
+            assert!(events.stands_on(&directory), "on what is there of it");
+            fs::create_dir_all(&directory).unwrap();
+            assert_eq!(told(&mut events)[0], Hint::Everything);
+            assert!(!events.stands_on(&directory));
+            drop(events);
+            let mut events = watched(&directory);
+            assert!(events.stands_on(&directory));
+            fs::remove_dir(&directory).unwrap();
+            assert_eq!(told(&mut events)[0], Hint::Everything);
+        }
     }
 }

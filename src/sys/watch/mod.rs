@@ -2,7 +2,10 @@
 
 pub(crate) mod channel;
 pub(crate) mod dir;
+pub(crate) mod notify_source;
 pub(crate) mod poll;
+
+use std::ffi::OsStr;
 
 /// What came of asking for a notice of a process's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,4 +14,15 @@ pub(crate) enum WatchResult {
     Watching,
     /// The process has ended already: no notice comes.
     AlreadyExited,
+}
+
+/// What the system's facility says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Word<'event> {
+    /// An entry of this name came, went, or was written.
+    Entry(&'event OsStr),
+    /// The folder itself changed, or entries without saying which.
+    Folder,
+    /// Events were lost.
+    Lost,
 }
