@@ -115,8 +115,8 @@ fn a_directory_that_turns_read_only_is_said_and_commands_code_stays() {
     }
     for (fault, what) in [("EROFS", "read-only"), ("EACCES", "permission denied"), ("EDQUOT", "quota")] {
         let place = Place::new();
-        // The first three renames publish the start files.
-        let inject = format!("inject=?rename,?renameat,?renameat2:error={fault}:when=4+");
+        // The first four renames publish the start files.
+        let inject = format!("inject=?rename,?renameat,?renameat2:error={fault}:when=5+");
         let prefix = ["strace", "-qq", "-o", "/dev/null", "-e", &inject];
         let run =
             place.through(&prefix, ["run", "s", "--no-breaker", "--", "sh", "-c", "exit 7"]).output().expect("runs");

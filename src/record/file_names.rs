@@ -99,10 +99,11 @@ pub(crate) enum TempFile {
 
 impl TempFile {
     /// Every file of a run that can be left over by one that was killed, each once.
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Start(Record::Pid),
         Self::Start(Record::Meta),
         Self::Start(Record::Heartbeat),
+        Self::Start(Record::Log),
         Self::End(Record::Meta),
         Self::End(Record::Status),
         Self::End(Record::Result),

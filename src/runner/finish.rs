@@ -8,7 +8,7 @@ use crate::record::file_state::File;
 use crate::record::outcome::Reason;
 use crate::record::result::{LONGEST, ParsedResult};
 use crate::record::time::millis;
-use crate::runner::end_tree;
+use crate::runner::left_behind::{self, LeftBehind};
 use crate::runner::start::Run;
 use crate::runner::supervise::Exit;
 use crate::runner::{Finished, Job, Listener, ResultFrom};
@@ -22,21 +22,27 @@ use crate::sys::process::spawn::Ended;
 use crate::sys::signals::Signal;
 
 /// Publishes the end of a run whose COMMAND has ended.
-pub(super) fn finish(run: Run, job: &Job, exit: &Exit, listener: &mut dyn Listener) -> Finished {
+pub(super) fn finish(mut run: Run, job: &Job, exit: &Exit, listener: &mut dyn Listener) -> Finished {
     let elapsed = millis(clock::now().since(run.began));
-    let survivors = match &exit.survivors {
-        None if !job.keep_children => end_what_is_left(&run, job),
-        known => known.clone(),
-    };
-    let ending = Ending { survivors, ..ending(&run, job, exit, elapsed, listener) };
+    let settles = exit.survivors.is_none() && !job.keep_children;
+    let left = if settles { left_behind::settle(&mut run, job, listener) } else { LeftBehind::default() };
+    let survivors = exit.survivors.clone().or(left.survivors.clone());
+    let left = left.sentence();
+    let mut ending = Ending { survivors, ..ending(&run, exit) };
+    let succeeded = ending.reason == Reason::Success;
+    (ending.result, ending.result_error) = result(&run, job, succeeded, elapsed);
+    let no_result = ending.result_error.iter().filter(|_| succeeded);
+    let no_result: Vec<String> = no_result.map(|fault| format!("{fault}; the run succeeded all the same")).collect();
+    let loss = run.output.loss();
+    let mut left: Vec<String> = left.into_iter().chain(loss).collect();
+    ending.detail =
+        ending.detail.into_iter().chain(left.iter().cloned()).reduce(|one, other| format!("{one}; {other}"));
     // The line that tells of a failure has it in its detail; a success prints no line.
-    if let (Some(survivors), Reason::Success) = (&ending.survivors, ending.reason) {
-        listener.trouble(&still_there(survivors));
-    }
-    let Run { own, rooms, directory, id, output, fault, .. } = run;
+    left.extend(ending.survivors.as_deref().filter(|_| succeeded).map(still_there));
+    let Run { own, rooms, directory, id, output, fault, mut signals, .. } = run;
     let RecordedEnd { written, reason, troubles } = own.record_end(ending, rooms);
     let removed = if directory.is_removed() { " (the monitor directory was removed while COMMAND ran)" } else { "" };
-    for sentence in troubles {
+    for sentence in left.into_iter().chain(no_result).chain(troubles) {
         listener.trouble(&format!("{sentence}{removed}"));
     }
     // COMMAND's own copy of its result above all: it has been published or was never there.
@@ -47,25 +53,20 @@ pub(super) fn finish(run: Run, job: &Job, exit: &Exit, listener: &mut dyn Listen
         let files = last.map(|record| directory.join(&file_name(&job.step, record)));
         fsync::sync(directory.path(), &files);
     }
-    output.close();
+    if let Some(rest) = output.close(&mut signals) {
+        let log = directory.join(&file_name(&job.step, Record::Log));
+        listener.trouble(&format!("nobody took the last {rest} bytes of the output; they are in {}", log.display()));
+    }
     Finished { outcome: reason.outcome(), ended: exit.ended, not_started: fault }
 }
 
-/// Ends what COMMAND left. With which processes are still there.
-fn end_what_is_left(run: &Run, job: &Job) -> Option<String> {
-    if end_tree::has_leftovers(run) { end_tree::end(run, job.grace).survivors } else { None }
-}
-
-fn ending(run: &Run, job: &Job, exit: &Exit, elapsed: u64, listener: &mut dyn Listener) -> Ending {
+fn ending(run: &Run, exit: &Exit) -> Ending {
     if let Some(fault) = &run.fault {
         let code = if fault.missing { 127 } else { 126 };
         return Ending { detail: Some(fault.sentence.clone()), exit_code: Some(code), ..Ending::of(Reason::Failed) };
     }
     match exit.ended {
-        Some(Ended::Code(0)) => {
-            let result = Some(result(run, job, elapsed, listener));
-            Ending { exit_code: Some(0), result, ..Ending::of(Reason::Success) }
-        }
+        Some(Ended::Code(0)) => Ending { exit_code: Some(0), ..Ending::of(Reason::Success) },
         Some(Ended::Code(code)) => {
             Ending { exit_code: Some(code), detail: interruption(exit), ..Ending::of(failure(exit)) }
         }
@@ -94,9 +95,14 @@ pub(super) fn signal_name(number: i32) -> String {
     Signal::try_from(number).map_or_else(|_| format!("SIG{number}"), |signal| signal.as_str().to_owned())
 }
 
-/// The bytes of `.result`: what COMMAND gave where it is JSON, else a record of the run itself.
-fn result(run: &Run, job: &Job, elapsed: u64, listener: &mut dyn Listener) -> Vec<u8> {
-    let given = match run.directory.read(&TempFile::Given.of(&job.step, &run.id), LONGEST + 1) {
+/// The bytes of `.result`, and why there is none or not COMMAND's. What COMMAND gave is kept of a failed run too; a run
+/// that succeeded and was not asked for a result has a record of itself.
+fn result(run: &Run, job: &Job, succeeded: bool, elapsed: u64) -> (Option<Vec<u8>>, Option<String>) {
+    let name = TempFile::Given.of(&job.step, &run.id);
+    if job.result == ResultFrom::Stdout {
+        run.output.append_file(&run.directory.file(&name));
+    }
+    let given = match run.directory.read(&name, LONGEST + 1) {
         Ok(File::There { content, .. }) => Ok(Some(content)),
         Ok(File::Absent) => Ok(None),
         Ok(File::Unfit(fault)) => Err(format!("the result file {fault}")),
@@ -107,15 +113,17 @@ fn result(run: &Run, job: &Job, elapsed: u64, listener: &mut dyn Listener) -> Ve
             format!("the result is longer than {} MiB", LONGEST >> 20)
         }
         (Ok(Some(bytes)), _) => match ParsedResult::parse(&bytes) {
-            ParsedResult::Json(_) => return bytes,
+            ParsedResult::Json(_) => return (Some(bytes), None),
             ParsedResult::Unfinished(fault) => fault,
         },
-        (Ok(None), ResultFrom::Auto) => return own_result(elapsed, None),
+        (Ok(None), ResultFrom::Auto) => return (succeeded.then(|| own_result(elapsed, None)), None),
         (Ok(None), ResultFrom::File | ResultFrom::Stdout) => "COMMAND wrote no result".to_owned(),
         (Err(fault), _) => fault,
     };
-    listener.trouble(&format!("{fault}; the run succeeded all the same"));
-    own_result(elapsed, Some(&fault))
+    // Nothing is made up for output that was to be the result: it is in the log.
+    let is_given = job.result == ResultFrom::Auto || fault != "COMMAND wrote no result";
+    let made_up = succeeded && job.result != ResultFrom::Stdout && is_given;
+    (made_up.then(|| own_result(elapsed, Some(&fault))), Some(fault))
 }
 
 /// The record of the run itself, its keys in the contract's order.

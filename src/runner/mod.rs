@@ -8,6 +8,7 @@ mod end_tree;
 mod finish;
 mod heartbeat;
 mod interruption;
+mod left_behind;
 mod output;
 mod start;
 mod supervise;

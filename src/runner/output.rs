@@ -5,14 +5,14 @@
 
 use crate::error::io_reason;
 use crate::record::time::MonotonicTime;
-use crate::runner::{Job, Listener, LogStreams};
+use crate::runner::{Job, Listener};
 use crate::sys::clock;
-use crate::sys::log::file;
-use crate::sys::log::file::Bound;
+use crate::sys::fs::at::FileAt;
+use crate::sys::log::file::{LogFile, SizeLimit};
 use crate::sys::log::tee::Tee;
 use crate::sys::platform::write_watcher::WriteWatcher;
+use crate::sys::signals::Pending;
 use std::os::fd::BorrowedFd;
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// How often a growing log is held against its bound.
@@ -24,33 +24,30 @@ const WARM: Duration = Duration::from_secs(1);
 /// The log of one run.
 #[derive(Debug)]
 pub(super) struct Output {
-    path: PathBuf,
-    bound: Option<Bound>,
+    log: Option<LogFile>,
+    limit: Option<SizeLimit>,
     tee: Option<Tee>,
     growths: Option<WriteWatcher>,
     began: MonotonicTime,
     next: MonotonicTime,
     last_size: u64,
     deaf: bool,
+    /// Whether the disk was full at any look.
+    disk_was_full: bool,
 }
 
 impl Output {
     /// Begins to look after a log.
-    pub(super) fn start(path: PathBuf, job: &Job, listener: &mut dyn Listener) -> Self {
-        let logged = job.log != LogStreams::None;
-        let tee = if job.tee && logged {
-            Tee::start(&path)
-                .inspect_err(|error| {
-                    listener.trouble(&format!("cannot pass the output through: {}", io_reason(error)));
-                })
-                .ok()
-        } else {
+    pub(super) fn start(log: Option<LogFile>, job: &Job, listener: &mut dyn Listener) -> Self {
+        let start_tee = |log: &LogFile| log.reader().and_then(Tee::start);
+        let tee = log.as_ref().filter(|_| job.tee).map(start_tee).transpose().unwrap_or_else(|error| {
+            listener.trouble(&format!("cannot pass the output through: {}", io_reason(&error)));
             None
-        };
-        let bound = (logged && job.log_max != 0).then(|| Bound::new(job.log_max));
+        });
+        let limit = (log.is_some() && job.log_max != 0).then(|| SizeLimit::new(job.log_max));
         let began = clock::now();
-        let next = if bound.is_some() { began.plus(LOOK) } else { MonotonicTime::NEVER };
-        Self { path, bound, tee, growths: None, began, next, last_size: 0, deaf: false }
+        let next = if limit.is_some() { began.plus(LOOK) } else { MonotonicTime::NEVER };
+        Self { log, limit, tee, growths: None, began, next, last_size: 0, deaf: false, disk_was_full: false }
     }
 
     /// When to look again.
@@ -60,7 +57,7 @@ impl Output {
 
     /// The log's size in bytes.
     pub(super) fn size(&self) -> u64 {
-        file::size(&self.path).unwrap_or(0)
+        self.log.as_ref().map_or(0, LogFile::size)
     }
 
     /// What poll(2) waits for beside the clock.
@@ -73,7 +70,7 @@ impl Output {
         if let Some(growths) = &mut self.growths {
             growths.take(&mut Vec::new());
         }
-        if self.bound.is_some() {
+        if self.limit.is_some() {
             self.next = self.next.min(now.plus(LOOK));
         }
     }
@@ -83,18 +80,21 @@ impl Output {
         if now < self.next {
             return;
         }
-        let Some(bound) = &mut self.bound else {
+        let (Some(limit), Some(log)) = (&mut self.limit, &self.log) else {
             self.next = MonotonicTime::NEVER;
             return;
         };
-        if let Err(error) = bound.apply(&self.path) {
+        if let Err(error) = limit.apply(log) {
             listener.trouble(&format!("the log cannot be kept within its bound: {}", io_reason(&error)));
-            self.bound = None;
+            self.limit = None;
             self.next = MonotonicTime::NEVER;
             return;
         }
         let size = self.size();
         let grew = size != self.last_size;
+        if grew {
+            self.look_for_room();
+        }
         self.last_size = size;
         self.next = now.plus(LOOK);
         if !grew && !self.deaf && now >= self.began.plus(WARM) {
@@ -107,7 +107,8 @@ impl Output {
         if self.growths.is_none() {
             self.growths = WriteWatcher::new().ok();
         }
-        let armed = self.growths.as_mut().is_some_and(|growths| growths.arm(0, &self.path));
+        let path = self.log.as_ref().map(LogFile::watched);
+        let armed = self.growths.as_mut().zip(path).is_some_and(|(growths, path)| growths.arm(0, &path));
         self.deaf = !armed;
         // Armed, then looked at once more: what was written in between raised no notice (I2).
         if armed && self.size() == self.last_size {
@@ -115,15 +116,32 @@ impl Output {
         }
     }
 
+    /// Notes whether the disk is full: what COMMAND writes then is lost, and COMMAND may not say so.
+    pub(super) fn look_for_room(&mut self) {
+        self.disk_was_full |= self.log.as_ref().is_some_and(LogFile::is_disk_full);
+    }
+
+    /// What is to be said of a log that may be incomplete.
+    pub(super) fn loss(&mut self) -> Option<String> {
+        self.look_for_room();
+        self.disk_was_full.then(|| "the disk was full while COMMAND ran, so its log may be incomplete".to_owned())
+    }
+
+    /// Adds to the log what COMMAND printed and the log did not get, because it was to be the result.
+    pub(super) fn append_file(&self, path: &FileAt<'_>) {
+        if let Some(log) = &self.log {
+            // On a full disk it is lost as any other output is, and that is said.
+            let _lost = log.append_file(path);
+        }
+    }
+
     /// Holds the log against its bound for the last time, and passes the rest of the output through; after the end of the
-    /// run is published, for its reader may be slow.
-    pub(super) fn close(mut self) {
-        if let Some(bound) = &mut self.bound {
-            // Whoever is to know that it cannot be kept was told at an earlier look.
-            let _kept = bound.apply(&self.path);
+    /// run is published, for its reader may be slow. Returns how many bytes the reader did not take in time.
+    pub(super) fn close(mut self, signals: &mut Pending) -> Option<u64> {
+        if let (Some(limit), Some(log)) = (&mut self.limit, &self.log) {
+            // That it cannot be kept was told at an earlier look.
+            let _kept = limit.apply(log);
         }
-        if let Some(tee) = self.tee {
-            tee.finish();
-        }
+        self.tee?.finish(signals)
     }
 }

@@ -28,7 +28,7 @@ use crate::step::terminate::MARK;
 use crate::sys::fs::lock::Lock;
 use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::fs::preallocate::PreallocatedFile;
-use crate::sys::log::file;
+use crate::sys::log::file::LogFile;
 use crate::sys::platform::process as platform_process;
 use crate::sys::platform::{cgroup, machine};
 use crate::sys::process::activity::Activity;
@@ -114,12 +114,12 @@ pub(super) fn start(directory: &MonitorDir, job: &Job, listener: &mut dyn Listen
     }
     let began = clock::now();
     let memory_kills = cgroup::kills();
-    let Begun { held, key, meta, rooms, child_started } =
+    let Begun { held, key, meta, rooms, log, child_started } =
         begin(&directory, job, &id, &lock, began, (ignore_hangup, has_older_children))
             .inspect_err(|_| remove_unpublished(&directory, &job.step, &id))?;
     let child = held.pid();
     let pulse = Pulse::new(job.heartbeat_on, job.heartbeat_interval, job.stale, began);
-    let output = Output::start(directory.join(&file_name(&job.step, Record::Log)), job, listener);
+    let output = Output::start(log, job, listener);
     let fault = held.release().err().map(|error| not_started(job, &error));
     listener.started(info::current_pid(), fault.as_ref());
     Ok(Run {
@@ -163,6 +163,7 @@ struct Begun {
     key: PidFileId,
     meta: Meta,
     rooms: PreallocatedFiles,
+    log: Option<LogFile>,
     child_started: Option<u64>,
 }
 
@@ -199,10 +200,11 @@ fn begin(
     // Held until the pid is out: the run before, which may have lost its lock file, could record its end in between.
     let recording = take_record_lock(directory, &job.step).map_err(Error::internal)?;
     let (key, meta, rooms) = write_start_files(directory, job, id, meta).map_err(Error::internal)?;
+    replace_log(directory, job, id)?;
     clear(directory, &job.step)?;
     publish(directory, &job.step, id).map_err(Error::internal)?;
     drop(recording);
-    Ok(Begun { held, key, meta, rooms, child_started })
+    Ok(Begun { held, key, meta, rooms, log: files.log, child_started })
 }
 
 pub(super) fn own(what: &str, error: &std::io::Error) -> Error {
@@ -251,39 +253,50 @@ fn catch_signals() -> Result<Pending, Error> {
 }
 
 struct Files {
+    log: Option<LogFile>,
     stdout: Option<Stream>,
     stderr: Option<Stream>,
     result: PathBuf,
 }
 
+/// The log under a temporary name: as long as the run may not begin, the log of the run before stays.
 fn open_files(directory: &MonitorDir, job: &Job, id: &str) -> Result<Files, Error> {
-    let log_path = directory.join(&file_name(&job.step, Record::Log));
-    let opened = |what: &PathBuf, file: std::io::Result<Stream>| {
-        file.map_err(|error| own(&format!("open {}", what.display()), &error))
-    };
+    let name = TempFile::Start(Record::Log).of(&job.step, id);
+    let result = TempFile::Given.of(&job.step, id);
+    let cannot_open =
+        |name: &str, error: &std::io::Error| own(&format!("open {}", directory.join(name).display()), error);
     let log = match job.log {
-        LogStreams::None => {
-            // An old run's log is none of this one's.
-            let name = file_name(&job.step, Record::Log);
-            directory.remove(&name).map_err(|error| own(&format!("remove {}", log_path.display()), &error))?;
-            None
+        LogStreams::None => None,
+        LogStreams::Both | LogStreams::Stdout | LogStreams::Stderr => {
+            Some(LogFile::create(&directory.file(&name)).map_err(|error| cannot_open(&name, &error))?)
         }
-        LogStreams::Both | LogStreams::Stdout | LogStreams::Stderr => Some(opened(&log_path, file::start(&log_path))?),
     };
-    let result = directory.join(&TempFile::Given.of(&job.step, id));
-    let same = |log: &Stream| opened(&log_path, log.try_clone());
+    let writer = |log: &LogFile| log.writer().map_err(|error| cannot_open(&name, &error));
     let stdout = match (job.result, job.log, &log) {
         (ResultFrom::Stdout, _, _) => {
-            Some(opened(&result, directory.file(&TempFile::Given.of(&job.step, id)).create_new())?)
+            Some(directory.file(&result).create_new().map_err(|error| cannot_open(&result, &error))?)
         }
-        (_, LogStreams::Both | LogStreams::Stdout, Some(log)) => Some(same(log)?),
+        (_, LogStreams::Both | LogStreams::Stdout, Some(log)) => Some(writer(log)?),
         _ => None,
     };
     let stderr = match (job.log, &log) {
-        (LogStreams::Both | LogStreams::Stderr, Some(log)) => Some(same(log)?),
+        (LogStreams::Both | LogStreams::Stderr, Some(log)) => Some(writer(log)?),
         _ => None,
     };
-    Ok(Files { stdout, stderr, result })
+    Ok(Files { log, stdout, stderr, result: directory.join(&result) })
+}
+
+/// Puts the new log in the old one's place. The old run's log goes with its inode, so that a process of that run which
+/// still has it open cannot write into the new one.
+fn replace_log(directory: &MonitorDir, job: &Job, id: &str) -> Result<(), Error> {
+    let name = file_name(&job.step, Record::Log);
+    let replaced = match job.log {
+        LogStreams::None => directory.remove(&name),
+        LogStreams::Both | LogStreams::Stdout | LogStreams::Stderr => {
+            directory.rename(&TempFile::Start(Record::Log).of(&job.step, id), &name)
+        }
+    };
+    replaced.map_err(|error| own(&format!("replace {}", directory.join(&name).display()), &error))
 }
 
 fn variables(directory: &MonitorDir, step: &StepName, id: &str, result: &std::path::Path) -> Vec<(String, OsString)> {

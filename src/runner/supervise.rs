@@ -143,6 +143,7 @@ fn beat(run: &mut Run, job: &Job, now: MonotonicTime, listener: &mut dyn Listene
         return;
     }
     run.directory.keep_from_cleaners();
+    run.output.look_for_room();
     run.own.restore();
     // Beats by the clock ask nothing of the log.
     let size =

@@ -263,6 +263,16 @@ impl OwnRun {
         if self.pid_file.is_some() && self.pid_facts() == self.pid_file {
             return;
         }
+        let name = file_name(&self.step, Record::Pid);
+        if let Ok(File::There { stamp, content }) = self.directory.read(&name, pid::LONGEST)
+            && ParsedPid::parse(&content) == ParsedPid::Pid(self.key.0)
+            && self.meta.pid_mtime_ns == Some(stamp.modified.as_nanos())
+            && stamp.modified != self.key.1
+        {
+            // Pid and record were changed together, and still name one run.
+            (self.key.1, self.pid_file) = (stamp.modified, self.pid_facts());
+            return;
+        }
         let content = format!("{}\n", self.key.0);
         let written = self.publisher().publish_at(Record::Pid, content.as_bytes(), Some(self.key.1));
         if written.is_ok() {

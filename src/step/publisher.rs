@@ -30,12 +30,14 @@ pub(crate) struct Ending {
     pub(crate) result: Option<Vec<u8>>,
     /// Which of the run's processes are still there, as text.
     pub(crate) survivors: Option<String>,
+    /// Why there is no result although there should be one.
+    pub(crate) result_error: Option<String>,
 }
 
 impl Ending {
     /// An end of which only the reason is known.
     pub(crate) fn of(reason: Reason) -> Self {
-        Self { reason, detail: None, exit_code: None, signal: None, result: None, survivors: None }
+        Self { reason, detail: None, exit_code: None, signal: None, result: None, result_error: None, survivors: None }
     }
 }
 
@@ -82,13 +84,14 @@ pub(super) fn publish_end(
     let left = ending.survivors.as_deref().map(still_there);
     let sentences = announced.or_else(|| ending.detail.clone()).into_iter().chain(left);
     meta.detail = sentences.reduce(|one, other| format!("{one}; {other}"));
+    meta.result_error.clone_from(&ending.result_error);
     meta.exit_code = meta.exit_code.or(ending.exit_code);
     meta.signal = meta.signal.or_else(|| ending.signal.clone());
 
     let PreallocatedFiles { meta: meta_file, status: status_file, result: result_file } = files;
     let word = if reason == Reason::Success { Word::Success } else { Word::Failed };
     let mut faults = Vec::new();
-    if let (Word::Success, Some(result)) = (word, &ending.result) {
+    if let Some(result) = &ending.result {
         faults.extend(publisher.publish(Record::Result, result, result_file).err());
     } else if let Some(file) = result_file {
         file.release(publisher.directory);

@@ -18,6 +18,7 @@ pub(crate) mod log;
 pub(crate) mod net;
 pub(crate) mod process;
 pub(crate) mod signals;
+pub(crate) mod stderr;
 pub(crate) mod stdin;
 #[cfg(feature = "cli")]
 pub(crate) mod terminal;

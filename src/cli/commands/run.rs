@@ -185,12 +185,12 @@ impl Subcommand for RunArgs {
         match (listen(&options, &mut listener), listener.take_caller()) {
             (Ok(ran), _) => {
                 if let Some(fault) = &ran.fault {
-                    print_error(fault);
+                    listener.print_error(fault);
                 }
                 if context.out.json && !self.detach {
                     self.print_end(&options, context)?;
                 } else if ran.outcome != Outcome::Success && ran.fault.is_none() && for_people {
-                    self.print_failure(&options);
+                    self.print_failure(&options, &mut listener);
                 }
                 Ok(ran.exit_code)
             }
@@ -293,12 +293,12 @@ impl RunArgs {
     }
 
     /// One line on standard error where the run did not succeed: how it ended, and where its log is.
-    fn print_failure(&self, options: &Run) {
+    fn print_failure(&self, options: &Run, listener: &mut RunListener<'_>) {
         let check = check::Check::new(options.directory.clone(), vec![self.step.clone()]);
         // The exit code says that it failed; without a report there is nothing to add.
         let Some(report) = check::check(&check).ok().and_then(|reports| reports.into_iter().next()) else { return };
         let log = report.log.as_deref().map_or_else(String::new, |log| format!("; its log: {log}"));
-        print_error(&format!("{}{log}", format::result_line(&report, Styles::PLAIN)));
+        listener.print_error(&format!("{}{log}", format::result_line(&report, Styles::PLAIN)));
     }
 
     fn print_end(&self, options: &Run, context: &Context) -> Result<(), Error> {

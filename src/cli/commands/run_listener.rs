@@ -1,12 +1,13 @@
 //! What a run reports while it goes on: to people on standard error, to the caller of a detached run through a pipe.
 //! `dogwatch run` uses it, in the foreground, detached, and with `--for`.
 
-use crate::cli::output::{format, print_error, print_stderr};
+use crate::cli::output::{error_line, format};
 use crate::exit_code::ExitCode;
 use crate::ops::run::Listener;
 use crate::record::evidence::TreeProcess;
 use crate::runner::NotStarted;
 use crate::sys::process::spawn::Stream;
+use crate::sys::stderr::StderrWriter;
 use std::io::Write;
 
 /// Prints what a run reports while it goes on.
@@ -16,12 +17,19 @@ pub(super) struct RunListener<'call> {
     caller: Option<Stream>,
     /// Whether people read standard error.
     for_people: bool,
+    /// What is printed while COMMAND runs must not wait for a reader.
+    stderr: StderrWriter,
 }
 
 impl<'call> RunListener<'call> {
     /// For a run in the foreground; `for_people` says whether they read standard error.
     pub(super) fn new(step: &'call str, for_people: bool) -> Self {
-        Self { step, caller: None, for_people }
+        Self { step, caller: None, for_people, stderr: StderrWriter::default() }
+    }
+
+    /// One sentence on standard error, under the program's name.
+    pub(super) fn print_error(&mut self, sentence: &str) {
+        self.stderr.print(error_line(sentence));
     }
 
     /// From now on the caller of a detached run is told when it has started.
@@ -48,12 +56,12 @@ impl Listener for RunListener<'_> {
     }
 
     fn trouble(&mut self, sentence: &str) {
-        print_error(&format!("{}: {sentence}", self.step));
+        self.print_error(&format!("{}: {sentence}", self.step));
     }
 
     fn evidence(&mut self, tree: &[TreeProcess]) {
         for line in format::process_tree(tree).iter().filter(|_| self.for_people) {
-            print_stderr(line);
+            self.stderr.print(line.clone());
         }
     }
 }

@@ -133,7 +133,12 @@ impl Output {
 
 /// One sentence on standard error, under the program's name.
 pub(super) fn print_error(sentence: &str) {
-    print_stderr(&format!("dogwatch: {}", sanitize_for_terminal(sentence)));
+    print_stderr(&error_line(sentence));
+}
+
+/// The line that [`print_error`] prints.
+pub(super) fn error_line(sentence: &str) -> String {
+    format!("dogwatch: {}", sanitize_for_terminal(sentence))
 }
 
 /// One line on standard error.

@@ -5,7 +5,6 @@
 
 use crate::record::file_state::{FileId, FileStamp};
 use crate::record::time::WallTime;
-use crate::sys::env;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, UtimensatFlags, fchmodat, fstat, fstatat, utimensat};
@@ -100,7 +99,7 @@ impl<'a> FileAt<'a> {
     /// Lets its owner read and write it, where that is this process's user and it is a regular file; whether it did.
     pub(crate) fn give_to_owner(&self) -> bool {
         let found = fstatat(self.base, self.path.as_ref(), AtFlags::AT_SYMLINK_NOFOLLOW).map(FileFacts::from);
-        let is_own = found.is_ok_and(|facts| facts.is_file() && facts.stamp.owner == env::user());
+        let is_own = found.is_ok_and(|facts| facts.is_file() && facts.stamp.owner == nix::unistd::getuid().as_raw());
         is_own && fchmodat(self.base, self.path.as_ref(), OWNER_ONLY, FchmodatFlags::FollowSymlink).is_ok()
     }
 

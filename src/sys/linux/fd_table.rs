@@ -7,7 +7,9 @@ use crate::record::evidence::BlockedOn;
 use crate::sys::linux::procfs_read::part;
 use crate::sys::linux::wait_reason;
 use crate::sys::linux::wait_reason::{Kind, Wait};
-use rustix::fs::{AtFlags, CWD, FileType, StatxFlags, statx};
+use crate::sys::process::pipes::PipeEnds;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags, openat, statx};
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -26,6 +28,40 @@ pub(crate) fn read(path: &str) -> Option<Vec<u8>> {
 /// As [`read`], as text.
 pub(crate) fn read_text(path: &str) -> Option<String> {
     read(path).map(|content| String::from_utf8_lossy(&content).into_owned())
+}
+
+/// The pipes and FIFOs that a process has open; none where its descriptors cannot be seen.
+pub(crate) fn pipe_ends(pid: i32) -> PipeEnds {
+    let descriptors = Descriptors::of(pid);
+    let mut ends = PipeEnds::default();
+    for (number, (reads, writes)) in descriptors.open() {
+        let path = descriptors.path(number);
+        let asked = statx(CWD, &path, AtFlags::STATX_DONT_SYNC, StatxFlags::TYPE | StatxFlags::INO);
+        let Ok(found) = asked else { continue };
+        if FileType::from_raw_mode(found.stx_mode.into()) != FileType::Fifo {
+            continue;
+        }
+        let pipe = (u64::from(found.stx_dev_major) << 32 | u64::from(found.stx_dev_minor), found.stx_ino);
+        if writes {
+            ends.writes.insert(pipe);
+        }
+        if reads {
+            ends.reads.insert(pipe);
+            if !descriptors.link(number).is_some_and(|link| link.starts_with("pipe:[")) || has_no_writer(&path) {
+                ends.at_end.insert(pipe);
+            }
+        }
+    }
+    ends
+}
+
+/// Whether nothing writes to a pipe any more: a reader of it, which this opens, is told of a hang-up then (poll(2)).
+fn has_no_writer(path: &str) -> bool {
+    let options = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let Ok(reader) = openat(CWD, path, options, Mode::empty()) else { return false };
+    let mut polled = [PollFd::new(&reader, PollFlags::IN)];
+    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut polled, Some(&now)).is_ok() && polled[0].revents().contains(PollFlags::HUP)
 }
 
 /// The descriptors of one process.
@@ -176,5 +212,25 @@ fn kind_of_path(path: &str) -> Kind {
             _ => Kind::Other,
         },
         FileType::Symlink | FileType::Socket | FileType::Unknown => Kind::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn a_pipe_is_at_its_end_once_its_last_writer_has_gone() {
+        let mut child = Command::new("sleep").arg("300").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let pid = child.id().cast_signed();
+        let ends = pipe_ends(pid);
+        assert_eq!((ends.reads.len(), ends.writes.len(), ends.at_end.len()), (1, 1, 0), "{ends:?}");
+        drop(child.stdin.take());
+        let ends = pipe_ends(pid);
+        assert_eq!(ends.at_end, ends.reads);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(pipe_ends(pid), PipeEnds::default());
     }
 }

@@ -5,7 +5,7 @@ mod deferred_close;
 pub(crate) mod diagnose;
 pub(crate) mod dir_watcher;
 pub(crate) mod exit_watcher;
-mod fd_table;
+pub(crate) mod fd_table;
 pub(crate) mod fs_type;
 mod inotify;
 pub(crate) mod machine;

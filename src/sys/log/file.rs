@@ -6,11 +6,15 @@
 use crate::record::line_splitter::{notice, without_hole};
 use crate::record::sanitize::visible_text;
 use crate::record::time::WallTime;
+use crate::sys::fs::at::{FileAt, FileFacts};
 use crate::sys::platform::machine;
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The most bytes of a log's end that are looked through for its last lines, and for the last one alone.
 const TAIL: u64 = 256 << 10;
@@ -18,22 +22,83 @@ const LAST: u64 = 8 << 10;
 /// Holes are made of whole blocks of this size, which every common filesystem's block size divides.
 const BLOCK: u64 = 64 << 10;
 
-/// Makes an empty log for a new run, appended to by everybody who writes it. The old run's log goes with its inode, so
-/// that a straggler that still has it open cannot write into the new one.
-///
-/// # Errors
-/// What the kernel says.
-pub(crate) fn start(path: &Path) -> io::Result<File> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    OpenOptions::new().append(true).create_new(true).open(path)
+/// The log of one run: the file that was made for it, whatever name it has meanwhile. A file that takes its name is
+/// neither measured nor written to.
+#[derive(Debug)]
+pub(crate) struct LogFile {
+    append: File,
+    /// Not `O_APPEND`: pwrite(2) ignores its offset on such a descriptor (BUGS).
+    file: File,
 }
 
-/// A log's size in bytes and what tells it from another file of the name; nothing where there is none.
-pub(crate) fn size(path: &Path) -> Option<u64> {
-    fs::metadata(path).ok().filter(fs::Metadata::is_file).map(|metadata| metadata.size())
+impl LogFile {
+    /// Creates an empty log, appended to by every process that writes it.
+    ///
+    /// # Errors
+    /// `AlreadyExists`; others as open(2).
+    pub(crate) fn create(path: &FileAt<'_>) -> io::Result<Self> {
+        let append = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_EXCL;
+        let append = path.open(append, Mode::from_bits_truncate(0o666))?;
+        let file = path.open(OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK, Mode::empty())?;
+        if FileFacts::of(&append)?.is_same_file(&FileFacts::of(&file)?) {
+            Ok(Self { append, file })
+        } else {
+            Err(io::Error::other("another process replaced it at once"))
+        }
+    }
+
+    /// A descriptor for COMMAND's output.
+    ///
+    /// # Errors
+    /// No descriptor left.
+    pub(crate) fn writer(&self) -> io::Result<File> {
+        self.append.try_clone()
+    }
+
+    /// A descriptor for reading.
+    ///
+    /// # Errors
+    /// No descriptor left.
+    pub(crate) fn reader(&self) -> io::Result<File> {
+        self.file.try_clone()
+    }
+
+    /// Adds all of another file, as COMMAND would have.
+    ///
+    /// # Errors
+    /// As open(2), read(2) and write(2); that it is no regular file.
+    pub(crate) fn append_file(&self, path: &FileAt<'_>) -> io::Result<()> {
+        let mut from = path.open_to_read()?;
+        if !FileFacts::of(&from)?.is_file() {
+            return Err(io::Error::other("it is no regular file"));
+        }
+        io::copy(&mut from, &mut &self.append).map(|_length| ())
+    }
+
+    /// Its size in bytes.
+    pub(crate) fn size(&self) -> u64 {
+        self.file.metadata().map_or(0, |metadata| metadata.size())
+    }
+
+    /// A path under which its growth can be watched.
+    pub(crate) fn watched(&self) -> PathBuf {
+        descriptor_path(&self.file)
+    }
+
+    /// Whether its filesystem has no block left for this process's user: what COMMAND wrote then may be missing.
+    pub(crate) fn is_disk_full(&self) -> bool {
+        nix::sys::statvfs::fstatvfs(&self.file).is_ok_and(|found| {
+            let left = if nix::unistd::geteuid().is_root() { found.blocks_free() } else { found.blocks_available() };
+            // Some filesystems count no blocks at all.
+            found.blocks() != 0 && left == 0
+        })
+    }
+}
+
+/// The path of an open file of this process, also where its name has gone (`proc_pid_fd(5)`; `/dev/fd` elsewhere).
+pub(crate) fn descriptor_path(file: &File) -> PathBuf {
+    let folder = if cfg!(target_os = "linux") { "/proc/self/fd" } else { "/dev/fd" };
+    Path::new(folder).join(file.as_raw_fd().to_string())
 }
 
 /// When a log was last written; nothing where there is none.
@@ -95,8 +160,9 @@ pub(crate) fn start_of_last(path: &Path, count: u64) -> io::Result<u64> {
                 return Ok(start + at as u64 + 1);
             }
         }
-        // Nothing but zeros: what stood there has gone, and so has all before it.
-        if piece.iter().all(|&byte| byte == 0) {
+        // A hole: what stood there has gone, and so has all before it.
+        let is_zero = piece.iter().all(|&byte| byte == 0);
+        if is_zero && machine::next_data(&file, start).is_some_and(|data| data >= end) {
             return Ok(end);
         }
         end = start;
@@ -155,38 +221,43 @@ fn last_lines(bytes: &[u8], count: usize, from_start: bool) -> Vec<String> {
     lines.into_iter().map(|line| visible_text(without_hole(line))).collect()
 }
 
-/// How many bytes of a log a size limit lets stay, and how many have gone.
+/// How much of a log a size limit lets stay.
 #[derive(Debug)]
-pub(crate) struct Bound {
+pub(crate) struct SizeLimit {
     limit: u64,
+    /// How many bytes at its beginning have gone.
     gone: u64,
+    last_size: u64,
 }
 
-impl Bound {
+impl SizeLimit {
     /// Keeps a log within `limit` bytes of disk.
     pub(crate) fn new(limit: u64) -> Self {
-        Self { limit, gone: 0 }
+        Self { limit, gone: 0, last_size: 0 }
     }
 
     /// Gives the oldest part of the log back where it is over the limit, and says in it how much has gone. The newest
     /// half of the limit always stays.
     ///
     /// # Errors
-    /// `EOPNOTSUPP` where the filesystem cannot make holes; others as the kernel says.
-    pub(crate) fn apply(&mut self, path: &Path) -> io::Result<()> {
-        let Some(size) = size(path) else { return Ok(()) };
-        if size.saturating_sub(self.gone) <= self.limit {
-            return Ok(());
+    /// `EOPNOTSUPP` where the filesystem cannot make holes; others as fstat(2), fallocate(2) and pwrite(2).
+    pub(crate) fn apply(&mut self, log: &LogFile) -> io::Result<()> {
+        let file = &log.file;
+        let metadata = file.metadata()?;
+        let (size, used) = (metadata.size(), metadata.blocks().saturating_mul(512));
+        // It was cut (logrotate's copytruncate). Where it has grown since past where it was, its disk use tells.
+        if size < self.last_size {
+            self.gone = 0;
         }
+        self.last_size = size;
+        let is_over = size.saturating_sub(self.gone) > self.limit || used > self.limit.saturating_add(2 * BLOCK);
         // Down to half the limit, so that a fast writer is not punched after at every look.
-        let keep_from = (size - self.limit / 2) / BLOCK * BLOCK;
-        if keep_from <= self.gone {
+        let keep_from = size.saturating_sub(self.limit / 2) / BLOCK * BLOCK;
+        if !is_over || keep_from == 0 || keep_from == self.gone {
             return Ok(());
         }
-        // Not O_APPEND: pwrite(2) ignores its offset on such a descriptor (BUGS).
-        let file = OpenOptions::new().read(true).write(true).open(path)?;
-        let from = Self::line_start(&file, keep_from)?;
-        machine::punch(&file, keep_from)?;
+        let from = Self::line_start(file, keep_from)?;
+        machine::punch(file, keep_from)?;
         self.gone = keep_from;
         // The notice stands right before the first line that stays whole, over bytes that have gone.
         let notice = notice(from);
@@ -262,6 +333,10 @@ mod tests {
         fs::write(&path, format!("a\n{}\nlast\n", "x".repeat(300_000))).unwrap();
         assert_eq!(start_of_last(&path, 2).unwrap(), 2);
         fs::write(&path, [&vec![0; 200_000][..], b"kept\nlast\n"].concat()).unwrap();
+        assert_eq!(start_of_last(&path, 5).unwrap(), 0, "zeros that were written are a line's");
+        let hole = File::options().write(true).truncate(true).open(&path).unwrap();
+        hole.set_len(200_000).unwrap();
+        hole.write_all_at(b"kept\nlast\n", 200_000).unwrap();
         let start = start_of_last(&path, 5).unwrap();
         assert!(start > 0 && start <= 200_000, "{start}");
     }
@@ -270,11 +345,13 @@ mod tests {
     fn a_new_run_never_shares_the_old_runs_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.log");
-        let mut old = start(&path).unwrap();
-        old.write_all(b"old\n").unwrap();
-        let mut new = start(&path).unwrap();
-        old.write_all(b"straggler\n").unwrap();
-        new.write_all(b"new\n").unwrap();
+        let at = |name: &str| FileAt::by_path(folder.path().join(name));
+        let old = LogFile::create(&at("a.log")).unwrap();
+        (&old.append).write_all(b"old\n").unwrap();
+        let new = LogFile::create(&at(".new")).unwrap();
+        at(".new").rename(&at("a.log")).unwrap();
+        (&old.append).write_all(b"straggler\n").unwrap();
+        (&new.append).write_all(b"new\n").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "new\n");
     }
 
@@ -282,16 +359,16 @@ mod tests {
     fn a_bounded_log_keeps_its_newest_part_says_what_went_and_gives_the_space_back() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.log");
-        let mut log = start(&path).unwrap();
+        let log = LogFile::create(&FileAt::by_path(path.as_path())).unwrap();
         let limit = 1 << 20;
-        let mut bound = Bound::new(limit);
+        let mut bound = SizeLimit::new(limit);
         for index in 0..100_000_u32 {
-            writeln!(log, "line {index:060}").unwrap();
+            writeln!(&log.append, "line {index:060}").unwrap();
             if index % 1000 == 0 {
-                bound.apply(&path).unwrap();
+                bound.apply(&log).unwrap();
             }
         }
-        bound.apply(&path).unwrap();
+        bound.apply(&log).unwrap();
         let metadata = fs::metadata(&path).unwrap();
         assert!(metadata.size() > 6 << 20);
         assert!(metadata.blocks() * 512 <= limit + 2 * BLOCK, "{} blocks", metadata.blocks());

@@ -7,7 +7,7 @@
 use crate::error::io_reason;
 use crate::sys::fs::at::FileAt;
 use crate::sys::fs::remote;
-use crate::sys::log::file::{open_at_once, read_at_most};
+use crate::sys::log::file::{descriptor_path, open_at_once, read_at_most};
 use crate::sys::platform::{fs_type, machine};
 use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind};
@@ -64,6 +64,8 @@ struct Opened {
     leaving: bool,
     /// Whether its filesystem answers from what it once knew unless it is asked.
     far: bool,
+    /// Whether this very file is read, and none that takes its name over.
+    alone: bool,
 }
 
 impl Follower {
@@ -84,6 +86,23 @@ impl Follower {
         Ok(Self { path, opened, buffer: Vec::new() })
     }
 
+    /// Reads one file from its beginning, whatever name it has meanwhile: the log of the run that this process is.
+    ///
+    /// # Errors
+    /// As fstat(2).
+    pub(crate) fn of_file(file: File) -> io::Result<Self> {
+        let opened = Opened::new(file, false, true)?;
+        Ok(Self { path: PathBuf::new(), opened: Some(opened), buffer: Vec::new() })
+    }
+
+    /// A path under which the file that is read can be watched for writes.
+    pub(crate) fn watched(&self) -> PathBuf {
+        match &self.opened {
+            Some(opened) if opened.alone => descriptor_path(&opened.file),
+            Some(_) | None => self.path.clone(),
+        }
+    }
+
     /// The name that is followed.
     pub(crate) fn path(&self) -> &Path {
         &self.path
@@ -96,6 +115,9 @@ impl Follower {
 
     /// How the name and the file that is read stand to each other.
     pub(crate) fn standing(&self) -> Standing {
+        if self.opened.as_ref().is_some_and(|opened| opened.alone) {
+            return Standing::Named;
+        }
         let there = fs::metadata(&self.path).ok().map(|metadata| identity(&metadata));
         match &self.opened {
             Some(opened) if there != Some(opened.identity) => Standing::Strayed,
@@ -144,7 +166,8 @@ impl Follower {
                     return Ok(Piece::Anew);
                 }
                 opened.compared = false;
-                match successor(&self.path, opened.identity)? {
+                let next = if opened.alone { None } else { successor(&self.path, opened.identity)? };
+                match next {
                     // It was seen before this end was met, so this end is the old file's last.
                     Some(next) if opened.leaving => {
                         self.opened = Some(next);
@@ -167,16 +190,29 @@ impl Follower {
 }
 
 impl Opened {
+    fn new(file: File, far: bool, alone: bool) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(io::Error::other("it is no regular file"));
+        }
+        let (identity, before) = (identity(&metadata), Vec::new());
+        Ok(Self { file, identity, offset: 0, before, in_hole: false, compared: true, leaving: false, far, alone })
+    }
+
     /// Moves past what was read; where in it the log goes on after a hole.
     fn take(&mut self, bytes: &[u8]) -> usize {
         self.offset += bytes.len() as u64;
         let zeros = bytes.iter().take_while(|&&byte| byte == 0).count();
-        // COMMAND's own zeros come with other bytes; a whole piece of them is what a bound took away.
-        if zeros == PIECE {
+        // Zeros may be COMMAND's own; what a bound took away is a hole, and the filesystem says where that ends.
+        let began = self.offset - bytes.len() as u64;
+        let data = if zeros == 0 { None } else { machine::next_data(&self.file, began) };
+        if let Some(data) = data.filter(|&data| data > began) {
             self.in_hole = true;
             self.before.clear();
-            self.offset = machine::next_data(&self.file, self.offset).map_or(self.offset, |next| next.max(self.offset));
-            return zeros;
+            if zeros == bytes.len() {
+                self.offset = self.offset.max(data);
+                return zeros;
+            }
         }
         let from = if self.in_hole { zeros } else { 0 };
         self.in_hole &= from == bytes.len();
@@ -222,14 +258,8 @@ fn open(path: &Path) -> io::Result<Option<Opened>> {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
         Err(error) => return Err(io::Error::new(error.kind(), io_reason(&error))),
     };
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(io::Error::other("it is no regular file"));
-    }
-    let identity = identity(&metadata);
     let far = !fs_type::look(path).is_ok_and(|found| found.local);
-    let before = Vec::new();
-    Ok(Some(Opened { file, identity, offset: 0, before, in_hole: false, compared: true, leaving: false, far }))
+    Ok(Some(Opened::new(file, far, false)?))
 }
 
 /// The file that has taken the name over and holds something.
@@ -328,14 +358,15 @@ mod tests {
     #[test]
     fn holes_are_skipped_and_a_bounded_log_is_not_taken_for_a_rewritten_one() {
         let (_folder, path) = place();
+        let kept = crate::sys::log::file::LogFile::create(&FileAt::by_path(path.as_path())).unwrap();
         let mut log = append(&path, "first\n");
         let mut follower = Follower::new(path.clone());
         assert_eq!(rest(&mut follower), "first\n");
-        let mut bound = crate::sys::log::file::Bound::new(1 << 20);
+        let mut bound = crate::sys::log::file::SizeLimit::new(1 << 20);
         for index in 0..40_000_u32 {
             writeln!(log, "line {index:060}").unwrap();
         }
-        bound.apply(&path).unwrap();
+        bound.apply(&kept).unwrap();
         let text = rest(&mut follower);
         let begins = text.trim_start();
         assert!(begins.starts_with("[dogwatch: ") && !text.contains('|') && !text.contains('\0'), "{text:.80}");

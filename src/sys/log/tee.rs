@@ -1,54 +1,111 @@
 //! A log passed on while it is written: to `run`'s standard output by a thread of its own, or to whoever follows it.
 //!
-//! It reads the log file, not a pipe from COMMAND: a reader that is slow, or gone, holds up nobody but this thread.
+//! It reads the log file, not a pipe from COMMAND: a reader that is slow, or gone, holds up this thread alone. `run` waits
+//! for it in the end, as long as the reader takes anything.
 
+use crate::sys::clock;
 use crate::sys::log::follower::{Follower, Piece, Standing};
 use crate::sys::platform::write_watcher::WriteWatcher;
+use crate::sys::signals::{Pending, Signal};
 use crate::sys::watch::poll::ready;
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::thread::JoinHandle;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How long the thread rests where no notice of growth is to be had.
 const REST: Duration = Duration::from_millis(50);
 /// How long it rests where one is: the bound on the damage of a lost notice.
 const LONGEST_REST: Duration = Duration::from_secs(15);
+/// How long a reader that takes nothing is waited for in the end.
+const STUCK: Duration = Duration::from_secs(5);
+/// How often it is looked whether the reader takes anything.
+const LOOK: Duration = Duration::from_millis(100);
+/// How much is written at once: a write of more than a pipe has room for says nothing until all of it is taken.
+const PART: usize = 4096;
 
 /// A log being passed through.
 #[derive(Debug)]
 pub(crate) struct Tee {
-    thread: JoinHandle<()>,
+    log: File,
+    passed: Arc<AtomicU64>,
     /// Dropped, it tells the thread that nothing more is written.
     stop: UnixStream,
+    /// Readable once the thread has ended.
+    ended: UnixStream,
 }
 
 impl Tee {
-    /// Begins at the log's beginning.
+    /// Passes this log on from its beginning, whatever name it has meanwhile.
     ///
     /// # Errors
-    /// No thread or descriptor to be had, or no such log.
-    pub(crate) fn start(path: &Path) -> io::Result<Self> {
-        let log = Follower::from(path.to_path_buf(), 0)?;
+    /// No thread or descriptor left.
+    pub(crate) fn start(log: File) -> io::Result<Self> {
+        let follower = Follower::of_file(log.try_clone()?)?;
+        // Not by way of std's handle: its lock would be held while a write blocks, and this process could print no result.
+        let mut out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         let (stop, stopped) = UnixStream::pair()?;
-        let thread = std::thread::Builder::new().name("tee".into()).spawn(move || {
-            // Whoever read the output is gone; the work goes on.
-            let _gone = pass(log, &stopped, &mut |bytes| {
-                let mut out = io::stdout().lock();
-                out.write_all(bytes).and_then(|()| out.flush())
+        let (ended, ends) = UnixStream::pair()?;
+        let passed = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&passed);
+        std::thread::Builder::new().name("tee".into()).spawn(move || {
+            let all = pass(follower, &stopped, &mut |bytes| {
+                for part in bytes.chunks(PART) {
+                    write_all(&mut out, part)?;
+                    count.fetch_add(part.len() as u64, Ordering::Relaxed);
+                }
+                Ok(())
             });
+            // A reader that has gone has read enough: nothing is missing then.
+            if !all.is_ok_and(|all| all) {
+                count.store(u64::MAX, Ordering::Relaxed);
+            }
+            drop(ends);
         })?;
-        Ok(Self { thread, stop })
+        Ok(Self { log, passed, stop, ended })
     }
 
-    /// Passes on what is there and ends.
-    pub(crate) fn finish(self) {
-        drop(self.stop);
-        // A thread that panicked has nothing more to pass on.
-        let _panicked = self.thread.join();
+    /// Passes on the rest and ends. Gives up where the reader takes nothing for 5 s, or a signal asks for the end; returns
+    /// how many bytes were not passed on then.
+    pub(crate) fn finish(self, signals: &mut Pending) -> Option<u64> {
+        let Self { log, passed, stop, ended } = self;
+        drop(stop);
+        let taken = || passed.load(Ordering::Relaxed);
+        let (mut last, mut since) = (taken(), clock::now());
+        loop {
+            let [has_ended, _signalled] = ready([Some(ended.as_fd()), Some(signals.descriptor())], LOOK);
+            if has_ended {
+                return None;
+            }
+            let now = clock::now();
+            if taken() != last {
+                (last, since) = (taken(), now);
+            }
+            let asks =
+                |signal: &Signal| matches!(signal, Signal::SIGINT | Signal::SIGTERM | Signal::SIGHUP | Signal::SIGQUIT);
+            if signals.fetch().iter().any(asks) || now >= since.plus(STUCK) {
+                let size = log.metadata().map_or(0, |metadata| metadata.len());
+                return Some(size.saturating_sub(last)).filter(|&rest| rest != 0);
+            }
+        }
     }
+}
+
+/// Writes all of it, also where the descriptor was made non-blocking by whoever shares it.
+fn write_all(out: &mut File, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match out.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => clock::sleep_until(clock::now().plus(LOOK)),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Passes a log on while `work` goes on in a thread of its own, and the rest of it after; what came of the work, or
@@ -83,7 +140,7 @@ fn pass(mut log: Follower, stopped: &UnixStream, out: &mut dyn FnMut(&[u8]) -> i
         let armed = log.standing() == Standing::Named
             && growths.as_mut().is_some_and(|growths| {
                 growths.take(&mut Vec::new());
-                growths.arm(0, log.path())
+                growths.arm(0, &log.watched())
             });
         loop {
             match log.read()? {

@@ -11,4 +11,4 @@ pub(crate) mod process;
 pub(crate) mod usage;
 pub(crate) mod write_watcher;
 
-pub(crate) use crate::sys::absent::{cgroup, pid_namespace, watch_limits};
+pub(crate) use crate::sys::absent::{cgroup, fd_table, pid_namespace, watch_limits};

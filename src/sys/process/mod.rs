@@ -7,6 +7,7 @@ pub(crate) mod exec;
 pub(crate) mod info;
 pub(crate) mod isolated_worker;
 pub(crate) mod namespace;
+pub(crate) mod pipes;
 pub(crate) mod shell;
 pub(crate) mod spawn;
 pub(crate) mod table;

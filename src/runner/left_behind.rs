@@ -1,0 +1,216 @@
+//! What COMMAND leaves running when it exits: readers of its last words finish by themselves, the rest is ended.
+//!
+//! `runner::finish` calls it before the end is published. `exec > >(tee log)` and `cmd > >(gzip > file)` leave a reader that
+//! has not read all yet; it meets the end of its pipe once nothing writes to that any more, and has the grace for it.
+
+use crate::record::evidence::ProcessState;
+use crate::runner::end_tree;
+use crate::runner::start::Run;
+use crate::runner::supervise::{sleep, tend};
+use crate::runner::{Job, Listener};
+use crate::sys::clock;
+use crate::sys::platform::diagnose::glimpse;
+use crate::sys::platform::fd_table::pipe_ends;
+use crate::sys::process::info::{self, Entry, current_pid};
+use crate::sys::process::pipes::{PipeEnds, PipeId};
+use crate::sys::process::tree;
+use crate::sys::signals::{self, Signal};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// How soon the processes that are left are looked at again: not every end of one of them raises a signal here.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+
+/// How little CPU time, in milliseconds, a process has used that has hardly run: less than two of the kernel's ticks.
+const BEGINNING_MS: u64 = 20;
+
+/// What came of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct LeftBehind {
+    /// The processes that were ended, each with its start time.
+    ended: BTreeSet<(i32, u64)>,
+    /// Those that are still there, as text; nothing where there is none.
+    pub(super) survivors: Option<String>,
+}
+
+impl LeftBehind {
+    /// How many processes were ended, as a sentence; nothing where none was.
+    pub(super) fn sentence(&self) -> Option<String> {
+        match self.ended.len() {
+            0 => None,
+            1 => Some("COMMAND left 1 process running, which was ended".to_owned()),
+            count => Some(format!("COMMAND left {count} processes running, which were ended")),
+        }
+    }
+}
+
+/// What becomes of a process that COMMAND left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// It reads from a pipe that has no writer left, or only writers that drain themselves: it meets the end of it.
+    Drains,
+    /// It reads from a pipe that others of these processes write to.
+    Depends,
+    /// It has hardly run: which pipes are its own cannot be told yet.
+    Begins,
+    /// Nothing tells it to end.
+    RunsOn,
+}
+
+/// Lets what COMMAND left end, and ends what does not, until nothing of the run is left.
+pub(super) fn settle(run: &mut Run, job: &Job, listener: &mut dyn Listener) -> LeftBehind {
+    let mut left = LeftBehind::default();
+    let give_up = clock::now().plus(job.grace);
+    let mut pause = FIRST_PAUSE;
+    // In the usual case nothing is left, and one system call says so.
+    while end_tree::has_leftovers(run) {
+        let hurried = is_interrupted(run);
+        let members = members(run);
+        let now = clock::now();
+        if hurried || now >= give_up || members.is_empty() {
+            let asked = |entry: &Entry| left.ended.contains(&(entry.pid, entry.started));
+            // Who has not heeded TERM had the grace already.
+            let grace = if now >= give_up && members.iter().all(asked) { Duration::ZERO } else { job.grace };
+            left.ended.extend(members.iter().map(|entry| (entry.pid, entry.started)));
+            left.survivors = end_tree::end(run, grace).survivors;
+            return left;
+        }
+        let ends = members.iter().map(|entry| (entry.pid, pipe_ends(entry.pid))).collect();
+        let beginning = members.iter().filter(|entry| is_beginning(entry)).map(|entry| entry.pid).collect();
+        let fates = fates(&ends, &beginning);
+        let any = |fate| fates.values().any(|&found| found == fate);
+        let waits = any(Fate::Drains) || any(Fate::Begins);
+        let to_end = if any(Fate::RunsOn) || waits { Fate::RunsOn } else { Fate::Depends };
+        for entry in members.iter().filter(|entry| fates.get(&entry.pid) == Some(&to_end)) {
+            if left.ended.insert((entry.pid, entry.started)) {
+                ask(entry.pid, entry.started);
+            }
+        }
+        tend(run, job, now, listener);
+        let next = run.pulse.due().min(run.output.due()).min(give_up);
+        sleep(run, next.min(now.plus(pause)));
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+    left
+}
+
+/// The processes that are left and may be signalled, the oldest first.
+fn members(run: &Run) -> Vec<Entry> {
+    let listed = end_tree::killer(run).map_or_else(Vec::new, |mut killer| killer.list());
+    let lives = |pid, started| info::start_of(pid) == Some(started);
+    listed.into_iter().filter(|entry| entry.pid != current_pid() && lives(entry.pid, entry.started)).collect()
+}
+
+/// Asks one process to end; a stopped one handles that only once it goes on.
+fn ask(pid: i32, started: u64) {
+    if let Some(handle) = tree::hold(pid, started) {
+        for signal in [Signal::SIGTERM, Signal::SIGCONT] {
+            // One that has ended meanwhile, or may not be signalled, is seen at the next look.
+            let _gone = handle.signal(signal);
+        }
+    }
+}
+
+/// Whether a signal came that asks for the end: nothing is waited for then. COMMAND's group is not signalled any more, since
+/// its number may mean another once COMMAND is reaped.
+fn is_interrupted(run: &mut Run) -> bool {
+    let mut interrupted = false;
+    for signal in run.signals.fetch() {
+        #[expect(clippy::wildcard_enum_match_arm, reason = "only these few are caught at all")]
+        match signal {
+            Signal::SIGTSTP => signals::stop_this_process(),
+            Signal::SIGINT | Signal::SIGTERM | Signal::SIGHUP | Signal::SIGQUIT => interrupted = true,
+            _ => {}
+        }
+    }
+    interrupted
+}
+
+/// Whether a process has hardly run yet: a child that has just been forked has not closed the ends that are not its own.
+fn is_beginning(entry: &Entry) -> bool {
+    let is_at_work = |state| matches!(state, ProcessState::Running | ProcessState::Disk);
+    glimpse(entry).is_some_and(|seen| is_at_work(seen.state) && seen.cpu_ms < BEGINNING_MS)
+}
+
+/// What becomes of each of these processes, by the pipes that they have open; of those that have just begun later.
+fn fates(processes: &BTreeMap<i32, PipeEnds>, beginning: &BTreeSet<i32>) -> BTreeMap<i32, Fate> {
+    let mut writers: BTreeMap<PipeId, BTreeSet<i32>> = BTreeMap::new();
+    for (&pid, ends) in processes {
+        for &pipe in &ends.writes {
+            writers.entry(pipe).or_default().insert(pid);
+        }
+    }
+    // Where a process has both ends, as in a pool of jobs, it never meets the end.
+    let inputs = |ends: &PipeEnds| ends.reads.difference(&ends.writes).copied().collect::<Vec<_>>();
+    let mut drains = BTreeSet::new();
+    loop {
+        let more: Vec<i32> = processes
+            .iter()
+            .filter(|(pid, _)| !drains.contains(*pid))
+            .filter(|(_, ends)| {
+                inputs(ends).iter().any(|pipe| match writers.get(pipe) {
+                    None => ends.at_end.contains(pipe),
+                    Some(writers) => writers.is_subset(&drains),
+                })
+            })
+            .map(|(&pid, _)| pid)
+            .collect();
+        if more.is_empty() {
+            break;
+        }
+        drains.extend(more);
+    }
+    let fate = |(&pid, ends): (&i32, &PipeEnds)| {
+        let depends = || inputs(ends).iter().any(|pipe| writers.contains_key(pipe));
+        let fate = if drains.contains(&pid) {
+            Fate::Drains
+        } else if beginning.contains(&pid) {
+            Fate::Begins
+        } else if depends() {
+            Fate::Depends
+        } else {
+            Fate::RunsOn
+        };
+        (pid, fate)
+    };
+    processes.iter().map(fate).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pipe(number: u64) -> (u64, u64) {
+        (0, number)
+    }
+
+    /// A process that reads, writes, and has these pipes at their end.
+    fn ends(reads: &[u64], writes: &[u64], at_end: &[u64]) -> PipeEnds {
+        let set = |pipes: &[u64]| pipes.iter().copied().map(pipe).collect();
+        PipeEnds { reads: set(reads), writes: set(writes), at_end: set(at_end) }
+    }
+
+    fn told(processes: &[PipeEnds]) -> Vec<Fate> {
+        let numbered = (1..).zip(processes.iter().cloned()).collect();
+        fates(&numbered, &BTreeSet::new()).into_values().collect()
+    }
+
+    #[test]
+    fn a_reader_drains_only_once_nothing_writes_to_its_pipe() {
+        assert_eq!(told(&[ends(&[1], &[], &[1])]), [Fate::Drains]);
+        assert_eq!(told(&[ends(&[1], &[], &[])]), [Fate::RunsOn], "a writer outside, who may go on for ever");
+        assert_eq!(told(&[ends(&[], &[], &[])]), [Fate::RunsOn]);
+        // tee | gzip: the first reads what COMMAND wrote, the second what the first still writes.
+        assert_eq!(told(&[ends(&[1], &[2], &[1]), ends(&[2], &[], &[])]), [Fate::Drains, Fate::Drains]);
+        // A background job holds the pipe that tee reads.
+        assert_eq!(told(&[ends(&[1], &[], &[]), ends(&[], &[1], &[])]), [Fate::Depends, Fate::RunsOn]);
+        // Both ends in each of two: a pool of jobs.
+        assert_eq!(told(&[ends(&[1], &[1], &[]), ends(&[1], &[1], &[])]), [Fate::RunsOn, Fate::RunsOn]);
+        // Just forked: it still has both ends of what will be its input.
+        let young = (1..).zip([ends(&[1], &[1], &[])]).collect();
+        assert_eq!(fates(&young, &BTreeSet::from([1])).into_values().collect::<Vec<_>>(), [Fate::Begins]);
+        // A parent and its worker, each reading what the other writes.
+        assert_eq!(told(&[ends(&[1], &[2], &[]), ends(&[2], &[1], &[])]), [Fate::Depends, Fate::Depends]);
+    }
+}

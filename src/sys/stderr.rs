@@ -1,0 +1,71 @@
+//! Lines on standard error that never hold up whoever has something to say.
+//!
+//! `run` speaks through it: a pipe that nobody reads, or a terminal after Ctrl-S, blocks a write for ever, and with it a
+//! limit, a signal or the record of an end. A thread of its own writes; it is started with the first line.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel};
+use std::time::Duration;
+
+/// How many lines wait at most.
+const QUEUE: usize = 256;
+/// How long the last lines are waited for in the end.
+const LAST_LINES: Duration = Duration::from_millis(500);
+
+/// Writes lines in the background. Dropped, it waits for the last ones, half a second at most.
+#[derive(Debug, Default)]
+pub(crate) struct StderrWriter {
+    thread: Option<Thread>,
+    dropped: usize,
+}
+
+#[derive(Debug)]
+struct Thread {
+    lines: SyncSender<String>,
+    /// Closed when the thread has written everything.
+    done: Receiver<()>,
+}
+
+impl StderrWriter {
+    /// Writes a line as soon as it is taken; drops it where too many wait already.
+    pub(crate) fn print(&mut self, line: String) {
+        if self.thread.is_none() {
+            self.thread = Thread::start().ok();
+        }
+        let Some(thread) = &self.thread else { return };
+        let text = if self.dropped == 0 { line } else { format!("{} lines were dropped here\n{line}", self.dropped) };
+        match thread.lines.try_send(text) {
+            Ok(()) => self.dropped = 0,
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.dropped += 1,
+        }
+    }
+}
+
+impl Drop for StderrWriter {
+    /// Waits for the last lines to be taken, but not for long: what was not taken by then is lost with the process.
+    fn drop(&mut self) {
+        if let Some(Thread { lines, done }) = self.thread.take() {
+            drop(lines);
+            let _taken = done.recv_timeout(LAST_LINES);
+        }
+    }
+}
+
+impl Thread {
+    fn start() -> io::Result<Self> {
+        // Not by way of std's handle: its lock would be held while a write blocks, and a panic's message wait for it.
+        let mut out = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+        let (lines, waiting) = sync_channel::<String>(QUEUE);
+        let (finished, done) = channel();
+        std::thread::Builder::new().name("stderr".into()).spawn(move || {
+            for line in waiting {
+                // There is no other place to report a failure of standard error.
+                let _failed = out.write_all(format!("{line}\n").as_bytes());
+            }
+            drop(finished);
+        })?;
+        Ok(Self { lines, done })
+    }
+}

@@ -1,0 +1,133 @@
+//! Standard streams that take nothing: a full pipe without a reader, a stopped terminal, a full disk. Limits, signals and
+//! records do not wait for them.
+
+#![cfg(target_os = "linux")]
+
+mod support;
+
+use serde_json::json;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+use support::{Place, kill, until};
+
+/// A pipe that is full, and its reading end.
+fn full_pipe() -> (std::io::PipeReader, OwnedFd) {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let writer = OwnedFd::from(writer);
+    set_blocking(&writer, false);
+    while nix::unistd::write(&writer, &[b'x'; 4096]).is_ok() {}
+    while nix::unistd::write(&writer, b"x").is_ok() {}
+    set_blocking(&writer, true);
+    (reader, writer)
+}
+
+fn set_blocking(file: &OwnedFd, blocking: bool) {
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+    let flags = OFlag::from_bits_truncate(fcntl(file.as_fd(), FcntlArg::F_GETFL).expect("its flags"));
+    let flags = if blocking { flags - OFlag::O_NONBLOCK } else { flags | OFlag::O_NONBLOCK };
+    fcntl(file.as_fd(), FcntlArg::F_SETFL(flags)).expect("its flags are set");
+}
+
+/// Starts `run` with these as its streams and waits for its end; its exit code.
+fn code(mut command: std::process::Command, stdout: Stdio, stderr: Stdio) -> Option<i32> {
+    let mut child = command.stdout(stdout).stderr(stderr).spawn().expect("it starts");
+    until("run ends", || child.try_wait().expect("its status").is_some());
+    child.wait().expect("its status").code()
+}
+
+#[test]
+fn a_full_stderr_delays_no_limit_no_end_and_no_signal() {
+    let place = Place::new();
+    let (_reader, full) = full_pipe();
+    let stderr = || Stdio::from(full.try_clone().expect("a descriptor"));
+    let limited = place.command(["run", "limit", "--max-timeout", "300ms", "--", "sleep", "300"]);
+    assert_eq!(code(limited, Stdio::null(), stderr()), Some(124));
+    assert_eq!(place.wait_json("limit", &[])["outcome"], "timeout");
+    // It has something to say before it publishes its end: what it was given is no JSON.
+    let talks = place.command(["run", "talks", "--", "sh", "-c", "echo { > $DOGWATCH_RESULT; sleep 300 & exit 0"]);
+    assert_eq!(code(talks, Stdio::null(), stderr()), Some(0));
+    assert_eq!(place.wait_json("talks", &[])["outcome"], "success");
+    let mut child = place
+        .through(
+            &["env", "--default-signal=TERM"],
+            ["run", "s", "--grace", "300ms", "--", "sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done"],
+        )
+        .stderr(stderr())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    until("COMMAND is ready", || std::fs::read_to_string(place.file("s.log")).is_ok_and(|log| log == "ready\n"));
+    kill("TERM", child.id().cast_signed());
+    until("run ends", || child.try_wait().expect("its status").is_some());
+    assert_eq!(place.meta("s")["reason"], "killed");
+}
+
+#[test]
+fn a_tee_that_nobody_reads_delays_no_limit_no_end_and_no_signal() {
+    let place = Place::new();
+    let (_reader, full) = full_pipe();
+    let stdout = || Stdio::from(full.try_clone().expect("a descriptor"));
+    let limited =
+        place.command(["run", "limit", "--tee", "--max-timeout", "300ms", "--", "sh", "-c", "echo x; exec sleep 300"]);
+    let began = Instant::now();
+    assert_eq!(code(limited, stdout(), Stdio::null()), Some(124));
+    assert!(began.elapsed() < Duration::from_secs(40));
+    assert_eq!(place.wait_json("limit", &[])["outcome"], "timeout");
+    let mut ends = place.command(["run", "ends", "--tee", "--", "seq", "1", "20000"]);
+    let ended =
+        ends.stdout(stdout()).stderr(Stdio::piped()).spawn().expect("it starts").wait_with_output().expect("it ends");
+    assert_eq!(ended.status.code(), Some(0));
+    let size = std::fs::metadata(place.file("ends.log")).expect("a log").len();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.contains(&size.to_string()) && said.contains("ends.log"), "{said}");
+    // While it waits for the reader, a signal ends it at once: the run's own end stands already.
+    let mut child = place
+        .through(&["env", "--default-signal=TERM"], ["run", "s", "--tee", "--grace", "300s", "--", "seq", "1", "20000"])
+        .stdout(stdout())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    until("the end is published", || place.file("s.status").exists());
+    kill("TERM", child.id().cast_signed());
+    until("run ends", || child.try_wait().expect("its status").is_some());
+    assert_eq!(place.wait_json("s", &[])["outcome"], "success");
+}
+
+#[test]
+fn a_slow_reader_of_a_tee_gets_every_byte() {
+    let place = Place::new();
+    let (mut reader, writer) = std::io::pipe().expect("a pipe");
+    let mut command = place.command(["run", "s", "--tee", "--", "seq", "1", "100000"]);
+    let mut child = command.stdout(writer).spawn().expect("it starts");
+    drop(command);
+    until("the end is published", || place.file("s.status").exists());
+    let (mut read, mut piece) = (Vec::<u8>::new(), vec![0_u8; 50_000]);
+    loop {
+        match reader.read(&mut piece).expect("it is read") {
+            0 => break,
+            length => read.extend(&piece[..length]),
+        }
+        // Far slower than it could go; the writer meets a full pipe again and again.
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(child.wait().expect("its status").code(), Some(0));
+    assert_eq!(read, std::fs::read(place.file("s.log")).expect("the log"));
+}
+
+#[test]
+fn a_stopped_terminal_delays_no_limit_and_no_end() {
+    let place = Place::new();
+    let terminal = nix::pty::openpty(None, None).expect("a terminal");
+    // As Ctrl-S does it: nothing more is taken.
+    nix::sys::termios::tcflow(&terminal.slave, nix::sys::termios::FlowArg::TCOOFF).expect("it is stopped");
+    for (step, work, expected) in [("limit", "exec sleep 300", 124), ("fails", "exit 9", 9)] {
+        let command = place.command(["run", step, "--max-timeout", "400ms", "--", "sh", "-c", work]);
+        let stderr = Stdio::from(terminal.slave.try_clone().expect("a descriptor"));
+        assert_eq!(code(command, Stdio::null(), stderr), Some(expected), "{step}");
+    }
+    assert_eq!(place.wait_json("limit", &[])["outcome"], "timeout");
+    assert_eq!(place.wait_json("fails", &[])["exit_code"], json!(9));
+}
