@@ -19,6 +19,12 @@ fn there_is_a_page_for_each_command_and_each_has_its_example_and_exit_codes() {
     assert_eq!(page("dogwatch.1"), main.stdout);
     let wait = page("dogwatch-wait.1");
     assert!(wait.contains("dogwatch\\-wait") && wait.contains("EXIT STATUS") && wait.contains("EXAMPLES"), "{wait}");
+    let run = page("dogwatch-run.1");
+    assert!(run.contains("dogwatch run [OPTIONS] <STEP> \\-\\- <COMMAND>..."), "{run}");
+    let sections: Vec<&str> = run.lines().filter_map(|line| line.strip_prefix(".SH ")).collect();
+    let expected =
+        ["NAME", "\"SYNOPSIS\"", "DESCRIPTION", "OPTIONS", "\"GLOBAL OPTIONS\"", "\"EXIT STATUS\"", "\"EXAMPLES\""];
+    assert_eq!(sections, expected, "{run}");
     let help = place.dogwatch(["--help"]).stdout;
     let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
     let names: Vec<&str> = commands.filter_map(|line| line.split_whitespace().next()).collect();

@@ -72,6 +72,21 @@ fn what_the_far_side_writes_is_seen_within_a_poll_and_by_an_asked_for_event_back
     }
 }
 
+#[test]
+fn an_answer_that_cannot_be_written_is_lost_there_too() {
+    let place = Place::new();
+    for kind in [Kind::Sshfs, Kind::Bindfs] {
+        let Some(mount) = Mount::new(kind, 0) else { continue };
+        mount.write("s.status", "SUCCESS\n");
+        for (target, code) in [("/dev/full", 125), ("/dev/null", 0)] {
+            let caller = ["sh", "-c", "out=$1; shift; exec \"$@\" >\"$out\"", "sh", target];
+            let mut call = place.through(&caller, arguments(&mount, &["wait", "s"], &[]));
+            let ended = support::Ended::of(&call.output().expect("a shell"));
+            assert_eq!(ended.code, code, "{kind:?} {target}: {ended:?}");
+        }
+    }
+}
+
 /// Touches a far file in place, so that it seems written at this moment less so many seconds.
 fn touch(mount: &Mount, name: &str, ago: i64) {
     let file = std::fs::OpenOptions::new().append(true).open(mount.far().join(name)).expect("the file");

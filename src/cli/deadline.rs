@@ -82,7 +82,9 @@ impl CallDeadline {
         let signals = not_ignored(&[Signal::SIGINT, Signal::SIGTERM]);
         match split(&signals).map_err(|error| Error::internal(format!("cannot start a process: {error}")))? {
             Side::Worker => work(),
-            Side::Watcher(worker) => match worker.attend(|began, answered| self.deadline(began, answered)) {
+            Side::Watcher(worker) => match worker
+                .attend(|began, answered| self.deadline(began, answered), &|bytes| context.out.print(bytes))
+            {
                 Left::Ended(code) => Ok(code),
                 Left::Killed(signal) if !signals.contains(&signal) => Err(Error::internal(format!(
                     "the process that read {} was ended by {signal}",

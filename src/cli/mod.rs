@@ -59,10 +59,10 @@ struct GlobalArgs {
     /// Print machine output: one JSON object a line on standard output
     #[arg(long, global = true, help_heading = "Global options")]
     json: bool,
-    /// Print only what was asked for
+    /// Print no remarks, only what was asked for
     #[arg(short, long, global = true, help_heading = "Global options")]
     quiet: bool,
-    /// Print on standard error how it is done; repeat for more
+    /// Print on standard error how changes are noticed and why; repeat for more
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Global options")]
     verbose: u8,
     /// Colour: auto, always or never (`NO_COLOR` is respected)

@@ -52,7 +52,7 @@ enum Counted {
 
 impl Subcommand for BreakerArgs {
     const NAME: &'static str = "breaker";
-    const ABOUT: &'static str = "Show, close or feed a circuit breaker";
+    const ABOUT: &'static str = "Show or close a circuit breaker, or count a result by hand";
     const HELP: Help = Help {
         examples: &["dogwatch breaker reset build"],
         notes: "`run` does not start once so many failures in a row were counted; any success closes the circuit again.",

@@ -24,7 +24,7 @@ pub(super) struct CheckArgs {
 
 impl Subcommand for CheckArgs {
     const NAME: &'static str = "check";
-    const ABOUT: &'static str = "Say once how steps are doing; waits for nothing and changes nothing";
+    const ABOUT: &'static str = "Say once how steps are doing, without waiting and without changing anything";
     const HELP: Help = Help {
         examples: &["dogwatch check build --json"],
         notes: "Ends as `wait` does; 75 while the step runs.",

@@ -19,7 +19,7 @@ pub(super) struct KillArgs {
     /// The steps whose runs to end
     #[arg(required = true, value_name = "STEP", value_parser = step, add = running_steps())]
     steps: Vec<StepName>,
-    /// From TERM to KILL [default: 5s]
+    /// How long processes have from TERM to KILL [default: 5s]
     #[arg(long, value_name = "D", value_parser = units::duration)]
     grace: Option<Duration>,
 }
@@ -31,7 +31,7 @@ impl Subcommand for KillArgs {
         examples: &["dogwatch kill build --grace 10s"],
         notes: "The run is recorded as failed, stopped on request; it counts for no circuit breaker.",
         exit_codes: &[
-            (ExitCode::Success, Some("none of them runs any more")),
+            (ExitCode::Success, Some("none of them is running now")),
             (ExitCode::NotStarted, None),
             (ExitCode::InternalError, Some("one could not be ended; the line says why")),
         ],

@@ -23,7 +23,7 @@ pub(super) struct LogArgs {
     /// The step
     #[arg(value_parser = step, add = steps())]
     step: StepName,
-    /// Go on printing what is written, until the step ends
+    /// Keep printing new output until the step ends
     #[arg(short, long)]
     follow: bool,
     /// Only the last N lines [default: all]
@@ -36,8 +36,8 @@ impl Subcommand for LogArgs {
     const ABOUT: &'static str = "Print a step's log";
     const HELP: Help = Help {
         examples: &["dogwatch log build -f -n 20; dogwatch wait build"],
-        notes: "Into a pipe or file the bytes go as they were written; a terminal is sent no control character. Following \
-                ends with 0 when the step has ended, however it did: `wait` says how.",
+        notes: "Into a pipe or file the bytes go as they were written; on a terminal control characters are shown as text. \
+                With -f it ends with 0 when the step has ended, whatever its outcome: `wait` says how.",
         exit_codes: &[
             (ExitCode::Success, None),
             (ExitCode::NotStarted, None),

@@ -133,7 +133,7 @@ pub(super) const ALL: [Entry; 20] = [
 /// The help of the program itself.
 pub(super) const MAIN_HELP: Help = Help {
     examples: &["dogwatch run build -- cargo build &", "dogwatch wait build && echo go"],
-    notes: "Every step's files stand in one directory; `dogwatch dir` prints it.",
+    notes: "The files of all steps are in one directory; `dogwatch dir` prints it.",
     exit_codes: &{
         let mut codes = [(ExitCode::Success, None); ExitCode::ALL.len()];
         let mut index = 0;

@@ -79,7 +79,7 @@ impl PreflightArgs {
 
 impl Subcommand for PreflightArgs {
     const NAME: &'static str = "preflight";
-    const ABOUT: &'static str = "Check what has to hold before work begins, and fix what can be fixed";
+    const ABOUT: &'static str = "Check what must be true before work begins, and fix what can be fixed";
     const HELP: Help = Help {
         examples: &[
             "dogwatch preflight --init && dogwatch preflight --fix && dogwatch run build -- make",

@@ -25,7 +25,7 @@ pub(super) struct RecoverArgs {
 
 impl Subcommand for RecoverArgs {
     const NAME: &'static str = "recover";
-    const ABOUT: &'static str = "Take over after a lost waiter: report, record, end what hangs, or go on waiting";
+    const ABOUT: &'static str = "Take over for a lost waiter: report ends, record deaths, end what hangs, or wait";
     const HELP: Help = Help {
         examples: &["dogwatch recover build --for 9m --json"],
         notes: "What has ended is reported; what is hung or out of time is ended with its whole process tree; what died is \

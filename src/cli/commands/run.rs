@@ -52,16 +52,16 @@ pub(super) struct RunArgs {
     /// Where the result comes from
     #[arg(long, value_name = "FROM", default_value = "auto", value_parser = result_from())]
     result: ResultFrom,
-    /// End the run after this long, even if nobody waits (0: never) [default: no limit]
+    /// End the run after this long, whether or not a `wait` runs (0: never) [default: no limit]
     #[arg(long, value_name = "D", value_parser = units::duration)]
     max_timeout: Option<Duration>,
-    /// End the run when its heartbeat is this old, even if nobody waits (0: never) [default: no limit]
+    /// End the run when its heartbeat is this old, whether or not a `wait` runs (0: never) [default: no limit]
     #[arg(long, value_name = "D", value_parser = units::duration)]
     stale: Option<Duration>,
-    /// From TERM to KILL [default: 5s]
+    /// How long processes have from TERM to KILL [default: 5s]
     #[arg(long, value_name = "D", value_parser = units::duration)]
     grace: Option<Duration>,
-    /// Let what COMMAND leaves running live on
+    /// Do not end the processes that COMMAND leaves running
     #[arg(long)]
     keep_children: bool,
     /// COMMAND's standard input
@@ -85,13 +85,13 @@ pub(super) struct RunArgs {
     /// How many failures in a row open the breaker (0: never) [default: 3]
     #[arg(long, value_name = "N")]
     max_consecutive: Option<u32>,
-    /// Count this run for no breaker, and ask none
+    /// Start even if the circuit breaker is open, and do not count this run
     #[arg(long)]
     no_breaker: bool,
-    /// First do the checks of the project's preflight.toml, and start nothing where one fails
+    /// Run the checks of the project's preflight.toml first, and start nothing if one fails
     #[arg(long)]
     preflight: bool,
-    /// After how long an open breaker lets one run through [default: never]
+    /// How long after its last failure an open breaker lets one run start [default: never]
     #[arg(long, value_name = "D", value_parser = units::duration)]
     cooldown: Option<Duration>,
 }

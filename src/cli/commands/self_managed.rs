@@ -31,7 +31,7 @@ pub(super) struct StartArgs {
 
 impl Subcommand for StartArgs {
     const NAME: &'static str = "start";
-    const ABOUT: &'static str = "Write the start files of a script that is its own wrapper";
+    const ABOUT: &'static str = "Write the start files for a script that publishes its own outcome";
     const HELP: Help = Help {
         examples: &["dogwatch start deploy --pid $$"],
         notes: "Once the script has sent a heartbeat (`dogwatch beat deploy`) it has to go on sending them; a script that \
@@ -58,7 +58,7 @@ pub(super) struct SucceedArgs {
 
 impl Subcommand for SucceedArgs {
     const NAME: &'static str = "succeed";
-    const ABOUT: &'static str = "Record that a step has succeeded, for a script that is its own wrapper";
+    const ABOUT: &'static str = "Record that a step has succeeded, for a script that publishes its own outcome";
     const HELP: Help = Help {
         examples: &["dogwatch succeed deploy --result '{\"version\":7}'"],
         notes: ONE_OUTCOME,
@@ -82,7 +82,7 @@ pub(super) struct FailArgs {
 
 impl Subcommand for FailArgs {
     const NAME: &'static str = "fail";
-    const ABOUT: &'static str = "Record that a step has failed, for a script that is its own wrapper";
+    const ABOUT: &'static str = "Record that a step has failed, for a script that publishes its own outcome";
     const HELP: Help = Help {
         examples: &["dogwatch fail deploy --detail 'the server does not answer'"],
         notes: ONE_OUTCOME,

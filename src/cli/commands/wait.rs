@@ -39,10 +39,10 @@ pub(super) struct WaitArgs {
 pub(super) struct WaitFlags {
     #[command(flatten)]
     pub(super) thresholds: ThresholdArgs,
-    /// From TERM to KILL [default: 5s]
+    /// How long processes have from TERM to KILL [default: 5s]
     #[arg(long, value_name = "D", value_parser = units::duration)]
     grace: Option<Duration>,
-    /// Only report a hung or overdue run; end and record nothing
+    /// Only report a hung or overdue run: end nothing, record nothing
     #[arg(long)]
     no_kill: bool,
     /// End a run by `sh -c COMMAND` instead of signals (it gets `DOGWATCH_STEP`, `DOGWATCH_PID` and `DOGWATCH_DIR`): for
@@ -55,13 +55,13 @@ pub(super) struct WaitFlags {
     /// How long a step may take to start [default: 60s]
     #[arg(long, value_name = "D", value_parser = units::duration)]
     pub(super) start_timeout: Option<Duration>,
-    /// Until all have ended (the default)
+    /// Wait until all have ended (the default)
     #[arg(long, conflicts_with = "any")]
     all: bool,
-    /// Until the first has ended, whatever its outcome
+    /// Wait until the first has ended, whatever its outcome
     #[arg(long)]
     any: bool,
-    /// Until all have ended, or one of them badly
+    /// Wait until all have ended, or one of them without success
     #[arg(long, conflicts_with = "any")]
     fail_fast: bool,
     /// Ignore an outcome that was recorded before this call

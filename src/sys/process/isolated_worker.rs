@@ -115,8 +115,12 @@ pub(crate) fn split(signals: &[Signal]) -> io::Result<Side> {
 
 impl Worker {
     /// Passes on what the worker says until it has ended, or is both past `limit` and silent. The limit is asked for
-    /// with the moment of the call and whether the worker was ever heard of.
-    pub(crate) fn attend(mut self, limit: impl Fn(MonotonicTime, bool) -> MonotonicTime) -> Left {
+    /// with the moment of the call and whether the worker was ever heard of. `print` writes to standard output.
+    pub(crate) fn attend(
+        mut self,
+        limit: impl Fn(MonotonicTime, bool) -> MonotonicTime,
+        print: &dyn Fn(&[u8]),
+    ) -> Left {
         let mut interrupted: Option<(Signal, MonotonicTime)> = None;
         loop {
             let late_at = self.next.unwrap_or(self.began).plus(LATE);
@@ -126,9 +130,9 @@ impl Worker {
             }
             let now = clock::now();
             if now >= give_up {
-                return self.abandon(interrupted);
+                return self.abandon(interrupted, print);
             }
-            self.listen(give_up.since(now));
+            self.listen(give_up.since(now), print);
             for signal in self.signals.fetch() {
                 // Gone already: its end is seen next.
                 let _gone = kill(self.pid, signal);
@@ -136,14 +140,14 @@ impl Worker {
             }
             // Nobody else holds that stream, where a program that the worker has started may hold the other two.
             if self.streams[WORDS].is_none() {
-                while self.listen(Duration::ZERO) {}
+                while self.listen(Duration::ZERO, print) {}
                 return self.reap();
             }
         }
     }
 
     /// Waits for a word, a signal or the end of so much time; whether a stream had anything.
-    fn listen(&mut self, rest: Duration) -> bool {
+    fn listen(&mut self, rest: Duration, print: &dyn Fn(&[u8])) -> bool {
         let limit = u64::try_from(rest.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
         let timeout = PollTimeout::try_from(Duration::from_millis(limit)).unwrap_or(PollTimeout::MAX);
         let open: Vec<usize> = (0..self.streams.len()).filter(|&place| self.streams[place].is_some()).collect();
@@ -156,12 +160,12 @@ impl Worker {
             open.into_iter().zip(&waited).filter(|(_, fd)| fd.any() == Some(true)).map(|(place, _)| place).collect()
         };
         for &place in &ready {
-            self.pass_on(place);
+            self.pass_on(place, print);
         }
         !ready.is_empty()
     }
 
-    fn pass_on(&mut self, place: usize) {
+    fn pass_on(&mut self, place: usize, print: &dyn Fn(&[u8])) {
         let mut bytes = [0; 4096];
         let Some(stream) = &mut self.streams[place] else { return };
         let length = match stream.read(&mut bytes) {
@@ -173,15 +177,14 @@ impl Worker {
             Ok(length) => length,
         };
         let said = &bytes[..length];
-        // A reader that has gone has read enough.
-        let _closed = match place {
-            0 => io::stdout().lock().write_all(said).and_then(|()| io::stdout().flush()),
-            1 => io::stderr().lock().write_all(said),
-            _ => {
-                self.hear(said);
-                Ok(())
+        match place {
+            0 => print(said),
+            1 => {
+                // There is no other place to report a failure of standard error.
+                let _failed = io::stderr().lock().write_all(said);
             }
-        };
+            _ => self.hear(said),
+        }
     }
 
     fn hear(&mut self, said: &[u8]) {
@@ -202,11 +205,11 @@ impl Worker {
 
     /// Kills the worker and leaves it. Where the kernel can end it, it is reaped first; in a call on a filesystem that does
     /// not answer it ends with that call, if ever: no other process of this program outlives the call it was made for.
-    fn abandon(mut self, interrupted: Option<(Signal, MonotonicTime)>) -> Left {
+    fn abandon(mut self, interrupted: Option<(Signal, MonotonicTime)>, print: &dyn Fn(&[u8])) -> Left {
         let _gone = kill(self.pid, Signal::SIGKILL);
         let until = clock::now().plus(KILLED);
         while self.streams[WORDS].is_some() && clock::now() < until {
-            self.listen(until.since(clock::now()));
+            self.listen(until.since(clock::now()), print);
         }
         if self.streams[WORDS].is_none() {
             let _reaped = waitpid(self.pid, None);
