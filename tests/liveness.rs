@@ -48,9 +48,9 @@ fn a_process_that_lives_and_does_nothing_is_found_whatever_it_waits_for() {
         assert_eq!(ended.code, 3, "{step}: {ended:?}");
         assert!(began.elapsed() >= Duration::from_secs(2), "{step}");
         let report = place.wait_json(step, &[]);
-        assert_eq!((&report["outcome"], &report["action"]), (&json!("hung"), &json!("retry")), "{report}");
-        // The wrapper comes first, then COMMAND; the answer names the cause.
-        let command = &report["evidence"][1];
+        assert_eq!((&report["outcome"], &report["action"]), (&json!("hung"), &json!("fix")), "{report}");
+        // COMMAND comes first: its wrapper is left out.
+        let command = &report["evidence"][0];
         assert_eq!((&command["state"], command["blocked_on"].as_str()), (&json!(state), cause), "{step}: {report}");
     });
 }
