@@ -22,7 +22,7 @@ fn running(place: &Place, step: &str) -> Running {
 }
 
 fn wait(place: &Place, step: &str, more: &[&str]) -> (i32, Value) {
-    let ended = place.dogwatch(["wait", step, "--json"].iter().chain(more));
+    let ended = place.dogwatch(["wait", step, "--json=full"].iter().chain(more));
     (ended.code, ended.json())
 }
 

@@ -56,9 +56,17 @@ struct GlobalArgs {
     /// The monitor directory [default: `$DOGWATCH_DIR`, else one of your own for this project]
     #[arg(long, value_name = "DIR", global = true, help_heading = "Global options", value_hint = clap::ValueHint::DirPath)]
     dir: Option<PathBuf>,
-    /// Print machine output: one JSON object a line on standard output
-    #[arg(long, global = true, help_heading = "Global options")]
-    json: bool,
+    /// Print machine output: one JSON object a line on standard output; `full`, or -v, gives every key of a wait's answer
+    #[arg(
+        long,
+        value_name = "FORM",
+        global = true,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "brief",
+        help_heading = "Global options"
+    )]
+    json: Option<JsonForm>,
     /// Print no remarks, only what was asked for
     #[arg(short, long, global = true, help_heading = "Global options")]
     quiet: bool,
@@ -75,6 +83,15 @@ struct GlobalArgs {
         help_heading = "Global options"
     )]
     color: Color,
+}
+
+/// How much a JSON object tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum JsonForm {
+    /// Of a wait for what runs or has succeeded: what is needed to go on.
+    Brief,
+    /// Everything.
+    Full,
 }
 
 /// When output has colours.

@@ -37,6 +37,8 @@ pub struct Check {
     pub max_timeout: Option<Duration>,
     /// How many of the log's last lines are reported on anything but success.
     pub log_tail: usize,
+    /// The tags that a step must have to be listed.
+    pub(crate) tags: Vec<String>,
     pub(crate) environment_stale: Option<Duration>,
     pub(crate) environment_max_timeout: Option<Duration>,
 }
@@ -51,6 +53,7 @@ impl Check {
             stale: None,
             max_timeout: None,
             log_tail: 20,
+            tags: Vec::new(),
             environment_stale: None,
             environment_max_timeout: None,
         }

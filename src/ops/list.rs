@@ -109,7 +109,9 @@ fn for_each_step<T: Send>(request: &Check, told: &(dyn Fn(Checked) -> T + Sync))
     let check = |step: &StepName| {
         let mut reader = SnapshotReader::new(Arc::clone(&directory), step.clone(), Arc::clone(&here));
         reader.share(Arc::clone(&processes));
-        check_one(request, 0, &mut reader, Depth::Glance(&processes)).map(told)
+        let checked = check_one(request, 0, &mut reader, Depth::Glance(&processes))?;
+        let is_meant = request.tags.iter().all(|tag| checked.report.tags.contains(tag));
+        Ok(is_meant.then(|| told(checked)))
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let share = steps.len().div_ceil(threads).max(STEPS_PER_THREAD);
@@ -117,12 +119,12 @@ fn for_each_step<T: Send>(request: &Check, told: &(dyn Fn(Checked) -> T + Sync))
 
     let mut listing = Listing { steps: Vec::with_capacity(steps.len()), faults: Vec::new() };
     for part in checked {
-        let part: Vec<Result<T, Error>> = part.unwrap_or_else(|| {
+        let part: Vec<Result<Option<T>, Error>> = part.unwrap_or_else(|| {
             vec![Err(Error::internal("some of the steps are missing because of a bug in dogwatch".to_owned()))]
         });
         for step in part {
             match step {
-                Ok(told) => listing.steps.push(told),
+                Ok(told) => listing.steps.extend(told),
                 Err(error) => listing.faults.push(error.to_string()),
             }
         }

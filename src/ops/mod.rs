@@ -4,6 +4,7 @@
 
 pub(crate) mod beat;
 pub(crate) mod breaker;
+pub(crate) mod brief;
 pub(crate) mod check;
 pub(crate) mod clean;
 pub(crate) mod history;
@@ -18,6 +19,7 @@ pub(crate) mod preflight;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod sandbox;
+pub(crate) mod select;
 pub(crate) mod self_managed;
 pub(crate) mod skill;
 pub(crate) mod wait;

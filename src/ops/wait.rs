@@ -8,8 +8,9 @@ use crate::decide::policy::{GRACE, POLL_INTERVAL, START_TIMEOUT, SettleTimes, Th
 use crate::error::Error;
 use crate::monitor;
 use crate::monitor::{Backend, LogOptions, MonitorOptions, Observer, StepProgress, StepResult, StopReason, StopWhen};
-use crate::ops::readable;
+use crate::ops::history::is_known;
 use crate::ops::report::Report;
+use crate::ops::{absence, readable, steps_there};
 use crate::record::file_names::{Record, file_name};
 use crate::record::outcome::{Outcome, Reason};
 use crate::record::step_name::StepName;
@@ -174,8 +175,21 @@ pub(crate) fn listen(request: &Wait, listener: &mut dyn Listener) -> Result<Stop
     let directory = MonitorDir::at(request.directory.clone());
     readable(&directory)?;
     let options = monitor_options(request);
+    say_what_is_missing(&directory, request, listener);
     let mut relay = Relay { directory: &directory, options: &options, request, listener };
     Ok(monitor::wait(&directory, &options, &mut relay)?)
+}
+
+/// Says at once of a name that is not there, where other steps are: it may be misspelt, and the wait for its start is long.
+fn say_what_is_missing(directory: &MonitorDir, request: &Wait, listener: &mut dyn Listener) {
+    if request.start_timeout.is_zero() || request.at_most.is_some_and(|span| span.is_zero()) {
+        return;
+    }
+    for step in request.steps.iter().filter(|step| !is_known(directory, step)) {
+        if !steps_there(directory).is_empty() {
+            listener.trouble(&format!("{}; waiting for it to start", absence(directory, step)));
+        }
+    }
 }
 
 /// Turns what the loop reports into what the caller of [`wait`] is told.

@@ -92,9 +92,9 @@ impl Place {
         self.pid(step)
     }
 
-    /// What `wait --json` says of one step.
+    /// All that `wait --json=full` says of one step.
     pub fn wait_json(&self, step: &str, more: &[&str]) -> Value {
-        let mut arguments = vec!["wait", step, "--json"];
+        let mut arguments = vec!["wait", step, "--json=full"];
         arguments.extend(more);
         self.dogwatch(arguments).json()
     }

@@ -1,6 +1,7 @@
 //! `dogwatch check`.
 
 use super::completions::steps;
+use super::tags::TagArgs;
 use super::wait::{LogTailArgs, OUTCOME_CODES, ThresholdArgs, report_interrupt};
 use super::{Help, Subcommand, exit_code, step};
 use crate::cli::deadline::CallDeadline;
@@ -8,14 +9,17 @@ use crate::cli::{Context, defaults};
 use crate::env_vars;
 use crate::error::Error;
 use crate::ops::check::{Check, check};
+use crate::ops::select::MeantSteps;
 use crate::record::step_name::StepName;
 use clap::Args;
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
-    /// The steps to look at
-    #[arg(required = true, value_name = "STEP", value_parser = step, add = steps())]
+    /// The steps to look at [default: all here]
+    #[arg(value_name = "STEP", value_parser = step, add = steps())]
     steps: Vec<StepName>,
+    #[command(flatten)]
+    tags: TagArgs,
     #[command(flatten)]
     thresholds: ThresholdArgs,
     #[command(flatten)]
@@ -32,7 +36,8 @@ impl Subcommand for CheckArgs {
     };
 
     fn exec(self, context: &Context) -> Result<u8, Error> {
-        let options = options(self.steps, self.thresholds, self.log_tail, context)?;
+        let steps = self.tags.steps(self.steps, MeantSteps::All, context)?;
+        let options = options(steps, self.thresholds, self.log_tail, context)?;
         CallDeadline::of_check(&options).run_within(
             context,
             &|signal| report_interrupt(signal, &options.steps, context),

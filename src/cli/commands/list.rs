@@ -1,5 +1,6 @@
 //! `dogwatch list`.
 
+use super::tags::TagArgs;
 use super::wait::{LogTailArgs, ThresholdArgs};
 use super::{Help, Subcommand, check};
 use crate::cli::Context;
@@ -23,6 +24,8 @@ pub(super) struct ListArgs {
     /// Draw the table again at every change, until Ctrl-C
     #[arg(short, long)]
     watch: bool,
+    #[command(flatten)]
+    tags: TagArgs,
 }
 
 impl Subcommand for ListArgs {
@@ -38,7 +41,8 @@ impl Subcommand for ListArgs {
     fn exec(self, context: &Context) -> Result<u8, Error> {
         let out = &context.out;
         let thresholds = ThresholdArgs { stale: None, max_timeout: None };
-        let request = check::options(Vec::new(), thresholds, LogTailArgs { log_tail: 1 }, context)?;
+        let mut request = check::options(Vec::new(), thresholds, LogTailArgs { log_tail: 1 }, context)?;
+        request.tags = self.tags.words();
         if self.watch {
             let mut screen = Screen { request: &request, context, shown: HashMap::new(), has_shown: false, size: None };
             let signal = watch(&request, &mut || screen.show())?;

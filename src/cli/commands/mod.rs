@@ -21,6 +21,7 @@ mod run;
 mod run_listener;
 mod self_managed;
 mod skill;
+mod tags;
 mod wait;
 
 use super::{Context, GlobalArgs};

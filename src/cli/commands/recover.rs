@@ -1,21 +1,25 @@
 //! `dogwatch recover`.
 
 use super::completions::steps;
+use super::tags::TagArgs;
 use super::wait::{OUTCOME_CODES, WaitFlags, options, report_interrupt, wait_within_deadline};
 use super::{Help, Subcommand, check, exit_code, step};
 use crate::cli::Context;
 use crate::cli::deadline::CallDeadline;
 use crate::error::Error;
 use crate::ops::check::plans;
+use crate::ops::select::MeantSteps;
 use crate::record::step_name::StepName;
 use clap::Args;
 use std::time::Duration;
 
 #[derive(Debug, Args)]
 pub(super) struct RecoverArgs {
-    /// The steps to recover
-    #[arg(required = true, value_name = "STEP", value_parser = step, add = steps())]
+    /// The steps to recover [default: all here]
+    #[arg(value_name = "STEP", value_parser = step, add = steps())]
     steps: Vec<StepName>,
+    #[command(flatten)]
+    tags: TagArgs,
     #[command(flatten)]
     flags: WaitFlags,
     /// Print what would be done, and do nothing
@@ -35,7 +39,11 @@ impl Subcommand for RecoverArgs {
     };
 
     fn exec(self, context: &Context) -> Result<u8, Error> {
-        let mut request = options(self.steps, &self.flags, context)?;
+        if self.steps.is_empty() && self.flags.names_log() {
+            return Err(Error::invalid_options("a log alone has no run to recover; name its step"));
+        }
+        let steps = self.tags.steps(self.steps, MeantSteps::All, context)?;
+        let mut request = options(steps, &self.flags, context)?;
         // What has not started has no run to recover.
         request.start_timeout = self.flags.start_timeout.unwrap_or(Duration::ZERO);
         if !self.dry_run {

@@ -1,6 +1,7 @@
 //! `dogwatch wait`: answers are printed as they come. `recover` and `run --attach` wait by the same functions.
 
 use super::completions::steps;
+use super::tags::TagArgs;
 use super::{Help, Subcommand, exit_code, one_of, step};
 use crate::cli::deadline::CallDeadline;
 use crate::cli::output::progress::ProgressDisplay;
@@ -13,6 +14,7 @@ use crate::error::Error;
 use crate::exit_code::{ExitCode, of_signal};
 use crate::monitor::{Backend, StopReason};
 use crate::ops::report::Report;
+use crate::ops::select::MeantSteps;
 use crate::ops::wait::{Listener, Progress, Wait, listen};
 use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
@@ -27,9 +29,11 @@ use std::time::Duration;
 
 #[derive(Debug, Args)]
 pub(super) struct WaitArgs {
-    /// The steps to wait for; with --log there may be none
-    #[arg(required_unless_present = "log", value_name = "STEP", value_parser = step, add = steps())]
+    /// The steps to wait for [default: all that run here; with --log none]
+    #[arg(value_name = "STEP", value_parser = step, add = steps())]
     steps: Vec<StepName>,
+    #[command(flatten)]
+    tags: TagArgs,
     #[command(flatten)]
     flags: WaitFlags,
 }
@@ -162,12 +166,19 @@ impl Subcommand for WaitArgs {
     };
 
     fn exec(self, context: &Context) -> Result<u8, Error> {
-        let options = options(self.steps, &self.flags, context)?;
+        let only_log = self.flags.log.is_some() && self.tags.tags.is_empty();
+        let steps = if only_log { self.steps } else { self.tags.steps(self.steps, MeantSteps::Running, context)? };
+        let options = options(steps, &self.flags, context)?;
         wait_within_deadline(&options, self.flags.exit_policy(), context)
     }
 }
 
 impl WaitFlags {
+    /// Whether markers are searched for in a file of their own.
+    pub(super) const fn names_log(&self) -> bool {
+        self.log.is_some()
+    }
+
     pub(super) fn exit_policy(&self) -> ExitPolicy {
         ExitPolicy {
             result_only: self.result,
@@ -357,7 +368,7 @@ impl Listener for Printer<'_> {
                 &report,
             );
         } else {
-            self.context.out.print_report(&report);
+            self.context.out.print_answer(&report);
         }
         isolated_worker::answered(&report.step);
         let Report { outcome, exit_code, signal, run_id, .. } = report;

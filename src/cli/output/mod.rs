@@ -7,7 +7,7 @@ pub(super) mod progress;
 pub(super) mod styles;
 pub(super) mod table;
 
-use super::{Color, GlobalArgs, exit_code_of};
+use super::{Color, GlobalArgs, JsonForm, exit_code_of};
 use crate::error::Error;
 use crate::error::io_reason;
 use crate::exit_code::ExitCode;
@@ -25,6 +25,8 @@ use styles::Styles;
 pub(super) struct Output {
     /// Whether results are JSON.
     pub(super) json: bool,
+    /// Whether every object is printed whole.
+    pub(super) full: bool,
     /// Whether only what was asked for is printed.
     pub(super) quiet: bool,
     /// How much is told of how it is done.
@@ -38,7 +40,8 @@ pub(super) struct Output {
 impl Output {
     pub(super) fn new(global: &GlobalArgs) -> Self {
         Self {
-            json: global.json,
+            json: global.json.is_some(),
+            full: global.json == Some(JsonForm::Full) || global.verbose > 0,
             quiet: global.quiet,
             verbose: global.verbose,
             styles: Styles::for_stdout(global.color),
@@ -48,9 +51,12 @@ impl Output {
 
     /// For a command line that was not parsed.
     pub(super) fn before_parsing(line: &[OsString]) -> Self {
-        let json = line.iter().take_while(|word| *word != "--").any(|word| word == "--json");
+        let json = line.iter().take_while(|word| *word != "--").any(|word| {
+            let word = word.as_encoded_bytes();
+            word == b"--json" || word.starts_with(b"--json=")
+        });
         let styles = Styles::for_stdout(Color::Auto);
-        Self { json, quiet: false, verbose: 0, styles, failure: RefCell::new(None) }
+        Self { json, full: false, quiet: false, verbose: 0, styles, failure: RefCell::new(None) }
     }
 
     /// Writes to standard output and flushes it. Says whether anybody may still read.
@@ -85,6 +91,14 @@ impl Output {
         match json::line(object) {
             Ok(line) => self.print_line(&line),
             Err(error) => print_error(&format!("cannot write JSON: {error}")),
+        }
+    }
+
+    /// The answer of a wait: in JSON the short form, where there is one and the whole was not asked for.
+    pub(super) fn print_answer(&self, report: &Report) {
+        match report.brief().filter(|_| self.json && !self.full) {
+            Some(brief) => self.print_json(&brief),
+            None => self.print_report(report),
         }
     }
 
