@@ -4,18 +4,19 @@ use crate::decide::liveness::is_copy;
 use crate::decide::policy::{Policy, START_TIMEOUT, SettleTimes, Threshold, ThresholdOptions, reason_while_running};
 use crate::decide::recovery::{Plan, plan};
 use crate::decide::snapshot::{Observation, Snapshot};
-use crate::decide::tracker::{RunTracker, meta_for, pid_file_id};
-use crate::decide::verdict::{Finding, Next, Verdict, judge};
+use crate::decide::tracker::RunTracker;
+use crate::decide::verdict::{Finding, Next, Verdict};
 use crate::decide::warning::{Warning, remarks};
 use crate::error::Error;
-use crate::monitor::StepResult;
+use crate::monitor::{MonitorError, StepResult};
 use crate::ops::readable;
 use crate::ops::report::Report;
 use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
 use crate::record::time::MonotonicTime;
 use crate::record::units::shown;
-use crate::step::snapshot::{SnapshotReader, here, refuse_newer};
+use crate::step::assess::{Assessment, assess};
+use crate::step::snapshot::{SnapshotReader, here};
 use crate::step::terminate::{cpu_time, cpu_time_in, evidence};
 use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::process::table::LazyProcessTable;
@@ -139,10 +140,7 @@ pub(crate) fn check_one(
     let look = looker
         .look()
         .map_err(|error| Error::io(format!("cannot look at {step} in {}", directory.path().display()), error))?;
-    refuse_newer(&look, &step).map_err(|error| Error::internal(error.0))?;
-    let mut history = RunTracker::default();
-    let seen = history.note(&look);
-    let wishes = ThresholdOptions {
+    let thresholds = ThresholdOptions {
         stale: Threshold { flag: request.stale, environment: request.environment_stale },
         max_timeout: Threshold { flag: request.max_timeout, environment: request.environment_max_timeout },
         start_timeout: START_TIMEOUT,
@@ -150,40 +148,31 @@ pub(crate) fn check_one(
         until: Some(look.at),
         settle: SettleTimes::NONE,
     };
-    let policy = Policy::resolve(&wishes, meta_for(&look, pid_file_id(&look)))
-        .map_err(|error| Error::invalid_options(error.to_string()))?;
-    let verdict = judge(&seen, &policy, look.at);
-    let plan = plan(&verdict);
-    let tree = (matches!(depth, Depth::Processes) && matches!(plan, Plan::End(_))).then(|| evidence(&look));
+    let assessment = assess(&mut RunTracker::default(), &step, look, &thresholds).map_err(MonitorError::from)?;
+    let Assessment { snapshot: look, observation: seen, policy, verdict } = &assessment;
+    let plan = plan(verdict);
+    let tree = (matches!(depth, Depth::Processes) && matches!(plan, Plan::End(_))).then(|| evidence(look));
     let (outcome, detail) = match verdict {
         Verdict::Final(Finding { outcome, next: Next::Terminate(intent), .. }) => {
-            (outcome, Some(reason_while_running(intent, &seen, &policy, look.at)))
+            (*outcome, Some(reason_while_running(*intent, seen, policy, look.at)))
         }
-        Verdict::Final(finding) => (finding.outcome, finding.detail),
+        Verdict::Final(finding) => (finding.outcome, finding.detail.clone()),
         Verdict::Pending { .. } => (Outcome::Running, None),
     };
-    let copied = (outcome != Outcome::Running && is_copy(&look)).then(|| Warning::Copy.to_string());
+    let copied = (outcome != Outcome::Running && is_copy(look)).then(|| Warning::Copy.to_string());
     let mut sentences: Vec<String> = detail.into_iter().chain(copied).collect();
     let mut used = None;
     if outcome == Outcome::Running {
         used = match depth {
-            Depth::Processes => cpu_time(&look),
-            Depth::Glance(crowd) => cpu_time_in(&look, crowd.census()),
+            Depth::Processes => cpu_time(look),
+            Depth::Glance(crowd) => cpu_time_in(look, crowd.census()),
         };
-        sentences.extend(about_running(&look, &seen, &policy, used));
+        sentences.extend(about_running(look, seen, policy, used));
     }
     let told = StepResult {
-        index,
-        outcome,
         detail: (!sentences.is_empty()).then(|| sentences.join("; ")),
-        killed: false,
-        fresh: seen.heartbeat.map(|beat| beat.fresh),
-        began: seen.absent_since.is_none().then_some(seen.began),
-        look: Some(look.without_left_over(&seen)),
-        backend: "none",
         evidence: tree,
-        run_outcome: None,
-        log_match: None,
+        ..StepResult::of(index, outcome, Some(assessment))
     };
     let mut report = Report::of(&told, &step, &directory, request.log_tail);
     if let Some(action) = plan.action() {

@@ -3,9 +3,8 @@
 //! It signals nothing that a waiter may not signal either. A signal to this process cuts nothing short that has begun: in
 //! the middle of ending a tree its processes are stopped.
 
-use crate::decide::policy::{Policy, STOPPED};
-use crate::decide::snapshot::{Observation, Snapshot};
-use crate::decide::verdict::{Next, Verdict, judge};
+use crate::decide::policy::STOPPED;
+use crate::decide::verdict::{Next, Verdict};
 use crate::error::Error;
 use crate::monitor::StepResult;
 use crate::ops::parallel::map_parallel;
@@ -13,7 +12,8 @@ use crate::ops::readable;
 use crate::ops::report::Report;
 use crate::record::outcome::{Intent, Outcome};
 use crate::record::step_name::StepName;
-use crate::step::snapshot::{SnapshotReader, here, settled};
+use crate::step::assess::{Assessment, assess_settled};
+use crate::step::snapshot::{SnapshotReader, here};
 use crate::step::terminate::{Means, Termination, bury, terminate};
 use crate::sys::env;
 use crate::sys::fs::monitor_dir::MonitorDir;
@@ -88,57 +88,31 @@ pub(crate) fn kill(request: &Kill) -> Result<Killed, Error> {
 /// Ends one; with whether nothing of it is left.
 fn kill_one(mut looker: SnapshotReader, grace: Duration) -> Result<(Report, bool), Error> {
     let means = Means::signals(grace);
-    let (look, seen, verdict) = stand(&mut looker)?;
-    let termination = match &verdict {
+    let before = assess_settled(&mut looker).map_err(Error::internal)?;
+    let termination = match &before.verdict {
         Verdict::Final(finding) => match finding.next {
-            Next::Record(reason) => Some(bury(&mut looker, &look, reason, &means)),
+            Next::Record(reason) => Some(bury(&mut looker, &before.snapshot, reason, &means)),
             Next::Report if finding.outcome == Outcome::Running => {
-                Some(terminate(&mut looker, &look, Intent::Killed, STOPPED, &means))
+                Some(terminate(&mut looker, &before.snapshot, Intent::Killed, STOPPED, &means))
             }
             Next::Report | Next::Terminate(_) => None,
         },
         Verdict::Pending { .. } => None,
     };
     let Some(Termination { killed, detail, .. }) = termination else {
-        return Ok((report(&looker, look, &seen, &verdict, false, None), true));
+        return Ok((report(&looker, before, false, None), true));
     };
-    // What stands in the files now is the outcome: work that finished in between has finished.
-    let (look, seen, verdict) = stand(&mut looker)?;
+    // What is in the files now is the outcome: work that finished in between has finished.
+    let after = assess_settled(&mut looker).map_err(Error::internal)?;
     let complete = killed || detail.is_none();
-    Ok((report(&looker, look, &seen, &verdict, killed, detail), complete))
+    Ok((report(&looker, after, killed, detail), complete))
 }
 
-/// How the step stands, once that can be told.
-fn stand(looker: &mut SnapshotReader) -> Result<(Snapshot, Observation, Verdict), Error> {
-    let (look, seen) = settled(looker).map_err(Error::internal)?;
-    let verdict = judge(&seen, &Policy::without_limits(look.at), look.at);
-    Ok((look, seen, verdict))
-}
-
-fn report(
-    looker: &SnapshotReader,
-    look: Snapshot,
-    seen: &Observation,
-    verdict: &Verdict,
-    killed: bool,
-    detail: Option<String>,
-) -> Report {
-    let (outcome, found) = match verdict {
+fn report(looker: &SnapshotReader, assessment: Assessment, killed: bool, detail: Option<String>) -> Report {
+    let (outcome, found) = match &assessment.verdict {
         Verdict::Final(finding) => (finding.outcome, finding.detail.clone()),
         Verdict::Pending { .. } => (Outcome::Running, None),
     };
-    let told = StepResult {
-        index: 0,
-        outcome,
-        detail: detail.or(found),
-        killed,
-        fresh: seen.heartbeat.map(|beat| beat.fresh),
-        began: seen.absent_since.is_none().then_some(seen.began),
-        look: Some(look.without_left_over(seen)),
-        backend: "none",
-        evidence: None,
-        run_outcome: None,
-        log_match: None,
-    };
+    let told = StepResult { detail: detail.or(found), killed, ..StepResult::of(0, outcome, Some(assessment)) };
     Report::of(&told, looker.step(), looker.directory(), 0)
 }

@@ -4,14 +4,14 @@
 //! repeated, starts the work once and tells its end at least once: a caller that is killed after the end and before it has
 //! printed it leaves the mark as it is, and callers that wait side by side each tell the end of the same run.
 
-use crate::decide::policy::Policy;
 use crate::decide::tracker::{meta_for, pid_file_id};
-use crate::decide::verdict::{Next, Verdict, judge};
+use crate::decide::verdict::{Next, Verdict};
 use crate::error::Error;
 use crate::ops::readable;
 use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
-use crate::step::snapshot::{SnapshotReader, here, settled};
+use crate::step::assess::{Assessment, assess_settled};
+use crate::step::snapshot::{SnapshotReader, here};
 use crate::step::telling;
 use crate::sys::fs::monitor_dir::MonitorDir;
 use std::path::Path;
@@ -34,10 +34,10 @@ pub(crate) enum Standing {
 /// An internal error where the files cannot be read or the mark cannot be written.
 pub(crate) fn standing(directory: &Path, step: &StepName) -> Result<Standing, Error> {
     let mut reader = reader(directory, step)?;
-    let (look, seen) = settled(&mut reader).map_err(Error::internal)?;
+    let Assessment { snapshot: look, verdict, .. } = assess_settled(&mut reader).map_err(Error::internal)?;
     let meta = meta_for(&look, pid_file_id(&look));
     let command = meta.map_or_else(Vec::new, |meta| meta.command.clone());
-    let runs = match judge(&seen, &Policy::without_limits(look.at), look.at) {
+    let runs = match verdict {
         Verdict::Pending { .. } => true,
         Verdict::Final(finding) => finding.next == Next::Report && finding.outcome == Outcome::Running,
     };

@@ -6,7 +6,7 @@ use crate::decide::snapshot::{Observation, Snapshot};
 use crate::decide::tracker::{RunTracker, meta_for, pid_file_id};
 use crate::decide::verdict::{Verdict, judge};
 use crate::record::step_name::StepName;
-use crate::step::snapshot::{TooNew, refuse_newer};
+use crate::step::snapshot::{SnapshotReader, TooNew, refuse_newer, settled};
 
 /// A snapshot and its meaning.
 #[derive(Clone, Debug)]
@@ -44,6 +44,17 @@ pub(crate) fn assess(
     let observation = tracker.note(&snapshot);
     let meta = meta_for(&snapshot, pid_file_id(&snapshot));
     let policy = Policy::resolve(thresholds, meta).map_err(AssessError::StaleTooShort)?;
+    let verdict = judge(&observation, &policy, snapshot.at);
+    Ok(Assessment { snapshot, observation, policy, verdict })
+}
+
+/// Judges a step, once it stands still, by its files and process alone: no threshold applies.
+///
+/// # Errors
+/// A sentence: it cannot be read, or a newer program wrote its record.
+pub(crate) fn assess_settled(reader: &mut SnapshotReader) -> Result<Assessment, String> {
+    let (snapshot, observation) = settled(reader)?;
+    let policy = Policy::without_limits(snapshot.at);
     let verdict = judge(&observation, &policy, snapshot.at);
     Ok(Assessment { snapshot, observation, policy, verdict })
 }
