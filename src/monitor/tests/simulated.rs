@@ -201,6 +201,8 @@ impl State {
                     // Of a run whose pid file goes before any snapshot showed it, nothing is known for certain.
                     let unseen = this.gone.is_none() && (this.unseen || this.seen_alive != Some(this.run));
                     this.unknowable |= record == Record::Pid && unseen;
+                    // What was recorded of its end is gone with the record.
+                    this.intent = this.intent.filter(|_| record != Record::Meta);
                     if !self.steps[step].is_there() {
                         self.steps[step].absent = now;
                     }
