@@ -3,6 +3,8 @@
 //! Refuses to trust a report: what belongs to the run is looked for by a variable of its environment, and bystanders of
 //! the same user, in the same session and with the same names, must live on.
 //!
+//! More rounds: `DOGWATCH_TEST_ROUNDS=100 cargo test --test trees`, as root and as another user.
+//!
 //! On Linux only: half of the tree is setsid(1)'s, and on macOS the wrapper does not adopt the orphans.
 
 #![cfg(target_os = "linux")]
@@ -57,6 +59,11 @@ fn start(place: &Place, flags: &[&str]) -> (support::Running, String) {
     (running, mark)
 }
 
+/// How many rounds of each ending: one, or as many as the environment says.
+fn rounds() -> usize {
+    std::env::var("DOGWATCH_TEST_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(1)
+}
+
 #[track_caller]
 fn is_gone(mark: &str, bystanders: &[Bystander]) {
     let left = marked(mark);
@@ -78,83 +85,95 @@ fn in_time(began: Instant, after: Duration) {
 #[test]
 fn a_run_over_its_own_time_leaves_nothing_of_two_hundred_processes() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let (place, others) = (Place::new(), bystanders());
-    let (running, mark) = start(&place, &["--max-timeout", "12s"]);
-    let meta = place.meta("s");
-    assert_eq!(meta["max_timeout_ms"], 12_000);
-    let limit = Duration::from_secs(12);
-    let began = Instant::now();
-    let ended = running.end_at_all();
-    in_time(began, limit);
-    assert_eq!(ended.code, 124, "{ended:?}");
-    is_gone(&mark, &others);
+    for _ in 0..rounds() {
+        let (place, others) = (Place::new(), bystanders());
+        let (running, mark) = start(&place, &["--max-timeout", "12s"]);
+        let meta = place.meta("s");
+        assert_eq!(meta["max_timeout_ms"], 12_000);
+        let limit = Duration::from_secs(12);
+        let began = Instant::now();
+        let ended = running.end_at_all();
+        in_time(began, limit);
+        assert_eq!(ended.code, 124, "{ended:?}");
+        is_gone(&mark, &others);
+    }
 }
 
 #[test]
 fn a_waiter_that_ends_an_overdue_run_leaves_nothing_of_it() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let (place, others) = (Place::new(), bystanders());
-    let (running, mark) = start(&place, &[]);
-    let began = Instant::now();
-    let ended = place.dogwatch(["wait", "s", "--max-timeout", "10ms", "--grace", "1s", "--json"]);
-    in_time(began, Duration::ZERO);
-    ended.said(124, "timeout", true);
-    is_gone(&mark, &others);
-    // The wrapper itself was asked to end last; where the chain outlived the grace it was killed with it.
-    let ended = running.end_at_all();
-    assert!(matches!(ended.code, 124 | 137), "{ended:?}");
+    for _ in 0..rounds() {
+        let (place, others) = (Place::new(), bystanders());
+        let (running, mark) = start(&place, &[]);
+        let began = Instant::now();
+        let ended = place.dogwatch(["wait", "s", "--max-timeout", "10ms", "--grace", "1s", "--json"]);
+        in_time(began, Duration::ZERO);
+        ended.said(124, "timeout", true);
+        is_gone(&mark, &others);
+        // The wrapper itself was asked to end last; where the chain outlived the grace it was killed with it.
+        let ended = running.end_at_all();
+        assert!(matches!(ended.code, 124 | 137), "{ended:?}");
+    }
 }
 
 #[test]
 fn a_run_without_a_sign_of_life_leaves_nothing_when_it_is_found_hung() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let (place, others) = (Place::new(), bystanders());
-    // It beats by hand, and has never done so.
-    let (running, mark) = start(&place, &["--heartbeat-on", "manual", "--heartbeat-interval", "0.1"]);
-    let began = Instant::now();
-    let ended = place.dogwatch(["wait", "s", "--stale", "0.5", "--grace", "1s", "--json"]);
-    in_time(began, Duration::ZERO);
-    ended.said(3, "hung", true);
-    is_gone(&mark, &others);
-    let ended = running.end_at_all();
-    assert!(matches!(ended.code, 3 | 137), "{ended:?}");
+    for _ in 0..rounds() {
+        let (place, others) = (Place::new(), bystanders());
+        // It beats by hand, and has never done so.
+        let (running, mark) = start(&place, &["--heartbeat-on", "manual", "--heartbeat-interval", "0.1"]);
+        let began = Instant::now();
+        let ended = place.dogwatch(["wait", "s", "--stale", "0.5", "--grace", "1s", "--json"]);
+        in_time(began, Duration::ZERO);
+        ended.said(3, "hung", true);
+        is_gone(&mark, &others);
+        let ended = running.end_at_all();
+        assert!(matches!(ended.code, 3 | 137), "{ended:?}");
+    }
 }
 
 #[test]
 fn a_kill_on_request_leaves_nothing() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let (place, others) = (Place::new(), bystanders());
-    let (running, mark) = start(&place, &[]);
-    let began = Instant::now();
-    let ended = place.dogwatch(["kill", "s", "--grace", "1s", "--json"]);
-    in_time(began, Duration::ZERO);
-    assert_eq!((ended.code, ended.json()["killed"].as_bool()), (0, Some(true)), "{ended:?}");
-    is_gone(&mark, &others);
-    assert!(running.end_at_all().code > 128);
+    for _ in 0..rounds() {
+        let (place, others) = (Place::new(), bystanders());
+        let (running, mark) = start(&place, &[]);
+        let began = Instant::now();
+        let ended = place.dogwatch(["kill", "s", "--grace", "1s", "--json"]);
+        in_time(began, Duration::ZERO);
+        assert_eq!((ended.code, ended.json()["killed"].as_bool()), (0, Some(true)), "{ended:?}");
+        is_gone(&mark, &others);
+        assert!(running.end_at_all().code > 128);
+    }
 }
 
 #[test]
 fn a_killed_wrapper_leaves_nothing_that_the_next_waiter_does_not_end() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let (place, others) = (Place::new(), bystanders());
-    let (running, mark) = start(&place, &[]);
-    kill("KILL", running.pid());
-    let began = Instant::now();
-    let ended = place.dogwatch(["wait", "s", "--grace", "1s", "--json"]);
-    in_time(began, Duration::ZERO);
-    assert_eq!((ended.code, ended.json()["outcome"].as_str()), (4, Some("died")), "{ended:?}");
-    is_gone(&mark, &others);
+    for _ in 0..rounds() {
+        let (place, others) = (Place::new(), bystanders());
+        let (running, mark) = start(&place, &[]);
+        kill("KILL", running.pid());
+        let began = Instant::now();
+        let ended = place.dogwatch(["wait", "s", "--grace", "1s", "--json"]);
+        in_time(began, Duration::ZERO);
+        assert_eq!((ended.code, ended.json()["outcome"].as_str()), (4, Some("died")), "{ended:?}");
+        is_gone(&mark, &others);
+    }
 }
 
 #[test]
 fn what_a_finished_command_leaves_behind_goes_before_its_status_is_out() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let (place, others) = (Place::new(), bystanders());
-    let value = unique();
-    let script = TREE.replace("wait\n", "exit 3\n");
-    let mut command = place.command(["run", "s", "--grace", "1s", "--", "sh", "-c", &script]);
-    command.env("TEST_MARK", &value).current_dir(place.path());
-    let ended = support::Running::start(command).end_at_all();
-    assert_eq!(ended.code, 3, "{ended:?}");
-    is_gone(&format!("TEST_MARK={value}"), &others);
+    for _ in 0..rounds() {
+        let (place, others) = (Place::new(), bystanders());
+        let value = unique();
+        let script = TREE.replace("wait\n", "exit 3\n");
+        let mut command = place.command(["run", "s", "--grace", "1s", "--", "sh", "-c", &script]);
+        command.env("TEST_MARK", &value).current_dir(place.path());
+        let ended = support::Running::start(command).end_at_all();
+        assert_eq!(ended.code, 3, "{ended:?}");
+        is_gone(&format!("TEST_MARK={value}"), &others);
+    }
 }

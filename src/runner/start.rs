@@ -110,7 +110,7 @@ pub(super) fn start(directory: &MonitorDir, job: &Job, listener: &mut dyn Listen
     let unlisted = has_older_children && job.owns_process && info::current_start_time().is_none();
     let mut other_children = Vec::new();
     if unlisted {
-        platform_process::for_each_own_child(info::current_pid(), &mut |pid| other_children.push(pid));
+        platform_process::for_each_own_child(info::current_pid(), &mut |pid| other_children.push(pid), &mut || false);
     }
     let began = clock::now();
     let memory_kills = cgroup::kills();

@@ -176,7 +176,7 @@ pub(crate) fn has_children() -> bool {
 }
 
 /// Tells each child of this process that no list of processes shows: macOS shows all.
-pub(crate) fn for_each_own_child(_first: i32, _tell: &mut dyn FnMut(i32)) {}
+pub(crate) fn for_each_own_child(_first: i32, _tell: &mut dyn FnMut(i32), _is_over: &mut dyn FnMut() -> bool) {}
 
 /// The block of a process's arguments and environment.
 pub(crate) fn arguments(pid: i32) -> Option<Vec<u8>> {

@@ -35,7 +35,7 @@ pub(crate) fn end_unlisted(
         // Asking for all may take long, so each is signalled as soon as it is found.
         let may_kill = clock::now() >= kill_at;
         let mut left = Vec::new();
-        for_each_own_child(group, &mut |pid| {
+        let mut on_child = |pid| {
             if !others.contains(&pid) {
                 left.push(pid);
                 let sent = signal(pid, group, may_kill, told.insert(pid));
@@ -43,7 +43,8 @@ pub(crate) fn end_unlisted(
                     refused.insert(pid);
                 }
             }
-        });
+        };
+        for_each_own_child(group, &mut on_child, &mut || children() == Children::None);
         passes_with_kill += u32::from(may_kill);
         let is_hopeless = left.iter().all(|pid| refused.contains(pid)) && (left.is_empty() || may_kill);
         if is_hopeless || passes_with_kill > 1 && clock::now() >= kill_at.plus(KILL_LIMIT) {
@@ -74,7 +75,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn own_children() -> Vec<i32> {
         let mut found = Vec::new();
-        for_each_own_child(2, &mut |pid| found.push(pid));
+        for_each_own_child(2, &mut |pid| found.push(pid), &mut || false);
         found
     }
 

@@ -1,0 +1,365 @@
+//! Who is ended with a run and who is not, whom a kill tells about, and what is left when calls are refused or few
+//! descriptors are to be had.
+
+#![cfg(target_os = "linux")]
+
+mod support;
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+use support::{Bystander, Ended, Place, Running, Shell, kill, lives, marked, unique, until};
+
+/// Runs a script in the place's folder; `$DOGWATCH` is the program.
+fn script(place: &Place, text: &str) -> Ended {
+    let plain = place.command::<_, &str>([]);
+    let mut command = Command::new("bash");
+    command.args(["-c", text]).env("DOGWATCH", support::binary()).current_dir(place.path());
+    for (name, value) in plain.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    Running::start(command).end_at_all()
+}
+
+fn number(place: &Place, name: &str) -> i32 {
+    until("a number is written", || std::fs::read_to_string(place.file(name)).is_ok_and(|text| text.ends_with('\n')));
+    place.read(name).trim().parse().expect("a pid")
+}
+
+#[test]
+fn a_child_that_was_there_before_command_is_nobodys_left_over() {
+    for (rest, code) in [
+        // By exec, by bash's own exec of a last command, over a limit, and with a chain of orphans of its own.
+        ("exec \"$DOGWATCH\" run s -- true", 0),
+        ("\"$DOGWATCH\" run s -- true", 0),
+        ("exec \"$DOGWATCH\" run s --max-timeout 0.3 --grace 0.5 -- sleep 300", 124),
+        ("exec \"$DOGWATCH\" run s -- sh -c 'setsid sleep 300 & sleep 300 & echo $! > left'", 0),
+    ] {
+        let place = Place::new();
+        let service = "sh -c 'echo $$ > older; while :; do (sleep 0.01 &); sleep 0.02; done' > /dev/null 2>&1 &";
+        let ended = script(&place, &format!("{service} until [ -s older ]; do sleep 0.01; done; {rest}"));
+        assert_eq!(ended.code, code, "{rest}: {ended:?}");
+        let older = number(&place, "older");
+        assert!(lives(older), "{rest}: {ended:?}");
+        if place.file("left").exists() {
+            assert!(!lives(number(&place, "left")), "{rest}: {ended:?}");
+        }
+        kill("KILL", older);
+    }
+}
+
+#[test]
+fn a_kill_and_a_stopped_wrappers_end_spare_the_older_child_too() {
+    for stopped in [false, true] {
+        let place = Place::new();
+        let text = "sleep 300 > /dev/null 2>&1 & echo $! > older; exec \"$DOGWATCH\" run s -- sh -c 'sleep 300 & echo $! > inner; wait'";
+        let mut command = Command::new("bash");
+        command.args(["-c", text]).env("DOGWATCH", support::binary()).env("DOGWATCH_DIR", place.path());
+        command.current_dir(place.path());
+        let running = Running::start(command);
+        let (older, inner) = (number(&place, "older"), number(&place, "inner"));
+        if stopped {
+            kill("STOP", running.pid());
+        }
+        let ended = place.start(["kill", "s", "--grace", "1s", "--json"]).end_at_all();
+        assert_eq!((ended.code, ended.json()["killed"].as_bool()), (0, Some(true)), "{stopped}: {ended:?}");
+        assert!(lives(older) && !lives(inner), "{stopped}: {ended:?}");
+        running.end_at_all();
+        kill("KILL", older);
+    }
+}
+
+/// What an ordinary user can start that then belongs to root: setpriv(1) with the set-user-ID bit.
+fn turning_root(place: &Place) -> Option<PathBuf> {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: only root can make a program that turns root");
+        return None;
+    }
+    let program = place.file("turn-root");
+    let made = Command::new("sh")
+        .args(["-c", "cp \"$(command -v setpriv)\" \"$1\" && chmod 4755 \"$1\" && chmod 777 . && cp \"$2\" dogwatch"])
+        .arg("sh")
+        .args([&program, &support::binary()])
+        .current_dir(place.path())
+        .status();
+    made.is_ok_and(|made| made.success()).then_some(program)
+}
+
+#[test]
+fn what_may_not_be_signalled_is_named_and_is_no_success_of_kill() {
+    let place = Place::new();
+    let Some(program) = turning_root(&place) else { return };
+    let root = format!("{} --reuid=0 --regid=0 --clear-groups sleep 300", program.display());
+    let user = "setpriv --reuid=65534 --regid=65534 --clear-groups env DOGWATCH_DIR=$PWD/own ./dogwatch";
+    let inner = format!("{root} & echo $! > survivor; wait");
+    let survivor = |place: &Place| {
+        let pid = number(place, "survivor");
+        std::fs::remove_file(place.file("survivor")).expect("removed");
+        let owned =
+            || std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(format!("/proc/{pid}")).expect("it lives"));
+        until("it is root's", || owned() == 0);
+        pid
+    };
+    // On request: the run is over, and what is left of it is told.
+    let ended = script(&place, &format!("{user} run -d s -- sh -c '{inner}'"));
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let pid = survivor(&place);
+    let ended = script(&place, &format!("{user} kill s --grace 0.5s"));
+    assert_eq!(ended.code, 125, "{ended:?}");
+    assert!(ended.stdout.contains(&pid.to_string()) && lives(pid), "{ended:?}");
+    kill("KILL", pid);
+    // By a waiter, over a limit.
+    let ended = script(&place, &format!("{user} run -d --no-breaker s -- sh -c '{inner}'"));
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let pid = survivor(&place);
+    let ended = script(&place, &format!("{user} wait s --json --max-timeout 0.1 --grace 0.5s"));
+    ended.said(124, "timeout", false);
+    assert!(ended.json()["detail"].as_str().is_some_and(|detail| detail.contains(&pid.to_string())), "{ended:?}");
+    assert!(ended.json()["evidence"].to_string().contains(&pid.to_string()), "{ended:?}");
+    kill("KILL", pid);
+    // By the run itself: one line says so.
+    let text = format!("{user} run --no-breaker s --max-timeout 0.5 --grace 0.5 -- sh -c '{inner}'");
+    let ended = script(&place, &text);
+    let pid = survivor(&place);
+    assert_eq!(ended.code, 124, "{ended:?}");
+    let lines = ended.stderr.lines().filter(|line| line.contains("still there"));
+    assert_eq!(lines.filter(|line| line.contains(&pid.to_string())).count(), 1, "{ended:?}");
+    kill("KILL", pid);
+    // COMMAND itself cannot be ended: the run goes on, and nothing is recorded of an end that did not come.
+    let ended = script(&place, &format!("{user} run -d --no-breaker s -- {root}"));
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let meta = || -> serde_json::Value { serde_json::from_str(&place.read("own/s.meta")).expect("a record") };
+    let command = i32::try_from(meta()["child_pid"].as_i64().expect("a pid")).expect("a pid");
+    let owned =
+        || std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(format!("/proc/{command}")).expect("it lives"));
+    until("it is root's", || owned() == 0);
+    let ended = script(&place, &format!("{user} kill s --grace 0.5s"));
+    assert_eq!(ended.code, 125, "{ended:?}");
+    assert!(ended.stdout.contains(&command.to_string()), "{ended:?}");
+    assert!(meta()["intent"].is_null() && meta()["reason"].is_null() && lives(command), "{}", meta());
+    kill("KILL", command);
+    let ended = script(&place, &format!("{user} wait s"));
+    assert_eq!(ended.code, 1, "its own end is reported as it is: {ended:?}");
+}
+
+#[test]
+fn a_group_of_job_control_handles_term_and_is_not_hung_up() {
+    let place = Place::new();
+    let jobs = "set -m; for i in 1 2 3 4 5 6 7 8; do \
+        ( trap \"sleep 0.1; echo ok > ok.$i; exit 0\" TERM; trap 'echo > hup' HUP; echo > up.$i; \
+        while :; do sleep 0.05; done ) & done; wait";
+    let count = |name: &str| (1..9).filter(|number| place.file(&format!("{name}.{number}")).exists()).count();
+    for stopped in [false, true] {
+        let ended = script(
+            &place,
+            &format!("\"$DOGWATCH\" run -d s --no-breaker -- bash -c '{}'", jobs.replace('\'', "'\\''")),
+        );
+        assert_eq!(ended.code, 0, "{ended:?}");
+        until("all jobs run", || count("up") == 8);
+        // Also where the tree is ended from outside.
+        if stopped {
+            kill("STOP", place.pid("s"));
+        }
+        let ended = place.start(["kill", "s", "--grace", "20s"]).end_at_all();
+        assert_eq!((ended.code, count("ok")), (0, 8), "{stopped}: {ended:?}");
+        assert!(!place.file("hup").exists(), "{stopped}: {ended:?}");
+        for number in 1..9 {
+            for name in ["up", "ok"] {
+                std::fs::remove_file(place.file(&format!("{name}.{number}"))).expect("removed");
+            }
+        }
+    }
+}
+
+/// A script of two hundred processes, half of them without a parent, that is its own wrapper.
+const CROWD: &str = "n=0; while [ $n -lt 100 ]; do n=$((n + 1)); sleep 300 & (setsid sleep 300 &); done; \
+    echo $$ > s.pid; touch s.heartbeat; wait";
+
+#[test]
+fn a_tree_of_two_hundred_is_ended_with_few_descriptors() {
+    for crashed in [false, true] {
+        let place = Place::new();
+        let value = unique();
+        let body = format!("{} echo > ready; wait", CROWD.split("echo").next().expect("a part"));
+        let mut command = place.command(["run", "s", "--no-breaker", "--", "sh", "-c", &body]);
+        command.env("TEST_MARK", &value).current_dir(place.path());
+        let running = Running::start(command);
+        let mark = format!("TEST_MARK={value}");
+        until("the whole tree stands", || place.file("ready").exists() && marked(&mark).len() > 200);
+        // A wrapper that does not answer, or has gone, has its tree ended from here.
+        kill(if crashed { "KILL" } else { "STOP" }, running.pid());
+        let ended = script(&place, "ulimit -n 64; exec \"$DOGWATCH\" kill s --grace 2s --json");
+        assert_eq!(ended.code, 0, "{crashed}: {ended:?}");
+        assert!(marked(&mark).is_empty(), "{crashed}: {ended:?}");
+        running.end_at_all();
+    }
+}
+
+#[test]
+fn without_procfs_a_run_still_ends_all_of_its_own() {
+    let place = Place::new();
+    if !Command::new("unshare").args(["--mount", "true"]).status().is_ok_and(|status| status.success()) {
+        eprintln!("skipped: this user may unshare no mounts");
+        return;
+    }
+    let inner = r#"
+        umount -l /proc
+        "$DOGWATCH" run t --max-timeout 0.5 --grace 0.3 -- sh -c 'echo $$ > a; (setsid sleep 300 & echo $! > b); exec sleep 300'
+        echo $?
+        "$DOGWATCH" run u -- sh -c 'trap "" TERM; sleep 300 & echo $! > c; setsid sleep 300 & echo $! > d'
+        echo $?
+        sleep 300 > /dev/null 2>&1 & echo $! > older
+        exec "$DOGWATCH" run v -- sh -c 'sleep 300 & echo $! > e'
+    "#;
+    let ended = script(&place, &format!("exec unshare --mount bash -c '{}'", inner.replace('\'', "'\\''")));
+    assert_eq!((ended.code, ended.stdout.as_str()), (0, "124\n0\n"), "{ended:?}");
+    for name in ["a", "b", "c", "d", "e"] {
+        assert!(!lives(number(&place, name)), "{name}: {ended:?}");
+    }
+    let older = number(&place, "older");
+    assert!(lives(older), "{ended:?}");
+    kill("KILL", older);
+}
+
+/// A filter (seccomp(2), as classic BPF) that refuses one system call with EPERM.
+fn filter_refusing(call: u32) -> Vec<u8> {
+    const EPERM: u32 = 1;
+    let instruction = |code: u16, yes: u8, no: u8, value: u32| {
+        let mut bytes = code.to_ne_bytes().to_vec();
+        bytes.extend([yes, no]);
+        bytes.extend(value.to_ne_bytes());
+        bytes
+    };
+    [
+        instruction(0x20, 0, 0, 0),                   // load the call's number
+        instruction(0x15, 0, 1, call),                // is it this one?
+        instruction(0x06, 0, 0, 0x0005_0000 | EPERM), // SECCOMP_RET_ERRNO
+        instruction(0x06, 0, 0, 0x7fff_0000),         // SECCOMP_RET_ALLOW
+    ]
+    .concat()
+}
+
+#[test]
+fn a_filter_that_refuses_the_calls_on_pidfds_keeps_no_tree_alive() {
+    let bwrap = "bwrap --bind / / --dev-bind /dev /dev --proc /proc --seccomp 9";
+    if !script(&Place::new(), "bwrap --bind / / --dev-bind /dev /dev --proc /proc true").stderr.is_empty() {
+        eprintln!("skipped: no bwrap, which installs the filter");
+        return;
+    }
+    // pidfd_send_signal(2), pidfd_open(2)
+    for call in [424, 434] {
+        let place = Place::new();
+        std::fs::write(place.file("filter"), filter_refusing(call)).expect("written");
+        let shell = Shell::start(&place, CROWD, &[]);
+        until("the step has started", || place.file("s.heartbeat").exists());
+        let marks = || marked(&shell.mark).len();
+        assert!(marks() > 100);
+        let ended = script(&place, &format!("exec {bwrap} \"$DOGWATCH\" kill s --grace 2s --json 9< filter"));
+        assert_eq!((ended.code, ended.json()["killed"].as_bool()), (0, Some(true)), "{call}: {ended:?}");
+        assert!(!lives(shell.pid()), "{call}: {ended:?}");
+    }
+}
+
+#[test]
+fn an_interrupted_kill_leaves_nothing_stopped() {
+    for signal in ["INT", "TERM"] {
+        let place = Place::new();
+        let shell = Shell::start(
+            &place,
+            "trap '' TERM; n=0; while [ $n -lt 60 ]; do n=$((n + 1)); (trap '' TERM; exec sleep 300) & done; \
+             echo $$ > s.pid; touch s.heartbeat; while :; do wait; done",
+            &[],
+        );
+        until("the step has started", || place.file("s.heartbeat").exists());
+        let mut killing = place.start_undisturbed(["kill", "s", "--grace", "1s"]);
+        until("the tree is stopped, or ended", || state(shell.pid()) == Some('T') || killing.has_ended());
+        if !killing.has_ended() {
+            kill(signal, killing.pid());
+        }
+        let ended = killing.end_at_all();
+        assert!(matches!(ended.code, 0 | 130 | 143), "{ended:?}");
+        assert!(marked(&shell.mark).is_empty(), "it is finished once it has begun: {ended:?}");
+    }
+}
+
+fn state(pid: i32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next())
+}
+
+#[test]
+fn a_library_run_reaps_no_other_child_and_a_refused_terminator_leaves_no_intent() {
+    // The waiter's own ancestor is named: it is refused before anything is announced.
+    let place = Place::new();
+    let text =
+        "echo $$ > s.pid; touch s.heartbeat; \"$DOGWATCH\" wait s --stale 0.5 --json; cat s.meta 2> /dev/null; exit 0";
+    let ended = script(&place, text);
+    assert!(ended.stdout.contains("\"outcome\":\"hung\"") && !ended.stdout.contains("\"intent\""), "{ended:?}");
+
+    let other = Command::new("true").spawn().expect("it starts");
+    let step: dogwatch::StepName = dogwatch::StepName::parse("own").expect("a name");
+    let command = ["sh", "-c", "sleep 0.05; exit 3"].map(Into::into).to_vec();
+    let bystander = Bystander::sleeping();
+    let ran = dogwatch::run(&dogwatch::Run::new(place.path().to_path_buf(), step, command)).expect("it runs");
+    assert_eq!(ran.exit_code, 3);
+    let mut other = other;
+    assert!(other.wait().expect("nobody else has waited for it").success());
+    assert!(lives(bystander.pid()));
+}
+
+/// Rounds of each ending below an init that reaps nothing: no process of this program's own is left there as a zombie.
+#[test]
+fn under_an_init_that_reaps_nothing_no_call_leaves_a_zombie() {
+    let Some(namespace) = support::own_namespace() else { return };
+    let place = Place::new();
+    let rounds = std::env::var("DOGWATCH_TEST_ROUNDS").unwrap_or_else(|_| "3".to_owned());
+    // The init is bash stopped in a read: it waits for no child of others.
+    let inner = format!(
+        r#"
+        trap '' CHLD 2> /dev/null
+        call() {{ "$DOGWATCH" "$@" > /dev/null 2>&1; }}
+        for n in $(seq {rounds}); do
+            call run a --no-breaker -- true
+            call run b --no-breaker -- sh -c 'sleep 300 &'
+            call run -d c --no-breaker -- sleep 300
+            call wait c --for 0.1
+            call kill c --grace 1s
+            call run -d d --no-breaker -- sleep 300
+            kill -9 $(cat d.pid)
+            call recover d
+        done
+        ps -eo stat=,comm= | grep '^Z' | sort | uniq -c
+        "#
+    );
+    std::fs::write(place.file("inner.sh"), inner).expect("written");
+    let init = "import os,sys\npid=os.fork()\nif pid==0: os.execvp('bash',['bash','inner.sh'])\nos.waitpid(pid,0)";
+    let mut command = Command::new(namespace[0]);
+    command.args(&namespace[1..]).args(["python3", "-c", init]).current_dir(place.path());
+    command.env("DOGWATCH", support::binary()).env("DOGWATCH_DIR", place.path());
+    let ended = Running::start(command).end_at_all();
+    let rounds: usize = rounds.parse().expect("a number");
+    // Wrappers that ran detached have no parent there but that init; each is one zombie, and so is COMMAND of a killed one.
+    let zombies: usize = ended
+        .stdout
+        .lines()
+        .filter(|line| line.contains("dogwatch"))
+        .map(|line| line.split_whitespace().next().and_then(|count| count.parse::<usize>().ok()).unwrap_or(0))
+        .sum();
+    assert_eq!(zombies, 2 * rounds, "{ended:?}");
+}
+
+#[test]
+fn a_wrapper_that_answers_no_request_has_its_tree_ended_from_outside() {
+    let place = Place::new();
+    let wrapper = place.detach("s", "sleep 300 & echo $! > \"$DOGWATCH_DIR/inner\"; wait");
+    let inner = number(&place, "inner");
+    kill("STOP", wrapper);
+    let began = std::time::Instant::now();
+    let ended = place.start(["kill", "s", "--grace", "1s"]).end_at_all();
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(!lives(wrapper) && !lives(inner), "{ended:?}");
+    assert!(began.elapsed() < Duration::from_secs(30));
+}
