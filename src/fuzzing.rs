@@ -351,7 +351,13 @@ fn proc_files(bytes: &[u8]) {
         assert!(name.is_empty() || bytes.windows(name.len()).any(|part| part == name));
         assert!(stat.state != ' ');
     }
-    let _all = (procfs::stack(bytes), procfs::user(&text), procfs::inner_pid(&text), procfs::newest_pid(&text));
+    let _all = (
+        procfs::stack(bytes),
+        procfs::user(&text),
+        procfs::inner_pid(&text),
+        procfs::newest_pid(&text),
+        procfs::signal_dispositions(&text),
+    );
     let held = bytes.split(|&byte| byte == 0).next().and_then(|entry| std::str::from_utf8(entry).ok());
     assert!(held.is_none_or(|entry| procfs::environment_holds(bytes, entry)));
     let pids: Vec<i32> = bytes.iter().map(|&byte| i32::from(byte)).collect();

@@ -12,7 +12,7 @@ use crate::runner::left_behind::{self, LeftBehind};
 use crate::runner::start::Run;
 use crate::runner::supervise::Exit;
 use crate::runner::{Finished, Job, Listener, ResultFrom};
-use crate::step::outcome::{Written, remove_unpublished};
+use crate::step::outcome::Written;
 use crate::step::own_run::RecordedEnd;
 use crate::step::publisher::{Ending, still_there};
 use crate::sys::clock;
@@ -45,8 +45,9 @@ pub(super) fn finish(mut run: Run, job: &Job, exit: &Exit, listener: &mut dyn Li
     for sentence in left.into_iter().chain(no_result).chain(troubles) {
         listener.trouble(&format!("{sentence}{removed}"));
     }
-    // COMMAND's own copy of its result above all: it has been published or was never there.
-    remove_unpublished(&directory, &job.step, &id);
+    // COMMAND's own copy of its result: it has been published, or was never there. What else this run prepared is published
+    // or removed already.
+    let _stays = directory.remove(&TempFile::Given.of(&job.step, &id));
     // Whoever sent the signal looks for processes that are left, and may be waiting for this one.
     if job.detached && written == Written::ByUs && exit.interrupted.is_none() {
         let last = [Record::Result, Record::Meta, Record::Status];

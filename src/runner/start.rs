@@ -5,6 +5,7 @@
 //! run's pid. COMMAND runs nothing until all of it stands.
 
 use crate::decide::breaker::Admission;
+use crate::decide::snapshot::Here;
 use crate::decide::tracker::PidFileId;
 use crate::env_vars;
 use crate::error::io_reason;
@@ -43,7 +44,7 @@ use std::sync::Arc;
 
 /// How much room the last meta is given beyond the first one's length: an end adds a few short keys. Evidence has no room
 /// in it; it takes what the disk has left, or is left out.
-const META_GROWTH: usize = 4096;
+const META_GROWTH: usize = 1024;
 /// How much room the status needs.
 const STATUS_ROOM: usize = 16;
 /// How much room the default result needs.
@@ -87,7 +88,8 @@ pub(super) fn start(directory: &MonitorDir, job: &Job, listener: &mut dyn Listen
     // Asked before anything is touched, and again when nothing can come between any more: the end of the run before,
     // counted below, may have opened the circuit.
     admit(&directory, job, None)?;
-    let mut looker = SnapshotReader::new(Arc::clone(&directory), job.step.clone(), Arc::new(here(&directory)));
+    let here = Arc::new(here(&directory));
+    let mut looker = SnapshotReader::new(Arc::clone(&directory), job.step.clone(), Arc::clone(&here));
     let lock = take_lock(&directory, &mut looker, &job.step)?;
     looker.hold(&lock);
     if job.owes_end {
@@ -97,8 +99,7 @@ pub(super) fn start(directory: &MonitorDir, job: &Job, listener: &mut dyn Listen
     admit(&directory, job, Some(&id))?;
     inherit(&lock, &directory, &job.step, &id);
     // Before the fork, so that no signal is lost between; the child puts its own dispositions back.
-    let ignore_hangup = signals::is_ignored(Signal::SIGHUP);
-    let signals = catch_signals()?;
+    let (signals, ignore_hangup) = catch_signals()?;
     // A program that calls this library has children of its own, and orphans are not for it to wait for.
     let adopts = job.owns_process
         && machine::adopt_orphans().unwrap_or_else(|error| {
@@ -115,7 +116,7 @@ pub(super) fn start(directory: &MonitorDir, job: &Job, listener: &mut dyn Listen
     let began = clock::now();
     let memory_kills = cgroup::kills();
     let Begun { held, key, meta, rooms, log, child_started } =
-        begin(&directory, job, &id, &lock, began, (ignore_hangup, has_older_children))
+        begin(&directory, &here, job, &id, &lock, began, (ignore_hangup, has_older_children))
             .inspect_err(|_| remove_unpublished(&directory, &job.step, &id))?;
     let child = held.pid();
     let pulse = Pulse::new(job.heartbeat_on, job.heartbeat_interval, job.stale, began);
@@ -170,6 +171,7 @@ struct Begun {
 /// Writes everything under temporary names first: whatever fails, the run before stands as it was.
 fn begin(
     directory: &MonitorDir,
+    here: &Here,
     job: &Job,
     id: &str,
     lock: &Lock,
@@ -192,10 +194,9 @@ fn begin(
     let child_started = info::start_of(held.pid());
     let meta = Meta {
         child_started_at: child_started,
-        directory: directory.id(),
         has_older_children,
-        lock_file: lock.id().ok(),
-        ..first_meta(job, id, began, wall, held.pid())
+        lock_file: Some(lock.id()),
+        ..first_meta(here, job, id, began, wall, held.pid())
     };
     // Held until the pid is out: the run before, which may have lost its lock file, could record its end in between.
     let recording = take_record_lock(directory, &job.step).map_err(Error::internal)?;
@@ -233,7 +234,8 @@ fn admit(directory: &MonitorDir, job: &Job, run: Option<&str>) -> Result<(), Err
     }
 }
 
-fn catch_signals() -> Result<Pending, Error> {
+/// Catches what is forwarded to COMMAND and what tells of its end; with whether HUP was ignored and stays so.
+fn catch_signals() -> Result<(Pending, bool), Error> {
     let forwarded = [
         Signal::SIGINT,
         Signal::SIGTERM,
@@ -245,11 +247,13 @@ fn catch_signals() -> Result<Pending, Error> {
         Signal::SIGCONT,
     ];
     let mut wanted = signals::not_ignored(&forwarded);
+    let ignores_hangup = !wanted.contains(&Signal::SIGHUP);
     // Also where it was inherited as ignored: the kernel would then reap COMMAND itself and its code be lost (wait(2)).
     wanted.push(Signal::SIGCHLD);
     signals::survive_terminal_output();
     signals::survive_file_size_limit();
-    Pending::catch(&wanted).map_err(|error| own("catch signals", &error))
+    let caught = Pending::catch(&wanted).map_err(|error| own("catch signals", &error))?;
+    Ok((caught, ignores_hangup))
 }
 
 struct Files {
@@ -310,14 +314,15 @@ fn variables(directory: &MonitorDir, step: &StepName, id: &str, result: &std::pa
     ]
 }
 
-fn first_meta(job: &Job, id: &str, began: MonotonicTime, wall: WallTime, child: i32) -> Meta {
+fn first_meta(here: &Here, job: &Job, id: &str, began: MonotonicTime, wall: WallTime, child: i32) -> Meta {
     let text = |value: &OsString| value.to_string_lossy().into_owned();
     Meta {
         run_id: id.to_owned(),
-        host: Some(env::host()),
-        boot_id: env::boot_id(),
-        pid_namespace: machine::pid_namespace(),
-        time_namespace: machine::time_namespace(),
+        host: Some(here.host.clone()),
+        boot_id: Some(here.boot_id.clone()).filter(|id| !id.is_empty()),
+        pid_namespace: here.pid_namespace,
+        time_namespace: here.time_namespace,
+        directory: here.directory,
         pid: Some(info::current_pid()),
         pid_started_at: info::current_start_time(),
         locked: true,
@@ -352,7 +357,7 @@ fn write_start_files(
     let pid = TempFile::Start(Record::Pid).of(step, id);
     let write_pid = || -> std::io::Result<WallTime> {
         // Closed before it is looked at: a network filesystem may stamp it when it is closed.
-        writeln!(directory.file(&pid).create_new()?, "{}", info::current_pid())?;
+        directory.file(&pid).create_new()?.write_all(format!("{}\n", info::current_pid()).as_bytes())?;
         match directory.stat(&pid)? {
             File::There { stamp, .. } => Ok(stamp.modified),
             File::Absent | File::Unfit(_) => Err(std::io::Error::from(std::io::ErrorKind::NotFound)),

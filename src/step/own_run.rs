@@ -147,6 +147,8 @@ impl OwnRun {
                 (Written::ByUs, reason, faults)
             }
         };
+        // Everything that this run had unpublished is published or removed.
+        self.lock.clear_note();
         drop(held);
         let troubles = self.restored_sentence().into_iter().chain(faults).collect();
         self.lock.release();
@@ -234,7 +236,7 @@ impl OwnRun {
                 // The id by which the next run finds what this one left unpublished.
                 let _unnoted = lock.note(self.meta.run_id.as_bytes());
                 self.read_meta();
-                self.meta.lock_file = lock.id().ok();
+                self.meta.lock_file = Some(lock.id());
                 self.lock = lock;
                 self.note_restored(Record::Lock);
                 // The lock of another file says nothing of this run to other processes.

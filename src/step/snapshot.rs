@@ -143,7 +143,7 @@ impl SnapshotReader {
 
     /// From now on takes the step's lock for free: this process holds it, so a run that recorded the same file does not.
     pub(crate) fn hold(&mut self, lock: &Lock) {
-        self.holding = lock.id().ok();
+        self.holding = Some(lock.id());
     }
 
     /// Looks once.

@@ -56,6 +56,11 @@ pub(crate) fn clock_offset() -> i64 {
     0
 }
 
+/// The signals that this process ignores, and those that it catches: no file tells of them all.
+pub(crate) fn signal_dispositions() -> Option<(u64, u64)> {
+    None
+}
+
 /// Makes orphans among this process's descendants its own children: they go to launchd, which reaps them. Whoever ends the
 /// tree finds them by group, session and mark.
 ///

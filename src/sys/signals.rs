@@ -4,8 +4,9 @@
 //! replace that disposition. Refuses to block signals for longer than it takes to begin to catch them: a mask is
 //! inherited by children.
 
+use crate::sys::process::spawn::{Dispositions, ignore};
 pub(crate) use nix::sys::signal::Signal;
-use nix::sys::signal::{SigHandler, SigSet, SigmaskHow};
+use nix::sys::signal::{SigSet, SigmaskHow};
 use signal_hook::flag::register_conditional_default;
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
@@ -47,12 +48,11 @@ impl Pending {
     /// No descriptors left.
     pub(crate) fn borrow(signals: &[Signal]) -> io::Result<Self> {
         let (mut wanted, mut defaults) = (Vec::new(), Vec::new());
-        for &signal in signals {
-            match crate::sys::process::spawn::disposition(signal) {
-                Ok(SigHandler::SigIgn) => continue,
-                // Nobody handles it yet, this function included.
-                Ok(SigHandler::SigDfl) => defaults.push(signal),
-                Ok(SigHandler::Handler(_) | SigHandler::SigAction(_)) | Err(_) => {}
+        let dispositions = Dispositions::now();
+        for &signal in signals.iter().filter(|signal| !dispositions.ignores(**signal)) {
+            // Nothing handles it yet, this function included.
+            if !dispositions.catches(signal) {
+                defaults.push(signal);
             }
             wanted.push(signal);
         }
@@ -149,18 +149,18 @@ pub(crate) fn stop_this_process() {
 /// is started from here gets the default back.
 pub(crate) fn survive_file_size_limit() {
     // Fails for an unknown signal alone.
-    let _ignored = crate::sys::process::spawn::ignore(Signal::SIGXFSZ);
+    let _ignored = ignore(Signal::SIGXFSZ);
 }
 
 /// Lets this process write to a terminal in the background also where that would stop it (`stty tostop`, termios(3)).
 pub(crate) fn survive_terminal_output() {
     // As above.
-    let _ignored = crate::sys::process::spawn::ignore(Signal::SIGTTOU);
+    let _ignored = ignore(Signal::SIGTTOU);
 }
 
 /// Whether this process was started with a signal ignored. To be asked before any is caught.
 pub(crate) fn is_ignored(signal: Signal) -> bool {
-    crate::sys::process::spawn::disposition(signal).is_ok_and(|handler| matches!(handler, SigHandler::SigIgn))
+    Dispositions::now().ignores(signal)
 }
 
 /// Lets this process be told how its children end, where it was started with SIGCHLD ignored: the kernel would throw
@@ -178,5 +178,6 @@ pub(crate) fn hear_of_children() -> io::Result<()> {
 
 /// Those of `wanted` that this process was not told to ignore.
 pub(crate) fn not_ignored(wanted: &[Signal]) -> Vec<Signal> {
-    wanted.iter().copied().filter(|&signal| !is_ignored(signal)).collect()
+    let dispositions = Dispositions::now();
+    wanted.iter().copied().filter(|&signal| !dispositions.ignores(signal)).collect()
 }

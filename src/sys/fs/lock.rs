@@ -28,6 +28,7 @@ const LONGEST_NOTE: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Lock {
     file: File,
+    id: FileId,
 }
 
 impl Lock {
@@ -44,12 +45,13 @@ impl Lock {
                 Err(TryLockError::Error(error)) => return Err(error),
             }
             // A file that was removed or replaced since it was opened excludes nobody: the next process locks another.
-            if path.is(&file) {
+            let id = facts.id();
+            if path.facts().is_ok_and(|named| named.id() == id) {
                 if facts.mode & 0o077 != 0 && facts.stamp.owner == env::user() {
                     // Created by an earlier version. What cannot be changed stays as it was.
                     let _unchanged = fchmod(&file, OWNER_ONLY);
                 }
-                return Ok(Some(Self { file }));
+                return Ok(Some(Self { file, id }));
             }
         }
         Ok(None)
@@ -85,6 +87,12 @@ impl Lock {
         note[..length].to_vec()
     }
 
+    /// Leaves no note to the next holder.
+    pub(crate) fn clear_note(&self) {
+        // A note that stays costs the next holder some calls.
+        let _stays = self.file.set_len(0);
+    }
+
     /// Notes a word in the file, for whoever holds the lock next.
     ///
     /// # Errors
@@ -95,17 +103,15 @@ impl Lock {
     }
 
     /// Which file is locked, by which a replaced lock file is noticed.
-    ///
-    /// # Errors
-    /// None that fstat(2) knows of for an open file.
-    pub(crate) fn id(&self) -> io::Result<FileId> {
-        FileFacts::of(&self.file).map(|facts| facts.id())
+    pub(crate) fn id(&self) -> FileId {
+        self.id
     }
 
     /// Whether the file under this name is still the locked one, and one that its owner can open.
     pub(crate) fn still_at(&self, path: &FileAt<'_>) -> bool {
-        path.is(&self.file)
-            && (path.facts().is_ok_and(|facts| facts.mode & 0o600 == 0o600) || fchmod(&self.file, OWNER_ONLY).is_ok())
+        path.facts().is_ok_and(|named| {
+            named.id() == self.id && (named.mode & 0o600 == 0o600 || fchmod(&self.file, OWNER_ONLY).is_ok())
+        })
     }
 }
 

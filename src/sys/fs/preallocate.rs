@@ -16,6 +16,8 @@ use std::os::unix::fs::FileExt;
 pub(crate) struct PreallocatedFile {
     file: File,
     temporary: String,
+    /// Whether bytes beyond the content have to be cut off.
+    is_filled: bool,
 }
 
 impl PreallocatedFile {
@@ -25,13 +27,14 @@ impl PreallocatedFile {
     /// No space, or a directory that cannot be written.
     pub(crate) fn take(directory: &MonitorDir, temporary: String, room: usize) -> io::Result<Self> {
         let mut file = directory.file(&temporary).create_new()?;
-        if machine::reserve(&file, room as u64).is_err() {
+        let is_filled = machine::reserve(&file, room as u64).is_err();
+        if is_filled {
             // Where the filesystem cannot reserve space, bytes written now are overwritten in place later.
             file.write_all(&vec![b'\n'; room]).inspect_err(|_| {
                 let _gone = directory.remove(&temporary);
             })?;
         }
-        Ok(Self { file, temporary })
+        Ok(Self { file, temporary, is_filled })
     }
 
     /// Publishes `content` under `name`, in the space reserved.
@@ -41,7 +44,9 @@ impl PreallocatedFile {
     /// half-written stands under the name.
     pub(crate) fn publish(self, directory: &MonitorDir, name: &str, content: &[u8]) -> io::Result<()> {
         let temporary = directory.file(&self.temporary);
-        let written = self.file.write_all_at(content, 0).and_then(|()| self.file.set_len(content.len() as u64));
+        let written = self.file.write_all_at(content, 0);
+        let written =
+            written.and_then(|()| if self.is_filled { self.file.set_len(content.len() as u64) } else { Ok(()) });
         let published = written.and_then(|()| match (temporary.facts(), FileFacts::of(&self.file)?) {
             (Ok(named), own) if named.is_same_file(&own) => {
                 if own.mode & 0o600 != 0o600 {

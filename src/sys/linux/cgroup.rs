@@ -2,14 +2,15 @@
 //!
 //! Refuses to guess: where no control group counts, nothing is said, since a KILL may come from anybody.
 
-use std::path::PathBuf;
+use crate::sys::linux::procfs_read;
+use std::path::{Path, PathBuf};
 
 /// The count, where it can be read: of the unified hierarchy (cgroup v2, `memory.events`), else of the memory controller's
 /// own (cgroup v1, `memory.oom_control`).
 pub(crate) fn kills() -> Option<u64> {
-    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
-    counters(&groups, &mounts).into_iter().find_map(|file| count(&std::fs::read_to_string(file).ok()?))
+    let read = |path: &Path| String::from_utf8(procfs_read::whole(path).ok()?).ok();
+    let (groups, mounts) = (read("/proc/self/cgroup".as_ref())?, read("/proc/self/mountinfo".as_ref())?);
+    counters(&groups, &mounts).iter().find_map(|file| count(&read(file)?))
 }
 
 /// The files that may hold the count, from `/proc/PID/cgroup` (cgroups(7)) and `/proc/PID/mountinfo`

@@ -107,7 +107,7 @@ pub(crate) fn user(pid: i32) -> Option<u32> {
 
 /// Whether a process was given exactly this variable (`NAME=value`).
 pub(crate) fn environment_holds(pid: i32, variable: &str) -> Environment {
-    let environment = || procfs_read::whole(&format!("/proc/{pid}/environ"));
+    let environment = || procfs_read::whole(format!("/proc/{pid}/environ"));
     let holds = |block: &[u8]| Environment::of(procfs::environment_holds(block, variable));
     let unread = |error: &io::Error| {
         if error.kind() == io::ErrorKind::PermissionDenied { Environment::Hidden } else { Environment::Changing }

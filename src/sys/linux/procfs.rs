@@ -109,6 +109,12 @@ pub(crate) fn inner_pid(text: &str) -> Option<i32> {
     pids.last()?.parse().ok()
 }
 
+/// The ignored and the caught signals of `/proc/PID/status`: a bit each, from signal 1 on.
+pub(crate) fn signal_dispositions(text: &str) -> Option<(u64, u64)> {
+    let mask = |name| u64::from_str_radix(field(text, name)?.trim(), 16).ok();
+    Some((mask("SigIgn:")?, mask("SigCgt:")?))
+}
+
 fn field<'text>(text: &'text str, name: &str) -> Option<&'text str> {
     text.lines().find_map(|line| line.strip_prefix(name))
 }

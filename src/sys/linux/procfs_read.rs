@@ -6,6 +6,7 @@
 use crate::sys::log::file::read_once;
 use std::fs::File;
 use std::io::{self, Read};
+use std::path::Path;
 
 /// More than such a file has, but for a list of many mounts.
 const ROOM: usize = 4096;
@@ -17,7 +18,7 @@ const LONGEST: u64 = 16 << 20;
 ///
 /// # Errors
 /// What the kernel says.
-pub(crate) fn whole(path: &str) -> io::Result<Vec<u8>> {
+pub(crate) fn whole(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
     part(path, LONGEST)
 }
 
@@ -25,7 +26,7 @@ pub(crate) fn whole(path: &str) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 /// What the kernel says.
-pub(crate) fn part(path: &str, limit: u64) -> io::Result<Vec<u8>> {
+pub(crate) fn part(path: impl AsRef<Path>, limit: u64) -> io::Result<Vec<u8>> {
     let mut text = Vec::with_capacity(ROOM);
     // Bounded, because then nothing asks for a size.
     File::open(path)?.take(limit).read_to_end(&mut text)?;
@@ -53,7 +54,7 @@ mod tests {
     fn it_is_what_std_reads() {
         assert_eq!(whole("/proc/self/mountinfo").unwrap(), std::fs::read("/proc/self/mountinfo").unwrap());
         assert!(whole("/proc/self/status").unwrap().starts_with(b"Name:"));
-        for read in [whole, record] {
+        for read in [|path: &str| whole(path), |path: &str| record(path)] {
             assert_eq!(read("/proc/self/none").unwrap_err().kind(), io::ErrorKind::NotFound);
         }
         let fields = |text: Vec<u8>| text.split(|&byte| byte == b' ').count();

@@ -17,7 +17,7 @@ pub(crate) struct Work {
 pub(crate) fn of(pid: i32) -> Option<Work> {
     let stat = record(&format!("/proc/{pid}/stat")).ok()?;
     // Of somebody else's process the bytes are not told (proc_pid_io(5)); its CPU time is.
-    let io = whole(&format!("/proc/{pid}/io")).unwrap_or_default();
+    let io = whole(format!("/proc/{pid}/io")).unwrap_or_default();
     Some(Work { cpu: ticks(&stat)?, moved: bytes(&String::from_utf8_lossy(&io)) })
 }
 

@@ -1,7 +1,9 @@
 //! This boot of this kernel: its clocks, its id, and what it does not do for a wrapper's children.
 
 use crate::record::time::{MonotonicTime, WallTime};
-pub(crate) use crate::sys::absent::{adopt_orphans, clock_offset, die_with_parent, pid_namespace, time_namespace};
+pub(crate) use crate::sys::absent::{
+    adopt_orphans, clock_offset, die_with_parent, pid_namespace, signal_dispositions, time_namespace,
+};
 use crate::sys::macos::ffi;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};

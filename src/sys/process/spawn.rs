@@ -9,11 +9,14 @@
 use crate::sys::platform::machine;
 use crate::sys::process::exec::Prepared;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, killpg, sigaction, sigprocmask};
-use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, fork, pipe, setsid};
+use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, fork, setsid};
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+/// The greatest number of a signal.
+const LAST_SIGNAL: i32 = if cfg!(target_os = "linux") { 64 } else { 31 };
 
 /// A file as one of a program's standard streams.
 pub(crate) type Stream = File;
@@ -75,10 +78,9 @@ impl HeldChild {
     /// No process or descriptor to be had, or a NUL in an argument.
     pub(crate) fn fork(program: &CommandSpec) -> io::Result<Self> {
         let mut prepared = Prepared::new(&program.command, &program.variables)?;
-        // std's pipes are close-on-exec from the start, so no other child can keep one of these ends open.
         let (wait_for_go, go) = pipe_closed_on_exec()?;
         let (failure, tell_failure) = pipe_closed_on_exec()?;
-        let parent = Pid::this();
+        let (parent, dispositions) = (Pid::this(), Dispositions::now());
         // Signals are kept out of the child until its handlers are gone: a handler of ours run there would write into
         // the parent's own pipe.
         let mut before = SigSet::empty();
@@ -91,7 +93,7 @@ impl HeldChild {
             Ok(ForkResult::Child) => {
                 drop_in_child(&go);
                 drop_in_child(&failure);
-                become_command(program, &mut prepared, parent, &wait_for_go, &tell_failure)
+                become_command(program, &mut prepared, parent, dispositions, &wait_for_go, &tell_failure)
             }
             Ok(ForkResult::Parent { child }) => {
                 sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
@@ -118,22 +120,21 @@ impl HeldChild {
         // A child that is gone (killed while held) closed its end: EPIPE, and the reaping tells the rest.
         let _gone = go.write_all(b"g");
         drop(go);
-        let mut answer = Vec::with_capacity(4);
-        File::from(self.failure).read_to_end(&mut answer)?;
-        match <[u8; 4]>::try_from(answer.as_slice()) {
-            Ok(number) => Err(io::Error::from_raw_os_error(i32::from_ne_bytes(number))),
-            Err(_) => Ok(()),
+        let mut answer = [0; 4];
+        match File::from(self.failure).read_exact(&mut answer) {
+            Ok(()) => Err(io::Error::from_raw_os_error(i32::from_ne_bytes(answer))),
+            // The exec has closed the child's end.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
+            Err(error) => Err(error),
         }
     }
 }
 
 /// A pipe whose two ends are closed in every program that is started.
 pub(crate) fn pipe_closed_on_exec() -> io::Result<(OwnedFd, OwnedFd)> {
-    let (read, write) = pipe()?;
-    for end in [&read, &write] {
-        nix::fcntl::fcntl(end, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))?;
-    }
-    Ok((read, write))
+    // std's pipes are close-on-exec from the start, so no other child can keep one of these ends open.
+    let (read, write) = std::io::pipe()?;
+    Ok((read.into(), write.into()))
 }
 
 /// Closes the child's copy of an end that the parent holds: the end of file must be seen when the parent is gone.
@@ -150,6 +151,7 @@ fn become_command(
     program: &CommandSpec,
     prepared: &mut Prepared,
     parent: Pid,
+    before: Dispositions,
     wait_for_go: &OwnedFd,
     tell_failure: &OwnedFd,
 ) -> ! {
@@ -171,7 +173,7 @@ fn become_command(
         if let Some(file) = &program.stderr {
             dup2_stderr(file)?;
         }
-        reset_signals(program.ignore_hangup);
+        reset_signals(before, program.ignore_hangup);
         // Held: nothing of COMMAND runs until the start files stand. End of file means the wrapper is gone.
         let mut word = [0_u8; 1];
         loop {
@@ -196,11 +198,9 @@ fn become_command(
 }
 
 /// Default dispositions for every signal, none blocked. Called in the child.
-fn reset_signals(ignore_hangup: bool) {
-    // By number, so that the real-time ones are among them. KILL and STOP refuse, which is their default, and so do the
-    // two that the C library keeps for itself.
-    let last = if cfg!(target_os = "linux") { 64 } else { 31 };
-    for number in 1..=last {
+fn reset_signals(before: Dispositions, ignore_hangup: bool) {
+    // By number, so that the real-time ones are among them.
+    for number in (1..=LAST_SIGNAL).filter(|number| (before.ignored | before.caught) & bit(*number) != 0) {
         let handler = if ignore_hangup && number == libc::SIGHUP { libc::SIG_IGN } else { libc::SIG_DFL };
         // SAFETY: default and ignore run no code of ours; signal(2) is async-signal-safe.
         #[expect(unsafe_code, reason = "a disposition has no safe form")]
@@ -211,26 +211,49 @@ fn reset_signals(ignore_hangup: bool) {
     let _cannot_fail = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
 }
 
-/// What this process does on a signal now.
-///
-/// # Errors
-/// A signal that the kernel does not know.
-pub(crate) fn disposition(signal: Signal) -> io::Result<SigHandler> {
-    // sigaction(2) can only be asked through a change: the mask keeps a signal that comes in between for later.
-    let mut before = SigSet::empty();
-    let mut only = SigSet::empty();
-    only.add(signal);
-    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&only), Some(&mut before))?;
-    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-    // SAFETY: the disposition found is put back unchanged right away, while the signal is blocked.
-    #[expect(unsafe_code, reason = "sigaction has no safe form")]
-    let found = unsafe {
-        let found = sigaction(signal, &default)?;
-        sigaction(signal, &found)?;
-        found
+/// What this process does on signals: a bit each, from signal 1 on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dispositions {
+    ignored: u64,
+    caught: u64,
+}
+
+impl Dispositions {
+    /// As they are now.
+    pub(crate) fn now() -> Self {
+        let (ignored, caught) = machine::signal_dispositions().unwrap_or_else(|| {
+            (1..=LAST_SIGNAL).map(disposition).fold((0, 0), |(ignored, caught), (number, handler)| match handler {
+                libc::SIG_DFL => (ignored, caught),
+                libc::SIG_IGN => (ignored | bit(number), caught),
+                _ => (ignored, caught | bit(number)),
+            })
+        });
+        Self { ignored, caught }
+    }
+
+    pub(crate) fn ignores(self, signal: Signal) -> bool {
+        self.ignored & bit(signal as i32) != 0
+    }
+
+    pub(crate) fn catches(self, signal: Signal) -> bool {
+        self.caught & bit(signal as i32) != 0
+    }
+}
+
+fn bit(signal: i32) -> u64 {
+    1 << (signal - 1)
+}
+
+/// What this process does on one signal; the default for a number that sigaction(2) refuses.
+fn disposition(number: i32) -> (i32, libc::sighandler_t) {
+    let mut found = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: nothing is changed; the answer goes to memory of its type, for which all zeros are a value.
+    #[expect(unsafe_code, reason = "nix's sigaction can only be asked by a change")]
+    let handler = unsafe {
+        libc::sigaction(number, std::ptr::null(), found.as_mut_ptr());
+        found.assume_init().sa_sigaction
     };
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
-    Ok(found.handler())
+    (number, handler)
 }
 
 /// Sends a signal to the group that a child leads. One that has just ended is no error: the reaping tells how.
@@ -284,11 +307,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn asking_for_a_disposition_leaves_it_as_it_was() {
-        // std ignores SIGPIPE at start, and nothing has touched USR2.
-        for _ in 0..2 {
-            assert!(matches!(disposition(Signal::SIGPIPE).unwrap(), SigHandler::SigIgn));
-            assert!(matches!(disposition(Signal::SIGUSR2).unwrap(), SigHandler::SigDfl));
-        }
+    fn the_list_of_dispositions_is_what_each_signal_says_for_itself() {
+        // std ignores SIGPIPE at start and catches SIGSEGV, and no test touches USR2.
+        let found = Dispositions::now();
+        assert!(found.ignores(Signal::SIGPIPE) && !found.catches(Signal::SIGPIPE));
+        assert!(found.catches(Signal::SIGSEGV) && !found.ignores(Signal::SIGSEGV));
+        assert!(!found.catches(Signal::SIGUSR2) && !found.ignores(Signal::SIGUSR2));
+        assert_eq!(disposition(libc::SIGPIPE).1, libc::SIG_IGN);
+        assert_eq!(disposition(libc::SIGUSR2).1, libc::SIG_DFL);
+        assert_ne!(disposition(libc::SIGSEGV).1, libc::SIG_DFL);
     }
 }
