@@ -41,8 +41,9 @@ pub(super) fn finish(mut run: Run, job: &Job, exit: &Exit, listener: &mut dyn Li
     left.extend(ending.survivors.as_deref().filter(|_| succeeded).map(still_there));
     let Run { own, rooms, directory, id, output, fault, mut signals, .. } = run;
     let RecordedEnd { written, reason, troubles } = own.record_end(ending, rooms);
-    let removed = if directory.is_removed() { " (the monitor directory was removed while COMMAND ran)" } else { "" };
     for sentence in left.into_iter().chain(no_result).chain(troubles) {
+        let removed =
+            if directory.is_removed() { " (the monitor directory was removed while COMMAND ran)" } else { "" };
         listener.trouble(&format!("{sentence}{removed}"));
     }
     // COMMAND's own copy of its result: it has been published, or was never there. What else this run prepared is published

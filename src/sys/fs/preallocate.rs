@@ -47,15 +47,16 @@ impl PreallocatedFile {
         let written = self.file.write_all_at(content, 0);
         let written =
             written.and_then(|()| if self.is_filled { self.file.set_len(content.len() as u64) } else { Ok(()) });
-        let published = written.and_then(|()| match (temporary.facts(), FileFacts::of(&self.file)?) {
-            (Ok(named), own) if named.is_same_file(&own) => {
-                if own.mode & 0o600 != 0o600 {
-                    fchmod(&self.file, OWNER_ONLY)?;
-                }
-                temporary.rename(&directory.file(name))
+        let published = written.and_then(|()| {
+            let own = FileFacts::of(&self.file)?;
+            // What another process put in its place is never published: then this file has lost its only name.
+            if own.links == 0 {
+                return Err(io::ErrorKind::NotFound.into());
             }
-            // What another process put there is never published.
-            _ => Err(io::ErrorKind::NotFound.into()),
+            if own.mode & 0o600 != 0o600 {
+                fchmod(&self.file, OWNER_ONLY)?;
+            }
+            temporary.rename(&directory.file(name))
         });
         published.inspect_err(|_| {
             let _gone = temporary.remove();
