@@ -65,6 +65,25 @@ fn the_end_of_a_plain_shells_run_is_added_by_the_first_that_sees_it_and_only_onc
 }
 
 #[test]
+fn a_plain_shells_success_is_answered_without_a_new_file_and_added_where_a_history_stands() {
+    let place = Place::new();
+    let files = || std::fs::read_dir(place.path()).expect("the directory").count();
+    place.write("s.pid", "999999999\n");
+    place.write("s.result", "{}\n");
+    place.write("s.status", "SUCCESS\n");
+    let before = files();
+    assert_eq!(place.dogwatch(["wait", "s"]).code, 0);
+    assert_eq!(files(), before, "its caller would have waited for it");
+
+    run(&place, "s", "exit 3");
+    place.write("s.pid", "999999998\n");
+    std::fs::remove_file(place.file("s.meta")).expect("the record goes");
+    place.write("s.status", "SUCCESS\n");
+    assert_eq!(place.dogwatch(["wait", "s"]).code, 0);
+    assert_eq!(outcomes(&place, "s"), ["failed", "success"]);
+}
+
+#[test]
 fn the_last_64_stay_and_racing_writers_lose_none() {
     let place = Place::new();
     successes(&place, "s", &[5; 63]);

@@ -102,9 +102,11 @@ pub(crate) fn count_seen(
 }
 
 /// Adds a run to the history whose writer kept none. No error is reported: a reader of another user's directory may not
-/// write there, and misses nothing else.
+/// write there, and misses nothing else. A success makes no history where there is none: who waits for it would have to
+/// wait for two new files.
 fn add_to_history(directory: &MonitorDir, step: &StepName, look: &Snapshot, meta: &Meta, reason: Reason) {
-    if history::read(directory, step).iter().any(|known| known.run_id == meta.run_id) {
+    let entries = history::read(directory, step);
+    if entries.iter().any(|known| known.run_id == meta.run_id) || entries.is_empty() && reason == Reason::Success {
         return;
     }
     let Ok(held) = lock(directory, step) else { return };
