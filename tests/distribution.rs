@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use support::Place;
+use support::{Place, binary};
 
 const REPOSITORY: &str = env!("CARGO_PKG_REPOSITORY");
 
@@ -116,4 +116,48 @@ fn without_the_program_the_plugin_says_once_how_to_install_it_and_hinders_nothin
         assert_eq!(stdout.contains("uv tool install dogwatch"), event == "SessionStart", "{event}: {stdout}");
         assert_eq!(stdout.is_empty(), event != "SessionStart", "{event}: {stdout}");
     }
+}
+
+/// The PATH of an agent that has the program.
+fn path_with_program() -> String {
+    format!("{}:/usr/bin:/bin", binary().parent().expect("a folder").display())
+}
+
+/// What Claude Code sends for a hook's event.
+fn input(place: &Place, event: &str, command: &str) -> Value {
+    serde_json::json!({
+        "session_id": "session-1", "cwd": place.path(), "hook_event_name": event, "tool_name": "Bash",
+        "tool_input": { "command": command }, "stop_hook_active": false, "source": "startup",
+    })
+}
+
+#[test]
+fn every_hook_of_the_plugin_is_silent_where_there_is_nothing_to_say() {
+    let place = Place::new();
+    for (event, command) in hooks() {
+        let answer = call(&place, &command, &input(&place, &event, "ls"), &path_with_program());
+        assert_eq!(answer, (Some(0), String::new(), String::new()), "{event}");
+    }
+}
+
+#[test]
+fn the_plugin_tells_what_runs_refuses_a_poll_loop_and_keeps_a_turn_from_ending_over_its_own_step() {
+    let place = Place::new();
+    let started = place.dogwatch(["run", "-d", "work", "--tag", "session-1", "--", "sleep", "300"]);
+    assert_eq!(started.code, 0, "{started:?}");
+    for (event, command) in hooks() {
+        let polling = "while ! test -f done; do sleep 5; done";
+        let (code, stdout, stderr) = call(&place, &command, &input(&place, &event, polling), &path_with_program());
+        assert_eq!((code, stderr.as_str()), (Some(0), ""), "{event}");
+        let answer: Value = serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{event}: {error}: {stdout}"));
+        match event.as_str() {
+            "PreToolUse" => assert_eq!(answer["hookSpecificOutput"]["permissionDecision"], "deny", "{answer}"),
+            "SessionStart" => {
+                let context = answer["hookSpecificOutput"]["additionalContext"].as_str().expect("a text");
+                assert!(context.contains("work: running"), "{context}");
+            }
+            _ => assert_eq!(answer["decision"], "block", "{event}: {answer}"),
+        }
+    }
+    assert_eq!(place.dogwatch(["kill", "work"]).code, 0);
 }
