@@ -40,7 +40,7 @@ impl LogFile {
         let append = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_EXCL;
         let append = path.open(append, Mode::from_bits_truncate(0o666))?;
         let file = path.open(OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK, Mode::empty())?;
-        if FileFacts::of(&append)?.is_same_file(&FileFacts::of(&file)?) {
+        if FileFacts::of(&append)?.id() == FileFacts::of(&file)?.id() {
             Ok(Self { append, file })
         } else {
             Err(io::Error::other("another process replaced it at once"))
