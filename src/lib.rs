@@ -134,7 +134,7 @@ pub use cli::main;
 pub use decide::log_match::MarkerMatch;
 pub use error::{Error, ErrorKind};
 pub use ops::check::{Check, check};
-pub use ops::default_directory;
+pub use ops::directory::default_directory;
 pub use ops::report::{Circuit, Report};
 pub use ops::run::{Ran, Run, run};
 pub use ops::wait::{Wait, wait};

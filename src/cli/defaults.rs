@@ -3,7 +3,7 @@
 use super::Context;
 use crate::env_vars;
 use crate::error::Error;
-use crate::ops::default_directory;
+use crate::ops::directory::default_directory;
 use crate::ops::preflight::PreflightOptions;
 use crate::preflight::MonitorSettings;
 use crate::record::step_name::StepName;

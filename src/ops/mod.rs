@@ -7,6 +7,8 @@ pub(crate) mod breaker;
 pub(crate) mod brief;
 pub(crate) mod check;
 pub(crate) mod clean;
+pub(crate) mod directory;
+pub(crate) mod events;
 pub(crate) mod history;
 pub(crate) mod hook;
 pub(crate) mod kill;
@@ -16,6 +18,7 @@ pub(crate) mod one_call;
 mod parallel;
 #[cfg(feature = "preflight")]
 pub(crate) mod preflight;
+pub(crate) mod project;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod sandbox;
@@ -26,12 +29,11 @@ pub(crate) mod wait;
 
 use crate::error::Error;
 use crate::monitor::MonitorError;
+use crate::ops::project::Project;
 use crate::record::file_names::parse_file_name;
 use crate::record::step_name::StepName;
-use crate::sys::env;
 use crate::sys::fs::monitor_dir::MonitorDir;
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 
 impl From<MonitorError> for Error {
     fn from(failure: MonitorError) -> Self {
@@ -40,25 +42,6 @@ impl From<MonitorError> for Error {
             MonitorError::Internal(sentence) => Self::internal(sentence),
         }
     }
-}
-
-/// The monitor directory for work in `folder`: `<base>/<project>-<hash>`.
-///
-/// The base is the user's own folder in `/tmp`; the project is the nearest folder upwards that holds `.git`, else
-/// `folder` itself; the hash is of its whole path, so that two projects of one name are kept apart.
-#[must_use]
-pub fn default_directory(folder: &Path) -> PathBuf {
-    use std::os::unix::ffi::OsStrExt;
-    let project = env::project(folder);
-    let name = project.file_name().map_or_else(|| "root".into(), std::ffi::OsStr::to_os_string);
-    let mut directory = name;
-    directory.push(format!("-{:08x}", stable_hash(project.as_os_str().as_bytes()) >> 32));
-    env::base().join(directory)
-}
-
-/// FNV-1a, 64 bits. std's hashers may change between releases, and with them everybody's directory.
-fn stable_hash(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// The steps that have started in a directory.
@@ -77,12 +60,13 @@ fn steps_there(directory: &MonitorDir) -> Vec<String> {
 fn absence(directory: &MonitorDir, step: &StepName) -> String {
     const SHOWN: usize = 10;
     let place = directory.path().display();
+    let hint = || Project::hint(directory.path()).map_or_else(String::new, |hint| format!("; {hint}"));
     if !directory.is_there() {
-        return format!("there is no directory {place}; start the step with: dogwatch run {step} -- COMMAND");
+        return format!("there is no directory {place}; start the step with: dogwatch run {step} -- COMMAND{}", hint());
     }
     let there = steps_there(directory);
     if there.is_empty() {
-        return format!("no step has started in {place}; start it with: dogwatch run {step} -- COMMAND");
+        return format!("no step has started in {place}; start it with: dogwatch run {step} -- COMMAND{}", hint());
     }
     let more = if there.len() > SHOWN { format!(" and {} more", there.len() - SHOWN) } else { String::new() };
     let nearest = nearest(step.as_str(), &there).map_or_else(String::new, |name| format!("; did you mean {name}?"));
@@ -113,36 +97,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_hash_is_the_published_fnv_1a() {
-        // Test vectors of the algorithm's authors.
-        assert_eq!(stable_hash(b""), 0xcbf2_9ce4_8422_2325);
-        assert_eq!(stable_hash(b"a"), 0xaf63_dc4c_8601_ec8c);
-        assert_eq!(stable_hash(b"foobar"), 0x8594_4171_f739_67e8);
-    }
-
-    #[test]
     fn the_nearest_name_is_suggested_and_none_that_is_not_similar() {
         let names = ["build", "build-docs", "test"].map(str::to_owned);
         assert_eq!(nearest("biuld", &names), Some("build"));
         assert_eq!(nearest("build-dcos", &names), Some("build-docs"));
         assert_eq!(nearest("zzz", &names), None);
         assert_eq!(nearest("build", &[]), None);
-    }
-
-    #[test]
-    fn the_default_directory_is_the_projects_from_anywhere_inside_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let project = folder.path().join("my project");
-        let inside = project.join("src/deep");
-        std::fs::create_dir_all(&inside).unwrap();
-        let alone = default_directory(&inside);
-        std::fs::create_dir(project.join(".git")).unwrap();
-        let of_project = default_directory(&inside);
-        assert_ne!(alone, of_project);
-        assert_eq!(of_project, default_directory(&project));
-        let name = of_project.file_name().unwrap().to_str().unwrap();
-        let (project, hash) = name.rsplit_once('-').unwrap();
-        assert_eq!((project, hash.len()), ("my project", 8));
-        assert!(hash.chars().all(|digit| digit.is_ascii_hexdigit()));
     }
 }

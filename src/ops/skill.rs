@@ -3,7 +3,7 @@
 //! An edited page is never overwritten: each carries a hash of its own text, so an unedited one of any version is known.
 
 use crate::error::Error;
-use crate::ops::stable_hash;
+use crate::ops::project::stable_hash;
 use crate::sys::env;
 use crate::sys::fs::atomic_write::{read, write_into};
 use crate::sys::fs::metadata::is_there;

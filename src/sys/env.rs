@@ -56,15 +56,30 @@ pub(crate) fn boot_id() -> Option<String> {
     machine::boot_id().filter(|id| !id.is_empty())
 }
 
-/// The user's folder for default monitor directories.
-pub(crate) fn base() -> PathBuf {
-    Path::new(BASE).join(format!("dogwatch-{}", user()))
+/// The folders below which default monitor directories may stand, the preferred first. A sandbox may have `/tmp` read-only.
+pub(crate) fn base_dirs() -> Vec<PathBuf> {
+    let own = format!("dogwatch-{}", user());
+    let absolute = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let mut bases = vec![Path::new(BASE).join(&own)];
+    bases.extend(absolute("XDG_RUNTIME_DIR").map(|folder| folder.join("dogwatch")));
+    bases.extend(absolute("TMPDIR").map(|folder| folder.join(&own)));
+    bases
+}
+
+/// Whether a folder is there, be it by a link.
+pub(crate) fn is_folder(path: &Path) -> bool {
+    path.is_dir()
+}
+
+/// Whether a folder is the root of a repository.
+pub(crate) fn holds_repository(folder: &Path) -> bool {
+    folder.join(".git").symlink_metadata().is_ok()
 }
 
 /// The nearest folder from `start` upwards that holds `.git`, or `start` itself; links resolved.
 pub(crate) fn project(start: &Path) -> PathBuf {
     let start = start.canonicalize().unwrap_or_else(|_| start.to_path_buf());
-    let found = start.ancestors().find(|folder| folder.join(".git").symlink_metadata().is_ok());
+    let found = start.ancestors().find(|folder| holds_repository(folder));
     found.map_or_else(|| start.clone(), Path::to_path_buf)
 }
 

@@ -7,7 +7,7 @@ use crate::cli::{Context, defaults};
 use crate::env_vars;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
-use crate::ops::default_directory;
+use crate::ops::directory::default_directory;
 use crate::ops::hook::{HookInput, LONGEST, pre_bash, session_start, stop};
 use crate::sys::fs::atomic_write::append;
 use crate::sys::{env, stdin};

@@ -8,6 +8,7 @@ mod check;
 mod clean;
 pub(super) mod completions;
 mod dir;
+mod events;
 mod history;
 mod hook;
 mod kill;
@@ -108,7 +109,7 @@ const fn entry<S: Subcommand>() -> Entry {
 }
 
 /// All subcommands, in the order of `--help`.
-pub(super) const ALL: [Entry; 20] = [
+pub(super) const ALL: [Entry; 21] = [
     entry::<run::RunArgs>(),
     entry::<wait::WaitArgs>(),
     entry::<check::CheckArgs>(),
@@ -117,6 +118,7 @@ pub(super) const ALL: [Entry; 20] = [
     entry::<list::ListArgs>(),
     entry::<log::LogArgs>(),
     entry::<history::HistoryArgs>(),
+    entry::<events::EventsArgs>(),
     entry::<beat::BeatArgs>(),
     entry::<self_managed::StartArgs>(),
     entry::<self_managed::SucceedArgs>(),

@@ -94,6 +94,17 @@ impl Output {
         }
     }
 
+    /// One JSON object on a line of its own, as one of a stream; whether anybody may still read.
+    pub(super) fn print_json_line(&self, object: &impl serde::Serialize) -> bool {
+        match json::line(object) {
+            Ok(line) => self.try_print(format!("{line}\n").as_bytes()).is_ok(),
+            Err(error) => {
+                print_error(&format!("cannot write JSON: {error}"));
+                true
+            }
+        }
+    }
+
     /// The answer of a wait: in JSON the short form, where there is one and the whole was not asked for.
     pub(super) fn print_answer(&self, report: &Report) {
         match report.brief().filter(|_| self.json && !self.full) {

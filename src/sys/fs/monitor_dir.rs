@@ -88,8 +88,7 @@ impl MonitorDir {
     /// # Errors
     /// A sentence: it cannot be made, is no directory, cannot be written, or lies in a base that is another user's.
     pub(crate) fn create(&self) -> Result<(), String> {
-        let base = env::base();
-        if self.path.starts_with(&base) {
+        if let Some(base) = self.base() {
             make_private(&base)?;
         }
         let say = |error: &io::Error| {
@@ -118,8 +117,12 @@ impl MonitorDir {
     /// # Errors
     /// A sentence that says whose it is.
     pub(crate) fn refuse_foreign_base(&self) -> Result<(), String> {
-        let base = env::base();
-        if self.path.starts_with(&base) { check_private(&base).map(|_there| ()) } else { Ok(()) }
+        self.base().map_or(Ok(()), |base| check_private(&base).map(|_there| ()))
+    }
+
+    /// The base that this is a default directory of.
+    fn base(&self) -> Option<PathBuf> {
+        env::base_dirs().into_iter().find(|base| self.path.starts_with(base))
     }
 
     /// Refuses what cannot be looked into; a directory that is not there is no fault. Lists nothing: it may be large.

@@ -4,6 +4,7 @@
 
 use crate::error::io_reason;
 use crate::sys::env;
+use nix::unistd::{AccessFlags, access};
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -25,6 +26,16 @@ pub(crate) fn make_private(base: &Path) -> Result<(), String> {
         // Another run of this user was faster, or somebody else was: look again.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_private(base).map(|_there| ()),
         Err(error) => Err(format!("cannot make {}: {}; {CHOOSE_ANOTHER}", base.display(), io_reason(&error))),
+    }
+}
+
+/// Whether default directories can be made below the base: it is this user's own and writable, or can be made.
+pub(crate) fn can_be_used(base: &Path) -> bool {
+    let is_writable = |folder: &Path| access(folder, AccessFlags::W_OK | AccessFlags::X_OK).is_ok();
+    match check_private(base) {
+        Ok(true) => is_writable(base),
+        Ok(false) => base.parent().is_some_and(is_writable),
+        Err(_) => false,
     }
 }
 

@@ -1,0 +1,57 @@
+//! `dogwatch events`.
+
+use super::completions::steps;
+use super::tags::TagArgs;
+use super::wait::{LogTailArgs, ThresholdArgs};
+use super::{Help, Subcommand, check, step};
+use crate::cli::Context;
+use crate::error::Error;
+use crate::exit_code::ExitCode;
+use crate::ops::events::events;
+use crate::record::step_name::StepName;
+use crate::record::units;
+use crate::sys::clock;
+use crate::sys::signals::Signal;
+use clap::Args;
+use std::time::Duration;
+
+#[derive(Debug, Args)]
+pub(super) struct EventsArgs {
+    /// The steps [default: all here, also those to come]
+    #[arg(value_name = "STEP", value_parser = step, add = steps())]
+    steps: Vec<StepName>,
+    #[command(flatten)]
+    tags: TagArgs,
+    /// How long [default: until it is interrupted]
+    #[arg(long = "for", value_name = "D", value_parser = units::duration)]
+    at_most: Option<Duration>,
+}
+
+impl Subcommand for EventsArgs {
+    const NAME: &'static str = "events";
+    const ABOUT: &'static str = "Print one JSON line for each start and end of a run, as it comes";
+    const HELP: Help = Help {
+        examples: &["dogwatch events --for 1h", "dogwatch events | jq -r 'select(.event == \"end\") | .step'"],
+        notes: "What has started or ended before the call is no event. Runs that come and go at once are told all the same.",
+        exit_codes: &[
+            (ExitCode::Success, None),
+            (ExitCode::InternalError, None),
+            (ExitCode::Interrupted, None),
+            (ExitCode::Terminated, None),
+        ],
+    };
+
+    fn exec(self, context: &Context) -> Result<u8, Error> {
+        let thresholds = ThresholdArgs { stale: None, max_timeout: None };
+        let mut request = check::options(self.steps, thresholds, LogTailArgs { log_tail: 0 }, context)?;
+        request.tags = self.tags.words();
+        let until = self.at_most.map(|span| clock::now().plus(span));
+        let signal = events(&request, until, &mut |event| context.out.print_json_line(event))?;
+        let exit = match signal {
+            None => ExitCode::Success,
+            Some(Signal::SIGTERM) => ExitCode::Terminated,
+            Some(_) => ExitCode::Interrupted,
+        };
+        Ok(exit.code())
+    }
+}
