@@ -48,16 +48,30 @@ fn three_steps_a_lost_context_a_fixed_failure_and_a_stopped_server_print_little(
         let (code, answer) = session.run(step, "200ms", script);
         assert_eq!((code, &answer["action"]), (75, &"wait".into()), "{answer}");
     }
-    assert_eq!(session.call(&["run", "-d", "server", "--", "sh", "-c", "echo listening on :8080; exec sleep 300"]).code, 0);
-    let port = session.call(&["wait", "server", "--marker", r"listening on :(?<port>\d+)", "--capture", "port", "--for", "1m"]);
+    assert_eq!(
+        session.call(&["run", "-d", "server", "--", "sh", "-c", "echo listening on :8080; exec sleep 300"]).code,
+        0
+    );
+    let port = session.call(&[
+        "wait",
+        "server",
+        "--marker",
+        r"listening on :(?<port>\d+)",
+        "--capture",
+        "port",
+        "--for",
+        "1m",
+    ]);
     assert_eq!((port.code, port.stdout.as_str()), (0, "8080\n"), "{port:?}");
 
-    // Nobody looks on while two of them end; and the session that comes after knows no name.
+    // No waiter runs while two of them end, and the next session knows no name.
     place.write("go", "");
     until("both have ended", || ["build", "tests"].iter().all(|step| place.file(&format!("{step}.status")).exists()));
     let recovered = session.call(&["recover", "--for", "300ms", "--json"]);
     let answers = recovered.lines();
-    let of = |step: &str| answers.iter().find(|answer| answer["step"] == step).unwrap_or_else(|| panic!("{step}: {recovered:?}"));
+    let of = |step: &str| {
+        answers.iter().find(|answer| answer["step"] == step).unwrap_or_else(|| panic!("{step}: {recovered:?}"))
+    };
     assert_eq!((recovered.code, answers.len()), (75, 3), "the server still runs: {recovered:?}");
     assert_eq!((&of("build")["action"], &of("server")["action"]), (&"continue".into(), &"wait".into()));
     let failed = of("tests");

@@ -1,7 +1,7 @@
 //! A coding agent's session from beginning to end: work started detached, waited for in slices, its waiter lost and
 //! replaced by one call, the same failure three times over, and the circuit closed again.
 //!
-//! Refuses to set the stage by hand: every step of it is a call that an agent makes.
+//! Every step of it is a call that an agent makes.
 
 mod support;
 

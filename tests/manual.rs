@@ -1,6 +1,4 @@
-//! What teaches the program: manual pages and the agents' page, every command of which is run.
-//!
-//! Refuses to let a page say what does not work.
+//! What teaches the program: manual pages, and the agents' page, every command of which is run.
 
 mod support;
 

@@ -337,7 +337,7 @@ fn a_monitor_directory_serves_or_says_why_not() {
     assert!(mended.success() && preflight(&folder)["verdict"] == "passed");
     project.place.write("file", "");
     fails_with(&preflight(&format!("{folder}/file")), &["is not a folder"]);
-    // Where nobody can write, root included.
+    // Where no user can write, root included.
     let closed = if cfg!(target_os = "macos") { "/System" } else { "/proc" };
     fails_with(&preflight(&format!("{closed}/nothing")), &[&format!("cannot write in {closed}")]);
     let output = project

@@ -29,7 +29,7 @@ impl fmt::Display for Address {
 }
 
 impl Address {
-    /// Reads `host:port`; an IPv6 address stands in brackets.
+    /// Reads `host:port`; an IPv6 address is in brackets.
     ///
     /// # Errors
     /// A sentence.
@@ -49,7 +49,7 @@ pub(super) fn host_of(text: &str) -> Option<String> {
     (!odd).then(|| host.to_owned())
 }
 
-/// Whether text can stand in a request: ASCII without blanks and control characters, which could end a line of it.
+/// Whether text can be part of a request: ASCII without blanks and control characters, which could end a line of it.
 pub(super) fn is_plain(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_graphic())
 }

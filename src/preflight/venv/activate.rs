@@ -1,7 +1,7 @@
 //! Reads which folder an environment's activation scripts name. Called by `venv::check`.
 //!
 //! Reinstalling packages rewrites console scripts and leaves `bin/activate` as it was, so after a move the two can disagree:
-//! the scripts run, and whoever sources `activate` gets another Python or none.
+//! the scripts run, and who sources `activate` gets another Python or none.
 
 use crate::preflight::venv::shebang::{HEAD, first_line_ends_with_cr, shell_word};
 use crate::preflight::venv::{Problem, Venv, VenvProblem};

@@ -1,6 +1,6 @@
 //! The suggested fix for an environment, as one shell command. Called by `venv`; pure.
 //!
-//! dogwatch never runs it by itself: a rebuild removes packages that no file lists, so whoever knows the project decides,
+//! dogwatch never runs it by itself: a rebuild removes packages that no file lists, so who knows the project decides,
 //! by writing it down as the check's own fix.
 
 use crate::record::shell_word::shell_word;

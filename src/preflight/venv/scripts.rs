@@ -162,7 +162,7 @@ impl Scripts {
 const BUILD_ENVIRONMENT: &str = "an editable install wrote the path of the temporary environment that built the package, \
     which was deleted after the build; older setuptools do that to files listed as `scripts`";
 
-/// Whether an interpreter stands in the temporary environment of a build: uv's `CACHE/builds-v0/.tmpXXXXXX`, in older
+/// Whether an interpreter is in the temporary environment of a build: uv's `CACHE/builds-v0/.tmpXXXXXX`, in older
 /// versions `CACHE/uv/.tmpXXXXXX/.venv`, and pip's `pip-build-env-XXXXXXXX`.
 fn is_build_environment(interpreter: &Path) -> bool {
     let names: Vec<_> = interpreter.components().map(|part| part.as_os_str().to_string_lossy()).collect();

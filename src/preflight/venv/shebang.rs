@@ -33,7 +33,7 @@ pub(crate) fn first_line_ends_with_cr(head: &[u8]) -> bool {
 pub(crate) fn parse(head: &[u8]) -> Shebang {
     let Some(rest) = head.strip_prefix(b"#!") else { return Shebang::None };
     let mut lines = rest.split(|&byte| byte == b'\n');
-    // What stands behind the first blank is an argument (execve(2), Interpreter scripts).
+    // What follows the first blank is an argument (execve(2), Interpreter scripts).
     let blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r');
     let first = lines.next().unwrap_or_default();
     let program = first.split(blank).find(|word| !word.is_empty()).unwrap_or_default();
