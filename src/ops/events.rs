@@ -55,11 +55,11 @@ pub(crate) fn events(
 ) -> Result<Option<Signal>, Error> {
     let directory = MonitorDir::at(request.directory.clone());
     let mut changes = Changes::watch(&directory)?;
-    let mut seen = Seen::default();
+    let mut known = KnownRuns::default();
     // What stands there before the call is no event.
-    seen.read(request, &directory, true)?;
+    known.read(request, &directory, true)?;
     loop {
-        for event in seen.read(request, &directory, false)? {
+        for event in known.read(request, &directory, false)? {
             if !tell(&event) {
                 return Ok(None);
             }
@@ -77,12 +77,12 @@ pub(crate) fn events(
 
 /// The runs whose start and end were seen, by step.
 #[derive(Debug, Default)]
-struct Seen {
+struct KnownRuns {
     started: HashMap<String, HashSet<String>>,
     ended: HashMap<String, HashSet<String>>,
 }
 
-impl Seen {
+impl KnownRuns {
     /// Reads all steps; the events since the last call. The first call takes whatever stands there for known.
     fn read(&mut self, request: &Check, directory: &MonitorDir, first: bool) -> Result<Vec<RunEvent>, Error> {
         let mut events = Vec::new();

@@ -39,7 +39,7 @@ impl Subcommand for RecoverArgs {
     };
 
     fn exec(self, context: &Context) -> Result<u8, Error> {
-        if self.steps.is_empty() && self.flags.names_log() {
+        if self.steps.is_empty() && self.flags.log.is_some() {
             return Err(Error::invalid_options("a log alone has no run to recover; name its step"));
         }
         let steps = self.tags.steps(self.steps, MeantSteps::All, context)?;

@@ -82,7 +82,7 @@ pub(super) struct WaitFlags {
     fail_marker: Option<String>,
     /// The log to search for markers [default: the step's own]
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    log: Option<PathBuf>,
+    pub(super) log: Option<PathBuf>,
     /// How to notice changes [default: auto]
     #[arg(long, value_name = "HOW", value_parser = backend())]
     backend: Option<Backend>,
@@ -174,11 +174,6 @@ impl Subcommand for WaitArgs {
 }
 
 impl WaitFlags {
-    /// Whether markers are searched for in a file of their own.
-    pub(super) const fn names_log(&self) -> bool {
-        self.log.is_some()
-    }
-
     pub(super) fn exit_policy(&self) -> ExitPolicy {
         ExitPolicy {
             result_only: self.result,
