@@ -112,6 +112,25 @@ fn a_log_that_a_full_disk_cut_short_is_said() {
 }
 
 #[test]
+fn a_command_line_of_megabytes_leaves_a_record_that_can_be_read() {
+    let place = Place::new();
+    // Control characters take six bytes each in JSON; one argument may have 128 KiB.
+    let long = "\u{1}".repeat(120_000);
+    let mut arguments = vec!["run", "s", "--no-breaker", "--max-timeout", "1h", "--", "true"];
+    arguments.extend([long.as_str(); 8]);
+    let run = place.dogwatch(arguments);
+    assert_eq!(run.code, 0, "{run:?}");
+    let size = fs::metadata(place.file("s.meta")).expect("a record").len();
+    assert!(size <= 1 << 20, "{size}");
+    let meta = place.meta("s");
+    assert_eq!(
+        (&meta["command"][0], &meta["breaker"], &meta["max_timeout_ms"]),
+        (&"true".into(), &Value::Null, &3_600_000.into())
+    );
+    assert_eq!(place.wait_json("s", &[])["run_id"], meta["run_id"]);
+}
+
+#[test]
 fn a_run_that_cannot_be_started_leaves_the_log_of_the_run_before() {
     if !support::servers::has("strace") {
         return eprintln!("skipped: there is no strace");

@@ -3,7 +3,9 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::Place;
+use std::io::Write;
+use std::process::Stdio;
+use support::{Ended, Place};
 
 #[test]
 fn the_result_of_a_failed_run_is_kept() {
@@ -62,4 +64,75 @@ fn a_result_file_that_was_not_written_is_said() {
     let report = place.wait_json("s", &[]);
     assert_eq!((&report["outcome"], &report["result"]), (&json!("success"), &Value::Null), "{report}");
     assert!(place.meta("s")["result_error"].is_string());
+}
+
+#[test]
+fn a_detached_command_gets_the_input_it_was_promised() {
+    let place = Place::new();
+    let mut command = place.command(["run", "-d", "s", "--stdin", "inherit", "--", "sh", "-c", "cat; echo END"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("it starts");
+    let mut input = child.stdin.take().expect("its input");
+    assert_eq!(child.wait().expect("it returns").code(), Some(0));
+    input.write_all(b"one\ntwo\n").expect("it is passed on");
+    drop(input);
+    assert_eq!(place.wait_json("s", &[])["outcome"], "success");
+    assert_eq!(place.read("s.log"), "one\ntwo\nEND\n");
+    place.write("input", "from a file\n");
+    let mut command = place.command(["run", "-d", "s", "--stdin", "inherit", "--", "cat"]);
+    let input = std::fs::File::open(place.file("input")).expect("it opens");
+    assert!(command.stdin(input).stdout(Stdio::null()).status().expect("it returns").success());
+    assert_eq!(place.wait_json("s", &[])["outcome"], "success");
+    assert_eq!(place.read("s.log"), "from a file\n");
+}
+
+#[test]
+fn a_terminal_is_no_input_for_a_detached_command() {
+    let place = Place::new();
+    let terminal = nix::pty::openpty(None, None).expect("a terminal");
+    let mut command = place.command(["run", "-d", "s", "--stdin", "inherit", "--", "cat"]);
+    let output = command.stdin(terminal.slave).output().expect("it returns");
+    let ended = Ended::of(&output);
+    assert_eq!((ended.code, ended.stderr.lines().count()), (2, 1), "{ended:?}");
+    assert!(!place.file("s.pid").exists());
+}
+
+#[test]
+fn a_program_that_cannot_run_is_told_with_its_reason() {
+    let place = Place::new();
+    for (name, script, part) in [
+        ("pytest", "#!/old/place/.venv/bin/python\n", "/old/place/.venv/bin/python"),
+        ("spaced", "#! /no/such/interpreter -x\n", "/no/such/interpreter"),
+        ("crlf", "#!/bin/sh\r\necho hi\r\n", "/bin/sh\\r"),
+        ("env", "#!/usr/bin/env no-such-program\n", ""),
+    ] {
+        support::executable(&place.file(name), script);
+        let path = place.file(name);
+        let run = place.dogwatch(["run", "s", "--no-breaker", "--", path.to_str().expect("text")]);
+        assert_eq!(run.code, 127, "{name}: {run:?}");
+        assert!(run.stderr.contains(part), "{name}: {run:?}");
+    }
+    let line = place.dogwatch(["run", "s", "--no-breaker", "--", "npm test"]);
+    assert_eq!(line.code, 127, "{line:?}");
+    assert!(line.stderr.contains("sh -c 'npm test'"), "{line:?}");
+    // By the search path as well.
+    let mut command = place.command(["run", "s", "--no-breaker", "--", "pytest"]);
+    let found = Ended::of(&command.env("PATH", place.path()).output().expect("it runs"));
+    assert!(found.stderr.contains("/old/place/.venv/bin/python"), "{found:?}");
+}
+
+#[test]
+fn attach_joins_the_run_that_is_there_whatever_its_breaker_says() {
+    let place = Place::new();
+    for _ in 0..3 {
+        assert_eq!(place.dogwatch(["run", "s", "--", "false"]).code, 1);
+    }
+    assert_eq!(place.dogwatch(["run", "s", "--attach", "--", "true"]).code, 6, "nothing runs, and the circuit is open");
+    let script = "until [ -e $DOGWATCH_DIR/go ]; do sleep 0.02; done; exit 4";
+    assert_eq!(place.dogwatch(["run", "-d", "s", "--no-breaker", "--", "sh", "-c", script]).code, 0);
+    let pid = place.pid("s");
+    let detached = place.dogwatch(["run", "-d", "s", "--attach", "--", "true"]);
+    assert_eq!((detached.code, detached.stdout.trim()), (0, pid.to_string().as_str()), "{detached:?}");
+    let attached = place.start(["run", "s", "--attach", "--", "true"]);
+    place.write("go", "");
+    assert_eq!(attached.end_at_all().code, 4);
 }

@@ -33,6 +33,7 @@ use crate::sys::log::file::LogFile;
 use crate::sys::platform::process as platform_process;
 use crate::sys::platform::{cgroup, machine};
 use crate::sys::process::activity::Activity;
+use crate::sys::process::exec::missing_interpreter;
 use crate::sys::process::info;
 use crate::sys::process::spawn::{CommandSpec, HeldChild, Stream, null_input};
 use crate::sys::signals::{self, Pending, Signal};
@@ -44,7 +45,9 @@ use std::sync::Arc;
 
 /// How much room the last meta is given beyond the first one's length: an end adds a few short keys. Evidence has no room
 /// in it; it takes what the disk has left, or is left out.
-const META_GROWTH: usize = 1024;
+const META_GROWTH: usize = 4096;
+/// The most bytes of a record that COMMAND and its arguments take.
+const LONGEST_COMMAND: usize = 128 << 10;
 /// How much room the status needs.
 const STATUS_ROOM: usize = 16;
 /// How much room the default result needs.
@@ -315,7 +318,6 @@ fn variables(directory: &MonitorDir, step: &StepName, id: &str, result: &std::pa
 }
 
 fn first_meta(here: &Here, job: &Job, id: &str, began: MonotonicTime, wall: WallTime, child: i32) -> Meta {
-    let text = |value: &OsString| value.to_string_lossy().into_owned();
     Meta {
         run_id: id.to_owned(),
         host: Some(here.host.clone()),
@@ -332,7 +334,7 @@ fn first_meta(here: &Here, job: &Job, id: &str, began: MonotonicTime, wall: Wall
         child_pid: Some(child),
         process_group: Some(child),
         uid: Some(env::user()),
-        command: job.command.iter().map(text).collect(),
+        command: recorded_command(&job.command),
         cwd: env::current_folder().ok().map(|folder| folder.to_string_lossy().into_owned()),
         started_at: Some(wall.rfc3339()),
         heartbeat_interval_ms: Some(millis(job.heartbeat_interval)),
@@ -398,12 +400,44 @@ fn cannot_write(directory: &MonitorDir, step: &StepName, record: Record, error: 
 }
 
 fn not_started(job: &Job, error: &std::io::Error) -> NotStarted {
-    let name = job.command.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let program = job.command.first().map(OsString::as_os_str).unwrap_or_default();
+    let name = program.to_string_lossy();
     let missing = error.kind() == std::io::ErrorKind::NotFound;
-    let sentence = if missing {
-        format!("cannot run {name}: there is no such program")
-    } else {
-        format!("cannot run {name}: {}", io_reason(error))
+    let why = match missing.then(|| missing_interpreter(program)) {
+        Some(Some(interpreter)) if interpreter.ends_with('\r') => format!(
+            "its first line names {}, which is not there; give the file Unix line ends",
+            interpreter.escape_debug()
+        ),
+        Some(Some(interpreter)) => format!("its first line names {}, which is not there", interpreter.escape_debug()),
+        Some(None) if name.contains(char::is_whitespace) => {
+            format!("there is no such program; a whole line takes a shell: sh -c '{}'", name.replace('\'', "'\\''"))
+        }
+        Some(None) => "there is no such program".to_owned(),
+        None => io_reason(error),
     };
-    NotStarted { missing, sentence }
+    NotStarted { missing, sentence: format!("cannot run {name}: {why}") }
+}
+
+/// What the record says of COMMAND, bounded: a command line may have megabytes, and JSON makes six bytes of a control
+/// character, while no reader takes more than one MiB of a record.
+fn recorded_command(command: &[OsString]) -> Vec<String> {
+    let mut left = LONGEST_COMMAND;
+    let mut recorded = Vec::new();
+    for argument in command {
+        let text = argument.to_string_lossy();
+        let fits = |one: &char| {
+            let size = if one.is_control() { 6 } else { one.len_utf8() + 1 };
+            let fits = size <= left;
+            left -= size.min(left);
+            fits
+        };
+        let kept: String = text.chars().take_while(fits).collect();
+        let is_whole = kept.len() == text.len();
+        recorded.push(if is_whole { kept } else { kept + "…" });
+        if !is_whole {
+            break;
+        }
+        left = left.saturating_sub(3);
+    }
+    recorded
 }

@@ -2,7 +2,7 @@
 
 use crate::sys::env;
 use nix::unistd::{getpgrp, tcgetpgrp};
-use std::io::{IsTerminal, stderr, stdout};
+use std::io::{IsTerminal, stderr, stdin, stdout};
 
 /// Columns and rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +11,11 @@ pub(crate) struct Size {
     pub(crate) columns: usize,
     /// How many lines fit.
     pub(crate) rows: usize,
+}
+
+/// Whether standard input is a terminal.
+pub(crate) fn stdin_is_terminal() -> bool {
+    stdin().is_terminal()
 }
 
 /// Whether standard output is a terminal.

@@ -90,7 +90,9 @@ impl Call<'_> {
     }
 
     fn start(&self) -> Result<Started, Error> {
-        match detach().map_err(|error| Error::internal(format!("cannot detach: {error}")))? {
+        match detach(self.options.job.inherit_stdin)
+            .map_err(|error| Error::internal(format!("cannot detach: {error}")))?
+        {
             Daemonized::Caller(pipe) => Ok(self.started(pipe)),
             Daemonized::Worker(caller) => Ok(Started::Worker(self.be_the_run(caller))),
         }

@@ -20,6 +20,7 @@ use crate::runner::{HeartbeatOn, LogStreams, ResultFrom};
 use crate::sys::env;
 use crate::sys::process::daemonize::{Daemonized, detach};
 use crate::sys::process::spawn::Stream;
+use crate::sys::terminal::stdin_is_terminal;
 use clap::Args;
 use clap::builder::TypedValueParser;
 use std::ffi::OsString;
@@ -177,7 +178,9 @@ impl Subcommand for RunArgs {
         if self.detach {
             // A detached run does not change its folder and needs the directory's whole name.
             options.directory = env::absolute(&options.directory);
-            match detach().map_err(|error| Error::internal(format!("cannot detach: {error}")))? {
+            match detach(self.stdin == Stdin::Inherit)
+                .map_err(|error| Error::internal(format!("cannot detach: {error}")))?
+            {
                 Daemonized::Caller(pipe) => return self.report_detached(pipe, &options, context),
                 Daemonized::Worker(caller) => listener.set_caller(caller),
             }
@@ -194,11 +197,11 @@ impl Subcommand for RunArgs {
                 }
                 Ok(ran.exit_code)
             }
-            (Err(error), None) if self.attach && error.kind() == ErrorKind::AlreadyRunning => {
+            (Err(error), None) if self.attach && self.is_running(&error, &options) => {
                 let policy = ExitPolicy { result_only: false, capture: None, propagate: true, notify: false };
                 wait_and_print(&base_options(vec![self.step], self.grace, context)?, policy, context)
             }
-            (Err(error), Some(mut caller)) if self.attach && error.kind() == ErrorKind::AlreadyRunning => {
+            (Err(error), Some(mut caller)) if self.attach && self.is_running(&error, &options) => {
                 // It runs detached from this caller as well: its pid is all that was asked for.
                 let message = self.running_pid(&options).map_or_else(
                     || format!("{} {error}", ExitCode::InternalError.code()),
@@ -248,6 +251,11 @@ impl RunArgs {
         }
         job.keep_children = self.keep_children;
         job.inherit_stdin = self.stdin == Stdin::Inherit;
+        if (self.detach || self.at_most.is_some()) && job.inherit_stdin && stdin_is_terminal() {
+            return Err(Error::invalid_options(
+                "--stdin inherit with --detach takes a pipe or a file: a detached run has no terminal to read from",
+            ));
+        }
         if let Some(limit) = defaults::max_consecutive(self.max_consecutive)? {
             job.max_consecutive = limit;
         }
@@ -263,6 +271,19 @@ impl RunArgs {
             options.preflight = Some(defaults::preflight(options.directory.clone())?);
         }
         Ok(options)
+    }
+
+    /// Whether the run was refused for a step that runs; its breaker, which is asked first, says nothing of that run.
+    fn is_running(&self, error: &Error, options: &Run) -> bool {
+        match error.kind() {
+            ErrorKind::AlreadyRunning => true,
+            ErrorKind::BreakerOpen => {
+                let check = check::Check::new(options.directory.clone(), vec![self.step.clone()]);
+                check::check(&check)
+                    .is_ok_and(|reports| reports.iter().any(|report| report.outcome == Outcome::Running))
+            }
+            ErrorKind::InvalidOptions | ErrorKind::NotStarted | ErrorKind::Internal => false,
+        }
     }
 
     fn running_pid(&self, options: &Run) -> Option<i32> {

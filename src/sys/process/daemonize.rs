@@ -15,12 +15,12 @@ use std::os::fd::{AsRawFd, OwnedFd};
 /// Goes on in a process of its own session; this one waits for its word.
 ///
 /// The caller's process gets the reading end of a pipe. The new process gets the writing end, has no terminal, no
-/// inherited descriptors and `/dev/null` for its three standard ones. It is no child of the caller's process, so nobody
+/// inherited descriptors and `/dev/null` for its three standard ones; the standard input stays where `keep_stdin` says so. It is no child of the caller's process, so nobody
 /// has to reap it. Call it before any thread is started.
 ///
 /// # Errors
 /// No process or descriptor to be had.
-pub(crate) fn detach() -> io::Result<Daemonized> {
+pub(crate) fn detach(keep_stdin: bool) -> io::Result<Daemonized> {
     let (word, tell) = pipe_closed_on_exec()?;
     // SAFETY: this process has one thread, so the child may go on as if nothing had happened.
     #[expect(unsafe_code, reason = "fork has no safe form")]
@@ -43,7 +43,9 @@ pub(crate) fn detach() -> io::Result<Daemonized> {
         }
     }
     let tell = close_inherited(tell)?;
-    dup2_stdin(null_input()?)?;
+    if !keep_stdin {
+        dup2_stdin(null_input()?)?;
+    }
     dup2_stdout(null_output()?)?;
     dup2_stderr(null_output()?)?;
     Ok(Daemonized::Worker(File::from(tell)))

@@ -4,9 +4,14 @@
 //!
 //! One of the files with unsafe code: exec has no safe form that does not allocate.
 
+use crate::sys::fs::metadata::head as read_prefix;
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+/// The most bytes of a program's first line that the kernel reads (`BINPRM_BUF_SIZE`).
+const LONGEST_FIRST_LINE: usize = 256;
 
 /// Where execvp(3) looks when there is no PATH.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -89,6 +94,20 @@ fn places(name: &OsStr, path: Option<&OsStr>) -> Vec<Vec<u8>> {
             file
         })
         .collect()
+}
+
+/// The interpreter that the first line of a program names, where the program is there and that interpreter is not:
+/// execve(2) answers both with `ENOENT`.
+pub(crate) fn missing_interpreter(name: &OsStr) -> Option<String> {
+    places(name, std::env::var_os("PATH").as_deref()).into_iter().find_map(|place| {
+        let path = PathBuf::from(OsString::from_vec(place));
+        let head = read_prefix(&path, LONGEST_FIRST_LINE).ok()?;
+        let line = head.strip_prefix(b"#!")?.split(|&byte| byte == b'\n').next()?;
+        // As the kernel splits it: at blanks and tabs alone, so that a carriage return is part of the name.
+        let interpreter = line.split(|byte| matches!(byte, b' ' | b'\t')).find(|word| !word.is_empty())?;
+        let is_missing = !Path::new(OsStr::from_bytes(interpreter)).exists();
+        is_missing.then(|| String::from_utf8_lossy(interpreter).into_owned())
+    })
 }
 
 impl Prepared {
