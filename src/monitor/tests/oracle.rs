@@ -110,6 +110,7 @@ impl State {
 
     pub(super) fn begin_course(&mut self, index: usize) {
         let step = &mut self.steps[index];
+        step.ever_seen |= step.is_there();
         let oldest = step.files.values().map(|disk| disk.written).min();
         // A run without a pid is as old as the oldest file at the first look: nobody can know more.
         if let (None, Some(oldest), false) = (step.claimed, oldest, step.known.contains(&(step.run, false))) {
@@ -172,6 +173,10 @@ impl State {
         let taken_for_its =
             outcome == self.answer_for(Outcome::Success) && !step.files.contains_key("pid") && of_other("result");
         if taken_for_its || of_before && matches!(outcome, Outcome::Success | Outcome::Failed) {
+            return;
+        }
+        // A run that came and went between two looks was never there for the wait.
+        if outcome == Outcome::NotStarted && !step.ever_seen && self.now >= self.limits.start {
             return;
         }
         // Where the wait ends anyway, a line without an end counts at once.

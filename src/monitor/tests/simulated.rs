@@ -69,6 +69,8 @@ pub(super) struct Step {
     pub(super) log: Log,
     /// The pid that a look has read last.
     last_pid: Option<i32>,
+    /// Whether a look showed any file of it.
+    pub(super) ever_seen: bool,
     /// The run that a look showed alive.
     pub(super) seen_alive: Option<u32>,
     /// Whether the loop has ended its run.
