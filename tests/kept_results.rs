@@ -136,3 +136,25 @@ fn attach_joins_the_run_that_is_there_whatever_its_breaker_says() {
     place.write("go", "");
     assert_eq!(attached.end_at_all().code, 4);
 }
+
+#[test]
+fn command_gets_its_folder_and_its_variables() {
+    let place = Place::new();
+    std::fs::create_dir(place.file("below")).expect("a folder");
+    let below = place.file("below");
+    let work = "pwd; echo $COLOUR $DOGWATCH_STEP";
+    let line = ["run", "s", "--cwd", below.to_str().expect("text"), "--env", "COLOUR=a=b", "--env", "DOGWATCH_STEP=x"];
+    let run = place.dogwatch(line.iter().copied().chain(["--", "sh", "-c", work]));
+    assert_eq!(run.code, 0, "{run:?}");
+    assert_eq!(place.read("s.log"), format!("{}\na=b s\n", below.display()));
+    assert_eq!(place.meta("s")["cwd"], below.to_str().expect("text"));
+    let before = place.snapshot();
+    for (flag, value, code) in [("--cwd", "no/such/folder", 2), ("--env", "COLOUR", 2), ("--env", "=x", 2)] {
+        let refused = place.dogwatch(["run", "s", flag, value, "--", "true"]);
+        assert_eq!((refused.code, refused.stderr.lines().count() >= 1), (code, true), "{refused:?}");
+    }
+    let same = |files: Vec<(String, Vec<u8>, _)>| -> Vec<(String, Vec<u8>, std::time::SystemTime)> {
+        files.into_iter().filter(|(name, ..)| name != "s.lock").collect()
+    };
+    assert_eq!(same(place.snapshot()), same(before));
+}

@@ -54,6 +54,8 @@ impl Run {
             log_max: 1 << 30,
             result: ResultFrom::Auto,
             keep_children: false,
+            env: Vec::new(),
+            cwd: None,
             inherit_stdin: false,
             max_consecutive: MAX_CONSECUTIVE,
             cooldown: None,

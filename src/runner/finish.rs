@@ -34,7 +34,10 @@ pub(super) fn finish(mut run: Run, job: &Job, exit: &Exit, listener: &mut dyn Li
     let no_result = ending.result_error.iter().filter(|_| succeeded);
     let no_result: Vec<String> = no_result.map(|fault| format!("{fault}; the run succeeded all the same")).collect();
     let loss = run.output.loss();
-    let mut left: Vec<String> = left.into_iter().chain(loss).collect();
+    let named = ending.detail.as_deref().is_some_and(|detail| detail.contains("too much memory"));
+    let killed = !succeeded && !named && cgroup::kills() > run.memory_kills;
+    let killed = killed.then(|| "a process was killed for using too much memory while COMMAND ran".to_owned());
+    let mut left: Vec<String> = left.into_iter().chain(loss).chain(killed).collect();
     ending.detail =
         ending.detail.into_iter().chain(left.iter().cloned()).reduce(|one, other| format!("{one}; {other}"));
     // The line that tells of a failure has it in its detail; a success prints no line.

@@ -4,6 +4,7 @@
 //! publishes the end. It refuses to change COMMAND's fate by its own troubles (I8): what cannot be written is said on
 //! stderr, and the exit code stays COMMAND's.
 
+mod command_text;
 mod end_tree;
 mod finish;
 mod heartbeat;
@@ -20,6 +21,7 @@ use crate::record::step_name::StepName;
 use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::process::spawn::Ended;
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -54,6 +56,10 @@ pub(crate) struct Job {
     pub(crate) result: ResultFrom,
     /// Whether what COMMAND leaves running lives on.
     pub(crate) keep_children: bool,
+    /// Variables that COMMAND sees beyond those inherited.
+    pub(crate) env: Vec<(String, OsString)>,
+    /// The folder in which COMMAND starts; nothing for this process's own.
+    pub(crate) cwd: Option<PathBuf>,
     /// Whether COMMAND keeps this process's standard input.
     pub(crate) inherit_stdin: bool,
     /// The circuit breaker that counts the run.

@@ -14,6 +14,7 @@ use crate::record::file_state::File;
 use crate::record::meta::Meta;
 use crate::record::step_name::StepName;
 use crate::record::time::{MonotonicTime, WallTime, millis};
+use crate::runner::command_text::{not_started, recorded_command};
 use crate::runner::heartbeat::Pulse;
 use crate::runner::interruption::Interruptions;
 use crate::runner::output::Output;
@@ -27,27 +28,26 @@ use crate::step::snapshot::{SnapshotReader, here};
 use crate::step::telling;
 use crate::step::terminate::MARK;
 use crate::sys::fs::lock::Lock;
+use crate::sys::fs::metadata::{Kind, kind};
 use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::fs::preallocate::PreallocatedFile;
 use crate::sys::log::file::LogFile;
 use crate::sys::platform::process as platform_process;
 use crate::sys::platform::{cgroup, machine};
 use crate::sys::process::activity::Activity;
-use crate::sys::process::exec::missing_interpreter;
 use crate::sys::process::info;
 use crate::sys::process::spawn::{CommandSpec, HeldChild, Stream, null_input};
 use crate::sys::signals::{self, Pending, Signal};
 use crate::sys::{clock, env};
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 /// How much room the last meta is given beyond the first one's length: an end adds a few short keys. Evidence has no room
 /// in it; it takes what the disk has left, or is left out.
 const META_GROWTH: usize = 4096;
-/// The most bytes of a record that COMMAND and its arguments take.
-const LONGEST_COMMAND: usize = 128 << 10;
 /// How much room the status needs.
 const STATUS_ROOM: usize = 16;
 /// How much room the default result needs.
@@ -187,7 +187,8 @@ fn begin(
         if job.inherit_stdin { None } else { Some(null_input().map_err(|error| own("open /dev/null", &error))?) };
     let program = CommandSpec {
         command: job.command.clone(),
-        variables: variables(directory, &job.step, id, &files.result),
+        variables: variables(directory, job, id, &files.result),
+        folder: folder(job)?,
         stdin,
         stdout: files.stdout,
         stderr: files.stderr,
@@ -306,18 +307,35 @@ fn replace_log(directory: &MonitorDir, job: &Job, id: &str) -> Result<(), Error>
     replaced.map_err(|error| own(&format!("replace {}", directory.join(&name).display()), &error))
 }
 
-fn variables(directory: &MonitorDir, step: &StepName, id: &str, result: &std::path::Path) -> Vec<(String, OsString)> {
+/// The folder that COMMAND was given.
+fn folder(job: &Job) -> Result<Option<CString>, Error> {
+    let Some(cwd) = &job.cwd else { return Ok(None) };
+    if !matches!(kind(cwd), Ok(Kind::Folder)) {
+        let sentence =
+            format!("there is no folder {} to run COMMAND in; make it, or give another --cwd", cwd.display());
+        return Err(Error::invalid_options(sentence));
+    }
+    CString::new(cwd.as_os_str().as_bytes()).map(Some).map_err(|error| own("use --cwd", &error.into()))
+}
+
+fn variables(directory: &MonitorDir, job: &Job, id: &str, result: &std::path::Path) -> Vec<(String, OsString)> {
     let variable = |name: &str, value: OsString| (name.to_owned(), value);
-    vec![
+    let step = &job.step;
+    let own = [
         variable(env_vars::DIR, directory.path().into()),
         variable(env_vars::STEP, step.as_str().into()),
         variable(env_vars::HEARTBEAT, directory.join(&file_name(step, Record::Heartbeat)).into()),
         variable(env_vars::RESULT, result.into()),
         variable(MARK, id.into()),
-    ]
+    ];
+    let given = job.env.iter().filter(|(name, _)| own.iter().all(|(taken, _)| taken != name));
+    given.cloned().chain(own.iter().cloned()).collect()
 }
 
 fn first_meta(here: &Here, job: &Job, id: &str, began: MonotonicTime, wall: WallTime, child: i32) -> Meta {
+    let current = || env::current_folder().ok();
+    let join = |folder: &PathBuf| Some(current().map_or_else(|| folder.clone(), |current| current.join(folder)));
+    let cwd = job.cwd.as_ref().map_or_else(current, join);
     Meta {
         run_id: id.to_owned(),
         host: Some(here.host.clone()),
@@ -335,7 +353,7 @@ fn first_meta(here: &Here, job: &Job, id: &str, began: MonotonicTime, wall: Wall
         process_group: Some(child),
         uid: Some(env::user()),
         command: recorded_command(&job.command),
-        cwd: env::current_folder().ok().map(|folder| folder.to_string_lossy().into_owned()),
+        cwd: cwd.map(|folder| folder.to_string_lossy().into_owned()),
         started_at: Some(wall.rfc3339()),
         heartbeat_interval_ms: Some(millis(job.heartbeat_interval)),
         heartbeat_on: Some(job.heartbeat_on.as_str().to_owned()),
@@ -397,47 +415,4 @@ fn publish(directory: &MonitorDir, step: &StepName, id: &str) -> Result<(), Stri
 
 fn cannot_write(directory: &MonitorDir, step: &StepName, record: Record, error: &std::io::Error) -> String {
     format!("cannot write {}: {}", directory.join(&file_name(step, record)).display(), io_reason(error))
-}
-
-fn not_started(job: &Job, error: &std::io::Error) -> NotStarted {
-    let program = job.command.first().map(OsString::as_os_str).unwrap_or_default();
-    let name = program.to_string_lossy();
-    let missing = error.kind() == std::io::ErrorKind::NotFound;
-    let why = match missing.then(|| missing_interpreter(program)) {
-        Some(Some(interpreter)) if interpreter.ends_with('\r') => format!(
-            "its first line names {}, which is not there; give the file Unix line ends",
-            interpreter.escape_debug()
-        ),
-        Some(Some(interpreter)) => format!("its first line names {}, which is not there", interpreter.escape_debug()),
-        Some(None) if name.contains(char::is_whitespace) => {
-            format!("there is no such program; a whole line takes a shell: sh -c '{}'", name.replace('\'', "'\\''"))
-        }
-        Some(None) => "there is no such program".to_owned(),
-        None => io_reason(error),
-    };
-    NotStarted { missing, sentence: format!("cannot run {name}: {why}") }
-}
-
-/// What the record says of COMMAND, bounded: a command line may have megabytes, and JSON makes six bytes of a control
-/// character, while no reader takes more than one MiB of a record.
-fn recorded_command(command: &[OsString]) -> Vec<String> {
-    let mut left = LONGEST_COMMAND;
-    let mut recorded = Vec::new();
-    for argument in command {
-        let text = argument.to_string_lossy();
-        let fits = |one: &char| {
-            let size = if one.is_control() { 6 } else { one.len_utf8() + 1 };
-            let fits = size <= left;
-            left -= size.min(left);
-            fits
-        };
-        let kept: String = text.chars().take_while(fits).collect();
-        let is_whole = kept.len() == text.len();
-        recorded.push(if is_whole { kept } else { kept + "…" });
-        if !is_whole {
-            break;
-        }
-        left = left.saturating_sub(3);
-    }
-    recorded
 }

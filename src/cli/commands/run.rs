@@ -25,6 +25,7 @@ use clap::Args;
 use clap::builder::TypedValueParser;
 use std::ffi::OsString;
 use std::io::{Read, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 #[derive(Debug, Args)]
@@ -65,6 +66,12 @@ pub(super) struct RunArgs {
     /// Do not end the processes that COMMAND leaves running
     #[arg(long)]
     keep_children: bool,
+    /// A variable for COMMAND, as NAME=VALUE; repeatable
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = assignment)]
+    env: Vec<(String, String)>,
+    /// The folder to run COMMAND in [default: this one]
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    cwd: Option<PathBuf>,
     /// COMMAND's standard input
     #[arg(long, value_name = "WHICH", default_value = "null", value_parser = stdin())]
     stdin: Stdin,
@@ -95,6 +102,14 @@ pub(super) struct RunArgs {
     /// How long after its last failure an open breaker lets one run start [default: never]
     #[arg(long, value_name = "D", value_parser = units::duration)]
     cooldown: Option<Duration>,
+}
+
+/// `--env`.
+fn assignment(word: &str) -> Result<(String, String), String> {
+    match word.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(format!("{word:?} is no assignment; write it as NAME=VALUE")),
+    }
 }
 
 /// `--stdin`.
@@ -250,6 +265,8 @@ impl RunArgs {
             ));
         }
         job.keep_children = self.keep_children;
+        job.env = self.env.iter().map(|(name, value)| (name.clone(), value.into())).collect();
+        job.cwd.clone_from(&self.cwd);
         job.inherit_stdin = self.stdin == Stdin::Inherit;
         if (self.detach || self.at_most.is_some()) && job.inherit_stdin && stdin_is_terminal() {
             return Err(Error::invalid_options(

@@ -253,6 +253,7 @@ fn program(order: &Order<'_>, mark: &str) -> io::Result<(CommandSpec, Option<Out
         stdin: Some(null_input()?),
         stdout: Some(stream.try_clone()?),
         stderr: Some(stream),
+        folder: None,
         ignore_hangup: false,
     };
     Ok((program, output))

@@ -10,7 +10,7 @@ use crate::sys::platform::machine;
 use crate::sys::process::exec::Prepared;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, killpg, sigaction, sigprocmask};
 use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, fork, setsid};
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -34,6 +34,8 @@ pub(crate) struct CommandSpec {
     pub(crate) stdout: Option<File>,
     /// Its standard error; nothing keeps the inherited one.
     pub(crate) stderr: Option<File>,
+    /// The folder in which it starts; nothing keeps the inherited one.
+    pub(crate) folder: Option<CString>,
     /// Whether HUP stays ignored, as `nohup` asked for.
     pub(crate) ignore_hangup: bool,
 }
@@ -172,6 +174,9 @@ fn become_command(
         }
         if let Some(file) = &program.stderr {
             dup2_stderr(file)?;
+        }
+        if let Some(folder) = &program.folder {
+            nix::unistd::chdir(folder.as_c_str())?;
         }
         reset_signals(before, program.ignore_hangup);
         // Held: nothing of COMMAND runs until the start files stand. End of file means the wrapper is gone.
