@@ -130,33 +130,6 @@ fn what_has_ended_needs_no_watch() {
     assert_eq!(place.wait_json("s", &[])["backend"], "none");
 }
 
-/// Whether this kernel tells of single mounts: 6.8 is the first (statmount(2)).
-#[cfg(target_os = "linux")]
-fn tells_of_single_mounts() -> bool {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("a release");
-    let mut numbers = release.split(|other: char| !other.is_ascii_digit()).map_while(|part| part.parse::<u32>().ok());
-    (numbers.next(), numbers.next()) >= (Some(6), Some(8))
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn the_list_of_mounts_is_read_only_where_nothing_less_tells_that_no_server_is_asked() {
-    if !support::servers::has("strace") || !tells_of_single_mounts() {
-        return eprintln!("skipped: there is no strace, or this kernel is older than 6.8");
-    }
-    let place = Place::new();
-    place.write("s.status", "SUCCESS\n");
-    let lists = |fault: &str| {
-        let prefix = ["strace", "-qq", "-o", ".trace", "-e", "trace=openat,openat2", "-e", fault];
-        let ended = support::Running::start(place.through(&prefix, ["wait", "s", "--json"])).end_at_all();
-        assert_eq!((ended.code, &ended.json()["outcome"]), (0, &json!("success")), "{fault}: {ended:?}");
-        place.read(".trace").contains("mountinfo")
-    };
-    assert!(!lists("inject=openat2:delay_exit=1"));
-    // A kernel or a container's filter that does not know the call; a name that would have to be looked up.
-    assert!(lists("inject=openat2:error=ENOSYS") && lists("inject=openat2:error=EAGAIN"));
-}
-
 #[test]
 fn a_run_that_is_replaced_while_it_is_waited_for_is_followed_and_said_so() {
     let place = Place::new();

@@ -152,7 +152,7 @@ mod tests {
             ("wiat build", "'wait'", "dogwatch --help"),
             ("--json", "no command", "dogwatch --help"),
             ("", "no command", "dogwatch --help"),
-            ("wait", "<STEP>", "dogwatch wait --help"),
+            ("log", "<STEP>", "dogwatch log --help"),
             ("wait a/b", "no step name", "--help"),
             ("wait b --stale soon", "is no duration", "--help"),
             ("run build", "<COMMAND>", "dogwatch run --help"),

@@ -122,7 +122,11 @@ impl TempFile {
 
 /// The names of all that a run may have left unpublished.
 pub(crate) fn unpublished(step: &StepName, run: &str) -> impl Iterator<Item = String> {
-    TempFile::ALL.into_iter().map(move |file| file.of(step, run))
+    TempFile::ALL.into_iter().map(move |file| file.of(step, run)).chain(std::iter::once(temporary_name(
+        step,
+        Record::History,
+        run,
+    )))
 }
 
 /// The step and record a file name stands for, or nothing where it is no record's name.

@@ -47,7 +47,7 @@ use std::sync::Arc;
 
 /// How much room the last meta is given beyond the first one's length: an end adds a few short keys. Evidence has no room
 /// in it; it takes what the disk has left, or is left out.
-const META_GROWTH: usize = 4096;
+const META_GROWTH: usize = 1024;
 /// How much room the status needs.
 const STATUS_ROOM: usize = 16;
 /// How much room the default result needs.

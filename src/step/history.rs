@@ -4,9 +4,9 @@ use crate::record::file_names::{Record, file_name, record_lock, temporary_name};
 use crate::record::file_state::File;
 use crate::record::history::{HistoryEntry, LONGEST, encode, expected_ms, parse};
 use crate::record::step_name::StepName;
+use crate::sys::clock;
 use crate::sys::fs::lock::Lock;
 use crate::sys::fs::monitor_dir::MonitorDir;
-use crate::sys::{clock, env};
 use std::io;
 use std::time::Duration;
 
@@ -44,7 +44,12 @@ pub(super) fn append(directory: &MonitorDir, step: &StepName, entry: HistoryEntr
     if entries.iter().any(|known| known.run_id == entry.run_id) {
         return Ok(());
     }
+    // A record of another writer may hold any text there, a path among others.
+    let is_plain = |one: &char| one.is_ascii_alphanumeric() || *one == '-';
+    let run: String = entry.run_id.chars().filter(is_plain).take(64).collect();
     entries.push(entry);
-    let temporary = temporary_name(step, Record::History, &env::unique());
+    // Named after the run: what a killed writer leaves is removed with all that its run had not published.
+    let temporary = temporary_name(step, Record::History, &run);
+    directory.remove(&temporary)?;
     directory.publish(&temporary, &file_name(step, Record::History), &encode(&entries))
 }

@@ -44,12 +44,14 @@ impl DeferredClose {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::unistd::{pipe, read};
+    use nix::fcntl::OFlag;
+    use nix::unistd::{pipe2, read};
     use std::os::fd::AsFd;
 
     #[test]
     fn the_descriptor_stays_open_without_its_owner_and_is_closed_after_the_reference() {
-        let (reader, writer) = pipe().unwrap();
+        // Closed in programs that other tests start meanwhile.
+        let (reader, writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
         nix::fcntl::fcntl(&reader, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK)).unwrap();
         let deferred = DeferredClose::of(writer.as_fd()).unwrap();
         drop(writer);
