@@ -224,11 +224,13 @@ mod tests {
     fn a_pipe_is_at_its_end_once_its_last_writer_has_gone() {
         let mut child = Command::new("sleep").arg("300").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let pid = child.id().cast_signed();
+        // Beside its own two it may have inherited others, of whatever runs these tests.
         let ends = pipe_ends(pid);
-        assert_eq!((ends.reads.len(), ends.writes.len(), ends.at_end.len()), (1, 1, 0), "{ends:?}");
+        assert!(!ends.reads.is_empty() && !ends.writes.is_empty() && ends.at_end.is_empty(), "{ends:?}");
         drop(child.stdin.take());
         let ends = pipe_ends(pid);
-        assert_eq!(ends.at_end, ends.reads);
+        assert_eq!(ends.at_end.len(), 1, "{ends:?}");
+        assert!(ends.at_end.is_subset(&ends.reads), "{ends:?}");
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!(pipe_ends(pid), PipeEnds::default());
