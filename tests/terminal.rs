@@ -116,9 +116,12 @@ fn a_wait_shows_how_its_steps_stand_and_leaves_only_the_answer() {
     let mut answers = left.clone();
     // Which of the two ends first is left to chance.
     answers.sort();
-    assert_eq!(answers.len(), 3, "{left:?}");
+    assert_eq!(answers.len(), 4, "{left:?}");
     assert!(
-        answers[0] == "code 1" && is(&answers[1], "s: ", "success") && is(&answers[2], "t: ", "failed"),
+        answers[0] == "code 1"
+            && is(&answers[1], "dogwatch: ", "no step t")
+            && is(&answers[2], "s: ", "success")
+            && is(&answers[3], "t: ", "failed"),
         "{left:?}"
     );
 }

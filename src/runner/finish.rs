@@ -42,16 +42,13 @@ pub(super) fn finish(mut run: Run, job: &Job, exit: &Exit, listener: &mut dyn Li
         ending.detail.into_iter().chain(left.iter().cloned()).reduce(|one, other| format!("{one}; {other}"));
     // The line that tells of a failure has it in its detail; a success prints no line.
     left.extend(ending.survivors.as_deref().filter(|_| succeeded).map(still_there));
-    let Run { own, rooms, directory, id, output, fault, mut signals, .. } = run;
+    let Run { own, rooms, directory, output, fault, mut signals, .. } = run;
     let RecordedEnd { written, reason, troubles } = own.record_end(ending, rooms);
     for sentence in left.into_iter().chain(no_result).chain(troubles) {
         let removed =
             if directory.is_removed() { " (the monitor directory was removed while COMMAND ran)" } else { "" };
         listener.trouble(&format!("{sentence}{removed}"));
     }
-    // COMMAND's own copy of its result: it has been published, or was never there. What else this run prepared is published
-    // or removed already.
-    let _stays = directory.remove(&TempFile::Given.of(&job.step, &id));
     // Whoever sent the signal looks for processes that are left, and may be waiting for this one.
     if job.detached && written == Written::ByUs && exit.interrupted.is_none() {
         let last = [Record::Result, Record::Meta, Record::Status];

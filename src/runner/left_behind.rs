@@ -95,11 +95,15 @@ pub(super) fn settle(run: &mut Run, job: &Job, listener: &mut dyn Listener) -> L
     left
 }
 
-/// The processes that are left and may be signalled, the oldest first.
+/// The processes that are left and may be signalled, the oldest first. A zombie has ended already; its descriptors are
+/// closed, so that it would seem to read nothing.
 fn members(run: &Run) -> Vec<Entry> {
     let listed = end_tree::killer(run).map_or_else(Vec::new, |mut killer| killer.list());
-    let lives = |pid, started| info::start_of(pid) == Some(started);
-    listed.into_iter().filter(|entry| entry.pid != current_pid() && lives(entry.pid, entry.started)).collect()
+    let lives = |entry: &Entry| {
+        info::start_of(entry.pid) == Some(entry.started)
+            && glimpse(entry).is_some_and(|seen| seen.state != ProcessState::Zombie)
+    };
+    listed.into_iter().filter(|entry| entry.pid != current_pid() && lives(entry)).collect()
 }
 
 /// Asks one process to end; a stopped one handles that only once it goes on.

@@ -6,7 +6,7 @@
 
 use crate::decide::tracker::PidFileId;
 use crate::record::evidence::TreeProcess;
-use crate::record::file_names::{Record, file_name, record_lock};
+use crate::record::file_names::{Record, TempFile, file_name, record_lock};
 use crate::record::file_state::{File, FileStamp};
 use crate::record::meta::{LONGEST, Meta, ParsedMeta};
 use crate::record::outcome::{Intent, Reason};
@@ -147,7 +147,9 @@ impl OwnRun {
                 (Written::ByUs, reason, faults)
             }
         };
-        // Everything that this run had unpublished is published or removed.
+        // COMMAND's own copy of its result: it has been published, or was never there. With it everything that this run had
+        // unpublished is published or removed.
+        let _stays = self.directory.remove(&TempFile::Given.of(&self.step, &self.meta.run_id));
         self.lock.clear_note();
         drop(held);
         let troubles = self.restored_sentence().into_iter().chain(faults).collect();
