@@ -75,7 +75,7 @@ pub(crate) fn remove_unpublished(directory: &MonitorDir, step: &StepName, run: &
 /// Counts a run whose end stands in the files already, for its breaker; a run counts once, whoever sees its end.
 ///
 /// # Errors
-/// As [`breaker_file::change`].
+/// As [`crate::step::breaker_file::change`].
 pub(crate) fn count_seen(
     directory: &MonitorDir,
     step: &StepName,

@@ -68,18 +68,16 @@ fn signal(pid: i32, group: i32, may_kill: bool, is_new: bool) -> nix::Result<()>
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
 
-    #[cfg(target_os = "linux")]
     fn own_children() -> Vec<i32> {
         let mut found = Vec::new();
         for_each_own_child(2, &mut |pid| found.push(pid), &mut || false);
         found
     }
 
-    #[cfg(target_os = "linux")]
     #[test]
     fn children_are_found_without_a_list_and_others_live_on() {
         let mut sleepers: Vec<_> =
