@@ -30,7 +30,7 @@ fn a_call_that_cannot_be_meant_is_a_usage_error_that_names_its_fault() {
     let place = Place::new();
     let bad: [(&str, &str); 21] = [
         ("wiat s", "wiat"),
-        ("wait", "STEP"),
+        ("log", "STEP"),
         ("wait s --frobnicate", "--frobnicate"),
         ("wait s --any --fail-fast", "--fail-fast"),
         ("wait s t --propagate", "--propagate"),
