@@ -111,9 +111,11 @@ fn kill_a_wrapper(number: usize) -> (usize, Duration) {
 }
 
 #[track_caller]
+/// The history is written after the status, when nobody cleans up after the run any more: the next run removes that one.
 fn has_no_temporary(place: &Place) {
     let names: Vec<String> = place.snapshot().into_iter().map(|(name, _, _)| name).collect();
-    assert!(names.iter().all(|name| !name.contains(".tmp")), "{names:?}");
+    let left = |name: &String| name.contains(".tmp") && !name.starts_with(".s.history.");
+    assert!(!names.iter().any(left), "{names:?}");
 }
 
 #[test]
