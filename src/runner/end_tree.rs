@@ -92,6 +92,8 @@ pub(super) fn end(run: &Run, grace: Duration) -> TreeEnd {
         survivors = end_unlisted(&run.other_children, run.child, grace, &mut children);
         grace = Duration::ZERO;
     }
+    // COMMAND may have become a zombie after the kernel was last asked, and its end is wanted below.
+    let _known = children();
     TreeEnd { command, survivors: names(&survivors, env::user()) }
 }
 
