@@ -6,20 +6,7 @@ use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::process::Command;
-use support::{Ended, Place, until};
-
-/// One sentence on standard error that holds these words, this code, and nothing on standard output.
-#[track_caller]
-fn is_refused(ended: &Ended, code: i32, words: &[&str]) {
-    assert_eq!((ended.code, ended.stdout.as_str()), (code, ""), "{ended:?}");
-    let sentence = ended.stderr.strip_suffix('\n').unwrap_or_default();
-    // A path of a test's own and a name of a hundred characters have room in it; a page of help has not.
-    let is_one = (11..600).contains(&sentence.len()) && !sentence.contains('\n');
-    assert!(is_one, "one sentence is due: {ended:?}");
-    for word in words {
-        assert!(sentence.contains(word), "{word:?} is not said: {ended:?}");
-    }
-}
+use support::{Ended, Place, is_refused, until};
 
 fn run(command: &mut Command) -> Ended {
     Ended::of(&command.output().expect("dogwatch runs"))

@@ -78,6 +78,19 @@ impl Ended {
     }
 }
 
+/// One sentence on standard error that holds these words, this code, and nothing on standard output.
+#[track_caller]
+pub fn is_refused(ended: &Ended, code: i32, words: &[&str]) {
+    assert_eq!((ended.code, ended.stdout.as_str()), (code, ""), "{ended:?}");
+    let sentence = ended.stderr.strip_suffix('\n').unwrap_or_default();
+    // A path of a test's own and a name of a hundred characters have room in it; a page of help has not.
+    let is_one = (11..600).contains(&sentence.len()) && !sentence.contains('\n');
+    assert!(is_one, "one sentence is due: {ended:?}");
+    for word in words {
+        assert!(sentence.contains(word), "{word:?} is not said: {ended:?}");
+    }
+}
+
 /// A dogwatch that runs.
 #[derive(Debug)]
 pub struct Running {
