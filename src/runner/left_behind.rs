@@ -22,9 +22,6 @@ use std::time::Duration;
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// How little CPU time, in milliseconds, a process has used that has hardly run: less than two of the kernel's ticks.
-const BEGINNING_MS: u64 = 20;
-
 /// What came of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct LeftBehind {
@@ -52,8 +49,8 @@ enum Fate {
     Drains,
     /// It reads from a pipe that others of these processes write to.
     Depends,
-    /// It has hardly run: which pipes are its own cannot be told yet.
-    Begins,
+    /// Which pipes it reads, or what still writes to them, cannot be told at this moment.
+    Unsettled,
     /// Nothing tells it to end.
     RunsOn,
 }
@@ -76,11 +73,9 @@ pub(super) fn settle(run: &mut Run, job: &Job, listener: &mut dyn Listener) -> L
             left.survivors = end_tree::end(run, grace).survivors;
             return left;
         }
-        let ends = members.iter().map(|entry| (entry.pid, pipe_ends(entry.pid))).collect();
-        let beginning = members.iter().filter(|entry| is_beginning(entry)).map(|entry| entry.pid).collect();
-        let fates = fates(&ends, &beginning);
+        let fates = fates(&members.iter().map(|entry| (entry.pid, pipe_ends(entry))).collect());
         let any = |fate| fates.values().any(|&found| found == fate);
-        let waits = any(Fate::Drains) || any(Fate::Begins);
+        let waits = any(Fate::Drains) || any(Fate::Unsettled);
         let to_end = if any(Fate::RunsOn) || waits { Fate::RunsOn } else { Fate::Depends };
         for entry in members.iter().filter(|entry| fates.get(&entry.pid) == Some(&to_end)) {
             if left.ended.insert((entry.pid, entry.started)) {
@@ -95,8 +90,7 @@ pub(super) fn settle(run: &mut Run, job: &Job, listener: &mut dyn Listener) -> L
     left
 }
 
-/// The processes that are left and may be signalled, the oldest first. A zombie has ended already; its descriptors are
-/// closed, so that it would seem to read nothing.
+/// The processes that are left and may be signalled, the oldest first; zombies have ended already.
 fn members(run: &Run) -> Vec<Entry> {
     let listed = end_tree::killer(run).map_or_else(Vec::new, |mut killer| killer.list());
     let lives = |entry: &Entry| {
@@ -131,16 +125,12 @@ fn is_interrupted(run: &mut Run) -> bool {
     interrupted
 }
 
-/// Whether a process has hardly run yet: a child that has just been forked has not closed the ends that are not its own.
-fn is_beginning(entry: &Entry) -> bool {
-    let is_at_work = |state| matches!(state, ProcessState::Running | ProcessState::Disk);
-    glimpse(entry).is_some_and(|seen| is_at_work(seen.state) && seen.cpu_ms < BEGINNING_MS)
-}
-
-/// What becomes of each of these processes, by the pipes that they have open; of those that have just begun later.
-fn fates(processes: &BTreeMap<i32, PipeEnds>, beginning: &BTreeSet<i32>) -> BTreeMap<i32, Fate> {
+/// What becomes of each of these processes, by the pipes that they have open; `None` if those cannot be told now.
+fn fates(processes: &BTreeMap<i32, Option<PipeEnds>>) -> BTreeMap<i32, Fate> {
+    let known: BTreeMap<i32, &PipeEnds> =
+        processes.iter().filter_map(|(&pid, ends)| Some((pid, ends.as_ref()?))).collect();
     let mut writers: BTreeMap<PipeId, BTreeSet<i32>> = BTreeMap::new();
-    for (&pid, ends) in processes {
+    for (&pid, ends) in &known {
         for &pipe in &ends.writes {
             writers.entry(pipe).or_default().insert(pid);
         }
@@ -149,7 +139,7 @@ fn fates(processes: &BTreeMap<i32, PipeEnds>, beginning: &BTreeSet<i32>) -> BTre
     let inputs = |ends: &PipeEnds| ends.reads.difference(&ends.writes).copied().collect::<Vec<_>>();
     let mut drains = BTreeSet::new();
     loop {
-        let more: Vec<i32> = processes
+        let more: Vec<i32> = known
             .iter()
             .filter(|(pid, _)| !drains.contains(*pid))
             .filter(|(_, ends)| {
@@ -165,20 +155,22 @@ fn fates(processes: &BTreeMap<i32, PipeEnds>, beginning: &BTreeSet<i32>) -> BTre
         }
         drains.extend(more);
     }
-    let fate = |(&pid, ends): (&i32, &PipeEnds)| {
-        let depends = || inputs(ends).iter().any(|pipe| writers.contains_key(pipe));
-        let fate = if drains.contains(&pid) {
+    // A process that is exiting may have held the other end of a reader's pipe a moment ago.
+    let all_known = known.len() == processes.len();
+    let fate = |pid: i32, ends: &PipeEnds| {
+        let inputs = inputs(ends);
+        if drains.contains(&pid) {
             Fate::Drains
-        } else if beginning.contains(&pid) {
-            Fate::Begins
-        } else if depends() {
+        } else if inputs.iter().any(|pipe| writers.contains_key(pipe)) {
             Fate::Depends
-        } else {
+        } else if all_known || inputs.is_empty() {
             Fate::RunsOn
-        };
-        (pid, fate)
+        } else {
+            Fate::Unsettled
+        }
     };
-    processes.iter().map(fate).collect()
+    let fate_of = |ends: &Option<PipeEnds>, pid| ends.as_ref().map_or(Fate::Unsettled, |ends| fate(pid, ends));
+    processes.iter().map(|(&pid, ends)| (pid, fate_of(ends, pid))).collect()
 }
 
 #[cfg(test)]
@@ -196,8 +188,7 @@ mod tests {
     }
 
     fn told(processes: &[PipeEnds]) -> Vec<Fate> {
-        let numbered = (1..).zip(processes.iter().cloned()).collect();
-        fates(&numbered, &BTreeSet::new()).into_values().collect()
+        fates(&(1..).zip(processes.iter().cloned().map(Some)).collect()).into_values().collect()
     }
 
     #[test]
@@ -211,10 +202,18 @@ mod tests {
         assert_eq!(told(&[ends(&[1], &[], &[]), ends(&[], &[1], &[])]), [Fate::Depends, Fate::RunsOn]);
         // Both ends in each of two: a pool of jobs.
         assert_eq!(told(&[ends(&[1], &[1], &[]), ends(&[1], &[1], &[])]), [Fate::RunsOn, Fate::RunsOn]);
-        // Just forked: it still has both ends of what will be its input.
-        let young = (1..).zip([ends(&[1], &[1], &[])]).collect();
-        assert_eq!(fates(&young, &BTreeSet::from([1])).into_values().collect::<Vec<_>>(), [Fate::Begins]);
         // A parent and its worker, each reading what the other writes.
         assert_eq!(told(&[ends(&[1], &[2], &[]), ends(&[2], &[1], &[])]), [Fate::Depends, Fate::Depends]);
+    }
+
+    #[test]
+    fn while_one_process_is_forked_or_exits_no_reader_is_judged_by_what_it_may_hold() {
+        let with_an_exiting_one = |known| {
+            let all = BTreeMap::from([(1, Some(known)), (2, None)]);
+            fates(&all).into_values().collect::<Vec<_>>()
+        };
+        assert_eq!(with_an_exiting_one(ends(&[1], &[], &[])), [Fate::Unsettled, Fate::Unsettled]);
+        assert_eq!(with_an_exiting_one(ends(&[1], &[], &[1])), [Fate::Drains, Fate::Unsettled]);
+        assert_eq!(with_an_exiting_one(ends(&[], &[1], &[])), [Fate::RunsOn, Fate::Unsettled]);
     }
 }

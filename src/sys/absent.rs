@@ -23,11 +23,12 @@ pub(crate) mod watch_limits {
 
 /// The descriptors of other processes.
 pub(crate) mod fd_table {
+    use crate::sys::process::info::Entry;
     use crate::sys::process::pipes::PipeEnds;
 
     /// The pipes that a process has open: not looked at. What COMMAND leaves is ended at once then, readers of pipes too.
-    pub(crate) fn pipe_ends(_pid: i32) -> PipeEnds {
-        PipeEnds::default()
+    pub(crate) fn pipe_ends(_entry: &Entry) -> Option<PipeEnds> {
+        Some(PipeEnds::default())
     }
 }
 

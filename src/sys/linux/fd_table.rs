@@ -4,9 +4,11 @@
 //! knows without a word to whoever serves it (`AT_STATX_DONT_SYNC`). A dead mount would hold the asker too.
 
 use crate::record::evidence::BlockedOn;
+use crate::sys::linux::procfs;
 use crate::sys::linux::procfs_read::part;
 use crate::sys::linux::wait_reason;
 use crate::sys::linux::wait_reason::{Kind, Wait};
+use crate::sys::process::info::Entry;
 use crate::sys::process::pipes::PipeEnds;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags, openat, statx};
@@ -30,8 +32,27 @@ pub(crate) fn read_text(path: &str) -> Option<String> {
     read(path).map(|content| String::from_utf8_lossy(&content).into_owned())
 }
 
-/// The pipes and FIFOs that a process has open; none where its descriptors cannot be seen.
-pub(crate) fn pipe_ends(pid: i32) -> PipeEnds {
+/// How little processor time, in clock ticks, a process has used that may still be between its fork and its program.
+const HARDLY_ANY: u64 = 2;
+
+/// The pipes and FIFOs that a process has open; an empty set where its descriptors may not be seen.
+///
+/// `None` if they cannot be told at this moment: a child has not yet closed the ends that it was forked with, or an exiting
+/// process has closed its own. Both may happen while the descriptors are read one by one, so the process is looked at
+/// before and after.
+pub(crate) fn pipe_ends(entry: &Entry) -> Option<PipeEnds> {
+    let at_rest = || {
+        let stat = procfs::stat(&read(&format!("/proc/{}/stat", entry.pid))?)?;
+        let is_new = matches!(stat.state, 'R' | 'D') && stat.used < HARDLY_ANY;
+        (stat.started == entry.started && !stat.exiting && !is_new).then_some(())
+    };
+    at_rest()?;
+    let ends = open_pipes(entry.pid);
+    at_rest()?;
+    Some(ends)
+}
+
+fn open_pipes(pid: i32) -> PipeEnds {
     let descriptors = Descriptors::of(pid);
     let mut ends = PipeEnds::default();
     for (number, (reads, writes)) in descriptors.open() {
@@ -218,21 +239,34 @@ fn kind_of_path(path: &str) -> Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::linux::process::look;
+    use crate::sys::process::info::Lookup;
+    use nix::sys::wait::{Id, WaitPidFlag, waitid};
+    use nix::unistd::Pid;
     use std::process::{Command, Stdio};
 
     #[test]
     fn a_pipe_is_at_its_end_once_its_last_writer_has_gone() {
         let mut child = Command::new("sleep").arg("300").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let pid = child.id().cast_signed();
+        let Lookup::There(entry) = look(child.id().cast_signed()) else { panic!("it runs") };
+        let settled = || loop {
+            if let Some(ends) = pipe_ends(&entry) {
+                return ends;
+            }
+            std::thread::yield_now();
+        };
         // Beside its own two it may have inherited others, of whatever runs these tests.
-        let ends = pipe_ends(pid);
+        let ends = settled();
         assert!(!ends.reads.is_empty() && !ends.writes.is_empty() && ends.at_end.is_empty(), "{ends:?}");
         drop(child.stdin.take());
-        let ends = pipe_ends(pid);
+        let ends = settled();
         assert_eq!(ends.at_end.len(), 1, "{ends:?}");
         assert!(ends.at_end.is_subset(&ends.reads), "{ends:?}");
         child.kill().unwrap();
+        let zombie = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+        waitid(Id::Pid(Pid::from_raw(entry.pid)), zombie).unwrap();
+        assert_eq!(pipe_ends(&entry), None, "a zombie's descriptors are closed, which says nothing of what it read");
         child.wait().unwrap();
-        assert_eq!(pipe_ends(pid), PipeEnds::default());
+        assert_eq!(pipe_ends(&entry), None);
     }
 }

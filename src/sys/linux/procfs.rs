@@ -4,6 +4,8 @@
 
 /// The flag of a kernel thread in `stat`'s ninth field (`PF_KTHREAD`, include/linux/sched.h).
 const KERNEL_THREAD: u64 = 0x0020_0000;
+/// The flag of a process that is exiting, from before its descriptors are closed until it is reaped (`PF_EXITING`).
+const EXITING: u64 = 0x4;
 
 /// What one line of `/proc/PID/stat` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +22,8 @@ pub(crate) struct Stat {
     pub(crate) session: i32,
     /// Whether it is a thread of the kernel.
     pub(crate) kernel_thread: bool,
+    /// Whether it is exiting or has exited.
+    pub(crate) exiting: bool,
     /// Whether the number is that of a thread that is not its process's first: such a thread tells no parent of its end
     /// (`copy_process` in kernel/fork.c, `exit_signal`).
     pub(crate) is_thread: bool,
@@ -46,10 +50,11 @@ pub(crate) fn stat(bytes: &[u8]) -> Option<Stat> {
     let kernels: u64 = fields.next()?.parse().ok()?;
     let started = fields.nth(6)?.parse().ok()?;
     let kernel_thread = flags & KERNEL_THREAD != 0;
+    let exiting = flags & EXITING != 0;
     // The 38th field, after the 22nd.
     let is_thread = fields.nth(15) == Some("-1");
     let used = own.saturating_add(kernels);
-    Some(Stat { pid, state, parent, group, session, kernel_thread, is_thread, started, used })
+    Some(Stat { pid, state, parent, group, session, kernel_thread, exiting, is_thread, started, used })
 }
 
 /// The name in `/proc/PID/stat`: of the program, or what the process made of it.
@@ -141,6 +146,7 @@ mod tests {
             group: 4242,
             session: 4200,
             kernel_thread: false,
+            exiting: false,
             is_thread: false,
             started: 987_654,
             used: 4,

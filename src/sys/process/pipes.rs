@@ -1,6 +1,6 @@
 //! Which pipes a process has open, and whether anything can still come through them.
 //!
-//! The platform fills it (`fd_table::pipe_ends`); the runner asks it of what COMMAND left.
+//! The platform fills it (`fd_table::pipe_ends`); the runner calls it for what COMMAND left.
 
 use std::collections::BTreeSet;
 
