@@ -4,11 +4,11 @@
 //! Run a command as a step, and learn how it ended:
 //!
 //! ```no_run
-//! use dogwatch::{Outcome, Run, StepName, default_directory, run};
+//! use dogwatch::{Outcome, RunOptions, StepName, default_directory, run};
 //!
 //! let directory = default_directory(&std::env::current_dir()?);
 //! let command = vec!["cargo".into(), "build".into()];
-//! let ran = run(&Run::new(directory, StepName::parse("build")?, command))?;
+//! let ran = run(&RunOptions::new(directory, StepName::parse("build")?, command))?;
 //! assert_eq!((ran.outcome, ran.exit_code), (Outcome::Success, 0));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -16,11 +16,11 @@
 //! Wait for steps that another process runs, at most ten minutes:
 //!
 //! ```no_run
-//! use dogwatch::{Outcome, StepName, Wait, default_directory, wait};
+//! use dogwatch::{Outcome, StepName, WaitOptions, default_directory, wait};
 //! use std::time::Duration;
 //!
 //! let directory = default_directory(&std::env::current_dir()?);
-//! let mut options = Wait::new(directory, vec![StepName::parse("build")?, StepName::parse("tests")?]);
+//! let mut options = WaitOptions::new(directory, vec![StepName::parse("build")?, StepName::parse("tests")?]);
 //! options.at_most = Some(Duration::from_secs(600));
 //! for report in wait(&options)? {
 //!     match report.outcome {
@@ -34,10 +34,10 @@
 //! Ask how a step is doing, without waiting and without changing anything:
 //!
 //! ```no_run
-//! use dogwatch::{Action, Check, StepName, check, default_directory};
+//! use dogwatch::{Action, CheckOptions, StepName, check, default_directory};
 //!
 //! let directory = default_directory(&std::env::current_dir()?);
-//! let reports = check(&Check::new(directory, vec![StepName::parse("build")?]))?;
+//! let reports = check(&CheckOptions::new(directory, vec![StepName::parse("build")?]))?;
 //! if reports[0].action == Action::Kill {
 //!     println!("it hangs: its last heartbeat was {:?} ms ago", reports[0].heartbeat_age_ms);
 //! }
@@ -133,11 +133,11 @@ mod timer_wheel;
 pub use cli::main;
 pub use decide::log_match::MarkerMatch;
 pub use error::{Error, ErrorKind};
-pub use ops::check::{Check, check};
+pub use ops::check::{CheckOptions, check};
 pub use ops::directory::default_directory;
-pub use ops::report::{Circuit, Report};
-pub use ops::run::{Ran, Run, run};
-pub use ops::wait::{Wait, wait};
+pub use ops::report::{BreakerStatus, Report};
+pub use ops::run::{RunOptions, RunResult, run};
+pub use ops::wait::{WaitOptions, wait};
 pub use record::evidence::{BlockedOn, ProcessState, TreeProcess};
 pub use record::outcome::{Action, Outcome};
 pub use record::step_name::{InvalidStepName, StepName};

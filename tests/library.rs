@@ -6,7 +6,7 @@
 
 mod support;
 
-use dogwatch::{Outcome, StepName, Wait, wait};
+use dogwatch::{Outcome, StepName, WaitOptions, wait};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -20,7 +20,7 @@ fn count(folder: &str) -> usize {
 fn a_hundred_waits_in_one_process_leave_no_thread_and_no_descriptor_and_signals_end_it_as_before() {
     let place = tempfile::tempdir().expect("a folder");
     let step = StepName::parse("s").expect("a name");
-    let mut request = Wait::new(place.path().to_path_buf(), vec![step]);
+    let mut request = WaitOptions::new(place.path().to_path_buf(), vec![step]);
     request.at_most = Some(Duration::from_millis(5));
     let wait_once = || {
         let reports = wait(&request).expect("an answer");
@@ -54,7 +54,7 @@ fn a_process_that_has_waited_takes_a_term() {
         return;
     }
     let place = tempfile::tempdir().expect("a folder");
-    let mut request = Wait::new(place.path().to_path_buf(), vec![StepName::parse("s").expect("a name")]);
+    let mut request = WaitOptions::new(place.path().to_path_buf(), vec![StepName::parse("s").expect("a name")]);
     request.at_most = Some(Duration::from_millis(5));
     wait(&request).expect("an answer");
     let this = nix::unistd::Pid::this();

@@ -9,9 +9,9 @@ use super::output::print_error;
 use crate::decide::policy::{MAX_TIMEOUT, Threshold};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
-use crate::ops::check::Check;
+use crate::ops::check::CheckOptions;
 use crate::ops::report::Report;
-use crate::ops::wait::Wait;
+use crate::ops::wait::WaitOptions;
 use crate::record::step_name::StepName;
 use crate::record::time::MonotonicTime;
 use crate::sys::fs::mounts::crosses_remote_mount;
@@ -39,7 +39,7 @@ pub(super) struct CallDeadline {
 }
 
 impl CallDeadline {
-    pub(super) fn of_wait(request: &Wait) -> Self {
+    pub(super) fn of_wait(request: &WaitOptions) -> Self {
         let limit = Threshold { flag: request.max_timeout, environment: request.environment_max_timeout };
         Self {
             directory: request.directory.clone(),
@@ -51,7 +51,7 @@ impl CallDeadline {
         }
     }
 
-    pub(super) fn of_check(request: &Check) -> Self {
+    pub(super) fn of_check(request: &CheckOptions) -> Self {
         let (directory, steps) = (request.directory.clone(), request.steps.clone());
         Self { directory, log: None, steps, at_most: None, first: ANSWER, later: Some(ANSWER) }
     }

@@ -8,7 +8,7 @@ use crate::record::meta::ParsedMeta;
 use crate::record::outcome::{Intent, Reason};
 use crate::record::pid::ParsedPid;
 use crate::record::result::ParsedResult;
-use crate::record::status::{ParsedStatus, Word};
+use crate::record::status::{ParsedStatus, StatusWord};
 use crate::record::time::{MonotonicTime, WallTime};
 use std::sync::Arc;
 use std::time::Duration;
@@ -186,7 +186,7 @@ pub(crate) enum Status {
         /// When it was written, as far as can be told.
         since: MonotonicTime,
         /// How.
-        word: Word,
+        word: StatusWord,
     },
 }
 
@@ -257,6 +257,6 @@ impl Observation {
 
     /// Whether this run's status says SUCCESS.
     pub(crate) fn succeeded(&self) -> bool {
-        matches!(self.status, Status::Complete { word: Word::Success, .. })
+        matches!(self.status, Status::Complete { word: StatusWord::Success, .. })
     }
 }

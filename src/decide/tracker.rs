@@ -12,7 +12,7 @@ use crate::decide::stale_files::StaleCutoff;
 use crate::record::file_state::{File, FileStamp, LockState};
 use crate::record::meta::Meta;
 use crate::record::result::ParsedResult;
-use crate::record::status::{ParsedStatus, Word};
+use crate::record::status::{ParsedStatus, StatusWord};
 use crate::record::time::{MonotonicTime, WallTime};
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ const SEEN_LATE: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RunTracker {
     /// The run being followed, from the first look that shows any file of the step.
-    run: Option<Run>,
+    run: Option<TrackedRun>,
     /// Since when no file of the step is there.
     absent_since: Option<MonotonicTime>,
     /// The outcome that stood there before the call and is not to be reported.
@@ -63,7 +63,7 @@ impl Ignored {
 
 /// What is remembered of one run.
 #[derive(Clone, Debug)]
-struct Run {
+struct TrackedRun {
     key: Option<PidFileId>,
     began: MonotonicTime,
     /// When its pid file was written.
@@ -74,11 +74,11 @@ struct Run {
     dead_since: Option<MonotonicTime>,
     starting_since: Option<MonotonicTime>,
     status: Option<(FileStamp, MonotonicTime)>,
-    heartbeat: Option<Pulse>,
+    heartbeat: Option<HeartbeatState>,
     /// Which files were left over at the last look that showed its pid.
     left_over: Option<StaleCutoff>,
-    old_status: Origin,
-    old_heartbeat: Origin,
+    old_status: Provenance,
+    old_heartbeat: Provenance,
     last_look: MonotonicTime,
     /// How long this machine had slept since boot by then.
     slept: Duration,
@@ -87,7 +87,7 @@ struct Run {
 /// Whose a file is: this pid's, or an earlier one's. Its age says so, but only of what stood there at the first look: what
 /// changes afterwards is this pid's, whatever a clock that was set makes of its time.
 #[derive(Clone, Copy, Debug, Default)]
-struct Origin {
+struct Provenance {
     /// Whether it was looked at.
     seen: bool,
     /// What stood there at the first look.
@@ -96,7 +96,7 @@ struct Origin {
     left_over: Option<bool>,
 }
 
-impl Origin {
+impl Provenance {
     fn is_left_over(
         &mut self,
         stamp: Option<FileStamp>,
@@ -117,7 +117,7 @@ impl Origin {
 
 /// The heartbeat as last seen.
 #[derive(Clone, Copy, Debug)]
-struct Pulse {
+struct HeartbeatState {
     stamp: FileStamp,
     /// When it was written, as far as can be told; its age may count from later.
     written: MonotonicTime,
@@ -171,17 +171,17 @@ impl RunTracker {
             // Not the same pid file: another run, of which nothing is known yet.
             Some(run) if run.key.is_some() && key.is_some() && run.key != key => {
                 self.replaced = true;
-                Run::begin(look, key, meta)
+                TrackedRun::begin(look, key, meta)
             }
             // The pid came late: the same run, whose beginning is better known now.
             Some(run) if run.key.is_none() && key.is_some() => {
-                let begun = Run::begin(look, key, meta);
-                let Run { status, heartbeat, last_look, slept, .. } = run;
-                Run { status, heartbeat, last_look, slept, ..begun }
+                let begun = TrackedRun::begin(look, key, meta);
+                let TrackedRun { status, heartbeat, last_look, slept, .. } = run;
+                TrackedRun { status, heartbeat, last_look, slept, ..begun }
             }
             // A pid file that goes away takes nothing back: many a wrapper removes it in its last line.
             Some(run) => run,
-            None => Run::begin(look, key, meta),
+            None => TrackedRun::begin(look, key, meta),
         };
         self.run.insert(run).note(look, key, meta, self.old)
     }
@@ -195,7 +195,7 @@ fn written_detail(look: &Snapshot) -> Option<String> {
     }
 }
 
-impl Run {
+impl TrackedRun {
     fn begin(look: &Snapshot, key: Option<PidFileId>, meta: Option<&Meta>) -> Self {
         Self {
             key,
@@ -208,8 +208,8 @@ impl Run {
             status: None,
             heartbeat: None,
             left_over: None,
-            old_status: Origin::default(),
-            old_heartbeat: Origin::default(),
+            old_status: Provenance::default(),
+            old_heartbeat: Provenance::default(),
             // No look came before: any age is possible.
             last_look: MonotonicTime::from_nanos(i64::MIN),
             slept: look.slept,
@@ -330,7 +330,7 @@ impl Run {
             ParsedStatus::Unfinished(word) => Status::Unfinished { since, word: word.clone() },
             ParsedStatus::Odd(word) => Status::Odd { since, word: word.clone() },
             ParsedStatus::Complete(word) => Status::Complete { since, word: *word },
-            ParsedStatus::FailedWith(_) => Status::Complete { since, word: Word::Failed },
+            ParsedStatus::FailedWith(_) => Status::Complete { since, word: StatusWord::Failed },
         }
     }
 
@@ -363,7 +363,7 @@ impl Run {
         };
         // Age counts from the later of heartbeat and pid: a left-over heartbeat must not condemn a run that has just begun.
         beat.fresh = self.claimed.map_or(beat.fresh, |claimed| beat.fresh.max(claimed));
-        self.heartbeat = Some(Pulse { stamp, written, beat });
+        self.heartbeat = Some(HeartbeatState { stamp, written, beat });
         beat
     }
 }
@@ -374,7 +374,7 @@ fn shows_newer_run(look: &Snapshot) -> bool {
     let Some(status) = look.status.stamp() else { return false };
     let key = pid_file_id(look);
     let meta = meta_for(look, key);
-    let seen = Run::begin(look, key, meta).note(look, key, meta, OldFiles::default());
+    let seen = TrackedRun::begin(look, key, meta).note(look, key, meta, OldFiles::default());
     let beats = look.heartbeat.stamp().is_some_and(|beat| beat.modified > status.modified.plus(LEFT_OVER_SLACK));
     seen.status == Status::Absent || key.is_none() && beats
 }

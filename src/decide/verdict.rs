@@ -6,7 +6,7 @@
 use crate::decide::policy::{Policy, STOPPED};
 use crate::decide::snapshot::{Liveness, Observation, ResultState, Status};
 use crate::record::outcome::{Intent, Outcome, Reason};
-use crate::record::status::Word;
+use crate::record::status::StatusWord;
 use crate::record::time::MonotonicTime;
 use std::time::Duration;
 
@@ -130,7 +130,7 @@ fn judge_complete(
     seen: &Observation,
     policy: &Policy,
     since: MonotonicTime,
-    word: Word,
+    word: StatusWord,
     now: MonotonicTime,
 ) -> Verdict {
     if let Liveness::Starting { since } = seen.liveness {
@@ -146,9 +146,9 @@ fn judge_complete(
         return report(reason.outcome(), recorded_detail(seen, reason));
     }
     match (word, seen.intent) {
-        (Word::Failed, Some(intent)) => report(intent.reason().outcome(), recorded_detail(seen, intent.reason())),
-        (Word::Failed, None) => report(Outcome::Failed, seen.recorded_detail.clone()),
-        (Word::Success, _) => {
+        (StatusWord::Failed, Some(intent)) => report(intent.reason().outcome(), recorded_detail(seen, intent.reason())),
+        (StatusWord::Failed, None) => report(Outcome::Failed, seen.recorded_detail.clone()),
+        (StatusWord::Success, _) => {
             if let Some(fault) = seen.unfit.as_ref().filter(|fault| fault.starts_with("the result")) {
                 return report(Outcome::Failed, Some(fault.clone()));
             }

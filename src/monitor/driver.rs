@@ -13,7 +13,7 @@ use crate::record::file_names::{Record, file_name};
 use crate::step::snapshot::{SnapshotReader, here};
 use crate::step::terminate::{Means, evidence};
 use crate::sys::fs::monitor_dir::MonitorDir;
-use crate::sys::log::follower::{Follower, Standing};
+use crate::sys::log::follower::{FileIdentity, Follower};
 use crate::sys::{clock, env};
 use std::io;
 use std::sync::Arc;
@@ -200,10 +200,10 @@ impl<'call> Driver<'call> {
         let elsewhere = self.options.logs.as_ref().is_some_and(|logs| logs.file.is_some());
         let creation_reported = self.sources.tell_of_coming(elsewhere);
         let watching = match identity {
-            Standing::Named if watching => true,
-            Standing::Missing if creation_reported => false,
+            FileIdentity::Current if watching => true,
+            FileIdentity::Missing if creation_reported => false,
             // The notice may be about another file than the one that is read.
-            Standing::Named | Standing::Missing | Standing::Strayed => {
+            FileIdentity::Current | FileIdentity::Missing | FileIdentity::Replaced => {
                 may_watch && self.sources.watch_growth(step, follower.path())
             }
         };

@@ -6,7 +6,7 @@
 
 use crate::decide::log_match::{LineMatcher, LogMatch, Patterns};
 use crate::record::time::MonotonicTime;
-use crate::sys::log::follower::{Piece, Standing};
+use crate::sys::log::follower::{FileIdentity, Piece};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ const UNENDED_SETTLE: Duration = Duration::from_millis(50);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LogWatch {
     /// How the name and the file that is read stand to each other.
-    pub(super) identity: Standing,
+    pub(super) identity: FileIdentity,
     /// Whether the next write will be reported.
     pub(super) watching: bool,
     /// Whether a file's appearance under the name will be reported.
@@ -116,12 +116,12 @@ impl LogScanner {
     /// Takes what came of watching the log of a run that goes on.
     pub(super) fn on_watch(&mut self, watch: LogWatch, now: MonotonicTime, poll_interval: Duration) -> ScanStep {
         let LogWatch { identity, watching, creation_reported } = watch;
-        self.exists |= identity != Standing::Missing;
+        self.exists |= identity != FileIdentity::Missing;
         let waits = match identity {
-            Standing::Named => watching,
-            Standing::Missing => creation_reported,
+            FileIdentity::Current => watching,
+            FileIdentity::Missing => creation_reported,
             // A watch on the name reports nothing of the file that is read.
-            Standing::Strayed => false,
+            FileIdentity::Replaced => false,
         };
         self.again = if waits {
             MonotonicTime::NEVER

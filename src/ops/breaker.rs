@@ -5,7 +5,7 @@
 use crate::decide::breaker::{MAX_CONSECUTIVE, count, is_open, reset as closed};
 use crate::error::Error;
 use crate::ops::history::is_known;
-use crate::ops::report::Circuit;
+use crate::ops::report::BreakerStatus;
 use crate::record::breaker::BreakerRecord;
 use crate::record::file_names::{Record, file_name, parse_file_name};
 use crate::record::outcome::Reason;
@@ -15,8 +15,8 @@ use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::{clock, env};
 use std::path::PathBuf;
 
-fn shown(record: &BreakerRecord, name: &StepName, max_consecutive: u32) -> Circuit {
-    Circuit {
+fn shown(record: &BreakerRecord, name: &StepName, max_consecutive: u32) -> BreakerStatus {
+    BreakerStatus {
         name: name.as_str().to_owned(),
         consecutive_failures: record.consecutive_failures,
         max_consecutive,
@@ -32,7 +32,7 @@ pub(crate) fn show(
     directory: PathBuf,
     name: Option<&StepName>,
     max_consecutive: Option<u32>,
-) -> Result<Vec<Circuit>, Error> {
+) -> Result<Vec<BreakerStatus>, Error> {
     let directory = MonitorDir::at(directory);
     crate::ops::readable(&directory)?;
     let names = match name {
@@ -49,7 +49,7 @@ pub(crate) fn show(
 /// # Errors
 /// `ErrorKind::NotStarted` where there is neither such a breaker nor such a step, `ErrorKind::Internal` where a record cannot be
 /// written.
-pub(crate) fn reset(directory: PathBuf, name: Option<&StepName>) -> Result<Vec<Circuit>, Error> {
+pub(crate) fn reset(directory: PathBuf, name: Option<&StepName>) -> Result<Vec<BreakerStatus>, Error> {
     let directory = MonitorDir::at(directory);
     crate::ops::readable(&directory)?;
     let names = match name {
@@ -72,7 +72,7 @@ pub(crate) fn record(
     name: &StepName,
     success: bool,
     max_consecutive: Option<u32>,
-) -> Result<Circuit, Error> {
+) -> Result<BreakerStatus, Error> {
     let directory = MonitorDir::at(directory);
     directory.create().map_err(Error::internal)?;
     let reason = if success { Reason::Success } else { Reason::Failed };

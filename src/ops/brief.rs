@@ -1,7 +1,7 @@
 //! The short form of a report: what `wait`, `recover` and `run --for` print with `--json` of a step that runs or has
 //! succeeded, since models read it at every call. Everything else is printed whole, and `--json=full` prints all whole.
 
-use crate::ops::report::{Circuit, Report};
+use crate::ops::report::{BreakerStatus, Report};
 use crate::record::outcome::{Action, Outcome};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -50,7 +50,7 @@ pub(crate) struct BriefSuccess<'report> {
     result_error: Option<&'report str>,
     detail: Option<&'report str>,
     log: Option<&'report str>,
-    breaker: Option<&'report Circuit>,
+    breaker: Option<&'report BreakerStatus>,
     backend: &'static str,
     ended_at: Option<&'report str>,
     run_id: Option<&'report str>,

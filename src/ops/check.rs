@@ -27,7 +27,7 @@ use std::time::Duration;
 /// What to look at.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Check {
+pub struct CheckOptions {
     /// The monitor directory.
     pub directory: PathBuf,
     /// The steps; one named twice counts once.
@@ -44,7 +44,7 @@ pub struct Check {
     pub(crate) environment_max_timeout: Option<Duration>,
 }
 
-impl Check {
+impl CheckOptions {
     /// Looks at these steps with every default.
     #[must_use]
     pub fn new(directory: PathBuf, steps: Vec<StepName>) -> Self {
@@ -66,13 +66,13 @@ impl Check {
 /// # Examples
 ///
 /// ```
-/// use dogwatch::{Action, Check, Outcome, StepName, check};
+/// use dogwatch::{Action, CheckOptions, Outcome, StepName, check};
 ///
 /// let folder = tempfile::tempdir()?;
 /// std::fs::write(folder.path().join("build.status"), "FAILED\n")?;
 /// let steps = ["build", "deploy"].map(StepName::parse).into_iter().collect::<Result<_, _>>()?;
 ///
-/// let reports = check(&Check::new(folder.path().to_path_buf(), steps))?;
+/// let reports = check(&CheckOptions::new(folder.path().to_path_buf(), steps))?;
 /// assert_eq!((reports[0].outcome, reports[0].action), (Outcome::Failed, Action::Retry));
 /// assert_eq!(reports[1].outcome, Outcome::NotStarted);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -80,7 +80,7 @@ impl Check {
 ///
 /// # Errors
 /// `ErrorKind::InvalidOptions` where a threshold does not fit the run, `ErrorKind::Internal` where the files cannot be read.
-pub fn check(request: &Check) -> Result<Vec<Report>, Error> {
+pub fn check(request: &CheckOptions) -> Result<Vec<Report>, Error> {
     Ok(plans(request)?.into_iter().map(|(report, _)| report).collect())
 }
 
@@ -88,7 +88,7 @@ pub fn check(request: &Check) -> Result<Vec<Report>, Error> {
 ///
 /// # Errors
 /// As [`check`].
-pub(crate) fn plans(request: &Check) -> Result<Vec<(Report, Plan)>, Error> {
+pub(crate) fn plans(request: &CheckOptions) -> Result<Vec<(Report, Plan)>, Error> {
     let directory = Arc::new(MonitorDir::at(request.directory.clone()));
     readable(&directory)?;
     let here = Arc::new(here(&directory));
@@ -130,7 +130,7 @@ pub(crate) struct Checked {
 /// # Errors
 /// As [`check`].
 pub(crate) fn check_one(
-    request: &Check,
+    request: &CheckOptions,
     index: usize,
     looker: &mut SnapshotReader,
     depth: Depth<'_>,

@@ -6,7 +6,7 @@
 use crate::decide::policy::GRACE;
 use crate::decide::recovery::Plan;
 use crate::error::{Error, ErrorKind};
-use crate::ops::check::{Check, plans};
+use crate::ops::check::{CheckOptions, plans};
 use crate::ops::{absence, readable};
 use crate::record::file_names::{Record, file_name, parse_file_name, parse_temporary_name};
 use crate::record::step_name::StepName;
@@ -109,7 +109,7 @@ pub(crate) fn clean(request: &Clean, trouble: &mut dyn FnMut(&str)) -> Result<Ve
 
 /// What a clean takes away of one step.
 #[derive(Debug, Default)]
-struct Files {
+struct StepFiles {
     /// Its records.
     published: Vec<String>,
     /// What writers left that were killed, if none of them writes still.
@@ -117,10 +117,10 @@ struct Files {
 }
 
 /// The files of each step that a clean takes away.
-fn records(directory: &MonitorDir) -> Result<BTreeMap<StepName, Files>, Error> {
+fn records(directory: &MonitorDir) -> Result<BTreeMap<StepName, StepFiles>, Error> {
     let names =
         directory.names().map_err(|error| Error::io(format!("cannot list {}", directory.path().display()), error))?;
-    let mut steps: BTreeMap<StepName, Files> = BTreeMap::new();
+    let mut steps: BTreeMap<StepName, StepFiles> = BTreeMap::new();
     for name in names {
         let counts = |(_, record): &(&str, Record)| !matches!(record, Record::Lock | Record::Breaker);
         let published = parse_file_name(&name).filter(counts).and_then(|(step, _)| StepName::parse(step).ok());
@@ -147,7 +147,7 @@ fn newest(directory: &MonitorDir, files: &[String]) -> WallTime {
 }
 
 fn may_go(request: &Clean, step: &StepName) -> Result<Result<(), Error>, Error> {
-    let plans = plans(&Check::new(request.directory.clone(), vec![step.clone()]))?;
+    let plans = plans(&CheckOptions::new(request.directory.clone(), vec![step.clone()]))?;
     let stays = plans.iter().any(|(_, plan)| matches!(plan, Plan::Wait | Plan::End(_)));
     Ok(if stays {
         Err(Error::already_running(format!("step {step} is running; end it first with: dogwatch kill {step}")))
@@ -157,7 +157,7 @@ fn may_go(request: &Clean, step: &StepName) -> Result<Result<(), Error>, Error> 
 }
 
 /// With the lock held and the pid gone first, whoever looks meanwhile sees a step that is not there yet.
-fn take_away(looker: &mut SnapshotReader, files: &Files, trouble: &mut dyn FnMut(&str)) -> Result<(), Error> {
+fn take_away(looker: &mut SnapshotReader, files: &StepFiles, trouble: &mut dyn FnMut(&str)) -> Result<(), Error> {
     let (directory, step) = (&Arc::clone(looker.directory()), &looker.step().clone());
     let lock = take_lock(directory, looker, step)?;
     looker.hold(&lock);

@@ -1,6 +1,6 @@
 //! Where a project's steps stand by default: below the first base that can be used, or where one of its runs goes on.
 
-use crate::ops::check::Check;
+use crate::ops::check::CheckOptions;
 use crate::ops::list::reports;
 use crate::ops::project::Project;
 use crate::record::outcome::{Action, Outcome};
@@ -32,7 +32,7 @@ fn choose(bases: &[PathBuf], name: &std::ffi::OsStr) -> PathBuf {
 
 /// Whether a step runs there.
 fn has_running(directory: &Path) -> bool {
-    let mut request = Check::new(directory.to_path_buf(), Vec::new());
+    let mut request = CheckOptions::new(directory.to_path_buf(), Vec::new());
     request.log_tail = 0;
     let runs = |outcome, action| outcome == Outcome::Running || action == Action::Kill;
     reports(&request).is_ok_and(|listing| listing.steps.iter().any(|report| runs(report.outcome, report.action)))

@@ -3,7 +3,7 @@
 
 use crate::error::Error;
 use crate::monitor::{Changes, Woken};
-use crate::ops::check::Check;
+use crate::ops::check::CheckOptions;
 use crate::ops::list::reports;
 use crate::ops::report::Report;
 use crate::record::SCHEMA;
@@ -49,7 +49,7 @@ enum EventKind {
 /// # Errors
 /// An internal error where the directory cannot be watched or read.
 pub(crate) fn events(
-    request: &Check,
+    request: &CheckOptions,
     until: Option<MonotonicTime>,
     tell: &mut dyn FnMut(&RunEvent) -> bool,
 ) -> Result<Option<Signal>, Error> {
@@ -84,7 +84,7 @@ struct KnownRuns {
 
 impl KnownRuns {
     /// Reads all steps; the events since the last call. The first call takes whatever stands there for known.
-    fn read(&mut self, request: &Check, directory: &MonitorDir, first: bool) -> Result<Vec<RunEvent>, Error> {
+    fn read(&mut self, request: &CheckOptions, directory: &MonitorDir, first: bool) -> Result<Vec<RunEvent>, Error> {
         let mut events = Vec::new();
         for report in reports(request)?.steps {
             if !request.steps.is_empty() && request.steps.iter().all(|step| step.as_str() != report.step) {

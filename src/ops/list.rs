@@ -4,7 +4,7 @@
 
 use crate::error::Error;
 use crate::monitor::{Changes, Woken};
-use crate::ops::check::{Check, Checked, Depth, check_one};
+use crate::ops::check::{CheckOptions, Checked, Depth, check_one};
 use crate::ops::parallel::map_parallel;
 use crate::ops::readable;
 use crate::ops::report::Report;
@@ -66,7 +66,7 @@ pub(crate) struct Listing<T> {
 ///
 /// # Errors
 /// `ErrorKind::Internal` where the directory cannot be read.
-pub(crate) fn reports(request: &Check) -> Result<Listing<Report>, Error> {
+pub(crate) fn reports(request: &CheckOptions) -> Result<Listing<Report>, Error> {
     for_each_step(request, &|checked| checked.report)
 }
 
@@ -74,9 +74,9 @@ pub(crate) fn reports(request: &Check) -> Result<Listing<Report>, Error> {
 ///
 /// # Errors
 /// As [`reports`].
-pub(crate) fn rows(request: &Check) -> Result<Listing<Row>, Error> {
+pub(crate) fn rows(request: &CheckOptions) -> Result<Listing<Row>, Error> {
     // A row has room for one line.
-    let request = &Check { log_tail: 0, ..request.clone() };
+    let request = &CheckOptions { log_tail: 0, ..request.clone() };
     for_each_step(request, &|Checked { report, cpu_time, .. }| {
         let goes_on = report.outcome == Outcome::Running;
         Row {
@@ -96,7 +96,7 @@ pub(crate) fn rows(request: &Check) -> Result<Listing<Row>, Error> {
 }
 
 /// Checks every step that a file of the directory shows to have started.
-fn for_each_step<T: Send>(request: &Check, told: &(dyn Fn(Checked) -> T + Sync)) -> Result<Listing<T>, Error> {
+fn for_each_step<T: Send>(request: &CheckOptions, told: &(dyn Fn(Checked) -> T + Sync)) -> Result<Listing<T>, Error> {
     let directory = Arc::new(MonitorDir::at(request.directory.clone()));
     readable(&directory)?;
     let names =
@@ -136,7 +136,7 @@ fn for_each_step<T: Send>(request: &Check, told: &(dyn Fn(Checked) -> T + Sync))
 ///
 /// # Errors
 /// What `show` says.
-pub(crate) fn watch(request: &Check, show: &mut dyn FnMut() -> Result<(), Error>) -> Result<Signal, Error> {
+pub(crate) fn watch(request: &CheckOptions, show: &mut dyn FnMut() -> Result<(), Error>) -> Result<Signal, Error> {
     let mut changes = Changes::watch(&MonitorDir::at(request.directory.clone()))?;
     loop {
         let began = clock::now();

@@ -37,7 +37,7 @@ pub(crate) struct Log {
 
 /// How it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Shown {
+pub(crate) enum LogEnd {
     /// All of it was passed on, or whoever read it has gone.
     All,
     /// The step has started and keeps no log; a sentence.
@@ -52,7 +52,7 @@ pub(crate) enum Shown {
 ///
 /// # Errors
 /// `ErrorKind::Internal` where the log cannot be read.
-pub(crate) fn log(request: &Log, out: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> Result<Shown, Error> {
+pub(crate) fn log(request: &Log, out: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> Result<LogEnd, Error> {
     let directory = MonitorDir::at(request.directory.clone());
     readable(&directory)?;
     let path = directory.join(&file_name(&request.step, Record::Log));
@@ -82,17 +82,17 @@ pub(crate) fn log(request: &Log, out: &mut dyn FnMut(&[u8]) -> io::Result<()>) -
             Piece::Anew | Piece::End => break,
         }
     }
-    Ok(Shown::All)
+    Ok(LogEnd::All)
 }
 
-fn missing(directory: &MonitorDir, step: &StepName) -> Shown {
+fn missing(directory: &MonitorDir, step: &StepName) -> LogEnd {
     let shows_start = |record: Record| {
         record.shows_start() && directory.stat(&file_name(step, record)).is_ok_and(|file| file.is_there())
     };
     if Record::ALL.into_iter().any(shows_start) {
-        return Shown::None(format!("step {step} keeps no log"));
+        return LogEnd::None(format!("step {step} keeps no log"));
     }
-    Shown::NotStarted(absence(directory, step))
+    LogEnd::NotStarted(absence(directory, step))
 }
 
 /// The outcome of the step that is followed.
@@ -111,7 +111,7 @@ fn follow(
     directory: &MonitorDir,
     follower: Follower,
     out: &mut dyn FnMut(&[u8]) -> io::Result<()>,
-) -> io::Result<Result<Shown, Error>> {
+) -> io::Result<Result<LogEnd, Error>> {
     let no_limit = Threshold { flag: Some(Duration::ZERO), environment: None };
     let order = MonitorOptions {
         steps: vec![request.step.clone()],
@@ -139,8 +139,8 @@ fn follow(
     })?;
     Ok(match waited {
         Some(Err(failure)) => Err(failure.into()),
-        Some(Ok((StopReason::Interrupted(signal), _))) => Ok(Shown::Interrupted(signal)),
+        Some(Ok((StopReason::Interrupted(signal), _))) => Ok(LogEnd::Interrupted(signal)),
         Some(Ok((StopReason::Answered, Some(Outcome::NotStarted)))) => Ok(missing(directory, &request.step)),
-        None | Some(Ok((StopReason::Answered, _))) => Ok(Shown::All),
+        None | Some(Ok((StopReason::Answered, _))) => Ok(LogEnd::All),
     })
 }

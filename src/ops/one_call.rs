@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 /// How a step stands before a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum CallStart {
     /// Nothing runs, and no end is owed: start COMMAND.
     Free,
     /// A run goes on, with this command where its record has it: wait for it.
@@ -32,7 +32,7 @@ pub(crate) enum Standing {
 ///
 /// # Errors
 /// An internal error where the files cannot be read or the mark cannot be written.
-pub(crate) fn standing(directory: &Path, step: &StepName) -> Result<Standing, Error> {
+pub(crate) fn standing(directory: &Path, step: &StepName) -> Result<CallStart, Error> {
     let mut reader = reader(directory, step)?;
     let Assessment { snapshot: look, verdict, .. } = assess_settled(&mut reader).map_err(Error::internal)?;
     let meta = meta_for(&look, pid_file_id(&look));
@@ -42,10 +42,10 @@ pub(crate) fn standing(directory: &Path, step: &StepName) -> Result<Standing, Er
         Verdict::Final(finding) => finding.next == Next::Report && finding.outcome == Outcome::Running,
     };
     if !runs {
-        return Ok(if telling::is_owed(&look) { Standing::Untold(command) } else { Standing::Free });
+        return Ok(if telling::is_owed(&look) { CallStart::Untold(command) } else { CallStart::Free });
     }
     telling::owe(&mut reader).map_err(Error::internal)?;
-    Ok(Standing::Running(command))
+    Ok(CallStart::Running(command))
 }
 
 /// Notes that the end of the run that goes on is owed to the caller, who is told to call again.

@@ -68,7 +68,7 @@ pub struct Report {
     /// How long ago the log was last written, in milliseconds.
     pub output_age_ms: Option<u64>,
     /// The circuit breaker that counts the run.
-    pub breaker: Option<Circuit>,
+    pub breaker: Option<BreakerStatus>,
     /// How changes were noticed: `inotify`, `kqueue`, `poll`, or `none` where nothing had to be.
     pub backend: &'static str,
     /// The monitor directory.
@@ -94,7 +94,7 @@ pub struct Report {
 /// A circuit breaker as a report shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct Circuit {
+pub struct BreakerStatus {
     /// Its name.
     pub name: String,
     /// Failures since the last success.
@@ -336,7 +336,7 @@ fn file_wall(told: &StepResult) -> WallTime {
     told.look.as_ref().map_or_else(clock::wall, |look| look.file_wall.plus(clock::now().since(look.at)))
 }
 
-fn circuit_of(meta: Option<&Meta>, step: &StepName, directory: &MonitorDir) -> Option<Circuit> {
+fn circuit_of(meta: Option<&Meta>, step: &StepName, directory: &MonitorDir) -> Option<BreakerStatus> {
     // A run of this program says which breaker counts it, or that none does; a plain-shell run's has the step's name.
     let name = match meta {
         Some(meta) => StepName::parse(meta.breaker.as_deref()?).ok()?,
@@ -344,7 +344,7 @@ fn circuit_of(meta: Option<&Meta>, step: &StepName, directory: &MonitorDir) -> O
     };
     let max_consecutive = meta.and_then(|meta| meta.max_consecutive).unwrap_or(MAX_CONSECUTIVE);
     let record = breaker_file::read(directory, &name).ok()?;
-    Some(Circuit {
+    Some(BreakerStatus {
         name: name.as_str().to_owned(),
         consecutive_failures: record.consecutive_failures,
         max_consecutive,

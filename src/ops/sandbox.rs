@@ -1,7 +1,7 @@
 //! Whether a detached run would outlive the call that starts it. Called by the `run` command.
 
 use crate::sys::platform::pid_namespace;
-use crate::sys::process::namespace::{Member, Origin};
+use crate::sys::process::namespace::{Member, NamespaceOrigin};
 use std::time::Duration;
 
 /// Names of programs that are made to be a first process: they stay for as long as the container, or the machine.
@@ -39,8 +39,8 @@ pub(crate) fn warning() -> Option<String> {
 /// bwrap, unshare(1) and firejail make a PID namespace for one command: its first process is the command, or starts it at once and
 /// ends with it. A coding agent's sandbox does so for every call. In a container the first process has been there for long when
 /// a call begins, or it is one of [`INITS`].
-fn lifetime(origin: &Origin, me: i32) -> Option<Member> {
-    let Origin { init, command } = origin;
+fn lifetime(origin: &NamespaceOrigin, me: i32) -> Option<Member> {
+    let NamespaceOrigin { init, command } = origin;
     if INITS.contains(&init.name.as_str()) {
         return None;
     }
@@ -60,7 +60,8 @@ mod tests {
     }
 
     fn ends_with(init: (&str, u64), command: (i32, &str, u64), me: i32) -> Option<String> {
-        let origin = Origin { init: member(1, init.0, init.1), command: member(command.0, command.1, command.2) };
+        let origin =
+            NamespaceOrigin { init: member(1, init.0, init.1), command: member(command.0, command.1, command.2) };
         lifetime(&origin, me).map(|member| member.name)
     }
 

@@ -1,7 +1,7 @@
 //! Which steps a command means that was given no names: those of the directory that have these tags, or that run.
 
 use crate::error::Error;
-use crate::ops::check::Check;
+use crate::ops::check::CheckOptions;
 use crate::ops::list::{Listing, reports};
 use crate::ops::report::Report;
 use crate::record::outcome::{Action, Outcome};
@@ -20,8 +20,8 @@ pub(crate) enum MeantSteps {
 ///
 /// # Errors
 /// `ErrorKind::NotStarted` where there is none, an internal error where the directory cannot be read.
-pub(crate) fn steps(request: &Check, which: MeantSteps) -> Result<Vec<StepName>, Error> {
-    let request = Check { log_tail: 0, ..request.clone() };
+pub(crate) fn steps(request: &CheckOptions, which: MeantSteps) -> Result<Vec<StepName>, Error> {
+    let request = CheckOptions { log_tail: 0, ..request.clone() };
     let Listing { steps: reports, faults } = reports(&request)?;
     let meant = reports.iter().filter(|report| which == MeantSteps::All || runs(report));
     let steps: Vec<StepName> = meant.filter_map(|report| StepName::parse(&report.step).ok()).collect();
@@ -39,7 +39,7 @@ fn runs(report: &Report) -> bool {
     report.outcome == Outcome::Running || report.action == Action::Kill
 }
 
-fn none(request: &Check, which: MeantSteps, ended: usize) -> String {
+fn none(request: &CheckOptions, which: MeantSteps, ended: usize) -> String {
     let place = request.directory.display();
     let tagged = match request.tags.as_slice() {
         [] => String::new(),

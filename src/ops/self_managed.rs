@@ -21,7 +21,7 @@ use crate::step::publisher::Ending;
 use crate::step::snapshot::{SnapshotReader, here};
 use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::platform::{machine, process};
-use crate::sys::process::info::{Entry, Lookup};
+use crate::sys::process::{Lookup, ProcessInfo};
 use crate::sys::{clock, env, stdin};
 use serde_json::value::RawValue;
 use std::io::{self, Write};
@@ -45,7 +45,7 @@ impl Place {
     }
 
     fn report(&self) -> Result<Report, Error> {
-        let mut request = check::Check::new(self.directory.clone(), vec![self.step.clone()]);
+        let mut request = check::CheckOptions::new(self.directory.clone(), vec![self.step.clone()]);
         request.log_tail = 0;
         let reports = check::check(&request)?;
         reports.into_iter().next().ok_or_else(|| Error::internal("there is nothing to report".to_owned()))
@@ -96,7 +96,7 @@ fn cannot_write(step: &StepName, error: &io::Error) -> Error {
     Error::internal(format!("cannot write the start files of {step}: {}", io_reason(error)))
 }
 
-fn own_process(pid: i32) -> Result<Entry, Error> {
+fn own_process(pid: i32) -> Result<ProcessInfo, Error> {
     let refuse = |fault: String| {
         Err(Error::invalid_options(format!("{fault}; name a process of yours, such as your shell's $$")))
     };
@@ -118,7 +118,7 @@ fn own_process(pid: i32) -> Result<Entry, Error> {
     }
 }
 
-fn meta(step: &StepName, id: &str, entry: &Entry, max_consecutive: u32) -> Meta {
+fn meta(step: &StepName, id: &str, entry: &ProcessInfo, max_consecutive: u32) -> Meta {
     Meta {
         run_id: id.to_owned(),
         host: Some(env::host()),

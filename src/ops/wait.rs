@@ -28,7 +28,7 @@ use std::time::Duration;
 /// What to wait for, and how long.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Wait {
+pub struct WaitOptions {
     /// The monitor directory.
     pub directory: PathBuf,
     /// The steps; one named twice counts once.
@@ -65,7 +65,7 @@ pub struct Wait {
     pub(crate) environment_max_timeout: Option<Duration>,
 }
 
-impl Wait {
+impl WaitOptions {
     /// Waits for these steps with every default.
     #[must_use]
     pub fn new(directory: PathBuf, steps: Vec<StepName>) -> Self {
@@ -139,14 +139,14 @@ pub(crate) struct Progress {
 /// A plain shell's run, which tells by one file how it ended:
 ///
 /// ```
-/// use dogwatch::{Action, Outcome, StepName, Wait, wait};
+/// use dogwatch::{Action, Outcome, StepName, WaitOptions, wait};
 /// use std::process::Command;
 ///
 /// let folder = tempfile::tempdir()?;
 /// let script = "echo '{\"tests\":12}' > build.result; echo SUCCESS > build.status";
 /// let mut shell = Command::new("sh").args(["-c", script]).current_dir(folder.path()).spawn()?;
 ///
-/// let reports = wait(&Wait::new(folder.path().to_path_buf(), vec![StepName::parse("build")?]))?;
+/// let reports = wait(&WaitOptions::new(folder.path().to_path_buf(), vec![StepName::parse("build")?]))?;
 /// assert_eq!(reports[0].outcome, Outcome::Success);
 /// assert_eq!(reports[0].action, Action::Continue);
 /// assert_eq!(reports[0].result.as_ref().map(|result| result.get()), Some(r#"{"tests":12}"#));
@@ -156,7 +156,7 @@ pub(crate) struct Progress {
 ///
 /// # Errors
 /// `ErrorKind::InvalidOptions` where a threshold does not fit the run, `ErrorKind::Internal` where the directory cannot be read.
-pub fn wait(request: &Wait) -> Result<Vec<Report>, Error> {
+pub fn wait(request: &WaitOptions) -> Result<Vec<Report>, Error> {
     struct Collected(Vec<Report>);
     impl Listener for Collected {
         fn answer(&mut self, report: Report) {
@@ -171,7 +171,7 @@ pub fn wait(request: &Wait) -> Result<Vec<Report>, Error> {
 }
 
 /// As [`wait`], with each answer told as it comes.
-pub(crate) fn listen(request: &Wait, listener: &mut dyn Listener) -> Result<StopReason, Error> {
+pub(crate) fn listen(request: &WaitOptions, listener: &mut dyn Listener) -> Result<StopReason, Error> {
     let directory = MonitorDir::at(request.directory.clone());
     readable(&directory)?;
     let options = monitor_options(request);
@@ -181,7 +181,7 @@ pub(crate) fn listen(request: &Wait, listener: &mut dyn Listener) -> Result<Stop
 }
 
 /// Says at once of a name that is not there, where other steps are: it may be misspelt, and the wait for its start is long.
-fn say_what_is_missing(directory: &MonitorDir, request: &Wait, listener: &mut dyn Listener) {
+fn say_what_is_missing(directory: &MonitorDir, request: &WaitOptions, listener: &mut dyn Listener) {
     if request.start_timeout.is_zero() || request.at_most.is_some_and(|span| span.is_zero()) {
         return;
     }
@@ -196,7 +196,7 @@ fn say_what_is_missing(directory: &MonitorDir, request: &Wait, listener: &mut dy
 struct Relay<'call> {
     directory: &'call MonitorDir,
     options: &'call MonitorOptions,
-    request: &'call Wait,
+    request: &'call WaitOptions,
     listener: &'call mut dyn Listener,
 }
 
@@ -238,7 +238,7 @@ impl Observer for Relay<'_> {
     }
 }
 
-fn progress(glimpse: &StepProgress, step: &StepName, directory: &MonitorDir, request: &Wait) -> Progress {
+fn progress(glimpse: &StepProgress, step: &StepName, directory: &MonitorDir, request: &WaitOptions) -> Progress {
     let own = || directory.join(&file_name(step, Record::Log));
     Progress {
         step: step.as_str().to_owned(),
@@ -271,7 +271,7 @@ fn count(directory: &MonitorDir, step: &StepName, result: &StepResult, trouble: 
     }
 }
 
-fn monitor_options(request: &Wait) -> MonitorOptions {
+fn monitor_options(request: &WaitOptions) -> MonitorOptions {
     let mut steps: Vec<StepName> = Vec::with_capacity(request.steps.len());
     let mut seen = std::collections::HashSet::new();
     steps.extend(request.steps.iter().filter(|step| seen.insert(step.as_str())).cloned());

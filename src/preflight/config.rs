@@ -82,7 +82,7 @@ struct Reader<'text> {
 }
 
 /// One `[[check]]` with its byte offset.
-struct Entry<'table, 'text> {
+struct TableEntry<'table, 'text> {
     table: &'table DeTable<'text>,
     at: usize,
 }
@@ -128,7 +128,7 @@ impl Reader<'_> {
                     self.error::<()>(&entry.span(), message);
                     continue;
                 };
-                checks.extend(self.check(&Entry { table, at: entry.span().start }));
+                checks.extend(self.check(&TableEntry { table, at: entry.span().start }));
             }
         }
         self.check_unique(&checks);
@@ -149,7 +149,7 @@ impl Reader<'_> {
         }
     }
 
-    fn check(&mut self, entry: &Entry<'_, '_>) -> Option<(Check, usize)> {
+    fn check(&mut self, entry: &TableEntry<'_, '_>) -> Option<(Check, usize)> {
         let before = self.errors.len();
         let name_at = entry.table.get_key_value("name").map_or(entry.at, |(_, value)| value.span().start);
         let name = self.string(entry, "name", "every check needs a name of its own");
@@ -172,7 +172,7 @@ impl Reader<'_> {
 
     fn kind_word(
         &mut self,
-        entry: &Entry<'_, '_>,
+        entry: &TableEntry<'_, '_>,
     ) -> Option<(&'static str, &'static [&'static str], &'static [&'static str])> {
         let words = KINDS.map(|(word, _, _)| word);
         let word = self.string(entry, "kind", &format!("write what to test: one of {}", words.join(", ")))?;
@@ -187,7 +187,7 @@ impl Reader<'_> {
         self.error(&span, format!("there is no kind {word:?}{hint}"))
     }
 
-    fn unknown_keys(&mut self, entry: &Entry<'_, '_>, word: &str, own: &[&str]) {
+    fn unknown_keys(&mut self, entry: &TableEntry<'_, '_>, word: &str, own: &[&str]) {
         let known: Vec<&str> = COMMON_KEYS.iter().chain(own).copied().collect();
         for (key, _) in entry.table {
             let name = key.get_ref().as_ref();
@@ -202,7 +202,7 @@ impl Reader<'_> {
         }
     }
 
-    fn timeout(&mut self, entry: &Entry<'_, '_>) -> Duration {
+    fn timeout(&mut self, entry: &TableEntry<'_, '_>) -> Duration {
         let Some(value) = entry.table.get("timeout") else { return DEFAULT_TIMEOUT };
         let read = match value.get_ref() {
             DeValue::String(text) => units::duration(text),
@@ -223,7 +223,7 @@ impl Reader<'_> {
         })
     }
 
-    fn kind(&mut self, entry: &Entry<'_, '_>, word: &str) -> Option<CheckKind> {
+    fn kind(&mut self, entry: &TableEntry<'_, '_>, word: &str) -> Option<CheckKind> {
         let want = format!("a check of kind {word} needs it");
         match word {
             "command" => self.string(entry, "command", &want).map(CheckKind::Command),
@@ -253,7 +253,7 @@ impl Reader<'_> {
         }
     }
 
-    fn size(&mut self, entry: &Entry<'_, '_>, why: &str) -> Option<u64> {
+    fn size(&mut self, entry: &TableEntry<'_, '_>, why: &str) -> Option<u64> {
         if let Some(value) = entry.table.get("min_free")
             && let DeValue::Integer(number) = value.get_ref()
         {
@@ -266,7 +266,7 @@ impl Reader<'_> {
     /// A key's text, parsed.
     fn parsed<T>(
         &mut self,
-        entry: &Entry<'_, '_>,
+        entry: &TableEntry<'_, '_>,
         key: &str,
         why: &str,
         parse: impl Fn(&str) -> Result<T, String>,
@@ -276,13 +276,13 @@ impl Reader<'_> {
         parse(&text).map_or_else(|message| self.error(&span, message), Some)
     }
 
-    fn optional(&mut self, entry: &Entry<'_, '_>, key: &str) -> Option<String> {
+    fn optional(&mut self, entry: &TableEntry<'_, '_>, key: &str) -> Option<String> {
         entry.table.get(key)?;
         self.string(entry, key, "")
     }
 
     /// A required key's text, which must not be empty.
-    fn string(&mut self, entry: &Entry<'_, '_>, key: &str, why: &str) -> Option<String> {
+    fn string(&mut self, entry: &TableEntry<'_, '_>, key: &str, why: &str) -> Option<String> {
         let Some(value) = entry.table.get(key) else {
             return self.error(&(entry.at..entry.at), format!("this check has no {key:?}: {why}"));
         };

@@ -8,8 +8,8 @@ use crate::preflight::checks::command::variables;
 use crate::preflight::report::{CheckReport, CheckStatus, FixResult};
 use crate::preflight::{Check, CheckResult, Failure, KILL_LEEWAY, run_check, shown};
 use crate::sys::clock;
-use crate::sys::process::shell::{End, Order, Purpose, ShellRunner};
-use crate::sys::process::spawn::Ended;
+use crate::sys::process::shell::{Order, Purpose, ShellExit, ShellRunner};
+use crate::sys::process::spawn::ExitStatus;
 use crate::sys::signals::{self, Pending, Signal};
 use crate::sys::watch::channel::{PollableReceiver, PollableSender};
 use crate::sys::watch::poll::ready;
@@ -188,11 +188,11 @@ impl CheckRunner {
             let error = match shells.run(&command) {
                 Err(error) => Some(format!("it could not be run: {}", io_reason(&error))),
                 Ok(output) => match output.end {
-                    End::Known(Ended::Code(0)) => None,
-                    End::Known(Ended::Code(code)) => Some(format!("it ended with exit code {code}")),
-                    End::Known(Ended::Signal(number)) => Some(format!("it was ended by signal {number}")),
-                    End::Unknown => Some("the kernel did not tell how it ended".to_owned()),
-                    End::OutOfTime => Some(format!("it was not done within {}", shown(FIX_TIMEOUT))),
+                    ShellExit::Known(ExitStatus::Code(0)) => None,
+                    ShellExit::Known(ExitStatus::Code(code)) => Some(format!("it ended with exit code {code}")),
+                    ShellExit::Known(ExitStatus::Signal(number)) => Some(format!("it was ended by signal {number}")),
+                    ShellExit::Unknown => Some("the kernel did not tell how it ended".to_owned()),
+                    ShellExit::OutOfTime => Some(format!("it was not done within {}", shown(FIX_TIMEOUT))),
                 },
             };
             let _received = sender.try_send(error);

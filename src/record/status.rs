@@ -8,14 +8,14 @@ pub(crate) const LONGEST: usize = 4096;
 
 /// The two words that end a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Word {
+pub(crate) enum StatusWord {
     /// The work is done.
     Success,
     /// It is not, whatever the reason.
     Failed,
 }
 
-impl Word {
+impl StatusWord {
     /// The word as written to `.status`.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
@@ -36,7 +36,7 @@ pub(crate) enum ParsedStatus {
     /// Nothing yet, or the beginning of a word: a write in progress.
     Unfinished(String),
     /// The run has ended.
-    Complete(Word),
+    Complete(StatusWord),
     /// The run has failed, and the writer says how: `FAILED: text`.
     FailedWith(String),
     /// Another word; quoted for a message.
@@ -49,25 +49,25 @@ impl ParsedStatus {
         let blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0;
         let text = &bytes[bytes.iter().take_while(|byte| blank(byte)).count()..];
         let word = text.split(blank).next().unwrap_or_default();
-        for complete in [Word::Success, Word::Failed] {
+        for complete in [StatusWord::Success, StatusWord::Failed] {
             if word.eq_ignore_ascii_case(complete.as_str().as_bytes()) {
                 return Self::Complete(complete);
             }
         }
-        let failed = Word::Failed.as_str().len();
-        if text.get(..failed).is_some_and(|word| word.eq_ignore_ascii_case(Word::Failed.as_str().as_bytes()))
+        let failed = StatusWord::Failed.as_str().len();
+        if text.get(..failed).is_some_and(|word| word.eq_ignore_ascii_case(StatusWord::Failed.as_str().as_bytes()))
             && let Some(b':') = text.get(failed)
         {
             let line = text[failed + 1..].split(|byte| matches!(byte, b'\n' | b'\r' | 0)).next().unwrap_or_default();
             return match line.trim_ascii() {
-                b"" => Self::Complete(Word::Failed),
+                b"" => Self::Complete(StatusWord::Failed),
                 said => Self::FailedWith(cut(said)),
             };
         }
-        let begins = |whole: Word| {
+        let begins = |whole: StatusWord| {
             whole.as_str().as_bytes().get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word))
         };
-        if begins(Word::Success) || begins(Word::Failed) {
+        if begins(StatusWord::Success) || begins(StatusWord::Failed) {
             Self::Unfinished(quote(word))
         } else {
             Self::Odd(quote(word))
@@ -75,10 +75,10 @@ impl ParsedStatus {
     }
 
     /// The word that ended the run, where it has ended.
-    pub(crate) fn word(&self) -> Option<Word> {
+    pub(crate) fn word(&self) -> Option<StatusWord> {
         match self {
             Self::Complete(word) => Some(*word),
-            Self::FailedWith(_) => Some(Word::Failed),
+            Self::FailedWith(_) => Some(StatusWord::Failed),
             Self::Unfinished(_) | Self::Odd(_) => None,
         }
     }
@@ -92,10 +92,10 @@ mod tests {
     #[test]
     fn foreign_writers_forms_are_all_read() {
         for text in ["SUCCESS", "SUCCESS\n", "success\r\n", "Success   \n\n", "\n SUCCESS", "SUCCESS exit 0\n"] {
-            assert_eq!(ParsedStatus::parse(text.as_bytes()), ParsedStatus::Complete(Word::Success), "{text:?}");
+            assert_eq!(ParsedStatus::parse(text.as_bytes()), ParsedStatus::Complete(StatusWord::Success), "{text:?}");
         }
         for text in ["FAILED", "failed\n", "Failed\r\n", "FAILED 3"] {
-            assert_eq!(ParsedStatus::parse(text.as_bytes()), ParsedStatus::Complete(Word::Failed), "{text:?}");
+            assert_eq!(ParsedStatus::parse(text.as_bytes()), ParsedStatus::Complete(StatusWord::Failed), "{text:?}");
         }
     }
 
@@ -108,8 +108,8 @@ mod tests {
                 "{text:?}"
             );
         }
-        assert_eq!(ParsedStatus::parse(b"FAILED:\n"), ParsedStatus::Complete(Word::Failed));
-        assert_eq!(ParsedStatus::parse(b"FAILED: no space left").word(), Some(Word::Failed));
+        assert_eq!(ParsedStatus::parse(b"FAILED:\n"), ParsedStatus::Complete(StatusWord::Failed));
+        assert_eq!(ParsedStatus::parse(b"FAILED: no space left").word(), Some(StatusWord::Failed));
         assert!(matches!(ParsedStatus::parse(b"SUCCESS: all is well"), ParsedStatus::Odd(_)), "a success is plain");
     }
 
@@ -137,8 +137,8 @@ mod tests {
             let read = ParsedStatus::parse(&bytes);
             let first = String::from_utf8_lossy(&bytes).replace('\0', " ");
             let first = first.split_ascii_whitespace().next().unwrap_or("").to_ascii_uppercase();
-            prop_assert_eq!(read.word() == Some(Word::Success), first == "SUCCESS");
-            prop_assert_eq!(read.word() == Some(Word::Failed), first == "FAILED" || first.starts_with("FAILED:"));
+            prop_assert_eq!(read.word() == Some(StatusWord::Success), first == "SUCCESS");
+            prop_assert_eq!(read.word() == Some(StatusWord::Failed), first == "FAILED" || first.starts_with("FAILED:"));
         }
     }
 }

@@ -18,13 +18,13 @@ impl StepName {
     /// A name outside the rule: the error says in one sentence what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, InvalidStepName> {
         let fault = if text.is_empty() {
-            Some(Fault::Empty)
+            Some(NameFault::Empty)
         } else if text.chars().count() > LONGEST {
-            Some(Fault::Long)
+            Some(NameFault::Long)
         } else if text.starts_with(['.', '-']) {
-            Some(Fault::Start)
+            Some(NameFault::Start)
         } else {
-            text.chars().find(|&character| !allowed(character)).map(Fault::Character)
+            text.chars().find(|&character| !allowed(character)).map(NameFault::Character)
         };
         match fault {
             None => Ok(Self(text.into())),
@@ -55,11 +55,11 @@ impl std::borrow::Borrow<str> for StepName {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidStepName {
     text: String,
-    fault: Fault,
+    fault: NameFault,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
+enum NameFault {
     Empty,
     Long,
     Start,
@@ -71,12 +71,12 @@ impl fmt::Display for InvalidStepName {
         let Self { text, fault } = self;
         write!(formatter, "{text} is no step name: ")?;
         match fault {
-            Fault::Empty => {
+            NameFault::Empty => {
                 write!(formatter, "it is empty; use 1 to {LONGEST} characters of A-Z a-z 0-9 . _ @ + = : -")
             }
-            Fault::Long => write!(formatter, "it is longer than {LONGEST} characters; use a shorter one"),
-            Fault::Start => write!(formatter, "it begins with '.' or '-'; begin it with a letter or a digit"),
-            Fault::Character(character) => {
+            NameFault::Long => write!(formatter, "it is longer than {LONGEST} characters; use a shorter one"),
+            NameFault::Start => write!(formatter, "it begins with '.' or '-'; begin it with a letter or a digit"),
+            NameFault::Character(character) => {
                 write!(formatter, "it holds {character:?}; use only A-Z a-z 0-9 . _ @ + = : -")
             }
         }

@@ -4,11 +4,11 @@
 //! The wrapper adopts orphans, so the kernel itself proves that nothing is left: this process has no child then (`ECHILD`,
 //! wait(2)). Where it has children that are not the run's, scans have to do.
 
-use crate::runner::start::Run;
+use crate::runner::start::ActiveRun;
 use crate::step::terminate::MARK;
 use crate::sys::env;
 use crate::sys::process::activity::{self, Activity};
-use crate::sys::process::spawn::{Ended, group_exists, reap};
+use crate::sys::process::spawn::{ExitStatus, group_exists, reap};
 use crate::sys::process::tree::{Children, KillTarget, TreeKiller, Wrapper, end_unlisted, names};
 use std::time::Duration;
 
@@ -18,39 +18,39 @@ const ROUNDS: usize = 3;
 /// What came of it.
 pub(super) struct TreeEnd {
     /// How COMMAND ended, where it has and was not reaped before.
-    pub(super) command: Option<Ended>,
+    pub(super) command: Option<ExitStatus>,
     /// The processes of the run that are still there, as text; nothing where there is none.
     pub(super) survivors: Option<String>,
 }
 
 /// Whether every child of this process is the run's.
-fn owns_children(run: &Run) -> bool {
+fn owns_children(run: &ActiveRun) -> bool {
     run.adopts && !run.has_older_children
 }
 
 /// COMMAND's group, where the run's processes have to be found by it. Once COMMAND is reaped and the group is empty its
 /// number may come to mean another, and where all children are the run's it is not needed.
-fn group(run: &Run) -> Option<i32> {
+fn group(run: &ActiveRun) -> Option<i32> {
     (!owns_children(run)).then_some(run.child)
 }
 
 /// Reaps what has ended of this process's children, where the run may wait for all of them; else COMMAND alone. With how
 /// COMMAND ended, if it is among them.
-pub(super) fn reap_command(run: &Run) -> Option<Ended> {
+pub(super) fn reap_command(run: &ActiveRun) -> Option<ExitStatus> {
     reap_all(run).0
 }
 
-fn reap_all(run: &Run) -> (Option<Ended>, bool) {
+fn reap_all(run: &ActiveRun) -> (Option<ExitStatus>, bool) {
     let (ended, children) = reap((!run.adopts).then_some(run.child));
     (ended.into_iter().find(|(pid, _)| *pid == run.child).map(|(_, how)| how), children)
 }
 
 /// The tree, to be looked at before it is ended.
-pub(super) fn killer(run: &Run) -> Option<TreeKiller> {
+pub(super) fn killer(run: &ActiveRun) -> Option<TreeKiller> {
     TreeKiller::open(target(run)).ok()
 }
 
-fn target(run: &Run) -> KillTarget {
+fn target(run: &ActiveRun) -> KillTarget {
     KillTarget {
         // COMMAND is this process's own child: no file has to claim it.
         pid: None,
@@ -66,13 +66,13 @@ fn target(run: &Run) -> KillTarget {
 }
 
 /// Whether COMMAND, which has ended, left processes. In the usual case one system call says that it did not.
-pub(super) fn has_leftovers(run: &Run) -> bool {
+pub(super) fn has_leftovers(run: &ActiveRun) -> bool {
     let (_, children) = reap_all(run);
     if owns_children(run) { children } else { group_exists(run.child) || run.adopts && children }
 }
 
 /// Ends it: TERM, KILL after `grace`, until the kernel says that no child is left.
-pub(super) fn end(run: &Run, grace: Duration) -> TreeEnd {
+pub(super) fn end(run: &ActiveRun, grace: Duration) -> TreeEnd {
     let mut command = None;
     let mut children = || {
         let (ended, left) = reap_all(run);
@@ -98,6 +98,6 @@ pub(super) fn end(run: &Run, grace: Duration) -> TreeEnd {
 }
 
 /// What the run's processes have done so far.
-pub(super) fn activity(run: &Run) -> Activity {
+pub(super) fn activity(run: &ActiveRun) -> Activity {
     activity::below_myself(group(run), owns_children(run))
 }

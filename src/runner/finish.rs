@@ -9,20 +9,20 @@ use crate::record::outcome::Reason;
 use crate::record::result::{LONGEST, ParsedResult};
 use crate::record::time::millis;
 use crate::runner::left_behind::{self, LeftBehind};
-use crate::runner::start::Run;
+use crate::runner::start::ActiveRun;
 use crate::runner::supervise::Exit;
-use crate::runner::{Finished, Job, Listener, ResultFrom};
+use crate::runner::{Finished, Job, ResultFrom, RunReporter};
 use crate::step::outcome::Written;
 use crate::step::own_run::RecordedEnd;
 use crate::step::publisher::{Ending, still_there};
 use crate::sys::clock;
 use crate::sys::fs::fsync;
 use crate::sys::platform::cgroup;
-use crate::sys::process::spawn::Ended;
+use crate::sys::process::spawn::ExitStatus;
 use crate::sys::signals::Signal;
 
 /// Publishes the end of a run whose COMMAND has ended.
-pub(super) fn finish(mut run: Run, job: &Job, exit: &Exit, listener: &mut dyn Listener) -> Finished {
+pub(super) fn finish(mut run: ActiveRun, job: &Job, exit: &Exit, listener: &mut dyn RunReporter) -> Finished {
     let elapsed = millis(clock::now().since(run.began));
     let settles = exit.survivors.is_none() && !job.keep_children;
     let left = if settles { left_behind::settle(&mut run, job, listener) } else { LeftBehind::default() };
@@ -42,7 +42,7 @@ pub(super) fn finish(mut run: Run, job: &Job, exit: &Exit, listener: &mut dyn Li
         ending.detail.into_iter().chain(left.iter().cloned()).reduce(|one, other| format!("{one}; {other}"));
     // The line that tells of a failure has it in its detail; a success prints no line.
     left.extend(ending.survivors.as_deref().filter(|_| succeeded).map(still_there));
-    let Run { own, rooms, directory, output, fault, mut signals, .. } = run;
+    let ActiveRun { own, rooms, directory, output, fault, mut signals, .. } = run;
     let RecordedEnd { written, reason, troubles } = own.record_end(ending, rooms);
     for sentence in left.into_iter().chain(no_result).chain(troubles) {
         let removed =
@@ -62,17 +62,17 @@ pub(super) fn finish(mut run: Run, job: &Job, exit: &Exit, listener: &mut dyn Li
     Finished { outcome: reason.outcome(), ended: exit.ended, not_started: fault }
 }
 
-fn ending(run: &Run, exit: &Exit) -> Ending {
+fn ending(run: &ActiveRun, exit: &Exit) -> Ending {
     if let Some(fault) = &run.fault {
         let code = if fault.missing { 127 } else { 126 };
         return Ending { detail: Some(fault.sentence.clone()), exit_code: Some(code), ..Ending::of(Reason::Failed) };
     }
     match exit.ended {
-        Some(Ended::Code(0)) => Ending { exit_code: Some(0), ..Ending::of(Reason::Success) },
-        Some(Ended::Code(code)) => {
+        Some(ExitStatus::Code(0)) => Ending { exit_code: Some(0), ..Ending::of(Reason::Success) },
+        Some(ExitStatus::Code(code)) => {
             Ending { exit_code: Some(code), detail: interruption(exit), ..Ending::of(failure(exit)) }
         }
-        Some(Ended::Signal(number)) => {
+        Some(ExitStatus::Signal(number)) => {
             let name = signal_name(number);
             let for_memory = number == Signal::SIGKILL as i32 && cgroup::kills() > run.memory_kills;
             let detail =
@@ -99,7 +99,7 @@ pub(super) fn signal_name(number: i32) -> String {
 
 /// The bytes of `.result`, and why there is none or not COMMAND's. What COMMAND gave is kept of a failed run too; a run
 /// that succeeded and was not asked for a result has a record of itself.
-fn result(run: &Run, job: &Job, succeeded: bool, elapsed: u64) -> (Option<Vec<u8>>, Option<String>) {
+fn result(run: &ActiveRun, job: &Job, succeeded: bool, elapsed: u64) -> (Option<Vec<u8>>, Option<String>) {
     let name = TempFile::Given.of(&job.step, &run.id);
     if job.result == ResultFrom::Stdout {
         run.output.append_file(&run.directory.file(&name));

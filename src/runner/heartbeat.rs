@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// The rhythm of one run.
 #[derive(Debug)]
-pub(super) struct Pulse {
+pub(super) struct HeartbeatScheduler {
     on: HeartbeatOn,
     interval: Duration,
     next: MonotonicTime,
@@ -18,7 +18,7 @@ pub(super) struct Pulse {
     fresh: MonotonicTime,
 }
 
-impl Pulse {
+impl HeartbeatScheduler {
     /// The rhythm of a run whose first heartbeat was written at `now`.
     pub(super) fn new(on: HeartbeatOn, interval: Duration, stale: Option<Duration>, now: MonotonicTime) -> Self {
         let stale = stale.filter(|stale| !stale.is_zero());
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_process_beats_at_each_interval_and_never_twice_for_one() {
-        let mut pulse = Pulse::new(HeartbeatOn::Process, 10 * SECOND, None, at(0));
+        let mut pulse = HeartbeatScheduler::new(HeartbeatOn::Process, 10 * SECOND, None, at(0));
         let beats: Vec<i64> = (0..=60).filter(|&second| pulse.beats(at(second), 0, false)).collect();
         assert_eq!(beats, [10, 20, 30, 40, 50, 60]);
         assert!(pulse.beats(at(200), 0, false) && !pulse.beats(at(200), 0, false));
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn output_beats_only_while_the_log_has_grown() {
-        let mut pulse = Pulse::new(HeartbeatOn::Output, 10 * SECOND, Some(35 * SECOND), at(0));
+        let mut pulse = HeartbeatScheduler::new(HeartbeatOn::Output, 10 * SECOND, Some(35 * SECOND), at(0));
         assert!(!pulse.beats(at(10), 0, false));
         assert!(pulse.beats(at(20), 5, false));
         assert!(!pulse.beats(at(30), 5, false));
@@ -116,14 +116,14 @@ mod tests {
 
     #[test]
     fn activity_beats_while_anything_goes_on() {
-        let mut pulse = Pulse::new(HeartbeatOn::Activity, 10 * SECOND, Some(35 * SECOND), at(0));
+        let mut pulse = HeartbeatScheduler::new(HeartbeatOn::Activity, 10 * SECOND, Some(35 * SECOND), at(0));
         assert!(!pulse.beats(at(10), 0, false) && pulse.beats(at(20), 0, true) && pulse.beats(at(30), 5, false));
         assert!(!pulse.beats(at(40), 5, false) && !pulse.beats(at(45), 5, true), "not before its time");
     }
 
     #[test]
     fn a_manual_heartbeat_is_looked_at_when_its_threshold_is_reached_and_counts_from_its_change() {
-        let mut pulse = Pulse::new(HeartbeatOn::Manual, 10 * SECOND, Some(30 * SECOND), at(0));
+        let mut pulse = HeartbeatScheduler::new(HeartbeatOn::Manual, 10 * SECOND, Some(30 * SECOND), at(0));
         assert!(!pulse.is_stale(at(0), Some(wall(0))));
         assert_eq!(pulse.due(), at(30));
         assert!(!pulse.is_stale(at(30), Some(wall(25))));
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_threshold_of_zero_never_condemns() {
-        let mut pulse = Pulse::new(HeartbeatOn::Manual, 10 * SECOND, Some(Duration::ZERO), at(0));
+        let mut pulse = HeartbeatScheduler::new(HeartbeatOn::Manual, 10 * SECOND, Some(Duration::ZERO), at(0));
         assert!(!pulse.is_stale(at(1_000_000), Some(wall(0))));
         assert_eq!(pulse.due(), MonotonicTime::NEVER);
     }

@@ -3,7 +3,7 @@
 //! Called by `runner::supervise`, which passes each signal on to COMMAND.
 
 use crate::record::time::MonotonicTime;
-use crate::sys::process::spawn::Ended;
+use crate::sys::process::spawn::ExitStatus;
 use crate::sys::signals::Signal;
 use std::time::Duration;
 
@@ -31,10 +31,10 @@ impl Interruptions {
     /// The signal that COMMAND's end came from; nothing where it ended by itself. A signal that COMMAND took, and went on
     /// after for longer than the grace, ended nothing; HUP, by which servers read their configuration again, only where
     /// COMMAND's end names it.
-    pub(super) fn cause(&self, ended: Option<Ended>, at: MonotonicTime, grace: Duration) -> Option<Signal> {
+    pub(super) fn cause(&self, ended: Option<ExitStatus>, at: MonotonicTime, grace: Duration) -> Option<Signal> {
         let names = |signal: Signal| match ended {
-            Some(Ended::Signal(number)) => number == signal as i32,
-            Some(Ended::Code(code)) => code == 128 + signal as i32,
+            Some(ExitStatus::Signal(number)) => number == signal as i32,
+            Some(ExitStatus::Code(code)) => code == 128 + signal as i32,
             None => true,
         };
         match self.asked {
@@ -119,17 +119,17 @@ mod tests {
             seen
         };
         let (int, hup) = (asked(Signal::SIGINT), Interruptions { hung_up: true, ..Interruptions::NONE });
-        let code = |code| Some(Ended::Code(code));
+        let code = |code| Some(ExitStatus::Code(code));
         for (seen, ended, when, cause) in [
             (Interruptions::NONE, code(130), 0, None),
             (int, code(1), 4000, Some(Signal::SIGINT)),
             (int, code(1), 6000, None),
             (int, code(130), 600_000, Some(Signal::SIGINT)),
-            (int, Some(Ended::Signal(2)), 600_000, Some(Signal::SIGINT)),
+            (int, Some(ExitStatus::Signal(2)), 600_000, Some(Signal::SIGINT)),
             (hup, code(5), 1, None),
             (hup, code(129), 600_000, Some(Signal::SIGHUP)),
-            (hup, Some(Ended::Signal(1)), 1, Some(Signal::SIGHUP)),
-            (asked(Signal::SIGTERM), Some(Ended::Signal(9)), 5000, Some(Signal::SIGTERM)),
+            (hup, Some(ExitStatus::Signal(1)), 1, Some(Signal::SIGHUP)),
+            (asked(Signal::SIGTERM), Some(ExitStatus::Signal(9)), 5000, Some(Signal::SIGTERM)),
         ] {
             assert_eq!(seen.cause(ended, at(when), GRACE), cause, "{seen:?} {ended:?} {when}");
         }

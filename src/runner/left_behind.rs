@@ -5,13 +5,14 @@
 
 use crate::record::evidence::ProcessState;
 use crate::runner::end_tree;
-use crate::runner::start::Run;
+use crate::runner::start::ActiveRun;
 use crate::runner::supervise::{sleep, tend};
-use crate::runner::{Job, Listener};
+use crate::runner::{Job, RunReporter};
 use crate::sys::clock;
 use crate::sys::platform::diagnose::glimpse;
 use crate::sys::platform::fd_table::pipe_ends;
-use crate::sys::process::info::{self, Entry, current_pid};
+use crate::sys::process::ProcessInfo;
+use crate::sys::process::info::{self, current_pid};
 use crate::sys::process::pipes::{PipeEnds, PipeId};
 use crate::sys::process::tree;
 use crate::sys::signals::{self, Signal};
@@ -56,7 +57,7 @@ enum Fate {
 }
 
 /// Lets what COMMAND left end, and ends what does not, until nothing of the run is left.
-pub(super) fn settle(run: &mut Run, job: &Job, listener: &mut dyn Listener) -> LeftBehind {
+pub(super) fn settle(run: &mut ActiveRun, job: &Job, listener: &mut dyn RunReporter) -> LeftBehind {
     let mut left = LeftBehind::default();
     let give_up = clock::now().plus(job.grace);
     let mut pause = FIRST_PAUSE;
@@ -66,7 +67,7 @@ pub(super) fn settle(run: &mut Run, job: &Job, listener: &mut dyn Listener) -> L
         let members = members(run);
         let now = clock::now();
         if hurried || now >= give_up || members.is_empty() {
-            let asked = |entry: &Entry| left.ended.contains(&(entry.pid, entry.started));
+            let asked = |entry: &ProcessInfo| left.ended.contains(&(entry.pid, entry.started));
             // Who has not heeded TERM had the grace already.
             let grace = if now >= give_up && members.iter().all(asked) { Duration::ZERO } else { job.grace };
             left.ended.extend(members.iter().map(|entry| (entry.pid, entry.started)));
@@ -91,9 +92,9 @@ pub(super) fn settle(run: &mut Run, job: &Job, listener: &mut dyn Listener) -> L
 }
 
 /// The processes that are left and may be signalled, the oldest first; zombies have ended already.
-fn members(run: &Run) -> Vec<Entry> {
+fn members(run: &ActiveRun) -> Vec<ProcessInfo> {
     let listed = end_tree::killer(run).map_or_else(Vec::new, |mut killer| killer.list());
-    let lives = |entry: &Entry| {
+    let lives = |entry: &ProcessInfo| {
         info::start_of(entry.pid) == Some(entry.started)
             && glimpse(entry).is_some_and(|seen| seen.state != ProcessState::Zombie)
     };
@@ -112,7 +113,7 @@ fn ask(pid: i32, started: u64) {
 
 /// Whether a signal came that asks for the end: nothing is waited for then. COMMAND's group is not signalled any more, since
 /// its number may mean another once COMMAND is reaped.
-fn is_interrupted(run: &mut Run) -> bool {
+fn is_interrupted(run: &mut ActiveRun) -> bool {
     let mut interrupted = false;
     for signal in run.signals.fetch() {
         #[expect(clippy::wildcard_enum_match_arm, reason = "only these few are caught at all")]

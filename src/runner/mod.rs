@@ -19,7 +19,7 @@ use crate::record::evidence::TreeProcess;
 use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
 use crate::sys::fs::monitor_dir::MonitorDir;
-use crate::sys::process::spawn::Ended;
+use crate::sys::process::spawn::ExitStatus;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -170,7 +170,7 @@ pub(crate) struct Finished {
     /// The outcome as recorded.
     pub(crate) outcome: Outcome,
     /// How COMMAND itself ended; nothing where it could not be started.
-    pub(crate) ended: Option<Ended>,
+    pub(crate) ended: Option<ExitStatus>,
     /// The error of an exec that failed.
     pub(crate) not_started: Option<NotStarted>,
 }
@@ -185,7 +185,7 @@ pub(crate) struct NotStarted {
 }
 
 /// Hears what a run has to say while it goes on.
-pub(crate) trait Listener {
+pub(crate) trait RunReporter {
     /// The start files stand and COMMAND runs; or it could not be started, which ends the run.
     fn started(&mut self, pid: i32, fault: Option<&NotStarted>);
     /// Something could not be done; COMMAND's fate does not change.
@@ -198,7 +198,7 @@ pub(crate) trait Listener {
 ///
 /// # Errors
 /// [`Error`] where no run was begun.
-pub(crate) fn run(directory: &MonitorDir, job: &Job, listener: &mut dyn Listener) -> Result<Finished, Error> {
+pub(crate) fn run(directory: &MonitorDir, job: &Job, listener: &mut dyn RunReporter) -> Result<Finished, Error> {
     let mut run = start::start(directory, job, listener)?;
     let exit = supervise::supervise(&mut run, job, listener);
     Ok(finish::finish(run, job, &exit, listener))

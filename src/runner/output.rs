@@ -5,7 +5,7 @@
 
 use crate::error::io_reason;
 use crate::record::time::MonotonicTime;
-use crate::runner::{Job, Listener};
+use crate::runner::{Job, RunReporter};
 use crate::sys::clock;
 use crate::sys::fs::at::FileAt;
 use crate::sys::log::file::{LogFile, SizeLimit};
@@ -23,7 +23,7 @@ const WARM: Duration = Duration::from_secs(1);
 
 /// The log of one run.
 #[derive(Debug)]
-pub(super) struct Output {
+pub(super) struct LogKeeper {
     log: Option<LogFile>,
     limit: Option<SizeLimit>,
     tee: Option<Tee>,
@@ -36,9 +36,9 @@ pub(super) struct Output {
     disk_was_full: bool,
 }
 
-impl Output {
+impl LogKeeper {
     /// Begins to look after a log.
-    pub(super) fn start(log: Option<LogFile>, job: &Job, listener: &mut dyn Listener) -> Self {
+    pub(super) fn start(log: Option<LogFile>, job: &Job, listener: &mut dyn RunReporter) -> Self {
         let start_tee = |log: &LogFile| log.reader().and_then(Tee::start);
         let tee = log.as_ref().filter(|_| job.tee).map(start_tee).transpose().unwrap_or_else(|error| {
             listener.trouble(&format!("cannot pass the output through: {}", io_reason(&error)));
@@ -76,7 +76,7 @@ impl Output {
     }
 
     /// Holds the log against its bound.
-    pub(super) fn look(&mut self, now: MonotonicTime, listener: &mut dyn Listener) {
+    pub(super) fn look(&mut self, now: MonotonicTime, listener: &mut dyn RunReporter) {
         if now < self.next {
             return;
         }

@@ -15,10 +15,10 @@ use crate::record::meta::Meta;
 use crate::record::step_name::StepName;
 use crate::record::time::{MonotonicTime, WallTime, millis};
 use crate::runner::command_text::{not_started, recorded_command};
-use crate::runner::heartbeat::Pulse;
+use crate::runner::heartbeat::HeartbeatScheduler;
 use crate::runner::interruption::Interruptions;
-use crate::runner::output::Output;
-use crate::runner::{Error, Job, Listener, LogStreams, NotStarted, ResultFrom};
+use crate::runner::output::LogKeeper;
+use crate::runner::{Error, Job, LogStreams, NotStarted, ResultFrom, RunReporter};
 use crate::step::breaker_file;
 use crate::step::outcome::{remove_unpublished, take_record_lock};
 use crate::step::own_run::OwnRun;
@@ -28,7 +28,7 @@ use crate::step::snapshot::{SnapshotReader, here};
 use crate::step::telling;
 use crate::step::terminate::MARK;
 use crate::sys::fs::lock::Lock;
-use crate::sys::fs::metadata::{Kind, kind};
+use crate::sys::fs::metadata::{FileKind, kind};
 use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::fs::preallocate::PreallocatedFile;
 use crate::sys::log::file::LogFile;
@@ -54,7 +54,7 @@ const STATUS_ROOM: usize = 16;
 const RESULT_ROOM: usize = 256;
 
 /// Everything a run holds while it goes on.
-pub(super) struct Run {
+pub(super) struct ActiveRun {
     pub(super) directory: Arc<MonitorDir>,
     pub(super) own: OwnRun,
     /// When its pid file was written, by the files' clock.
@@ -73,16 +73,16 @@ pub(super) struct Run {
     pub(super) rooms: PreallocatedFiles,
     pub(super) signals: Pending,
     pub(super) interruptions: Interruptions,
-    pub(super) pulse: Pulse,
+    pub(super) pulse: HeartbeatScheduler,
     /// What COMMAND's processes had done at the last beat.
     pub(super) activity: Activity,
-    pub(super) output: Output,
+    pub(super) output: LogKeeper,
     /// How many processes the kernel had killed for memory before.
     pub(super) memory_kills: Option<u64>,
 }
 
 /// Begins a run, up to COMMAND's exec.
-pub(super) fn start(directory: &MonitorDir, job: &Job, listener: &mut dyn Listener) -> Result<Run, Error> {
+pub(super) fn start(directory: &MonitorDir, job: &Job, listener: &mut dyn RunReporter) -> Result<ActiveRun, Error> {
     directory.create().map_err(Error::internal)?;
     let path = absolute(directory);
     let what = format!("open {}", path.display());
@@ -122,11 +122,11 @@ pub(super) fn start(directory: &MonitorDir, job: &Job, listener: &mut dyn Listen
         begin(&directory, &here, job, &id, &lock, began, (ignore_hangup, has_older_children))
             .inspect_err(|_| remove_unpublished(&directory, &job.step, &id))?;
     let child = held.pid();
-    let pulse = Pulse::new(job.heartbeat_on, job.heartbeat_interval, job.stale, began);
-    let output = Output::start(log, job, listener);
+    let pulse = HeartbeatScheduler::new(job.heartbeat_on, job.heartbeat_interval, job.stale, began);
+    let output = LogKeeper::start(log, job, listener);
     let fault = held.release().err().map(|error| not_started(job, &error));
     listener.started(info::current_pid(), fault.as_ref());
-    Ok(Run {
+    Ok(ActiveRun {
         own: OwnRun::new(Arc::clone(&directory), job.step.clone(), meta, key, lock),
         directory,
         claimed_at: key.1,
@@ -260,7 +260,7 @@ fn catch_signals() -> Result<(Pending, bool), Error> {
     Ok((caught, ignores_hangup))
 }
 
-struct Files {
+struct OutputFiles {
     log: Option<LogFile>,
     stdout: Option<Stream>,
     stderr: Option<Stream>,
@@ -268,7 +268,7 @@ struct Files {
 }
 
 /// The log under a temporary name: as long as the run may not begin, the log of the run before stays.
-fn open_files(directory: &MonitorDir, job: &Job, id: &str) -> Result<Files, Error> {
+fn open_files(directory: &MonitorDir, job: &Job, id: &str) -> Result<OutputFiles, Error> {
     let name = TempFile::Start(Record::Log).of(&job.step, id);
     let result = TempFile::Given.of(&job.step, id);
     let cannot_open =
@@ -291,7 +291,7 @@ fn open_files(directory: &MonitorDir, job: &Job, id: &str) -> Result<Files, Erro
         (LogStreams::Both | LogStreams::Stderr, Some(log)) => Some(writer(log)?),
         _ => None,
     };
-    Ok(Files { log, stdout, stderr, result: directory.join(&result) })
+    Ok(OutputFiles { log, stdout, stderr, result: directory.join(&result) })
 }
 
 /// Puts the new log in the old one's place. The old run's log goes with its inode, so that a process of that run which
@@ -310,7 +310,7 @@ fn replace_log(directory: &MonitorDir, job: &Job, id: &str) -> Result<(), Error>
 /// The folder that COMMAND was given.
 fn folder(job: &Job) -> Result<Option<CString>, Error> {
     let Some(cwd) = &job.cwd else { return Ok(None) };
-    if !matches!(kind(cwd), Ok(Kind::Folder)) {
+    if !matches!(kind(cwd), Ok(FileKind::Folder)) {
         let sentence =
             format!("there is no folder {} to run COMMAND in; make it, or give another --cwd", cwd.display());
         return Err(Error::invalid_options(sentence));

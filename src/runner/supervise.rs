@@ -8,12 +8,12 @@ use crate::record::file_state::File;
 use crate::record::outcome::Intent;
 use crate::record::time::MonotonicTime;
 use crate::runner::end_tree::{self, TreeEnd, reap_command};
-use crate::runner::start::Run;
-use crate::runner::{HeartbeatOn, Job, Listener};
+use crate::runner::start::ActiveRun;
+use crate::runner::{HeartbeatOn, Job, RunReporter};
 use crate::step::publisher::still_there;
 use crate::sys::clock;
 use crate::sys::process::diagnose;
-use crate::sys::process::spawn::{Ended, signal_group};
+use crate::sys::process::spawn::{ExitStatus, signal_group};
 use crate::sys::signals::{self, Signal};
 use crate::sys::watch::poll::ready;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub(super) struct Exit {
     /// How COMMAND itself ended.
-    pub(super) ended: Option<Ended>,
+    pub(super) ended: Option<ExitStatus>,
     /// The signal by which this wrapper was asked to end it.
     pub(super) interrupted: Option<Signal>,
     /// Which processes were still there after this wrapper had ended the tree.
@@ -30,7 +30,7 @@ pub(super) struct Exit {
 }
 
 /// Watches over COMMAND until it has ended.
-pub(super) fn supervise(run: &mut Run, job: &Job, listener: &mut dyn Listener) -> Exit {
+pub(super) fn supervise(run: &mut ActiveRun, job: &Job, listener: &mut dyn RunReporter) -> Exit {
     let over_at =
         job.max_timeout.filter(|limit| !limit.is_zero()).map_or(MonotonicTime::NEVER, |limit| run.began.plus(limit));
     loop {
@@ -62,14 +62,14 @@ pub(super) fn supervise(run: &mut Run, job: &Job, listener: &mut dyn Listener) -
     }
 }
 
-fn exit(run: &Run, job: &Job, tree: TreeEnd) -> Exit {
+fn exit(run: &ActiveRun, job: &Job, tree: TreeEnd) -> Exit {
     let TreeEnd { command: ended, survivors } = tree;
     Exit { ended, interrupted: run.interruptions.cause(ended, clock::now(), job.grace), survivors }
 }
 
 /// Ends COMMAND and all that it started where a terminator has asked for that; nothing where none has, or where COMMAND may
 /// not be signalled: it works on, and so does this wrapper.
-fn end_on_request(run: &mut Run, listener: &mut dyn Listener) -> Option<TreeEnd> {
+fn end_on_request(run: &mut ActiveRun, listener: &mut dyn RunReporter) -> Option<TreeEnd> {
     let (_announced, grace) = run.own.requested()?;
     let tree = end_tree::end(run, grace);
     if tree.command.is_some() {
@@ -85,7 +85,7 @@ fn end_on_request(run: &mut Run, listener: &mut dyn Listener) -> Option<TreeEnd>
 }
 
 /// Does what a signal asks for. COMMAND is in a session of its own, so that no signal of the terminal reaches it by itself.
-fn handle_signal(run: &mut Run, job: &Job, signal: Signal, listener: &mut dyn Listener) {
+fn handle_signal(run: &mut ActiveRun, job: &Job, signal: Signal, listener: &mut dyn RunReporter) {
     let now = clock::now();
     #[expect(clippy::wildcard_enum_match_arm, reason = "the signals that are only passed on are not listed twice")]
     match signal {
@@ -121,24 +121,24 @@ fn handle_signal(run: &mut Run, job: &Job, signal: Signal, listener: &mut dyn Li
 }
 
 /// After a stop: COMMAND goes on, and so does the heartbeat, whose age counts from now.
-fn go_on(run: &mut Run) {
+fn go_on(run: &mut ActiveRun) {
     signal_group(run.child, Signal::SIGCONT);
     run.pulse.restart(clock::now());
 }
 
 /// Why the run is ended on a signal; nothing where another process has announced why.
-fn interruption_reason(run: &mut Run) -> Option<(Intent, String)> {
+fn interruption_reason(run: &mut ActiveRun) -> Option<(Intent, String)> {
     let signal = run.interruptions.asked()?;
     run.own.announced().is_none().then(|| (Intent::Killed, format!("interrupted by {}", signal.as_str())))
 }
 
 /// What is due while COMMAND, or what it left, runs: a heartbeat, and the log's limit.
-pub(super) fn tend(run: &mut Run, job: &Job, now: MonotonicTime, listener: &mut dyn Listener) {
+pub(super) fn tend(run: &mut ActiveRun, job: &Job, now: MonotonicTime, listener: &mut dyn RunReporter) {
     beat(run, job, now, listener);
     run.output.look(now, listener);
 }
 
-fn beat(run: &mut Run, job: &Job, now: MonotonicTime, listener: &mut dyn Listener) {
+fn beat(run: &mut ActiveRun, job: &Job, now: MonotonicTime, listener: &mut dyn RunReporter) {
     if run.fault.is_some() || !run.pulse.may_beat(now) {
         return;
     }
@@ -161,7 +161,7 @@ fn beat(run: &mut Run, job: &Job, now: MonotonicTime, listener: &mut dyn Listene
 }
 
 /// Whether the run is over one of the limits that it was given.
-fn overdue(run: &mut Run, job: &Job, now: MonotonicTime, over_at: MonotonicTime) -> Option<(Intent, String)> {
+fn overdue(run: &mut ActiveRun, job: &Job, now: MonotonicTime, over_at: MonotonicTime) -> Option<(Intent, String)> {
     let show = |span: Duration| humantime::format_duration(Duration::from_millis(crate::record::time::millis(span)));
     if now >= over_at && over_at != MonotonicTime::NEVER {
         let limit = show(job.max_timeout.unwrap_or_default());
@@ -183,7 +183,7 @@ fn overdue(run: &mut Run, job: &Job, now: MonotonicTime, over_at: MonotonicTime)
 }
 
 /// Ends COMMAND and all that it started, after a look at what it waits for where a reason is to be announced.
-fn end(run: &mut Run, job: &Job, reason: Option<(Intent, String)>, listener: &mut dyn Listener) -> TreeEnd {
+fn end(run: &mut ActiveRun, job: &Job, reason: Option<(Intent, String)>, listener: &mut dyn RunReporter) -> TreeEnd {
     if let Some((intent, why)) = reason {
         let wanted = intent != Intent::Killed;
         let killer = end_tree::killer(run).filter(|_| wanted);
@@ -200,7 +200,7 @@ fn end(run: &mut Run, job: &Job, reason: Option<(Intent, String)>, listener: &mu
 }
 
 /// Sleeps until a signal comes or the log grows, or until then.
-pub(super) fn sleep(run: &mut Run, until: MonotonicTime) {
+pub(super) fn sleep(run: &mut ActiveRun, until: MonotonicTime) {
     let sources = [Some(run.signals.descriptor()), run.output.descriptor()];
     let [_signalled, grew] = ready(sources, until.since(clock::now()));
     if grew {

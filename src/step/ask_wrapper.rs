@@ -6,12 +6,12 @@
 use crate::decide::snapshot::Snapshot;
 use crate::decide::tracker::{meta_for, pid_file_id};
 use crate::record::time::MonotonicTime;
-use crate::step::outcome::{Standing, standing};
+use crate::step::outcome::{RunStatus, standing};
 use crate::step::snapshot::SnapshotReader;
 use crate::sys::clock;
 use crate::sys::platform::process::{self, Handle};
-use crate::sys::process::info::{Entry, Lookup};
 use crate::sys::process::tree::KILL_LIMIT;
+use crate::sys::process::{Lookup, ProcessInfo};
 use crate::sys::signals::Signal;
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ pub(super) enum WrapperAnswer {
 }
 
 /// The wrapper, where it is one that can be asked.
-pub(super) fn askable(look: &Snapshot, root: Option<Entry>) -> Option<Entry> {
+pub(super) fn askable(look: &Snapshot, root: Option<ProcessInfo>) -> Option<ProcessInfo> {
     let meta = meta_for(look, pid_file_id(look))?;
     // Earlier versions recorded no directory, and end nothing on request.
     let can_answer = meta.locked && meta.child_pid.is_some() && meta.directory.is_some();
@@ -42,7 +42,12 @@ pub(super) fn askable(look: &Snapshot, root: Option<Entry>) -> Option<Entry> {
 }
 
 /// Asks it, after the request was announced; from TERM to KILL it has `grace`.
-pub(super) fn ask(reader: &mut SnapshotReader, look: &Snapshot, wrapper: Entry, grace: Duration) -> WrapperAnswer {
+pub(super) fn ask(
+    reader: &mut SnapshotReader,
+    look: &Snapshot,
+    wrapper: ProcessInfo,
+    grace: Duration,
+) -> WrapperAnswer {
     let Some(handle) = Handle::open(wrapper.pid, wrapper.started) else { return WrapperAnswer::Over };
     if handle.signal(Signal::SIGCHLD).is_err() {
         return WrapperAnswer::Silent;
@@ -66,8 +71,8 @@ pub(super) fn ask(reader: &mut SnapshotReader, look: &Snapshot, wrapper: Entry, 
             && let Ok(again) = reader.look()
         {
             match standing(&again, pid_file_id(look)) {
-                Standing::Ended | Standing::Replaced => published_at = Some(now),
-                Standing::Open => {
+                RunStatus::Ended | RunStatus::Replaced => published_at = Some(now),
+                RunStatus::Running => {
                     let meta = meta_for(&again, pid_file_id(&again));
                     if let Some(meta) = meta.filter(|meta| meta.intent.is_none() && meta.end_within_ms.is_none()) {
                         return WrapperAnswer::Refused(meta.survivors.clone());

@@ -7,7 +7,7 @@ use crate::record::evidence::TreeProcess;
 use crate::record::meta::Meta;
 use crate::record::outcome::Intent;
 use crate::record::time::millis;
-use crate::step::outcome::{Standing, known_meta, lock, standing};
+use crate::step::outcome::{RunStatus, known_meta, lock, standing};
 use crate::step::publisher::Publisher;
 use crate::step::snapshot::SnapshotReader;
 use std::time::Duration;
@@ -57,9 +57,9 @@ pub(crate) fn announce(
         first || sees_more || asks.is_some()
     })?;
     Ok(match standing {
-        Standing::Open => announced,
-        Standing::Ended => Announced::Ended,
-        Standing::Replaced => Announced::Replaced,
+        RunStatus::Running => announced,
+        RunStatus::Ended => Announced::Ended,
+        RunStatus::Replaced => Announced::Replaced,
     })
 }
 
@@ -91,13 +91,13 @@ fn change(
     reader: &mut SnapshotReader,
     run: Option<PidFileId>,
     by: &mut dyn FnMut(&mut Meta) -> bool,
-) -> Result<Standing, String> {
+) -> Result<RunStatus, String> {
     let directory = reader.directory().clone();
     let step = reader.step().clone();
     let held = lock(&directory, &step)?;
     let look = reader.look().map_err(|error| format!("cannot look at {step} again: {}", io_reason(&error)))?;
     let standing = standing(&look, run);
-    if matches!(standing, Standing::Open) {
+    if matches!(standing, RunStatus::Running) {
         let mut meta = known_meta(&look, &step);
         if by(&mut meta) {
             Publisher { directory: &directory, step: &step }.publish_meta(&meta, None)?;

@@ -9,12 +9,12 @@ use crate::decide::snapshot::{Liveness, Snapshot};
 use crate::decide::tracker::{PidFileId, RunTracker, pid_file_id};
 use crate::env_vars;
 use crate::error::io_reason;
-use crate::record::status::{ParsedStatus, Word};
-use crate::step::outcome::{Standing, standing};
+use crate::record::status::{ParsedStatus, StatusWord};
+use crate::step::outcome::{RunStatus, standing};
 use crate::step::snapshot::SnapshotReader;
 use crate::sys::process::shell;
 use crate::sys::process::shell::{Order, Purpose, ShellRunner};
-use crate::sys::process::spawn::Ended;
+use crate::sys::process::spawn::ExitStatus;
 use crate::sys::{clock, env};
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
@@ -26,7 +26,7 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_mi
 
 /// How a run stands after the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum CommandEffect {
     /// It has finished by itself.
     Succeeded,
     /// Its end stands in the files, or another run has the step.
@@ -65,11 +65,15 @@ pub(super) fn call(
         purpose: Purpose::Mend,
     };
     match ShellRunner::default().run(&order).map(|outcome| outcome.end) {
-        Ok(shell::End::Known(Ended::Code(0))) => Ok(()),
-        Ok(shell::End::Known(Ended::Code(code))) => Err(format!("the kill command ended with exit code {code}")),
-        Ok(shell::End::Known(Ended::Signal(number))) => Err(format!("the kill command was ended by signal {number}")),
-        Ok(shell::End::Unknown) => Err("the kernel did not say how the kill command ended".to_owned()),
-        Ok(shell::End::OutOfTime) => {
+        Ok(shell::ShellExit::Known(ExitStatus::Code(0))) => Ok(()),
+        Ok(shell::ShellExit::Known(ExitStatus::Code(code))) => {
+            Err(format!("the kill command ended with exit code {code}"))
+        }
+        Ok(shell::ShellExit::Known(ExitStatus::Signal(number))) => {
+            Err(format!("the kill command was ended by signal {number}"))
+        }
+        Ok(shell::ShellExit::Unknown) => Err("the kernel did not say how the kill command ended".to_owned()),
+        Ok(shell::ShellExit::OutOfTime) => {
             Err(format!("the kill command did not end within {} and was killed", humantime::format_duration(limit)))
         }
         Err(error) => Err(format!("the kill command could not be run ({})", io_reason(&error))),
@@ -87,7 +91,7 @@ pub(super) fn call_after_death(
     grace: Duration,
 ) -> Result<bool, String> {
     match looker.look() {
-        Ok(again) if matches!(standing(&again, pid_file_id(look)), Standing::Open) => {
+        Ok(again) if matches!(standing(&again, pid_file_id(look)), RunStatus::Running) => {
             call(looker, None, command, grace).map(|()| true)
         }
         // Settled by somebody else, or the step is a new run's, which the command must not meet.
@@ -101,34 +105,34 @@ pub(super) fn call_after_death(
 }
 
 /// Looks for the end of the run that `look` shows until it is there or `grace` is over.
-pub(super) fn look_for_end(looker: &mut SnapshotReader, look: &Snapshot, grace: Duration) -> End {
+pub(super) fn look_for_end(looker: &mut SnapshotReader, look: &Snapshot, grace: Duration) -> CommandEffect {
     let deadline = clock::now().plus(grace);
     let (mut pause, longest) = PAUSE;
     let mut history = RunTracker::default();
     history.note(look);
-    let mut end = End::Unseen;
+    let mut end = CommandEffect::Unseen;
     loop {
         let now = clock::now();
         // What the kernel could not say this time the next look may say.
         if let Ok(again) = looker.look() {
             end = match standing(&again, pid_file_id(look)) {
-                Standing::Ended if again.status.content() == Some(&ParsedStatus::Complete(Word::Success)) => {
-                    return End::Succeeded;
+                RunStatus::Ended if again.status.content() == Some(&ParsedStatus::Complete(StatusWord::Success)) => {
+                    return CommandEffect::Succeeded;
                 }
-                Standing::Ended | Standing::Replaced => return End::Recorded,
-                Standing::Open => match history.note(&again).liveness {
+                RunStatus::Ended | RunStatus::Replaced => return CommandEffect::Recorded,
+                RunStatus::Running => match history.note(&again).liveness {
                     Liveness::Dead { since } if again.at >= since.plus(SettleTimes::CONTRACT.death) => {
-                        return End::Gone;
+                        return CommandEffect::Gone;
                     }
                     // Whoever holds the lock without a pid lives as well; a death is settled in a moment.
-                    Liveness::Alive | Liveness::Starting { .. } => End::Alive,
-                    Liveness::Dead { .. } => End::Gone,
-                    Liveness::Elsewhere | Liveness::Unclaimed => End::Unseen,
+                    Liveness::Alive | Liveness::Starting { .. } => CommandEffect::Alive,
+                    Liveness::Dead { .. } => CommandEffect::Gone,
+                    Liveness::Elsewhere | Liveness::Unclaimed => CommandEffect::Unseen,
                 },
             };
         }
         // A death that a look has shown is given the moment in which its status may follow.
-        let until = if end == End::Gone { deadline.plus(SettleTimes::CONTRACT.death) } else { deadline };
+        let until = if end == CommandEffect::Gone { deadline.plus(SettleTimes::CONTRACT.death) } else { deadline };
         if now >= until {
             return end;
         }

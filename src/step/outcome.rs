@@ -49,9 +49,9 @@ pub(crate) fn record(looker: &mut SnapshotReader, run: Option<PidFileId>, ending
     let held = lock(&directory, &step)?;
     let look = looker.look().map_err(|error| format!("cannot look at {step} again: {}", io_reason(&error)))?;
     let written = match standing(&look, run) {
-        Standing::Replaced => Written::Replaced,
-        Standing::Ended => Written::Already,
-        Standing::Open => {
+        RunStatus::Replaced => Written::Replaced,
+        RunStatus::Ended => Written::Already,
+        RunStatus::Running => {
             let (_, faults) = publish_end(&publisher, known_meta(&look, &step), ending, PreallocatedFiles::default());
             if let Some(fault) = faults.into_iter().next() {
                 return Err(fault);
@@ -139,28 +139,28 @@ pub(super) fn lock(directory: &MonitorDir, step: &StepName) -> Result<Lock, Stri
 }
 
 /// How the run that somebody means stands at a look.
-pub(super) enum Standing {
+pub(super) enum RunStatus {
     /// It has no outcome yet.
-    Open,
+    Running,
     /// It has one.
     Ended,
     /// Another run has the step now.
     Replaced,
 }
 
-pub(super) fn standing(look: &Snapshot, run: Option<PidFileId>) -> Standing {
+pub(super) fn standing(look: &Snapshot, run: Option<PidFileId>) -> RunStatus {
     if pid_file_id(look) != run {
-        return Standing::Replaced;
+        return RunStatus::Replaced;
     }
     match look.status.content().and_then(ParsedStatus::word) {
-        Some(_) if !is_left_over(look) => Standing::Ended,
-        _ => Standing::Open,
+        Some(_) if !is_left_over(look) => RunStatus::Ended,
+        _ => RunStatus::Running,
     }
 }
 
 /// Whether the run that stands there has an outcome.
 pub(super) fn has_ended(look: &Snapshot) -> bool {
-    matches!(standing(look, pid_file_id(look)), Standing::Ended)
+    matches!(standing(look, pid_file_id(look)), RunStatus::Ended)
 }
 
 /// Whether the status that stands there is an earlier run's: older than the living process, or by more than the slack

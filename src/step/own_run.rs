@@ -11,7 +11,7 @@ use crate::record::file_state::{File, FileStamp};
 use crate::record::meta::{LONGEST, Meta, ParsedMeta};
 use crate::record::outcome::{Intent, Reason};
 use crate::record::pid::{self, ParsedPid};
-use crate::record::status::{self, ParsedStatus, Word};
+use crate::record::status::{self, ParsedStatus, StatusWord};
 use crate::record::step_name::StepName;
 use crate::step::outcome::Written;
 use crate::step::publisher::{Ending, PreallocatedFiles, Publisher, publish_end};
@@ -308,6 +308,6 @@ impl OwnRun {
             return None;
         }
         let failed = self.meta.intent.map_or(Reason::Failed, Intent::reason);
-        Some(self.meta.reason.unwrap_or(if word == Word::Success { Reason::Success } else { failed }))
+        Some(self.meta.reason.unwrap_or(if word == StatusWord::Success { Reason::Success } else { failed }))
     }
 }

@@ -7,7 +7,7 @@ use crate::record::file_names::{Record, file_name, temporary_name};
 use crate::record::history::HistoryEntry;
 use crate::record::meta::{LONGEST, Meta};
 use crate::record::outcome::Reason;
-use crate::record::status::Word;
+use crate::record::status::StatusWord;
 use crate::record::step_name::StepName;
 use crate::record::time::WallTime;
 use crate::step::{breaker_file, history};
@@ -89,7 +89,7 @@ pub(super) fn publish_end(
     meta.signal = meta.signal.or_else(|| ending.signal.clone());
 
     let PreallocatedFiles { meta: meta_file, status: status_file, result: result_file } = files;
-    let word = if reason == Reason::Success { Word::Success } else { Word::Failed };
+    let word = if reason == Reason::Success { StatusWord::Success } else { StatusWord::Failed };
     let mut faults = Vec::new();
     if let Some(result) = &ending.result {
         faults.extend(publisher.publish(Record::Result, result, result_file).err());

@@ -19,14 +19,14 @@ use crate::record::pid::ParsedPid;
 use crate::record::result;
 use crate::record::result::ParsedResult;
 use crate::record::status;
-use crate::record::status::{ParsedStatus, Word};
+use crate::record::status::{ParsedStatus, StatusWord};
 use crate::record::step_name::StepName;
 use crate::record::time::WallTime;
 use crate::record::{SCHEMA, meta};
 use crate::sys::fs::lock::{self, Lock};
 use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::platform::{fs_type, machine, process};
-use crate::sys::process::info::Lookup;
+use crate::sys::process::Lookup;
 use crate::sys::process::table::LazyProcessTable;
 use crate::sys::{clock, env};
 use std::io;
@@ -200,7 +200,7 @@ impl SnapshotReader {
         if let Some(word) = look.status.content().and_then(ParsedStatus::word) {
             // The reason was published before the status: read again, it is there.
             look.meta = self.read_meta()?;
-            if word == Word::Success {
+            if word == StatusWord::Success {
                 let read = self.directory.read(&self.names.result, result::LONGEST)?;
                 look.result = read.map(|bytes| ParsedResult::parse(&bytes));
                 reject_oversize(&mut look.result);

@@ -16,16 +16,16 @@ use crate::record::time::WallTime;
 use crate::step::ask_wrapper::{WrapperAnswer, ask, askable};
 use crate::step::intent::{Announced, announce, withdraw};
 use crate::step::kill_command;
-use crate::step::kill_command::End;
-use crate::step::outcome::{Standing, record, remove_unpublished, standing};
+use crate::step::kill_command::CommandEffect;
+use crate::step::outcome::{RunStatus, record, remove_unpublished, standing};
 use crate::step::publisher::{Ending, still_there};
 use crate::step::snapshot::SnapshotReader;
 use crate::sys::platform::process;
 use crate::sys::process::diagnose;
-use crate::sys::process::info::{Entry, Lookup};
 use crate::sys::process::table::ProcessTable;
 use crate::sys::process::tree;
-use crate::sys::process::tree::{Children, KillTarget, Report, TreeKiller, Wrapper, names};
+use crate::sys::process::tree::{Children, KillReport, KillTarget, TreeKiller, Wrapper, names};
+use crate::sys::process::{Lookup, ProcessInfo};
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
@@ -111,7 +111,7 @@ fn by_signals(
     reader: &mut SnapshotReader,
     look: &Snapshot,
     ending: &Ending,
-    (killer, wrapper, grace): (TreeKiller, Option<Entry>, Duration),
+    (killer, wrapper, grace): (TreeKiller, Option<ProcessInfo>, Duration),
     (intent, announced): (Intent, Announced),
 ) -> Termination {
     let why = ending.detail.clone().unwrap_or_default();
@@ -143,22 +143,22 @@ fn after_wrapper(reader: &mut SnapshotReader, look: &Snapshot, ending: &Ending, 
         Err(error) => return unverified(format!("cannot look at {} again: {}", reader.step(), io_reason(&error))),
     };
     match standing(&again, pid_file_id(look)) {
-        Standing::Replaced => Termination { killed: false, recorded: true, detail: None, evidence: None },
-        Standing::Ended => {
+        RunStatus::Replaced => Termination { killed: false, recorded: true, detail: None, evidence: None },
+        RunStatus::Ended => {
             let meta = meta_for(&again, pid_file_id(&again));
             let survivors = meta.and_then(|meta| meta.survivors.as_deref()).map(still_there);
             let succeeded = meta.is_some_and(|meta| meta.reason == Some(Reason::Success));
             let killed = survivors.is_none() && !succeeded;
             Termination { killed, recorded: true, detail: survivors, evidence: None }
         }
-        Standing::Open => {
-            let report = Report { killed: true, ..end_remains(look, grace) };
+        RunStatus::Running => {
+            let report = KillReport { killed: true, ..end_remains(look, grace) };
             finish(reader, look, ending, &report)
         }
     }
 }
 
-fn is_stopped(entry: &Entry) -> bool {
+fn is_stopped(entry: &ProcessInfo) -> bool {
     matches!(process::look(entry.pid), Lookup::There(now) if now.started == entry.started && now.stopped)
 }
 
@@ -240,20 +240,22 @@ fn by_command(
     let detail = kill_command::call(looker, run, command, grace).err().map(|fault| format!("{why}; {fault}"));
     let killed = detail.is_none();
     match (kill_command::look_for_end(looker, look, grace), detail) {
-        (End::Succeeded, detail) => Termination { killed: false, recorded: true, detail, evidence: None },
-        (End::Recorded, detail) => Termination { killed, recorded: true, detail, evidence: None },
+        (CommandEffect::Succeeded, detail) => Termination { killed: false, recorded: true, detail, evidence: None },
+        (CommandEffect::Recorded, detail) => Termination { killed, recorded: true, detail, evidence: None },
         // Dead as any dead run: what it left here is ended.
-        (End::Gone, detail) => {
-            let report = Report { killed, ..end_remains(look, grace) };
+        (CommandEffect::Gone, detail) => {
+            let report = KillReport { killed, ..end_remains(look, grace) };
             let termination = finish(looker, look, ending, &report);
             Termination { detail: termination.detail.or(detail), ..termination }
         }
-        (End::Alive | End::Unseen, Some(detail)) => unverified(format!("{detail}, so nothing was recorded")),
-        (End::Alive, None) => unverified(format!(
+        (CommandEffect::Alive | CommandEffect::Unseen, Some(detail)) => {
+            unverified(format!("{detail}, so nothing was recorded"))
+        }
+        (CommandEffect::Alive, None) => unverified(format!(
             "{why}; the kill command ended with exit code 0 and the run's process still lives, so nothing was recorded"
         )),
         // Nothing of it is tidied up from here: it may still be on its way out over there.
-        (End::Unseen, None) => {
+        (CommandEffect::Unseen, None) => {
             let recorded = record(looker, run, ending);
             Termination { killed, recorded: recorded.is_ok(), detail: recorded.err(), evidence: None }
         }
@@ -285,11 +287,11 @@ pub(crate) fn bury(looker: &mut SnapshotReader, look: &Snapshot, reason: Reason,
 }
 
 /// Ends what a dead run left here, as far as that may be signalled.
-fn end_remains(look: &Snapshot, grace: Duration) -> Report {
-    if out_of_reach(look).is_none() { tree::terminate(&remains(look), grace) } else { Report::default() }
+fn end_remains(look: &Snapshot, grace: Duration) -> KillReport {
+    if out_of_reach(look).is_none() { tree::terminate(&remains(look), grace) } else { KillReport::default() }
 }
 
-fn finish(looker: &mut SnapshotReader, look: &Snapshot, ending: &Ending, report: &Report) -> Termination {
+fn finish(looker: &mut SnapshotReader, look: &Snapshot, ending: &Ending, report: &KillReport) -> Termination {
     let ending = Ending { survivors: names(&report.survivors, target(look).owner), ..ending.clone() };
     let recorded = record(looker, pid_file_id(look), &ending);
     if let Some(meta) = meta_for(look, pid_file_id(look)).filter(|meta| meta.locked && report.survivors.is_empty()) {
@@ -303,7 +305,7 @@ fn unverified(detail: String) -> Termination {
     Termination { killed: false, recorded: false, detail: Some(detail), evidence: None }
 }
 
-fn fault(report: &Report, look: &Snapshot) -> Option<String> {
+fn fault(report: &KillReport, look: &Snapshot) -> Option<String> {
     if let Some(refusal) = &report.refusal {
         return Some(refusal.clone());
     }

@@ -23,21 +23,21 @@ pub(crate) mod watch_limits {
 
 /// The descriptors of other processes.
 pub(crate) mod fd_table {
-    use crate::sys::process::info::Entry;
+    use crate::sys::process::ProcessInfo;
     use crate::sys::process::pipes::PipeEnds;
 
     /// The pipes that a process has open: not looked at. What COMMAND leaves is ended at once then, readers of pipes too.
-    pub(crate) fn pipe_ends(_entry: &Entry) -> Option<PipeEnds> {
+    pub(crate) fn pipe_ends(_entry: &ProcessInfo) -> Option<PipeEnds> {
         Some(PipeEnds::default())
     }
 }
 
 /// PID namespaces.
 pub(crate) mod pid_namespace {
-    use crate::sys::process::namespace::Origin;
+    use crate::sys::process::namespace::NamespaceOrigin;
 
     /// Where this process comes from within one: there are none.
-    pub(crate) fn origin() -> Option<Origin> {
+    pub(crate) fn origin() -> Option<NamespaceOrigin> {
         None
     }
 }

@@ -19,7 +19,7 @@ const TOLD: usize = 64;
 
 /// Why there was no connection or no answer.
 #[derive(Debug)]
-pub(crate) enum Fault {
+pub(crate) enum NetError {
     /// The name service knows no address.
     NoAddress(String),
     /// The name service did not answer in time.
@@ -37,10 +37,10 @@ pub(crate) enum Fault {
 /// Connects to the first address that takes it.
 ///
 /// # Errors
-/// [`Fault`]; never later than the deadline.
-pub(crate) fn connect(host: &str, port: u16, deadline: MonotonicTime) -> Result<TcpStream, Fault> {
+/// [`NetError`]; never later than the deadline.
+pub(crate) fn connect(host: &str, port: u16, deadline: MonotonicTime) -> Result<TcpStream, NetError> {
     let addresses = resolve(host, port, deadline)?;
-    let mut fault = Fault::NoAddress("it has none".to_owned());
+    let mut fault = NetError::NoAddress("it has none".to_owned());
     for (index, address) in addresses.iter().enumerate() {
         // What is left is shared out, so that an address that swallows everything leaves time for the next.
         let left = deadline.since(clock::now());
@@ -48,14 +48,14 @@ pub(crate) fn connect(host: &str, port: u16, deadline: MonotonicTime) -> Result<
         // Zero is refused by std (`connect_timeout`).
         match TcpStream::connect_timeout(address, share.max(Duration::from_millis(1))) {
             Ok(stream) => return Ok(stream),
-            Err(error) => fault = Fault::NotTaken(*address, error),
+            Err(error) => fault = NetError::NotTaken(*address, error),
         }
     }
     Err(fault)
 }
 
 /// Asks the name service, by a thread of its own: getaddrinfo(3) has no time limit.
-fn resolve(host: &str, port: u16, deadline: MonotonicTime) -> Result<Vec<SocketAddr>, Fault> {
+fn resolve(host: &str, port: u16, deadline: MonotonicTime) -> Result<Vec<SocketAddr>, NetError> {
     let (tell, told) = crossbeam_channel::bounded(1);
     let name = host.to_owned();
     let asking = std::thread::Builder::new().name("resolver".into()).spawn(move || {
@@ -64,12 +64,12 @@ fn resolve(host: &str, port: u16, deadline: MonotonicTime) -> Result<Vec<SocketA
         let _gone = tell.send(found);
     });
     if let Err(error) = asking {
-        return Err(Fault::NoAddress(error.to_string()));
+        return Err(NetError::NoAddress(error.to_string()));
     }
     match told.recv_timeout(deadline.since(clock::now())) {
         Ok(Ok(addresses)) => Ok(addresses),
-        Ok(Err(error)) => Err(Fault::NoAddress(error.to_string())),
-        Err(_) => Err(Fault::NoNameService),
+        Ok(Err(error)) => Err(NetError::NoAddress(error.to_string())),
+        Err(_) => Err(NetError::NoNameService),
     }
 }
 
@@ -78,8 +78,13 @@ fn resolve(host: &str, port: u16, deadline: MonotonicTime) -> Result<Vec<SocketA
 /// `authority` is what stands in the Host field.
 ///
 /// # Errors
-/// [`Fault`]; never later than the deadline.
-pub(crate) fn status(stream: &TcpStream, authority: &str, target: &str, deadline: MonotonicTime) -> Result<u16, Fault> {
+/// [`NetError`]; never later than the deadline.
+pub(crate) fn status(
+    stream: &TcpStream,
+    authority: &str,
+    target: &str,
+    deadline: MonotonicTime,
+) -> Result<u16, NetError> {
     let request = format!(
         "GET {target} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: dogwatch/{}\r\nAccept: */*\r\nConnection: close\r\n\r\n",
         env!("CARGO_PKG_VERSION")
@@ -96,19 +101,19 @@ pub(crate) fn status(stream: &TcpStream, authority: &str, target: &str, deadline
             (Head::Code(code), Ok(())) => return Ok(code),
             // As much as a person needs to know whose words these are.
             (Head::Foreign, Ok(())) if !ended && head.len() < TOLD && !head.contains(&b'\n') => {}
-            (Head::Foreign, _) => return Err(Fault::NotHttp(head)),
+            (Head::Foreign, _) => return Err(NetError::NotHttp(head)),
             (_, Err(fault)) => return Err(fault),
             (Head::Unfinished, Ok(())) if ended && head.is_empty() => {
-                return Err(Fault::Broken(io::ErrorKind::UnexpectedEof.into()));
+                return Err(NetError::Broken(io::ErrorKind::UnexpectedEof.into()));
             }
-            (Head::Unfinished, Ok(())) if ended || head.len() > LONGEST_HEAD => return Err(Fault::NotHttp(head)),
+            (Head::Unfinished, Ok(())) if ended || head.len() > LONGEST_HEAD => return Err(NetError::NotHttp(head)),
             (Head::Unfinished, Ok(())) => {}
         }
     }
 }
 
 /// What comes next; nothing at the end.
-fn more(mut stream: &TcpStream, deadline: MonotonicTime) -> Result<Vec<u8>, Fault> {
+fn more(mut stream: &TcpStream, deadline: MonotonicTime) -> Result<Vec<u8>, NetError> {
     let mut buffer = vec![0; 4096];
     loop {
         limit(stream, deadline)?;
@@ -123,18 +128,18 @@ fn more(mut stream: &TcpStream, deadline: MonotonicTime) -> Result<Vec<u8>, Faul
     }
 }
 
-fn limit(stream: &TcpStream, deadline: MonotonicTime) -> Result<(), Fault> {
+fn limit(stream: &TcpStream, deadline: MonotonicTime) -> Result<(), NetError> {
     let left = deadline.since(clock::now());
     if left.is_zero() {
-        return Err(Fault::NoAnswer);
+        return Err(NetError::NoAnswer);
     }
-    stream.set_read_timeout(Some(left)).and_then(|()| stream.set_write_timeout(Some(left))).map_err(Fault::Broken)
+    stream.set_read_timeout(Some(left)).and_then(|()| stream.set_write_timeout(Some(left))).map_err(NetError::Broken)
 }
 
-fn fault(error: io::Error) -> Fault {
+fn fault(error: io::Error) -> NetError {
     // What a socket with a timeout says when that is over (socket(7), SO_RCVTIMEO: EAGAIN).
     let late = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
-    if late { Fault::NoAnswer } else { Fault::Broken(error) }
+    if late { NetError::NoAnswer } else { NetError::Broken(error) }
 }
 
 /// What the beginning of an answer says.

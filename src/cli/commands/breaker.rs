@@ -13,11 +13,11 @@ use clap::{Args, ValueEnum};
 #[derive(Debug, Args)]
 pub(super) struct BreakerArgs {
     #[command(subcommand)]
-    action: Action,
+    action: BreakerAction,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Action {
+enum BreakerAction {
     /// Show one breaker, or all of the directory
     Show {
         /// Its name; a step's own breaker has the step's name
@@ -65,9 +65,9 @@ impl Subcommand for BreakerArgs {
         let place = directory.display().to_string();
         let limit = defaults::max_consecutive(None)?;
         let breakers = match self.action {
-            Action::Show { name } => breaker::show(directory, name.as_ref(), limit)?,
-            Action::Reset { name } => breaker::reset(directory, name.as_ref())?,
-            Action::Record { name, outcome } => {
+            BreakerAction::Show { name } => breaker::show(directory, name.as_ref(), limit)?,
+            BreakerAction::Reset { name } => breaker::reset(directory, name.as_ref())?,
+            BreakerAction::Record { name, outcome } => {
                 vec![breaker::record(directory, &name, outcome == Counted::Success, limit)?]
             }
         };

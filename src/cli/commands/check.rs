@@ -8,7 +8,7 @@ use crate::cli::deadline::CallDeadline;
 use crate::cli::{Context, defaults};
 use crate::env_vars;
 use crate::error::Error;
-use crate::ops::check::{Check, check};
+use crate::ops::check::{CheckOptions, check};
 use crate::ops::select::MeantSteps;
 use crate::record::step_name::StepName;
 use clap::Args;
@@ -61,8 +61,8 @@ pub(super) fn options(
     thresholds: ThresholdArgs,
     log_tail: LogTailArgs,
     context: &Context,
-) -> Result<Check, Error> {
-    let mut options = Check::new(defaults::directory(context)?, steps);
+) -> Result<CheckOptions, Error> {
+    let mut options = CheckOptions::new(defaults::directory(context)?, steps);
     (options.stale, options.max_timeout) = (thresholds.stale, thresholds.max_timeout);
     options.environment_stale = defaults::duration(None, env_vars::STALE)?;
     options.environment_max_timeout = defaults::duration(None, env_vars::MAX_TIMEOUT)?;

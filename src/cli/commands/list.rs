@@ -9,7 +9,7 @@ use crate::cli::output::print_error;
 use crate::cli::output::table::table;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
-use crate::ops::check::Check;
+use crate::ops::check::CheckOptions;
 use crate::ops::list::{Listing, Row, reports, rows, watch};
 use crate::ops::report::Report;
 use crate::record::outcome::Outcome;
@@ -75,7 +75,7 @@ impl Subcommand for ListArgs {
     }
 }
 
-fn empty(request: &Check) -> String {
+fn empty(request: &CheckOptions) -> String {
     format!("no step has started in {}; start one with: dogwatch run STEP -- COMMAND", request.directory.display())
 }
 
@@ -87,20 +87,20 @@ fn text(lines: &[String]) -> String {
 
 /// A listing that is drawn again and again.
 struct Screen<'call> {
-    request: &'call Check,
+    request: &'call CheckOptions,
     context: &'call Context,
     /// What was last shown of each step, ages left out.
-    shown: HashMap<String, Shown>,
+    shown: HashMap<String, ShownState>,
     has_shown: bool,
     /// The size of the terminal when it was last drawn on.
     size: Option<Size>,
 }
 
-type Shown = (Outcome, Option<String>, Option<i32>);
+type ShownState = (Outcome, Option<String>, Option<i32>);
 
 impl Screen<'_> {
     fn show(&mut self) -> Result<(), Error> {
-        let (now, faults): (HashMap<String, Shown>, _) = if self.context.out.json {
+        let (now, faults): (HashMap<String, ShownState>, _) = if self.context.out.json {
             let Listing { steps, faults } = reports(self.request)?;
             let mark = |report: &Report| (report.outcome, report.run_id.clone(), report.pid);
             let is_new = |report: &&Report| self.shown.get(&report.step) != Some(&mark(report));

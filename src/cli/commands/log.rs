@@ -11,7 +11,7 @@ use crate::decide::policy::START_TIMEOUT;
 use crate::env_vars;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
-use crate::ops::log::{Log, Shown, log};
+use crate::ops::log::{Log, LogEnd, log};
 use crate::record::sanitize::StreamSanitizer;
 use crate::record::step_name::StepName;
 use crate::sys::signals::Signal;
@@ -64,17 +64,17 @@ impl Subcommand for LogArgs {
             context.out.print(sanitizer.finish().as_bytes());
         }
         let exit = match shown {
-            Shown::All => ExitCode::Success,
-            Shown::None(sentence) => {
+            LogEnd::All => ExitCode::Success,
+            LogEnd::None(sentence) => {
                 print_error(&sentence);
                 ExitCode::Success
             }
-            Shown::NotStarted(sentence) => {
+            LogEnd::NotStarted(sentence) => {
                 print_error(&sentence);
                 ExitCode::NotStarted
             }
-            Shown::Interrupted(Signal::SIGTERM) => ExitCode::Terminated,
-            Shown::Interrupted(_) => ExitCode::Interrupted,
+            LogEnd::Interrupted(Signal::SIGTERM) => ExitCode::Terminated,
+            LogEnd::Interrupted(_) => ExitCode::Interrupted,
         };
         Ok(exit.code())
     }

@@ -86,7 +86,7 @@ impl Help {
 }
 
 /// A subcommand as the table below holds it.
-pub(super) struct Entry {
+pub(super) struct SubcommandEntry {
     pub(super) name: &'static str,
     about: &'static str,
     pub(super) help: Help,
@@ -94,8 +94,8 @@ pub(super) struct Entry {
     exec: fn(&ArgMatches, &Context) -> Result<u8, Error>,
 }
 
-const fn entry<S: Subcommand>() -> Entry {
-    Entry {
+const fn entry<S: Subcommand>() -> SubcommandEntry {
+    SubcommandEntry {
         name: S::NAME,
         about: S::ABOUT,
         help: S::HELP,
@@ -109,7 +109,7 @@ const fn entry<S: Subcommand>() -> Entry {
 }
 
 /// All subcommands, in the order of `--help`.
-pub(super) const ALL: [Entry; 21] = [
+pub(super) const ALL: [SubcommandEntry; 21] = [
     entry::<run::RunArgs>(),
     entry::<wait::WaitArgs>(),
     entry::<check::CheckArgs>(),
@@ -171,8 +171,8 @@ pub(super) fn exec(matches: &ArgMatches, context: &Context) -> Result<u8, Error>
 }
 
 /// The subcommand of this name.
-pub(super) fn find(name: &str) -> Option<&'static Entry> {
-    static ENTRIES: [Entry; ALL.len()] = ALL;
+pub(super) fn find(name: &str) -> Option<&'static SubcommandEntry> {
+    static ENTRIES: [SubcommandEntry; ALL.len()] = ALL;
     ENTRIES.iter().find(|entry| entry.name == name)
 }
 

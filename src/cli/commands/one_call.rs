@@ -9,10 +9,10 @@ use crate::cli::output::print_error;
 use crate::cli::{Context, exit_code_of};
 use crate::error::{Error, ErrorKind};
 use crate::exit_code::ExitCode;
-use crate::ops::one_call::{Standing, mark_told, owe, standing};
-use crate::ops::run::{Run, listen};
+use crate::ops::one_call::{CallStart, mark_told, owe, standing};
+use crate::ops::run::{RunOptions, listen};
 use crate::ops::sandbox;
-use crate::ops::wait::Wait;
+use crate::ops::wait::WaitOptions;
 use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
 use crate::sys::process::daemonize::{Daemonized, detach};
@@ -31,7 +31,7 @@ const GONE: Duration = Duration::from_secs(5);
 /// # Errors
 /// The work cannot be started or waited for.
 pub(super) fn exec(
-    mut options: Run,
+    mut options: RunOptions,
     grace: Option<Duration>,
     at_most: Duration,
     context: &Context,
@@ -43,16 +43,16 @@ pub(super) fn exec(
     let call = Call { options, context };
     for _ in 0..ATTEMPTS {
         match standing(&call.options.directory, call.step())? {
-            Standing::Free => match call.start()? {
+            CallStart::Free => match call.start()? {
                 Started::Run => break,
                 Started::ByAnother => {}
                 Started::Worker(code) | Started::Not(code) => return Ok(code),
             },
-            Standing::Running(command) => {
+            CallStart::Running(command) => {
                 call.note_other_command(&command, "this call joined it");
                 break;
             }
-            Standing::Untold(command) => {
+            CallStart::Untold(command) => {
                 call.note("the run ended before this call, which started nothing; call again to start it anew");
                 call.note_other_command(&command, "call again to start this one");
                 break;
@@ -80,7 +80,7 @@ enum Started {
 }
 
 struct Call<'call> {
-    options: Run,
+    options: RunOptions,
     context: &'call Context,
 }
 
@@ -142,9 +142,9 @@ impl Call<'_> {
     }
 
     /// Waits and prints; notes that the end was told once it was written, or that it is owed.
-    fn wait(&self, wait: &Wait) -> Result<u8, Error> {
+    fn wait(&self, wait: &WaitOptions) -> Result<u8, Error> {
         let policy = ExitPolicy { result_only: false, capture: None, propagate: false, notify: false };
-        let waited = wait::wait_and_tell(wait, policy, self.context)?;
+        let waited = wait::wait_and_print(wait, policy, self.context)?;
         for told in &waited.ended {
             let marked = match (told.outcome, &told.run_id) {
                 (Outcome::Running, _) => owe(&self.options.directory, self.step()),

@@ -11,7 +11,7 @@ use crate::decide::policy::HEARTBEAT_INTERVAL;
 use crate::env_vars;
 use crate::error::{Error, ErrorKind};
 use crate::exit_code::ExitCode;
-use crate::ops::run::{Run, listen};
+use crate::ops::run::{RunOptions, listen};
 use crate::ops::{check, sandbox};
 use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
@@ -214,7 +214,8 @@ impl Subcommand for RunArgs {
             }
             (Err(error), None) if self.attach && self.is_running(&error, &options) => {
                 let policy = ExitPolicy { result_only: false, capture: None, propagate: true, notify: false };
-                wait_and_print(&base_options(vec![self.step], self.grace, context)?, policy, context)
+                let wait = base_options(vec![self.step], self.grace, context)?;
+                wait_and_print(&wait, policy, context).map(|waited| waited.code)
             }
             (Err(error), Some(mut caller)) if self.attach && self.is_running(&error, &options) => {
                 // It runs detached from this caller as well: its pid is all that was asked for.
@@ -240,8 +241,8 @@ impl RunArgs {
     ///
     /// # Errors
     /// `ErrorKind::InvalidOptions` where two flags contradict each other or the environment does not fit.
-    fn options(&self, context: &Context) -> Result<Run, Error> {
-        let mut options = Run::new(defaults::directory(context)?, self.step.clone(), self.command.clone());
+    fn options(&self, context: &Context) -> Result<RunOptions, Error> {
+        let mut options = RunOptions::new(defaults::directory(context)?, self.step.clone(), self.command.clone());
         let job = &mut options.job;
         job.stale = defaults::duration(self.stale, env_vars::STALE)?;
         job.max_timeout = defaults::duration(self.max_timeout, env_vars::MAX_TIMEOUT)?;
@@ -291,11 +292,11 @@ impl RunArgs {
     }
 
     /// Whether the run was refused for a step that runs; its breaker, which is asked first, says nothing of that run.
-    fn is_running(&self, error: &Error, options: &Run) -> bool {
+    fn is_running(&self, error: &Error, options: &RunOptions) -> bool {
         match error.kind() {
             ErrorKind::AlreadyRunning => true,
             ErrorKind::BreakerOpen => {
-                let check = check::Check::new(options.directory.clone(), vec![self.step.clone()]);
+                let check = check::CheckOptions::new(options.directory.clone(), vec![self.step.clone()]);
                 check::check(&check)
                     .is_ok_and(|reports| reports.iter().any(|report| report.outcome == Outcome::Running))
             }
@@ -303,13 +304,13 @@ impl RunArgs {
         }
     }
 
-    fn running_pid(&self, options: &Run) -> Option<i32> {
-        let check = check::Check::new(options.directory.clone(), vec![self.step.clone()]);
+    fn running_pid(&self, options: &RunOptions) -> Option<i32> {
+        let check = check::CheckOptions::new(options.directory.clone(), vec![self.step.clone()]);
         check::check(&check).ok()?.into_iter().next()?.pid
     }
 
     /// Reports what a detached run tells its caller: an exit code, a blank, and the pid or a sentence.
-    fn report_detached(&self, mut pipe: Stream, options: &Run, context: &Context) -> Result<u8, Error> {
+    fn report_detached(&self, mut pipe: Stream, options: &RunOptions, context: &Context) -> Result<u8, Error> {
         let mut text = String::new();
         let message = pipe.read_to_string(&mut text).ok().and_then(|_| text.split_once(' '));
         let Some((code, rest)) = message.and_then(|(code, rest)| Some((code.parse::<u8>().ok()?, rest))) else {
@@ -331,16 +332,16 @@ impl RunArgs {
     }
 
     /// One line on standard error where the run did not succeed: how it ended, and where its log is.
-    fn print_failure(&self, options: &Run, listener: &mut RunListener<'_>) {
-        let check = check::Check::new(options.directory.clone(), vec![self.step.clone()]);
+    fn print_failure(&self, options: &RunOptions, listener: &mut RunListener<'_>) {
+        let check = check::CheckOptions::new(options.directory.clone(), vec![self.step.clone()]);
         // The exit code says that it failed; without a report there is nothing to add.
         let Some(report) = check::check(&check).ok().and_then(|reports| reports.into_iter().next()) else { return };
         let log = report.log.as_deref().map_or_else(String::new, |log| format!("; its log: {log}"));
         listener.print_error(&format!("{}{log}", format::result_line(&report, Styles::PLAIN)));
     }
 
-    fn print_end(&self, options: &Run, context: &Context) -> Result<(), Error> {
-        let check = check::Check::new(options.directory.clone(), vec![self.step.clone()]);
+    fn print_end(&self, options: &RunOptions, context: &Context) -> Result<(), Error> {
+        let check = check::CheckOptions::new(options.directory.clone(), vec![self.step.clone()]);
         for report in &check::check(&check)? {
             context.out.print_json(report);
         }

@@ -3,7 +3,7 @@
 
 use crate::cli::output::{error_line, format};
 use crate::exit_code::ExitCode;
-use crate::ops::run::Listener;
+use crate::ops::run::RunReporter;
 use crate::record::evidence::TreeProcess;
 use crate::runner::NotStarted;
 use crate::sys::process::spawn::Stream;
@@ -43,7 +43,7 @@ impl<'call> RunListener<'call> {
     }
 }
 
-impl Listener for RunListener<'_> {
+impl RunReporter for RunListener<'_> {
     fn started(&mut self, pid: i32, fault: Option<&NotStarted>) {
         let Some(mut caller) = self.caller.take() else { return };
         let message = match fault {

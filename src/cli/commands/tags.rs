@@ -4,7 +4,7 @@ use super::step;
 use crate::cli::{Context, defaults};
 use crate::env_vars;
 use crate::error::Error;
-use crate::ops::check::Check;
+use crate::ops::check::CheckOptions;
 use crate::ops::select::{self, MeantSteps};
 use crate::record::step_name::StepName;
 use clap::Args;
@@ -37,7 +37,7 @@ impl TagArgs {
             (false, true) => Ok(named),
             (false, false) => Err(Error::invalid_options("--tag chooses steps; name none beside it")),
             (true, _) => {
-                let mut request = Check::new(defaults::directory(context)?, Vec::new());
+                let mut request = CheckOptions::new(defaults::directory(context)?, Vec::new());
                 request.environment_stale = defaults::duration(None, env_vars::STALE)?;
                 request.environment_max_timeout = defaults::duration(None, env_vars::MAX_TIMEOUT)?;
                 request.tags = self.words();

@@ -15,7 +15,7 @@ use crate::exit_code::{ExitCode, of_signal};
 use crate::monitor::{Backend, StopReason};
 use crate::ops::report::Report;
 use crate::ops::select::MeantSteps;
-use crate::ops::wait::{Listener, Progress, Wait, listen};
+use crate::ops::wait::{Listener, Progress, WaitOptions, listen};
 use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
 use crate::record::units;
@@ -188,8 +188,12 @@ impl WaitFlags {
 ///
 /// # Errors
 /// `ErrorKind::InvalidOptions` where the environment does not fit.
-pub(super) fn base_options(steps: Vec<StepName>, grace: Option<Duration>, context: &Context) -> Result<Wait, Error> {
-    let mut options = Wait::new(defaults::directory(context)?, steps);
+pub(super) fn base_options(
+    steps: Vec<StepName>,
+    grace: Option<Duration>,
+    context: &Context,
+) -> Result<WaitOptions, Error> {
+    let mut options = WaitOptions::new(defaults::directory(context)?, steps);
     options.environment_stale = defaults::duration(None, env_vars::STALE)?;
     options.environment_max_timeout = defaults::duration(None, env_vars::MAX_TIMEOUT)?;
     options.grace = defaults::duration(grace, env_vars::GRACE)?.unwrap_or(options.grace);
@@ -200,7 +204,7 @@ pub(super) fn base_options(steps: Vec<StepName>, grace: Option<Duration>, contex
 ///
 /// # Errors
 /// `ErrorKind::InvalidOptions` where flags contradict each other or the environment does not fit.
-pub(super) fn options(steps: Vec<StepName>, flags: &WaitFlags, context: &Context) -> Result<Wait, Error> {
+pub(super) fn options(steps: Vec<StepName>, flags: &WaitFlags, context: &Context) -> Result<WaitOptions, Error> {
     let several = steps.iter().any(|step| *step != steps[0]);
     let mut options = base_options(steps, flags.grace, context)?;
     options.stale = flags.thresholds.stale;
@@ -238,7 +242,7 @@ pub(super) fn options(steps: Vec<StepName>, flags: &WaitFlags, context: &Context
 }
 
 /// What is searched for, in which log.
-fn add_markers(options: &mut Wait, flags: &WaitFlags, several: bool) -> Result<(), Error> {
+fn add_markers(options: &mut WaitOptions, flags: &WaitFlags, several: bool) -> Result<(), Error> {
     let (marker, fail) = (flags.marker.as_deref(), flags.fail_marker.as_deref());
     if marker.is_some() || fail.is_some() {
         let patterns = Patterns::new(marker, fail).map_err(Error::invalid_options)?;
@@ -280,11 +284,11 @@ pub(super) struct ExitPolicy {
 ///
 /// # Errors
 /// There can be no answer.
-pub(super) fn wait_within_deadline(options: &Wait, policy: ExitPolicy, context: &Context) -> Result<u8, Error> {
+pub(super) fn wait_within_deadline(options: &WaitOptions, policy: ExitPolicy, context: &Context) -> Result<u8, Error> {
     let interrupted = |signal| report_interrupt(signal, &options.steps, context);
     let wants_notification = policy.notify;
     let code = CallDeadline::of_wait(options)
-        .run_within(context, &interrupted, || wait_and_print(options, policy, context))?;
+        .run_within(context, &interrupted, || Ok(wait_and_print(options, policy, context)?.code))?;
     if wants_notification {
         let steps: Vec<&str> = options.steps.iter().map(StepName::as_str).collect();
         notify(&format!("dogwatch: {}: {}", steps.join(" "), ExitCode::describe(code)));
@@ -292,26 +296,18 @@ pub(super) fn wait_within_deadline(options: &Wait, policy: ExitPolicy, context: 
     Ok(code)
 }
 
-/// Waits and prints each answer as it comes; the exit code.
-///
-/// # Errors
-/// There can be no answer.
-pub(super) fn wait_and_print(options: &Wait, policy: ExitPolicy, context: &Context) -> Result<u8, Error> {
-    wait_and_tell(options, policy, context).map(|waited| waited.code)
-}
-
 /// What a wait came to.
 pub(super) struct Waited {
     pub(super) code: u8,
     /// What was printed of each step.
-    pub(super) ended: Vec<Ended>,
+    pub(super) ended: Vec<StepEnd>,
 }
 
-/// As [`wait_and_print`], with what was printed.
+/// Waits and prints each answer as it comes.
 ///
 /// # Errors
 /// There can be no answer.
-pub(super) fn wait_and_tell(options: &Wait, policy: ExitPolicy, context: &Context) -> Result<Waited, Error> {
+pub(super) fn wait_and_print(options: &WaitOptions, policy: ExitPolicy, context: &Context) -> Result<Waited, Error> {
     let mut printer = Printer { context, policy, live: ProgressDisplay::new(&context.out), ended: Vec::new() };
     let end = listen(options, &mut printer);
     printer.live.erase();
@@ -325,7 +321,8 @@ pub(super) fn wait_and_tell(options: &Wait, policy: ExitPolicy, context: &Contex
     let outcomes = printer.ended.iter().map(|ended| ended.outcome);
     let mut code = exit_code(outcomes, options.at_most.is_some());
     if printer.policy.propagate
-        && let [Ended { outcome: Outcome::Success | Outcome::Failed, exit_code, signal, .. }] = printer.ended.as_slice()
+        && let [StepEnd { outcome: Outcome::Success | Outcome::Failed, exit_code, signal, .. }] =
+            printer.ended.as_slice()
     {
         let own = command_exit_code(*exit_code, signal.as_deref());
         // Of a run that ended well before a line matched, 0 would be the wrong answer.
@@ -335,7 +332,7 @@ pub(super) fn wait_and_tell(options: &Wait, policy: ExitPolicy, context: &Contex
 }
 
 /// How a step ended, as far as the exit code depends on it, and which run that was.
-pub(super) struct Ended {
+pub(super) struct StepEnd {
     pub(super) outcome: Outcome,
     exit_code: Option<i32>,
     signal: Option<String>,
@@ -347,7 +344,7 @@ struct Printer<'call> {
     context: &'call Context,
     policy: ExitPolicy,
     live: ProgressDisplay,
-    ended: Vec<Ended>,
+    ended: Vec<StepEnd>,
 }
 
 impl Listener for Printer<'_> {
@@ -367,7 +364,7 @@ impl Listener for Printer<'_> {
         }
         isolated_worker::answered(&report.step);
         let Report { outcome, exit_code, signal, run_id, .. } = report;
-        self.ended.push(Ended { outcome, exit_code, signal, run_id });
+        self.ended.push(StepEnd { outcome, exit_code, signal, run_id });
     }
 
     fn verbose(&mut self, line: &str) {

@@ -2,7 +2,7 @@
 
 use super::styles::Styles;
 use crate::decide::policy::STOPPED;
-use crate::ops::report::{Circuit, Report};
+use crate::ops::report::{BreakerStatus, Report};
 use crate::record::evidence::TreeProcess;
 use crate::record::outcome::{Action, Outcome};
 use crate::record::sanitize::sanitize_for_terminal;
@@ -121,7 +121,7 @@ fn by_ancestry(processes: &[TreeProcess]) -> Vec<(usize, &TreeProcess)> {
 }
 
 /// One breaker in one line.
-pub(in crate::cli) fn breaker_line(breaker: &Circuit) -> String {
+pub(in crate::cli) fn breaker_line(breaker: &BreakerStatus) -> String {
     let state = if breaker.open { "open" } else { "closed" };
     format!(
         "{}: {state}, {} of {} failures in a row",

@@ -14,7 +14,7 @@ use crate::record::meta::{Meta, ParsedMeta};
 use crate::record::outcome::{Intent, Outcome, Reason};
 use crate::record::pid::ParsedPid;
 use crate::record::result::ParsedResult;
-use crate::record::status::{ParsedStatus, Word};
+use crate::record::status::{ParsedStatus, StatusWord};
 use crate::record::time::MonotonicTime;
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,7 +74,7 @@ fn a_death_beside_a_torn_status_is_looked_at_closely_and_no_patience_cuts_it_sho
 
 #[test]
 fn a_status_under_a_held_lock_without_a_pid_is_believed_after_five_seconds() {
-    let status = Status::Complete { since: moment(109.0), word: Word::Failed };
+    let status = Status::Complete { since: moment(109.0), word: StatusWord::Failed };
     let seen = Observation { status, ..run(Liveness::Starting { since: moment(110.0) }) };
     assert_eq!(is_pending(&at(&seen, 110.0)), (moment(115.0), true));
     assert_eq!(is_pending(&at(&seen, 114.999)).0, moment(115.0));
@@ -91,7 +91,7 @@ fn a_run_that_only_seems_to_start_is_held_to_its_limits_from_the_fifth_second_on
 
 #[test]
 fn a_success_waits_for_its_result_for_a_second_and_not_where_that_is_whole() {
-    let status = Status::Complete { since: moment(110.0), word: Word::Success };
+    let status = Status::Complete { since: moment(110.0), word: StatusWord::Success };
     for (result, waits) in [(ResultState::Absent, true), (ResultState::Unfinished, true), (ResultState::Whole, false)] {
         let seen = Observation { status: status.clone(), result, ..run(Liveness::Alive) };
         assert_eq!(matches!(at(&seen, 110.999), Verdict::Pending { .. }), waits, "{result:?}");
@@ -101,7 +101,7 @@ fn a_success_waits_for_its_result_for_a_second_and_not_where_that_is_whole() {
 
 #[test]
 fn what_was_recorded_is_told_in_its_own_words_and_a_kill_in_ours() {
-    let status = Status::Complete { since: moment(110.0), word: Word::Failed };
+    let status = Status::Complete { since: moment(110.0), word: StatusWord::Failed };
     for (reason, recorded, told) in [
         (Reason::Hung, Some("no heartbeat"), Some("no heartbeat")),
         (Reason::Hung, None, None),

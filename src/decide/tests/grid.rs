@@ -4,7 +4,7 @@ use crate::decide::policy::{Policy, SettleTimes};
 use crate::decide::snapshot::{Beat, Liveness, Observation, ResultState, Status};
 use crate::decide::verdict::{Next, Verdict, judge};
 use crate::record::outcome::{Intent, Outcome, Reason};
-use crate::record::status::Word;
+use crate::record::status::StatusWord;
 use crate::record::time::MonotonicTime;
 use std::time::Duration;
 
@@ -36,8 +36,8 @@ fn statuses() -> Vec<Status> {
     for since in [ago(0), ago(999), ago(1000), ago(2000), ago(86_400_000)] {
         all.push(Status::Unfinished { since, word: "\"SUC\"".into() });
         all.push(Status::Odd { since, word: "\"DONE\"".into() });
-        all.push(Status::Complete { since, word: Word::Success });
-        all.push(Status::Complete { since, word: Word::Failed });
+        all.push(Status::Complete { since, word: StatusWord::Success });
+        all.push(Status::Complete { since, word: StatusWord::Failed });
     }
     all
 }
@@ -190,7 +190,7 @@ fn a_complete_status_outranks_all_but_an_earlier_recorded_outcome() {
             return;
         }
         let Verdict::Final(finding) = &verdict else {
-            assert_eq!(word, Word::Success, "only a success waits, for its result: {seen:?}\n{policy:?}");
+            assert_eq!(word, StatusWord::Success, "only a success waits, for its result: {seen:?}\n{policy:?}");
             return;
         };
         assert_eq!(finding.next, Next::Report, "{seen:?}");
@@ -198,15 +198,15 @@ fn a_complete_status_outranks_all_but_an_earlier_recorded_outcome() {
         let expected = match (seen.recorded, word, seen.intent) {
             (Some(Reason::Hung), ..) => Outcome::Hung,
             (Some(Reason::Killed), ..) => Outcome::Failed,
-            (_, Word::Success, _) => {
+            (_, StatusWord::Success, _) => {
                 if bad_result {
                     Outcome::Failed
                 } else {
                     Outcome::Success
                 }
             }
-            (_, Word::Failed, Some(Intent::Timeout)) => Outcome::Timeout,
-            (_, Word::Failed, _) => Outcome::Failed,
+            (_, StatusWord::Failed, Some(Intent::Timeout)) => Outcome::Timeout,
+            (_, StatusWord::Failed, _) => Outcome::Failed,
         };
         assert_eq!(finding.outcome, expected, "{seen:?}\n{policy:?}");
     });
@@ -215,7 +215,7 @@ fn a_complete_status_outranks_all_but_an_earlier_recorded_outcome() {
 #[test]
 fn a_success_waits_for_its_result_at_most_a_second_and_only_while_its_writer_may_live() {
     for_all(|seen, _, verdict| {
-        let Status::Complete { since, word: Word::Success } = seen.status else { return };
+        let Status::Complete { since, word: StatusWord::Success } = seen.status else { return };
         if pending(&verdict).is_some() && !matches!(seen.liveness, Liveness::Starting { .. }) {
             assert!(at(NOW) < since.plus(Duration::from_secs(1)), "{seen:?}");
             assert_ne!(seen.result, ResultState::Whole, "{seen:?}");

@@ -13,7 +13,7 @@ use crate::record::meta::{Meta, ParsedMeta};
 use crate::record::outcome::{Outcome, Reason};
 use crate::record::pid::ParsedPid;
 use crate::record::result::ParsedResult;
-use crate::record::status::{ParsedStatus, Word};
+use crate::record::status::{ParsedStatus, StatusWord};
 use crate::record::time::{MonotonicTime, WallTime};
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +37,7 @@ enum Fate {
 struct World {
     pid: Option<i32>,
     meta: Option<(i32, Option<Reason>)>,
-    status: Option<(i32, Word)>,
+    status: Option<(i32, StatusWord)>,
     result: Option<i32>,
     held: bool,
     lives: bool,
@@ -55,7 +55,7 @@ fn steps() -> Vec<fn(&mut World)> {
         |world| world.pid = Some(NEW),
         |world| world.result = Some(NEW),
         |world| world.meta = Some((NEW, Some(Reason::Success))),
-        |world| (world.status, world.fate) = (Some((NEW, Word::Success)), Fate::Said),
+        |world| (world.status, world.fate) = (Some((NEW, StatusWord::Success)), Fate::Said),
         |world| world.held = false,
         |world| world.lives = false,
     ]
@@ -149,7 +149,7 @@ fn reads() -> Vec<fn(&mut Snapshot, &World)> {
             }
         },
         |look, world| {
-            if matches!(look.status.content(), Some(ParsedStatus::Complete(Word::Success))) {
+            if matches!(look.status.content(), Some(ParsedStatus::Complete(StatusWord::Success))) {
                 look.result =
                     world.result.map_or(File::Absent, |of| there(of, ParsedResult::parse(of.to_string().as_bytes())));
             }
@@ -218,7 +218,7 @@ fn hold(verdict: &Verdict, look: &Snapshot, then: &World, history: &str) {
     match finding.outcome {
         Outcome::Success => {
             assert!(
-                then.status == Some((NEW, Word::Success))
+                then.status == Some((NEW, StatusWord::Success))
                     || then.fate == Fate::Said
                     || then.meta == Some((NEW, Some(Reason::Success))),
                 "{}",
@@ -241,7 +241,7 @@ fn no_order_of_writes_and_reads_makes_a_false_death_an_old_end_or_a_lost_result(
     let ended = World {
         pid: Some(OLD),
         meta: Some((OLD, Some(Reason::Failed))),
-        status: Some((OLD, Word::Failed)),
+        status: Some((OLD, StatusWord::Failed)),
         result: None,
         held: false,
         lives: false,

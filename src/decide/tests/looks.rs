@@ -8,7 +8,7 @@ use crate::record::meta::{Meta, ParsedMeta};
 use crate::record::outcome::Reason;
 use crate::record::pid::ParsedPid;
 use crate::record::result::ParsedResult;
-use crate::record::status::{ParsedStatus, Word};
+use crate::record::status::{ParsedStatus, StatusWord};
 use crate::record::time::{MonotonicTime, WallTime};
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,7 +59,7 @@ pub(super) fn plain(second: f64) -> Snapshot {
 }
 
 pub(super) fn success(second: f64) -> File<ParsedStatus> {
-    there(second, ParsedStatus::Complete(Word::Success))
+    there(second, ParsedStatus::Complete(StatusWord::Success))
 }
 
 pub(super) fn of_run(meta: Meta) -> File<Arc<ParsedMeta>> {
@@ -79,7 +79,7 @@ fn a_status_from_before_the_living_process_is_left_over_and_one_from_after_is_no
     let old = history.note(&Snapshot { status: success(99.9), ..plain(101.0) });
     assert_eq!((old.status, old.liveness), (Status::Absent, Liveness::Alive));
     let new = history.note(&Snapshot { status: success(101.5), ..plain(102.0) });
-    assert_eq!(new.status, Status::Complete { since: moment(102.0), word: Word::Success });
+    assert_eq!(new.status, Status::Complete { since: moment(102.0), word: StatusWord::Success });
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::monitor::machine::Monitor;
 use crate::monitor::tests::script::MILLISECOND;
 use crate::monitor::tests::simulated::{Notice, State};
 use crate::record::file_names::Record;
-use crate::sys::log::follower::{Piece, Standing};
+use crate::sys::log::follower::{FileIdentity, Piece};
 
 /// How much of a log is read at once.
 const CHUNK: usize = 7;
@@ -92,14 +92,14 @@ impl State {
     pub(super) fn watch_log(&mut self, step: usize, watching: bool, may_watch: bool) -> MonitorEvent<'static> {
         let reports = self.armed && !self.weather.polls;
         let log = &mut self.steps[step].log;
-        let identity = if log.exists { Standing::Named } else { Standing::Missing };
+        let identity = if log.exists { FileIdentity::Current } else { FileIdentity::Missing };
         let watching = match identity {
-            Standing::Named if watching => true,
-            Standing::Named if may_watch && reports => {
+            FileIdentity::Current if watching => true,
+            FileIdentity::Current if may_watch && reports => {
                 log.watch = LogWatchState::Watched;
                 true
             }
-            Standing::Named | Standing::Missing | Standing::Strayed => false,
+            FileIdentity::Current | FileIdentity::Missing | FileIdentity::Replaced => false,
         };
         MonitorEvent::LogWatched(step, LogWatch { identity, watching, creation_reported: reports })
     }

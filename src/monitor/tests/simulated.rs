@@ -12,7 +12,7 @@ use crate::record::meta::{Meta, ParsedMeta};
 use crate::record::outcome::{Intent, Outcome, Reason};
 use crate::record::pid::ParsedPid;
 use crate::record::result::ParsedResult;
-use crate::record::status::{ParsedStatus, Word};
+use crate::record::status::{ParsedStatus, StatusWord};
 use crate::record::step_name::StepName;
 use crate::record::time::{MonotonicTime, WallTime};
 use crate::step::terminate::Termination;
@@ -359,7 +359,7 @@ impl State {
         if let Some(ParsedStatus::Complete(word)) = look.status.content() {
             look.meta = self.read(index, Record::Meta, |bytes| Arc::new(ParsedMeta::parse(bytes)));
             self.pass(index);
-            if *word == Word::Success {
+            if *word == StatusWord::Success {
                 look.result = self.read(index, Record::Result, ParsedResult::parse);
             }
         }

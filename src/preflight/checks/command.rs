@@ -5,8 +5,8 @@ use crate::env_vars;
 use crate::error::io_reason;
 use crate::preflight::{Check, CheckResult, Failure, shown};
 use crate::record::time::MonotonicTime;
-use crate::sys::process::shell::{End, Order, Outcome, Purpose, ShellRunner};
-use crate::sys::process::spawn::Ended;
+use crate::sys::process::shell::{Order, Purpose, ShellExit, ShellOutput, ShellRunner};
+use crate::sys::process::spawn::ExitStatus;
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
@@ -18,15 +18,15 @@ pub(in crate::preflight) fn check(
     shells: &ShellRunner,
 ) -> CheckResult {
     let outcome = run_captured(text, check, deadline, shells)?;
-    if outcome.end == End::Known(Ended::Code(0)) {
+    if outcome.end == ShellExit::Known(ExitStatus::Code(0)) {
         return Ok(None);
     }
     let failure = Failure::new(format!("{}{}", ending(&outcome, check), quoted(&outcome)));
     Err(match outcome.end {
         // What a shell ends with (POSIX, 2.8.2, Exit Status for Commands).
-        End::Known(Ended::Code(127)) => failure.with_cause("the shell found no such command"),
-        End::Known(Ended::Code(126)) => failure.with_cause("the shell may not execute the command"),
-        End::Known(_) | End::Unknown | End::OutOfTime => failure,
+        ShellExit::Known(ExitStatus::Code(127)) => failure.with_cause("the shell found no such command"),
+        ShellExit::Known(ExitStatus::Code(126)) => failure.with_cause("the shell may not execute the command"),
+        ShellExit::Known(_) | ShellExit::Unknown | ShellExit::OutOfTime => failure,
     })
 }
 
@@ -40,10 +40,12 @@ pub(in crate::preflight) fn check_import(
 ) -> CheckResult {
     let outcome = run_captured(&format!("{python} -c 'import {module}'"), check, deadline, shells)?;
     match outcome.end {
-        End::Known(Ended::Code(0)) => Ok(None),
-        End::Known(Ended::Code(127)) => Err(Failure::new(format!("there is no {python}{}", quoted(&outcome)))),
+        ShellExit::Known(ExitStatus::Code(0)) => Ok(None),
+        ShellExit::Known(ExitStatus::Code(127)) => {
+            Err(Failure::new(format!("there is no {python}{}", quoted(&outcome))))
+        }
         // Python tells in its last line, such as "ModuleNotFoundError: No module named 'x'".
-        End::Known(Ended::Code(1)) => {
+        ShellExit::Known(ExitStatus::Code(1)) => {
             let said = last_line(&outcome).unwrap_or_else(|| "it does not say why".to_owned());
             let which = interpreter(python, check, deadline, shells);
             let failure = Failure::new(format!("{python} cannot import {module}: {said}"));
@@ -52,7 +54,7 @@ pub(in crate::preflight) fn check_import(
                 None => failure,
             })
         }
-        End::Known(_) | End::Unknown | End::OutOfTime => {
+        ShellExit::Known(_) | ShellExit::Unknown | ShellExit::OutOfTime => {
             let how = ending(&outcome, check);
             Err(Failure::new(format!("{python} importing {module}: {how}{}", quoted(&outcome))))
         }
@@ -63,7 +65,7 @@ pub(in crate::preflight) fn check_import(
 fn interpreter(python: &str, check: &Check, deadline: MonotonicTime, shells: &ShellRunner) -> Option<String> {
     let text = format!("{python} -c 'import sys; print(sys.executable, \"(%d.%d.%d)\" % sys.version_info[:3])'");
     let outcome = run_captured(&text, check, deadline, shells).ok()?;
-    last_line(&outcome).filter(|_| outcome.end == End::Known(Ended::Code(0)))
+    last_line(&outcome).filter(|_| outcome.end == ShellExit::Known(ExitStatus::Code(0)))
 }
 
 /// The variables that checks and fixes get.
@@ -76,7 +78,12 @@ pub(in crate::preflight) fn variables() -> [(&'static str, OsString); 2] {
     ]
 }
 
-fn run_captured(text: &str, check: &Check, deadline: MonotonicTime, shells: &ShellRunner) -> Result<Outcome, Failure> {
+fn run_captured(
+    text: &str,
+    check: &Check,
+    deadline: MonotonicTime,
+    shells: &ShellRunner,
+) -> Result<ShellOutput, Failure> {
     let command = Order {
         text: OsStr::new(text),
         folder: Some(&check.folder),
@@ -88,21 +95,21 @@ fn run_captured(text: &str, check: &Check, deadline: MonotonicTime, shells: &She
     shells.run(&command).map_err(|error| Failure::new(format!("the command could not be run: {}", io_reason(&error))))
 }
 
-fn ending(outcome: &Outcome, check: &Check) -> String {
+fn ending(outcome: &ShellOutput, check: &Check) -> String {
     match outcome.end {
-        End::Known(Ended::Code(code)) => format!("exit code {code}"),
-        End::Known(Ended::Signal(number)) => format!("ended by signal {number}"),
-        End::Unknown => "the kernel did not tell how it ended".to_owned(),
-        End::OutOfTime => format!("not done within {}, and terminated", shown(check.timeout)),
+        ShellExit::Known(ExitStatus::Code(code)) => format!("exit code {code}"),
+        ShellExit::Known(ExitStatus::Signal(number)) => format!("ended by signal {number}"),
+        ShellExit::Unknown => "the kernel did not tell how it ended".to_owned(),
+        ShellExit::OutOfTime => format!("not done within {}, and terminated", shown(check.timeout)),
     }
 }
 
-fn quoted(outcome: &Outcome) -> String {
+fn quoted(outcome: &ShellOutput) -> String {
     last_line(outcome).map_or_else(String::new, |line| format!(": {line}"))
 }
 
 /// The last line that is not blank, cut to what a report quotes.
-pub(in crate::preflight) fn last_line(outcome: &Outcome) -> Option<String> {
+pub(in crate::preflight) fn last_line(outcome: &ShellOutput) -> Option<String> {
     const QUOTED: usize = 200;
     let text = String::from_utf8_lossy(&outcome.output);
     let line = text.lines().map(str::trim).rfind(|line| !line.is_empty())?;

@@ -8,7 +8,7 @@ use crate::preflight::{CheckResult, Failure, MonitorSettings, shown};
 use crate::record::shell_word::shell_word;
 use crate::record::time::{MonotonicTime, WallTime};
 use crate::sys::fs::foreign_writers::{ForeignWriters, foreign_writers};
-use crate::sys::fs::metadata::{self, Kind};
+use crate::sys::fs::metadata::{self, FileKind};
 use crate::sys::fs::probe::{ProbeFile, ProbeWatch, Supplies, probe_name};
 use crate::sys::platform::fs_type::{self, FsType};
 use crate::sys::platform::watch_limits::supplies;
@@ -30,7 +30,9 @@ pub(in crate::preflight) fn check(settings: &MonitorSettings, deadline: Monotoni
     let directory = env::absolute(&settings.directory);
     let folder = metadata::nearest(&directory);
     let is_itself = folder == directory;
-    if !is_itself && metadata::is_there(&directory) && metadata::kind(&directory).is_ok_and(|kind| kind != Kind::Absent)
+    if !is_itself
+        && metadata::is_there(&directory)
+        && metadata::kind(&directory).is_ok_and(|kind| kind != FileKind::Absent)
     {
         return Err(Failure::new(format!("{} is not a folder", directory.display())).with_advice(ELSEWHERE));
     }

@@ -24,7 +24,7 @@ pub(in crate::preflight) fn check_variable(name: &str, matches: Option<&Regex>) 
 pub(in crate::preflight) fn check_path(path: &Path) -> CheckResult {
     let shown = path.display();
     match metadata::kind(path) {
-        Ok(metadata::Kind::Absent) => {
+        Ok(metadata::FileKind::Absent) => {
             let failure = Failure::new(format!("there is no {shown}"));
             Err(match metadata::leads_to(path) {
                 Some(target) => failure.with_cause(format!("it is a link to {}, which is not there", target.display())),

@@ -4,7 +4,7 @@ use crate::error::io_reason;
 use crate::preflight::{CheckResult, Failure, shown};
 use crate::record::sanitize::quote;
 use crate::record::time::MonotonicTime;
-use crate::sys::net::{self, Fault};
+use crate::sys::net::{self, NetError};
 use std::fmt;
 use std::io;
 use std::time::Duration;
@@ -63,14 +63,14 @@ pub(in crate::preflight) fn check(address: &Address, timeout: Duration, deadline
 }
 
 /// What a failed connection means.
-pub(super) fn failure(fault: &Fault, address: &Address, timeout: Duration) -> Failure {
+pub(super) fn failure(fault: &NetError, address: &Address, timeout: Duration) -> Failure {
     let limit = shown(timeout);
     match fault {
-        Fault::NoAddress(error) => Failure::new(format!("{} has no address: {error}", address.host))
+        NetError::NoAddress(error) => Failure::new(format!("{} has no address: {error}", address.host))
             .with_cause("the name is misspelt, or the name service cannot be reached from here"),
-        Fault::NoNameService => Failure::new(format!("no address for {} within {limit}", address.host))
+        NetError::NoNameService => Failure::new(format!("no address for {} within {limit}", address.host))
             .with_cause("the name service does not answer"),
-        Fault::NotTaken(at, error) => {
+        NetError::NotTaken(at, error) => {
             let failure = Failure::new(format!("no connection to {address} ({}): {}", at.ip(), io_reason(error)));
             if error.kind() == io::ErrorKind::ConnectionRefused {
                 failure.with_cause("nothing listens there: the service is not up")
@@ -81,10 +81,12 @@ pub(super) fn failure(fault: &Fault, address: &Address, timeout: Duration) -> Fa
                 failure
             }
         }
-        Fault::NoAnswer => Failure::new(format!("{address} accepted the connection and did not answer within {limit}"))
-            .with_cause("the service is up and stuck, or slower than this check's timeout"),
-        Fault::Broken(error) => Failure::new(format!("{address} broke the connection: {}", io_reason(error))),
-        Fault::NotHttp(head) => Failure::new(format!("{address} answered {}, which is not HTTP", quote(head)))
+        NetError::NoAnswer => {
+            Failure::new(format!("{address} accepted the connection and did not answer within {limit}"))
+                .with_cause("the service is up and stuck, or slower than this check's timeout")
+        }
+        NetError::Broken(error) => Failure::new(format!("{address} broke the connection: {}", io_reason(error))),
+        NetError::NotHttp(head) => Failure::new(format!("{address} answered {}, which is not HTTP", quote(head)))
             .with_cause("another service listens there, or it speaks TLS only"),
     }
 }

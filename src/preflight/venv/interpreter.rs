@@ -7,9 +7,9 @@ use crate::preflight::venv::cfg::{self, Version};
 use crate::preflight::venv::{Problem, Venv, VenvProblem};
 use crate::record::shell_word::shell_word;
 use crate::record::time::MonotonicTime;
-use crate::sys::fs::metadata::{self, Kind};
-use crate::sys::process::shell::{End, Order, Purpose, ShellRunner};
-use crate::sys::process::spawn::Ended;
+use crate::sys::fs::metadata::{self, FileKind};
+use crate::sys::process::shell::{Order, Purpose, ShellExit, ShellRunner};
+use crate::sys::process::spawn::ExitStatus;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,16 +21,18 @@ pub(super) fn inspect(venv: &Venv<'_>, deadline: MonotonicTime, shells: &ShellRu
     let python = venv.bin.join("python");
     let shown = python.display();
     match metadata::kind(&python) {
-        Ok(Kind::File { executable: true }) => {}
-        Ok(Kind::Absent) if metadata::is_there(&python) => {
+        Ok(FileKind::File { executable: true }) => {}
+        Ok(FileKind::Absent) if metadata::is_there(&python) => {
             let (last, target) = follow_links(&python);
             let symptom = format!("{shown} leads to {}, which is not there", target.display());
             let cause =
                 format!("{made}, which {} was made from, was removed, moved or replaced", venv.folder.display());
             return problem(if last == python { symptom } else { format!("{symptom} ({})", last.display()) }, cause);
         }
-        Ok(Kind::Absent) => return problem(format!("there is no {shown}"), "the environment is incomplete".to_owned()),
-        Ok(Kind::File { executable: false }) => {
+        Ok(FileKind::Absent) => {
+            return problem(format!("there is no {shown}"), "the environment is incomplete".to_owned());
+        }
+        Ok(FileKind::File { executable: false }) => {
             return problem(
                 format!("{shown} has no execute bit"),
                 "the folder was copied or unpacked by a tool that drops modes".to_owned(),
@@ -40,7 +42,7 @@ pub(super) fn inspect(venv: &Venv<'_>, deadline: MonotonicTime, shells: &ShellRu
         Err(error) => return problem(format!("cannot read {shown}: {}", io_reason(&error)), "unknown".to_owned()),
     }
     if let Some(home) = &venv.cfg.home
-        && !matches!(metadata::kind(home), Ok(Kind::Folder))
+        && !matches!(metadata::kind(home), Ok(FileKind::Folder))
     {
         let symptom = format!("home in {} names {}, which is not there", cfg::NAME, home.display());
         return problem(symptom, format!("{made} was removed or moved from {}", home.display()));
@@ -88,10 +90,10 @@ fn version_of(
     };
     let output = shells.run(&command).map_err(|error| format!("{shown} could not be run: {}", io_reason(&error)))?;
     let printed = last_line(&output);
-    if output.end == End::Known(Ended::Code(0)) {
+    if output.end == ShellExit::Known(ExitStatus::Code(0)) {
         return Ok(printed.as_deref().and_then(Version::parse));
     }
-    let silent = if output.end == End::OutOfTime { "it did not answer in time" } else { "it prints nothing" };
+    let silent = if output.end == ShellExit::OutOfTime { "it did not answer in time" } else { "it prints nothing" };
     Err(format!("{shown} does not run: {}", printed.unwrap_or_else(|| silent.to_owned())))
 }
 

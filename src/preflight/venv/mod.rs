@@ -13,7 +13,7 @@ pub(crate) mod shebang;
 use crate::error::io_reason;
 use crate::preflight::{CheckResult, Failure};
 use crate::record::time::MonotonicTime;
-use crate::sys::fs::metadata::{self, Kind};
+use crate::sys::fs::metadata::{self, FileKind};
 use crate::sys::process::shell::ShellRunner;
 use cfg::Cfg;
 pub(crate) use fix::SuggestedFix;
@@ -90,12 +90,12 @@ fn open<'check>(path: &Path, named: PathBuf, project: &'check Path) -> Result<Ve
     let cannot = |error: &std::io::Error| Failure::new(format!("cannot read {shown}: {}", io_reason(error)));
     let fix = |named: &Path, problem| suggest(named, &[problem], project_facts(named, project, &Cfg::default()));
     match metadata::kind(path).map_err(|error| cannot(&error))? {
-        Kind::Folder => {}
-        Kind::Absent => {
+        FileKind::Folder => {}
+        FileKind::Absent => {
             return Err(Failure::new(format!("there is no environment {shown}"))
                 .with_suggestion(fix(&named, VenvProblem::Missing)));
         }
-        Kind::File { .. } | Kind::Other => return Err(Failure::new(format!("{shown} is not a folder"))),
+        FileKind::File { .. } | FileKind::Other => return Err(Failure::new(format!("{shown} is not a folder"))),
     }
     let folder = metadata::resolved(path).map_err(|error| cannot(&error))?;
     let file = folder.join(cfg::NAME);

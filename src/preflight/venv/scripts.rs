@@ -2,7 +2,7 @@
 
 use crate::preflight::venv::shebang::{self, Shebang, first_line_ends_with_cr};
 use crate::preflight::venv::{Problem, Venv, VenvProblem, cfg};
-use crate::sys::fs::metadata::{self, Kind};
+use crate::sys::fs::metadata::{self, FileKind};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -52,7 +52,7 @@ impl Scripts {
                 scripts.with_cr.push(name.clone());
             }
             if !metadata::may_execute(&path) {
-                let has_bit = matches!(metadata::kind(&path), Ok(Kind::File { executable: true }));
+                let has_bit = matches!(metadata::kind(&path), Ok(FileKind::File { executable: true }));
                 let list = if has_bit { &mut scripts.forbidden } else { &mut scripts.not_executable };
                 list.push(name.clone());
             }
@@ -119,7 +119,7 @@ impl Scripts {
         let is_own = interpreter
             .parent()
             .is_some_and(|folder| folder == venv.bin || metadata::resolved(folder).is_ok_and(|real| real == venv.bin));
-        let exists = matches!(metadata::kind(interpreter), Ok(Kind::File { executable: true }));
+        let exists = matches!(metadata::kind(interpreter), Ok(FileKind::File { executable: true }));
         let is_python = interpreter
             .file_name()
             .is_some_and(|name| ["python", "pypy"].iter().any(|word| name.to_string_lossy().starts_with(word)));

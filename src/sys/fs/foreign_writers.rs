@@ -1,7 +1,7 @@
 //! Who else can replace the files of a directory. Called by `ops::run` and `preflight::checks::directory`.
 
 use crate::sys::env;
-use crate::sys::fs::metadata::{self, Standing};
+use crate::sys::fs::metadata::{self, Permissions};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -46,7 +46,7 @@ pub(crate) fn foreign_writers(folder: &Path, is_monitor_dir: bool) -> Option<For
 }
 
 /// The same for a folder and its ancestors, that folder first.
-fn among(upwards: &[(PathBuf, Standing)], me: u32, is_monitor_dir: bool) -> Option<ForeignWriters> {
+fn among(upwards: &[(PathBuf, Permissions)], me: u32, is_monitor_dir: bool) -> Option<ForeignWriters> {
     const ROOT: u32 = 0;
     let (folder, standing) = upwards.first()?;
     // Root's folders above the directory are for all users; the directory itself is for one.
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn a_directory_is_private_where_no_other_user_can_rename_in_it() {
-        let folder = |owner: u32, mode: u32| (PathBuf::from("/x"), Standing { owner, mode });
+        let folder = |owner: u32, mode: u32| (PathBuf::from("/x"), Permissions { owner, mode });
         for (folders, is_monitor_dir, expected) in [
             (vec![folder(7, 0o700)], true, None),
             (vec![folder(7, 0o755)], true, None),

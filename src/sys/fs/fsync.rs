@@ -3,7 +3,7 @@
 //! A rename is seen by everyone at once and survives the end of every process, but not a power cut before the disk was
 //! told. That takes milliseconds on a good disk and seconds on a busy one, so no caller waits for it.
 
-use crate::sys::log::file::open_at_once;
+use crate::sys::fs::at::FileAt;
 use std::path::{Path, PathBuf};
 
 /// Has the disk keep these files and then the directory's entries. What is missing or cannot be written is left out: the
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 pub(crate) fn sync(directory: &Path, files: &[PathBuf]) {
     for path in files.iter().map(PathBuf::as_path).chain([directory]) {
         // On macOS `sync_all` is F_FULLFSYNC: fsync(2) leaves the data in the drive's cache there.
-        let _synced = open_at_once(path).and_then(|file| file.sync_all());
+        let _synced = FileAt::by_path(path).open_to_read().and_then(|file| file.sync_all());
     }
 }
 

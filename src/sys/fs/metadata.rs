@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 /// What stands under a path, links followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum FileKind {
     /// Nothing; or a link that leads to nothing.
     Absent,
     /// A regular file, and whether somebody may execute it.
@@ -31,7 +31,7 @@ pub(crate) enum Kind {
 
 /// Who may do what to a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Standing {
+pub(crate) struct Permissions {
     /// Its owner.
     pub(crate) owner: u32,
     /// Its permission bits, the sticky bit among them.
@@ -42,12 +42,12 @@ pub(crate) struct Standing {
 ///
 /// # Errors
 /// What the kernel says, but not that there is nothing.
-pub(crate) fn kind(path: &Path) -> io::Result<Kind> {
+pub(crate) fn kind(path: &Path) -> io::Result<FileKind> {
     match fs::metadata(path) {
-        Ok(found) if found.is_file() => Ok(Kind::File { executable: found.permissions().mode() & 0o111 != 0 }),
-        Ok(found) if found.is_dir() => Ok(Kind::Folder),
-        Ok(_) => Ok(Kind::Other),
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => Ok(Kind::Absent),
+        Ok(found) if found.is_file() => Ok(FileKind::File { executable: found.permissions().mode() & 0o111 != 0 }),
+        Ok(found) if found.is_dir() => Ok(FileKind::Folder),
+        Ok(_) => Ok(FileKind::Other),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => Ok(FileKind::Absent),
         Err(error) => Err(error),
     }
 }
@@ -112,9 +112,9 @@ pub(crate) fn files(folder: &Path) -> io::Result<Vec<OsString>> {
 ///
 /// # Errors
 /// What the kernel says.
-pub(crate) fn standing(path: &Path) -> io::Result<Standing> {
+pub(crate) fn standing(path: &Path) -> io::Result<Permissions> {
     let found = fs::metadata(path)?;
-    Ok(Standing { owner: found.uid(), mode: found.mode() & 0o7777 })
+    Ok(Permissions { owner: found.uid(), mode: found.mode() & 0o7777 })
 }
 
 /// Whether this user may execute a file: by its mode, its access list, and its mount (`noexec`).
@@ -162,12 +162,12 @@ mod tests {
         std::os::unix::fs::symlink("gone", at("l")).unwrap();
         fs::create_dir(at("d")).unwrap();
         for (name, expected) in [
-            ("f", Kind::File { executable: false }),
-            ("p", Kind::Other),
-            ("l", Kind::Absent),
-            ("d", Kind::Folder),
-            ("n", Kind::Absent),
-            ("f/n", Kind::Absent),
+            ("f", FileKind::File { executable: false }),
+            ("p", FileKind::Other),
+            ("l", FileKind::Absent),
+            ("d", FileKind::Folder),
+            ("n", FileKind::Absent),
+            ("f/n", FileKind::Absent),
         ] {
             assert_eq!(kind(&at(name)).unwrap(), expected, "{name}");
         }

@@ -4,6 +4,7 @@ pub(crate) mod at;
 pub(crate) mod atomic_write;
 pub(crate) mod foreign_writers;
 pub(crate) mod fsync;
+pub(crate) mod io;
 pub(crate) mod lock;
 pub(crate) mod metadata;
 pub(crate) mod monitor_dir;

@@ -7,15 +7,15 @@ use crate::record::evidence::{BlockedOn, ProcessState, TreeProcess, bracketed, c
 use crate::record::time::millis;
 use crate::sys::linux::fd_table::{Descriptors, read, read_text};
 use crate::sys::linux::wait_reason;
-use crate::sys::linux::wait_reason::Wait;
+use crate::sys::linux::wait_reason::SyscallWait;
 use crate::sys::linux::{process, procfs};
-use crate::sys::process::info::Entry;
+use crate::sys::process::ProcessInfo;
 
 /// The most threads of one program that are looked at.
 const THREADS: usize = 64;
 
 /// A process as its one line of `stat` shows it, under its name: that read waits for nobody.
-pub(crate) fn glimpse(entry: &Entry) -> Option<TreeProcess> {
+pub(crate) fn glimpse(entry: &ProcessInfo) -> Option<TreeProcess> {
     let line = read(&format!("/proc/{}/stat", entry.pid))?;
     let stat = procfs::stat(&line).filter(|stat| stat.started == entry.started && !matches!(stat.state, 'X' | 'x'))?;
     let name = bracketed(procfs::name(&line)?);
@@ -31,7 +31,7 @@ pub(crate) fn detail(seen: &mut TreeProcess, has_children: bool) {
     if let Some((state, wait)) = thread(&folder) {
         seen.state = state;
         seen.blocked_on = wait.and_then(|wait| descriptors.tell(wait, has_children));
-        if wait == Some(Wait::Futex) {
+        if wait == Some(SyscallWait::Futex) {
             let others = threads(&folder, seen.pid, &descriptors, has_children);
             (seen.state, seen.blocked_on) = wait_reason::by_threads(&others);
         }
@@ -42,17 +42,17 @@ pub(crate) fn detail(seen: &mut TreeProcess, has_children: bool) {
 }
 
 /// The state of one thread, and what it asked for where it sleeps.
-fn thread(folder: &str) -> Option<(ProcessState, Option<Wait>)> {
+fn thread(folder: &str) -> Option<(ProcessState, Option<SyscallWait>)> {
     let state = wait_reason::state(procfs::stat(&read(&format!("{folder}/stat"))?)?.state);
     let sleeps = matches!(state, ProcessState::Sleeping | ProcessState::Disk);
     // A thread that moves on in between shows no call, and sleeps nowhere.
     let exact = || read_text(&format!("{folder}/syscall")).map(|text| wait_reason::by_call(&text));
     let vague = || read_text(&format!("{folder}/wchan")).map(|text| wait_reason::by_place(&text));
-    let known = |wait: &Wait| *wait != Wait::Unknown;
+    let known = |wait: &SyscallWait| *wait != SyscallWait::Unknown;
     let wait = if sleeps { exact().filter(known).or_else(vague) } else { None };
     // Whatever it asked for, it is the disk that keeps it; but a parent waits for its child's exec in this state too.
-    let held = state == ProcessState::Disk && wait != Some(Wait::For(BlockedOn::Child));
-    Some((state, if held { Some(Wait::For(BlockedOn::Disk)) } else { wait }))
+    let held = state == ProcessState::Disk && wait != Some(SyscallWait::For(BlockedOn::Child));
+    Some((state, if held { Some(SyscallWait::For(BlockedOn::Disk)) } else { wait }))
 }
 
 fn threads(
@@ -88,7 +88,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     /// What is found to sleep there waits for, once it does so in its own call: before that it may wait for memory.
-    fn settled(folder: &str) -> Wait {
+    fn settled(folder: &str) -> SyscallWait {
         let began = Instant::now();
         let mut last = None;
         loop {
@@ -104,7 +104,7 @@ mod tests {
     }
 
     /// What a thread is found to wait for that does this work, which `release` ends.
-    fn blocked_in(work: impl FnOnce() + Send + 'static, release: impl FnOnce()) -> (Wait, Option<BlockedOn>) {
+    fn blocked_in(work: impl FnOnce() + Send + 'static, release: impl FnOnce()) -> (SyscallWait, Option<BlockedOn>) {
         let (sender, receiver) = crossbeam_channel::bounded(1);
         let worker = std::thread::spawn(move || {
             sender.send(nix::unistd::gettid()).unwrap();
@@ -182,7 +182,7 @@ mod tests {
         let lock = std::sync::Arc::new(std::sync::Mutex::new(()));
         let (held, wanted) = (lock.lock().unwrap(), std::sync::Arc::clone(&lock));
         let take = move || drop(wanted.lock().unwrap());
-        assert_eq!(blocked_in(take, move || drop(held)), (Wait::Futex, Some(BlockedOn::Lock)));
+        assert_eq!(blocked_in(take, move || drop(held)), (SyscallWait::Futex, Some(BlockedOn::Lock)));
         let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
         let input = child.stdin.take();
         let wait = move || assert!(child.wait().unwrap().success());
@@ -199,7 +199,7 @@ mod tests {
             assert_eq!(descriptors.tell(settled(&folder), false), Some(expected));
             let place = wait_reason::by_place(&read_text(&format!("{folder}/wchan")).unwrap_or_default());
             // A kernel that does not name its functions tells nothing.
-            assert!(place == Wait::Unknown || descriptors.tell(place, false) == Some(expected), "{place:?}");
+            assert!(place == SyscallWait::Unknown || descriptors.tell(place, false) == Some(expected), "{place:?}");
             child.kill().unwrap();
             child.wait().unwrap();
         }

@@ -3,7 +3,7 @@
 //! Refuses to tell of heartbeats, log writes and reads: the kernel raises nothing for them.
 
 use crate::sys::linux::inotify::{Told, WatchFlags, Watches};
-use crate::sys::watch::Word;
+use crate::sys::watch::DirEvent;
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -50,13 +50,13 @@ impl PlatformWatcher {
     ///
     /// # Errors
     /// Nothing can be read any more.
-    pub(crate) fn take(&mut self, tell: &mut dyn FnMut(Word<'_>)) -> io::Result<()> {
+    pub(crate) fn take(&mut self, tell: &mut dyn FnMut(DirEvent<'_>)) -> io::Result<()> {
         self.watches.take(&mut |told| match told {
-            Told::Lost => tell(Word::Lost),
-            Told::Event(Some(file), ..) => file.file_name().into_iter().for_each(|name| tell(Word::Entry(name))),
-            Told::Event(None, _, Some(name)) => tell(Word::Entry(OsStr::from_bytes(name.to_bytes()))),
+            Told::Lost => tell(DirEvent::Lost),
+            Told::Event(Some(file), ..) => file.file_name().into_iter().for_each(|name| tell(DirEvent::Entry(name))),
+            Told::Event(None, _, Some(name)) => tell(DirEvent::Entry(OsStr::from_bytes(name.to_bytes()))),
             // Its own removal, renaming, or the end of its filesystem.
-            Told::Event(None, _, None) => tell(Word::Folder),
+            Told::Event(None, _, None) => tell(DirEvent::Folder),
         })
     }
 }

@@ -7,8 +7,8 @@ use crate::record::evidence::BlockedOn;
 use crate::sys::linux::procfs;
 use crate::sys::linux::procfs_read::part;
 use crate::sys::linux::wait_reason;
-use crate::sys::linux::wait_reason::{Kind, Wait};
-use crate::sys::process::info::Entry;
+use crate::sys::linux::wait_reason::{FdKind, SyscallWait};
+use crate::sys::process::ProcessInfo;
 use crate::sys::process::pipes::PipeEnds;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags, openat, statx};
@@ -40,7 +40,7 @@ const HARDLY_ANY: u64 = 2;
 /// `None` if they cannot be told at this moment: a child has not yet closed the ends that it was forked with, or an exiting
 /// process has closed its own. Both may happen while the descriptors are read one by one, so the process is looked at
 /// before and after.
-pub(crate) fn pipe_ends(entry: &Entry) -> Option<PipeEnds> {
+pub(crate) fn pipe_ends(entry: &ProcessInfo) -> Option<PipeEnds> {
     let at_rest = || {
         let stat = procfs::stat(&read(&format!("/proc/{}/stat", entry.pid))?)?;
         let is_new = matches!(stat.state, 'R' | 'D') && stat.used < HARDLY_ANY;
@@ -97,21 +97,21 @@ impl Descriptors {
     }
 
     /// What a wait is for, as far as the descriptors tell.
-    pub(crate) fn tell(&self, wait: Wait, has_children: bool) -> Option<BlockedOn> {
+    pub(crate) fn tell(&self, wait: SyscallWait, has_children: bool) -> Option<BlockedOn> {
         match wait {
-            Wait::For(word) => Some(word),
-            Wait::Futex => Some(BlockedOn::Lock),
-            Wait::Input(number) => wait_reason::by_descriptor(number, true, self.kind(number)),
-            Wait::Output(number) => wait_reason::by_descriptor(number, false, self.kind(number)),
-            Wait::Between(from, to) => self.between(from, to),
-            Wait::Poll { count: 0, .. } | Wait::Select { below: 0, .. } => Some(BlockedOn::Sleep),
-            Wait::Poll { at, count } => {
+            SyscallWait::For(word) => Some(word),
+            SyscallWait::Futex => Some(BlockedOn::Lock),
+            SyscallWait::Input(number) => wait_reason::by_descriptor(number, true, self.kind(number)),
+            SyscallWait::Output(number) => wait_reason::by_descriptor(number, false, self.kind(number)),
+            SyscallWait::Between(from, to) => self.between(from, to),
+            SyscallWait::Poll { count: 0, .. } | SyscallWait::Select { below: 0, .. } => Some(BlockedOn::Sleep),
+            SyscallWait::Poll { at, count } => {
                 let count = usize::try_from(count).ok().filter(|&count| count <= MOST)?;
                 let set = wait_reason::poll_set(&self.memory(at, count * 8)?);
                 // One that is only to be told of an end says nothing, and is no mere wait for time either.
                 if set.is_empty() { None } else { self.by_set(set) }
             }
-            Wait::Select { below, read, write } => {
+            SyscallWait::Select { below, read, write } => {
                 // The kernel's sets are whole longs; no select(2) of libc goes beyond 1024 descriptors.
                 let length = usize::try_from(below).ok().filter(|&below| below <= 1024)?.div_ceil(64) * 8;
                 let set = |at: u64| if at == 0 { Some(Vec::new()) } else { self.memory(at, length) };
@@ -119,11 +119,11 @@ impl Descriptors {
                 let input = wait_reason::select_set(&read).map(|number| (number, true));
                 self.by_set(input.chain(wait_reason::select_set(&write).map(|number| (number, false))).collect())
             }
-            Wait::Epoll(number) => self.by_epoll(number),
-            Wait::SomePipe | Wait::SomePeer | Wait::Some => self.by_all(wait),
+            SyscallWait::Epoll(number) => self.by_epoll(number),
+            SyscallWait::SomePipe | SyscallWait::SomePeer | SyscallWait::Some => self.by_all(wait),
             // A shell that waits, and any other program that takes its children's ends by signal.
-            Wait::Signal => has_children.then_some(BlockedOn::Child),
-            Wait::Unknown => None,
+            SyscallWait::Signal => has_children.then_some(BlockedOn::Child),
+            SyscallWait::Unknown => None,
         }
     }
 
@@ -142,9 +142,9 @@ impl Descriptors {
     fn by_set(&self, set: Vec<(i32, bool)>) -> Option<BlockedOn> {
         let own = self.pipes_to_itself();
         // Where the other end is this process's too, it wakes itself up by it.
-        let wakes = |kind: Kind| matches!(kind, Kind::Pipe(inode) if own.contains(&inode));
-        let kind = |number| Some(self.kind(number)).filter(|kind| !wakes(*kind)).unwrap_or(Kind::Other);
-        let set: Vec<(i32, bool, Kind)> =
+        let wakes = |kind: FdKind| matches!(kind, FdKind::Pipe(inode) if own.contains(&inode));
+        let kind = |number| Some(self.kind(number)).filter(|kind| !wakes(*kind)).unwrap_or(FdKind::Other);
+        let set: Vec<(i32, bool, FdKind)> =
             set.into_iter().take(MOST).map(|(number, input)| (number, input, kind(number))).collect();
         wait_reason::by_set(&set)
     }
@@ -155,10 +155,10 @@ impl Descriptors {
     }
 
     /// By all that it could wait for data from. What it writes to as a rule, descriptors 1 and 2, is left out.
-    fn by_all(&self, wait: Wait) -> Option<BlockedOn> {
+    fn by_all(&self, wait: SyscallWait) -> Option<BlockedOn> {
         let open = self.open();
         let readable = open.into_iter().filter(|(number, (read, _))| *read && !matches!(number, 1 | 2));
-        let readable: Vec<(i32, Kind)> = readable.map(|(number, _)| (number, self.kind(number))).collect();
+        let readable: Vec<(i32, FdKind)> = readable.map(|(number, _)| (number, self.kind(number))).collect();
         // Of another user's process no descriptor is shown at all, and then none says anything.
         if readable.is_empty() { None } else { wait_reason::by_candidates(wait, &readable) }
     }
@@ -178,7 +178,7 @@ impl Descriptors {
     fn pipes_to_itself(&self) -> BTreeSet<u64> {
         let mut ends: BTreeMap<u64, (bool, bool)> = BTreeMap::new();
         for (number, (read, write)) in self.open() {
-            if let Some(Kind::Pipe(inode)) = self.link(number).as_deref().and_then(wait_reason::by_link) {
+            if let Some(FdKind::Pipe(inode)) = self.link(number).as_deref().and_then(wait_reason::by_link) {
                 let (reads, writes) = ends.entry(inode).or_default();
                 (*reads, *writes) = (*reads || read, *writes || write);
             }
@@ -194,11 +194,11 @@ impl Descriptors {
         format!("{}/fd/{number}", self.folder)
     }
 
-    fn kind(&self, number: i32) -> Kind {
-        let Some(link) = self.link(number) else { return Kind::Other };
+    fn kind(&self, number: i32) -> FdKind {
+        let Some(link) = self.link(number) else { return FdKind::Other };
         match wait_reason::by_link(&link) {
-            Some(Kind::Socket) if wait_reason::inode_of(&link).is_some_and(|inode| self.is_local(inode)) => {
-                Kind::LocalSocket
+            Some(FdKind::Socket) if wait_reason::inode_of(&link).is_some_and(|inode| self.is_local(inode)) => {
+                FdKind::LocalSocket
             }
             Some(kind) => kind,
             None => kind_of_path(&self.path(number)),
@@ -221,18 +221,18 @@ impl Descriptors {
     }
 }
 
-fn kind_of_path(path: &str) -> Kind {
-    let Ok(found) = statx(CWD, path, AtFlags::STATX_DONT_SYNC, StatxFlags::TYPE) else { return Kind::Other };
+fn kind_of_path(path: &str) -> FdKind {
+    let Ok(found) = statx(CWD, path, AtFlags::STATX_DONT_SYNC, StatxFlags::TYPE) else { return FdKind::Other };
     match FileType::from_raw_mode(found.stx_mode.into()) {
-        FileType::Fifo => Kind::Fifo,
-        FileType::RegularFile | FileType::Directory | FileType::BlockDevice => Kind::File,
+        FileType::Fifo => FdKind::Fifo,
+        FileType::RegularFile | FileType::Directory | FileType::BlockDevice => FdKind::File,
         // The numbers are those of Linux's devices.txt: consoles and serial lines, /dev/tty and /dev/console (but not
         // /dev/ptmx, the other side of a terminal), pseudo-terminals.
         FileType::CharacterDevice => match (found.stx_rdev_major, found.stx_rdev_minor) {
-            (4 | 136..=143, _) | (5, 0 | 1) => Kind::Terminal,
-            _ => Kind::Other,
+            (4 | 136..=143, _) | (5, 0 | 1) => FdKind::Terminal,
+            _ => FdKind::Other,
         },
-        FileType::Symlink | FileType::Socket | FileType::Unknown => Kind::Other,
+        FileType::Symlink | FileType::Socket | FileType::Unknown => FdKind::Other,
     }
 }
 
@@ -240,7 +240,7 @@ fn kind_of_path(path: &str) -> Kind {
 mod tests {
     use super::*;
     use crate::sys::linux::process::look;
-    use crate::sys::process::info::Lookup;
+    use crate::sys::process::Lookup;
     use nix::sys::wait::{Id, WaitPidFlag, waitid};
     use nix::unistd::Pid;
     use std::process::{Command, Stdio};

@@ -2,7 +2,7 @@
 
 use crate::sys::linux::process::of_ticks;
 use crate::sys::linux::{machine, procfs, procfs_read};
-use crate::sys::process::namespace::{Member, Origin};
+use crate::sys::process::namespace::{Member, NamespaceOrigin};
 
 /// The inode of the PID namespace that the system booted with (`PROC_PID_INIT_INO`, `include/linux/proc_ns.h`).
 const INITIAL: u64 = 0xEFFF_FFFC;
@@ -14,18 +14,18 @@ const MOST: usize = 64;
 ///
 /// /proc may show an outer namespace, with its pids: a sandbox need not mount its own. So the walk begins at `self`, goes on
 /// by the pids that /proc shows, and knows the first process by the pid that it has in its own namespace.
-pub(crate) fn origin() -> Option<Origin> {
+pub(crate) fn origin() -> Option<NamespaceOrigin> {
     if machine::pid_namespace()? == INITIAL {
         return None;
     }
     let (mut command, mut parent) = member("self")?;
     if command.pid == 1 {
-        return Some(Origin { init: command.clone(), command });
+        return Some(NamespaceOrigin { init: command.clone(), command });
     }
     for _ in 0..MOST {
         let (next, next_parent) = member(&parent.to_string())?;
         if next.pid == 1 {
-            return Some(Origin { init: next, command });
+            return Some(NamespaceOrigin { init: next, command });
         }
         (command, parent) = (next, next_parent);
     }

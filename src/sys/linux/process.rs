@@ -6,7 +6,7 @@
 
 use crate::record::time::{MonotonicTime, WallTime};
 use crate::sys::linux::{procfs, procfs_read};
-use crate::sys::process::info::{Entry, Environment, Lookup};
+use crate::sys::process::{Environment, Lookup, ProcessInfo};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
@@ -39,7 +39,7 @@ pub(crate) fn look(pid: i32) -> Lookup {
 }
 
 /// A process that has not ended, with the CPU time that it has used so far, by one look.
-pub(crate) fn usage(pid: i32) -> Option<(Entry, Duration)> {
+pub(crate) fn usage(pid: i32) -> Option<(ProcessInfo, Duration)> {
     stat(pid).filter(|stat| !has_ended(stat)).map(|stat| (entry(&stat), of_ticks(stat.used)))
 }
 
@@ -65,8 +65,8 @@ fn has_ended(stat: &procfs::Stat) -> bool {
     matches!(stat.state, 'Z' | 'X' | 'x')
 }
 
-fn entry(stat: &procfs::Stat) -> Entry {
-    Entry {
+fn entry(stat: &procfs::Stat) -> ProcessInfo {
+    ProcessInfo {
         pid: stat.pid,
         parent: stat.parent,
         group: stat.group,
@@ -78,7 +78,7 @@ fn entry(stat: &procfs::Stat) -> Entry {
 }
 
 /// Every process that has ended and waits for its parent to look.
-pub(crate) fn zombies() -> Vec<Entry> {
+pub(crate) fn zombies() -> Vec<ProcessInfo> {
     pids().into_iter().filter_map(stat).filter(has_ended).map(|stat| entry(&stat)).collect()
 }
 

@@ -3,7 +3,7 @@
 //! They say that they are empty, so std asks for their size first and then reads 32 bytes, 64, 128. Refuses to be used
 //! for files that have a size.
 
-use crate::sys::log::file::read_once;
+use crate::sys::fs::io::read_once;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;

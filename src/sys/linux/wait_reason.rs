@@ -6,7 +6,7 @@ use crate::record::evidence::{BlockedOn, ProcessState};
 
 /// What a thread asked the kernel for before it fell asleep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wait {
+pub(crate) enum SyscallWait {
     /// The call itself says what it is for.
     For(BlockedOn),
     /// A word in memory that another thread changes: a lock, or the end of that thread.
@@ -37,7 +37,7 @@ pub(crate) enum Wait {
 
 /// What a descriptor is open on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum FdKind {
     /// A pipe without a name, by its inode.
     Pipe(u64),
     /// A pipe with a name.
@@ -73,25 +73,25 @@ pub(crate) fn state(letter: char) -> ProcessState {
 }
 
 /// Reads `/proc/PID/syscall`: the call's number, six arguments, the stack pointer, the program counter.
-pub(crate) fn by_call(text: &str) -> Wait {
+pub(crate) fn by_call(text: &str) -> SyscallWait {
     let mut fields = text.split_ascii_whitespace();
-    let Some(number) = fields.next().and_then(|number| number.parse().ok()) else { return Wait::Unknown };
+    let Some(number) = fields.next().and_then(|number| number.parse().ok()) else { return SyscallWait::Unknown };
     let numbers: Vec<u64> =
         fields.map_while(|field| u64::from_str_radix(field.strip_prefix("0x")?, 16).ok()).take(7).collect();
-    let [arguments @ .., stack] = numbers.as_slice() else { return Wait::Unknown };
-    let Ok(arguments) = <[u64; 6]>::try_from(arguments) else { return Wait::Unknown };
+    let [arguments @ .., stack] = numbers.as_slice() else { return SyscallWait::Unknown };
+    let Ok(arguments) = <[u64; 6]>::try_from(arguments) else { return SyscallWait::Unknown };
     // A 32-bit program's calls have numbers of their own. Its stack is below 4 GiB; no 64-bit thread's is, as the
     // kernel maps those at the top.
-    if u32::try_from(*stack).is_ok() { Wait::Unknown } else { call(number, arguments) }
+    if u32::try_from(*stack).is_ok() { SyscallWait::Unknown } else { call(number, arguments) }
 }
 
 #[cfg(not(target_pointer_width = "64"))]
-fn call(_number: i64, _arguments: [u64; 6]) -> Wait {
-    Wait::Unknown
+fn call(_number: i64, _arguments: [u64; 6]) -> SyscallWait {
+    SyscallWait::Unknown
 }
 
 #[cfg(target_pointer_width = "64")]
-fn call(number: i64, [first, second, third, ..]: [u64; 6]) -> Wait {
+fn call(number: i64, [first, second, third, ..]: [u64; 6]) -> SyscallWait {
     // The kernel itself takes a descriptor's lower half.
     let descriptor = |argument: u64| {
         let [a, b, c, d, ..] = argument.to_le_bytes();
@@ -99,81 +99,81 @@ fn call(number: i64, [first, second, third, ..]: [u64; 6]) -> Wait {
     };
     match number {
         libc::SYS_read | libc::SYS_readv | libc::SYS_pread64 | libc::SYS_preadv | libc::SYS_preadv2 => {
-            Wait::Input(descriptor(first))
+            SyscallWait::Input(descriptor(first))
         }
         libc::SYS_recvfrom | libc::SYS_recvmsg | libc::SYS_recvmmsg | libc::SYS_accept | libc::SYS_accept4 => {
-            Wait::Input(descriptor(first))
+            SyscallWait::Input(descriptor(first))
         }
         libc::SYS_write | libc::SYS_writev | libc::SYS_pwrite64 | libc::SYS_pwritev | libc::SYS_pwritev2 => {
-            Wait::Output(descriptor(first))
+            SyscallWait::Output(descriptor(first))
         }
         libc::SYS_sendto | libc::SYS_sendmsg | libc::SYS_sendmmsg | libc::SYS_connect | libc::SYS_vmsplice => {
-            Wait::Output(descriptor(first))
+            SyscallWait::Output(descriptor(first))
         }
-        libc::SYS_tee => Wait::Between(descriptor(first), descriptor(second)),
-        libc::SYS_splice | libc::SYS_copy_file_range => Wait::Between(descriptor(first), descriptor(third)),
-        libc::SYS_sendfile => Wait::Between(descriptor(second), descriptor(first)),
-        libc::SYS_futex | libc::SYS_futex_waitv => Wait::Futex,
-        libc::SYS_flock | libc::SYS_semop | libc::SYS_semtimedop => Wait::For(BlockedOn::Lock),
+        libc::SYS_tee => SyscallWait::Between(descriptor(first), descriptor(second)),
+        libc::SYS_splice | libc::SYS_copy_file_range => SyscallWait::Between(descriptor(first), descriptor(third)),
+        libc::SYS_sendfile => SyscallWait::Between(descriptor(second), descriptor(first)),
+        libc::SYS_futex | libc::SYS_futex_waitv => SyscallWait::Futex,
+        libc::SYS_flock | libc::SYS_semop | libc::SYS_semtimedop => SyscallWait::For(BlockedOn::Lock),
         libc::SYS_fcntl if [libc::F_SETLKW, libc::F_OFD_SETLKW].contains(&descriptor(second)) => {
-            Wait::For(BlockedOn::Lock)
+            SyscallWait::For(BlockedOn::Lock)
         }
         // A parent sleeps in these until the child that has its memory has exec'd or ended (vfork(2)).
-        libc::SYS_wait4 | libc::SYS_waitid | libc::SYS_clone | libc::SYS_clone3 => Wait::For(BlockedOn::Child),
-        libc::SYS_nanosleep | libc::SYS_clock_nanosleep => Wait::For(BlockedOn::Sleep),
+        libc::SYS_wait4 | libc::SYS_waitid | libc::SYS_clone | libc::SYS_clone3 => SyscallWait::For(BlockedOn::Child),
+        libc::SYS_nanosleep | libc::SYS_clock_nanosleep => SyscallWait::For(BlockedOn::Sleep),
         libc::SYS_fsync | libc::SYS_fdatasync | libc::SYS_sync | libc::SYS_syncfs | libc::SYS_msync => {
-            Wait::For(BlockedOn::Disk)
+            SyscallWait::For(BlockedOn::Disk)
         }
-        libc::SYS_ppoll => Wait::Poll { at: first, count: second },
-        libc::SYS_pselect6 => Wait::Select { below: first, read: second, write: third },
-        libc::SYS_epoll_pwait | libc::SYS_epoll_pwait2 => Wait::Epoll(descriptor(first)),
-        libc::SYS_rt_sigsuspend | libc::SYS_rt_sigtimedwait => Wait::Signal,
+        libc::SYS_ppoll => SyscallWait::Poll { at: first, count: second },
+        libc::SYS_pselect6 => SyscallWait::Select { below: first, read: second, write: third },
+        libc::SYS_epoll_pwait | libc::SYS_epoll_pwait2 => SyscallWait::Epoll(descriptor(first)),
+        libc::SYS_rt_sigsuspend | libc::SYS_rt_sigtimedwait => SyscallWait::Signal,
         #[cfg(target_arch = "x86_64")]
-        libc::SYS_vfork => Wait::For(BlockedOn::Child),
+        libc::SYS_vfork => SyscallWait::For(BlockedOn::Child),
         #[cfg(target_arch = "x86_64")]
-        libc::SYS_pause => Wait::For(BlockedOn::Sleep),
+        libc::SYS_pause => SyscallWait::For(BlockedOn::Sleep),
         #[cfg(target_arch = "x86_64")]
-        libc::SYS_poll => Wait::Poll { at: first, count: second },
+        libc::SYS_poll => SyscallWait::Poll { at: first, count: second },
         #[cfg(target_arch = "x86_64")]
-        libc::SYS_select => Wait::Select { below: first, read: second, write: third },
+        libc::SYS_select => SyscallWait::Select { below: first, read: second, write: third },
         #[cfg(target_arch = "x86_64")]
-        libc::SYS_epoll_wait => Wait::Epoll(descriptor(first)),
-        _ => Wait::Unknown,
+        libc::SYS_epoll_wait => SyscallWait::Epoll(descriptor(first)),
+        _ => SyscallWait::Unknown,
     }
 }
 
 /// Reads `/proc/PID/wchan`, the kernel function in which it sleeps: less exact, but told of more processes. Where a
 /// kernel named a function otherwise in some version, both names are here.
-pub(crate) fn by_place(text: &str) -> Wait {
+pub(crate) fn by_place(text: &str) -> SyscallWait {
     // The compiler makes `name.isra.0` and `name.constprop.0` of one that it changed.
     let name = text.trim_end().split('.').next().unwrap_or_default();
     let within = |parts: &[&str]| parts.iter().any(|part| name.contains(part));
     if within(&["unix_", "pipe_write", "pipe_wait_writable", "wait_for_partner", "fifo_open"]) {
-        Wait::For(BlockedOn::Pipe)
+        SyscallWait::For(BlockedOn::Pipe)
     } else if within(&["pipe_read", "pipe_wait"]) {
-        Wait::SomePipe
+        SyscallWait::SomePipe
     } else if name == "wait_woken" {
-        Wait::SomePeer
+        SyscallWait::SomePeer
     } else if within(&["n_tty_read"]) {
-        Wait::For(BlockedOn::Stdin)
+        SyscallWait::For(BlockedOn::Stdin)
     } else if is_multiplexed(name) {
-        Wait::Some
+        SyscallWait::Some
     } else if within(&["lock_inode_wait", "fcntl_setlk", "do_lock_file_wait", "semtimedop"]) {
-        Wait::For(BlockedOn::Lock)
+        SyscallWait::For(BlockedOn::Lock)
     } else if within(&["futex"]) {
-        Wait::Futex
+        SyscallWait::Futex
     } else if within(&["inet_", "sk_wait", "sk_stream_wait", "tcp_", "udp_", "skb_wait"]) {
-        Wait::For(BlockedOn::Network)
+        SyscallWait::For(BlockedOn::Network)
     } else if within(&["nanosleep", "do_pause", "sys_pause"]) {
-        Wait::For(BlockedOn::Sleep)
+        SyscallWait::For(BlockedOn::Sleep)
     } else if within(&["sigsuspend", "sigtimedwait"]) {
-        Wait::Signal
+        SyscallWait::Signal
     } else if within(&["request_wait_answer", "io_schedule", "folio_wait", "wait_on_page"]) {
-        Wait::For(BlockedOn::Disk)
+        SyscallWait::For(BlockedOn::Disk)
     } else if within(&["wait_for_vfork_done", "kernel_clone", "_do_fork"]) || name == "do_wait" {
-        Wait::For(BlockedOn::Child)
+        SyscallWait::For(BlockedOn::Child)
     } else {
-        Wait::Unknown
+        SyscallWait::Unknown
     }
 }
 
@@ -182,16 +182,16 @@ fn is_multiplexed(name: &str) -> bool {
 }
 
 /// What a read from, or a write to, this descriptor waits for.
-pub(crate) fn by_descriptor(number: i32, input: bool, kind: Kind) -> Option<BlockedOn> {
+pub(crate) fn by_descriptor(number: i32, input: bool, kind: FdKind) -> Option<BlockedOn> {
     match kind {
-        Kind::File => Some(BlockedOn::Disk),
+        FdKind::File => Some(BlockedOn::Disk),
         _ if input && number == 0 => Some(BlockedOn::Stdin),
-        Kind::Pipe(_) | Kind::Fifo | Kind::LocalSocket => Some(BlockedOn::Pipe),
-        Kind::Socket => Some(BlockedOn::Network),
-        Kind::Terminal if input => Some(BlockedOn::Stdin),
-        Kind::Timer => Some(BlockedOn::Sleep),
-        Kind::Process => Some(BlockedOn::Child),
-        Kind::Terminal | Kind::Other => None,
+        FdKind::Pipe(_) | FdKind::Fifo | FdKind::LocalSocket => Some(BlockedOn::Pipe),
+        FdKind::Socket => Some(BlockedOn::Network),
+        FdKind::Terminal if input => Some(BlockedOn::Stdin),
+        FdKind::Timer => Some(BlockedOn::Sleep),
+        FdKind::Process => Some(BlockedOn::Child),
+        FdKind::Terminal | FdKind::Other => None,
     }
 }
 
@@ -199,13 +199,13 @@ pub(crate) fn by_descriptor(number: i32, input: bool, kind: Kind) -> Option<Bloc
 ///
 /// Local sockets do not count here: nearly every event loop has one to wake itself up by, and of the few that are for
 /// somebody else these cannot be told apart. Nor do files, for which such a wait never sleeps.
-pub(crate) fn by_set(set: &[(i32, bool, Kind)]) -> Option<BlockedOn> {
+pub(crate) fn by_set(set: &[(i32, bool, FdKind)]) -> Option<BlockedOn> {
     const TELLING: [BlockedOn; 5] =
         [BlockedOn::Network, BlockedOn::Pipe, BlockedOn::Stdin, BlockedOn::Child, BlockedOn::Sleep];
     if set.is_empty() {
         return Some(BlockedOn::Sleep);
     }
-    let counts = |kind: Kind| !matches!(kind, Kind::LocalSocket | Kind::File | Kind::Other);
+    let counts = |kind: FdKind| !matches!(kind, FdKind::LocalSocket | FdKind::File | FdKind::Other);
     let words: Vec<BlockedOn> = set
         .iter()
         .filter(|(_, _, kind)| counts(*kind))
@@ -231,32 +231,32 @@ pub(crate) fn by_threads(others: &[(ProcessState, Option<BlockedOn>)]) -> (Proce
 }
 
 /// What a process waits for that reads one of these descriptors or waits for some of them, which ones is not known.
-pub(crate) fn by_candidates(wait: Wait, readable: &[(i32, Kind)]) -> Option<BlockedOn> {
-    let pipe = |kind: Kind| matches!(kind, Kind::Pipe(_) | Kind::Fifo);
-    let has = |wanted: Kind| readable.iter().any(|(_, kind)| *kind == wanted);
-    if wait == Wait::SomePipe {
+pub(crate) fn by_candidates(wait: SyscallWait, readable: &[(i32, FdKind)]) -> Option<BlockedOn> {
+    let pipe = |kind: FdKind| matches!(kind, FdKind::Pipe(_) | FdKind::Fifo);
+    let has = |wanted: FdKind| readable.iter().any(|(_, kind)| *kind == wanted);
+    if wait == SyscallWait::SomePipe {
         let only_stdin = readable.iter().filter(|(_, kind)| pipe(*kind)).all(|(number, _)| *number == 0);
         Some(if only_stdin { BlockedOn::Stdin } else { BlockedOn::Pipe })
-    } else if has(Kind::Socket) {
+    } else if has(FdKind::Socket) {
         Some(BlockedOn::Network)
     } else {
-        (wait == Wait::SomePeer && has(Kind::Terminal)).then_some(BlockedOn::Stdin)
+        (wait == SyscallWait::SomePeer && has(FdKind::Terminal)).then_some(BlockedOn::Stdin)
     }
 }
 
 /// What a link of `/proc/PID/fd` says; nothing for a path, which may be of any kind.
-pub(crate) fn by_link(link: &str) -> Option<Kind> {
+pub(crate) fn by_link(link: &str) -> Option<FdKind> {
     if link.starts_with('/') {
         return None;
     }
     let (class, rest) = link.split_once(':')?;
     let inode = || rest.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
     Some(match (class, rest) {
-        ("pipe", _) => inode().map_or(Kind::Other, Kind::Pipe),
-        ("socket", _) => Kind::Socket,
-        ("anon_inode", "[timerfd]") => Kind::Timer,
-        ("anon_inode", "[pidfd]") => Kind::Process,
-        _ => Kind::Other,
+        ("pipe", _) => inode().map_or(FdKind::Other, FdKind::Pipe),
+        ("socket", _) => FdKind::Socket,
+        ("anon_inode", "[timerfd]") => FdKind::Timer,
+        ("anon_inode", "[pidfd]") => FdKind::Process,
+        _ => FdKind::Other,
     })
 }
 

@@ -7,13 +7,14 @@ use crate::record::line_splitter::{notice, without_hole};
 use crate::record::sanitize::visible_text;
 use crate::record::time::WallTime;
 use crate::sys::fs::at::{FileAt, FileFacts};
+use crate::sys::fs::io::{next_data, read_at_most};
 use crate::sys::platform::machine;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// The most bytes of a log's end that are looked through for its last lines, and for the last one alone.
@@ -112,7 +113,7 @@ pub(crate) fn tail(path: &Path, count: usize) -> Vec<String> {
     if count == 0 {
         return Vec::new();
     }
-    let Ok(file) = open_at_once(path) else { return Vec::new() };
+    let Ok(file) = FileAt::by_path(path).open_to_read() else { return Vec::new() };
     tail_of(&file, count)
 }
 
@@ -138,7 +139,7 @@ pub(crate) fn last_line(path: &Path) -> Option<String> {
 /// # Errors
 /// It cannot be read.
 pub(crate) fn start_of_last(path: &Path, count: u64) -> io::Result<u64> {
-    let file = match open_at_once(path) {
+    let file = match FileAt::by_path(path).open_to_read() {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
         Err(error) => return Err(error),
@@ -162,47 +163,12 @@ pub(crate) fn start_of_last(path: &Path, count: u64) -> io::Result<u64> {
         }
         // A hole: what stood there has gone, and so has all before it.
         let is_zero = piece.iter().all(|&byte| byte == 0);
-        if is_zero && machine::next_data(&file, start).is_some_and(|data| data >= end) {
+        if is_zero && next_data(&file, start).is_some_and(|data| data >= end) {
             return Ok(end);
         }
         end = start;
     }
     Ok(0)
-}
-
-pub(crate) fn read_at_most(file: &File, bytes: &mut [u8], start: u64) -> io::Result<usize> {
-    let mut done = 0;
-    while done < bytes.len() {
-        match file.read_at(&mut bytes[done..], start + done as u64) {
-            Ok(0) => break,
-            Ok(read) => done += read,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(done)
-}
-
-/// Opens a file for reading. Not even a FIFO without a writer is waited for (fifo(7)), and a terminal does not become this
-/// process's own.
-///
-/// # Errors
-/// What the kernel says.
-pub(in crate::sys) fn open_at_once(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)
-}
-
-/// Reads once, also where a signal interrupts it.
-///
-/// # Errors
-/// What the kernel says.
-pub(in crate::sys) fn read_once(file: &mut File, bytes: &mut [u8]) -> io::Result<usize> {
-    loop {
-        match file.read(bytes) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            other => return other,
-        }
-    }
 }
 
 /// The last lines of what was read; a first line that began before is dropped unless it is all there is.

@@ -6,9 +6,10 @@
 
 use crate::error::io_reason;
 use crate::sys::fs::at::FileAt;
+use crate::sys::fs::io::{next_data, read_at_most};
 use crate::sys::fs::remote;
-use crate::sys::log::file::{descriptor_path, open_at_once, read_at_most};
-use crate::sys::platform::{fs_type, machine};
+use crate::sys::log::file::descriptor_path;
+use crate::sys::platform::fs_type;
 use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
@@ -32,13 +33,13 @@ pub(crate) enum Piece<'buffer> {
 
 /// How a name and the file that is read under it stand to each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum FileIdentity {
     /// No file was ever there.
     Missing,
     /// The file has the name.
-    Named,
+    Current,
     /// Another file has it, or none: no notice about the name tells of the growth of what is read.
-    Strayed,
+    Replaced,
 }
 
 /// A log being read.
@@ -114,15 +115,15 @@ impl Follower {
     }
 
     /// How the name and the file that is read stand to each other.
-    pub(crate) fn standing(&self) -> Standing {
+    pub(crate) fn standing(&self) -> FileIdentity {
         if self.opened.as_ref().is_some_and(|opened| opened.alone) {
-            return Standing::Named;
+            return FileIdentity::Current;
         }
         let there = fs::metadata(&self.path).ok().map(|metadata| identity(&metadata));
         match &self.opened {
-            Some(opened) if there != Some(opened.identity) => Standing::Strayed,
-            None if there.is_none() => Standing::Missing,
-            Some(_) | None => Standing::Named,
+            Some(opened) if there != Some(opened.identity) => FileIdentity::Replaced,
+            None if there.is_none() => FileIdentity::Missing,
+            Some(_) | None => FileIdentity::Current,
         }
     }
 
@@ -205,7 +206,7 @@ impl Opened {
         let zeros = bytes.iter().take_while(|&&byte| byte == 0).count();
         // Zeros may be COMMAND's own; what a bound took away is a hole, and the filesystem says where that ends.
         let began = self.offset - bytes.len() as u64;
-        let data = if zeros == 0 { None } else { machine::next_data(&self.file, began) };
+        let data = if zeros == 0 { None } else { next_data(&self.file, began) };
         if let Some(data) = data.filter(|&data| data > began) {
             self.in_hole = true;
             self.before.clear();
@@ -253,7 +254,7 @@ fn identity(metadata: &Metadata) -> (u64, u64) {
 }
 
 fn open(path: &Path) -> io::Result<Option<Opened>> {
-    let file = match open_at_once(path) {
+    let file = match FileAt::by_path(path).open_to_read() {
         Ok(file) => file,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
         Err(error) => return Err(io::Error::new(error.kind(), io_reason(&error))),
@@ -311,7 +312,7 @@ mod tests {
         assert_eq!(rest(&mut follower), "");
         append(&path, "c\n");
         assert_eq!(rest(&mut follower), "c\n");
-        assert_eq!(follower.standing(), Standing::Named);
+        assert_eq!(follower.standing(), FileIdentity::Current);
         let mut later = Follower::from(path, 2).unwrap();
         assert_eq!(rest(&mut later), "bc\n");
     }
@@ -325,7 +326,7 @@ mod tests {
         fs::rename(&path, folder.path().join("a.log.1")).unwrap();
         old.write_all(b"2\n").unwrap();
         assert_eq!(rest(&mut follower), "2\n");
-        assert_eq!(follower.standing(), Standing::Strayed);
+        assert_eq!(follower.standing(), FileIdentity::Replaced);
         // Made and not yet written: its writer has still the old one.
         File::create(&path).unwrap();
         old.write_all(b"3\n").unwrap();
@@ -333,7 +334,7 @@ mod tests {
         old.write_all(b"4\n").unwrap();
         append(&path, "5\n");
         assert_eq!(rest(&mut follower), "4\n|5\n");
-        assert_eq!(follower.standing(), Standing::Named);
+        assert_eq!(follower.standing(), FileIdentity::Current);
     }
 
     #[test]

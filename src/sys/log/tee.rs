@@ -4,7 +4,7 @@
 //! for it in the end, as long as the reader takes anything.
 
 use crate::sys::clock;
-use crate::sys::log::follower::{Follower, Piece, Standing};
+use crate::sys::log::follower::{FileIdentity, Follower, Piece};
 use crate::sys::platform::write_watcher::WriteWatcher;
 use crate::sys::signals::{Pending, Signal};
 use crate::sys::watch::poll::ready;
@@ -137,7 +137,7 @@ fn pass(mut log: Follower, stopped: &UnixStream, out: &mut dyn FnMut(&[u8]) -> i
     let mut stopping = false;
     loop {
         // Armed before the read, so that what is written after it raises a notice (I2).
-        let armed = log.standing() == Standing::Named
+        let armed = log.standing() == FileIdentity::Current
             && growths.as_mut().is_some_and(|growths| {
                 growths.take(&mut Vec::new());
                 growths.arm(0, &log.watched())

@@ -6,12 +6,12 @@ use crate::record::evidence::{TreeProcess, bracketed, command_line};
 use crate::record::time::millis;
 use crate::sys::macos::parse::proc_args;
 use crate::sys::macos::{ffi, process};
-use crate::sys::process::info::Entry;
+use crate::sys::process::ProcessInfo;
 
 /// A process with its name; `None` where it is gone or its pid was reused.
 ///
 /// libproc tells no processor time and no state of another user's process, nor of one that is exiting: zero and unknown.
-pub(crate) fn glimpse(entry: &Entry) -> Option<TreeProcess> {
+pub(crate) fn glimpse(entry: &ProcessInfo) -> Option<TreeProcess> {
     let found = process::find(entry.pid).ok()?;
     if found.started != entry.started {
         return None;
@@ -38,7 +38,8 @@ pub(crate) fn detail(seen: &mut TreeProcess, _has_children: bool) {
 mod tests {
     use super::*;
     use crate::record::evidence::ProcessState;
-    use crate::sys::process::info::{Lookup, current_pid};
+    use crate::sys::process::Lookup;
+    use crate::sys::process::info::current_pid;
 
     #[test]
     fn this_process_is_told_of_with_its_command_line_and_time() {
@@ -47,7 +48,7 @@ mod tests {
         detail(&mut seen, false);
         assert_eq!((seen.pid, seen.ppid, seen.state), (current_pid(), entry.parent, ProcessState::Running));
         assert!(!seen.command.starts_with('['), "{seen:?}");
-        assert!(glimpse(&Entry { started: entry.started + 1, ..entry }).is_none());
+        assert!(glimpse(&ProcessInfo { started: entry.started + 1, ..entry }).is_none());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! `sys::watch::dir`.
 
 use crate::sys::macos::write_watcher::WriteWatcher;
-use crate::sys::watch::Word;
+use crate::sys::watch::DirEvent;
 use crate::sys::watch::notify_source::NotifySource;
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -55,11 +55,11 @@ impl PlatformWatcher {
     ///
     /// # Errors
     /// Nothing comes any more.
-    pub(crate) fn take(&mut self, tell: &mut dyn FnMut(Word<'_>)) -> io::Result<()> {
+    pub(crate) fn take(&mut self, tell: &mut dyn FnMut(DirEvent<'_>)) -> io::Result<()> {
         let mut written = Vec::new();
         self.writes.take(&mut written);
         for path in written.into_iter().filter_map(|number| self.followed.get(number)) {
-            path.file_name().into_iter().for_each(|name| tell(Word::Entry(name)));
+            path.file_name().into_iter().for_each(|name| tell(DirEvent::Entry(name)));
         }
         self.folder.take(tell)
     }

@@ -4,8 +4,9 @@
 //! means *look* (I1), and whoever arms one looks afterwards (I2). The end of a process that a debugger holds is told
 //! when the debugger lets it go (xnu `bsd/kern/kern_event.c`, `filt_procevent`).
 
-use crate::sys::macos::process;
-use crate::sys::process::info::Lookup;
+use crate::sys::macos::process::{self, exit_of};
+use crate::sys::process::Lookup;
+use crate::sys::process::info::start_of;
 use crate::sys::watch::WatchResult;
 use nix::errno::Errno;
 use nix::sys::event::{EvFlags, EventFilter, FilterFlag, KEvent64, Kevent64Flags, Kqueue};
@@ -45,7 +46,7 @@ impl ExitWatcher {
         };
         match self.change(request) {
             Ok(()) => {
-                self.watched.insert(number, (pid, started(pid)));
+                self.watched.insert(number, (pid, start_of(pid)));
                 Ok(WatchResult::Watching)
             }
             Err(Errno::ESRCH) if process::look(pid) == Lookup::Gone => Ok(WatchResult::AlreadyExited),
@@ -56,7 +57,7 @@ impl ExitWatcher {
 
     /// Whether a process for which a notice was asked has ended, or none was asked for: what a lost notice would have told.
     pub(crate) fn has_ended(&self, number: u64) -> bool {
-        self.watched.get(&number).is_none_or(|&(pid, since)| since.is_none() || started(pid) != since)
+        self.watched.get(&number).is_none_or(|&(pid, since)| since.is_none() || start_of(pid) != since)
     }
 
     /// Takes a request back. A notice that is already on its way still comes.
@@ -92,23 +93,6 @@ impl ExitWatcher {
         // Without room for events an error is the call's own (kqueue(2), RETURN VALUES), and nothing is waited for.
         self.queue.kevent64(&[request], &mut [], Kevent64Flags::empty(), None).map(drop)
     }
-}
-
-/// The start time of the living process that has this number now.
-fn started(pid: i32) -> Option<u64> {
-    match process::look(pid) {
-        Lookup::There(entry) => Some(entry.started),
-        Lookup::Gone | Lookup::Hidden => None,
-    }
-}
-
-/// A request about the end of one process; nothing for a number that no process has.
-pub(crate) fn exit_of(pid: i32, number: u64, action: EvFlags) -> Option<KEvent64> {
-    let pid = u64::try_from(pid).ok().filter(|&pid| pid != 0)?;
-    // Without this flag a second request about the same pid would take the first one's place, and its number with it
-    // (xnu bsd/kern/kern_event.c, knote_fdfind). nix has no name for it.
-    let action = action | EvFlags::from_bits_retain(libc::EV_UDATA_SPECIFIC);
-    Some(KEvent64::new(pid, EventFilter::EVFILT_PROC, action, FilterFlag::NOTE_EXIT, 0, number, [0; 2]))
 }
 
 #[cfg(test)]

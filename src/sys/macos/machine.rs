@@ -72,13 +72,6 @@ pub(crate) fn punch(file: &File, length: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Where a file's data goes on from `offset`, past a hole; nothing where there is none, or the filesystem does not tell.
-pub(crate) fn next_data(file: &File, offset: u64) -> Option<u64> {
-    let offset = i64::try_from(offset).ok()?;
-    let next = nix::unistd::lseek(file, offset, nix::unistd::Whence::SeekData).ok()?;
-    u64::try_from(next).ok()
-}
-
 /// Reserves disk space for a file's first `length` bytes, without changing what it reads as beyond its end. It is kept
 /// for as long as the file stays open.
 ///

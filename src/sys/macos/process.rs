@@ -9,14 +9,13 @@
 
 use crate::record::time::{MonotonicTime, WallTime};
 pub(crate) use crate::sys::absent::process_of_thread;
-use crate::sys::macos::exit_watcher::exit_of;
 use crate::sys::macos::ffi;
 use crate::sys::macos::parse::kinfo::{self, Info, Stage};
 use crate::sys::macos::parse::proc_args;
 use crate::sys::macos::parse::timebase::Timebase;
-use crate::sys::process::info::{Entry, Environment, Lookup};
+use crate::sys::process::{Environment, Lookup, ProcessInfo};
 use nix::errno::Errno;
-use nix::sys::event::{EvFlags, Kevent64Flags, Kqueue};
+use nix::sys::event::{EvFlags, EventFilter, FilterFlag, KEvent64, Kevent64Flags, Kqueue};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getsid};
 use std::collections::HashSet;
@@ -46,7 +45,7 @@ pub(crate) fn look(pid: i32) -> Lookup {
 }
 
 /// A process that has not ended, with the CPU time that it has used so far.
-pub(crate) fn usage(pid: i32) -> Option<(Entry, Duration)> {
+pub(crate) fn usage(pid: i32) -> Option<(ProcessInfo, Duration)> {
     match glance(pid) {
         Lookup::There(entry) => Some((entry, used(ffi::task(pid).ok().as_ref()))),
         Lookup::Gone | Lookup::Hidden => None,
@@ -122,8 +121,8 @@ fn lookup(found: Result<Info, Errno>) -> Lookup {
     }
 }
 
-fn entry(found: &Info) -> Entry {
-    Entry {
+fn entry(found: &Info) -> ProcessInfo {
+    ProcessInfo {
         pid: found.pid,
         parent: found.parent,
         group: found.group,
@@ -143,7 +142,7 @@ pub(crate) fn pids() -> Vec<i32> {
 }
 
 /// Every process that has ended and waits for its parent to look.
-pub(crate) fn zombies() -> Vec<Entry> {
+pub(crate) fn zombies() -> Vec<ProcessInfo> {
     let found = ffi::pids().into_iter().filter_map(|pid| find(pid).ok());
     found.filter(|found| found.stage == Stage::Zombie).map(|found| entry(&found)).collect()
 }
@@ -235,6 +234,15 @@ impl Handle {
             Err(errno) => Err(io::Error::from(errno)),
         }
     }
+}
+
+/// A request about the end of one process; nothing for a number that no process has.
+pub(crate) fn exit_of(pid: i32, number: u64, action: EvFlags) -> Option<KEvent64> {
+    let pid = u64::try_from(pid).ok().filter(|&pid| pid != 0)?;
+    // Without this flag a second request about the same pid would take the first one's place, and its number with it
+    // (xnu bsd/kern/kern_event.c, knote_fdfind). nix has no name for it.
+    let action = action | EvFlags::from_bits_retain(libc::EV_UDATA_SPECIFIC);
+    Some(KEvent64::new(pid, EventFilter::EVFILT_PROC, action, FilterFlag::NOTE_EXIT, 0, number, [0; 2]))
 }
 
 /// Blocks until one of these processes ends, `limit` at most.

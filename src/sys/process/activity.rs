@@ -6,7 +6,8 @@
 use crate::sys::platform::process as machine;
 use crate::sys::platform::usage;
 use crate::sys::platform::usage::Work;
-use crate::sys::process::info::{Entry, Lookup, add_descendants, current_pid};
+use crate::sys::process::info::{add_descendants, current_pid};
+use crate::sys::process::{Lookup, ProcessInfo};
 use std::collections::BTreeMap;
 
 /// What every process below this one has done, by number and start time.
@@ -20,9 +21,9 @@ pub(crate) fn below_myself(group: Option<i32>, own_children: bool) -> Activity {
         Lookup::There(entry) => Some((pid, entry)),
         Lookup::Gone | Lookup::Hidden => None,
     });
-    let all: BTreeMap<i32, Entry> = there.collect();
-    let in_group = |entry: &Entry| group.is_some_and(|group| entry.group == group || entry.session == group);
-    let mut below: BTreeMap<i32, Entry> = all
+    let all: BTreeMap<i32, ProcessInfo> = there.collect();
+    let in_group = |entry: &ProcessInfo| group.is_some_and(|group| entry.group == group || entry.session == group);
+    let mut below: BTreeMap<i32, ProcessInfo> = all
         .values()
         .filter(|entry| own_children && entry.parent == current_pid() || in_group(entry))
         .map(|entry| (entry.pid, *entry))

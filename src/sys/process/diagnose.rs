@@ -7,7 +7,7 @@ use crate::record::evidence::{MOST, ProcessState, TreeProcess};
 use crate::sys::clock;
 use crate::sys::platform::diagnose::{detail, glimpse};
 use crate::sys::platform::process::look;
-use crate::sys::process::info::{Entry, Lookup};
+use crate::sys::process::{Lookup, ProcessInfo};
 use crossbeam_channel::{Sender, bounded};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,11 +16,11 @@ use std::time::Duration;
 const LIMIT: Duration = Duration::from_secs(2);
 
 /// Looks at these processes, the first of them where there are too many.
-pub(crate) fn take(entries: &[Entry]) -> Vec<TreeProcess> {
+pub(crate) fn take(entries: &[ProcessInfo]) -> Vec<TreeProcess> {
     let glances = entries.iter().filter_map(|entry| Some((*entry, glimpse(entry)?)));
-    let mut seen: Vec<(Entry, Option<TreeProcess>)> =
+    let mut seen: Vec<(ProcessInfo, Option<TreeProcess>)> =
         glances.take(MOST).map(|(entry, process)| (entry, Some(process))).collect();
-    let mut open: Vec<(usize, Entry, TreeProcess)> = (0..)
+    let mut open: Vec<(usize, ProcessInfo, TreeProcess)> = (0..)
         .zip(&seen)
         .filter_map(|(index, (entry, process))| Some((index, *entry, process.clone()?)))
         .filter(|(_, _, process)| process.state != ProcessState::Zombie)
@@ -42,14 +42,14 @@ pub(crate) fn take(entries: &[Entry]) -> Vec<TreeProcess> {
 }
 
 /// How much CPU time these processes have used together.
-pub(crate) fn cpu_time(entries: &[Entry]) -> Duration {
+pub(crate) fn cpu_time(entries: &[ProcessInfo]) -> Duration {
     let millis = entries.iter().filter_map(glimpse).map(|process| process.cpu_ms).fold(0, u64::saturating_add);
     Duration::from_millis(millis)
 }
 
 /// Sends the details of one process after the other; nothing of one that is not the same any more.
 fn tell(
-    open: Vec<(usize, Entry, TreeProcess)>,
+    open: Vec<(usize, ProcessInfo, TreeProcess)>,
     parents: &BTreeSet<i32>,
     sender: &Sender<(usize, Option<TreeProcess>)>,
 ) {

@@ -1,58 +1,8 @@
-//! Processes as values that both platforms fill, and who this process itself is.
-//!
-//! Refuses a bare pid as an identity: a process is its number and the kernel's raw start time (I7).
+//! Who this process itself is, and who descends from whom.
 
 use crate::sys::platform;
+use crate::sys::process::{Lookup, ProcessInfo};
 use std::collections::{BTreeMap, HashSet};
-
-/// What the kernel says of one living process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
-    /// Its number.
-    pub(crate) pid: i32,
-    /// Its parent.
-    pub(crate) parent: i32,
-    /// Its process group.
-    pub(crate) group: i32,
-    /// Its session.
-    pub(crate) session: i32,
-    /// The kernel's raw start time: clock ticks after boot (Linux), microseconds since 1970 (macOS).
-    pub(crate) started: u64,
-    /// Whether it is a thread of the kernel.
-    pub(crate) kernel_thread: bool,
-    /// Whether it is stopped: it does nothing, and is in the middle of nothing.
-    pub(crate) stopped: bool,
-}
-
-/// What came of looking at one pid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lookup {
-    /// It lives.
-    There(Entry),
-    /// There is no such process, or only its zombie.
-    Gone,
-    /// The kernel does not tell.
-    Hidden,
-}
-
-/// Whether a process was given a variable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Environment {
-    /// Exactly this variable, with this value.
-    Holds,
-    Lacks,
-    /// It may not be read, now or later, so whether the process has the variable is unknown.
-    Hidden,
-    /// It cannot be read now: the process has ended, or is in the middle of an exec.
-    Changing,
-}
-
-impl Environment {
-    /// Of an environment that was read.
-    pub(crate) fn of(holds: bool) -> Self {
-        if holds { Self::Holds } else { Self::Lacks }
-    }
-}
 
 /// This process's number.
 pub(crate) fn current_pid() -> i32 {
@@ -73,9 +23,9 @@ pub(crate) fn start_of(pid: i32) -> Option<u64> {
 }
 
 /// Adds to `members` everybody of `all` who descends from one of them.
-pub(crate) fn add_descendants(all: &BTreeMap<i32, Entry>, members: &mut BTreeMap<i32, Entry>) {
+pub(crate) fn add_descendants(all: &BTreeMap<i32, ProcessInfo>, members: &mut BTreeMap<i32, ProcessInfo>) {
     loop {
-        let children: Vec<Entry> = all
+        let children: Vec<ProcessInfo> = all
             .values()
             .filter(|entry| !members.contains_key(&entry.pid))
             .filter(|entry| {
@@ -93,7 +43,7 @@ pub(crate) fn add_descendants(all: &BTreeMap<i32, Entry>, members: &mut BTreeMap
 }
 
 /// This process's ancestors, the nearest first, as far as they are visible.
-pub(crate) fn my_ancestors() -> Vec<Entry> {
+pub(crate) fn my_ancestors() -> Vec<ProcessInfo> {
     let mut chain = Vec::new();
     let mut seen = HashSet::new();
     let mut pid = current_pid();

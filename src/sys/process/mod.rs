@@ -1,4 +1,5 @@
-//! Processes: identity, trees, starting COMMAND, ending a tree, evidence.
+//! Processes: identity, trees, starting COMMAND, ending a tree, evidence. A process is its number and the kernel's raw start
+//! time, never a bare pid (I7).
 
 pub(crate) mod activity;
 pub(crate) mod daemonize;
@@ -12,3 +13,52 @@ pub(crate) mod shell;
 pub(crate) mod spawn;
 pub(crate) mod table;
 pub(crate) mod tree;
+
+/// What the kernel says of one living process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ProcessInfo {
+    /// Its number.
+    pub(crate) pid: i32,
+    /// Its parent.
+    pub(crate) parent: i32,
+    /// Its process group.
+    pub(crate) group: i32,
+    /// Its session.
+    pub(crate) session: i32,
+    /// The kernel's raw start time: clock ticks after boot (Linux), microseconds since 1970 (macOS).
+    pub(crate) started: u64,
+    /// Whether it is a thread of the kernel.
+    pub(crate) kernel_thread: bool,
+    /// Whether it is stopped: it does nothing, and is in the middle of nothing.
+    pub(crate) stopped: bool,
+}
+
+/// What came of looking at one pid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lookup {
+    /// It lives.
+    There(ProcessInfo),
+    /// There is no such process, or only its zombie.
+    Gone,
+    /// The kernel does not tell.
+    Hidden,
+}
+
+/// Whether a process was given a variable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Environment {
+    /// Exactly this variable, with this value.
+    Holds,
+    Lacks,
+    /// It may not be read, now or later, so whether the process has the variable is unknown.
+    Hidden,
+    /// It cannot be read now: the process has ended, or is in the middle of an exec.
+    Changing,
+}
+
+impl Environment {
+    /// Of an environment that was read.
+    pub(crate) fn of(holds: bool) -> Self {
+        if holds { Self::Holds } else { Self::Lacks }
+    }
+}

@@ -14,7 +14,7 @@ pub(crate) struct Member {
 
 /// Where this process comes from within a PID namespace that is not the system's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Origin {
+pub(crate) struct NamespaceOrigin {
     /// The first process. When it ends, the kernel kills every other process of the namespace (`pid_namespaces(7)`).
     pub(crate) init: Member,
     /// The child of `init` that this process descends from, or is; `init` where this process is that itself.

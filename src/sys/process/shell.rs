@@ -8,8 +8,8 @@ use crate::env_vars;
 use crate::record::time::MonotonicTime;
 use crate::sys::platform::process as machine;
 use crate::sys::platform::process::Handle;
-use crate::sys::process::info::Lookup;
-use crate::sys::process::spawn::{CommandSpec, Ended, HeldChild, null_input};
+use crate::sys::process::Lookup;
+use crate::sys::process::spawn::{CommandSpec, ExitStatus, HeldChild, null_input};
 use crate::sys::process::tree;
 use crate::sys::process::tree::{KillTarget, Wrapper};
 use crate::sys::{clock, env};
@@ -65,18 +65,18 @@ pub(crate) enum Purpose {
 
 /// How a command came out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Outcome {
+pub(crate) struct ShellOutput {
     /// How it ended.
-    pub(crate) end: End,
+    pub(crate) end: ShellExit,
     /// The end of what it wrote, where that is kept.
     pub(crate) output: Vec<u8>,
 }
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum ShellExit {
     /// By itself or by somebody's signal.
-    Known(Ended),
+    Known(ExitStatus),
     /// It ended, and the kernel did not say how.
     Unknown,
     /// Its time was over first, and it was ended.
@@ -100,7 +100,7 @@ impl ShellRunner {
     ///
     /// # Errors
     /// No shell, process or descriptor to be had; or everything was stopped.
-    pub(crate) fn run(&self, order: &Order<'_>) -> io::Result<Outcome> {
+    pub(crate) fn run(&self, order: &Order<'_>) -> io::Result<ShellOutput> {
         let mark = env::unique();
         let (program, output) = program(order, &mark)?;
         let claimed_at = clock::wall();
@@ -131,8 +131,8 @@ impl ShellRunner {
         }
         let outcome = attend(held, started, &target, order);
         self.forget(pid);
-        let output = output.map(Output::finish).unwrap_or_default();
-        Ok(Outcome { end: outcome?, output })
+        let output = output.map(OutputReader::finish).unwrap_or_default();
+        Ok(ShellOutput { end: outcome?, output })
     }
 
     /// Ends every command that runs, and lets none start any more.
@@ -167,7 +167,7 @@ impl ShellRunner {
 }
 
 /// Lets a held command go, and waits for it.
-fn attend(held: HeldChild, started: Option<u64>, target: &KillTarget, order: &Order<'_>) -> io::Result<End> {
+fn attend(held: HeldChild, started: Option<u64>, target: &KillTarget, order: &Order<'_>) -> io::Result<ShellExit> {
     let pid = held.pid();
     let handle = started.and_then(|started| Handle::open(pid, started));
     if let Err(error) = held.release() {
@@ -189,11 +189,11 @@ fn attend(held: HeldChild, started: Option<u64>, target: &KillTarget, order: &Or
         // Not reaped yet, the command's number is still its group's and nobody else's. An empty group is no fault.
         let _empty = killpg(Pid::from_raw(pid), Signal::SIGKILL);
     }
-    Ok(reap(pid, true).unwrap_or(End::Unknown))
+    Ok(reap(pid, true).unwrap_or(ShellExit::Unknown))
 }
 
 /// The same where processes cannot be seen (no procfs): asks until it has ended.
-fn attend_unseen(pid: i32, target: &KillTarget, order: &Order<'_>) -> End {
+fn attend_unseen(pid: i32, target: &KillTarget, order: &Order<'_>) -> ShellExit {
     loop {
         if let Some(end) = reap(pid, false) {
             return end;
@@ -206,30 +206,30 @@ fn attend_unseen(pid: i32, target: &KillTarget, order: &Order<'_>) -> End {
     }
 }
 
-fn overdue(pid: i32, target: &KillTarget, order: &Order<'_>) -> End {
+fn overdue(pid: i32, target: &KillTarget, order: &Order<'_>) -> ShellExit {
     let report = tree::terminate(target, order.grace);
     // One that is stuck in the kernel is left to init.
     let _left = reap(pid, report.survivors.is_empty() && report.refusal.is_none());
-    End::OutOfTime
+    ShellExit::OutOfTime
 }
 
 /// Takes a child's end from the kernel, waiting for it where `wait` says so; nothing where it goes on.
-fn reap(pid: i32, wait: bool) -> Option<End> {
+fn reap(pid: i32, wait: bool) -> Option<ShellExit> {
     let flags = (!wait).then_some(WaitPidFlag::WNOHANG);
     loop {
         return match waitpid(Pid::from_raw(pid), flags) {
-            Ok(WaitStatus::Exited(_, code)) => Some(End::Known(Ended::Code(code))),
-            Ok(WaitStatus::Signaled(_, signal, _)) => Some(End::Known(Ended::Signal(signal as i32))),
+            Ok(WaitStatus::Exited(_, code)) => Some(ShellExit::Known(ExitStatus::Code(code))),
+            Ok(WaitStatus::Signaled(_, signal, _)) => Some(ShellExit::Known(ExitStatus::Signal(signal as i32))),
             Ok(WaitStatus::StillAlive) => None,
             Err(Errno::EINTR) => continue,
             // A real-time signal, for which nix has no value; or SIGCHLD is ignored, and the kernel has thrown the end
             // away (waitpid(2), NOTES).
-            Ok(_) | Err(_) => Some(End::Unknown),
+            Ok(_) | Err(_) => Some(ShellExit::Unknown),
         };
     }
 }
 
-fn program(order: &Order<'_>, mark: &str) -> io::Result<(CommandSpec, Option<Output>)> {
+fn program(order: &Order<'_>, mark: &str) -> io::Result<(CommandSpec, Option<OutputReader>)> {
     let mut variables = vec![(MARK.to_owned(), OsString::from(mark))];
     variables.extend(order.variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
     let mut text = OsString::new();
@@ -242,7 +242,7 @@ fn program(order: &Order<'_>, mark: &str) -> io::Result<(CommandSpec, Option<Out
     let (output, stream) = match order.purpose {
         Purpose::Ask => {
             let (reader, writer) = io::pipe()?;
-            (Some(Output::start(File::from(OwnedFd::from(reader)))?), OwnedFd::from(writer))
+            (Some(OutputReader::start(File::from(OwnedFd::from(reader)))?), OwnedFd::from(writer))
         }
         Purpose::Mend => (None, io::stderr().as_fd().try_clone_to_owned()?),
     };
@@ -260,12 +260,12 @@ fn program(order: &Order<'_>, mark: &str) -> io::Result<(CommandSpec, Option<Out
 }
 
 /// The end of what a command writes, read by a thread of its own.
-struct Output {
+struct OutputReader {
     kept: Arc<Mutex<Vec<u8>>>,
     done: Receiver<()>,
 }
 
-impl Output {
+impl OutputReader {
     fn start(mut pipe: File) -> io::Result<Self> {
         let kept = Arc::new(Mutex::new(Vec::new()));
         let (tell, done) = bounded(1);
@@ -302,7 +302,7 @@ impl Output {
 mod tests {
     use super::*;
 
-    fn order(text: &str, limit: Duration, purpose: Purpose) -> io::Result<Outcome> {
+    fn order(text: &str, limit: Duration, purpose: Purpose) -> io::Result<ShellOutput> {
         let deadline = clock::now().plus(limit);
         let (text, folder) = (OsStr::new(text), Some(Path::new("/")));
         let variables = &[("WORD", OsString::from("x y"))];
@@ -314,11 +314,14 @@ mod tests {
     #[test]
     fn a_command_tells_its_end_and_the_end_of_its_output() {
         let outcome = order("pwd; echo b >&2; exit 7", LONG, Purpose::Ask).unwrap();
-        assert_eq!((outcome.end, outcome.output.as_slice()), (End::Known(Ended::Code(7)), b"/\nb\n".as_slice()));
+        assert_eq!(
+            (outcome.end, outcome.output.as_slice()),
+            (ShellExit::Known(ExitStatus::Code(7)), b"/\nb\n".as_slice())
+        );
         let outcome = order("test \"$WORD\" = 'x y' && ! read line", LONG, Purpose::Ask).unwrap();
-        assert_eq!(outcome.end, End::Known(Ended::Code(0)));
+        assert_eq!(outcome.end, ShellExit::Known(ExitStatus::Code(0)));
         let outcome = order("kill -TERM $$", LONG, Purpose::Ask).unwrap();
-        assert_eq!(outcome.end, End::Known(Ended::Signal(15)));
+        assert_eq!(outcome.end, ShellExit::Known(ExitStatus::Signal(15)));
         let outcome = order("yes | head -n 100000; echo end", LONG, Purpose::Ask).unwrap();
         assert_eq!(outcome.output.len(), KEPT);
         assert!(outcome.output.ends_with(b"y\nend\n"));
@@ -337,7 +340,7 @@ mod tests {
         );
         // Long enough for a shell on a loaded machine to have started both.
         let outcome = order(&script, Duration::from_secs(3), Purpose::Ask).unwrap();
-        assert_eq!(outcome.end, End::OutOfTime);
+        assert_eq!(outcome.end, ShellExit::OutOfTime);
         let text = std::fs::read_to_string(&pids).unwrap();
         assert_eq!(text.lines().count(), 2, "{text}");
         for pid in text.lines() {
@@ -351,7 +354,7 @@ mod tests {
         for (purpose, lives) in [(Purpose::Ask, false), (Purpose::Mend, true)] {
             let file = folder.path().join(format!("{lives}"));
             let script = format!("sleep 60 >/dev/null 2>&1 & echo $! > {}", file.display());
-            assert_eq!(order(&script, LONG, purpose).unwrap().end, End::Known(Ended::Code(0)));
+            assert_eq!(order(&script, LONG, purpose).unwrap().end, ShellExit::Known(ExitStatus::Code(0)));
             let pid: i32 = std::fs::read_to_string(&file).unwrap().trim().parse().unwrap();
             // Killed and orphaned, it may take init a moment; a fix's service is there all the time.
             let patience = clock::now().plus(Duration::from_secs(20));

@@ -50,7 +50,7 @@ pub(crate) struct HeldChild {
 
 /// How a child ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ended {
+pub(crate) enum ExitStatus {
     /// With this exit code.
     Code(i32),
     /// By this signal's number.
@@ -288,7 +288,7 @@ pub(crate) fn ignore(signal: Signal) -> io::Result<()> {
 /// Reaps every child that has ended, or only this one; with whether any of them is left.
 ///
 /// By libc's call, since nix has no value for an end by a real-time signal and would lose it.
-pub(crate) fn reap(only: Option<i32>) -> (Vec<(i32, Ended)>, bool) {
+pub(crate) fn reap(only: Option<i32>) -> (Vec<(i32, ExitStatus)>, bool) {
     let mut ended = Vec::new();
     loop {
         let mut status = 0;
@@ -299,8 +299,8 @@ pub(crate) fn reap(only: Option<i32>) -> (Vec<(i32, Ended)>, bool) {
             0 => return (ended, true),
             -1 if nix::errno::Errno::last() == nix::errno::Errno::EINTR => {}
             -1 => return (ended, false),
-            pid if libc::WIFEXITED(status) => ended.push((pid, Ended::Code(libc::WEXITSTATUS(status)))),
-            pid if libc::WIFSIGNALED(status) => ended.push((pid, Ended::Signal(libc::WTERMSIG(status)))),
+            pid if libc::WIFEXITED(status) => ended.push((pid, ExitStatus::Code(libc::WEXITSTATUS(status)))),
+            pid if libc::WIFSIGNALED(status) => ended.push((pid, ExitStatus::Signal(libc::WTERMSIG(status)))),
             // Stops and continuations are not asked for.
             _ => {}
         }

@@ -4,7 +4,7 @@
 //! nobody may be signalled for standing in it.
 
 use crate::sys::platform::process as machine;
-use crate::sys::process::info::Entry;
+use crate::sys::process::ProcessInfo;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -32,7 +32,7 @@ impl LazyProcessTable {
 #[derive(Debug)]
 pub(crate) struct ProcessTable {
     /// Each with the CPU time that it has used.
-    all: HashMap<i32, (Entry, Duration)>,
+    all: HashMap<i32, (ProcessInfo, Duration)>,
     children: HashMap<i32, Vec<i32>>,
     groups: HashMap<i32, Vec<i32>>,
 }
@@ -43,7 +43,7 @@ impl ProcessTable {
         Self::of(machine::pids().into_iter().filter_map(|pid| Some((pid, machine::usage(pid)?))).collect())
     }
 
-    fn of(all: HashMap<i32, (Entry, Duration)>) -> Self {
+    fn of(all: HashMap<i32, (ProcessInfo, Duration)>) -> Self {
         let (mut children, mut groups) = (HashMap::<i32, Vec<i32>>::new(), HashMap::<i32, Vec<i32>>::new());
         for (entry, _) in all.values().filter(|(entry, _)| !entry.kernel_thread) {
             children.entry(entry.parent).or_default().push(entry.pid);
@@ -86,8 +86,8 @@ mod tests {
     use super::*;
     use crate::sys::process::info::current_pid;
 
-    fn entry(pid: i32, parent: i32, group: i32, session: i32, started: u64) -> (i32, (Entry, Duration)) {
-        let entry = Entry { pid, parent, group, session, started, kernel_thread: false, stopped: false };
+    fn entry(pid: i32, parent: i32, group: i32, session: i32, started: u64) -> (i32, (ProcessInfo, Duration)) {
+        let entry = ProcessInfo { pid, parent, group, session, started, kernel_thread: false, stopped: false };
         (pid, (entry, Duration::from_secs(started)))
     }
 

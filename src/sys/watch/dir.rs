@@ -5,7 +5,7 @@
 
 use crate::error::io_reason;
 use crate::sys::platform::dir_watcher::PlatformWatcher;
-use crate::sys::watch::Word;
+use crate::sys::watch::DirEvent;
 use crate::sys::watch::notify_source::NotifySource;
 use std::fs;
 use std::io;
@@ -59,7 +59,7 @@ impl AnyWatcher {
         }
     }
 
-    fn take(&mut self, tell: &mut dyn FnMut(Word<'_>)) -> io::Result<()> {
+    fn take(&mut self, tell: &mut dyn FnMut(DirEvent<'_>)) -> io::Result<()> {
         match self {
             Self::Native(watcher) => watcher.take(tell),
             Self::Notify(watcher) => watcher.take(tell),
@@ -128,10 +128,10 @@ impl Events {
     pub(crate) fn take(&mut self, hints: &mut Vec<Hint>) {
         let (wanted, is_ancestor) = (&self.wanted, self.is_ancestor);
         let heard = self.watcher.take(&mut |word| match word {
-            Word::Entry(name) if !is_ancestor => {
+            DirEvent::Entry(name) if !is_ancestor => {
                 hints.extend(name.to_str().filter(|name| wanted(name)).map(|name| Hint::Name(name.to_owned())));
             }
-            Word::Entry(_) | Word::Folder | Word::Lost => hints.push(Hint::Everything),
+            DirEvent::Entry(_) | DirEvent::Folder | DirEvent::Lost => hints.push(Hint::Everything),
         });
         if heard.is_err() {
             self.deaf = true;

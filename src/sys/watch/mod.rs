@@ -18,7 +18,7 @@ pub(crate) enum WatchResult {
 
 /// What the system's facility says.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Word<'event> {
+pub(crate) enum DirEvent<'event> {
     /// An entry of this name came, went, or was written.
     Entry(&'event OsStr),
     /// The folder itself changed, or entries without saying which.

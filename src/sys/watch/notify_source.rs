@@ -3,7 +3,7 @@
 //!
 //! Whatever goes wrong here, a panic in the library's thread included, is an error value, and the caller polls.
 
-use crate::sys::watch::Word;
+use crate::sys::watch::DirEvent;
 use crate::sys::watch::channel::{PollableReceiver, PollableSender};
 use crossbeam_channel::bounded;
 use notify::event::EventKindMask;
@@ -87,16 +87,16 @@ impl NotifySource {
     ///
     /// # Errors
     /// Nothing comes any more.
-    pub(crate) fn take(&mut self, tell: &mut dyn FnMut(Word<'_>)) -> io::Result<()> {
+    pub(crate) fn take(&mut self, tell: &mut dyn FnMut(DirEvent<'_>)) -> io::Result<()> {
         for path in self.events.drain() {
             match path.file_name() {
-                Some(name) if path != self.path => tell(Word::Entry(name)),
-                _ => tell(Word::Folder),
+                Some(name) if path != self.path => tell(DirEvent::Entry(name)),
+                _ => tell(DirEvent::Folder),
             }
         }
         for state in self.states() {
             if state.lost.swap(false, Ordering::AcqRel) {
-                tell(Word::Lost);
+                tell(DirEvent::Lost);
             }
             if state.ended.load(Ordering::Acquire) {
                 return Err(io::Error::other("its thread has ended"));

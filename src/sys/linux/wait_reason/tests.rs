@@ -18,24 +18,24 @@ fn a_call_says_what_its_thread_waits_for() {
     let set_lock_wait = u64::try_from(libc::F_SETLKW).unwrap();
     let try_lock = u64::try_from(libc::F_SETLK).unwrap();
     for (number, arguments, wait) in [
-        (libc::SYS_read, &[3][..], Wait::Input(3)),
-        (libc::SYS_write, &[1], Wait::Output(1)),
-        (libc::SYS_recvfrom, &[0], Wait::Input(0)),
-        (libc::SYS_connect, &[5], Wait::Output(5)),
-        (libc::SYS_splice, &[4, 0, 5], Wait::Between(4, 5)),
-        (libc::SYS_sendfile, &[4, 5], Wait::Between(5, 4)),
-        (libc::SYS_futex, &[0x5000], Wait::Futex),
-        (libc::SYS_flock, &[9, 2], Wait::For(BlockedOn::Lock)),
-        (libc::SYS_fcntl, &[9, set_lock_wait], Wait::For(BlockedOn::Lock)),
-        (libc::SYS_fcntl, &[9, try_lock], Wait::Unknown),
-        (libc::SYS_wait4, &[u64::MAX], Wait::For(BlockedOn::Child)),
-        (libc::SYS_clock_nanosleep, &[], Wait::For(BlockedOn::Sleep)),
-        (libc::SYS_fsync, &[3], Wait::For(BlockedOn::Disk)),
-        (libc::SYS_ppoll, &[0x7000, 2], Wait::Poll { at: 0x7000, count: 2 }),
-        (libc::SYS_pselect6, &[4, 0, 0x7000], Wait::Select { below: 4, read: 0, write: 0x7000 }),
-        (libc::SYS_epoll_pwait, &[6], Wait::Epoll(6)),
-        (libc::SYS_rt_sigsuspend, &[], Wait::Signal),
-        (libc::SYS_ioctl, &[3], Wait::Unknown),
+        (libc::SYS_read, &[3][..], SyscallWait::Input(3)),
+        (libc::SYS_write, &[1], SyscallWait::Output(1)),
+        (libc::SYS_recvfrom, &[0], SyscallWait::Input(0)),
+        (libc::SYS_connect, &[5], SyscallWait::Output(5)),
+        (libc::SYS_splice, &[4, 0, 5], SyscallWait::Between(4, 5)),
+        (libc::SYS_sendfile, &[4, 5], SyscallWait::Between(5, 4)),
+        (libc::SYS_futex, &[0x5000], SyscallWait::Futex),
+        (libc::SYS_flock, &[9, 2], SyscallWait::For(BlockedOn::Lock)),
+        (libc::SYS_fcntl, &[9, set_lock_wait], SyscallWait::For(BlockedOn::Lock)),
+        (libc::SYS_fcntl, &[9, try_lock], SyscallWait::Unknown),
+        (libc::SYS_wait4, &[u64::MAX], SyscallWait::For(BlockedOn::Child)),
+        (libc::SYS_clock_nanosleep, &[], SyscallWait::For(BlockedOn::Sleep)),
+        (libc::SYS_fsync, &[3], SyscallWait::For(BlockedOn::Disk)),
+        (libc::SYS_ppoll, &[0x7000, 2], SyscallWait::Poll { at: 0x7000, count: 2 }),
+        (libc::SYS_pselect6, &[4, 0, 0x7000], SyscallWait::Select { below: 4, read: 0, write: 0x7000 }),
+        (libc::SYS_epoll_pwait, &[6], SyscallWait::Epoll(6)),
+        (libc::SYS_rt_sigsuspend, &[], SyscallWait::Signal),
+        (libc::SYS_ioctl, &[3], SyscallWait::Unknown),
     ] {
         assert_eq!(by_call(&line(number, arguments)), wait, "{number} {arguments:?}");
     }
@@ -44,39 +44,39 @@ fn a_call_says_what_its_thread_waits_for() {
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn what_the_kernel_wrote_is_read_and_what_says_nothing_is_not_known() {
-    assert_eq!(by_call(CAT), Wait::Input(3));
+    assert_eq!(by_call(CAT), SyscallWait::Input(3));
     // On its way, stopped outside a call, cut short, and a 32-bit program with its stack below 4 GiB.
     let compat = "0 0x3 0x0 0x0 0x0 0x0 0x0 0xffd2a088 0xf7f872ad";
     for text in ["running\n", "-1 0x7ffc1369a088 0x7f989ef872ad\n", "0 0x3 0x7f98", "", "x", compat] {
-        assert_eq!(by_call(text), Wait::Unknown, "{text}");
+        assert_eq!(by_call(text), SyscallWait::Unknown, "{text}");
     }
 }
 
 #[test]
 fn the_place_in_the_kernel_says_it_too() {
     for (name, wait) in [
-        ("do_wait", Wait::For(BlockedOn::Child)),
-        ("sigsuspend.isra.0", Wait::Signal),
-        ("anon_pipe_read", Wait::SomePipe),
-        ("pipe_wait_readable", Wait::SomePipe),
-        ("pipe_wait_writable", Wait::For(BlockedOn::Pipe)),
-        ("wait_woken", Wait::SomePeer),
-        ("n_tty_read", Wait::For(BlockedOn::Stdin)),
-        ("pipe_write", Wait::For(BlockedOn::Pipe)),
-        ("wait_for_partner", Wait::For(BlockedOn::Pipe)),
-        ("unix_stream_read_generic", Wait::For(BlockedOn::Pipe)),
-        ("futex_wait_queue", Wait::Futex),
-        ("futex_do_wait", Wait::Futex),
-        ("locks_lock_inode_wait", Wait::For(BlockedOn::Lock)),
-        ("inet_csk_accept", Wait::For(BlockedOn::Network)),
-        ("sk_wait_data", Wait::For(BlockedOn::Network)),
-        ("hrtimer_nanosleep", Wait::For(BlockedOn::Sleep)),
-        ("poll_schedule_timeout.constprop.0", Wait::Some),
-        ("ep_poll", Wait::Some),
-        ("request_wait_answer", Wait::For(BlockedOn::Disk)),
-        ("0", Wait::Unknown),
-        ("", Wait::Unknown),
-        ("do_exit", Wait::Unknown),
+        ("do_wait", SyscallWait::For(BlockedOn::Child)),
+        ("sigsuspend.isra.0", SyscallWait::Signal),
+        ("anon_pipe_read", SyscallWait::SomePipe),
+        ("pipe_wait_readable", SyscallWait::SomePipe),
+        ("pipe_wait_writable", SyscallWait::For(BlockedOn::Pipe)),
+        ("wait_woken", SyscallWait::SomePeer),
+        ("n_tty_read", SyscallWait::For(BlockedOn::Stdin)),
+        ("pipe_write", SyscallWait::For(BlockedOn::Pipe)),
+        ("wait_for_partner", SyscallWait::For(BlockedOn::Pipe)),
+        ("unix_stream_read_generic", SyscallWait::For(BlockedOn::Pipe)),
+        ("futex_wait_queue", SyscallWait::Futex),
+        ("futex_do_wait", SyscallWait::Futex),
+        ("locks_lock_inode_wait", SyscallWait::For(BlockedOn::Lock)),
+        ("inet_csk_accept", SyscallWait::For(BlockedOn::Network)),
+        ("sk_wait_data", SyscallWait::For(BlockedOn::Network)),
+        ("hrtimer_nanosleep", SyscallWait::For(BlockedOn::Sleep)),
+        ("poll_schedule_timeout.constprop.0", SyscallWait::Some),
+        ("ep_poll", SyscallWait::Some),
+        ("request_wait_answer", SyscallWait::For(BlockedOn::Disk)),
+        ("0", SyscallWait::Unknown),
+        ("", SyscallWait::Unknown),
+        ("do_exit", SyscallWait::Unknown),
     ] {
         assert_eq!(by_place(name), wait, "{name}");
     }
@@ -84,47 +84,47 @@ fn the_place_in_the_kernel_says_it_too() {
 
 #[test]
 fn links_say_what_a_descriptor_is() {
-    assert_eq!(by_link("pipe:[4711]"), Some(Kind::Pipe(4711)));
-    assert_eq!(by_link("socket:[4711]"), Some(Kind::Socket));
-    assert_eq!(by_link("anon_inode:[timerfd]"), Some(Kind::Timer));
-    assert_eq!(by_link("anon_inode:[pidfd]"), Some(Kind::Process));
-    assert_eq!(by_link("anon_inode:[eventfd]"), Some(Kind::Other));
+    assert_eq!(by_link("pipe:[4711]"), Some(FdKind::Pipe(4711)));
+    assert_eq!(by_link("socket:[4711]"), Some(FdKind::Socket));
+    assert_eq!(by_link("anon_inode:[timerfd]"), Some(FdKind::Timer));
+    assert_eq!(by_link("anon_inode:[pidfd]"), Some(FdKind::Process));
+    assert_eq!(by_link("anon_inode:[eventfd]"), Some(FdKind::Other));
     assert_eq!(by_link("/tmp/pipe:[4711]"), None);
     assert_eq!(inode_of("socket:[4711]"), Some(4711));
 }
 
 #[test]
 fn input_from_descriptor_zero_is_stdin_whatever_it_is_unless_a_disk_is_waited_for() {
-    for kind in [Kind::Pipe(1), Kind::Fifo, Kind::Socket, Kind::Terminal] {
+    for kind in [FdKind::Pipe(1), FdKind::Fifo, FdKind::Socket, FdKind::Terminal] {
         assert_eq!(by_descriptor(0, true, kind), Some(BlockedOn::Stdin));
     }
-    assert_eq!(by_descriptor(0, true, Kind::File), Some(BlockedOn::Disk));
-    assert_eq!(by_descriptor(0, false, Kind::Socket), Some(BlockedOn::Network));
+    assert_eq!(by_descriptor(0, true, FdKind::File), Some(BlockedOn::Disk));
+    assert_eq!(by_descriptor(0, false, FdKind::Socket), Some(BlockedOn::Network));
     // A question for a password is put to the terminal itself.
-    assert_eq!(by_descriptor(4, true, Kind::Terminal), Some(BlockedOn::Stdin));
-    assert_eq!(by_descriptor(1, false, Kind::Terminal), None);
+    assert_eq!(by_descriptor(4, true, FdKind::Terminal), Some(BlockedOn::Stdin));
+    assert_eq!(by_descriptor(1, false, FdKind::Terminal), None);
 }
 
 #[test]
 fn of_several_descriptors_the_most_telling_counts() {
-    let (stdin, pipe, socket) = ((0, true, Kind::Terminal), (4, true, Kind::Pipe(1)), (5, true, Kind::Socket));
+    let (stdin, pipe, socket) = ((0, true, FdKind::Terminal), (4, true, FdKind::Pipe(1)), (5, true, FdKind::Socket));
     assert_eq!(by_set(&[stdin, pipe, socket]), Some(BlockedOn::Network));
     assert_eq!(by_set(&[stdin, pipe]), Some(BlockedOn::Pipe));
     assert_eq!(by_set(&[stdin]), Some(BlockedOn::Stdin));
     assert_eq!(by_set(&[]), Some(BlockedOn::Sleep));
-    assert_eq!(by_set(&[(3, true, Kind::LocalSocket), (4, true, Kind::Other), (5, true, Kind::File)]), None);
+    assert_eq!(by_set(&[(3, true, FdKind::LocalSocket), (4, true, FdKind::Other), (5, true, FdKind::File)]), None);
 }
 
 #[test]
 fn where_the_descriptor_is_not_known_only_what_none_contradicts_is_said() {
-    let (stdin, pipe) = ((0, Kind::Pipe(1)), (4, Kind::Pipe(2)));
-    let (terminal, socket) = ((0, Kind::Terminal), (5, Kind::Socket));
-    assert_eq!(by_candidates(Wait::SomePipe, &[stdin, socket]), Some(BlockedOn::Stdin));
-    assert_eq!(by_candidates(Wait::SomePipe, &[stdin, pipe]), Some(BlockedOn::Pipe));
-    assert_eq!(by_candidates(Wait::SomePeer, &[terminal]), Some(BlockedOn::Stdin));
-    assert_eq!(by_candidates(Wait::SomePeer, &[terminal, socket]), Some(BlockedOn::Network));
-    assert_eq!(by_candidates(Wait::Some, &[stdin, socket]), Some(BlockedOn::Network));
-    assert_eq!(by_candidates(Wait::Some, &[stdin, pipe, terminal]), None);
+    let (stdin, pipe) = ((0, FdKind::Pipe(1)), (4, FdKind::Pipe(2)));
+    let (terminal, socket) = ((0, FdKind::Terminal), (5, FdKind::Socket));
+    assert_eq!(by_candidates(SyscallWait::SomePipe, &[stdin, socket]), Some(BlockedOn::Stdin));
+    assert_eq!(by_candidates(SyscallWait::SomePipe, &[stdin, pipe]), Some(BlockedOn::Pipe));
+    assert_eq!(by_candidates(SyscallWait::SomePeer, &[terminal]), Some(BlockedOn::Stdin));
+    assert_eq!(by_candidates(SyscallWait::SomePeer, &[terminal, socket]), Some(BlockedOn::Network));
+    assert_eq!(by_candidates(SyscallWait::Some, &[stdin, socket]), Some(BlockedOn::Network));
+    assert_eq!(by_candidates(SyscallWait::Some, &[stdin, pipe, terminal]), None);
 }
 
 #[test]

@@ -5,9 +5,10 @@ use crate::record::time::MonotonicTime;
 use crate::sys::clock;
 use crate::sys::platform::process as machine;
 use crate::sys::platform::process::Handle;
-use crate::sys::process::info::{Entry, Lookup, current_pid};
+use crate::sys::process::info::current_pid;
 use crate::sys::process::tree::membership::{Members, Membership, RunProcess};
-use crate::sys::process::tree::{Children, KillTarget, Report};
+use crate::sys::process::tree::{Children, KillReport, KillTarget};
+use crate::sys::process::{Lookup, ProcessInfo};
 use nix::sys::signal::Signal;
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -43,13 +44,13 @@ impl TreeKiller {
     }
 
     /// The claimed process, where it lives.
-    pub(crate) fn root(&self) -> Option<Entry> {
+    pub(crate) fn root(&self) -> Option<ProcessInfo> {
         self.membership.root
     }
 
     /// Ends it: TERM, KILL after `grace`; verified gone. `children` is asked again and again for whether the kernel says
     /// that this process has no child any more, which is the proof where it is the wrapper.
-    pub(crate) fn end(mut self, grace: Duration, children: &mut dyn FnMut() -> Children) -> Report {
+    pub(crate) fn end(mut self, grace: Duration, children: &mut dyn FnMut() -> Children) -> KillReport {
         let deadline = clock::now().plus(grace);
         self.terminate();
         let mut left = self.await_exits(deadline, children);
@@ -57,13 +58,18 @@ impl TreeKiller {
             left = self.kill(clock::now().plus(KILL_LIMIT), children);
         }
         let survivors: Vec<i32> = left.into_keys().collect();
-        Report { killed: self.signalled && survivors.is_empty(), signalled: self.signalled, survivors, refusal: None }
+        KillReport {
+            killed: self.signalled && survivors.is_empty(),
+            signalled: self.signalled,
+            survivors,
+            refusal: None,
+        }
     }
 
     /// What would be ended now, and this process where it is the wrapper; the oldest come first, so a parent before its
     /// children. After them all their zombies, which nothing can end: a parent that never waits may have thousands.
-    pub(crate) fn list(&mut self) -> Vec<Entry> {
-        let mut listed: Vec<Entry> = self.membership.settled().into_values().map(|member| member.entry).collect();
+    pub(crate) fn list(&mut self) -> Vec<ProcessInfo> {
+        let mut listed: Vec<ProcessInfo> = self.membership.settled().into_values().map(|member| member.entry).collect();
         if self.membership.is_own()
             && let Lookup::There(me) = machine::look(current_pid())
         {
@@ -121,7 +127,7 @@ impl TreeKiller {
         let mut members = Members::new();
         for _ in 0..ROUNDS {
             members = self.membership.scan(&mut |_, _| {}).members;
-            let new: Vec<Entry> =
+            let new: Vec<ProcessInfo> =
                 signalable(&members).filter(|entry| asked.insert((entry.pid, entry.started))).collect();
             if new.is_empty() {
                 break;
@@ -135,7 +141,7 @@ impl TreeKiller {
         }
     }
 
-    fn send(&mut self, entry: &Entry, signal: Signal) {
+    fn send(&mut self, entry: &ProcessInfo, signal: Signal) {
         let Some(handle) = Handle::open(entry.pid, entry.started) else { return };
         match handle.signal(signal) {
             Ok(sent) => self.signalled |= sent,
@@ -201,13 +207,13 @@ impl TreeKiller {
     }
 }
 
-fn signalable(members: &Members) -> impl Iterator<Item = Entry> {
+fn signalable(members: &Members) -> impl Iterator<Item = ProcessInfo> {
     members.values().filter(|member| member.may_signal).map(|member| member.entry)
 }
 
 /// Children before their parents, the youngest first.
-fn children_first(members: &Members) -> Vec<Entry> {
-    let depth = |entry: &Entry| {
+fn children_first(members: &Members) -> Vec<ProcessInfo> {
+    let depth = |entry: &ProcessInfo| {
         let mut above = 0;
         let mut parent = entry.parent;
         // Bounded where processes change parents between being read.
@@ -216,7 +222,7 @@ fn children_first(members: &Members) -> Vec<Entry> {
         }
         above
     };
-    let mut entries: Vec<Entry> = signalable(members).collect();
+    let mut entries: Vec<ProcessInfo> = signalable(members).collect();
     entries.sort_by_key(|entry| Reverse((depth(entry), entry.started, entry.pid)));
     entries
 }
@@ -224,7 +230,7 @@ fn children_first(members: &Members) -> Vec<Entry> {
 /// Blocks until one of these exits, for `limit` at most. Not at all where one of them has exited already: what it left
 /// behind may be the next link of a chain.
 fn wait_for_exit(members: &Members, limit: Duration) {
-    let watched: Vec<Entry> = members.values().map(|member| member.entry).take(WATCHED).collect();
+    let watched: Vec<ProcessInfo> = members.values().map(|member| member.entry).take(WATCHED).collect();
     let handles: Vec<Handle> = watched.iter().filter_map(|entry| Handle::open(entry.pid, entry.started)).collect();
     if handles.len() == watched.len() {
         machine::wait_for_any(&handles.iter().collect::<Vec<_>>(), limit);

@@ -6,8 +6,9 @@
 //! in no list yet. A group's number proves nothing by itself: it may have come to mean another group.
 
 use crate::sys::platform::process as machine;
-use crate::sys::process::info::{Entry, Environment, Lookup, current_pid};
+use crate::sys::process::info::current_pid;
 use crate::sys::process::tree::{KillTarget, Protected, Wrapper, claim, granularity, started_after};
+use crate::sys::process::{Environment, Lookup, ProcessInfo};
 use crate::sys::{clock, env};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -23,7 +24,7 @@ const EXEC_PAUSE: Duration = Duration::from_millis(1);
 /// A living process of the run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RunProcess {
-    pub(super) entry: Entry,
+    pub(super) entry: ProcessInfo,
     /// Whether it may be signalled: not where it has become another user's.
     pub(super) may_signal: bool,
 }
@@ -49,7 +50,7 @@ enum Uncertain {
 pub(super) struct Membership {
     target: KillTarget,
     protected: Protected,
-    pub(super) root: Option<Entry>,
+    pub(super) root: Option<ProcessInfo>,
     /// Every process that was ever found to belong to the run, with its start time.
     known: BTreeMap<i32, u64>,
     /// Which listed processes had exited before they were read, in the last scan.
@@ -88,7 +89,7 @@ impl Membership {
     }
 
     /// Notes that the kernel does not let this process signal a member.
-    pub(super) fn note_refused(&mut self, entry: &Entry) {
+    pub(super) fn note_refused(&mut self, entry: &ProcessInfo) {
         self.refused.insert((entry.pid, entry.started));
     }
 
@@ -119,7 +120,7 @@ impl Membership {
 
     /// Reads the process table once. `on_sight` gets each process that shows by itself that it is a member as soon as it is
     /// seen: a link of a chain that forks and exits lives for a millisecond.
-    pub(super) fn scan(&mut self, on_sight: &mut dyn FnMut(&mut Self, &Entry)) -> TreeScan {
+    pub(super) fn scan(&mut self, on_sight: &mut dyn FnMut(&mut Self, &ProcessInfo)) -> TreeScan {
         let group = self.trusted_group();
         let newest = machine::newest_pid();
         let (mut all, mut own) = (BTreeMap::new(), BTreeMap::new());
@@ -164,7 +165,7 @@ impl Membership {
     }
 
     /// Whether one process by itself shows that it is the run's; nothing where that cannot be told now.
-    fn belongs_at_sight(&mut self, entry: &Entry, group: Option<i32>) -> Option<bool> {
+    fn belongs_at_sight(&mut self, entry: &ProcessInfo, group: Option<i32>) -> Option<bool> {
         if self.root.is_some_and(|root| root.pid == entry.pid && root.started == entry.started)
             || self.known.get(&entry.pid) == Some(&entry.started)
         {
@@ -207,7 +208,7 @@ impl Membership {
     }
 
     /// Whether a process cannot be the run's, whatever its parent and group are.
-    fn is_excluded(&self, entry: &Entry) -> bool {
+    fn is_excluded(&self, entry: &ProcessInfo) -> bool {
         // COMMAND is the oldest of them but for the wrapper. Where that is not known, the claimed process is.
         let oldest = self.target.group_started.or(self.root.map(|root| root.started));
         entry.pid <= 1
@@ -218,16 +219,16 @@ impl Membership {
 
     /// Adds everything that descends from a member. A wrapper that had children before COMMAND, by an exec in their shell,
     /// may have adopted their orphans too: of its children only those count that show by themselves that they are the run's.
-    fn add_descendants(&self, all: &BTreeMap<i32, Entry>, members: &mut BTreeMap<i32, Entry>) {
+    fn add_descendants(&self, all: &BTreeMap<i32, ProcessInfo>, members: &mut BTreeMap<i32, ProcessInfo>) {
         let is_root = |pid: i32| self.root.is_some_and(|root| root.pid == pid);
         loop {
-            let is_child = |entry: &&Entry| {
+            let is_child = |entry: &&ProcessInfo| {
                 let parent = members.get(&entry.parent).filter(|_| !members.contains_key(&entry.pid));
                 parent.is_some_and(|parent| !machine::STARTS_ARE_ORDERED || parent.started <= entry.started)
                     && !(self.target.has_older_children && is_root(entry.parent))
                     && !self.is_excluded(entry)
             };
-            let children: Vec<Entry> = all.values().filter(is_child).copied().collect();
+            let children: Vec<ProcessInfo> = all.values().filter(is_child).copied().collect();
             if children.is_empty() {
                 return;
             }
@@ -261,7 +262,7 @@ impl Membership {
     }
 
     /// Whether a member may be signalled.
-    fn may_signal(&self, entry: &Entry) -> bool {
+    fn may_signal(&self, entry: &ProcessInfo) -> bool {
         if self.refused.contains(&(entry.pid, entry.started)) {
             return false;
         }

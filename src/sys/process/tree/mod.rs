@@ -12,7 +12,8 @@ use crate::sys::clock;
 use crate::sys::env;
 use crate::sys::platform::diagnose::glimpse;
 use crate::sys::platform::process as machine;
-use crate::sys::process::info::{Entry, Lookup, current_pid, my_ancestors};
+use crate::sys::process::info::{current_pid, my_ancestors};
+use crate::sys::process::{Lookup, ProcessInfo};
 pub(crate) use kill::{KILL_LIMIT, TreeKiller};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -72,7 +73,7 @@ pub(crate) enum Children {
 
 /// What came of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Report {
+pub(crate) struct KillReport {
     /// Whether anything was signalled and all of it is gone.
     pub(crate) killed: bool,
     /// Whether anything was signalled.
@@ -84,10 +85,10 @@ pub(crate) struct Report {
 }
 
 /// Ends the tree of another process than the wrapper: TERM, KILL after `grace`; verified gone.
-pub(crate) fn terminate(target: &KillTarget, grace: Duration) -> Report {
+pub(crate) fn terminate(target: &KillTarget, grace: Duration) -> KillReport {
     match TreeKiller::open(target.clone()) {
         Ok(killer) => killer.end(grace, &mut || Children::Unknown),
-        Err(refusal) => Report { refusal: Some(refusal), ..Report::default() },
+        Err(refusal) => KillReport { refusal: Some(refusal), ..KillReport::default() },
     }
 }
 
@@ -130,7 +131,7 @@ impl Protected {
 }
 
 /// Checks the claim in `.pid`. No process at all is no refusal: what it left may still be there.
-fn claim(target: &KillTarget, protected: &Protected) -> Result<Option<Entry>, String> {
+fn claim(target: &KillTarget, protected: &Protected) -> Result<Option<ProcessInfo>, String> {
     let Some(pid) = target.pid else { return Ok(None) };
     if pid <= 1 {
         return Err(format!("process {pid} is never signalled: it is no run's own process"));
@@ -177,7 +178,7 @@ fn claim(target: &KillTarget, protected: &Protected) -> Result<Option<Entry>, St
     Ok(Some(entry))
 }
 
-fn started_after(entry: &Entry, claimed_at: WallTime, slack: Duration) -> bool {
+fn started_after(entry: &ProcessInfo, claimed_at: WallTime, slack: Duration) -> bool {
     let started = machine::started_wall(entry.started, clock::wall(), crate::sys::platform::machine::with_sleep());
     started > claimed_at.plus(slack)
 }

@@ -1,7 +1,7 @@
 //! Trees of real processes, ended; and those who must never be signalled.
 
 use super::*;
-use crate::sys::process::info::Environment;
+use crate::sys::process::Environment;
 use std::process::{Child, Command, Stdio};
 
 fn target(pid: i32) -> KillTarget {
@@ -39,7 +39,7 @@ fn a_shell_with_children_and_grandchildren_is_gone_before_the_report() {
     let (mut child, pids) = tree(script);
     assert!(pids.iter().all(|&pid| lives(pid)), "{pids:?}");
     let report = terminate(&target(child.id().cast_signed()), Duration::from_secs(5));
-    assert_eq!(report, Report { killed: true, signalled: true, survivors: vec![], refusal: None });
+    assert_eq!(report, KillReport { killed: true, signalled: true, survivors: vec![], refusal: None });
     assert!(pids.iter().all(|&pid| !lives(pid)), "{pids:?}");
     child.wait().unwrap();
 }
@@ -58,7 +58,7 @@ fn nobody_who_is_forked_while_the_tree_is_ended_outlives_it() {
         child.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
         // Right after the line: the forks that follow come while the hunt lists, stops and ends.
         let report = terminate(&target(child.id().cast_signed()), Duration::from_secs(5));
-        assert_eq!(report, Report { killed: true, signalled: true, survivors: vec![], refusal: None });
+        assert_eq!(report, KillReport { killed: true, signalled: true, survivors: vec![], refusal: None });
         child.wait().unwrap();
         let is_left = |pid: &i32| lives(*pid) && machine::environment_holds(*pid, &mark) == Environment::Holds;
         let left: Vec<i32> = machine::pids().into_iter().filter(is_left).collect();
@@ -74,7 +74,7 @@ fn who_ignores_term_is_killed_after_the_grace_and_a_stopped_one_goes_too() {
     let script = "trap '' TERM; sleep 300 & echo $!; kill -STOP $!; echo ready; while :; do wait; done";
     let (mut child, pids) = tree(script);
     let report = terminate(&target(child.id().cast_signed()), Duration::from_millis(100));
-    assert_eq!(report, Report { killed: true, signalled: true, survivors: vec![], refusal: None });
+    assert_eq!(report, KillReport { killed: true, signalled: true, survivors: vec![], refusal: None });
     assert!(pids.iter().all(|&pid| !lives(pid)), "{pids:?}");
     child.wait().unwrap();
 }
@@ -96,7 +96,7 @@ fn a_number_that_came_to_mean_another_process_is_left_alone() {
     let by_start = KillTarget { started: Some(1), ..target(pid) };
     for recycled in [by_time, by_start] {
         let report = terminate(&recycled, Duration::ZERO);
-        assert_eq!(report, Report::default());
+        assert_eq!(report, KillReport::default());
         assert!(lives(pid));
     }
     child.kill().unwrap();

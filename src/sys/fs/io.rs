@@ -1,0 +1,42 @@
+//! Reading an open file in whole calls. Used where files are read, by every part of `sys`.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::FileExt;
+
+/// Reads once, also where a signal interrupts it.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn read_once(file: &mut File, bytes: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match file.read(bytes) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
+/// Reads as much as there is from `start` on, up to the buffer's length; how many bytes that were.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn read_at_most(file: &File, bytes: &mut [u8], start: u64) -> io::Result<usize> {
+    let mut done = 0;
+    while done < bytes.len() {
+        match file.read_at(&mut bytes[done..], start + done as u64) {
+            Ok(0) => break,
+            Ok(read) => done += read,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
+/// Where a file's data goes on from `offset`, past a hole; nothing where there is none, or the filesystem does not tell.
+pub(crate) fn next_data(file: &File, offset: u64) -> Option<u64> {
+    let offset = i64::try_from(offset).ok()?;
+    let next = nix::unistd::lseek(file, offset, nix::unistd::Whence::SeekData).ok()?;
+    u64::try_from(next).ok()
+}
