@@ -87,6 +87,31 @@ impl std::error::Error for Error {
     }
 }
 
+/// A word that is none of those that an option takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownWord {
+    word: String,
+    known: Vec<&'static str>,
+}
+
+impl UnknownWord {
+    /// Finds what a word stands for.
+    pub(crate) fn find<T: Copy>(word: &str, words: &[(&'static str, T)]) -> Result<T, Self> {
+        let found = words.iter().find(|(known, _)| *known == word);
+        let unknown = || Self { word: word.to_owned(), known: words.iter().map(|(known, _)| *known).collect() };
+        found.map(|(_, value)| *value).ok_or_else(unknown)
+    }
+}
+
+impl fmt::Display for UnknownWord {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (last, others) = self.known.split_last().unwrap_or((&"", &[]));
+        write!(formatter, "{:?} is none of {} and {last}", self.word, others.join(", "))
+    }
+}
+
+impl std::error::Error for UnknownWord {}
+
 /// The operating system's words for an error, in lower case and without its number.
 pub(crate) fn io_reason(error: &io::Error) -> String {
     let text = error.to_string();

@@ -3,41 +3,43 @@
 //!
 //! Run a command as a step, and learn how it ended:
 //!
-//! ```no_run
-//! use dogwatch::{Outcome, RunOptions, StepName, default_directory, run};
+//! ```
+//! use dogwatch::{Outcome, RunOptions};
+//! use std::time::Duration;
 //!
-//! let directory = default_directory(&std::env::current_dir()?);
-//! let command = vec!["cargo".into(), "build".into()];
-//! let ran = run(&RunOptions::new(directory, StepName::parse("build")?, command))?;
-//! assert_eq!((ran.outcome, ran.exit_code), (Outcome::Success, 0));
+//! let directory = tempfile::tempdir()?; // or dogwatch::default_directory(&std::env::current_dir()?)
+//! let options = RunOptions::new(directory.path(), "build".parse()?, ["sh", "-c", "echo done"]);
+//! let result = options.max_timeout(Duration::from_secs(600)).env("LANG", "C").run()?;
+//! assert_eq!((result.outcome, result.exit_code), (Outcome::Success, 0));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Wait for steps that another process runs, at most ten minutes:
+//! Wait for steps that other processes run, at most so long, and hear of each as it ends:
 //!
-//! ```no_run
-//! use dogwatch::{Outcome, StepName, WaitOptions, default_directory, wait};
+//! ```
+//! use dogwatch::{Event, Outcome, StepName, WaitOptions};
 //! use std::time::Duration;
 //!
-//! let directory = default_directory(&std::env::current_dir()?);
-//! let mut options = WaitOptions::new(directory, vec![StepName::parse("build")?, StepName::parse("tests")?]);
-//! options.at_most = Some(Duration::from_secs(600));
-//! for report in wait(&options)? {
-//!     match report.outcome {
-//!         Outcome::Running => println!("{} still runs", report.step),
-//!         outcome => println!("{} ended: {}", report.step, outcome.as_str()),
-//!     }
-//! }
+//! # let directory = tempfile::tempdir()?;
+//! # std::fs::write(directory.path().join("tests.status"), "FAILED\n")?;
+//! let steps = ["build", "tests"].map(StepName::try_from).into_iter().collect::<Result<Vec<_>, _>>()?;
+//! let options = WaitOptions::new(directory.path()).steps(steps).at_most(Duration::from_millis(10)).fail_fast(true);
+//! options.wait_with(&mut |event| match event {
+//!     Event::Answer(report) if report.outcome == Outcome::Running => println!("{} still runs", report.step),
+//!     Event::Answer(report) => println!("{} ended: {}", report.step, report.outcome.as_str()),
+//!     Event::Warning(sentence) => eprintln!("{sentence}"),
+//!     _ => {}
+//! })?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! Ask how a step is doing, without waiting and without changing anything:
 //!
-//! ```no_run
-//! use dogwatch::{Action, CheckOptions, StepName, check, default_directory};
+//! ```
+//! use dogwatch::{Action, CheckOptions};
 //!
-//! let directory = default_directory(&std::env::current_dir()?);
-//! let reports = check(&CheckOptions::new(directory, vec![StepName::parse("build")?]))?;
+//! # let directory = tempfile::tempdir()?;
+//! let reports = CheckOptions::new(directory.path()).step("build".parse()?).check()?;
 //! if reports[0].action == Action::Kill {
 //!     println!("it hangs: its last heartbeat was {:?} ms ago", reports[0].heartbeat_age_ms);
 //! }
@@ -132,12 +134,15 @@ mod timer_wheel;
 #[cfg(feature = "cli")]
 pub use cli::main;
 pub use decide::log_match::MarkerMatch;
-pub use error::{Error, ErrorKind};
-pub use ops::check::{CheckOptions, check};
+pub use error::{Error, ErrorKind, UnknownWord};
+pub use monitor::Backend;
+pub use ops::check::CheckOptions;
 pub use ops::directory::default_directory;
+pub use ops::event::{Event, Progress};
 pub use ops::report::{BreakerStatus, Report};
-pub use ops::run::{RunOptions, RunResult, run};
-pub use ops::wait::{WaitOptions, wait};
+pub use ops::run::{RunOptions, RunResult};
+pub use ops::wait::WaitOptions;
 pub use record::evidence::{BlockedOn, ProcessState, TreeProcess};
 pub use record::outcome::{Action, Outcome};
 pub use record::step_name::{InvalidStepName, StepName};
+pub use runner::{HeartbeatOn, LogStreams, ResultFrom};

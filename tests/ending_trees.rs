@@ -301,9 +301,9 @@ fn a_library_run_reaps_no_other_child_and_a_refused_terminator_leaves_no_intent(
 
     let other = Command::new("true").spawn().expect("it starts");
     let step: dogwatch::StepName = dogwatch::StepName::parse("own").expect("a name");
-    let command = ["sh", "-c", "sleep 0.05; exit 3"].map(Into::into).to_vec();
+    let command = ["sh", "-c", "sleep 0.05; exit 3"];
     let bystander = Bystander::sleeping();
-    let ran = dogwatch::run(&dogwatch::RunOptions::new(place.path().to_path_buf(), step, command)).expect("it runs");
+    let ran = dogwatch::RunOptions::new(place.path(), step, command).run().expect("it runs");
     assert_eq!(ran.exit_code, 3);
     let mut other = other;
     assert!(other.wait().expect("nobody else has waited for it").success());

@@ -6,7 +6,7 @@
 
 mod support;
 
-use dogwatch::{Outcome, StepName, WaitOptions, wait};
+use dogwatch::{Outcome, StepName, WaitOptions};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -20,10 +20,9 @@ fn count(folder: &str) -> usize {
 fn a_hundred_waits_in_one_process_leave_no_thread_and_no_descriptor_and_signals_end_it_as_before() {
     let place = tempfile::tempdir().expect("a folder");
     let step = StepName::parse("s").expect("a name");
-    let mut request = WaitOptions::new(place.path().to_path_buf(), vec![step]);
-    request.at_most = Some(Duration::from_millis(5));
+    let request = WaitOptions::new(place.path()).step(step).at_most(Duration::from_millis(5));
     let wait_once = || {
-        let reports = wait(&request).expect("an answer");
+        let reports = request.wait().expect("an answer");
         assert_eq!(reports[0].outcome, Outcome::NotStarted);
     };
     wait_once();
@@ -54,9 +53,9 @@ fn a_process_that_has_waited_takes_a_term() {
         return;
     }
     let place = tempfile::tempdir().expect("a folder");
-    let mut request = WaitOptions::new(place.path().to_path_buf(), vec![StepName::parse("s").expect("a name")]);
-    request.at_most = Some(Duration::from_millis(5));
-    wait(&request).expect("an answer");
+    let step = "s".parse().expect("a name");
+    let request = WaitOptions::new(place.path()).step(step).at_most(Duration::from_millis(5));
+    request.wait().expect("an answer");
     let this = nix::unistd::Pid::this();
     nix::sys::signal::kill(this, nix::sys::signal::Signal::SIGTERM).expect("a signal");
     std::thread::park_timeout(support::PATIENCE);

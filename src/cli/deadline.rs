@@ -6,7 +6,7 @@
 
 use super::Context;
 use super::output::print_error;
-use crate::decide::policy::{MAX_TIMEOUT, Threshold};
+use crate::decide::policy::MAX_TIMEOUT;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::ops::check::CheckOptions;
@@ -40,14 +40,13 @@ pub(super) struct CallDeadline {
 
 impl CallDeadline {
     pub(super) fn of_wait(request: &WaitOptions) -> Self {
-        let limit = Threshold { flag: request.max_timeout, environment: request.environment_max_timeout };
         Self {
             directory: request.directory.clone(),
             log: request.log.clone(),
             steps: request.steps.clone(),
             at_most: request.at_most,
             first: request.start_timeout.max(ANSWER),
-            later: limit.or(MAX_TIMEOUT),
+            later: request.max_timeout.or(MAX_TIMEOUT),
         }
     }
 

@@ -9,6 +9,7 @@ use crate::preflight::MonitorSettings;
 use crate::record::step_name::StepName;
 use crate::record::units;
 use crate::sys::env;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -44,10 +45,10 @@ pub(super) fn directory_or(flag: Option<&Path>) -> Result<PathBuf, Error> {
 ///
 /// # Errors
 /// `ErrorKind::InvalidOptions` where the variable has no such value.
-pub(super) fn or_variable<T>(
+pub(super) fn or_variable<T, E: Display>(
     flag: Option<T>,
     name: &str,
-    parse: impl Fn(&str) -> Result<T, String>,
+    parse: impl Fn(&str) -> Result<T, E>,
 ) -> Result<Option<T>, Error> {
     if flag.is_some() {
         return Ok(flag);
@@ -72,8 +73,7 @@ pub(super) fn duration(flag: Option<Duration>, name: &str) -> Result<Option<Dura
 /// # Errors
 /// As [`or_variable`].
 pub(super) fn tags(given: &[StepName]) -> Result<Vec<String>, Error> {
-    let parse = |text: &str| StepName::parse(text).map_err(|error| error.to_string());
-    let of_session = or_variable(None, env_vars::TAG, parse)?;
+    let of_session = or_variable(None, env_vars::TAG, StepName::parse)?;
     let mut tags: Vec<String> = Vec::new();
     for tag in given.iter().chain(&of_session).map(StepName::as_str) {
         if !tags.iter().any(|known| known == tag) {
@@ -98,12 +98,10 @@ pub(super) fn max_consecutive(flag: Option<u32>) -> Result<Option<u32>, Error> {
 /// # Errors
 /// As [`or_variable`]; and where the current folder is gone.
 pub(super) fn preflight(directory: PathBuf) -> Result<PreflightOptions, Error> {
-    let current = env::current_folder()
-        .map_err(|error| Error::internal(format!("there is no current folder ({error}); go to one that is there")))?;
     let monitor = MonitorSettings {
         directory,
         heartbeat_interval: duration(None, env_vars::HEARTBEAT_INTERVAL)?,
         stale: duration(None, env_vars::STALE)?,
     };
-    Ok(PreflightOptions::new(current, monitor))
+    PreflightOptions::of_current_folder(monitor)
 }

@@ -9,10 +9,11 @@ use anstream::adapter::strip_str;
 use regex_lite::Regex;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
-/// The patterns that end the wait; at least one of the two.
-#[derive(Clone, Debug)]
+/// The patterns that end the wait.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Patterns {
     marker: Option<Regex>,
     fail: Option<Regex>,
@@ -47,19 +48,44 @@ impl LogMatch {
     }
 }
 
+/// A text that is no regular expression.
+#[derive(Debug)]
+pub(crate) struct InvalidPattern {
+    flag: &'static str,
+    text: String,
+    error: regex_lite::Error,
+}
+
+impl fmt::Display for InvalidPattern {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { flag, text, error } = self;
+        write!(formatter, "{flag} {text:?} is no regular expression: {error}")
+    }
+}
+
+fn compile(flag: &'static str, text: &str) -> Result<Regex, InvalidPattern> {
+    Regex::new(text).map_err(|error| InvalidPattern { flag, text: text.to_owned(), error })
+}
+
 impl Patterns {
     /// Compiles the patterns.
     ///
     /// # Errors
-    /// A sentence that names the pattern that does not compile.
-    pub(crate) fn new(marker: Option<&str>, fail: Option<&str>) -> Result<Self, String> {
-        let compile = |name: &str, text: &str| {
-            Regex::new(text).map_err(|error| format!("{name} {text:?} is no regular expression: {error}"))
-        };
-        Ok(Self {
-            marker: marker.map(|text| compile("--marker", text)).transpose()?,
-            fail: fail.map(|text| compile("--fail-marker", text)).transpose()?,
-        })
+    /// [`InvalidPattern`].
+    pub(crate) fn new(marker: Option<&str>, fail: Option<&str>) -> Result<Self, InvalidPattern> {
+        let compile = |flag, text: Option<&str>| text.map(|text| compile(flag, text)).transpose();
+        Ok(Self { marker: compile("--marker", marker)?, fail: compile("--fail-marker", fail)? })
+    }
+
+    /// Also the patterns of `others`, which replace those of the same kind.
+    pub(crate) fn merge(&mut self, others: Self) {
+        self.marker = others.marker.or(self.marker.take());
+        self.fail = others.fail.or(self.fail.take());
+    }
+
+    /// Whether no line ends the wait.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.marker.is_none() && self.fail.is_none()
     }
 
     /// Whether a line is waited for, and not only feared.
@@ -256,7 +282,7 @@ mod tests {
     #[test]
     fn what_is_no_pattern_is_named_in_one_line() {
         for bad in ["(", "[a", "*", "a{2", "(?<"] {
-            let sentence = Patterns::new(None, Some(bad)).unwrap_err();
+            let sentence = Patterns::new(None, Some(bad)).unwrap_err().to_string();
             assert!(sentence.starts_with("--fail-marker \"") && !sentence.contains('\n'), "{sentence}");
         }
     }

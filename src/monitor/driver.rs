@@ -7,7 +7,7 @@ use crate::monitor::event::{MonitorAction, MonitorEvent, SourceStatus, Task};
 use crate::monitor::event_sources::EventSources;
 use crate::monitor::log_scan::LogWatch;
 use crate::monitor::machine::{Monitor, SAFETY_RESCAN};
-use crate::monitor::options::{LogOptions, MonitorError, MonitorOptions, Observer, StopReason};
+use crate::monitor::options::{LogOptions, MonitorError, MonitorOptions, StopReason, WaitEvent};
 use crate::monitor::terminations::TerminationPool;
 use crate::record::file_names::{Record, file_name};
 use crate::step::snapshot::{SnapshotReader, here};
@@ -34,10 +34,10 @@ const SPIN_STATS: usize = 40;
 pub(crate) fn wait(
     directory: &MonitorDir,
     options: &MonitorOptions,
-    observer: &mut dyn Observer,
+    on_event: &mut dyn FnMut(WaitEvent<'_>),
 ) -> Result<StopReason, MonitorError> {
     let mut driver = Driver::new(directory, options);
-    let mut monitor = Monitor::new(options, directory.path(), observer.wants_progress(), clock::now());
+    let mut monitor = Monitor::new(options, directory.path(), options.progress, clock::now());
     loop {
         while let Some(action) = monitor.poll_action() {
             if let MonitorAction::Stop(end) = action {
@@ -45,10 +45,10 @@ pub(crate) fn wait(
                 driver.terminations.finish(driver.sources.signals());
                 return end;
             }
-            driver.perform(action, &mut monitor, observer)?;
+            driver.perform(action, &mut monitor, on_event)?;
         }
         let rest = monitor.poll_timeout().since(clock::now()).min(SAFETY_RESCAN);
-        observer.idle(rest);
+        on_event(WaitEvent::Idle(rest));
         driver.sleep(rest, &mut monitor);
         monitor.handle_timeout(clock::now());
     }
@@ -96,14 +96,14 @@ impl<'call> Driver<'call> {
         &mut self,
         action: MonitorAction,
         monitor: &mut Monitor<'_>,
-        observer: &mut dyn Observer,
+        on_event: &mut dyn FnMut(WaitEvent<'_>),
     ) -> Result<(), MonitorError> {
         let event = match action {
-            MonitorAction::Arm => MonitorEvent::Armed(self.arm(observer)?),
-            MonitorAction::Rewatch => self.rewatch(observer),
+            MonitorAction::Arm => MonitorEvent::Armed(self.arm(on_event)?),
+            MonitorAction::Rewatch => self.rewatch(on_event),
             MonitorAction::ReadSnapshot(step) => {
                 // Thousands of reads over a network take their time; each is a sign of life.
-                observer.idle(Duration::ZERO);
+                on_event(WaitEvent::Idle(Duration::ZERO));
                 match self.readers[step].look() {
                     Ok(snapshot) => MonitorEvent::Snapshot(step, Box::new(snapshot)),
                     Err(error) => {
@@ -119,7 +119,7 @@ impl<'call> Driver<'call> {
             MonitorAction::SpinUntilChanged(step) => MonitorEvent::Spun(step, self.changes_soon(step, monitor)),
             MonitorAction::WatchExit(step, pid) => {
                 let watch = self.sources.watch_exit(pid, step);
-                self.sources.tell(&mut |line| observer.diagnostic(line));
+                self.sources.tell(&mut |line| on_event(WaitEvent::Diagnostic(line)));
                 MonitorEvent::ExitWatch(step, watch)
             }
             MonitorAction::ForgetExit(step) => {
@@ -129,7 +129,7 @@ impl<'call> Driver<'call> {
             MonitorAction::WatchWrites(step, record) => {
                 let path = self.directory.join(&file_name(&self.options.steps[step], record));
                 let watched = self.sources.follow(&path);
-                self.sources.tell(&mut |line| observer.diagnostic(line));
+                self.sources.tell(&mut |line| on_event(WaitEvent::Diagnostic(line)));
                 MonitorEvent::WritesWatched(step, record, watched)
             }
             MonitorAction::WatchLog { step, watching, may_watch } => {
@@ -152,11 +152,11 @@ impl<'call> Driver<'call> {
                 return Ok(());
             }
             MonitorAction::Report(result) => {
-                observer.result(*result);
+                on_event(WaitEvent::Result(result));
                 return Ok(());
             }
             MonitorAction::ShowProgress(steps, more) => {
-                observer.progress(&steps, more);
+                on_event(WaitEvent::Progress(&steps, more));
                 return Ok(());
             }
             // The caller has taken it.
@@ -175,18 +175,18 @@ impl<'call> Driver<'call> {
         })
     }
 
-    fn arm(&mut self, observer: &mut dyn Observer) -> Result<SourceStatus, MonitorError> {
+    fn arm(&mut self, on_event: &mut dyn FnMut(WaitEvent<'_>)) -> Result<SourceStatus, MonitorError> {
         // A watch on each run's end takes a descriptor; the rest is for reads, without which nothing is ever found.
         let allowed = env::allow_descriptors(self.options.steps.len() as u64 + OTHER_DESCRIPTORS);
         let others = OTHER_DESCRIPTORS.min(allowed / 4 * 3);
         self.terminations.limit(usize::try_from(others / DESCRIPTORS_EACH).unwrap_or(usize::MAX));
         let spare = usize::try_from(allowed - others).unwrap_or(usize::MAX);
-        self.sources.arm(&self.directory, self.options, spare, &mut |line| observer.diagnostic(line))?;
+        self.sources.arm(&self.directory, self.options, spare, &mut |line| on_event(WaitEvent::Diagnostic(line)))?;
         Ok(self.sources.status())
     }
 
-    fn rewatch(&mut self, observer: &mut dyn Observer) -> MonitorEvent<'static> {
-        let moved = self.sources.renew(&self.directory, &mut |line| observer.diagnostic(line));
+    fn rewatch(&mut self, on_event: &mut dyn FnMut(WaitEvent<'_>)) -> MonitorEvent<'static> {
+        let moved = self.sources.renew(&self.directory, &mut |line| on_event(WaitEvent::Diagnostic(line)));
         if moved {
             self.here = Arc::new(here(&self.directory));
             self.readers.iter_mut().for_each(|reader| reader.stand(Arc::clone(&self.here)));

@@ -20,6 +20,7 @@ mod tests;
 
 pub(crate) use dir_changes::{Changes, Woken};
 pub(crate) use driver::wait;
+pub use options::Backend;
 pub(crate) use options::{
-    Backend, LogOptions, MonitorError, MonitorOptions, Observer, StepProgress, StepResult, StopReason, StopWhen,
+    LogOptions, MonitorError, MonitorOptions, StepProgress, StepResult, StopReason, StopWhen, WaitEvent,
 };

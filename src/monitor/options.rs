@@ -3,6 +3,7 @@
 use crate::decide::log_match::{LogMatch, Patterns};
 use crate::decide::policy::ThresholdOptions;
 use crate::decide::snapshot::Snapshot;
+use crate::error::UnknownWord;
 use crate::record::evidence::TreeProcess;
 use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
@@ -37,6 +38,8 @@ pub(crate) struct MonitorOptions {
     pub(crate) backend: Backend,
     /// How often files are read where no events come.
     pub(crate) poll_interval: Duration,
+    /// Whether progress is reported.
+    pub(crate) progress: bool,
     /// What is searched for in logs; nothing where none is read.
     pub(crate) logs: Option<LogOptions>,
 }
@@ -59,7 +62,8 @@ pub(crate) struct LogOptions {
 
 /// How changes are noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Backend {
+#[non_exhaustive]
+pub enum Backend {
     /// By events where they report every change, else by polling.
     Auto,
     /// By events, whatever the filesystem.
@@ -70,17 +74,16 @@ pub(crate) enum Backend {
     Poll,
 }
 
-impl FromStr for Backend {
-    type Err = String;
+impl Backend {
+    const WORDS: [(&'static str, Self); 4] =
+        [("auto", Self::Auto), ("event", Self::Event), ("notify", Self::Notify), ("poll", Self::Poll)];
+}
 
-    fn from_str(word: &str) -> Result<Self, String> {
-        match word {
-            "auto" => Ok(Self::Auto),
-            "event" => Ok(Self::Event),
-            "notify" => Ok(Self::Notify),
-            "poll" => Ok(Self::Poll),
-            _ => Err(format!("{word:?} is none of auto, event, notify and poll")),
-        }
+impl FromStr for Backend {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        UnknownWord::find(word, &Self::WORDS)
     }
 }
 
@@ -155,20 +158,17 @@ pub(crate) struct StepProgress {
     pub(crate) terminating: bool,
 }
 
-/// Receives what a wait has to say while it goes on.
-pub(crate) trait Observer {
+/// What a wait reports while it goes on.
+#[derive(Debug)]
+pub(crate) enum WaitEvent<'event> {
     /// One step's answer.
-    fn result(&mut self, result: StepResult);
+    Result(Box<StepResult>),
     /// A line about how the waiting is done.
-    fn diagnostic(&mut self, line: &str);
-    /// Whether progress is wanted; else none is gathered.
-    fn wants_progress(&self) -> bool {
-        false
-    }
+    Diagnostic(&'event str),
     /// How some steps stand, once a second, and how many more there are.
-    fn progress(&mut self, _steps: &[StepProgress], _more: usize) {}
+    Progress(&'event [StepProgress], usize),
     /// The loop works, and will be silent for so long at most.
-    fn idle(&mut self, _longest: Duration) {}
+    Idle(Duration),
 }
 
 /// How the wait ended.

@@ -52,6 +52,7 @@ fn options(state: &State) -> MonitorOptions {
         kill_command: None,
         backend: Backend::Auto,
         poll_interval: Duration::from_secs(1),
+        progress: false,
         logs: limits.marker.then(|| LogOptions { patterns: patterns(), file: None }),
     }
 }

@@ -24,70 +24,91 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What to look at.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct CheckOptions {
-    /// The monitor directory.
-    pub directory: PathBuf,
-    /// The steps; one named twice counts once.
-    pub steps: Vec<StepName>,
-    /// As for a wait.
-    pub stale: Option<Duration>,
-    /// As for a wait.
-    pub max_timeout: Option<Duration>,
-    /// How many of the log's last lines are reported on anything but success.
-    pub log_tail: usize,
-    /// The tags that a step must have to be listed.
-    pub(crate) tags: Vec<String>,
-    pub(crate) environment_stale: Option<Duration>,
-    pub(crate) environment_max_timeout: Option<Duration>,
-}
-
-impl CheckOptions {
-    /// Looks at these steps with every default.
-    #[must_use]
-    pub fn new(directory: PathBuf, steps: Vec<StepName>) -> Self {
-        Self {
-            directory,
-            steps,
-            stale: None,
-            max_timeout: None,
-            log_tail: 20,
-            tags: Vec::new(),
-            environment_stale: None,
-            environment_max_timeout: None,
-        }
-    }
-}
-
-/// Looks once at each step and says how it stands and what to do.
+/// Looks once at steps: how each stands and what to do, without waiting and without changing anything.
 ///
 /// # Examples
 ///
 /// ```
-/// use dogwatch::{Action, CheckOptions, Outcome, StepName, check};
+/// use dogwatch::{Action, CheckOptions, Outcome};
 ///
 /// let folder = tempfile::tempdir()?;
 /// std::fs::write(folder.path().join("build.status"), "FAILED\n")?;
-/// let steps = ["build", "deploy"].map(StepName::parse).into_iter().collect::<Result<_, _>>()?;
 ///
-/// let reports = check(&CheckOptions::new(folder.path().to_path_buf(), steps))?;
+/// let reports = CheckOptions::new(folder.path()).step("build".parse()?).step("deploy".parse()?).check()?;
 /// assert_eq!((reports[0].outcome, reports[0].action), (Outcome::Failed, Action::Retry));
 /// assert_eq!(reports[1].outcome, Outcome::NotStarted);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-///
-/// # Errors
-/// `ErrorKind::InvalidOptions` where a threshold does not fit the run, `ErrorKind::Internal` where the files cannot be read.
-pub fn check(request: &CheckOptions) -> Result<Vec<Report>, Error> {
-    Ok(plans(request)?.into_iter().map(|(report, _)| report).collect())
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct CheckOptions {
+    pub(crate) directory: PathBuf,
+    pub(crate) steps: Vec<StepName>,
+    pub(crate) stale: Threshold,
+    pub(crate) max_timeout: Threshold,
+    pub(crate) log_tail: usize,
+    /// The tags that a step must have to be listed.
+    pub(crate) tags: Vec<String>,
 }
 
-/// As [`check`], with what a recovery would do about each.
+impl CheckOptions {
+    /// Looks into this monitor directory, with every default.
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        let (stale, max_timeout) = (Threshold::default(), Threshold::default());
+        Self {
+            directory: directory.into(),
+            steps: Vec::new(),
+            stale,
+            max_timeout,
+            log_tail: LOG_TAIL,
+            tags: Vec::new(),
+        }
+    }
+
+    /// Looks at this step too; one named twice counts once.
+    pub fn step(mut self, step: StepName) -> Self {
+        self.steps.push(step);
+        self
+    }
+
+    /// Looks at these steps too.
+    pub fn steps(mut self, steps: impl IntoIterator<Item = StepName>) -> Self {
+        self.steps.extend(steps);
+        self
+    }
+
+    /// As [`WaitOptions::stale`](crate::WaitOptions::stale).
+    pub fn stale(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.stale.flag = limit.into();
+        self
+    }
+
+    /// As [`WaitOptions::max_timeout`](crate::WaitOptions::max_timeout).
+    pub fn max_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.max_timeout.flag = limit.into();
+        self
+    }
+
+    /// How many of the log's last lines are reported on anything but success; 20 by default.
+    pub fn log_tail(mut self, lines: usize) -> Self {
+        self.log_tail = lines;
+        self
+    }
+
+    /// Looks once; a report a step, in their order.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidOptions`](crate::ErrorKind) where a threshold does not fit the run,
+    /// [`ErrorKind::Internal`](crate::ErrorKind) where the files cannot be read.
+    pub fn check(&self) -> Result<Vec<Report>, Error> {
+        Ok(plans(self)?.into_iter().map(|(report, _)| report).collect())
+    }
+}
+
+/// As [`CheckOptions::check`], with what a recovery would do about each.
 ///
 /// # Errors
-/// As [`check`].
+/// As [`CheckOptions::check`].
 pub(crate) fn plans(request: &CheckOptions) -> Result<Vec<(Report, Plan)>, Error> {
     let directory = Arc::new(MonitorDir::at(request.directory.clone()));
     readable(&directory)?;
@@ -103,6 +124,9 @@ pub(crate) fn plans(request: &CheckOptions) -> Result<Vec<(Report, Plan)>, Error
         })
         .collect()
 }
+
+/// How many of a log's last lines are reported unless it is said otherwise.
+pub(super) const LOG_TAIL: usize = 20;
 
 /// How much is looked at.
 #[derive(Clone, Copy, Debug)]
@@ -128,7 +152,7 @@ pub(crate) struct Checked {
 /// Looks once at one step.
 ///
 /// # Errors
-/// As [`check`].
+/// As [`CheckOptions::check`].
 pub(crate) fn check_one(
     request: &CheckOptions,
     index: usize,
@@ -141,8 +165,8 @@ pub(crate) fn check_one(
         .look()
         .map_err(|error| Error::io(format!("cannot look at {step} in {}", directory.path().display()), error))?;
     let thresholds = ThresholdOptions {
-        stale: Threshold { flag: request.stale, environment: request.environment_stale },
-        max_timeout: Threshold { flag: request.max_timeout, environment: request.environment_max_timeout },
+        stale: request.stale,
+        max_timeout: request.max_timeout,
         start_timeout: START_TIMEOUT,
         // Patience is over at once, and no end needs a second look: that is what "once" means.
         until: Some(look.at),

@@ -147,7 +147,7 @@ fn newest(directory: &MonitorDir, files: &[String]) -> WallTime {
 }
 
 fn may_go(request: &Clean, step: &StepName) -> Result<Result<(), Error>, Error> {
-    let plans = plans(&CheckOptions::new(request.directory.clone(), vec![step.clone()]))?;
+    let plans = plans(&CheckOptions::new(&request.directory).step(step.clone()))?;
     let stays = plans.iter().any(|(_, plan)| matches!(plan, Plan::Wait | Plan::End(_)));
     Ok(if stays {
         Err(Error::already_running(format!("step {step} is running; end it first with: dogwatch kill {step}")))

@@ -32,8 +32,7 @@ fn choose(bases: &[PathBuf], name: &std::ffi::OsStr) -> PathBuf {
 
 /// Whether a step runs there.
 fn has_running(directory: &Path) -> bool {
-    let mut request = CheckOptions::new(directory.to_path_buf(), Vec::new());
-    request.log_tail = 0;
+    let request = CheckOptions::new(directory).log_tail(0);
     let runs = |outcome, action| outcome == Outcome::Running || action == Action::Kill;
     reports(&request).is_ok_and(|listing| listing.steps.iter().any(|report| runs(report.outcome, report.action)))
 }

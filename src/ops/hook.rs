@@ -77,7 +77,7 @@ impl HookInput {
 /// # Errors
 /// Where the directory cannot be read.
 pub(crate) fn session_start(directory: PathBuf) -> Result<Option<Value>, Error> {
-    let mut open = reports(&CheckOptions::new(directory, Vec::new()))?.steps;
+    let mut open = reports(&CheckOptions::new(directory))?.steps;
     open.retain(is_open);
     if open.is_empty() {
         return Ok(None);
@@ -185,7 +185,7 @@ pub(crate) fn stop(input: &HookInput, directory: PathBuf, tags: &[String]) -> Re
     if input.stop_hook_active || tags.is_empty() {
         return Ok(None);
     }
-    let mut running = reports(&CheckOptions::new(directory, Vec::new()))?.steps;
+    let mut running = reports(&CheckOptions::new(directory))?.steps;
     running.retain(|report| report.outcome == Outcome::Running && report.tags.iter().any(|tag| tags.contains(tag)));
     if running.is_empty() {
         return Ok(None);

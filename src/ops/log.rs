@@ -6,7 +6,7 @@
 use crate::decide::policy::{GRACE, POLL_INTERVAL, SettleTimes, Threshold, ThresholdOptions};
 use crate::error::Error;
 use crate::monitor;
-use crate::monitor::{Backend, MonitorError, MonitorOptions, Observer, StepResult, StopReason, StopWhen};
+use crate::monitor::{Backend, MonitorError, MonitorOptions, StopReason, StopWhen, WaitEvent};
 use crate::ops::{absence, readable};
 use crate::record::file_names::{Record, file_name};
 use crate::record::outcome::Outcome;
@@ -95,17 +95,6 @@ fn missing(directory: &MonitorDir, step: &StepName) -> LogEnd {
     LogEnd::NotStarted(absence(directory, step))
 }
 
-/// The outcome of the step that is followed.
-struct Seen(Option<Outcome>);
-
-impl Observer for Seen {
-    fn result(&mut self, result: StepResult) {
-        self.0 = Some(result.outcome);
-    }
-
-    fn diagnostic(&mut self, _line: &str) {}
-}
-
 fn follow(
     request: &Log,
     directory: &MonitorDir,
@@ -129,13 +118,18 @@ fn follow(
         grace: GRACE,
         backend: Backend::Auto,
         poll_interval: POLL_INTERVAL,
+        progress: false,
         logs: None,
     };
     let place = directory.clone();
     let waited = pass_during(follower, out, move || {
-        let mut seen = Seen(None);
-        let end = monitor::wait(&place, &order, &mut seen)?;
-        Ok::<_, MonitorError>((end, seen.0))
+        let mut outcome = None;
+        let end = monitor::wait(&place, &order, &mut |event| {
+            if let WaitEvent::Result(result) = event {
+                outcome = Some(result.outcome);
+            }
+        })?;
+        Ok::<_, MonitorError>((end, outcome))
     })?;
     Ok(match waited {
         Some(Err(failure)) => Err(failure.into()),

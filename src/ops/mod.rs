@@ -8,6 +8,7 @@ pub(crate) mod brief;
 pub(crate) mod check;
 pub(crate) mod clean;
 pub(crate) mod directory;
+pub(crate) mod event;
 pub(crate) mod events;
 pub(crate) mod history;
 pub(crate) mod hook;

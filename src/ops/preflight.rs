@@ -3,7 +3,7 @@
 
 use crate::error::Error;
 use crate::error::io_reason;
-pub(crate) use crate::preflight::Event;
+pub(crate) use crate::preflight::PreflightEvent;
 use crate::preflight::report::{CheckReport, CheckStatus};
 use crate::preflight::template::{self, ProjectFindings};
 use crate::preflight::{
@@ -64,6 +64,17 @@ impl PreflightOptions {
     pub(crate) fn new(current: PathBuf, monitor: MonitorSettings) -> Self {
         let project = env::project(&current);
         Self { current, project, file: None, flags: Vec::new(), monitor, fix: false }
+    }
+
+    /// The own checks of the project that this process's current folder belongs to.
+    ///
+    /// # Errors
+    /// `ErrorKind::Internal` where that folder is gone.
+    pub(crate) fn of_current_folder(monitor: MonitorSettings) -> Result<Self, Error> {
+        let current = env::current_folder().map_err(|error| {
+            Error::internal(format!("there is no current folder ({error}); go to one that is there"))
+        })?;
+        Ok(Self::new(current, monitor))
     }
 
     /// The file to read: the named one, else the project's own unless checks were given as flags.
@@ -158,7 +169,7 @@ fn read_file(file: &Path, monitor: &MonitorSettings) -> Result<Vec<Check>, Vec<S
 /// [`PreflightError`]; with an invalid file no check is run, since what it meant to test is unknown.
 pub(crate) fn preflight(
     options: &PreflightOptions,
-    on_event: &mut dyn FnMut(Event<'_>),
+    on_event: &mut dyn FnMut(PreflightEvent<'_>),
 ) -> Result<PreflightReport, PreflightError> {
     let (checks, file) = options.checks().map_err(PreflightError::Config)?;
     let checks = preflight::run(&checks, options.fix, on_event)
@@ -171,9 +182,9 @@ pub(crate) fn preflight(
 /// # Errors
 /// `ErrorKind::Internal` that names the failed checks, `ErrorKind::InvalidOptions` where the file is invalid.
 pub(super) fn gate(options: &PreflightOptions, warn: &mut dyn FnMut(&str)) -> Result<(), Error> {
-    let mut on_event = |event: Event<'_>| match event {
-        Event::Warning(sentence) => warn(sentence),
-        Event::FixStarted(_) => {}
+    let mut on_event = |event: PreflightEvent<'_>| match event {
+        PreflightEvent::Warning(sentence) => warn(sentence),
+        PreflightEvent::FixStarted(_) => {}
     };
     let report = preflight(options, &mut on_event).map_err(|error| match error {
         PreflightError::Config(sentences) => {

@@ -7,8 +7,9 @@ use crate::decide::policy::GRACE;
 use crate::decide::tracker::{RunTracker, pid_file_id};
 use crate::error::Error;
 use crate::error::io_reason;
+use crate::ops::check::CheckOptions;
 use crate::ops::report::Report;
-use crate::ops::{absence, check, readable};
+use crate::ops::{absence, readable};
 use crate::record::file_names::{Record, TempFile, file_name};
 use crate::record::meta::Meta;
 use crate::record::outcome::{Outcome, Reason};
@@ -45,9 +46,7 @@ impl Place {
     }
 
     fn report(&self) -> Result<Report, Error> {
-        let mut request = check::CheckOptions::new(self.directory.clone(), vec![self.step.clone()]);
-        request.log_tail = 0;
-        let reports = check::check(&request)?;
+        let reports = CheckOptions::new(&self.directory).step(self.step.clone()).log_tail(0).check()?;
         reports.into_iter().next().ok_or_else(|| Error::internal("there is nothing to report".to_owned()))
     }
 }

@@ -1,20 +1,20 @@
 //! `wait`: blocks until steps end, and says how.
 //!
-//! Refuses to wait without a bound that the caller can know: a start timeout, a staleness and a maximum are in force
-//! unless they are taken off.
+//! A start timeout, a staleness and a maximum are in force unless they are taken off: no wait is without a bound.
 
 use crate::decide::log_match::Patterns;
 use crate::decide::policy::{GRACE, POLL_INTERVAL, START_TIMEOUT, SettleTimes, Threshold, ThresholdOptions};
 use crate::error::Error;
 use crate::monitor;
-use crate::monitor::{Backend, LogOptions, MonitorOptions, Observer, StepProgress, StepResult, StopReason, StopWhen};
+use crate::monitor::{Backend, LogOptions, MonitorOptions, StepProgress, StepResult, StopReason, StopWhen, WaitEvent};
+use crate::ops::check::LOG_TAIL;
+use crate::ops::event::{Event, Progress};
 use crate::ops::history::is_known;
 use crate::ops::report::Report;
 use crate::ops::{absence, readable, steps_there};
 use crate::record::file_names::{Record, file_name};
 use crate::record::outcome::{Outcome, Reason};
 use crate::record::step_name::StepName;
-use crate::record::time::millis;
 use crate::step::history;
 use crate::step::outcome::count_seen;
 use crate::sys::clock;
@@ -25,55 +25,57 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What to wait for, and how long.
+/// Waits for steps, and says how each ended.
+///
+/// # Examples
+///
+/// A plain shell's run, which tells by one file how it ended:
+///
+/// ```
+/// use dogwatch::{Action, Outcome, WaitOptions};
+/// use std::process::Command;
+///
+/// let folder = tempfile::tempdir()?;
+/// let script = "echo '{\"tests\":12}' > build.result; echo SUCCESS > build.status";
+/// let mut shell = Command::new("sh").args(["-c", script]).current_dir(folder.path()).spawn()?;
+///
+/// let reports = WaitOptions::new(folder.path()).step("build".parse()?).wait()?;
+/// assert_eq!((reports[0].outcome, reports[0].action), (Outcome::Success, Action::Continue));
+/// assert_eq!(reports[0].result.as_ref().map(|result| result.get()), Some(r#"{"tests":12}"#));
+/// # shell.wait()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
-#[non_exhaustive]
+#[must_use]
 pub struct WaitOptions {
-    /// The monitor directory.
-    pub directory: PathBuf,
-    /// The steps; one named twice counts once.
-    pub steps: Vec<StepName>,
-    /// How old a heartbeat may become; zero for any age. Nothing takes the run's own, then the default of 60 s.
-    pub stale: Option<Duration>,
-    /// How long a run may take; zero for as long as it likes. Nothing takes the run's own, then the default of 30 min.
-    pub max_timeout: Option<Duration>,
-    /// From TERM to KILL where a run has to be ended.
-    pub grace: Duration,
-    /// Whether a hung or overdue run is ended; else it is only reported.
-    pub kill: bool,
-    /// A shell command that ends a run instead of signals, for work on a cluster or another host. It sees the step's
-    /// name, its wrapper's pid and this directory as `DOGWATCH_STEP`, `DOGWATCH_PID` and `DOGWATCH_DIR`.
-    pub kill_command: Option<OsString>,
-    /// The longest this call blocks.
-    pub at_most: Option<Duration>,
-    /// How long a step may take to start.
-    pub start_timeout: Duration,
-    /// Whether the first end of any step ends the wait.
-    pub any: bool,
-    /// Whether the first bad end ends the wait.
-    pub fail_fast: bool,
-    /// Whether an outcome recorded before the call is passed over.
-    pub new: bool,
-    /// How many of the log's last lines are reported on anything but success.
-    pub log_tail: usize,
-    /// The log to look through for markers, where it is not the step's own; with one the steps may be none.
+    pub(crate) directory: PathBuf,
+    pub(crate) steps: Vec<StepName>,
+    pub(crate) stale: Threshold,
+    pub(crate) max_timeout: Threshold,
+    grace: Duration,
+    kill: bool,
+    kill_command: Option<OsString>,
+    pub(crate) at_most: Option<Duration>,
+    pub(crate) start_timeout: Duration,
+    any: bool,
+    fail_fast: bool,
+    new: bool,
+    log_tail: usize,
     pub(crate) log: Option<PathBuf>,
-    pub(crate) markers: Option<Arc<Patterns>>,
-    pub(crate) backend: Backend,
-    pub(crate) poll_interval: Duration,
-    pub(crate) environment_stale: Option<Duration>,
-    pub(crate) environment_max_timeout: Option<Duration>,
+    pub(crate) patterns: Patterns,
+    backend: Backend,
+    poll_interval: Duration,
+    progress: bool,
 }
 
 impl WaitOptions {
-    /// Waits for these steps with every default.
-    #[must_use]
-    pub fn new(directory: PathBuf, steps: Vec<StepName>) -> Self {
+    /// Waits in this monitor directory, with every default.
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self {
-            directory,
-            steps,
-            stale: None,
-            max_timeout: None,
+            directory: directory.into(),
+            steps: Vec::new(),
+            stale: Threshold::default(),
+            max_timeout: Threshold::default(),
             grace: GRACE,
             kill: true,
             kill_command: None,
@@ -82,171 +84,239 @@ impl WaitOptions {
             any: false,
             fail_fast: false,
             new: false,
-            log_tail: 20,
+            log_tail: LOG_TAIL,
             log: None,
-            markers: None,
+            patterns: Patterns::default(),
             backend: Backend::Auto,
             poll_interval: POLL_INTERVAL,
-            environment_stale: None,
-            environment_max_timeout: None,
+            progress: false,
         }
     }
-}
 
-/// Hears the answers of a wait as they come.
-pub(crate) trait Listener {
-    /// One step's answer.
-    fn answer(&mut self, report: Report);
-    /// A line on how the waiting is done.
-    fn verbose(&mut self, line: &str);
-    /// Something that could not be done and changes no answer.
-    fn trouble(&mut self, line: &str);
-    /// Whether somebody looks on; else nothing is gathered for it.
-    fn looks_on(&self) -> bool {
-        false
+    /// Waits for this step too; one named twice counts once.
+    pub fn step(mut self, step: StepName) -> Self {
+        self.steps.push(step);
+        self
     }
-    /// How some steps stand, once a second, and how many more there are.
-    fn progress(&mut self, _steps: &[Progress], _more: usize) {}
-    /// The wait goes on, and will be silent for so long at most.
-    fn idle(&mut self, _longest: Duration) {}
-}
 
-/// How a step stands that is waited for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Progress {
-    /// Its name.
-    pub(crate) step: String,
-    /// How long it has run, in milliseconds; nothing where it has not started.
-    pub(crate) elapsed_ms: Option<u64>,
-    /// How long it usually takes, where enough runs of it are known.
-    pub(crate) expected: Option<Duration>,
-    /// How old its heartbeat is, in milliseconds.
-    pub(crate) heartbeat_age_ms: Option<u64>,
-    /// Whether it is being ended.
-    pub(crate) ending: bool,
-    /// Its log's last line.
-    pub(crate) last_line: Option<String>,
-}
-
-/// Blocks until the steps have ended.
-///
-/// Each answer comes back in the order in which the steps ended. A signal that asks this process to stop (INT, TERM)
-/// ends the wait early and leaves the work alone: the answers so far come back. Afterwards signals do again what they did
-/// before.
-///
-/// # Examples
-///
-/// A plain shell's run, which tells by one file how it ended:
-///
-/// ```
-/// use dogwatch::{Action, Outcome, StepName, WaitOptions, wait};
-/// use std::process::Command;
-///
-/// let folder = tempfile::tempdir()?;
-/// let script = "echo '{\"tests\":12}' > build.result; echo SUCCESS > build.status";
-/// let mut shell = Command::new("sh").args(["-c", script]).current_dir(folder.path()).spawn()?;
-///
-/// let reports = wait(&WaitOptions::new(folder.path().to_path_buf(), vec![StepName::parse("build")?]))?;
-/// assert_eq!(reports[0].outcome, Outcome::Success);
-/// assert_eq!(reports[0].action, Action::Continue);
-/// assert_eq!(reports[0].result.as_ref().map(|result| result.get()), Some(r#"{"tests":12}"#));
-/// # shell.wait()?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-///
-/// # Errors
-/// `ErrorKind::InvalidOptions` where a threshold does not fit the run, `ErrorKind::Internal` where the directory cannot be read.
-pub fn wait(request: &WaitOptions) -> Result<Vec<Report>, Error> {
-    struct Collected(Vec<Report>);
-    impl Listener for Collected {
-        fn answer(&mut self, report: Report) {
-            self.0.push(report);
-        }
-        fn verbose(&mut self, _line: &str) {}
-        fn trouble(&mut self, _line: &str) {}
+    /// Waits for these steps too.
+    pub fn steps(mut self, steps: impl IntoIterator<Item = StepName>) -> Self {
+        self.steps.extend(steps);
+        self
     }
-    let mut collected = Collected(Vec::new());
-    listen(request, &mut collected)?;
-    Ok(collected.0)
+
+    /// A heartbeat of this age means hung; zero for never. `None`, the default, takes the run's own threshold, else 60 s.
+    pub fn stale(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.stale.flag = limit.into();
+        self
+    }
+
+    /// A run of this age is out of time; zero for never. `None`, the default, takes the run's own limit, and 30 min for a plain
+    /// shell's run.
+    pub fn max_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.max_timeout.flag = limit.into();
+        self
+    }
+
+    /// How long processes have from TERM to KILL where a run has to be ended: 5 s by default.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// Whether a hung or overdue run is ended, as by default; else it is only reported, and nothing is recorded.
+    pub fn kill(mut self, kill: bool) -> Self {
+        self.kill = kill;
+        self
+    }
+
+    /// A shell command that ends a run instead of signals, for work on a cluster or another host. It sees the step's name, its
+    /// wrapper's pid and this directory as `DOGWATCH_STEP`, `DOGWATCH_PID` and `DOGWATCH_DIR`.
+    pub fn kill_command(mut self, command: impl Into<OsString>) -> Self {
+        self.kill_command = Some(command.into());
+        self
+    }
+
+    /// The longest this call blocks; then a step that goes on is reported as running. `None`, the default, for as long as it
+    /// takes.
+    pub fn at_most(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.at_most = limit.into();
+        self
+    }
+
+    /// How long a step may take to start: 60 s by default.
+    pub fn start_timeout(mut self, limit: Duration) -> Self {
+        self.start_timeout = limit;
+        self
+    }
+
+    /// Waits until the first step has ended, whatever its outcome.
+    pub fn any(mut self, any: bool) -> Self {
+        self.any = any;
+        self
+    }
+
+    /// Waits until all steps have ended, or one of them without success.
+    pub fn fail_fast(mut self, fail_fast: bool) -> Self {
+        self.fail_fast = fail_fast;
+        self
+    }
+
+    /// Ignores an outcome that was recorded before the call.
+    pub fn ignore_existing(mut self, ignore: bool) -> Self {
+        self.new = ignore;
+        self
+    }
+
+    /// Succeeds, with [`Outcome::Marker`], as soon as a line of the log matches, from the log's beginning.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidOptions`](crate::ErrorKind): it is no regular expression.
+    pub fn marker(self, regex: &str) -> Result<Self, Error> {
+        self.pattern(Some(regex), None)
+    }
+
+    /// Fails as soon as a line of the log matches; it wins over [`marker`](Self::marker).
+    ///
+    /// # Errors
+    /// As [`marker`](Self::marker).
+    pub fn fail_marker(self, regex: &str) -> Result<Self, Error> {
+        self.pattern(None, Some(regex))
+    }
+
+    fn pattern(mut self, marker: Option<&str>, fail: Option<&str>) -> Result<Self, Error> {
+        let patterns = Patterns::new(marker, fail).map_err(|error| Error::invalid_options(error.to_string()))?;
+        self.patterns.merge(patterns);
+        Ok(self)
+    }
+
+    /// The log to search for markers, where it is not the step's own; with one no step need be named.
+    pub fn log(mut self, file: impl Into<PathBuf>) -> Self {
+        self.log = Some(file.into());
+        self
+    }
+
+    /// How many of the log's last lines are reported on anything but success; 20 by default.
+    pub fn log_tail(mut self, lines: usize) -> Self {
+        self.log_tail = lines;
+        self
+    }
+
+    /// How changes are noticed: by events where they report every change, else by polling, by default.
+    pub fn backend(mut self, backend: Backend) -> Self {
+        self.backend = backend;
+        self
+    }
+
+    /// How often files are read where there are no events: every second by default.
+    pub fn poll_interval(mut self, interval: Duration) -> Self {
+        self.poll_interval = interval;
+        self
+    }
+
+    /// Whether [`Event::Progress`] is reported.
+    pub fn progress(mut self, progress: bool) -> Self {
+        self.progress = progress;
+        self
+    }
+
+    /// Blocks until the steps have ended; a report a step, in the order in which they ended.
+    ///
+    /// A signal that asks this process to stop (INT, TERM) ends the wait early and leaves the work alone: the answers so far
+    /// come back. Afterwards signals do again what they did before.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidOptions`](crate::ErrorKind) where a threshold does not fit the run,
+    /// [`ErrorKind::Internal`](crate::ErrorKind) where the directory cannot be read.
+    pub fn wait(&self) -> Result<Vec<Report>, Error> {
+        let mut reports = Vec::new();
+        self.wait_with(&mut |event| {
+            if let Event::Answer(report) = event {
+                reports.push(*report);
+            }
+        })?;
+        Ok(reports)
+    }
+
+    /// As [`wait`](Self::wait), with each answer as it comes: [`Event::Answer`].
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub fn wait_with(&self, on_event: &mut dyn FnMut(Event<'_>)) -> Result<(), Error> {
+        wait(self, on_event).map(|_reason| ())
+    }
 }
 
-/// As [`wait`], with each answer told as it comes.
-pub(crate) fn listen(request: &WaitOptions, listener: &mut dyn Listener) -> Result<StopReason, Error> {
+/// As [`WaitOptions::wait_with`], with why the wait stopped.
+pub(crate) fn wait(request: &WaitOptions, on_event: &mut dyn FnMut(Event<'_>)) -> Result<StopReason, Error> {
     let directory = MonitorDir::at(request.directory.clone());
     readable(&directory)?;
     let options = monitor_options(request);
-    say_what_is_missing(&directory, request, listener);
-    let mut relay = Relay { directory: &directory, options: &options, request, listener };
-    Ok(monitor::wait(&directory, &options, &mut relay)?)
+    warn_of_missing(&directory, request, on_event);
+    let reason = monitor::wait(&directory, &options, &mut |event| {
+        relay(event, &directory, &options, request, on_event);
+    })?;
+    Ok(reason)
 }
 
-/// Says at once of a name that is not there, where other steps are: it may be misspelt, and the wait for its start is long.
-fn say_what_is_missing(directory: &MonitorDir, request: &WaitOptions, listener: &mut dyn Listener) {
+/// Warns at once of a name that is not there, where other steps are: it may be misspelt, and the wait for its start is long.
+fn warn_of_missing(directory: &MonitorDir, request: &WaitOptions, on_event: &mut dyn FnMut(Event<'_>)) {
     if request.start_timeout.is_zero() || request.at_most.is_some_and(|span| span.is_zero()) {
         return;
     }
     for step in request.steps.iter().filter(|step| !is_known(directory, step)) {
         if !steps_there(directory).is_empty() {
-            listener.trouble(&format!("{}; waiting for it to start", absence(directory, step)));
+            on_event(Event::Warning(&format!("{}; waiting for it to start", absence(directory, step))));
         }
     }
 }
 
-/// Turns what the loop reports into what the caller of [`wait`] is told.
-struct Relay<'call> {
-    directory: &'call MonitorDir,
-    options: &'call MonitorOptions,
-    request: &'call WaitOptions,
-    listener: &'call mut dyn Listener,
-}
-
-impl Observer for Relay<'_> {
-    fn result(&mut self, result: StepResult) {
-        let Self { directory, request, .. } = *self;
-        let Some(step) = self.options.steps.get(result.index) else {
-            // No step was named: the file is what is reported on.
-            let file = request.log.as_deref().unwrap_or(directory.path());
-            return self.listener.answer(Report::of_file(&result, file, directory, request.log_tail));
-        };
-        count(directory, step, &result, &mut |line| self.listener.trouble(line));
-        let mut report = Report::of(&result, step, directory, request.log_tail);
-        if let Some(log) = &request.log {
-            report.set_log(log, request.log_tail);
+/// Passes on what the loop reports, with the facts that callers want to know.
+fn relay(
+    event: WaitEvent<'_>,
+    directory: &MonitorDir,
+    options: &MonitorOptions,
+    request: &WaitOptions,
+    on_event: &mut dyn FnMut(Event<'_>),
+) {
+    match event {
+        WaitEvent::Result(result) => {
+            let report = match options.steps.get(result.index) {
+                Some(step) => {
+                    count(directory, step, &result, &mut |sentence| on_event(Event::Warning(sentence)));
+                    let mut report = Report::of(&result, step, directory, request.log_tail);
+                    if let Some(log) = &request.log {
+                        report.set_log(log, request.log_tail);
+                    }
+                    report
+                }
+                // No step was named: the file is what is reported on.
+                None => {
+                    let file = request.log.as_deref().unwrap_or(directory.path());
+                    Report::of_file(&result, file, directory, request.log_tail)
+                }
+            };
+            on_event(Event::Answer(Box::new(report)));
         }
-        self.listener.answer(report);
-    }
-
-    fn diagnostic(&mut self, line: &str) {
-        self.listener.verbose(line);
-    }
-
-    fn wants_progress(&self) -> bool {
-        self.listener.looks_on()
-    }
-
-    fn progress(&mut self, steps: &[StepProgress], more: usize) {
-        let shown = |step: &StepProgress| {
-            let name = self.options.steps.get(step.index)?;
-            Some(progress(step, name, self.directory, self.request))
-        };
-        let steps: Vec<Progress> = steps.iter().filter_map(shown).collect();
-        self.listener.progress(&steps, more);
-    }
-
-    fn idle(&mut self, longest: Duration) {
-        self.listener.idle(longest);
+        WaitEvent::Diagnostic(line) => on_event(Event::Diagnostic(line)),
+        WaitEvent::Progress(steps, more) => {
+            let known = steps.iter().filter_map(|step| Some((step, options.steps.get(step.index)?)));
+            let shown: Vec<Progress> = known.map(|(step, name)| progress(step, name, directory, request)).collect();
+            on_event(Event::Progress(&shown, more));
+        }
+        WaitEvent::Idle(longest) => on_event(Event::Idle(longest)),
     }
 }
 
-fn progress(glimpse: &StepProgress, step: &StepName, directory: &MonitorDir, request: &WaitOptions) -> Progress {
+fn progress(now: &StepProgress, step: &StepName, directory: &MonitorDir, request: &WaitOptions) -> Progress {
     let own = || directory.join(&file_name(step, Record::Log));
     Progress {
         step: step.as_str().to_owned(),
-        elapsed_ms: glimpse.elapsed.map(millis),
+        elapsed: now.elapsed,
         expected: history::expected(directory, step).map(Duration::from_millis),
-        heartbeat_age_ms: glimpse.heartbeat.map(millis),
-        ending: glimpse.terminating,
-        last_line: file::last_line(&request.log.clone().unwrap_or_else(own)).filter(|_| glimpse.elapsed.is_some()),
+        heartbeat_age: now.heartbeat,
+        ending: now.terminating,
+        last_line: file::last_line(&request.log.clone().unwrap_or_else(own)).filter(|_| now.elapsed.is_some()),
     }
 }
 
@@ -278,8 +348,8 @@ fn monitor_options(request: &WaitOptions) -> MonitorOptions {
     MonitorOptions {
         steps,
         thresholds: ThresholdOptions {
-            stale: Threshold { flag: request.stale, environment: request.environment_stale },
-            max_timeout: Threshold { flag: request.max_timeout, environment: request.environment_max_timeout },
+            stale: request.stale,
+            max_timeout: request.max_timeout,
             start_timeout: request.start_timeout,
             until: request.at_most.map(|span| clock::now().plus(span)),
             settle: SettleTimes::CONTRACT,
@@ -295,9 +365,8 @@ fn monitor_options(request: &WaitOptions) -> MonitorOptions {
         kill_command: request.kill_command.clone(),
         backend: request.backend,
         poll_interval: request.poll_interval,
-        logs: request
-            .markers
-            .as_ref()
-            .map(|markers| LogOptions { patterns: Arc::clone(markers), file: request.log.clone() }),
+        progress: request.progress,
+        logs: (!request.patterns.is_empty())
+            .then(|| LogOptions { patterns: Arc::new(request.patterns.clone()), file: request.log.clone() }),
     }
 }

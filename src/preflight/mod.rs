@@ -13,7 +13,7 @@ use crate::sys::process::shell::ShellRunner;
 use checks::http::Url;
 use checks::tcp::Address;
 use checks::{command, directory, env_file_disk, http, tcp};
-pub(crate) use runner::{Event, Interrupted, run};
+pub(crate) use runner::{Interrupted, PreflightEvent, run};
 use std::path::PathBuf;
 use std::time::Duration;
 pub(crate) use venv::{SuggestedFix, preventive_fix};

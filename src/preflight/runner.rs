@@ -27,7 +27,7 @@ const FIX_GRACE: Duration = Duration::from_secs(5);
 
 /// What is reported while checks and fixes run.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Event<'run> {
+pub(crate) enum PreflightEvent<'run> {
     /// A fix starts: its shell command.
     FixStarted(&'run str),
     /// Something could not be done: a sentence.
@@ -45,13 +45,13 @@ pub(crate) struct Interrupted(pub(crate) Signal);
 pub(crate) fn run(
     checks: &[Check],
     fix: bool,
-    on_event: &mut dyn FnMut(Event<'_>),
+    on_event: &mut dyn FnMut(PreflightEvent<'_>),
 ) -> Result<Vec<CheckReport>, Interrupted> {
     // A caller may ignore SIGCHLD, and then wait(2) tells no exit code. Without this the checks still run.
     let _inherited = signals::hear_of_children();
     let pending = Pending::borrow(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
     if let Err(error) = &pending {
-        on_event(Event::Warning(&format!("signals cannot be received: {}", io_reason(error))));
+        on_event(PreflightEvent::Warning(&format!("signals cannot be received: {}", io_reason(error))));
     }
     let mut runner = CheckRunner { shells: Arc::default(), signals: pending.ok() };
     let first = runner.run_checks(checks)?;
@@ -153,7 +153,7 @@ impl CheckRunner {
     fn run_fixes<'check>(
         &mut self,
         checks: impl Iterator<Item = &'check Check>,
-        on_event: &mut dyn FnMut(Event<'_>),
+        on_event: &mut dyn FnMut(PreflightEvent<'_>),
     ) -> Result<Fixes, Interrupted> {
         let mut fixes = Fixes::new();
         for check in checks {
@@ -162,7 +162,7 @@ impl CheckRunner {
             if fixes.contains_key(&key) {
                 continue;
             }
-            on_event(Event::FixStarted(text));
+            on_event(PreflightEvent::FixStarted(text));
             fixes.insert(key, self.run_fix(check, text)?);
         }
         Ok(fixes)

@@ -3,6 +3,7 @@
 //! Refuses everything that could leave the monitor directory, hide in it, or be taken for an option.
 
 use std::fmt;
+use std::str::FromStr;
 
 /// The most characters a step name has.
 const LONGEST: usize = 100;
@@ -36,6 +37,22 @@ impl StepName {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl FromStr for StepName {
+    type Err = InvalidStepName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidStepName> {
+        Self::parse(text)
+    }
+}
+
+impl TryFrom<&str> for StepName {
+    type Error = InvalidStepName;
+
+    fn try_from(text: &str) -> Result<Self, InvalidStepName> {
+        Self::parse(text)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::record::time::millis;
 use crate::runner::left_behind::{self, LeftBehind};
 use crate::runner::start::ActiveRun;
 use crate::runner::supervise::Exit;
-use crate::runner::{Finished, Job, ResultFrom, RunReporter};
+use crate::runner::{Finished, Job, OnEvent, ResultFrom, RunnerEvent};
 use crate::step::outcome::Written;
 use crate::step::own_run::RecordedEnd;
 use crate::step::publisher::{Ending, still_there};
@@ -22,10 +22,10 @@ use crate::sys::process::spawn::ExitStatus;
 use crate::sys::signals::Signal;
 
 /// Publishes the end of a run whose COMMAND has ended.
-pub(super) fn finish(mut run: ActiveRun, job: &Job, exit: &Exit, listener: &mut dyn RunReporter) -> Finished {
+pub(super) fn finish(mut run: ActiveRun, job: &Job, exit: &Exit, on_event: OnEvent<'_>) -> Finished {
     let elapsed = millis(clock::now().since(run.began));
     let settles = exit.survivors.is_none() && !job.keep_children;
-    let left = if settles { left_behind::settle(&mut run, job, listener) } else { LeftBehind::default() };
+    let left = if settles { left_behind::settle(&mut run, job, on_event) } else { LeftBehind::default() };
     let survivors = exit.survivors.clone().or(left.survivors.clone());
     let left = left.sentence();
     let mut ending = Ending { survivors, ..ending(&run, exit) };
@@ -47,7 +47,7 @@ pub(super) fn finish(mut run: ActiveRun, job: &Job, exit: &Exit, listener: &mut 
     for sentence in left.into_iter().chain(no_result).chain(troubles) {
         let removed =
             if directory.is_removed() { " (the monitor directory was removed while COMMAND ran)" } else { "" };
-        listener.trouble(&format!("{sentence}{removed}"));
+        on_event(RunnerEvent::Warning(&format!("{sentence}{removed}")));
     }
     // Whoever sent the signal looks for processes that are left, and may be waiting for this one.
     if job.detached && written == Written::ByUs && exit.interrupted.is_none() {
@@ -57,7 +57,10 @@ pub(super) fn finish(mut run: ActiveRun, job: &Job, exit: &Exit, listener: &mut 
     }
     if let Some(rest) = output.close(&mut signals) {
         let log = directory.join(&file_name(&job.step, Record::Log));
-        listener.trouble(&format!("nobody took the last {rest} bytes of the output; they are in {}", log.display()));
+        on_event(RunnerEvent::Warning(&format!(
+            "nobody took the last {rest} bytes of the output; they are in {}",
+            log.display()
+        )));
     }
     Finished { outcome: reason.outcome(), ended: exit.ended, not_started: fault }
 }

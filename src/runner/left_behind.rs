@@ -7,7 +7,7 @@ use crate::record::evidence::ProcessState;
 use crate::runner::end_tree;
 use crate::runner::start::ActiveRun;
 use crate::runner::supervise::{sleep, tend};
-use crate::runner::{Job, RunReporter};
+use crate::runner::{Job, OnEvent};
 use crate::sys::clock;
 use crate::sys::platform::diagnose::glimpse;
 use crate::sys::platform::fd_table::pipe_ends;
@@ -57,7 +57,7 @@ enum Fate {
 }
 
 /// Lets what COMMAND left end, and ends what does not, until nothing of the run is left.
-pub(super) fn settle(run: &mut ActiveRun, job: &Job, listener: &mut dyn RunReporter) -> LeftBehind {
+pub(super) fn settle(run: &mut ActiveRun, job: &Job, on_event: OnEvent<'_>) -> LeftBehind {
     let mut left = LeftBehind::default();
     let give_up = clock::now().plus(job.grace);
     let mut pause = FIRST_PAUSE;
@@ -83,7 +83,7 @@ pub(super) fn settle(run: &mut ActiveRun, job: &Job, listener: &mut dyn RunRepor
                 ask(entry.pid, entry.started);
             }
         }
-        tend(run, job, now, listener);
+        tend(run, job, now, on_event);
         let next = run.pulse.due().min(run.output.due()).min(give_up);
         sleep(run, next.min(now.plus(pause)));
         pause = (pause * 2).min(LONGEST_PAUSE);

@@ -14,7 +14,7 @@ mod output;
 mod start;
 mod supervise;
 
-use crate::error::Error;
+use crate::error::{Error, UnknownWord};
 use crate::record::evidence::TreeProcess;
 use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
@@ -76,7 +76,8 @@ pub(crate) struct Job {
 
 /// What makes a run beat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum HeartbeatOn {
+#[non_exhaustive]
+pub enum HeartbeatOn {
     /// COMMAND lives.
     Process,
     /// The log grows.
@@ -99,23 +100,23 @@ impl HeartbeatOn {
     }
 }
 
-impl FromStr for HeartbeatOn {
-    type Err = String;
+impl HeartbeatOn {
+    const WORDS: [(&'static str, Self); 4] =
+        [("process", Self::Process), ("output", Self::Output), ("activity", Self::Activity), ("manual", Self::Manual)];
+}
 
-    fn from_str(word: &str) -> Result<Self, String> {
-        match word {
-            "process" => Ok(Self::Process),
-            "output" => Ok(Self::Output),
-            "activity" => Ok(Self::Activity),
-            "manual" => Ok(Self::Manual),
-            _ => Err(format!("{word:?} is none of process, output, activity and manual")),
-        }
+impl FromStr for HeartbeatOn {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        UnknownWord::find(word, &Self::WORDS)
     }
 }
 
 /// Which of COMMAND's streams go to the log; the others stay this process's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum LogStreams {
+#[non_exhaustive]
+pub enum LogStreams {
     /// Standard output and standard error, in order.
     Both,
     /// Standard error only.
@@ -126,23 +127,23 @@ pub(crate) enum LogStreams {
     None,
 }
 
-impl FromStr for LogStreams {
-    type Err = String;
+impl LogStreams {
+    const WORDS: [(&'static str, Self); 4] =
+        [("both", Self::Both), ("stderr", Self::Stderr), ("stdout", Self::Stdout), ("none", Self::None)];
+}
 
-    fn from_str(word: &str) -> Result<Self, String> {
-        match word {
-            "both" => Ok(Self::Both),
-            "stderr" => Ok(Self::Stderr),
-            "stdout" => Ok(Self::Stdout),
-            "none" => Ok(Self::None),
-            _ => Err(format!("{word:?} is none of both, stderr, stdout and none")),
-        }
+impl FromStr for LogStreams {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        UnknownWord::find(word, &Self::WORDS)
     }
 }
 
 /// Where the result comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ResultFrom {
+#[non_exhaustive]
+pub enum ResultFrom {
     /// The file that COMMAND was told, where it wrote one.
     Auto,
     /// COMMAND's standard output.
@@ -151,16 +152,15 @@ pub(crate) enum ResultFrom {
     File,
 }
 
-impl FromStr for ResultFrom {
-    type Err = String;
+impl ResultFrom {
+    const WORDS: [(&'static str, Self); 3] = [("auto", Self::Auto), ("stdout", Self::Stdout), ("file", Self::File)];
+}
 
-    fn from_str(word: &str) -> Result<Self, String> {
-        match word {
-            "auto" => Ok(Self::Auto),
-            "stdout" => Ok(Self::Stdout),
-            "file" => Ok(Self::File),
-            _ => Err(format!("{word:?} is none of auto, stdout and file")),
-        }
+impl FromStr for ResultFrom {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        UnknownWord::find(word, &Self::WORDS)
     }
 }
 
@@ -184,22 +184,26 @@ pub(crate) struct NotStarted {
     pub(crate) sentence: String,
 }
 
-/// Hears what a run has to say while it goes on.
-pub(crate) trait RunReporter {
-    /// The start files stand and COMMAND runs; or it could not be started, which ends the run.
-    fn started(&mut self, pid: i32, fault: Option<&NotStarted>);
+/// What a run reports while it goes on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum RunnerEvent<'event> {
+    /// The start files stand and COMMAND runs; this process's number.
+    Started(i32),
     /// Something could not be done; COMMAND's fate does not change.
-    fn trouble(&mut self, sentence: &str);
+    Warning(&'event str),
     /// COMMAND is ended for a limit; this is its tree before the first signal.
-    fn evidence(&mut self, tree: &[TreeProcess]);
+    Evidence(&'event [TreeProcess]),
 }
+
+/// Where a run reports to.
+pub(crate) type OnEvent<'call> = &'call mut dyn FnMut(RunnerEvent<'_>);
 
 /// Runs a job to its end.
 ///
 /// # Errors
 /// [`Error`] where no run was begun.
-pub(crate) fn run(directory: &MonitorDir, job: &Job, listener: &mut dyn RunReporter) -> Result<Finished, Error> {
-    let mut run = start::start(directory, job, listener)?;
-    let exit = supervise::supervise(&mut run, job, listener);
-    Ok(finish::finish(run, job, &exit, listener))
+pub(crate) fn run(directory: &MonitorDir, job: &Job, on_event: OnEvent<'_>) -> Result<Finished, Error> {
+    let mut run = start::start(directory, job, on_event)?;
+    let exit = supervise::supervise(&mut run, job, on_event);
+    Ok(finish::finish(run, job, &exit, on_event))
 }

@@ -5,7 +5,7 @@
 
 use crate::error::io_reason;
 use crate::record::time::MonotonicTime;
-use crate::runner::{Job, RunReporter};
+use crate::runner::{Job, OnEvent, RunnerEvent};
 use crate::sys::clock;
 use crate::sys::fs::at::FileAt;
 use crate::sys::log::file::{LogFile, SizeLimit};
@@ -38,10 +38,10 @@ pub(super) struct LogKeeper {
 
 impl LogKeeper {
     /// Begins to look after a log.
-    pub(super) fn start(log: Option<LogFile>, job: &Job, listener: &mut dyn RunReporter) -> Self {
+    pub(super) fn start(log: Option<LogFile>, job: &Job, on_event: OnEvent<'_>) -> Self {
         let start_tee = |log: &LogFile| log.reader().and_then(Tee::start);
         let tee = log.as_ref().filter(|_| job.tee).map(start_tee).transpose().unwrap_or_else(|error| {
-            listener.trouble(&format!("cannot pass the output through: {}", io_reason(&error)));
+            on_event(RunnerEvent::Warning(&format!("cannot pass the output through: {}", io_reason(&error))));
             None
         });
         let limit = (log.is_some() && job.log_max != 0).then(|| SizeLimit::new(job.log_max));
@@ -76,7 +76,7 @@ impl LogKeeper {
     }
 
     /// Holds the log against its bound.
-    pub(super) fn look(&mut self, now: MonotonicTime, listener: &mut dyn RunReporter) {
+    pub(super) fn look(&mut self, now: MonotonicTime, on_event: OnEvent<'_>) {
         if now < self.next {
             return;
         }
@@ -85,7 +85,7 @@ impl LogKeeper {
             return;
         };
         if let Err(error) = limit.apply(log) {
-            listener.trouble(&format!("the log cannot be kept within its bound: {}", io_reason(&error)));
+            on_event(RunnerEvent::Warning(&format!("the log cannot be kept within its bound: {}", io_reason(&error))));
             self.limit = None;
             self.next = MonotonicTime::NEVER;
             return;

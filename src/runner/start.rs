@@ -18,7 +18,7 @@ use crate::runner::command_text::{not_started, recorded_command};
 use crate::runner::heartbeat::HeartbeatScheduler;
 use crate::runner::interruption::Interruptions;
 use crate::runner::output::LogKeeper;
-use crate::runner::{Error, Job, LogStreams, NotStarted, ResultFrom, RunReporter};
+use crate::runner::{Error, Job, LogStreams, NotStarted, OnEvent, ResultFrom, RunnerEvent};
 use crate::step::breaker_file;
 use crate::step::outcome::{remove_unpublished, take_record_lock};
 use crate::step::own_run::OwnRun;
@@ -82,7 +82,7 @@ pub(super) struct ActiveRun {
 }
 
 /// Begins a run, up to COMMAND's exec.
-pub(super) fn start(directory: &MonitorDir, job: &Job, listener: &mut dyn RunReporter) -> Result<ActiveRun, Error> {
+pub(super) fn start(directory: &MonitorDir, job: &Job, on_event: OnEvent<'_>) -> Result<ActiveRun, Error> {
     directory.create().map_err(Error::internal)?;
     let path = absolute(directory);
     let what = format!("open {}", path.display());
@@ -98,7 +98,7 @@ pub(super) fn start(directory: &MonitorDir, job: &Job, listener: &mut dyn RunRep
     if job.owes_end {
         refuse_untold(&mut looker)?;
     }
-    settle(&mut looker, job.grace, &mut |sentence| listener.trouble(sentence))?;
+    settle(&mut looker, job.grace, &mut |sentence| on_event(RunnerEvent::Warning(sentence)))?;
     admit(&directory, job, Some(&id))?;
     inherit(&lock, &directory, &job.step, &id);
     // Before the fork, so that no signal is lost between; the child puts its own dispositions back.
@@ -106,7 +106,7 @@ pub(super) fn start(directory: &MonitorDir, job: &Job, listener: &mut dyn RunRep
     // A program that calls this library has children of its own, and orphans are not for it to wait for.
     let adopts = job.owns_process
         && machine::adopt_orphans().unwrap_or_else(|error| {
-            listener.trouble(&format!("orphans of COMMAND cannot be adopted: {}", io_reason(&error)));
+            on_event(RunnerEvent::Warning(&format!("orphans of COMMAND cannot be adopted: {}", io_reason(&error))));
             false
         });
     // A shell that went over to this program by exec may have left its background jobs: they are not the run's.
@@ -123,9 +123,11 @@ pub(super) fn start(directory: &MonitorDir, job: &Job, listener: &mut dyn RunRep
             .inspect_err(|_| remove_unpublished(&directory, &job.step, &id))?;
     let child = held.pid();
     let pulse = HeartbeatScheduler::new(job.heartbeat_on, job.heartbeat_interval, job.stale, began);
-    let output = LogKeeper::start(log, job, listener);
+    let output = LogKeeper::start(log, job, on_event);
     let fault = held.release().err().map(|error| not_started(job, &error));
-    listener.started(info::current_pid(), fault.as_ref());
+    if fault.is_none() {
+        on_event(RunnerEvent::Started(info::current_pid()));
+    }
     Ok(ActiveRun {
         own: OwnRun::new(Arc::clone(&directory), job.step.clone(), meta, key, lock),
         directory,

@@ -9,7 +9,7 @@ use crate::record::outcome::Intent;
 use crate::record::time::MonotonicTime;
 use crate::runner::end_tree::{self, TreeEnd, reap_command};
 use crate::runner::start::ActiveRun;
-use crate::runner::{HeartbeatOn, Job, RunReporter};
+use crate::runner::{HeartbeatOn, Job, OnEvent, RunnerEvent};
 use crate::step::publisher::still_there;
 use crate::sys::clock;
 use crate::sys::process::diagnose;
@@ -30,7 +30,7 @@ pub(super) struct Exit {
 }
 
 /// Watches over COMMAND until it has ended.
-pub(super) fn supervise(run: &mut ActiveRun, job: &Job, listener: &mut dyn RunReporter) -> Exit {
+pub(super) fn supervise(run: &mut ActiveRun, job: &Job, on_event: OnEvent<'_>) -> Exit {
     let over_at =
         job.max_timeout.filter(|limit| !limit.is_zero()).map_or(MonotonicTime::NEVER, |limit| run.began.plus(limit));
     loop {
@@ -38,23 +38,23 @@ pub(super) fn supervise(run: &mut ActiveRun, job: &Job, listener: &mut dyn RunRe
         // together with the CONT that moves them. Signals before the reaping: a child that ends in between makes the
         // descriptor readable again.
         for signal in run.signals.fetch() {
-            handle_signal(run, job, signal, listener);
+            handle_signal(run, job, signal, on_event);
         }
         if let Some(ended) = reap_command(run) {
             return exit(run, job, TreeEnd { command: Some(ended), survivors: None });
         }
-        if let Some(tree) = end_on_request(run, listener) {
+        if let Some(tree) = end_on_request(run, on_event) {
             return exit(run, job, tree);
         }
         let now = clock::now();
-        tend(run, job, now, listener);
+        tend(run, job, now, on_event);
         let end_for = if now >= run.interruptions.end_at() {
             Some(interruption_reason(run))
         } else {
             overdue(run, job, now, over_at).map(Some)
         };
         if let Some(reason) = end_for {
-            let tree = end(run, job, reason, listener);
+            let tree = end(run, job, reason, on_event);
             return exit(run, job, tree);
         }
         let next = run.pulse.due().min(run.output.due()).min(over_at).min(run.interruptions.end_at());
@@ -69,23 +69,23 @@ fn exit(run: &ActiveRun, job: &Job, tree: TreeEnd) -> Exit {
 
 /// Ends COMMAND and all that it started where a terminator has asked for that; nothing where none has, or where COMMAND may
 /// not be signalled: it works on, and so does this wrapper.
-fn end_on_request(run: &mut ActiveRun, listener: &mut dyn RunReporter) -> Option<TreeEnd> {
+fn end_on_request(run: &mut ActiveRun, on_event: OnEvent<'_>) -> Option<TreeEnd> {
     let (_announced, grace) = run.own.requested()?;
     let tree = end_tree::end(run, grace);
     if tree.command.is_some() {
         return Some(tree);
     }
     if let Some(survivors) = &tree.survivors {
-        listener.trouble(&still_there(survivors));
+        on_event(RunnerEvent::Warning(&still_there(survivors)));
     }
     if let Err(sentence) = run.own.refuse(tree.survivors) {
-        listener.trouble(&sentence);
+        on_event(RunnerEvent::Warning(&sentence));
     }
     None
 }
 
 /// Does what a signal asks for. COMMAND is in a session of its own, so that no signal of the terminal reaches it by itself.
-fn handle_signal(run: &mut ActiveRun, job: &Job, signal: Signal, listener: &mut dyn RunReporter) {
+fn handle_signal(run: &mut ActiveRun, job: &Job, signal: Signal, on_event: OnEvent<'_>) {
     let now = clock::now();
     #[expect(clippy::wildcard_enum_match_arm, reason = "the signals that are only passed on are not listed twice")]
     match signal {
@@ -104,7 +104,7 @@ fn handle_signal(run: &mut ActiveRun, job: &Job, signal: Signal, listener: &mut 
                 signal_group(run.child, signal);
             }
             if let Some(sentence) = run.interruptions.note(signal, now, job.grace) {
-                listener.trouble(&sentence);
+                on_event(RunnerEvent::Warning(&sentence));
             }
         }
         Signal::SIGHUP => {
@@ -133,12 +133,12 @@ fn interruption_reason(run: &mut ActiveRun) -> Option<(Intent, String)> {
 }
 
 /// What is due while COMMAND, or what it left, runs: a heartbeat, and the log's limit.
-pub(super) fn tend(run: &mut ActiveRun, job: &Job, now: MonotonicTime, listener: &mut dyn RunReporter) {
-    beat(run, job, now, listener);
-    run.output.look(now, listener);
+pub(super) fn tend(run: &mut ActiveRun, job: &Job, now: MonotonicTime, on_event: OnEvent<'_>) {
+    beat(run, job, now, on_event);
+    run.output.look(now, on_event);
 }
 
-fn beat(run: &mut ActiveRun, job: &Job, now: MonotonicTime, listener: &mut dyn RunReporter) {
+fn beat(run: &mut ActiveRun, job: &Job, now: MonotonicTime, on_event: OnEvent<'_>) {
     if run.fault.is_some() || !run.pulse.may_beat(now) {
         return;
     }
@@ -155,7 +155,11 @@ fn beat(run: &mut ActiveRun, job: &Job, now: MonotonicTime, listener: &mut dyn R
     if run.pulse.beats(now, size, active) {
         let name = file_name(&job.step, Record::Heartbeat);
         if let Err(error) = run.directory.touch(&name) {
-            listener.trouble(&format!("cannot beat {}: {}", run.directory.join(&name).display(), io_reason(&error)));
+            on_event(RunnerEvent::Warning(&format!(
+                "cannot beat {}: {}",
+                run.directory.join(&name).display(),
+                io_reason(&error)
+            )));
         }
     }
 }
@@ -183,18 +187,18 @@ fn overdue(run: &mut ActiveRun, job: &Job, now: MonotonicTime, over_at: Monotoni
 }
 
 /// Ends COMMAND and all that it started, after a look at what it waits for where a reason is to be announced.
-fn end(run: &mut ActiveRun, job: &Job, reason: Option<(Intent, String)>, listener: &mut dyn RunReporter) -> TreeEnd {
+fn end(run: &mut ActiveRun, job: &Job, reason: Option<(Intent, String)>, on_event: OnEvent<'_>) -> TreeEnd {
     if let Some((intent, why)) = reason {
         let wanted = intent != Intent::Killed;
         let killer = end_tree::killer(run).filter(|_| wanted);
         let evidence = killer.map(|mut killer| diagnose::take(&killer.list()));
         // The limit holds all the same; the reason stands in the record at the end.
         let announced = run.own.announce(intent, &why, evidence.clone());
-        listener.trouble(&format!("{why}; ending it"));
+        on_event(RunnerEvent::Warning(&format!("{why}; ending it")));
         if let Err(sentence) = announced {
-            listener.trouble(&sentence);
+            on_event(RunnerEvent::Warning(&sentence));
         }
-        listener.evidence(&evidence.unwrap_or_default());
+        on_event(RunnerEvent::Evidence(&evidence.unwrap_or_default()));
     }
     end_tree::end(run, job.grace)
 }

@@ -27,6 +27,7 @@ pub(crate) mod fd_table {
     use crate::sys::process::pipes::PipeEnds;
 
     /// The pipes that a process has open: not looked at. What COMMAND leaves is ended at once then, readers of pipes too.
+    #[expect(clippy::unnecessary_wraps, reason = "Linux may not be able to tell")]
     pub(crate) fn pipe_ends(_entry: &ProcessInfo) -> Option<PipeEnds> {
         Some(PipeEnds::default())
     }

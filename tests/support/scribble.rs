@@ -3,7 +3,7 @@
 //! Shared by the tests and a fuzz target. Nothing may be ended by it: the pids in these files are anybody's, so the wait
 //! only reports.
 
-use dogwatch::{Outcome, StepName, WaitOptions, wait};
+use dogwatch::{Outcome, StepName, WaitOptions};
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -35,10 +35,9 @@ pub(crate) fn scribble(bytes: &[u8]) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().to_path_buf();
     let steps = STEPS.map(|name| StepName::parse(name).expect("a name"));
-    let mut request = WaitOptions::new(path.clone(), steps.to_vec());
-    (request.kill, request.at_most) = (false, Some(AT_MOST));
+    let request = WaitOptions::new(&path).steps(steps.clone()).kill(false).at_most(AT_MOST);
     let began = Instant::now();
-    let waiter = std::thread::spawn(move || wait(&request));
+    let waiter = std::thread::spawn(move || request.wait());
     let (mut succeeded, mut linked) = (false, false);
     for change in bytes.chunks(4) {
         let byte = |at: usize| usize::from(change.get(at).copied().unwrap_or(0));

@@ -2,13 +2,12 @@
 
 use super::completions::steps;
 use super::tags::TagArgs;
-use super::wait::{LogTailArgs, OUTCOME_CODES, ThresholdArgs, report_interrupt};
+use super::thresholds::{LogTailArgs, ThresholdArgs, check_options};
+use super::wait::{OUTCOME_CODES, report_interrupt};
 use super::{Help, Subcommand, exit_code, step};
+use crate::cli::Context;
 use crate::cli::deadline::CallDeadline;
-use crate::cli::{Context, defaults};
-use crate::env_vars;
 use crate::error::Error;
-use crate::ops::check::{CheckOptions, check};
 use crate::ops::select::MeantSteps;
 use crate::record::step_name::StepName;
 use clap::Args;
@@ -37,12 +36,12 @@ impl Subcommand for CheckArgs {
 
     fn exec(self, context: &Context) -> Result<u8, Error> {
         let steps = self.tags.steps(self.steps, MeantSteps::All, context)?;
-        let options = options(steps, self.thresholds, self.log_tail, context)?;
+        let options = check_options(self.thresholds, context)?.steps(steps).log_tail(self.log_tail.log_tail);
         CallDeadline::of_check(&options).run_within(
             context,
             &|signal| report_interrupt(signal, &options.steps, context),
             || {
-                let reports = check(&options)?;
+                let reports = options.check()?;
                 for report in &reports {
                     context.out.print_report(report);
                 }
@@ -50,22 +49,4 @@ impl Subcommand for CheckArgs {
             },
         )
     }
-}
-
-/// What `check`, `list` and `recover --dry-run` are asked for.
-///
-/// # Errors
-/// `ErrorKind::InvalidOptions` where the environment does not fit.
-pub(super) fn options(
-    steps: Vec<StepName>,
-    thresholds: ThresholdArgs,
-    log_tail: LogTailArgs,
-    context: &Context,
-) -> Result<CheckOptions, Error> {
-    let mut options = CheckOptions::new(defaults::directory(context)?, steps);
-    (options.stale, options.max_timeout) = (thresholds.stale, thresholds.max_timeout);
-    options.environment_stale = defaults::duration(None, env_vars::STALE)?;
-    options.environment_max_timeout = defaults::duration(None, env_vars::MAX_TIMEOUT)?;
-    options.log_tail = log_tail.log_tail;
-    Ok(options)
 }

@@ -92,7 +92,7 @@ fn candidates(is_wanted: fn(&Row) -> bool) -> Vec<CompletionCandidate> {
     let directory = named_directory(std::env::args_os().skip_while(|word| word != "--").skip(1));
     let Ok(directory) = defaults::directory_or(directory.as_deref()) else { return Vec::new() };
     // A shell that completes has no place for an error.
-    let Ok(listing) = rows(&CheckOptions::new(directory, Vec::new())) else { return Vec::new() };
+    let Ok(listing) = rows(&CheckOptions::new(directory)) else { return Vec::new() };
     let wanted = listing.steps.iter().filter(|row| is_wanted(row));
     wanted.map(|row| CompletionCandidate::new(&row.step).help(Some(state(row).into()))).collect()
 }

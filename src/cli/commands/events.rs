@@ -2,8 +2,8 @@
 
 use super::completions::steps;
 use super::tags::TagArgs;
-use super::wait::{LogTailArgs, ThresholdArgs};
-use super::{Help, Subcommand, check, step};
+use super::thresholds::{ThresholdArgs, check_options};
+use super::{Help, Subcommand, step};
 use crate::cli::Context;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
@@ -42,8 +42,7 @@ impl Subcommand for EventsArgs {
     };
 
     fn exec(self, context: &Context) -> Result<u8, Error> {
-        let thresholds = ThresholdArgs { stale: None, max_timeout: None };
-        let mut request = check::options(self.steps, thresholds, LogTailArgs { log_tail: 0 }, context)?;
+        let mut request = check_options(ThresholdArgs::default(), context)?.log_tail(0).steps(self.steps);
         request.tags = self.tags.words();
         let until = self.at_most.map(|span| clock::now().plus(span));
         let signal = events(&request, until, &mut |event| context.out.print_json_line(event))?;

@@ -1,8 +1,8 @@
 //! `dogwatch list`.
 
 use super::tags::TagArgs;
-use super::wait::{LogTailArgs, ThresholdArgs};
-use super::{Help, Subcommand, check};
+use super::thresholds::{ThresholdArgs, check_options};
+use super::{Help, Subcommand};
 use crate::cli::Context;
 use crate::cli::output::columns::fit;
 use crate::cli::output::print_error;
@@ -40,8 +40,7 @@ impl Subcommand for ListArgs {
 
     fn exec(self, context: &Context) -> Result<u8, Error> {
         let out = &context.out;
-        let thresholds = ThresholdArgs { stale: None, max_timeout: None };
-        let mut request = check::options(Vec::new(), thresholds, LogTailArgs { log_tail: 1 }, context)?;
+        let mut request = check_options(ThresholdArgs::default(), context)?.log_tail(1);
         request.tags = self.tags.words();
         if self.watch {
             let mut screen = Screen { request: &request, context, shown: HashMap::new(), has_shown: false, size: None };

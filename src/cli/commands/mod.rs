@@ -23,11 +23,12 @@ mod run_listener;
 mod self_managed;
 mod skill;
 mod tags;
+mod thresholds;
 mod wait;
 
 use super::{Context, GlobalArgs};
 use crate::decide::severity::worst;
-use crate::error::Error;
+use crate::error::{Error, UnknownWord};
 use crate::exit_code::ExitCode;
 use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
@@ -184,7 +185,7 @@ fn step(text: &str) -> Result<StepName, String> {
 /// Parses one of the words of a type, each with its help.
 fn one_of<T>(words: &[(&'static str, &'static str)]) -> impl TypedValueParser<Value = T>
 where
-    T: FromStr<Err = String> + Clone + Send + Sync + 'static,
+    T: FromStr<Err = UnknownWord> + Clone + Send + Sync + 'static,
 {
     let values = words.iter().map(|&(word, help)| PossibleValue::new(word).help(help));
     PossibleValuesParser::new(values.collect::<Vec<_>>()).try_map(|word| word.parse::<T>())

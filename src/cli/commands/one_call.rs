@@ -2,7 +2,8 @@
 //!
 //! Repeated until it does not end with 75, the same line starts the work once and tells its end: see `ops::one_call`.
 
-use super::run_listener::RunListener;
+use super::run_listener::{RunListener, tell};
+use super::thresholds::ThresholdArgs;
 use super::wait::{self, ExitPolicy, base_options, report_interrupt};
 use crate::cli::deadline::CallDeadline;
 use crate::cli::output::print_error;
@@ -10,7 +11,7 @@ use crate::cli::{Context, exit_code_of};
 use crate::error::{Error, ErrorKind};
 use crate::exit_code::ExitCode;
 use crate::ops::one_call::{CallStart, mark_told, owe, standing};
-use crate::ops::run::{RunOptions, listen};
+use crate::ops::run::RunOptions;
 use crate::ops::sandbox;
 use crate::ops::wait::WaitOptions;
 use crate::record::outcome::Outcome;
@@ -18,7 +19,7 @@ use crate::record::step_name::StepName;
 use crate::sys::process::daemonize::{Daemonized, detach};
 use crate::sys::process::spawn::Stream;
 use crate::sys::{clock, env};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::time::Duration;
 
 /// How often the step is looked at again because another caller was faster.
@@ -59,10 +60,11 @@ pub(super) fn exec(
             }
         }
     }
-    let mut wait = base_options(vec![call.step().clone()], grace, context)?;
+    let mut wait = base_options(ThresholdArgs::default(), grace, context)?
+        .step(call.step().clone())
+        .at_most(deadline.since(clock::now()))
+        .start_timeout(GONE);
     wait.directory.clone_from(&call.options.directory);
-    wait.at_most = Some(deadline.since(clock::now()));
-    wait.start_timeout = GONE;
     let interrupted = |signal| report_interrupt(signal, &wait.steps, context);
     CallDeadline::of_wait(&wait).run_within(context, &interrupted, || call.wait(&wait))
 }
@@ -102,15 +104,17 @@ impl Call<'_> {
     fn be_the_run(&self, caller: Stream) -> u8 {
         let mut listener = RunListener::new(self.step().as_str(), false);
         listener.set_caller(caller);
-        match listen(&self.options, &mut listener) {
-            Ok(ran) => ran.exit_code,
+        match self.options.run_with(&mut |event| listener.on_event(&event)) {
+            Ok(ran) => {
+                if let Some(fault) = &ran.fault {
+                    tell(listener.take_caller(), ran.exit_code, fault);
+                }
+                ran.exit_code
+            }
             Err(error) => {
                 let is_there = error.kind() == ErrorKind::AlreadyRunning;
                 let code = if is_there { ExitCode::Running } else { exit_code_of(&error) };
-                if let Some(mut caller) = listener.take_caller() {
-                    // A caller that has gone does not need it.
-                    let _gone = caller.write_all(format!("{} {error}", code.code()).as_bytes());
-                }
+                tell(listener.take_caller(), code.code(), &error);
                 code.code()
             }
         }

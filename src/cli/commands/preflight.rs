@@ -6,7 +6,7 @@ use crate::cli::output::styles::Styles;
 use crate::cli::{Context, defaults};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
-use crate::ops::preflight::{self, Event, PreflightError, PreflightReport};
+use crate::ops::preflight::{self, PreflightError, PreflightEvent, PreflightReport};
 use crate::preflight::CheckKind;
 use crate::preflight::checks::http::Url;
 use crate::preflight::checks::tcp::Address;
@@ -112,10 +112,10 @@ impl Subcommand for PreflightArgs {
             }
             return Ok(ExitCode::Success.code());
         }
-        let mut on_event = |event: Event<'_>| match event {
-            Event::FixStarted(command) if !out.quiet => print_error(&format!("running the fix: {command}")),
-            Event::FixStarted(_) => {}
-            Event::Warning(sentence) => print_error(sentence),
+        let mut on_event = |event: PreflightEvent<'_>| match event {
+            PreflightEvent::FixStarted(command) if !out.quiet => print_error(&format!("running the fix: {command}")),
+            PreflightEvent::FixStarted(_) => {}
+            PreflightEvent::Warning(sentence) => print_error(sentence),
         };
         match preflight::preflight(&options, &mut on_event) {
             Ok(report) => Ok(print_report(&report, options.fix, context)),

@@ -2,8 +2,9 @@
 
 use super::completions::steps;
 use super::tags::TagArgs;
+use super::thresholds::check_options;
 use super::wait::{OUTCOME_CODES, WaitFlags, options, report_interrupt, wait_within_deadline};
-use super::{Help, Subcommand, check, exit_code, step};
+use super::{Help, Subcommand, exit_code, step};
 use crate::cli::Context;
 use crate::cli::deadline::CallDeadline;
 use crate::error::Error;
@@ -43,13 +44,14 @@ impl Subcommand for RecoverArgs {
             return Err(Error::invalid_options("a log alone has no run to recover; name its step"));
         }
         let steps = self.tags.steps(self.steps, MeantSteps::All, context)?;
-        let mut request = options(steps, &self.flags, context)?;
         // What has not started has no run to recover.
-        request.start_timeout = self.flags.start_timeout.unwrap_or(Duration::ZERO);
+        let start_timeout = self.flags.start_timeout.unwrap_or(Duration::ZERO);
+        let request = options(steps, &self.flags, context)?.start_timeout(start_timeout);
         if !self.dry_run {
             return wait_within_deadline(&request, self.flags.exit_policy(), context);
         }
-        let request = check::options(request.steps, self.flags.thresholds, self.flags.log_tail, context)?;
+        let request =
+            check_options(self.flags.thresholds, context)?.steps(request.steps).log_tail(self.flags.log_tail.log_tail);
         CallDeadline::of_check(&request).run_within(
             context,
             &|signal| report_interrupt(signal, &request.steps, context),

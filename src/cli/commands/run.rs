@@ -1,18 +1,21 @@
 //! `dogwatch run`: in the foreground, detached, or attached to a run that is there already.
 
 use super::completions::steps;
-use super::run_listener::RunListener;
+use super::run_listener::{RunListener, tell};
+use super::thresholds::ThresholdArgs;
 use super::wait::{ExitPolicy, base_options, wait_and_print};
 use super::{Help, Subcommand, one_call, one_of, step};
 use crate::cli::output::styles::Styles;
 use crate::cli::output::{format, print_error};
 use crate::cli::{Context, defaults, exit_code_of};
-use crate::decide::policy::HEARTBEAT_INTERVAL;
+use crate::decide::policy::{GRACE, HEARTBEAT_INTERVAL};
 use crate::env_vars;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, UnknownWord};
 use crate::exit_code::ExitCode;
-use crate::ops::run::{RunOptions, listen};
-use crate::ops::{check, sandbox};
+use crate::ops::check::CheckOptions;
+use crate::ops::report::Report;
+use crate::ops::run::RunOptions;
+use crate::ops::sandbox;
 use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
 use crate::record::units;
@@ -24,7 +27,7 @@ use crate::sys::terminal::stdin_is_terminal;
 use clap::Args;
 use clap::builder::TypedValueParser;
 use std::ffi::OsString;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -120,14 +123,10 @@ enum Stdin {
 }
 
 impl std::str::FromStr for Stdin {
-    type Err = String;
+    type Err = UnknownWord;
 
-    fn from_str(word: &str) -> Result<Self, String> {
-        match word {
-            "null" => Ok(Self::Null),
-            "inherit" => Ok(Self::Inherit),
-            _ => Err(format!("{word:?} is none of null and inherit")),
-        }
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        UnknownWord::find(word, &[("null", Self::Null), ("inherit", Self::Inherit)])
     }
 }
 
@@ -200,10 +199,12 @@ impl Subcommand for RunArgs {
                 Daemonized::Worker(caller) => listener.set_caller(caller),
             }
         }
-        match (listen(&options, &mut listener), listener.take_caller()) {
-            (Ok(ran), _) => {
+        let ran = options.run_with(&mut |event| listener.on_event(&event));
+        match (ran, listener.take_caller()) {
+            (Ok(ran), caller) => {
                 if let Some(fault) = &ran.fault {
                     listener.print_error(fault);
+                    tell(caller, ran.exit_code, fault);
                 }
                 if context.out.json && !self.detach {
                     self.print_end(&options, context)?;
@@ -214,21 +215,20 @@ impl Subcommand for RunArgs {
             }
             (Err(error), None) if self.attach && self.is_running(&error, &options) => {
                 let policy = ExitPolicy { result_only: false, capture: None, propagate: true, notify: false };
-                let wait = base_options(vec![self.step], self.grace, context)?;
+                let wait = base_options(ThresholdArgs::default(), self.grace, context)?.step(self.step);
                 wait_and_print(&wait, policy, context).map(|waited| waited.code)
             }
-            (Err(error), Some(mut caller)) if self.attach && self.is_running(&error, &options) => {
+            (Err(error), caller @ Some(_)) if self.attach && self.is_running(&error, &options) => {
                 // It runs detached from this caller as well: its pid is all that was asked for.
-                let message = self.running_pid(&options).map_or_else(
-                    || format!("{} {error}", ExitCode::InternalError.code()),
-                    |pid| format!("{} {pid}", ExitCode::Success.code()),
-                );
-                let _gone = caller.write_all(message.as_bytes());
+                match self.running_pid(&options) {
+                    Some(pid) => tell(caller, ExitCode::Success.code(), pid),
+                    None => tell(caller, ExitCode::InternalError.code(), &error),
+                }
                 Ok(ExitCode::Success.code())
             }
-            (Err(error), Some(mut caller)) => {
+            (Err(error), caller @ Some(_)) => {
                 let code = exit_code_of(&error).code();
-                let _gone = caller.write_all(format!("{code} {error}").as_bytes());
+                tell(caller, code, &error);
                 Ok(code)
             }
             (Err(error), None) => Err(error),
@@ -242,48 +242,47 @@ impl RunArgs {
     /// # Errors
     /// `ErrorKind::InvalidOptions` where two flags contradict each other or the environment does not fit.
     fn options(&self, context: &Context) -> Result<RunOptions, Error> {
-        let mut options = RunOptions::new(defaults::directory(context)?, self.step.clone(), self.command.clone());
-        let job = &mut options.job;
-        job.stale = defaults::duration(self.stale, env_vars::STALE)?;
-        job.max_timeout = defaults::duration(self.max_timeout, env_vars::MAX_TIMEOUT)?;
-        job.heartbeat_interval = heartbeat_interval(self.heartbeat_interval, job.stale)?;
-        job.heartbeat_on = self.heartbeat_on;
-        if let Some(grace) = defaults::duration(self.grace, env_vars::GRACE)? {
-            job.grace = grace;
-        }
-        job.log = self.log;
-        job.tee = self.tee;
-        job.detached = self.detach;
-        job.owns_process = true;
-        if let Some(size) = defaults::or_variable(self.log_max, env_vars::LOG_MAX, units::size)? {
-            job.log_max = size;
-        }
-        job.result = self.result;
+        let stale = defaults::duration(self.stale, env_vars::STALE)?;
         if (self.result, self.log) == (ResultFrom::Stdout, LogStreams::Stdout) {
             return Err(Error::invalid_options(
-                "--result stdout takes COMMAND's standard output, so --log stdout has nothing to log; use --log stderr"
-                    .to_owned(),
+                "--result stdout takes COMMAND's standard output, so --log stdout has nothing to log; use --log stderr",
             ));
         }
-        job.keep_children = self.keep_children;
-        job.env = self.env.iter().map(|(name, value)| (name.clone(), value.into())).collect();
-        job.cwd.clone_from(&self.cwd);
-        job.inherit_stdin = self.stdin == Stdin::Inherit;
-        if (self.detach || self.at_most.is_some()) && job.inherit_stdin && stdin_is_terminal() {
+        let inherits_stdin = self.stdin == Stdin::Inherit;
+        if (self.detach || self.at_most.is_some()) && inherits_stdin && stdin_is_terminal() {
             return Err(Error::invalid_options(
                 "--stdin inherit with --detach takes a pipe or a file: a detached run has no terminal to read from",
             ));
         }
+        let mut options = RunOptions::new(defaults::directory(context)?, self.step.clone(), &self.command)
+            .stale(stale)
+            .max_timeout(defaults::duration(self.max_timeout, env_vars::MAX_TIMEOUT)?)
+            .heartbeat_interval(heartbeat_interval(self.heartbeat_interval, stale)?)
+            .heartbeat_on(self.heartbeat_on)
+            .grace(defaults::duration(self.grace, env_vars::GRACE)?.unwrap_or(GRACE))
+            .log(self.log)
+            .tee(self.tee)
+            .result(self.result)
+            .keep_children(self.keep_children)
+            .inherit_stdin(inherits_stdin)
+            .cooldown(self.cooldown);
+        (options.job.detached, options.job.owns_process) = (self.detach, true);
+        if let Some(size) = defaults::or_variable(self.log_max, env_vars::LOG_MAX, units::size)? {
+            options = options.log_max(size);
+        }
+        options = self.env.iter().fold(options, |options, (name, value)| options.env(name, value));
+        if let Some(folder) = &self.cwd {
+            options = options.cwd(folder);
+        }
         if let Some(limit) = defaults::max_consecutive(self.max_consecutive)? {
-            job.max_consecutive = limit;
+            options = options.max_consecutive(limit);
         }
         if self.no_breaker {
-            job.breaker = None;
+            options = options.breaker(None);
         } else if let Some(name) = &self.breaker {
-            job.breaker = Some(name.clone());
+            options = options.breaker(name.clone());
         }
-        job.cooldown = self.cooldown;
-        job.tags = defaults::tags(&self.tags)?;
+        options.job.tags = defaults::tags(&self.tags)?;
         let by_variable = || env::variable(env_vars::PREFLIGHT).is_some_and(|value| value != "0");
         if self.preflight || by_variable() {
             options.preflight = Some(defaults::preflight(options.directory.clone())?);
@@ -296,17 +295,18 @@ impl RunArgs {
         match error.kind() {
             ErrorKind::AlreadyRunning => true,
             ErrorKind::BreakerOpen => {
-                let check = check::CheckOptions::new(options.directory.clone(), vec![self.step.clone()]);
-                check::check(&check)
-                    .is_ok_and(|reports| reports.iter().any(|report| report.outcome == Outcome::Running))
+                self.check(options).is_ok_and(|reports| reports.iter().any(|report| report.outcome == Outcome::Running))
             }
             ErrorKind::InvalidOptions | ErrorKind::NotStarted | ErrorKind::Internal => false,
         }
     }
 
+    fn check(&self, options: &RunOptions) -> Result<Vec<Report>, Error> {
+        CheckOptions::new(&options.directory).step(self.step.clone()).check()
+    }
+
     fn running_pid(&self, options: &RunOptions) -> Option<i32> {
-        let check = check::CheckOptions::new(options.directory.clone(), vec![self.step.clone()]);
-        check::check(&check).ok()?.into_iter().next()?.pid
+        self.check(options).ok()?.into_iter().next()?.pid
     }
 
     /// Reports what a detached run tells its caller: an exit code, a blank, and the pid or a sentence.
@@ -333,16 +333,14 @@ impl RunArgs {
 
     /// One line on standard error where the run did not succeed: how it ended, and where its log is.
     fn print_failure(&self, options: &RunOptions, listener: &mut RunListener<'_>) {
-        let check = check::CheckOptions::new(options.directory.clone(), vec![self.step.clone()]);
         // The exit code says that it failed; without a report there is nothing to add.
-        let Some(report) = check::check(&check).ok().and_then(|reports| reports.into_iter().next()) else { return };
+        let Some(report) = self.check(options).ok().and_then(|reports| reports.into_iter().next()) else { return };
         let log = report.log.as_deref().map_or_else(String::new, |log| format!("; its log: {log}"));
         listener.print_error(&format!("{}{log}", format::result_line(&report, Styles::PLAIN)));
     }
 
     fn print_end(&self, options: &RunOptions, context: &Context) -> Result<(), Error> {
-        let check = check::CheckOptions::new(options.directory.clone(), vec![self.step.clone()]);
-        for report in &check::check(&check)? {
+        for report in &self.check(options)? {
             context.out.print_json(report);
         }
         Ok(())

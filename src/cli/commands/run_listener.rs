@@ -3,11 +3,10 @@
 
 use crate::cli::output::{error_line, format};
 use crate::exit_code::ExitCode;
-use crate::ops::run::RunReporter;
-use crate::record::evidence::TreeProcess;
-use crate::runner::NotStarted;
+use crate::ops::event::Event;
 use crate::sys::process::spawn::Stream;
 use crate::sys::stderr::StderrWriter;
+use std::fmt::Display;
 use std::io::Write;
 
 /// Prints what a run reports while it goes on.
@@ -43,25 +42,26 @@ impl<'call> RunListener<'call> {
     }
 }
 
-impl RunReporter for RunListener<'_> {
-    fn started(&mut self, pid: i32, fault: Option<&NotStarted>) {
-        let Some(mut caller) = self.caller.take() else { return };
-        let message = match fault {
-            None => format!("0 {pid}"),
-            Some(NotStarted { missing: true, sentence }) => format!("{} {sentence}", ExitCode::NotFound.code()),
-            Some(NotStarted { missing: false, sentence }) => format!("{} {sentence}", ExitCode::NotExecutable.code()),
-        };
-        // A caller that has gone does not need it.
-        let _gone = caller.write_all(message.as_bytes());
-    }
-
-    fn trouble(&mut self, sentence: &str) {
-        self.print_error(&format!("{}: {sentence}", self.step));
-    }
-
-    fn evidence(&mut self, tree: &[TreeProcess]) {
-        for line in format::process_tree(tree).iter().filter(|_| self.for_people) {
-            self.stderr.print(line.clone());
+impl RunListener<'_> {
+    /// Prints, or tells the caller.
+    pub(super) fn on_event(&mut self, event: &Event<'_>) {
+        match *event {
+            Event::Started(pid) => tell(self.caller.take(), ExitCode::Success.code(), pid),
+            Event::Warning(sentence) => self.print_error(&format!("{}: {sentence}", self.step)),
+            Event::Evidence(tree) if self.for_people => {
+                for line in format::process_tree(tree) {
+                    self.stderr.print(line);
+                }
+            }
+            Event::Evidence(_) | Event::Answer(_) | Event::Progress(..) | Event::Idle(_) | Event::Diagnostic(_) => {}
         }
+    }
+}
+
+/// Tells the caller of a detached run what came of it: an exit code, and the pid or a sentence.
+pub(super) fn tell(caller: Option<Stream>, code: u8, message: impl Display) {
+    if let Some(mut caller) = caller {
+        // A caller that has gone does not need it.
+        let _gone = caller.write_all(format!("{code} {message}").as_bytes());
     }
 }

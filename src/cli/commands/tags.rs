@@ -1,10 +1,9 @@
 //! `--tag`, and the steps that are meant where none is named. `wait`, `check`, `recover`, `list` and `events` take it.
 
 use super::step;
-use crate::cli::{Context, defaults};
-use crate::env_vars;
+use super::thresholds::{ThresholdArgs, check_options};
+use crate::cli::Context;
 use crate::error::Error;
-use crate::ops::check::CheckOptions;
 use crate::ops::select::{self, MeantSteps};
 use crate::record::step_name::StepName;
 use clap::Args;
@@ -37,9 +36,7 @@ impl TagArgs {
             (false, true) => Ok(named),
             (false, false) => Err(Error::invalid_options("--tag chooses steps; name none beside it")),
             (true, _) => {
-                let mut request = CheckOptions::new(defaults::directory(context)?, Vec::new());
-                request.environment_stale = defaults::duration(None, env_vars::STALE)?;
-                request.environment_max_timeout = defaults::duration(None, env_vars::MAX_TIMEOUT)?;
+                let mut request = check_options(ThresholdArgs::default(), context)?;
                 request.tags = self.words();
                 select::steps(&request, which)
             }

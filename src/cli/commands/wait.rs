@@ -2,20 +2,22 @@
 
 use super::completions::steps;
 use super::tags::TagArgs;
+use super::thresholds::{LogTailArgs, ThresholdArgs};
 use super::{Help, Subcommand, exit_code, one_of, step};
 use crate::cli::deadline::CallDeadline;
 use crate::cli::output::progress::ProgressDisplay;
 use crate::cli::output::styles::Styles;
 use crate::cli::output::{format, notify, print_error, print_stderr};
 use crate::cli::{Context, defaults};
-use crate::decide::log_match::Patterns;
+use crate::decide::policy::{GRACE, POLL_INTERVAL, START_TIMEOUT};
 use crate::env_vars;
 use crate::error::Error;
 use crate::exit_code::{ExitCode, of_signal};
 use crate::monitor::{Backend, StopReason};
+use crate::ops::event::Event;
 use crate::ops::report::Report;
 use crate::ops::select::MeantSteps;
-use crate::ops::wait::{Listener, Progress, WaitOptions, listen};
+use crate::ops::wait::{WaitOptions, wait};
 use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
 use crate::record::units;
@@ -24,7 +26,6 @@ use crate::sys::signals::Signal;
 use clap::Args;
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 #[derive(Debug, Args)]
@@ -102,25 +103,6 @@ pub(super) struct WaitFlags {
     pub(super) log_tail: LogTailArgs,
 }
 
-/// What `check` takes too.
-#[derive(Clone, Copy, Debug, Args)]
-pub(super) struct ThresholdArgs {
-    /// A heartbeat this old means hung (0: never) [default: the run's own, else 60s]
-    #[arg(long, value_name = "D", value_parser = units::duration)]
-    pub(super) stale: Option<Duration>,
-    /// A run this old is out of time (0: never) [default: the run's own; 30m for a plain shell's step]
-    #[arg(long, value_name = "D", value_parser = units::duration)]
-    pub(super) max_timeout: Option<Duration>,
-}
-
-/// What `check` takes too.
-#[derive(Clone, Copy, Debug, Args)]
-pub(super) struct LogTailArgs {
-    /// How many of the log's last lines to show on anything but success
-    #[arg(long, value_name = "N", default_value_t = 20)]
-    pub(super) log_tail: usize,
-}
-
 fn backend() -> impl clap::builder::TypedValueParser<Value = Backend> {
     one_of(&[
         ("auto", "Events where they tell everything, else polling"),
@@ -184,19 +166,18 @@ impl WaitFlags {
     }
 }
 
-/// A wait for these steps with the environment's defaults.
+/// A wait with these thresholds and the environment's defaults.
 ///
 /// # Errors
 /// `ErrorKind::InvalidOptions` where the environment does not fit.
 pub(super) fn base_options(
-    steps: Vec<StepName>,
+    thresholds: ThresholdArgs,
     grace: Option<Duration>,
     context: &Context,
 ) -> Result<WaitOptions, Error> {
-    let mut options = WaitOptions::new(defaults::directory(context)?, steps);
-    options.environment_stale = defaults::duration(None, env_vars::STALE)?;
-    options.environment_max_timeout = defaults::duration(None, env_vars::MAX_TIMEOUT)?;
-    options.grace = defaults::duration(grace, env_vars::GRACE)?.unwrap_or(options.grace);
+    let grace = defaults::duration(grace, env_vars::GRACE)?.unwrap_or(GRACE);
+    let mut options = WaitOptions::new(defaults::directory(context)?).grace(grace);
+    (options.stale, options.max_timeout) = thresholds.resolve()?;
     Ok(options)
 }
 
@@ -206,65 +187,62 @@ pub(super) fn base_options(
 /// `ErrorKind::InvalidOptions` where flags contradict each other or the environment does not fit.
 pub(super) fn options(steps: Vec<StepName>, flags: &WaitFlags, context: &Context) -> Result<WaitOptions, Error> {
     let several = steps.iter().any(|step| *step != steps[0]);
-    let mut options = base_options(steps, flags.grace, context)?;
-    options.stale = flags.thresholds.stale;
-    options.max_timeout = flags.thresholds.max_timeout;
-    if let Some(limit) = defaults::duration(flags.start_timeout, env_vars::START_TIMEOUT)? {
-        options.start_timeout = limit;
+    let start_timeout = defaults::duration(flags.start_timeout, env_vars::START_TIMEOUT)?.unwrap_or(START_TIMEOUT);
+    let poll_interval = defaults::duration(flags.poll_interval, env_vars::POLL_INTERVAL)?.unwrap_or(POLL_INTERVAL);
+    if poll_interval.is_zero() {
+        return Err(Error::invalid_options("a poll interval of 0 would never sleep; use one like 1s"));
     }
-    if let Some(interval) = defaults::duration(flags.poll_interval, env_vars::POLL_INTERVAL)? {
-        if interval.is_zero() {
-            return Err(Error::invalid_options("a poll interval of 0 would never sleep; use one like 1s".to_owned()));
+    let backend = defaults::or_variable(flags.backend, env_vars::BACKEND, str::parse)?.unwrap_or(Backend::Auto);
+    let mut options = base_options(flags.thresholds, flags.grace, context)?
+        .steps(steps)
+        .kill(!flags.no_kill)
+        .at_most(flags.at_most)
+        .start_timeout(start_timeout)
+        // `--all` is the default; it is there to be said.
+        .any(flags.any && !flags.all)
+        .fail_fast(flags.fail_fast)
+        .ignore_existing(flags.new)
+        .log_tail(flags.log_tail.log_tail)
+        .backend(backend)
+        .poll_interval(poll_interval);
+    if let Some(command) = &flags.kill_command {
+        if command.is_empty() {
+            return Err(Error::invalid_options(
+                "--kill-command is empty; name a command, or use --no-kill to end nothing",
+            ));
         }
-        options.poll_interval = interval;
+        options = options.kill_command(command);
     }
-    if let Some(backend) = defaults::or_variable(flags.backend, env_vars::BACKEND, str::parse)? {
-        options.backend = backend;
-    }
-    options.kill = !flags.no_kill;
-    if flags.kill_command.as_ref().is_some_and(|command| command.is_empty()) {
-        return Err(Error::invalid_options(
-            "--kill-command is empty; name a command, or use --no-kill to end nothing".to_owned(),
-        ));
-    }
-    options.kill_command.clone_from(&flags.kill_command);
-    options.at_most = flags.at_most;
-    // `--all` is the default; it is there to be said.
-    options.any = flags.any && !flags.all;
-    options.fail_fast = flags.fail_fast;
-    options.new = flags.new;
-    options.log_tail = flags.log_tail.log_tail;
     if several && flags.propagate {
-        return Err(Error::invalid_options("--propagate passes on one step's exit code; name one step".to_owned()));
+        return Err(Error::invalid_options("--propagate passes on one step's exit code; name one step"));
     }
-    add_markers(&mut options, flags, several)?;
-    Ok(options)
+    add_markers(options, flags, several)
 }
 
 /// What is searched for, in which log.
-fn add_markers(options: &mut WaitOptions, flags: &WaitFlags, several: bool) -> Result<(), Error> {
-    let (marker, fail) = (flags.marker.as_deref(), flags.fail_marker.as_deref());
-    if marker.is_some() || fail.is_some() {
-        let patterns = Patterns::new(marker, fail).map_err(Error::invalid_options)?;
-        if let Some(group) = flags.capture.as_ref().filter(|group| !patterns.has_group(group)) {
-            return Err(Error::invalid_options(format!(
-                "--capture {group:?} is no group of --marker; name one of its groups, like (?<{group}>...), or give a number"
-            )));
-        }
-        options.markers = Some(Arc::new(patterns));
+fn add_markers(mut options: WaitOptions, flags: &WaitFlags, several: bool) -> Result<WaitOptions, Error> {
+    if let Some(regex) = &flags.marker {
+        options = options.marker(regex)?;
     }
-    let Some(log) = &flags.log else { return Ok(()) };
-    if options.markers.is_none() {
-        return Err(Error::invalid_options("--log names a log to search; say for what with --marker REGEX".to_owned()));
+    if let Some(regex) = &flags.fail_marker {
+        options = options.fail_marker(regex)?;
+    }
+    if let Some(group) = flags.capture.as_ref().filter(|group| !options.patterns.has_group(group)) {
+        return Err(Error::invalid_options(format!(
+            "--capture {group:?} is no group of --marker; name one of its groups, like (?<{group}>...), or give a number"
+        )));
+    }
+    let Some(log) = &flags.log else { return Ok(options) };
+    if options.patterns.is_empty() {
+        return Err(Error::invalid_options("--log names a log to search; say for what with --marker REGEX"));
     }
     if log.as_os_str().is_empty() {
-        return Err(Error::invalid_options("--log is empty; name a file".to_owned()));
+        return Err(Error::invalid_options("--log is empty; name a file"));
     }
     if several {
-        return Err(Error::invalid_options("--log is one step's log; name one step, or none".to_owned()));
+        return Err(Error::invalid_options("--log is one step's log; name one step, or none"));
     }
-    options.log = Some(log.clone());
-    Ok(())
+    Ok(options.log(log))
 }
 
 /// Which exit code a wait ends with, and what it prints.
@@ -309,7 +287,8 @@ pub(super) struct Waited {
 /// There can be no answer.
 pub(super) fn wait_and_print(options: &WaitOptions, policy: ExitPolicy, context: &Context) -> Result<Waited, Error> {
     let mut printer = Printer { context, policy, live: ProgressDisplay::new(&context.out), ended: Vec::new() };
-    let end = listen(options, &mut printer);
+    let options = options.clone().progress(printer.live.is_wanted());
+    let end = wait(&options, &mut |event| printer.on_event(event));
     printer.live.erase();
     match end? {
         StopReason::Answered => {}
@@ -347,18 +326,32 @@ struct Printer<'call> {
     ended: Vec<StepEnd>,
 }
 
-impl Listener for Printer<'_> {
-    fn answer(&mut self, report: Report) {
+impl Printer<'_> {
+    fn on_event(&mut self, event: Event<'_>) {
+        match event {
+            Event::Answer(report) => self.print_answer(*report),
+            Event::Progress(steps, more) => self.live.draw(steps, more),
+            Event::Idle(longest) => isolated_worker::rest(longest),
+            Event::Diagnostic(line) if self.context.out.verbose > 0 => self.print_line(line),
+            Event::Warning(line) => self.print_line(line),
+            Event::Diagnostic(_) | Event::Started(_) | Event::Evidence(_) => {}
+        }
+    }
+
+    fn print_line(&mut self, line: &str) {
+        self.live.erase();
+        print_error(line);
+    }
+
+    fn print_answer(&mut self, report: Report) {
         self.live.erase();
         if self.policy.result_only {
             let result = report.result.as_ref().map(|result| result.get());
             self.print_only(result, &report);
         } else if let Some(group) = &self.policy.capture {
             let captures = report.marker.as_ref().map(|marker| &marker.captures);
-            self.print_only(
-                captures.map(|all| all.get(group).cloned().flatten().unwrap_or_default()).as_deref(),
-                &report,
-            );
+            let captured = captures.map(|all| all.get(group).cloned().flatten().unwrap_or_default());
+            self.print_only(captured.as_deref(), &report);
         } else {
             self.context.out.print_answer(&report);
         }
@@ -367,32 +360,6 @@ impl Listener for Printer<'_> {
         self.ended.push(StepEnd { outcome, exit_code, signal, run_id });
     }
 
-    fn verbose(&mut self, line: &str) {
-        if self.context.out.verbose > 0 {
-            self.live.erase();
-            print_error(line);
-        }
-    }
-
-    fn trouble(&mut self, line: &str) {
-        self.live.erase();
-        print_error(line);
-    }
-
-    fn looks_on(&self) -> bool {
-        self.live.is_wanted()
-    }
-
-    fn progress(&mut self, steps: &[Progress], more: usize) {
-        self.live.draw(steps, more);
-    }
-
-    fn idle(&mut self, longest: Duration) {
-        isolated_worker::rest(longest);
-    }
-}
-
-impl Printer<'_> {
     /// Prints one fact alone; without it the answer goes to standard error.
     fn print_only(&self, fact: Option<&str>, report: &Report) {
         match fact {

@@ -5,7 +5,7 @@
 
 use super::Output;
 use super::columns::{cut, fit, width};
-use crate::ops::wait::Progress;
+use crate::ops::event::Progress;
 use crate::record::sanitize::sanitize_for_terminal;
 use crate::record::time::millis;
 use crate::record::units::shown;
@@ -95,17 +95,17 @@ fn lines(steps: &[Progress], more: usize, size: Size) -> Vec<String> {
 fn line(step: &Progress, columns: usize) -> String {
     // However long a name is, how the step is doing stays visible.
     let name = fit(&step.step, (columns / 3).max(8));
-    let Some(elapsed) = step.elapsed_ms else { return format!("{name}: not started") };
+    let Some(elapsed) = step.elapsed else { return format!("{name}: not started") };
     let state = if step.ending { "being ended after" } else { "running for" };
     let expected = step.expected.map_or_else(String::new, |expected| match columns {
-        NARROW.. => format!(" {}", bar(Duration::from_millis(elapsed), expected)),
+        NARROW.. => format!(" {}", bar(elapsed, expected)),
         _ => format!(" of {}", shown(millis(expected))),
     });
-    let heartbeat = step.heartbeat_age_ms.filter(|_| columns >= NARROW);
-    let heartbeat = heartbeat.map_or(String::new(), |age| format!(" (heartbeat {} ago)", shown(age)));
+    let heartbeat = step.heartbeat_age.filter(|_| columns >= NARROW);
+    let heartbeat = heartbeat.map_or(String::new(), |age| format!(" (heartbeat {} ago)", shown(millis(age))));
     let last = step.last_line.as_ref();
     let last = last.map_or(String::new(), |line| format!(" {}", sanitize_for_terminal(line).replace('\t', " ")));
-    format!("{name}: {state} {}{expected}{heartbeat}{last}", shown(elapsed))
+    format!("{name}: {state} {}{expected}{heartbeat}{last}", shown(millis(elapsed)))
 }
 
 /// How much of the expected time is over, and how long that is: `[===>      ] of 40.0s`.
@@ -125,9 +125,9 @@ mod tests {
     fn step(name: &str) -> Progress {
         Progress {
             step: name.to_owned(),
-            elapsed_ms: Some(12_300),
+            elapsed: Some(Duration::from_millis(12_300)),
             expected: None,
-            heartbeat_age_ms: Some(400),
+            heartbeat_age: Some(Duration::from_millis(400)),
             ending: false,
             last_line: Some("Compiling\tx \u{1b}[2J".to_owned()),
         }
@@ -136,8 +136,8 @@ mod tests {
     #[test]
     fn a_line_says_how_a_step_is_doing_and_is_safe() {
         let size = Size { columns: 200, rows: 24 };
-        let waiting = Progress { elapsed_ms: None, ..step("b") };
-        let ending = Progress { ending: true, heartbeat_age_ms: None, last_line: None, ..step("c") };
+        let waiting = Progress { elapsed: None, ..step("b") };
+        let ending = Progress { ending: true, heartbeat_age: None, last_line: None, ..step("c") };
         let expected = Progress { expected: Some(Duration::from_secs(40)), ..step("d") };
         let lines = lines(&[step("a"), waiting, ending, expected], 0, size);
         let right = [

@@ -1,0 +1,51 @@
+//! The thresholds that a step is judged by. `wait`, `recover`, `check`, `list` and `events` take them.
+
+use crate::cli::{Context, defaults};
+use crate::decide::policy::Threshold;
+use crate::env_vars;
+use crate::error::Error;
+use crate::ops::check::CheckOptions;
+use crate::record::units;
+use clap::Args;
+use std::time::Duration;
+
+/// How long a step may be silent, and may run.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub(super) struct ThresholdArgs {
+    /// A heartbeat this old means hung (0: never) [default: the run's own, else 60s]
+    #[arg(long, value_name = "D", value_parser = units::duration)]
+    pub(super) stale: Option<Duration>,
+    /// A run this old is out of time (0: never) [default: the run's own; 30m for a plain shell's step]
+    #[arg(long, value_name = "D", value_parser = units::duration)]
+    pub(super) max_timeout: Option<Duration>,
+}
+
+/// How much of the log is shown.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct LogTailArgs {
+    /// How many of the log's last lines to show on anything but success
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(super) log_tail: usize,
+}
+
+impl ThresholdArgs {
+    /// The thresholds, with the environment's.
+    ///
+    /// # Errors
+    /// `ErrorKind::InvalidOptions` where the environment does not fit.
+    pub(super) fn resolve(self) -> Result<(Threshold, Threshold), Error> {
+        let stale = Threshold { flag: self.stale, environment: defaults::duration(None, env_vars::STALE)? };
+        let limit = Threshold { flag: self.max_timeout, environment: defaults::duration(None, env_vars::MAX_TIMEOUT)? };
+        Ok((stale, limit))
+    }
+}
+
+/// What `check`, `list`, `events` and `recover --dry-run` are asked for, but for the steps.
+///
+/// # Errors
+/// `ErrorKind::InvalidOptions` where the environment does not fit.
+pub(super) fn check_options(thresholds: ThresholdArgs, context: &Context) -> Result<CheckOptions, Error> {
+    let mut options = CheckOptions::new(defaults::directory(context)?);
+    (options.stale, options.max_timeout) = thresholds.resolve()?;
+    Ok(options)
+}
