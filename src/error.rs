@@ -68,6 +68,13 @@ impl Error {
         Self { source: Some(Box::new(error)), ..Self::internal(sentence) }
     }
 
+    /// The same, with what to do.
+    pub(crate) fn advise(mut self, advice: &str) -> Self {
+        self.sentence += "; ";
+        self.sentence += advice;
+        self
+    }
+
     /// What kind of error it is.
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {

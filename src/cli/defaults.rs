@@ -28,7 +28,7 @@ pub(super) fn directory(context: &Context) -> Result<PathBuf, Error> {
 pub(super) fn directory_or(flag: Option<&Path>) -> Result<PathBuf, Error> {
     if let Some(directory) = flag {
         if directory.as_os_str().is_empty() {
-            return Err(Error::invalid_options("--dir is empty; name a directory".to_owned()));
+            return Err(Error::invalid_options("--dir is empty; name a directory"));
         }
         return Ok(directory.to_path_buf());
     }

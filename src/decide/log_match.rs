@@ -3,13 +3,13 @@
 //! The result does not depend on how the bytes are cut into chunks. Among the lines of one scan a fail marker beats a
 //! marker wherever either stands; of two scans the earlier one's match counts.
 
+use crate::error::Error;
 use crate::record::line_splitter::{LineSplitter, readable};
 use crate::record::outcome::Outcome;
 use anstream::adapter::strip_str;
 use regex_lite::Regex;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 /// The patterns that end the wait.
@@ -48,31 +48,17 @@ impl LogMatch {
     }
 }
 
-/// A text that is no regular expression.
-#[derive(Debug)]
-pub(crate) struct InvalidPattern {
-    flag: &'static str,
-    text: String,
-    error: regex_lite::Error,
-}
-
-impl fmt::Display for InvalidPattern {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { flag, text, error } = self;
-        write!(formatter, "{flag} {text:?} is no regular expression: {error}")
-    }
-}
-
-fn compile(flag: &'static str, text: &str) -> Result<Regex, InvalidPattern> {
-    Regex::new(text).map_err(|error| InvalidPattern { flag, text: text.to_owned(), error })
+fn compile(flag: &str, text: &str) -> Result<Regex, Error> {
+    Regex::new(text)
+        .map_err(|error| Error::invalid_options(format!("{flag} {text:?} is no regular expression: {error}")))
 }
 
 impl Patterns {
     /// Compiles the patterns.
     ///
     /// # Errors
-    /// [`InvalidPattern`].
-    pub(crate) fn new(marker: Option<&str>, fail: Option<&str>) -> Result<Self, InvalidPattern> {
+    /// [`Error`]: one is no regular expression.
+    pub(crate) fn new(marker: Option<&str>, fail: Option<&str>) -> Result<Self, Error> {
         let compile = |flag, text: Option<&str>| text.map(|text| compile(flag, text)).transpose();
         Ok(Self { marker: compile("--marker", marker)?, fail: compile("--fail-marker", fail)? })
     }

@@ -4,6 +4,7 @@
 //! it would call a healthy run hung.
 
 use crate::decide::snapshot::Observation;
+use crate::error::Error;
 use crate::record::meta::Meta;
 use crate::record::outcome::Intent;
 use crate::record::time::{MonotonicTime, millis};
@@ -106,6 +107,12 @@ impl fmt::Display for StaleTooShort {
             humantime::format_duration(interval),
             humantime::format_duration(interval.saturating_mul(2)),
         )
+    }
+}
+
+impl From<StaleTooShort> for Error {
+    fn from(error: StaleTooShort) -> Self {
+        Self::invalid_options(error.to_string())
     }
 }
 

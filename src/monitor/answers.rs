@@ -4,10 +4,11 @@ use crate::decide::log_match::LogMatch;
 use crate::decide::policy::Policy;
 use crate::decide::tracker::{meta_for, pid_file_id};
 use crate::decide::verdict::{Finding, Next, Verdict};
+use crate::error::Error;
 use crate::monitor::event::{MonitorAction, Task};
 use crate::monitor::log_scan::LogScanner;
 use crate::monitor::machine::{InspectionDepth, Monitor};
-use crate::monitor::options::{MonitorError, StepResult, StopReason, StopWhen};
+use crate::monitor::options::{StepResult, StopReason, StopWhen};
 use crate::monitor::step_state::{Phase, StepState};
 use crate::record::evidence::TreeProcess;
 use crate::record::outcome::Outcome;
@@ -137,14 +138,14 @@ impl Monitor<'_> {
     pub(super) fn give_up(&mut self, step: usize, reason: &str) {
         let (label, directory) = (self.steps[step].label(), self.directory.display());
         let sentence = format!("cannot look at {label} in {directory}: {reason}; the work was left alone");
-        self.stop(Err(MonitorError::Internal(sentence)));
+        self.stop(Err(Error::internal(sentence)));
     }
 
     /// A log for which no step is named ends by a line, or by the bounds of the wait.
     fn follow_up_log_wait(&mut self, step: usize, again: MonotonicTime) {
         let policy = match Policy::resolve(&self.options.thresholds, None) {
             Ok(policy) => policy,
-            Err(error) => return self.stop(Err(MonitorError::Usage(error.to_string()))),
+            Err(error) => return self.stop(Err(error.into())),
         };
         let exists = self.steps[step].scanner.as_ref().is_some_and(LogScanner::exists);
         let until = policy.until.unwrap_or(MonotonicTime::NEVER);

@@ -3,8 +3,8 @@
 //! Refuses to say what has changed (I1), and to tell of heartbeats: who shows ages looks once a second anyway, which
 //! also finds the deaths that no file tells of.
 
+use crate::error::Error;
 use crate::monitor::event_sources::catch_interrupts;
-use crate::monitor::options::MonitorError;
 use crate::record::file_names::parse_file_name;
 use crate::record::time::MonotonicTime;
 use crate::sys::clock;
@@ -39,7 +39,7 @@ impl Changes {
     ///
     /// # Errors
     /// Signals cannot be caught.
-    pub(crate) fn watch(directory: &MonitorDir) -> Result<Self, MonitorError> {
+    pub(crate) fn watch(directory: &MonitorDir) -> Result<Self, Error> {
         Ok(Self { signals: catch_interrupts()?, events: told(directory), directory: directory.clone() })
     }
 

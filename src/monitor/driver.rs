@@ -2,12 +2,12 @@
 //! Called by `ops`.
 
 use crate::decide::snapshot::Here;
-use crate::error::io_reason;
+use crate::error::{Error, io_reason};
 use crate::monitor::event::{MonitorAction, MonitorEvent, SourceStatus, Task};
 use crate::monitor::event_sources::EventSources;
 use crate::monitor::log_scan::LogWatch;
 use crate::monitor::machine::{Monitor, SAFETY_RESCAN};
-use crate::monitor::options::{LogOptions, MonitorError, MonitorOptions, StopReason, WaitEvent};
+use crate::monitor::options::{LogOptions, MonitorOptions, StopReason, WaitEvent};
 use crate::monitor::terminations::TerminationPool;
 use crate::record::file_names::{Record, file_name};
 use crate::step::snapshot::{SnapshotReader, here};
@@ -30,12 +30,12 @@ const SPIN_STATS: usize = 40;
 /// Waits, and reports each step's answer as it comes.
 ///
 /// # Errors
-/// [`MonitorError`]; what was reported before it stays true.
+/// [`Error`]; what was reported before it stays true.
 pub(crate) fn wait(
     directory: &MonitorDir,
     options: &MonitorOptions,
     on_event: &mut dyn FnMut(WaitEvent<'_>),
-) -> Result<StopReason, MonitorError> {
+) -> Result<StopReason, Error> {
     let mut driver = Driver::new(directory, options);
     let mut monitor = Monitor::new(options, directory.path(), options.progress, clock::now());
     loop {
@@ -97,7 +97,7 @@ impl<'call> Driver<'call> {
         action: MonitorAction,
         monitor: &mut Monitor<'_>,
         on_event: &mut dyn FnMut(WaitEvent<'_>),
-    ) -> Result<(), MonitorError> {
+    ) -> Result<(), Error> {
         let event = match action {
             MonitorAction::Arm => MonitorEvent::Armed(self.arm(on_event)?),
             MonitorAction::Rewatch => self.rewatch(on_event),
@@ -175,7 +175,7 @@ impl<'call> Driver<'call> {
         })
     }
 
-    fn arm(&mut self, on_event: &mut dyn FnMut(WaitEvent<'_>)) -> Result<SourceStatus, MonitorError> {
+    fn arm(&mut self, on_event: &mut dyn FnMut(WaitEvent<'_>)) -> Result<SourceStatus, Error> {
         // A watch on each run's end takes a descriptor; the rest is for reads, without which nothing is ever found.
         let allowed = env::allow_descriptors(self.options.steps.len() as u64 + OTHER_DESCRIPTORS);
         let others = OTHER_DESCRIPTORS.min(allowed / 4 * 3);

@@ -2,8 +2,9 @@
 //! by their position in the options.
 
 use crate::decide::snapshot::{Process, Snapshot};
+use crate::error::Error;
 use crate::monitor::log_scan::LogWatch;
-use crate::monitor::options::{MonitorError, StepProgress, StepResult, StopReason};
+use crate::monitor::options::{StepProgress, StepResult, StopReason};
 use crate::record::evidence::TreeProcess;
 use crate::record::file_names::Record;
 use crate::record::outcome::{Intent, Reason};
@@ -46,7 +47,7 @@ pub(super) enum MonitorAction {
     /// Show how these steps stand, and how many more there are.
     ShowProgress(Vec<StepProgress>, usize),
     /// Stop: nothing follows.
-    Stop(Result<StopReason, MonitorError>),
+    Stop(Result<StopReason, Error>),
 }
 
 /// What has to be done to a run.

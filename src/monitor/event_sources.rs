@@ -2,9 +2,9 @@
 //!
 //! Refuses to fail: whatever cannot be armed is looked for instead, and one line says so to whoever asked.
 
-use crate::error::io_reason;
+use crate::error::{Error, io_reason};
 use crate::monitor::event::{MonitorEvent, SourceStatus};
-use crate::monitor::options::{Backend, LogOptions, MonitorError, MonitorOptions};
+use crate::monitor::options::{Backend, LogOptions, MonitorOptions};
 use crate::record::file_names::{Record, parse_file_name};
 use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::platform::exit_watcher::ExitWatcher;
@@ -25,9 +25,8 @@ use std::time::Duration;
 ///
 /// # Errors
 /// They cannot be caught.
-pub(super) fn catch_interrupts() -> Result<Pending, MonitorError> {
-    Pending::borrow(&[Signal::SIGINT, Signal::SIGTERM])
-        .map_err(|error| MonitorError::Internal(format!("cannot catch signals: {}", io_reason(&error))))
+pub(super) fn catch_interrupts() -> Result<Pending, Error> {
+    Pending::borrow(&[Signal::SIGINT, Signal::SIGTERM]).map_err(|error| Error::io("cannot catch signals", error))
 }
 
 /// What is armed.
@@ -89,7 +88,7 @@ impl EventSources {
         order: &MonitorOptions,
         spare: usize,
         verbose: &mut dyn FnMut(&str),
-    ) -> Result<(), MonitorError> {
+    ) -> Result<(), Error> {
         self.armed = true;
         self.log_only = order.steps.is_empty();
         self.wish = order.backend;
@@ -209,7 +208,7 @@ impl EventSources {
             }
             Err(error) => {
                 self.refused = true;
-                verbose(&format!("backend poll: {} is not to be had ({error})", Events::BACKEND));
+                verbose(&format!("backend poll: {} is not to be had ({})", Events::BACKEND, io_reason(&error)));
             }
         }
     }
@@ -223,7 +222,7 @@ impl EventSources {
         order: &MonitorOptions,
         logs: &LogOptions,
         verbose: &mut dyn FnMut(&str),
-    ) -> Result<(), MonitorError> {
+    ) -> Result<(), Error> {
         self.signals = Some(catch_interrupts()?);
         if order.backend == Backend::Poll {
             verbose("backend poll, as asked");
@@ -316,7 +315,10 @@ impl EventSources {
             Err(error) => {
                 if !self.said_unfollowed {
                     self.said_unfollowed = true;
-                    self.unsaid.push(format!("looking for what is written in place: it cannot be followed ({error})"));
+                    self.unsaid.push(format!(
+                        "looking for what is written in place: it cannot be followed ({})",
+                        io_reason(&error)
+                    ));
                 }
                 false
             }

@@ -10,9 +10,10 @@
 use crate::decide::snapshot::Snapshot;
 use crate::decide::tracker::PidFileId;
 use crate::decide::verdict::{Finding, Next, Verdict};
+use crate::error::Error;
 use crate::monitor::event::{MonitorAction, MonitorEvent, SourceStatus};
 use crate::monitor::log_scan::LogScanner;
-use crate::monitor::options::{MonitorError, MonitorOptions, StopReason, StopWhen};
+use crate::monitor::options::{MonitorOptions, StopReason, StopWhen};
 use crate::monitor::step_state::{Phase, StepState};
 use crate::record::file_names::parse_file_name;
 use crate::record::step_name::StepName;
@@ -242,7 +243,7 @@ impl<'call> Monitor<'call> {
             }
             MonitorEvent::LogSize(step, remaining) => self.scan(step, |scanner, _| scanner.on_size(remaining)),
             MonitorEvent::LogChunk(step, chunk) => self.scan(step, |scanner, scan| scanner.on_chunk(&chunk, scan, now)),
-            MonitorEvent::LogFailed(sentence) => self.stop(Err(MonitorError::Internal(sentence))),
+            MonitorEvent::LogFailed(sentence) => self.stop(Err(Error::internal(sentence))),
             MonitorEvent::LogGrew(step) => {
                 self.steps[step].scanner.iter_mut().for_each(|scanner| scanner.watching = false);
                 self.mark(step, InspectionDepth::Read);
@@ -365,7 +366,7 @@ impl<'call> Monitor<'call> {
         u64::try_from(at.since(self.started).as_millis()).unwrap_or(u64::MAX)
     }
 
-    pub(super) fn stop(&mut self, end: Result<StopReason, MonitorError>) {
+    pub(super) fn stop(&mut self, end: Result<StopReason, Error>) {
         self.stage = WaitStage::Stopped;
         self.actions.push_back(MonitorAction::Stop(end));
     }

@@ -21,6 +21,4 @@ mod tests;
 pub(crate) use dir_changes::{Changes, Woken};
 pub(crate) use driver::wait;
 pub use options::Backend;
-pub(crate) use options::{
-    LogOptions, MonitorError, MonitorOptions, StepProgress, StepResult, StopReason, StopWhen, WaitEvent,
-};
+pub(crate) use options::{LogOptions, MonitorOptions, StepProgress, StepResult, StopReason, StopWhen, WaitEvent};

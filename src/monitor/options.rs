@@ -8,8 +8,7 @@ use crate::record::evidence::TreeProcess;
 use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
 use crate::record::time::MonotonicTime;
-use crate::step::assess::{AssessError, Assessment};
-use crate::step::snapshot::TooNew;
+use crate::step::assess::Assessment;
 use crate::sys::signals::Signal;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -178,22 +177,4 @@ pub(crate) enum StopReason {
     Answered,
     /// A signal asked this process to stop; the work was left alone.
     Interrupted(Signal),
-}
-
-/// Why there can be no answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum MonitorError {
-    /// The thresholds do not fit the run; nothing was touched.
-    Usage(String),
-    /// This program could not do its part.
-    Internal(String),
-}
-
-impl From<AssessError> for MonitorError {
-    fn from(error: AssessError) -> Self {
-        match error {
-            AssessError::TooNew(TooNew(sentence)) => Self::Internal(sentence),
-            AssessError::StaleTooShort(error) => Self::Usage(error.to_string()),
-        }
-    }
 }

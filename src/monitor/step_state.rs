@@ -5,8 +5,9 @@ use crate::decide::snapshot::{Liveness, Observation, Process, Snapshot, Status};
 use crate::decide::tracker::{PidFileId, RunTracker, pid_file_id};
 use crate::decide::verdict::Verdict;
 use crate::decide::warning::{Warning, remarks};
+use crate::error::Error;
 use crate::monitor::log_scan::LogScanner;
-use crate::monitor::options::{MonitorError, StepProgress, StepResult};
+use crate::monitor::options::{StepProgress, StepResult};
 use crate::record::evidence::TreeProcess;
 use crate::record::file_names::Record;
 use crate::record::file_state::FileStamp;
@@ -124,7 +125,7 @@ impl StepState {
         snapshot: Snapshot,
         thresholds: &ThresholdOptions,
         new: bool,
-    ) -> Result<(), MonitorError> {
+    ) -> Result<(), Error> {
         let Some(name) = &self.name else { return Ok(()) };
         self.read_failure = None;
         if new && !std::mem::replace(&mut self.skipped_existing, true) {

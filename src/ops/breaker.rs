@@ -41,7 +41,7 @@ pub(crate) fn show(
     };
     let limit = max_consecutive.unwrap_or(MAX_CONSECUTIVE);
     let read = |name: &StepName| breaker_file::read(&directory, name).map(|record| shown(&record, name, limit));
-    names.iter().map(|name| read(name).map_err(Error::internal)).collect()
+    names.iter().map(read).collect()
 }
 
 /// Closes a circuit; every one of the directory where none is named.
@@ -57,7 +57,7 @@ pub(crate) fn reset(directory: PathBuf, name: Option<&StepName>) -> Result<Vec<B
         None => breakers(&directory),
     };
     let change = |name: &StepName| {
-        let record = breaker_file::change(&directory, name, closed).map_err(Error::internal)?;
+        let record = breaker_file::change(&directory, name, closed)?;
         Ok(shown(&record, name, MAX_CONSECUTIVE))
     };
     names.iter().map(change).collect()
@@ -74,11 +74,10 @@ pub(crate) fn record(
     max_consecutive: Option<u32>,
 ) -> Result<BreakerStatus, Error> {
     let directory = MonitorDir::at(directory);
-    directory.create().map_err(Error::internal)?;
+    directory.create()?;
     let reason = if success { Reason::Success } else { Reason::Failed };
     let id = env::unique();
-    let after = breaker_file::change(&directory, name, |record| count(record, &id, reason, clock::wall()))
-        .map_err(Error::internal)?;
+    let after = breaker_file::change(&directory, name, |record| count(record, &id, reason, clock::wall()))?;
     Ok(shown(&after, name, max_consecutive.unwrap_or(MAX_CONSECUTIVE)))
 }
 

@@ -8,7 +8,7 @@ use crate::decide::tracker::RunTracker;
 use crate::decide::verdict::{Finding, Next, Verdict};
 use crate::decide::warning::{Warning, remarks};
 use crate::error::Error;
-use crate::monitor::{MonitorError, StepResult};
+use crate::monitor::StepResult;
 use crate::ops::readable;
 use crate::ops::report::Report;
 use crate::record::outcome::Outcome;
@@ -172,7 +172,7 @@ pub(crate) fn check_one(
         until: Some(look.at),
         settle: SettleTimes::NONE,
     };
-    let assessment = assess(&mut RunTracker::default(), &step, look, &thresholds).map_err(MonitorError::from)?;
+    let assessment = assess(&mut RunTracker::default(), &step, look, &thresholds)?;
     let Assessment { snapshot: look, observation: seen, policy, verdict } = &assessment;
     let plan = plan(verdict);
     let tree = (matches!(depth, Depth::Processes) && matches!(plan, Plan::End(_))).then(|| evidence(look));

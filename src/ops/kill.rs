@@ -70,10 +70,7 @@ pub(crate) fn kill(request: &Kill) -> Result<Killed, Error> {
         let lookers =
             some.iter().map(|step| SnapshotReader::new(Arc::clone(&directory), (*step).clone(), Arc::clone(&here)));
         for report in map_parallel(lookers.collect(), &|looker| kill_one(looker, request.grace)) {
-            reports.push(
-                report
-                    .unwrap_or_else(|| Err(Error::internal("a run was not ended for a fault in dogwatch".to_owned()))),
-            );
+            reports.push(report.unwrap_or_else(|| Err(Error::internal("a run was not ended for a fault in dogwatch"))));
         }
         interrupted = signals.as_mut().and_then(|signals| signals.fetch().first().copied());
         if interrupted.is_some() {
@@ -88,7 +85,7 @@ pub(crate) fn kill(request: &Kill) -> Result<Killed, Error> {
 /// Ends one; with whether nothing of it is left.
 fn kill_one(mut looker: SnapshotReader, grace: Duration) -> Result<(Report, bool), Error> {
     let means = Means::signals(grace);
-    let before = assess_settled(&mut looker).map_err(Error::internal)?;
+    let before = assess_settled(&mut looker)?;
     let termination = match &before.verdict {
         Verdict::Final(finding) => match finding.next {
             Next::Record(reason) => Some(bury(&mut looker, &before.snapshot, reason, &means)),
@@ -103,7 +100,7 @@ fn kill_one(mut looker: SnapshotReader, grace: Duration) -> Result<(Report, bool
         return Ok((report(&looker, before, false, None), true));
     };
     // What is in the files now is the outcome: work that finished in between has finished.
-    let after = assess_settled(&mut looker).map_err(Error::internal)?;
+    let after = assess_settled(&mut looker)?;
     let complete = killed || detail.is_none();
     Ok((report(&looker, after, killed, detail), complete))
 }

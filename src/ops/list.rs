@@ -120,7 +120,7 @@ fn for_each_step<T: Send>(request: &CheckOptions, told: &(dyn Fn(Checked) -> T +
     let mut listing = Listing { steps: Vec::with_capacity(steps.len()), faults: Vec::new() };
     for part in checked {
         let part: Vec<Result<Option<T>, Error>> = part.unwrap_or_else(|| {
-            vec![Err(Error::internal("some of the steps are missing because of a bug in dogwatch".to_owned()))]
+            vec![Err(Error::internal("some of the steps are missing because of a bug in dogwatch"))]
         });
         for step in part {
             match step {

@@ -6,7 +6,7 @@
 use crate::decide::policy::{GRACE, POLL_INTERVAL, SettleTimes, Threshold, ThresholdOptions};
 use crate::error::Error;
 use crate::monitor;
-use crate::monitor::{Backend, MonitorError, MonitorOptions, StopReason, StopWhen, WaitEvent};
+use crate::monitor::{Backend, MonitorOptions, StopReason, StopWhen, WaitEvent};
 use crate::ops::{absence, readable};
 use crate::record::file_names::{Record, file_name};
 use crate::record::outcome::Outcome;
@@ -129,10 +129,10 @@ fn follow(
                 outcome = Some(result.outcome);
             }
         })?;
-        Ok::<_, MonitorError>((end, outcome))
+        Ok::<_, Error>((end, outcome))
     })?;
     Ok(match waited {
-        Some(Err(failure)) => Err(failure.into()),
+        Some(Err(failure)) => Err(failure),
         Some(Ok((StopReason::Interrupted(signal), _))) => Ok(LogEnd::Interrupted(signal)),
         Some(Ok((StopReason::Answered, Some(Outcome::NotStarted)))) => Ok(missing(directory, &request.step)),
         None | Some(Ok((StopReason::Answered, _))) => Ok(LogEnd::All),

@@ -29,21 +29,11 @@ pub(crate) mod skill;
 pub(crate) mod wait;
 
 use crate::error::Error;
-use crate::monitor::MonitorError;
 use crate::ops::project::Project;
 use crate::record::file_names::parse_file_name;
 use crate::record::step_name::StepName;
 use crate::sys::fs::monitor_dir::MonitorDir;
 use std::collections::BTreeSet;
-
-impl From<MonitorError> for Error {
-    fn from(failure: MonitorError) -> Self {
-        match failure {
-            MonitorError::Usage(sentence) => Self::invalid_options(sentence),
-            MonitorError::Internal(sentence) => Self::internal(sentence),
-        }
-    }
-}
 
 /// The steps that have started in a directory.
 fn steps_there(directory: &MonitorDir) -> Vec<String> {
@@ -89,8 +79,8 @@ fn nearest<'names>(name: &str, names: &'names [String]) -> Option<&'names str> {
 
 /// Refuses a directory that cannot be looked at, in a sentence; one that is not there is no fault.
 fn readable(directory: &MonitorDir) -> Result<(), Error> {
-    directory.refuse_foreign_base().map_err(Error::internal)?;
-    directory.check_readable().map_err(Error::internal)
+    directory.refuse_foreign_base()?;
+    directory.check_readable()
 }
 
 #[cfg(test)]

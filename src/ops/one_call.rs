@@ -34,7 +34,7 @@ pub(crate) enum CallStart {
 /// An internal error where the files cannot be read or the mark cannot be written.
 pub(crate) fn standing(directory: &Path, step: &StepName) -> Result<CallStart, Error> {
     let mut reader = reader(directory, step)?;
-    let Assessment { snapshot: look, verdict, .. } = assess_settled(&mut reader).map_err(Error::internal)?;
+    let Assessment { snapshot: look, verdict, .. } = assess_settled(&mut reader)?;
     let meta = meta_for(&look, pid_file_id(&look));
     let command = meta.map_or_else(Vec::new, |meta| meta.command.clone());
     let runs = match verdict {
@@ -44,7 +44,7 @@ pub(crate) fn standing(directory: &Path, step: &StepName) -> Result<CallStart, E
     if !runs {
         return Ok(if telling::is_owed(&look) { CallStart::Untold(command) } else { CallStart::Free });
     }
-    telling::owe(&mut reader).map_err(Error::internal)?;
+    telling::owe(&mut reader)?;
     Ok(CallStart::Running(command))
 }
 
@@ -53,7 +53,7 @@ pub(crate) fn standing(directory: &Path, step: &StepName) -> Result<CallStart, E
 /// # Errors
 /// An internal error where the mark cannot be written.
 pub(crate) fn owe(directory: &Path, step: &StepName) -> Result<(), Error> {
-    telling::owe(&mut reader(directory, step)?).map_err(Error::internal)
+    telling::owe(&mut reader(directory, step)?)
 }
 
 /// Notes that the end of this run was told: call it after the answer was written.
@@ -61,7 +61,7 @@ pub(crate) fn owe(directory: &Path, step: &StepName) -> Result<(), Error> {
 /// # Errors
 /// An internal error where the mark cannot be written; the next call tells the end once more.
 pub(crate) fn mark_told(directory: &Path, step: &StepName, run: &str) -> Result<(), Error> {
-    telling::mark_told(&mut reader(directory, step)?, run).map_err(Error::internal)
+    telling::mark_told(&mut reader(directory, step)?, run)
 }
 
 fn reader(directory: &Path, step: &StepName) -> Result<SnapshotReader, Error> {

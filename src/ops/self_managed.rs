@@ -47,7 +47,7 @@ impl Place {
 
     fn report(&self) -> Result<Report, Error> {
         let reports = CheckOptions::new(&self.directory).step(self.step.clone()).log_tail(0).check()?;
-        reports.into_iter().next().ok_or_else(|| Error::internal("there is nothing to report".to_owned()))
+        reports.into_iter().next().ok_or_else(|| Error::internal("there is nothing to report"))
     }
 }
 
@@ -64,7 +64,7 @@ pub(crate) fn start(
 ) -> Result<Report, Error> {
     let entry = own_process(pid)?;
     let directory = MonitorDir::at(place.directory.clone());
-    directory.create().map_err(Error::internal)?;
+    directory.create()?;
     let mut looker = place.looker();
     let (step, id) = (&place.step, env::unique());
     let lock = take_lock(&directory, &mut looker, step)?;
@@ -207,16 +207,16 @@ fn end(place: &Place, ending: &Ending) -> Result<Report, Error> {
     let directory = MonitorDir::at(place.directory.clone());
     readable(&directory)?;
     if ending.reason != Reason::Success {
-        directory.create().map_err(Error::internal)?;
+        directory.create()?;
     }
     let mut looker = place.looker();
     let look = looker.look().map_err(|error| Error::io(format!("cannot look at {}", place.step), error))?;
-    crate::step::snapshot::refuse_newer(&look, &place.step).map_err(|error| Error::internal(error.0))?;
+    crate::step::snapshot::refuse_newer(&look, &place.step)?;
     // A failure is recorded in any case; a success of a misspelt name would be believed by nobody but its caller.
     if ending.reason == Reason::Success && RunTracker::default().note(&look).absent_since.is_some() {
         return Err(Error::not_started(absence(&directory, &place.step)));
     }
-    let written = record(&mut looker, pid_file_id(&look), ending).map_err(Error::internal)?;
+    let written = record(&mut looker, pid_file_id(&look), ending)?;
     let report = place.report()?;
     let same = match (report.outcome, ending.reason) {
         (Outcome::Success, reason) => reason == Reason::Success,

@@ -36,7 +36,7 @@ fn is_unedited(content: &[u8]) -> bool {
 /// `ErrorKind::InvalidOptions`: `$HOME` is not set.
 pub(crate) fn agent_folders() -> Result<Vec<PathBuf>, Error> {
     let home = env::variable("HOME")
-        .ok_or_else(|| Error::invalid_options("$HOME is not set; name a folder: --install DIR".to_owned()))?;
+        .ok_or_else(|| Error::invalid_options("$HOME is not set; name a folder: --install DIR"))?;
     let home = Path::new(&home);
     let claude = env::variable("CLAUDE_CONFIG_DIR").map_or_else(|| home.join(".claude"), PathBuf::from);
     // Codex reads the second folder (developers.openai.com/codex/skills), and so does Gemini
@@ -53,14 +53,14 @@ pub(crate) fn agent_folders() -> Result<Vec<PathBuf>, Error> {
 /// `ErrorKind::Internal`: it cannot be written, or there is an edited one.
 pub(crate) fn install(folder: &Path) -> Result<PathBuf, Error> {
     let path = folder.join(NAME);
-    let there = read(&path).map_err(Error::internal)?;
+    let there = read(&path)?;
     if there.is_some_and(|content| !is_unedited(&content)) {
         return Err(Error::internal(format!(
             "{} was edited and is left as it is; move it away, or name another folder",
             path.display()
         )));
     }
-    write_into(folder, NAME, text().as_bytes()).map_err(Error::internal)?;
+    write_into(folder, NAME, text().as_bytes())?;
     Ok(path)
 }
 

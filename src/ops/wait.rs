@@ -185,8 +185,7 @@ impl WaitOptions {
     }
 
     fn pattern(mut self, marker: Option<&str>, fail: Option<&str>) -> Result<Self, Error> {
-        let patterns = Patterns::new(marker, fail).map_err(|error| Error::invalid_options(error.to_string()))?;
-        self.patterns.merge(patterns);
+        self.patterns.merge(Patterns::new(marker, fail)?);
         Ok(self)
     }
 
@@ -336,8 +335,8 @@ fn count(directory: &MonitorDir, step: &StepName, result: &StepResult, trouble: 
     if meta.is_some_and(|meta| meta.reason.is_some()) {
         return;
     }
-    if let Err(sentence) = count_seen(directory, step, look, reason) {
-        trouble(&sentence);
+    if let Err(error) = count_seen(directory, step, look, reason) {
+        trouble(&error.to_string());
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! An unknown key is an error, since a misspelt one would silently test less.
 
+use crate::error::Error;
 use crate::preflight::checks::http::Url;
 use crate::preflight::checks::tcp::Address;
 use crate::preflight::{Check, CheckKind, DEFAULT_TIMEOUT, MonitorSettings};
@@ -208,17 +209,19 @@ impl Reader<'_> {
             DeValue::String(text) => units::duration(text),
             DeValue::Integer(number) => units::duration(number.as_str()),
             DeValue::Float(number) => units::duration(number.as_str()),
-            other @ (DeValue::Boolean(_) | DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_)) => {
-                Err(format!("\"timeout\" is {}; write a duration like \"10s\"", type_name(other)))
-            }
+            other @ (DeValue::Boolean(_) | DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_)) => Err(
+                Error::invalid_options(format!("\"timeout\" is {}; write a duration like \"10s\"", type_name(other))),
+            ),
         };
         let bounded = read.and_then(|limit| match limit {
-            Duration::ZERO => Err("a timeout of 0 leaves no time; write one like \"10s\"".to_owned()),
-            limit if limit > MAX_TIMEOUT => Err("a timeout may be a day at most; write one like \"10s\"".to_owned()),
+            Duration::ZERO => Err(Error::invalid_options("a timeout of 0 leaves no time; write one like \"10s\"")),
+            limit if limit > MAX_TIMEOUT => {
+                Err(Error::invalid_options("a timeout may be a day at most; write one like \"10s\""))
+            }
             limit => Ok(limit),
         });
         bounded.unwrap_or_else(|message| {
-            self.error::<()>(&value.span(), message);
+            self.error::<()>(&value.span(), message.to_string());
             DEFAULT_TIMEOUT
         })
     }
@@ -258,7 +261,7 @@ impl Reader<'_> {
             && let DeValue::Integer(number) = value.get_ref()
         {
             let size = units::size(number.as_str());
-            return size.map_or_else(|message| self.error(&value.span(), message), Some);
+            return size.map_or_else(|message| self.error(&value.span(), message.to_string()), Some);
         }
         self.parsed(entry, "min_free", why, units::size)
     }
@@ -269,11 +272,11 @@ impl Reader<'_> {
         entry: &TableEntry<'_, '_>,
         key: &str,
         why: &str,
-        parse: impl Fn(&str) -> Result<T, String>,
+        parse: impl Fn(&str) -> Result<T, Error>,
     ) -> Option<T> {
         let text = self.string(entry, key, why)?;
         let span = entry.table.get(key).map_or(entry.at..entry.at, Spanned::span);
-        parse(&text).map_or_else(|message| self.error(&span, message), Some)
+        parse(&text).map_or_else(|message| self.error(&span, message.to_string()), Some)
     }
 
     fn optional(&mut self, entry: &TableEntry<'_, '_>, key: &str) -> Option<String> {
@@ -321,8 +324,8 @@ fn type_name(value: &DeValue<'_>) -> &'static str {
 /// Parses a module's name: Python names with dots between them, and so nothing that a shell expands.
 ///
 /// # Errors
-/// A sentence.
-pub(crate) fn module(text: &str) -> Result<String, String> {
+/// [`Error`].
+pub(crate) fn module(text: &str) -> Result<String, Error> {
     let is_name = |part: &str| {
         part.chars().all(|one| one == '_' || one.is_alphanumeric()) && !part.starts_with(|one: char| one.is_numeric())
     };
@@ -330,25 +333,26 @@ pub(crate) fn module(text: &str) -> Result<String, String> {
     if fits {
         Ok(text.to_owned())
     } else {
-        Err(format!("{text:?} is not a module; write it like numpy or google.protobuf"))
+        Err(Error::invalid_options(format!("{text:?} is not a module; write it like numpy or google.protobuf")))
     }
 }
 
 /// Parses a variable's name.
 ///
 /// # Errors
-/// A sentence.
-pub(crate) fn variable(text: &str) -> Result<String, String> {
+/// [`Error`].
+pub(crate) fn variable(text: &str) -> Result<String, Error> {
     let fits = !text.is_empty() && !text.contains(['=', '\0', '$']) && !text.contains(char::is_whitespace);
     if fits {
         Ok(text.to_owned())
     } else {
-        Err(format!("{text:?} is not a variable; write its name, like DATABASE_URL"))
+        Err(Error::invalid_options(format!("{text:?} is not a variable; write its name, like DATABASE_URL")))
     }
 }
 
-fn pattern(text: &str) -> Result<regex_lite::Regex, String> {
-    regex_lite::Regex::new(text).map_err(|error| format!("{text:?} is not a regular expression: {error}"))
+fn pattern(text: &str) -> Result<regex_lite::Regex, Error> {
+    regex_lite::Regex::new(text)
+        .map_err(|error| Error::invalid_options(format!("{text:?} is not a regular expression: {error}")))
 }
 
 /// The word that was probably meant: at most one typo for every three letters.

@@ -3,6 +3,8 @@
 //! Refuses to move between states: what a counted run does to this record is `decide::breaker`'s. Unknown keys are
 //! kept, a higher schema is refused.
 
+use crate::error::Error;
+use crate::record::SCHEMA;
 use crate::record::outcome::Reason;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -17,7 +19,7 @@ pub(crate) const KEPT: usize = 64;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct BreakerRecord {
-    /// The record's form; see [`crate::record::SCHEMA`].
+    /// The record's form; see [`SCHEMA`].
     pub(crate) schema: u64,
     /// The breaker's name: the step's unless several share one.
     pub(crate) name: String,
@@ -50,7 +52,7 @@ pub(crate) struct CountedRun {
 impl Default for BreakerRecord {
     fn default() -> Self {
         Self {
-            schema: crate::record::SCHEMA,
+            schema: SCHEMA,
             name: String::new(),
             consecutive_failures: 0,
             last_failure_at_ms: None,
@@ -67,15 +69,14 @@ impl BreakerRecord {
     ///
     /// # Errors
     /// A sentence where the bytes are no such record or one of a higher schema.
-    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let record: Self =
-            serde_json::from_slice(bytes).map_err(|error| format!("it is no breaker record: {error}"))?;
-        if record.schema > crate::record::SCHEMA {
-            return Err(format!(
-                "it has schema {}, and this dogwatch reads up to {}; update dogwatch",
-                record.schema,
-                crate::record::SCHEMA
-            ));
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        let record: Self = serde_json::from_slice(bytes)
+            .map_err(|error| Error::internal(format!("it is no breaker record: {error}")))?;
+        if record.schema > SCHEMA {
+            return Err(Error::internal(format!(
+                "it has schema {}, and this dogwatch reads up to {SCHEMA}; update dogwatch",
+                record.schema
+            )));
         }
         Ok(record)
     }
@@ -102,12 +103,12 @@ mod tests {
         let mut record = BreakerRecord { name: "build".into(), consecutive_failures: 2, ..BreakerRecord::default() };
         record.runs.push(CountedRun { run: "r".into(), reason: Reason::Died, at: "now".into() });
         record.other.insert("note".into(), Value::from(7));
-        assert_eq!(BreakerRecord::parse(&record.encode()), Ok(record));
+        assert_eq!(BreakerRecord::parse(&record.encode()).unwrap(), record);
     }
 
     #[test]
     fn a_higher_schema_and_damage_are_refused_in_a_sentence() {
-        assert!(BreakerRecord::parse(br#"{"schema":9}"#).unwrap_err().contains("schema 9"));
-        assert!(BreakerRecord::parse(b"{").unwrap_err().contains("no breaker record"));
+        assert!(BreakerRecord::parse(br#"{"schema":9}"#).unwrap_err().to_string().contains("schema 9"));
+        assert!(BreakerRecord::parse(b"{").unwrap_err().to_string().contains("no breaker record"));
     }
 }

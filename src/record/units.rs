@@ -2,13 +2,14 @@
 //!
 //! Refuses what cannot be meant: negative spans, numbers without a known unit, an empty word.
 
+use crate::error::Error;
 use std::time::Duration;
 
 /// Reads a duration: `90s`, `1m 30s`, `500ms`; a bare number is seconds, as in timeout(1).
 ///
 /// # Errors
-/// A sentence.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+/// [`Error`].
+pub(crate) fn duration(text: &str) -> Result<Duration, Error> {
     let text = text.trim();
     if let Ok(seconds) = text.parse::<f64>() {
         // Also refuses NaN, infinities and what 64 bits of seconds do not hold.
@@ -17,17 +18,22 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| unfit(text))
 }
 
-fn unfit(text: &str) -> String {
-    format!("{text:?} is no duration; write it like 90s, 1m 30s, 500ms, or as a number of seconds")
+fn unfit(text: &str) -> Error {
+    Error::invalid_options(format!(
+        "{text:?} is no duration; write it like 90s, 1m 30s, 500ms, or as a number of seconds"
+    ))
 }
 
 /// Reads a size in bytes: `1GiB`, `500M`, `10kB`; a bare number is bytes.
 ///
 /// # Errors
-/// A sentence.
-pub(crate) fn size(text: &str) -> Result<u64, String> {
+/// [`Error`].
+pub(crate) fn size(text: &str) -> Result<u64, Error> {
     let text = text.trim();
-    let unfit = || format!("{text:?} is no size; write it like 1GiB, 500MB, 64K, or as a number of bytes");
+    let unfit = || {
+        let form = "write it like 1GiB, 500MB, 64K, or as a number of bytes";
+        Error::invalid_options(format!("{text:?} is no size; {form}"))
+    };
     let end = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
     let number: u64 = text[..end].parse().map_err(|_| unfit())?;
     let unit = text[end..].trim().to_ascii_lowercase();
@@ -84,10 +90,10 @@ mod tests {
             ("2h", 7_200_000),
             (" 7 ", 7000),
         ] {
-            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text:?}");
+            assert_eq!(duration(text).unwrap(), Duration::from_millis(millis), "{text:?}");
         }
         for text in ["", "-1", "soon", "5 parsecs", "1e400", "NaN", "inf", "--", "1m-30s"] {
-            assert!(duration(text).unwrap_err().contains("is no duration"), "{text:?}");
+            assert!(duration(text).unwrap_err().to_string().contains("is no duration"), "{text:?}");
         }
         assert!(duration("18446744073709551615s").is_ok());
     }
@@ -97,10 +103,10 @@ mod tests {
         for (text, bytes) in
             [("0", 0), ("512", 512), ("1GiB", 1 << 30), ("1g", 1 << 30), ("10MB", 10_000_000), ("64 K", 65_536)]
         {
-            assert_eq!(size(text), Ok(bytes), "{text:?}");
+            assert_eq!(size(text).unwrap(), bytes, "{text:?}");
         }
         for text in ["", "x", "1XB", "-1", "1.5G", "99999999999999999999", "99999999999TB"] {
-            assert!(size(text).unwrap_err().contains("is no size"), "{text:?}");
+            assert!(size(text).unwrap_err().to_string().contains("is no size"), "{text:?}");
         }
     }
 

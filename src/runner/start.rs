@@ -8,7 +8,7 @@ use crate::decide::breaker::Admission;
 use crate::decide::snapshot::Here;
 use crate::decide::tracker::PidFileId;
 use crate::env_vars;
-use crate::error::io_reason;
+use crate::error::{Error, io_reason};
 use crate::record::file_names::{Record, TempFile, file_name};
 use crate::record::file_state::File;
 use crate::record::meta::Meta;
@@ -18,7 +18,7 @@ use crate::runner::command_text::{not_started, recorded_command};
 use crate::runner::heartbeat::HeartbeatScheduler;
 use crate::runner::interruption::Interruptions;
 use crate::runner::output::LogKeeper;
-use crate::runner::{Error, Job, LogStreams, NotStarted, OnEvent, ResultFrom, RunnerEvent};
+use crate::runner::{Job, LogStreams, NotStarted, OnEvent, ResultFrom, RunnerEvent};
 use crate::step::breaker_file;
 use crate::step::outcome::{remove_unpublished, take_record_lock};
 use crate::step::own_run::OwnRun;
@@ -40,7 +40,7 @@ use crate::sys::process::spawn::{CommandSpec, HeldChild, Stream, null_input};
 use crate::sys::signals::{self, Pending, Signal};
 use crate::sys::{clock, env};
 use std::ffi::{CString, OsString};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -83,10 +83,10 @@ pub(super) struct ActiveRun {
 
 /// Begins a run, up to COMMAND's exec.
 pub(super) fn start(directory: &MonitorDir, job: &Job, on_event: OnEvent<'_>) -> Result<ActiveRun, Error> {
-    directory.create().map_err(Error::internal)?;
+    directory.create()?;
     let path = absolute(directory);
-    let what = format!("open {}", path.display());
-    let directory = Arc::new(MonitorDir::hold(path).map_err(|error| own(&what, &error))?);
+    let what = format!("cannot open {}", path.display());
+    let directory = Arc::new(MonitorDir::hold(path).map_err(|error| Error::io(what, error))?);
     let id = env::unique();
     // Asked before anything is touched, and again when nothing can come between any more: the end of the run before,
     // counted below, may have opened the circuit.
@@ -153,7 +153,7 @@ pub(super) fn start(directory: &MonitorDir, job: &Job, on_event: OnEvent<'_>) ->
 /// Whether the run before has ended and was not told is asked under the step's lock: a caller that saw that nothing was owed
 /// may have been overtaken by another caller's whole run, whose end this start would delete.
 fn refuse_untold(looker: &mut SnapshotReader) -> Result<(), Error> {
-    let look = looker.look().map_err(|error| own("look at the step", &error))?;
+    let look = looker.look().map_err(|error| Error::io("cannot look at the step", error))?;
     if telling::is_owed(&look) {
         let step = looker.step();
         return Err(Error::already_running(format!(
@@ -185,8 +185,11 @@ fn begin(
 ) -> Result<Begun, Error> {
     let wall = clock::wall();
     let files = open_files(directory, job, id)?;
-    let stdin =
-        if job.inherit_stdin { None } else { Some(null_input().map_err(|error| own("open /dev/null", &error))?) };
+    let stdin = if job.inherit_stdin {
+        None
+    } else {
+        Some(null_input().map_err(|error| Error::io("cannot open /dev/null", error))?)
+    };
     let program = CommandSpec {
         command: job.command.clone(),
         variables: variables(directory, job, id, &files.result),
@@ -196,7 +199,7 @@ fn begin(
         stderr: files.stderr,
         ignore_hangup,
     };
-    let held = HeldChild::fork(&program).map_err(|error| own("start a process", &error))?;
+    let held = HeldChild::fork(&program).map_err(|error| Error::io("cannot start a process", error))?;
     let child_started = info::start_of(held.pid());
     let meta = Meta {
         child_started_at: child_started,
@@ -205,17 +208,13 @@ fn begin(
         ..first_meta(here, job, id, began, wall, held.pid())
     };
     // Held until the pid is out: the run before, which may have lost its lock file, could record its end in between.
-    let recording = take_record_lock(directory, &job.step).map_err(Error::internal)?;
-    let (key, meta, rooms) = write_start_files(directory, job, id, meta).map_err(Error::internal)?;
+    let recording = take_record_lock(directory, &job.step)?;
+    let (key, meta, rooms) = write_start_files(directory, job, id, meta)?;
     replace_log(directory, job, id)?;
     clear(directory, &job.step)?;
-    publish(directory, &job.step, id).map_err(Error::internal)?;
+    publish(directory, &job.step, id)?;
     drop(recording);
     Ok(Begun { held, key, meta, rooms, log: files.log, child_started })
-}
-
-pub(super) fn own(what: &str, error: &std::io::Error) -> Error {
-    Error::internal(format!("cannot {what}: {}", io_reason(error)))
 }
 
 fn absolute(directory: &MonitorDir) -> PathBuf {
@@ -229,7 +228,7 @@ fn admit(directory: &MonitorDir, job: &Job, run: Option<&str>) -> Result<(), Err
         Some(run) => breaker_file::enter(directory, name, job.max_consecutive, job.cooldown, run),
         None => breaker_file::ask(directory, name, job.max_consecutive, job.cooldown),
     };
-    let (admission, record) = answer.map_err(Error::internal)?;
+    let (admission, record) = answer?;
     match admission {
         Admission::Closed | Admission::ProbeFile => Ok(()),
         Admission::Open => Err(Error::breaker_open(format!(
@@ -258,7 +257,7 @@ fn catch_signals() -> Result<(Pending, bool), Error> {
     wanted.push(Signal::SIGCHLD);
     signals::survive_terminal_output();
     signals::survive_file_size_limit();
-    let caught = Pending::catch(&wanted).map_err(|error| own("catch signals", &error))?;
+    let caught = Pending::catch(&wanted).map_err(|error| Error::io("cannot catch signals", error))?;
     Ok((caught, ignores_hangup))
 }
 
@@ -273,18 +272,17 @@ struct OutputFiles {
 fn open_files(directory: &MonitorDir, job: &Job, id: &str) -> Result<OutputFiles, Error> {
     let name = TempFile::Start(Record::Log).of(&job.step, id);
     let result = TempFile::Given.of(&job.step, id);
-    let cannot_open =
-        |name: &str, error: &std::io::Error| own(&format!("open {}", directory.join(name).display()), error);
+    let cannot_open = |name: &str, error| Error::io(format!("cannot open {}", directory.join(name).display()), error);
     let log = match job.log {
         LogStreams::None => None,
         LogStreams::Both | LogStreams::Stdout | LogStreams::Stderr => {
-            Some(LogFile::create(&directory.file(&name)).map_err(|error| cannot_open(&name, &error))?)
+            Some(LogFile::create(&directory.file(&name)).map_err(|error| cannot_open(&name, error))?)
         }
     };
-    let writer = |log: &LogFile| log.writer().map_err(|error| cannot_open(&name, &error));
+    let writer = |log: &LogFile| log.writer().map_err(|error| cannot_open(&name, error));
     let stdout = match (job.result, job.log, &log) {
         (ResultFrom::Stdout, _, _) => {
-            Some(directory.file(&result).create_new().map_err(|error| cannot_open(&result, &error))?)
+            Some(directory.file(&result).create_new().map_err(|error| cannot_open(&result, error))?)
         }
         (_, LogStreams::Both | LogStreams::Stdout, Some(log)) => Some(writer(log)?),
         _ => None,
@@ -306,7 +304,7 @@ fn replace_log(directory: &MonitorDir, job: &Job, id: &str) -> Result<(), Error>
             directory.rename(&TempFile::Start(Record::Log).of(&job.step, id), &name)
         }
     };
-    replaced.map_err(|error| own(&format!("replace {}", directory.join(&name).display()), &error))
+    replaced.map_err(|error| Error::io(format!("cannot replace {}", directory.join(&name).display()), error))
 }
 
 /// The folder that COMMAND was given.
@@ -317,7 +315,7 @@ fn folder(job: &Job) -> Result<Option<CString>, Error> {
             format!("there is no folder {} to run COMMAND in; make it, or give another --cwd", cwd.display());
         return Err(Error::invalid_options(sentence));
     }
-    CString::new(cwd.as_os_str().as_bytes()).map(Some).map_err(|error| own("use --cwd", &error.into()))
+    CString::new(cwd.as_os_str().as_bytes()).map(Some).map_err(|error| Error::io("cannot use --cwd", error.into()))
 }
 
 fn variables(directory: &MonitorDir, job: &Job, id: &str, result: &std::path::Path) -> Vec<(String, OsString)> {
@@ -373,24 +371,24 @@ fn write_start_files(
     job: &Job,
     id: &str,
     mut meta: Meta,
-) -> Result<(PidFileId, Meta, PreallocatedFiles), String> {
+) -> Result<(PidFileId, Meta, PreallocatedFiles), Error> {
     let step = &job.step;
-    let say = |record, error: &std::io::Error| cannot_write(directory, step, record, error);
+    let say = |record, error| cannot_write(directory, step, record, error);
     let pid = TempFile::Start(Record::Pid).of(step, id);
-    let write_pid = || -> std::io::Result<WallTime> {
+    let write_pid = || -> io::Result<WallTime> {
         // Closed before it is looked at: a network filesystem may stamp it when it is closed.
         directory.file(&pid).create_new()?.write_all(format!("{}\n", info::current_pid()).as_bytes())?;
         match directory.stat(&pid)? {
             File::There { stamp, .. } => Ok(stamp.modified),
-            File::Absent | File::Unfit(_) => Err(std::io::Error::from(std::io::ErrorKind::NotFound)),
+            File::Absent | File::Unfit(_) => Err(io::Error::from(io::ErrorKind::NotFound)),
         }
     };
     // The meta names the pid file's time, so that one is written first. A rename leaves the modification time as it is.
-    let modified = write_pid().map_err(|error| say(Record::Pid, &error))?;
+    let modified = write_pid().map_err(|error| say(Record::Pid, error))?;
     meta.pid_mtime_ns = Some(modified.as_nanos());
     let encoded = meta.encode();
     let reserve = |record, room| {
-        PreallocatedFile::take(directory, TempFile::End(record).of(step, id), room).map_err(|error| say(record, &error))
+        PreallocatedFile::take(directory, TempFile::End(record).of(step, id), room).map_err(|error| say(record, error))
     };
     let rooms = PreallocatedFiles {
         status: Some(reserve(Record::Status, STATUS_ROOM)?),
@@ -399,22 +397,22 @@ fn write_start_files(
     };
     for (record, content) in [(Record::Meta, encoded.as_slice()), (Record::Heartbeat, &[])] {
         let mut file =
-            directory.file(&TempFile::Start(record).of(step, id)).create_new().map_err(|error| say(record, &error))?;
-        file.write_all(content).map_err(|error| say(record, &error))?;
+            directory.file(&TempFile::Start(record).of(step, id)).create_new().map_err(|error| say(record, error))?;
+        file.write_all(content).map_err(|error| say(record, error))?;
     }
     Ok(((info::current_pid(), modified), meta, rooms))
 }
 
 /// Publishes the start files, the meta first and the pid last.
-fn publish(directory: &MonitorDir, step: &StepName, id: &str) -> Result<(), String> {
+fn publish(directory: &MonitorDir, step: &StepName, id: &str) -> Result<(), Error> {
     for record in [Record::Meta, Record::Heartbeat, Record::Pid] {
         directory
             .rename(&TempFile::Start(record).of(step, id), &file_name(step, record))
-            .map_err(|error| cannot_write(directory, step, record, &error))?;
+            .map_err(|error| cannot_write(directory, step, record, error))?;
     }
     Ok(())
 }
 
-fn cannot_write(directory: &MonitorDir, step: &StepName, record: Record, error: &std::io::Error) -> String {
-    format!("cannot write {}: {}", directory.join(&file_name(step, record)).display(), io_reason(error))
+fn cannot_write(directory: &MonitorDir, step: &StepName, record: Record, error: io::Error) -> Error {
+    Error::io(format!("cannot write {}", directory.join(&file_name(step, record)).display()), error)
 }

@@ -78,8 +78,8 @@ fn end_on_request(run: &mut ActiveRun, on_event: OnEvent<'_>) -> Option<TreeEnd>
     if let Some(survivors) = &tree.survivors {
         on_event(RunnerEvent::Warning(&still_there(survivors)));
     }
-    if let Err(sentence) = run.own.refuse(tree.survivors) {
-        on_event(RunnerEvent::Warning(&sentence));
+    if let Err(error) = run.own.refuse(tree.survivors) {
+        on_event(RunnerEvent::Warning(&error.to_string()));
     }
     None
 }
@@ -195,8 +195,8 @@ fn end(run: &mut ActiveRun, job: &Job, reason: Option<(Intent, String)>, on_even
         // The limit holds all the same; the reason stands in the record at the end.
         let announced = run.own.announce(intent, &why, evidence.clone());
         on_event(RunnerEvent::Warning(&format!("{why}; ending it")));
-        if let Err(sentence) = announced {
-            on_event(RunnerEvent::Warning(&sentence));
+        if let Err(error) = announced {
+            on_event(RunnerEvent::Warning(&error.to_string()));
         }
         on_event(RunnerEvent::Evidence(&evidence.unwrap_or_default()));
     }

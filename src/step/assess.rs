@@ -1,12 +1,13 @@
 //! What a snapshot means under the caller's thresholds: the one way from a step's files to a verdict. Called by the waiting
 //! loop and by every command that judges a step.
 
-use crate::decide::policy::{Policy, StaleTooShort, ThresholdOptions};
+use crate::decide::policy::{Policy, ThresholdOptions};
 use crate::decide::snapshot::{Observation, Snapshot};
 use crate::decide::tracker::{RunTracker, meta_for, pid_file_id};
 use crate::decide::verdict::{Verdict, judge};
+use crate::error::Error;
 use crate::record::step_name::StepName;
-use crate::step::snapshot::{SnapshotReader, TooNew, refuse_newer, settled};
+use crate::step::snapshot::{SnapshotReader, refuse_newer, settled};
 
 /// A snapshot and its meaning.
 #[derive(Clone, Debug)]
@@ -21,29 +22,20 @@ pub(crate) struct Assessment {
     pub(crate) verdict: Verdict,
 }
 
-/// Why a step cannot be judged.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum AssessError {
-    /// A newer program wrote its record.
-    TooNew(TooNew),
-    /// The caller's staleness does not fit the run.
-    StaleTooShort(StaleTooShort),
-}
-
 /// Judges a step by a snapshot; `tracker` remembers the earlier ones.
 ///
 /// # Errors
-/// [`AssessError`]; nothing was touched.
+/// A newer program wrote its record, or the caller's staleness does not fit the run; nothing was touched.
 pub(crate) fn assess(
     tracker: &mut RunTracker,
     step: &StepName,
     snapshot: Snapshot,
     thresholds: &ThresholdOptions,
-) -> Result<Assessment, AssessError> {
-    refuse_newer(&snapshot, step).map_err(AssessError::TooNew)?;
+) -> Result<Assessment, Error> {
+    refuse_newer(&snapshot, step)?;
     let observation = tracker.note(&snapshot);
     let meta = meta_for(&snapshot, pid_file_id(&snapshot));
-    let policy = Policy::resolve(thresholds, meta).map_err(AssessError::StaleTooShort)?;
+    let policy = Policy::resolve(thresholds, meta)?;
     let verdict = judge(&observation, &policy, snapshot.at);
     Ok(Assessment { snapshot, observation, policy, verdict })
 }
@@ -52,7 +44,7 @@ pub(crate) fn assess(
 ///
 /// # Errors
 /// A sentence: it cannot be read, or a newer program wrote its record.
-pub(crate) fn assess_settled(reader: &mut SnapshotReader) -> Result<Assessment, String> {
+pub(crate) fn assess_settled(reader: &mut SnapshotReader) -> Result<Assessment, Error> {
     let (snapshot, observation) = settled(reader)?;
     let policy = Policy::without_limits(snapshot.at);
     let verdict = judge(&observation, &policy, snapshot.at);

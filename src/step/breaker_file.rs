@@ -4,15 +4,15 @@
 //! gets a sentence to pass on.
 
 use crate::decide::breaker::{Admission, admit, count, try_out};
-use crate::error::io_reason;
+use crate::error::Error;
 use crate::record::breaker::{BreakerRecord, LONGEST};
 use crate::record::file_names::{Record, breaker_lock, file_name, temporary_name};
 use crate::record::file_state::File;
 use crate::record::outcome::Reason;
 use crate::record::step_name::StepName;
-use crate::sys::fs::lock::Lock;
 use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::{clock, env};
+use std::fmt::Display;
 use std::time::Duration;
 
 /// How long the breaker's lock is waited for; it is held for one read and one rename.
@@ -22,14 +22,15 @@ const PATIENCE: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// A sentence where the file is there and is no such record.
-pub(crate) fn read(directory: &MonitorDir, name: &StepName) -> Result<BreakerRecord, String> {
+pub(crate) fn read(directory: &MonitorDir, name: &StepName) -> Result<BreakerRecord, Error> {
     let file = file_name(name, Record::Breaker);
-    let say = |fault: &str| format!("cannot read {}: {fault}", directory.join(&file).display());
+    let say =
+        |fault: &dyn Display| Error::internal(format!("cannot read {}: {fault}", directory.join(&file).display()));
     match directory.read(&file, LONGEST) {
         Ok(File::Absent) => Ok(BreakerRecord { name: name.as_str().to_owned(), ..BreakerRecord::default() }),
-        Ok(File::Unfit(fault)) => Err(say(&format!("it {fault}"))),
+        Ok(File::Unfit(fault)) => Err(say(&format_args!("it {fault}"))),
         Ok(File::There { content, .. }) => BreakerRecord::parse(&content).map_err(|fault| say(&fault)),
-        Err(error) => Err(say(&io_reason(&error))),
+        Err(error) => Err(Error::io(format!("cannot read {}", directory.join(&file).display()), error)),
     }
 }
 
@@ -41,11 +42,8 @@ pub(crate) fn change(
     directory: &MonitorDir,
     name: &StepName,
     change: impl FnOnce(BreakerRecord) -> BreakerRecord,
-) -> Result<BreakerRecord, String> {
-    let path = directory.join(&breaker_lock(name));
-    let held = Lock::take(&directory.file(&breaker_lock(name)), clock::now().plus(PATIENCE))
-        .map_err(|error| format!("cannot lock {}: {}", path.display(), io_reason(&error)))?
-        .ok_or_else(|| format!("{} stays locked by another process; try again", path.display()))?;
+) -> Result<BreakerRecord, Error> {
+    let held = directory.lock(&breaker_lock(name), PATIENCE)?;
     let before = read(directory, name)?;
     let after = change(before.clone());
     if after != before {
@@ -53,7 +51,7 @@ pub(crate) fn change(
         let temporary = temporary_name(name, Record::Breaker, &env::unique());
         directory
             .publish(&temporary, &file, &after.encode())
-            .map_err(|error| format!("cannot write {}: {}", directory.join(&file).display(), io_reason(&error)))?;
+            .map_err(|error| Error::io(format!("cannot write {}", directory.join(&file).display()), error))?;
     }
     held.release();
     Ok(after)
@@ -68,7 +66,7 @@ pub(crate) fn count_end(
     name: &StepName,
     run: &str,
     reason: Reason,
-) -> Result<BreakerRecord, String> {
+) -> Result<BreakerRecord, Error> {
     let before = read(directory, name)?;
     let nothing_to_reset = reason == Reason::Success && before.runs.is_empty() && before.consecutive_failures == 0;
     if nothing_to_reset || before.has_counted(run) {
@@ -86,7 +84,7 @@ pub(crate) fn ask(
     name: &StepName,
     max_consecutive: u32,
     cooldown: Option<Duration>,
-) -> Result<(Admission, BreakerRecord), String> {
+) -> Result<(Admission, BreakerRecord), Error> {
     let record = read(directory, name)?;
     Ok((admit(&record, max_consecutive, cooldown, clock::wall()), record))
 }
@@ -101,7 +99,7 @@ pub(crate) fn enter(
     max_consecutive: u32,
     cooldown: Option<Duration>,
     run: &str,
-) -> Result<(Admission, BreakerRecord), String> {
+) -> Result<(Admission, BreakerRecord), Error> {
     let (admission, record) = ask(directory, name, max_consecutive, cooldown)?;
     if admission != Admission::ProbeFile {
         return Ok((admission, record));

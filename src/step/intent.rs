@@ -2,13 +2,12 @@
 //! nothing came of it. `step::terminate` calls it; the runner has `own_run`.
 
 use crate::decide::tracker::PidFileId;
-use crate::error::io_reason;
+use crate::error::Error;
 use crate::record::evidence::TreeProcess;
 use crate::record::meta::Meta;
 use crate::record::outcome::Intent;
 use crate::record::time::millis;
-use crate::step::outcome::{RunStatus, known_meta, lock, standing};
-use crate::step::publisher::Publisher;
+use crate::step::outcome::{RunStatus, change_record, standing};
 use crate::step::snapshot::SnapshotReader;
 use std::time::Duration;
 
@@ -37,9 +36,9 @@ pub(crate) fn announce(
     detail: &str,
     evidence: Option<&[TreeProcess]>,
     grace: Option<Duration>,
-) -> Result<Announced, String> {
+) -> Result<Announced, Error> {
     let mut announced = Announced::First;
-    let standing = change(reader, run, &mut |meta| {
+    let standing = change(reader, run, |meta| {
         // The first announcer's word counts, and what it saw: two terminators then report the same, and the second sees a
         // tree that the first is ending already. Only one that was refused has seen nothing.
         let (first, sees_more) = (meta.intent.is_none(), meta.evidence.is_none() && evidence.is_some());
@@ -73,8 +72,8 @@ pub(crate) fn withdraw(
     run: Option<PidFileId>,
     intent: Intent,
     survivors: Option<&str>,
-) -> Result<(), String> {
-    change(reader, run, &mut |meta| {
+) -> Result<(), Error> {
+    change(reader, run, |meta| {
         let stands = meta.intent == Some(intent) && meta.reason.is_none();
         if stands {
             (meta.intent, meta.end_within_ms, meta.detail, meta.evidence) = (None, None, None, None);
@@ -86,23 +85,16 @@ pub(crate) fn withdraw(
     .map(|_standing| ())
 }
 
-/// Changes the record of a run that has no outcome yet, under the record lock; published where `by` says that it changed.
+/// Changes the record of a run that has no outcome yet; published where `by` says that it changed.
 fn change(
     reader: &mut SnapshotReader,
     run: Option<PidFileId>,
-    by: &mut dyn FnMut(&mut Meta) -> bool,
-) -> Result<RunStatus, String> {
-    let directory = reader.directory().clone();
-    let step = reader.step().clone();
-    let held = lock(&directory, &step)?;
-    let look = reader.look().map_err(|error| format!("cannot look at {step} again: {}", io_reason(&error)))?;
-    let standing = standing(&look, run);
-    if matches!(standing, RunStatus::Running) {
-        let mut meta = known_meta(&look, &step);
-        if by(&mut meta) {
-            Publisher { directory: &directory, step: &step }.publish_meta(&meta, None)?;
-        }
-    }
-    held.release();
-    Ok(standing)
+    by: impl FnOnce(&mut Meta) -> bool,
+) -> Result<RunStatus, Error> {
+    let mut status = RunStatus::Running;
+    change_record(reader, |meta, look| {
+        status = standing(look, run);
+        matches!(status, RunStatus::Running) && by(meta)
+    })?;
+    Ok(status)
 }

@@ -8,7 +8,7 @@ use crate::decide::policy::SettleTimes;
 use crate::decide::snapshot::{Liveness, Snapshot};
 use crate::decide::tracker::{PidFileId, RunTracker, pid_file_id};
 use crate::env_vars;
-use crate::error::io_reason;
+use crate::error::{Error, io_reason};
 use crate::record::status::{ParsedStatus, StatusWord};
 use crate::step::outcome::{RunStatus, standing};
 use crate::step::snapshot::SnapshotReader;
@@ -48,7 +48,7 @@ pub(super) fn call(
     run: Option<PidFileId>,
     text: &OsStr,
     grace: Duration,
-) -> Result<(), String> {
+) -> Result<(), Error> {
     let limit = grace.saturating_add(LIMIT);
     let variables = [
         (env_vars::STEP, OsString::from(looker.step().as_str())),
@@ -67,16 +67,17 @@ pub(super) fn call(
     match ShellRunner::default().run(&order).map(|outcome| outcome.end) {
         Ok(shell::ShellExit::Known(ExitStatus::Code(0))) => Ok(()),
         Ok(shell::ShellExit::Known(ExitStatus::Code(code))) => {
-            Err(format!("the kill command ended with exit code {code}"))
+            Err(Error::internal(format!("the kill command ended with exit code {code}")))
         }
         Ok(shell::ShellExit::Known(ExitStatus::Signal(number))) => {
-            Err(format!("the kill command was ended by signal {number}"))
+            Err(Error::internal(format!("the kill command was ended by signal {number}")))
         }
-        Ok(shell::ShellExit::Unknown) => Err("the kernel did not say how the kill command ended".to_owned()),
-        Ok(shell::ShellExit::OutOfTime) => {
-            Err(format!("the kill command did not end within {} and was killed", humantime::format_duration(limit)))
-        }
-        Err(error) => Err(format!("the kill command could not be run ({})", io_reason(&error))),
+        Ok(shell::ShellExit::Unknown) => Err(Error::internal("the kernel did not say how the kill command ended")),
+        Ok(shell::ShellExit::OutOfTime) => Err(Error::internal(format!(
+            "the kill command did not end within {} and was killed",
+            humantime::format_duration(limit)
+        ))),
+        Err(error) => Err(Error::internal(format!("the kill command could not be run ({})", io_reason(&error)))),
     }
 }
 
@@ -89,18 +90,18 @@ pub(super) fn call_after_death(
     look: &Snapshot,
     command: &OsStr,
     grace: Duration,
-) -> Result<bool, String> {
+) -> Result<bool, Error> {
     match looker.look() {
         Ok(again) if matches!(standing(&again, pid_file_id(look)), RunStatus::Running) => {
             call(looker, None, command, grace).map(|()| true)
         }
         // Settled by somebody else, or the step is a new run's, which the command must not meet.
         Ok(_) => Ok(false),
-        Err(error) => Err(format!(
+        Err(error) => Err(Error::internal(format!(
             "cannot look at {} again ({}), so the kill command was not run",
             looker.step(),
             io_reason(&error)
-        )),
+        ))),
     }
 }
 

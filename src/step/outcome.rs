@@ -6,7 +6,7 @@
 
 use crate::decide::snapshot::{Here, Process, Snapshot};
 use crate::decide::tracker::{PidFileId, meta_for, pid_file_id};
-use crate::error::io_reason;
+use crate::error::Error;
 use crate::record::file_names::{Record, file_name, record_lock, unpublished};
 use crate::record::file_state::{File, FileStamp};
 use crate::record::history::HistoryEntry;
@@ -42,12 +42,12 @@ pub(crate) enum Written {
 /// # Errors
 /// The first thing that could not be written, as a sentence. What could be written after it was: a status without its
 /// meta is better than none.
-pub(crate) fn record(looker: &mut SnapshotReader, run: Option<PidFileId>, ending: &Ending) -> Result<Written, String> {
+pub(crate) fn record(looker: &mut SnapshotReader, run: Option<PidFileId>, ending: &Ending) -> Result<Written, Error> {
     let directory = looker.directory().clone();
     let step = looker.step().clone();
     let publisher = Publisher { directory: &directory, step: &step };
     let held = lock(&directory, &step)?;
-    let look = looker.look().map_err(|error| format!("cannot look at {step} again: {}", io_reason(&error)))?;
+    let look = looker.look_again()?;
     let written = match standing(&look, run) {
         RunStatus::Replaced => Written::Replaced,
         RunStatus::Ended => Written::Already,
@@ -81,7 +81,7 @@ pub(crate) fn count_seen(
     step: &StepName,
     look: &Snapshot,
     reason: Reason,
-) -> Result<(), String> {
+) -> Result<(), Error> {
     let meta = known_meta(look, step);
     add_to_history(directory, step, look, &meta, reason);
     count(directory, &meta, reason)?;
@@ -120,22 +120,38 @@ fn add_to_history(directory: &MonitorDir, step: &StepName, look: &Snapshot, meta
 /// file, if it is missing: a disk with no room for one more file must not keep an end from being recorded later.
 ///
 /// # Errors
-/// A sentence.
-pub(crate) fn take_record_lock(directory: &MonitorDir, step: &StepName) -> Result<Option<Lock>, String> {
+/// [`Error`].
+pub(crate) fn take_record_lock(directory: &MonitorDir, step: &StepName) -> Result<Option<Lock>, Error> {
     let name = record_lock(step);
     let taken = Lock::try_take(&directory.file(&name));
-    taken.map_err(|error| format!("cannot make {}: {}", directory.join(&name).display(), io_reason(&error)))
+    taken.map_err(|error| Error::io(format!("cannot make {}", directory.join(&name).display()), error))
 }
 
 /// Takes the lock under which a step's record is changed.
 ///
 /// # Errors
 /// A sentence: it cannot be opened, or stays taken.
-pub(super) fn lock(directory: &MonitorDir, step: &StepName) -> Result<Lock, String> {
-    let path = directory.join(&record_lock(step));
-    Lock::take(&directory.file(&record_lock(step)), clock::now().plus(PATIENCE))
-        .map_err(|error| format!("cannot lock {}: {}", path.display(), io_reason(&error)))?
-        .ok_or_else(|| format!("{} stays locked by another process; try again", path.display()))
+pub(super) fn lock(directory: &MonitorDir, step: &StepName) -> Result<Lock, Error> {
+    directory.lock(&record_lock(step), PATIENCE)
+}
+
+/// Changes the record of the run that stands there, under the record lock; published where `by` says that it changed.
+///
+/// # Errors
+/// [`Error`]; nothing was written.
+pub(super) fn change_record(
+    reader: &mut SnapshotReader,
+    by: impl FnOnce(&mut Meta, &Snapshot) -> bool,
+) -> Result<(), Error> {
+    let (directory, step) = (reader.directory().clone(), reader.step().clone());
+    let held = lock(&directory, &step)?;
+    let look = reader.look_again()?;
+    let mut meta = known_meta(&look, &step);
+    if by(&mut meta, &look) {
+        Publisher { directory: &directory, step: &step }.publish_meta(&meta, None)?;
+    }
+    held.release();
+    Ok(())
 }
 
 /// How the run that somebody means stands at a look.

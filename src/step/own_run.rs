@@ -5,6 +5,7 @@
 //! has published its pid makes this one give way.
 
 use crate::decide::tracker::PidFileId;
+use crate::error::Error;
 use crate::record::evidence::TreeProcess;
 use crate::record::file_names::{Record, TempFile, file_name, record_lock};
 use crate::record::file_state::{File, FileStamp};
@@ -87,7 +88,7 @@ impl OwnRun {
     ///
     /// # Errors
     /// A sentence: the record could not be written.
-    pub(crate) fn refuse(&mut self, survivors: Option<String>) -> Result<(), String> {
+    pub(crate) fn refuse(&mut self, survivors: Option<String>) -> Result<(), Error> {
         let _held = self.lock_record();
         self.read_meta();
         let meta = &mut self.meta;
@@ -113,7 +114,7 @@ impl OwnRun {
         intent: Intent,
         detail: &str,
         evidence: Option<Vec<TreeProcess>>,
-    ) -> Result<(), String> {
+    ) -> Result<(), Error> {
         let _held = self.lock_record();
         self.read_meta();
         if self.meta.intent.is_none() {
@@ -152,7 +153,7 @@ impl OwnRun {
         let _stays = self.directory.remove(&TempFile::Given.of(&self.step, &self.meta.run_id));
         self.lock.clear_note();
         drop(held);
-        let troubles = self.restored_sentence().into_iter().chain(faults).collect();
+        let troubles = self.restored_sentence().into_iter().chain(faults.iter().map(Error::to_string)).collect();
         self.lock.release();
         RecordedEnd { written, reason, troubles }
     }
@@ -285,7 +286,7 @@ impl OwnRun {
         }
     }
 
-    fn publish_meta(&mut self) -> Result<(), String> {
+    fn publish_meta(&mut self) -> Result<(), Error> {
         self.publisher().publish_meta(&self.meta, None)?;
         self.meta_stamp = self.stamp(Record::Meta);
         Ok(())

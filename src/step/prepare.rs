@@ -79,7 +79,7 @@ pub(crate) fn inherit(lock: &Lock, directory: &MonitorDir, step: &StepName, id: 
 /// [`Error`].
 pub(crate) fn settle(looker: &mut SnapshotReader, grace: Duration, trouble: &mut dyn FnMut(&str)) -> Result<(), Error> {
     let step = looker.step().clone();
-    let (look, seen) = settled(looker).map_err(Error::internal)?;
+    let (look, seen) = settled(looker)?;
     if seen.absent_since.is_some() {
         return Ok(());
     }
@@ -122,8 +122,8 @@ pub(crate) fn settle(looker: &mut SnapshotReader, grace: Duration, trouble: &mut
             Reason::Died
         }
     };
-    if let Err(sentence) = count_seen(looker.directory(), &step, &look, reason) {
-        trouble(&sentence);
+    if let Err(error) = count_seen(looker.directory(), &step, &look, reason) {
+        trouble(&error.to_string());
     }
     Ok(())
 }

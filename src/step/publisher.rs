@@ -2,7 +2,7 @@
 //!
 //! Whoever records an end calls it, with the record lock held.
 
-use crate::error::io_reason;
+use crate::error::Error;
 use crate::record::file_names::{Record, file_name, temporary_name};
 use crate::record::history::HistoryEntry;
 use crate::record::meta::{LONGEST, Meta};
@@ -70,7 +70,7 @@ pub(super) fn publish_end(
     mut meta: Meta,
     ending: &Ending,
     files: PreallocatedFiles,
-) -> (Reason, Vec<String>) {
+) -> (Reason, Vec<Error>) {
     let reason = match (meta.reason, meta.intent) {
         (Some(recorded), _) => recorded,
         (None, Some(intent)) if ending.reason != Reason::Success => intent.reason(),
@@ -122,7 +122,7 @@ pub(crate) fn still_there(survivors: &str) -> String {
 ///
 /// # Errors
 /// As [`breaker_file::change`].
-pub(super) fn count(directory: &MonitorDir, meta: &Meta, reason: Reason) -> Result<(), String> {
+pub(super) fn count(directory: &MonitorDir, meta: &Meta, reason: Reason) -> Result<(), Error> {
     let Some(name) = meta.breaker.as_deref().and_then(|name| StepName::parse(name).ok()) else { return Ok(()) };
     if meta.counted {
         return Ok(());
@@ -140,7 +140,7 @@ impl Publisher<'_> {
     /// Publishes the meta record. Evidence is the one part of it that is large and that the run can do without: where
     /// the disk is full, or the record would grow beyond what is read, the rest is published without it. The space
     /// reserved is not for it.
-    pub(super) fn publish_meta(&self, meta: &Meta, file: Option<PreallocatedFile>) -> Result<(), String> {
+    pub(super) fn publish_meta(&self, meta: &Meta, file: Option<PreallocatedFile>) -> Result<(), Error> {
         if meta.evidence.is_some() {
             let whole = meta.encode();
             if whole.len() <= LONGEST && self.publish(Record::Meta, &whole, None).is_ok() {
@@ -154,7 +154,7 @@ impl Publisher<'_> {
     }
 
     /// Publishes a record, in the space reserved where that is still there.
-    pub(super) fn publish(&self, record: Record, content: &[u8], file: Option<PreallocatedFile>) -> Result<(), String> {
+    pub(super) fn publish(&self, record: Record, content: &[u8], file: Option<PreallocatedFile>) -> Result<(), Error> {
         let is_published = file.is_some_and(|file| {
             let name = file_name(self.step, record);
             file.publish(self.directory, &name, content).is_ok()
@@ -163,11 +163,10 @@ impl Publisher<'_> {
     }
 
     /// Publishes a record with this modification time, where one is given.
-    pub(super) fn publish_at(&self, record: Record, content: &[u8], at: Option<WallTime>) -> Result<(), String> {
+    pub(super) fn publish_at(&self, record: Record, content: &[u8], at: Option<WallTime>) -> Result<(), Error> {
         let name = file_name(self.step, record);
         let temporary = temporary_name(self.step, record, &env::unique());
         let published = self.directory.publish_at(&temporary, &name, content, at);
-        published
-            .map_err(|error| format!("cannot write {}: {}", self.directory.join(&name).display(), io_reason(&error)))
+        published.map_err(|error| Error::io(format!("cannot write {}", self.directory.join(&name).display()), error))
     }
 }

@@ -10,7 +10,7 @@ use crate::decide::policy::SettleTimes;
 use crate::decide::snapshot::{Here, Liveness, Observation, Process, Snapshot, Status};
 use crate::decide::tracker::{RunTracker, meta_for, pid_file_id, recorded_meta};
 use crate::decide::verdict::SETTLE_START;
-use crate::error::io_reason;
+use crate::error::Error;
 use crate::record::file_names::{Record, file_name};
 use crate::record::file_state::{File, FileId, FileStamp, LockState};
 use crate::record::meta::ParsedMeta;
@@ -86,10 +86,6 @@ struct Names {
     lock: String,
 }
 
-/// A record of a schema that this program does not know.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TooNew(pub(crate) String);
-
 impl SnapshotReader {
     /// Prepares to look at a step.
     pub(crate) fn new(directory: Arc<MonitorDir>, step: StepName, here: Arc<Here>) -> Self {
@@ -159,6 +155,14 @@ impl SnapshotReader {
             }
             attempt += 1;
         }
+    }
+
+    /// Looks once more, after an earlier look.
+    ///
+    /// # Errors
+    /// As [`look`](Self::look), with the step's name.
+    pub(crate) fn look_again(&mut self) -> Result<Snapshot, Error> {
+        self.look().map_err(|error| Error::io(format!("cannot look at {} again", self.step), error))
     }
 
     /// Whether the files stand as a look has shown them, as far as cheap questions tell: the pid, the record and the status
@@ -315,10 +319,10 @@ impl SnapshotReader {
 /// Refuses a step whose record was written by a newer program: what it means is not known here.
 ///
 /// # Errors
-/// [`TooNew`], a sentence.
-pub(crate) fn refuse_newer(look: &Snapshot, step: &StepName) -> Result<(), TooNew> {
+/// [`Error`], with what to do.
+pub(crate) fn refuse_newer(look: &Snapshot, step: &StepName) -> Result<(), Error> {
     match look.meta.content().map(AsRef::as_ref) {
-        Some(ParsedMeta::Newer(schema)) => Err(TooNew(format!(
+        Some(ParsedMeta::Newer(schema)) => Err(Error::internal(format!(
             "{step}.meta has schema {schema}, and this dogwatch reads up to {SCHEMA}; update dogwatch"
         ))),
         _ => Ok(()),
@@ -330,13 +334,13 @@ pub(crate) fn refuse_newer(look: &Snapshot, step: &StepName) -> Result<(), TooNe
 ///
 /// # Errors
 /// A sentence: it cannot be looked at, or a newer program wrote its record.
-pub(crate) fn settled(looker: &mut SnapshotReader) -> Result<(Snapshot, Observation), String> {
+pub(crate) fn settled(looker: &mut SnapshotReader) -> Result<(Snapshot, Observation), Error> {
     let mut history = RunTracker::default();
     loop {
         let look = looker.look().map_err(|error| {
-            format!("cannot look at {} in {}: {}", looker.step, looker.directory.path().display(), io_reason(&error))
+            Error::io(format!("cannot look at {} in {}", looker.step, looker.directory.path().display()), error)
         })?;
-        refuse_newer(&look, &looker.step).map_err(|error| error.0)?;
+        refuse_newer(&look, &looker.step)?;
         let seen = history.note(&look);
         // A run that held the lock says how it ended before it lets go of it.
         let locked = meta_for(&look, pid_file_id(&look)).is_some_and(|meta| meta.locked);

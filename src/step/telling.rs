@@ -4,10 +4,9 @@
 
 use crate::decide::snapshot::Snapshot;
 use crate::decide::tracker::pid_file_id;
-use crate::error::io_reason;
+use crate::error::Error;
 use crate::record::meta::{Meta, ParsedMeta};
-use crate::step::outcome::{has_ended, known_meta, lock};
-use crate::step::publisher::Publisher;
+use crate::step::outcome::{change_record, has_ended};
 use crate::step::snapshot::SnapshotReader;
 
 /// Whether a caller waits for the end of the run that stands there, or has waited for it and was not told.
@@ -26,7 +25,7 @@ pub(crate) fn is_owed(look: &Snapshot) -> bool {
 ///
 /// # Errors
 /// A sentence: the record cannot be written.
-pub(crate) fn owe(reader: &mut SnapshotReader) -> Result<(), String> {
+pub(crate) fn owe(reader: &mut SnapshotReader) -> Result<(), Error> {
     set(reader, false, |meta, _| meta.told.is_none())
 }
 
@@ -34,21 +33,17 @@ pub(crate) fn owe(reader: &mut SnapshotReader) -> Result<(), String> {
 ///
 /// # Errors
 /// A sentence: the record cannot be written, and the end will be told once more.
-pub(crate) fn mark_told(reader: &mut SnapshotReader, run: &str) -> Result<(), String> {
+pub(crate) fn mark_told(reader: &mut SnapshotReader, run: &str) -> Result<(), Error> {
     set(reader, true, |meta, look| meta.told == Some(false) && meta.run_id == run && has_ended(look))
 }
 
 /// Changes the mark under the record lock, where it `applies` to the run that stands there.
-fn set(reader: &mut SnapshotReader, told: bool, applies: impl Fn(&Meta, &Snapshot) -> bool) -> Result<(), String> {
-    let directory = reader.directory().clone();
-    let step = reader.step().clone();
-    let held = lock(&directory, &step)?;
-    let look = reader.look().map_err(|error| format!("cannot look at {step} again: {}", io_reason(&error)))?;
-    let mut meta = known_meta(&look, &step);
-    if applies(&meta, &look) {
-        meta.told = Some(told);
-        Publisher { directory: &directory, step: &step }.publish_meta(&meta, None)?;
-    }
-    held.release();
-    Ok(())
+fn set(reader: &mut SnapshotReader, told: bool, applies: impl Fn(&Meta, &Snapshot) -> bool) -> Result<(), Error> {
+    change_record(reader, |meta, look| {
+        let changes = applies(meta, look);
+        if changes {
+            meta.told = Some(told);
+        }
+        changes
+    })
 }

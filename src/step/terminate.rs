@@ -8,7 +8,7 @@ use crate::decide::snapshot::{Process, Snapshot};
 use crate::decide::tracker::{meta_for, pid_file_id};
 use crate::decide::warning::{Warning, out_of_reach};
 use crate::env_vars;
-use crate::error::io_reason;
+use crate::error::Error;
 use crate::record::evidence::{BlockedOn, ProcessState, TreeProcess};
 use crate::record::file_state::LockState;
 use crate::record::outcome::{Intent, Reason};
@@ -101,7 +101,8 @@ pub(crate) fn terminate(
         (Ok(announced), None, Ok(killer)) => {
             by_signals(looker, look, &ending, (killer, wrapper, means.grace), (intent, announced))
         }
-        (Ok(_), None, Err(refusal)) | (Err(refusal), _, _) => unverified(refusal),
+        (Ok(_), None, Err(refusal)) => unverified(refusal),
+        (Err(error), _, _) => unverified(error.to_string()),
     };
     Termination { evidence, ..termination }
 }
@@ -138,9 +139,9 @@ fn by_signals(
 
 /// What came of a run whose wrapper has ended it, or has gone without a word.
 fn after_wrapper(reader: &mut SnapshotReader, look: &Snapshot, ending: &Ending, grace: Duration) -> Termination {
-    let again = match reader.look() {
+    let again = match reader.look_again() {
         Ok(again) => again,
-        Err(error) => return unverified(format!("cannot look at {} again: {}", reader.step(), io_reason(&error))),
+        Err(error) => return unverified(error.to_string()),
     };
     match standing(&again, pid_file_id(look)) {
         RunStatus::Replaced => Termination { killed: false, recorded: true, detail: None, evidence: None },
@@ -257,7 +258,12 @@ fn by_command(
         // Nothing of it is tidied up from here: it may still be on its way out over there.
         (CommandEffect::Unseen, None) => {
             let recorded = record(looker, run, ending);
-            Termination { killed, recorded: recorded.is_ok(), detail: recorded.err(), evidence: None }
+            Termination {
+                killed,
+                recorded: recorded.is_ok(),
+                detail: recorded.err().map(|error| error.to_string()),
+                evidence: None,
+            }
         }
     }
 }
@@ -272,13 +278,13 @@ pub(crate) fn bury(looker: &mut SnapshotReader, look: &Snapshot, reason: Reason,
     // One that said how it ended, and could only not publish it, has ended its work.
     let command = means.command.as_ref().filter(|_| !matches!(reason, Reason::Success | Reason::Failed));
     let called = command.map(|command| kill_command::call_after_death(looker, look, command, means.grace));
-    report.killed |= called == Some(Ok(true));
+    report.killed |= matches!(called, Some(Ok(true)));
     let detail = (reason == Reason::Died).then(|| match pid_file_id(look) {
         Some((pid, _)) => format!("process {pid} is gone and left no status"),
         None => "its process is gone and left no status".to_owned(),
     });
     let also = called.and_then(Result::err);
-    let also = also.map(|fault| detail.iter().cloned().chain([fault]).collect::<Vec<_>>().join("; "));
+    let also = also.map(|fault| detail.iter().cloned().chain([fault.to_string()]).collect::<Vec<_>>().join("; "));
     let mut termination = finish(looker, look, &Ending { detail, ..Ending::of(reason) }, &report);
     if let Some(fault) = fault(&report, look).or(also) {
         termination.detail = Some(fault);
@@ -297,7 +303,7 @@ fn finish(looker: &mut SnapshotReader, look: &Snapshot, ending: &Ending, report:
     if let Some(meta) = meta_for(look, pid_file_id(look)).filter(|meta| meta.locked && report.survivors.is_empty()) {
         remove_unpublished(looker.directory(), looker.step(), &meta.run_id);
     }
-    let detail = recorded.as_ref().err().cloned().or(fault(report, look));
+    let detail = recorded.as_ref().err().map(Error::to_string).or(fault(report, look));
     Termination { killed: report.killed, recorded: recorded.is_ok(), detail, evidence: None }
 }
 

@@ -42,9 +42,7 @@ impl Subcommand for BeatArgs {
 
 fn step_of_run() -> Result<StepName, Error> {
     let name = env::variable(env_vars::STEP).ok_or_else(|| {
-        Error::invalid_options(
-            "no step was named, and this is not inside a run; name it: dogwatch beat STEP".to_owned(),
-        )
+        Error::invalid_options("no step was named, and this is not inside a run; name it: dogwatch beat STEP")
     })?;
     StepName::parse(&name.to_string_lossy())
         .map_err(|error| Error::invalid_options(format!("${}: {error}", env_vars::STEP)))

@@ -83,5 +83,5 @@ fn own_tags(input: &HookInput) -> Vec<String> {
 /// Has every shell command of the session carry its id as the tag of its runs. The id is a tag, so it needs no quotes.
 fn export_tag(input: &HookInput) -> Result<(), Error> {
     let (Some(file), Some(tag)) = (env::variable(CLAUDE_ENV_FILE), input.session_tag()) else { return Ok(()) };
-    append(Path::new(&file), format!("export {}={tag}\n", env_vars::TAG).as_bytes()).map_err(Error::internal)
+    append(Path::new(&file), format!("export {}={tag}\n", env_vars::TAG).as_bytes())
 }

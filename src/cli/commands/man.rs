@@ -34,7 +34,7 @@ impl Subcommand for ManArgs {
             return Ok(ExitCode::Success.code());
         };
         let folder = MonitorDir::at(env::absolute(&folder));
-        folder.create().map_err(Error::internal)?;
+        folder.create()?;
         write(&folder, &program, "dogwatch", MAIN_HELP)?;
         for entry in &ALL {
             if let Some(command) = program.find_subcommand(entry.name) {

@@ -167,7 +167,7 @@ pub(super) fn definition() -> Command {
 /// As the subcommand.
 pub(super) fn exec(matches: &ArgMatches, context: &Context) -> Result<u8, Error> {
     let found = matches.subcommand().and_then(|(name, matches)| Some((find(name)?, matches)));
-    let Some((entry, matches)) = found else { return Err(Error::invalid_options("no command was given".to_owned())) };
+    let Some((entry, matches)) = found else { return Err(Error::invalid_options("no command was given")) };
     (entry.exec)(matches, context)
 }
 

@@ -351,7 +351,7 @@ impl RunArgs {
 fn heartbeat_interval(flag: Option<Duration>, stale: Option<Duration>) -> Result<Duration, Error> {
     let stale = stale.filter(|stale| !stale.is_zero());
     if flag.is_some_and(|interval| interval.is_zero()) {
-        return Err(Error::invalid_options("--heartbeat-interval 0 is no interval; use one like 10s".to_owned()));
+        return Err(Error::invalid_options("--heartbeat-interval 0 is no interval; use one like 10s"));
     }
     match (flag, stale) {
         (Some(interval), Some(stale)) if interval.saturating_mul(2) >= stale => Err(Error::invalid_options(format!(

@@ -20,7 +20,7 @@ impl State {
         loop {
             while let Some(action) = monitor.poll_action() {
                 if let MonitorAction::Stop(end) = action {
-                    assert_eq!(end, Ok(StopReason::Answered));
+                    assert_eq!(end.expect("an end"), StopReason::Answered);
                     return told;
                 }
                 if let MonitorAction::Report(result) = action {

@@ -1,6 +1,7 @@
 //! Checks that a GET is answered with 2xx. No https, since this program has no TLS; redirects are not followed: that a
 //! service points elsewhere is what its caller wants to know.
 
+use crate::error::Error;
 use crate::preflight::checks::tcp::{Address, failure, host_of, is_plain};
 use crate::preflight::{CheckResult, Failure};
 use crate::record::time::MonotonicTime;
@@ -28,13 +29,17 @@ impl Url {
     ///
     /// # Errors
     /// A sentence; for `https://` one that says what to do instead.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Error> {
         if text.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://")) {
-            return Err(format!(
+            return Err(Error::invalid_options(format!(
                 "{text:?} needs TLS, which dogwatch does not have; use a check of kind command: curl -fsS {text}"
-            ));
+            )));
         }
-        let invalid = || format!("{text:?} is not an http:// URL; write it like http://localhost:8080/health");
+        let invalid = || {
+            Error::invalid_options(format!(
+                "{text:?} is not an http:// URL; write it like http://localhost:8080/health"
+            ))
+        };
         let rest = text.get(7..).filter(|_| text[..7].eq_ignore_ascii_case("http://")).ok_or_else(invalid)?;
         let rest = rest.split('#').next().unwrap_or_default();
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
@@ -88,9 +93,9 @@ mod tests {
             assert_eq!((url.address.to_string().as_str(), url.target.as_str()), (address, target));
         }
         for text in ["", "h", "ftp://h", "http://", "http:///x", "http://u:p@h/", "http://h:x/", "http://h/\r\nX: y"] {
-            assert!(Url::parse(text).unwrap_err().contains("is not an http:// URL"), "{text}");
+            assert!(Url::parse(text).unwrap_err().to_string().contains("is not an http:// URL"), "{text}");
         }
-        let refused = Url::parse("https://h/x").unwrap_err();
+        let refused = Url::parse("https://h/x").unwrap_err().to_string();
         assert!(refused.contains("TLS") && refused.contains("curl -fsS https://h/x"), "{refused}");
     }
 

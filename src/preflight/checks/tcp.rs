@@ -1,6 +1,6 @@
 //! Checks that a TCP connection is accepted; the address type and the failures that `http` shares.
 
-use crate::error::io_reason;
+use crate::error::{Error, io_reason};
 use crate::preflight::{CheckResult, Failure, shown};
 use crate::record::sanitize::quote;
 use crate::record::time::MonotonicTime;
@@ -32,9 +32,11 @@ impl Address {
     /// Reads `host:port`; an IPv6 address is in brackets.
     ///
     /// # Errors
-    /// A sentence.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let invalid = || format!("{text:?} is not an address; write it like localhost:5432 or [::1]:5432");
+    /// [`Error`].
+    pub(crate) fn parse(text: &str) -> Result<Self, Error> {
+        let invalid = || {
+            Error::invalid_options(format!("{text:?} is not an address; write it like localhost:5432 or [::1]:5432"))
+        };
         let (host, port) = text.rsplit_once(':').ok_or_else(invalid)?;
         let port = port.parse().ok().filter(|&port: &u16| port != 0 && is_plain(text)).ok_or_else(invalid)?;
         Ok(Self { host: host_of(host).ok_or_else(invalid)?, port })
@@ -106,7 +108,7 @@ mod tests {
             assert_eq!(address.to_string(), text);
         }
         for text in ["", "localhost", ":80", "h:", "h:0", "h:65536", "::1:80", "[]:80", "h h:80", "u@h:80", "h/x:80"] {
-            assert!(Address::parse(text).unwrap_err().contains("is not an address"), "{text}");
+            assert!(Address::parse(text).unwrap_err().to_string().contains("is not an address"), "{text}");
         }
     }
 

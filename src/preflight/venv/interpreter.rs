@@ -1,7 +1,7 @@
 //! Checks an environment's interpreter: it is there, it runs, and it has the version that the environment was made for.
 //! Called by `venv::check`.
 
-use crate::error::io_reason;
+use crate::error::{Error, io_reason};
 use crate::preflight::checks::command::{last_line, variables};
 use crate::preflight::venv::cfg::{self, Version};
 use crate::preflight::venv::{Problem, Venv, VenvProblem};
@@ -49,7 +49,7 @@ pub(super) fn inspect(venv: &Venv<'_>, deadline: MonotonicTime, shells: &ShellRu
     }
     let real = match version_of(&python, venv, deadline, shells) {
         Ok(version) => version?,
-        Err(symptom) => return problem(symptom, format!("{made} is damaged, or lacks a library it needs")),
+        Err(symptom) => return problem(symptom.to_string(), format!("{made} is damaged, or lacks a library it needs")),
     };
     let made_for = venv.cfg.version.as_ref()?;
     if real.shares_packages_with(made_for) {
@@ -74,7 +74,7 @@ fn version_of(
     venv: &Venv<'_>,
     deadline: MonotonicTime,
     shells: &ShellRunner,
-) -> Result<Option<Version>, String> {
+) -> Result<Option<Version>, Error> {
     let shown = python.display();
     let text = format!(
         "{} -I -S -c 'import sys; print(\"%d.%d.%d\" % sys.version_info[:3])'",
@@ -88,13 +88,13 @@ fn version_of(
         grace: Duration::ZERO,
         purpose: Purpose::Ask,
     };
-    let output = shells.run(&command).map_err(|error| format!("{shown} could not be run: {}", io_reason(&error)))?;
+    let output = shells.run(&command).map_err(|error| Error::io(format!("{shown} could not be run"), error))?;
     let printed = last_line(&output);
     if output.end == ShellExit::Known(ExitStatus::Code(0)) {
         return Ok(printed.as_deref().and_then(Version::parse));
     }
     let silent = if output.end == ShellExit::OutOfTime { "it did not answer in time" } else { "it prints nothing" };
-    Err(format!("{shown} does not run: {}", printed.unwrap_or_else(|| silent.to_owned())))
+    Err(Error::internal(format!("{shown} does not run: {}", printed.as_deref().unwrap_or(silent))))
 }
 
 /// Follows links: the last link, and where it leads. As many as the kernel does at most (`path_resolution(7)`).

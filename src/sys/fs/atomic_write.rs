@@ -1,6 +1,6 @@
 //! Files for people, outside the monitor directory: made whole, in folders that are made where they are missing.
 
-use crate::error::io_reason;
+use crate::error::Error;
 use crate::sys::env;
 use crate::sys::fs::monitor_dir::MonitorDir;
 use std::fs;
@@ -10,9 +10,9 @@ use std::path::Path;
 /// Writes a file into a folder, in place of what stands there.
 ///
 /// # Errors
-/// A sentence.
-pub(crate) fn write_into(folder: &Path, name: &str, content: &[u8]) -> Result<(), String> {
-    let say = |error: io::Error| format!("cannot write {}: {}", folder.join(name).display(), io_reason(&error));
+/// [`Error`].
+pub(crate) fn write_into(folder: &Path, name: &str, content: &[u8]) -> Result<(), Error> {
+    let say = |error| Error::io(format!("cannot write {}", folder.join(name).display()), error);
     fs::create_dir_all(folder).map_err(say)?;
     let temporary = format!(".{name}.{}.tmp", env::unique());
     MonitorDir::at(folder.to_path_buf()).publish(&temporary, name, content).map_err(say)
@@ -21,9 +21,9 @@ pub(crate) fn write_into(folder: &Path, name: &str, content: &[u8]) -> Result<()
 /// Appends to a file of another program's, in one write; the file is created where it is missing.
 ///
 /// # Errors
-/// A sentence.
-pub(crate) fn append(path: &Path, content: &[u8]) -> Result<(), String> {
-    let say = |error: io::Error| format!("cannot write {}: {}", path.display(), io_reason(&error));
+/// [`Error`].
+pub(crate) fn append(path: &Path, content: &[u8]) -> Result<(), Error> {
+    let say = |error| Error::io(format!("cannot write {}", path.display()), error);
     let mut file = fs::OpenOptions::new().append(true).create(true).open(path).map_err(say)?;
     file.write_all(content).map_err(say)
 }
@@ -31,11 +31,11 @@ pub(crate) fn append(path: &Path, content: &[u8]) -> Result<(), String> {
 /// What stands in a file; nothing where there is none.
 ///
 /// # Errors
-/// A sentence.
-pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, String> {
+/// [`Error`].
+pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     match fs::read(path) {
         Ok(content) => Ok(Some(content)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(format!("cannot read {}: {}", path.display(), io_reason(&error))),
+        Err(error) => Err(Error::io(format!("cannot read {}", path.display()), error)),
     }
 }

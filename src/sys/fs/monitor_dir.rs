@@ -4,15 +4,16 @@
 //! bounded. A half-written record never stands under a name that readers look for (I5). A run holds the directory open; a
 //! waiter does not, because a directory that is removed raises no event while a process holds it open.
 
-use crate::error::io_reason;
+use crate::error::{Error, io_reason};
 use crate::record::file_state::{File, FileId};
 use crate::record::time::WallTime;
-use crate::sys::env;
 use crate::sys::fs::at::{self, FileAt, FileFacts};
 use crate::sys::fs::io::read_once;
+use crate::sys::fs::lock::Lock;
 use crate::sys::fs::private_dir::{CHOOSE_ANOTHER, check_private, make_private};
 use crate::sys::fs::remote;
 use crate::sys::fs::remote::RemoteFs;
+use crate::sys::{clock, env};
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag};
@@ -23,6 +24,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The one directory that holds every step's files.
 #[derive(Clone, Debug)]
@@ -87,36 +89,32 @@ impl MonitorDir {
     ///
     /// # Errors
     /// A sentence: it cannot be made, is no directory, cannot be written, or lies in a base that is another user's.
-    pub(crate) fn create(&self) -> Result<(), String> {
+    pub(crate) fn create(&self) -> Result<(), Error> {
         if let Some(base) = self.base() {
             make_private(&base)?;
         }
-        let say = |error: &io::Error| {
-            format!("cannot make the monitor directory {}: {}; {CHOOSE_ANOTHER}", self.path.display(), io_reason(error))
-        };
+        let shown = self.path.display();
+        let say = |error| Error::io(format!("cannot make the monitor directory {shown}"), error).advise(CHOOSE_ANOTHER);
         match fs::metadata(&self.path) {
             Ok(there) if there.is_dir() => {}
-            Ok(_) => return Err(format!("{} is no directory; choose another with --dir", self.path.display())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                fs::create_dir_all(&self.path).map_err(|error| say(&error))?;
-            }
-            Err(error) => return Err(say(&error)),
+            Ok(_) => return Err(self.no_directory()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => fs::create_dir_all(&self.path).map_err(say)?,
+            Err(error) => return Err(say(error)),
         }
         access(&self.path, AccessFlags::W_OK).map_err(|errno| {
-            let error = io::Error::from(errno);
-            format!(
-                "cannot write to the monitor directory {}: {}; {CHOOSE_ANOTHER}",
-                self.path.display(),
-                io_reason(&error)
-            )
+            Error::io(format!("cannot write to the monitor directory {shown}"), errno.into()).advise(CHOOSE_ANOTHER)
         })
+    }
+
+    fn no_directory(&self) -> Error {
+        Error::internal(format!("{} is no directory", self.path.display())).advise("choose another with --dir")
     }
 
     /// Refuses a default directory that somebody else made: its base is another user's, or a link.
     ///
     /// # Errors
     /// A sentence that says whose it is.
-    pub(crate) fn refuse_foreign_base(&self) -> Result<(), String> {
+    pub(crate) fn refuse_foreign_base(&self) -> Result<(), Error> {
         self.base().map_or(Ok(()), |base| check_private(&base).map(|_there| ()))
     }
 
@@ -129,18 +127,30 @@ impl MonitorDir {
     ///
     /// # Errors
     /// A sentence that says what is wrong and what to do.
-    pub(crate) fn check_readable(&self) -> Result<(), String> {
+    pub(crate) fn check_readable(&self) -> Result<(), Error> {
         let shown = self.path.display();
         match fs::metadata(&self.path) {
-            Ok(there) if !there.is_dir() => return Err(format!("{shown} is no directory; choose another with --dir")),
+            Ok(there) if !there.is_dir() => return Err(self.no_directory()),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => {
-                return Err(format!("cannot look at {shown}: {}; choose another with --dir", io_reason(&error)));
+                return Err(Error::io(format!("cannot look at {shown}"), error).advise("choose another with --dir"));
             }
         }
-        access(&self.path, AccessFlags::R_OK | AccessFlags::X_OK)
-            .map_err(|errno| format!("cannot read {shown}: {}; choose another with --dir", io_reason(&errno.into())))
+        access(&self.path, AccessFlags::R_OK | AccessFlags::X_OK).map_err(|errno| {
+            Error::io(format!("cannot read {shown}"), errno.into()).advise("choose another with --dir")
+        })
+    }
+
+    /// Takes the lock of this file, for which `patience` is time.
+    ///
+    /// # Errors
+    /// It cannot be opened, or another process keeps it.
+    pub(crate) fn lock(&self, name: &str, patience: Duration) -> Result<Lock, Error> {
+        let shown = self.join(name);
+        Lock::take(&self.file(name), clock::now().plus(patience))
+            .map_err(|error| Error::io(format!("cannot lock {}", shown.display()), error))?
+            .ok_or_else(|| Error::internal(format!("{} stays locked by another process; try again", shown.display())))
     }
 
     /// Whether it is there.

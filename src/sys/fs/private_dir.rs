@@ -2,7 +2,7 @@
 //!
 //! Refuses a base that somebody else made, or a link in its place: whoever owns it could swap what lies in it.
 
-use crate::error::io_reason;
+use crate::error::Error;
 use crate::sys::env;
 use nix::unistd::{AccessFlags, access};
 use std::fs;
@@ -17,7 +17,7 @@ pub(crate) const CHOOSE_ANOTHER: &str = "choose a directory that you can write t
 ///
 /// # Errors
 /// A sentence: it cannot be made, or is not this user's own folder.
-pub(crate) fn make_private(base: &Path) -> Result<(), String> {
+pub(crate) fn make_private(base: &Path) -> Result<(), Error> {
     if check_private(base)? {
         return Ok(());
     }
@@ -25,7 +25,7 @@ pub(crate) fn make_private(base: &Path) -> Result<(), String> {
         Ok(()) => Ok(()),
         // Another run of this user was faster, or somebody else was: look again.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_private(base).map(|_there| ()),
-        Err(error) => Err(format!("cannot make {}: {}; {CHOOSE_ANOTHER}", base.display(), io_reason(&error))),
+        Err(error) => Err(Error::io(format!("cannot make {}", base.display()), error).advise(CHOOSE_ANOTHER)),
     }
 }
 
@@ -43,26 +43,26 @@ pub(crate) fn can_be_used(base: &Path) -> bool {
 ///
 /// # Errors
 /// A sentence that says whose it is.
-pub(crate) fn check_private(base: &Path) -> Result<bool, String> {
+pub(crate) fn check_private(base: &Path) -> Result<bool, Error> {
     let shown = base.display();
     let metadata = match fs::symlink_metadata(base) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(format!("cannot look at {shown}: {}", io_reason(&error))),
+        Err(error) => return Err(Error::io(format!("cannot look at {shown}"), error)),
     };
     if metadata.file_type().is_symlink() {
-        return Err(format!(
+        return Err(Error::internal(format!(
             "{shown} is a symbolic link and could lead anywhere; remove it or choose a directory with --dir"
-        ));
+        )));
     }
     if !metadata.is_dir() {
-        return Err(format!("{shown} is no directory; remove it or choose a directory with --dir"));
+        return Err(Error::internal(format!("{shown} is no directory; remove it or choose a directory with --dir")));
     }
     if metadata.uid() != env::user() {
-        return Err(format!(
+        return Err(Error::internal(format!(
             "{shown} belongs to user {}, not to you; choose a directory of your own with --dir",
             metadata.uid()
-        ));
+        )));
     }
     Ok(true)
 }

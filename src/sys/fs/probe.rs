@@ -40,8 +40,8 @@ impl ProbeWatch {
     /// Watches a folder.
     ///
     /// # Errors
-    /// A sentence: no instance or watch left, not supported, not permitted.
-    pub(crate) fn open(folder: &Path, name: &str) -> Result<Self, String> {
+    /// No instance or watch left, not supported, not permitted.
+    pub(crate) fn open(folder: &Path, name: &str) -> io::Result<Self> {
         let expected = name.to_owned();
         let wanted: Wanted = Arc::new(move |found| found == expected);
         Ok(Self { events: Events::watch(folder, &wanted, Facility::Native)? })

@@ -3,7 +3,6 @@
 //! Refuses to be believed: a hint names a file to look at, or says that anything may have changed; it never says what
 //! happened (I1). Refuses to fail a wait: whatever goes wrong here is an error value, and the caller polls.
 
-use crate::error::io_reason;
 use crate::sys::platform::dir_watcher::PlatformWatcher;
 use crate::sys::watch::DirEvent;
 use crate::sys::watch::notify_source::NotifySource;
@@ -98,8 +97,8 @@ impl Events {
     /// Watches a directory, or the nearest ancestor that is there. When this returns the watch stands.
     ///
     /// # Errors
-    /// A sentence: no instance or watch left, not supported, not permitted.
-    pub(crate) fn watch(directory: &Path, wanted: &Wanted, facility: Facility) -> Result<Self, String> {
+    /// No instance or watch left, not supported, not permitted.
+    pub(crate) fn watch(directory: &Path, wanted: &Wanted, facility: Facility) -> io::Result<Self> {
         let mut attempt = Self::watch_once(directory, wanted, facility)?;
         // Made in between, the directory would have raised its one event before there was a watch.
         for _ in 1..ATTEMPTS {
@@ -111,10 +110,10 @@ impl Events {
         Ok(attempt)
     }
 
-    fn watch_once(directory: &Path, wanted: &Wanted, facility: Facility) -> Result<Self, String> {
+    fn watch_once(directory: &Path, wanted: &Wanted, facility: Facility) -> io::Result<Self> {
         let watched = nearest(directory);
         let identity = identity(&watched);
-        let watcher = AnyWatcher::open(facility, &watched).map_err(|error| io_reason(&error))?;
+        let watcher = AnyWatcher::open(facility, &watched)?;
         let is_ancestor = watched != directory;
         Ok(Self { watcher, wanted: Arc::clone(wanted), deaf: false, watched, identity, is_ancestor })
     }
@@ -155,10 +154,10 @@ impl Events {
     ///
     /// # Errors
     /// As [`Events::watch`]; a file that is gone again is no error, since its return is a creation.
-    pub(crate) fn follow(&mut self, path: &Path) -> Result<(), String> {
+    pub(crate) fn follow(&mut self, path: &Path) -> io::Result<()> {
         match self.watcher.follow(path) {
             Err(_) if !path.exists() => Ok(()),
-            other => other.map_err(|error| io_reason(&error)),
+            other => other,
         }
     }
 }

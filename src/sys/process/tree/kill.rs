@@ -1,6 +1,7 @@
 //! Ends a process tree: stop, TERM, continue, KILL after a grace, and scans until one shows that nothing is left.
 //! `step::terminate` ends the trees of dead, stopped and foreign wrappers with it, `runner::end_tree` the wrapper's own.
 
+use crate::error::Error;
 use crate::record::time::MonotonicTime;
 use crate::sys::clock;
 use crate::sys::platform::process as machine;
@@ -39,7 +40,7 @@ impl TreeKiller {
     ///
     /// # Errors
     /// A sentence that says why the claimed process must not be signalled.
-    pub(crate) fn open(target: KillTarget) -> Result<Self, String> {
+    pub(crate) fn open(target: KillTarget) -> Result<Self, Error> {
         Ok(Self { membership: Membership::open(target)?, signalled: false })
     }
 

@@ -5,6 +5,7 @@
 //! while processes come and go: a process may exit between being listed and being read, and what it forked in between is
 //! in no list yet. A group's number proves nothing by itself: it may have come to mean another group.
 
+use crate::error::Error;
 use crate::sys::platform::process as machine;
 use crate::sys::process::info::current_pid;
 use crate::sys::process::tree::{KillTarget, Protected, Wrapper, claim, granularity, started_after};
@@ -68,7 +69,7 @@ impl Membership {
     ///
     /// # Errors
     /// A sentence that says why the claimed process must not be signalled.
-    pub(super) fn open(target: KillTarget) -> Result<Self, String> {
+    pub(super) fn open(target: KillTarget) -> Result<Self, Error> {
         let protected = Protected::now();
         let root = claim(&target, &protected)?;
         Ok(Self {

@@ -7,6 +7,7 @@ mod kill;
 mod membership;
 mod unlisted;
 
+use crate::error::Error;
 use crate::record::time::WallTime;
 use crate::sys::clock;
 use crate::sys::env;
@@ -88,7 +89,7 @@ pub(crate) struct KillReport {
 pub(crate) fn terminate(target: &KillTarget, grace: Duration) -> KillReport {
     match TreeKiller::open(target.clone()) {
         Ok(killer) => killer.end(grace, &mut || Children::Unknown),
-        Err(refusal) => KillReport { refusal: Some(refusal), ..KillReport::default() },
+        Err(refusal) => KillReport { refusal: Some(refusal.to_string()), ..KillReport::default() },
     }
 }
 
@@ -131,24 +132,26 @@ impl Protected {
 }
 
 /// Checks the claim in `.pid`. No process at all is no refusal: what it left may still be there.
-fn claim(target: &KillTarget, protected: &Protected) -> Result<Option<ProcessInfo>, String> {
+fn claim(target: &KillTarget, protected: &Protected) -> Result<Option<ProcessInfo>, Error> {
     let Some(pid) = target.pid else { return Ok(None) };
     if pid <= 1 {
-        return Err(format!("process {pid} is never signalled: it is no run's own process"));
+        return Err(Error::internal(format!("process {pid} is never signalled: it is no run's own process")));
     }
     if pid == current_pid() {
-        return Err(format!("process {pid} is this one and was not signalled"));
+        return Err(Error::internal(format!("process {pid} is this one and was not signalled")));
     }
     if protected.pids.contains(&pid) {
-        return Err(format!("process {pid} is an ancestor of this one and was not signalled"));
+        return Err(Error::internal(format!("process {pid} is an ancestor of this one and was not signalled")));
     }
     let entry = match machine::look(pid) {
         Lookup::There(entry) => entry,
         Lookup::Gone => return Ok(None),
-        Lookup::Hidden => return Err(format!("process {pid} cannot be seen from here and was not signalled")),
+        Lookup::Hidden => {
+            return Err(Error::internal(format!("process {pid} cannot be seen from here and was not signalled")));
+        }
     };
     if entry.kernel_thread {
-        return Err(format!("process {pid} is a thread of the kernel and was not signalled"));
+        return Err(Error::internal(format!("process {pid} is a thread of the kernel and was not signalled")));
     }
     // Where it is another's the run is dead: the other is left alone, and that is no refusal.
     match target.started {
@@ -156,24 +159,31 @@ fn claim(target: &KillTarget, protected: &Protected) -> Result<Option<ProcessInf
         None if started_after(&entry, target.claimed_at, RECYCLED) => return Ok(None),
         // A clock that was set forward in between makes the run's own process look so too.
         None if started_after(&entry, target.claimed_at, granularity(target.claimed_at)) => {
-            return Err(format!(
+            return Err(Error::internal(format!(
                 "process {pid} seems to have started after the pid file was written, so it may be another's, and was not signalled"
-            ));
+            )));
         }
         _ => {}
     }
     match machine::user(pid) {
         Some(user) if user == target.owner => {}
         Some(user) => {
-            return Err(format!(
+            return Err(Error::internal(format!(
                 "process {pid} belongs to user {user}, not to user {} who wrote the pid file, and was not signalled",
                 target.owner
-            ));
+            )));
         }
-        None => return Err(format!("the owner of process {pid} cannot be seen, and it was not signalled")),
+        None => {
+            return Err(Error::internal(format!(
+                "the owner of process {pid} cannot be seen, and it was not signalled"
+            )));
+        }
     }
     if !env::is_root() && target.owner != env::user() {
-        return Err(format!("process {pid} belongs to user {}, not to you, and was not signalled", target.owner));
+        return Err(Error::internal(format!(
+            "process {pid} belongs to user {}, not to you, and was not signalled",
+            target.owner
+        )));
     }
     Ok(Some(entry))
 }
