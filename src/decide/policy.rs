@@ -34,6 +34,11 @@ pub(crate) struct Threshold {
 }
 
 impl Threshold {
+    /// From no source.
+    pub(crate) const UNSET: Self = Self { flag: None, environment: None };
+    /// No limit, whatever the run and the environment say.
+    pub(crate) const NEVER: Self = Self { flag: Some(Duration::ZERO), environment: None };
+
     /// What holds for a run that says nothing of it itself; nothing for no limit.
     pub(crate) fn or(self, default: Duration) -> Option<Duration> {
         Some(self.flag.or(self.environment).unwrap_or(default)).filter(|limit| !limit.is_zero())
@@ -53,6 +58,17 @@ pub(crate) struct ThresholdOptions {
     pub(crate) until: Option<MonotonicTime>,
     /// How long what has ended may take to say how.
     pub(crate) settle: SettleTimes,
+}
+
+impl ThresholdOptions {
+    /// Those of a single look, which may not block; every default.
+    pub(crate) const ONCE: Self = Self {
+        stale: Threshold::UNSET,
+        max_timeout: Threshold::UNSET,
+        start_timeout: START_TIMEOUT,
+        until: None,
+        settle: SettleTimes::NONE,
+    };
 }
 
 /// How long the last words of a run that has ended may take. They are waited for even where the caller's own patience

@@ -124,6 +124,11 @@ struct HeartbeatState {
     beat: Beat,
 }
 
+/// What a snapshot means by itself.
+pub(crate) fn observe(look: &Snapshot) -> Observation {
+    RunTracker::default().note(look)
+}
+
 impl RunTracker {
     /// From now on takes the status that this look shows for one of before the call.
     pub(crate) fn ignore(&mut self, look: &Snapshot) {

@@ -1,7 +1,7 @@
 //! `check`: the decision tree of `wait`, once. Nothing is waited for, ended or recorded.
 
 use crate::decide::liveness::is_copy;
-use crate::decide::policy::{Policy, START_TIMEOUT, SettleTimes, Threshold, ThresholdOptions, reason_while_running};
+use crate::decide::policy::{Policy, Threshold, ThresholdOptions, reason_while_running};
 use crate::decide::recovery::{Plan, plan};
 use crate::decide::snapshot::{Observation, Snapshot};
 use crate::decide::tracker::RunTracker;
@@ -167,10 +167,9 @@ pub(crate) fn check_one(
     let thresholds = ThresholdOptions {
         stale: request.stale,
         max_timeout: request.max_timeout,
-        start_timeout: START_TIMEOUT,
         // Patience is over at once, and no end needs a second look: that is what "once" means.
         until: Some(look.at),
-        settle: SettleTimes::NONE,
+        ..ThresholdOptions::ONCE
     };
     let assessment = assess(&mut RunTracker::default(), &step, look, &thresholds)?;
     let Assessment { snapshot: look, observation: seen, policy, verdict } = &assessment;

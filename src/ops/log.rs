@@ -101,12 +101,11 @@ fn follow(
     follower: Follower,
     out: &mut dyn FnMut(&[u8]) -> io::Result<()>,
 ) -> io::Result<Result<LogEnd, Error>> {
-    let no_limit = Threshold { flag: Some(Duration::ZERO), environment: None };
     let order = MonitorOptions {
         steps: vec![request.step.clone()],
         thresholds: ThresholdOptions {
-            stale: no_limit,
-            max_timeout: no_limit,
+            stale: Threshold::NEVER,
+            max_timeout: Threshold::NEVER,
             start_timeout: request.start_timeout,
             until: None,
             settle: SettleTimes::CONTRACT,

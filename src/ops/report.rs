@@ -5,7 +5,7 @@
 use crate::decide::breaker::{MAX_CONSECUTIVE, is_open};
 use crate::decide::log_match::{LogMatch, MarkerMatch};
 use crate::decide::snapshot::{Liveness, Snapshot, Status};
-use crate::decide::tracker::{PidFileId, RunTracker, meta_for, pid_file_id};
+use crate::decide::tracker::{PidFileId, meta_for, observe, pid_file_id};
 use crate::monitor::StepResult;
 use crate::record::SCHEMA;
 use crate::record::evidence::TreeProcess;
@@ -252,7 +252,7 @@ fn still_runs(told: &StepResult, look: Option<&Snapshot>) -> bool {
     let Some(look) = look.filter(|_| !told.killed && matches!(told.outcome, Outcome::Hung | Outcome::Timeout)) else {
         return false;
     };
-    let seen = RunTracker::default().note(look);
+    let seen = observe(look);
     let over = seen.recorded.is_some() || matches!(seen.status, Status::Complete { .. });
     !over && !matches!(seen.liveness, Liveness::Dead { .. })
 }

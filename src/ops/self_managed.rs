@@ -4,7 +4,7 @@
 //! thing of a run that has ended: the first outcome is everybody's (I6).
 
 use crate::decide::policy::GRACE;
-use crate::decide::tracker::{RunTracker, pid_file_id};
+use crate::decide::tracker::{observe, pid_file_id};
 use crate::error::Error;
 use crate::error::io_reason;
 use crate::ops::check::CheckOptions;
@@ -213,7 +213,7 @@ fn end(place: &Place, ending: &Ending) -> Result<Report, Error> {
     let look = looker.look().map_err(|error| Error::io(format!("cannot look at {}", place.step), error))?;
     crate::step::snapshot::refuse_newer(&look, &place.step)?;
     // A failure is recorded in any case; a success of a misspelt name would be believed by nobody but its caller.
-    if ending.reason == Reason::Success && RunTracker::default().note(&look).absent_since.is_some() {
+    if ending.reason == Reason::Success && observe(&look).absent_since.is_some() {
         return Err(Error::not_started(absence(&directory, &place.step)));
     }
     let written = record(&mut looker, pid_file_id(&look), ending)?;

@@ -4,6 +4,7 @@
 
 use crate::decide::log_match::Patterns;
 use crate::decide::policy::{GRACE, POLL_INTERVAL, START_TIMEOUT, SettleTimes, Threshold, ThresholdOptions};
+use crate::decide::tracker::{meta_for, pid_file_id};
 use crate::error::Error;
 use crate::monitor;
 use crate::monitor::{Backend, LogOptions, MonitorOptions, StepProgress, StepResult, StopReason, StopWhen, WaitEvent};
@@ -329,10 +330,8 @@ fn count(directory: &MonitorDir, step: &StepName, result: &StepResult, trouble: 
         // The others were counted when they were recorded.
         _ => return,
     };
-    let key = crate::decide::tracker::pid_file_id(look);
-    let meta = crate::decide::tracker::meta_for(look, key);
     // Who records a reason counts it before the status is out.
-    if meta.is_some_and(|meta| meta.reason.is_some()) {
+    if meta_for(look, pid_file_id(look)).is_some_and(|meta| meta.reason.is_some()) {
         return;
     }
     if let Err(error) = count_seen(directory, step, look, reason) {

@@ -1,13 +1,18 @@
 //! What a snapshot means under the caller's thresholds: the one way from a step's files to a verdict. Called by the waiting
 //! loop and by every command that judges a step.
 
-use crate::decide::policy::{Policy, ThresholdOptions};
-use crate::decide::snapshot::{Observation, Snapshot};
+use crate::decide::policy::{Policy, SettleTimes, ThresholdOptions};
+use crate::decide::snapshot::{Liveness, Observation, Snapshot, Status};
 use crate::decide::tracker::{RunTracker, meta_for, pid_file_id};
-use crate::decide::verdict::{Verdict, judge};
+use crate::decide::verdict::{SETTLE_START, Verdict, judge};
 use crate::error::Error;
 use crate::record::step_name::StepName;
-use crate::step::snapshot::{SnapshotReader, refuse_newer, settled};
+use crate::step::snapshot::{SnapshotReader, refuse_newer};
+use crate::sys::clock;
+use std::time::Duration;
+
+/// How often a step is looked at until it stands still.
+const SETTLING: Duration = Duration::from_millis(5);
 
 /// A snapshot and its meaning.
 #[derive(Clone, Debug)]
@@ -49,4 +54,33 @@ pub(crate) fn assess_settled(reader: &mut SnapshotReader) -> Result<Assessment, 
     let policy = Policy::without_limits(snapshot.at);
     let verdict = judge(&observation, &policy, snapshot.at);
     Ok(Assessment { snapshot, observation, policy, verdict })
+}
+
+/// Looks until the step stands still: a run that is just starting has started, and one whose process is gone has had its
+/// time to say how it ended, since a plain shell notes that some milliseconds later.
+///
+/// # Errors
+/// A sentence: it cannot be looked at, or a newer program wrote its record.
+fn settled(looker: &mut SnapshotReader) -> Result<(Snapshot, Observation), Error> {
+    let mut history = RunTracker::default();
+    loop {
+        let look = looker.look().map_err(|error| {
+            Error::io(format!("cannot look at {} in {}", looker.step(), looker.directory().path().display()), error)
+        })?;
+        refuse_newer(&look, looker.step())?;
+        let seen = history.note(&look);
+        // A run that held the lock says how it ended before it lets go of it.
+        let locked = meta_for(&look, pid_file_id(&look)).is_some_and(|meta| meta.locked);
+        let until = match (&seen.status, seen.liveness) {
+            (_, Liveness::Starting { since }) => since.plus(SETTLE_START),
+            (Status::Absent | Status::Unfinished { .. } | Status::Odd { .. }, Liveness::Dead { since }) if !locked => {
+                since.plus(SettleTimes::CONTRACT.death)
+            }
+            _ => look.at,
+        };
+        if look.at >= until {
+            return Ok((look, seen));
+        }
+        clock::sleep_until(look.at.plus(SETTLING));
+    }
 }

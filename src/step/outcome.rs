@@ -4,8 +4,9 @@
 //! the files are read again before anything is written. The order is result, meta, breaker, status: a reader that sees
 //! the status finds all the others, and a writer that dies in between leaves a meta from which the next one goes on.
 
-use crate::decide::snapshot::{Here, Process, Snapshot};
-use crate::decide::tracker::{PidFileId, meta_for, pid_file_id};
+use crate::decide::breaker::MAX_CONSECUTIVE;
+use crate::decide::snapshot::{Here, Process, Snapshot, Status};
+use crate::decide::tracker::{PidFileId, meta_for, observe, pid_file_id};
 use crate::error::Error;
 use crate::record::file_names::{Record, file_name, record_lock, unpublished};
 use crate::record::file_state::{File, FileStamp};
@@ -182,8 +183,7 @@ pub(super) fn has_ended(look: &Snapshot) -> bool {
 /// Whether the status that stands there is an earlier run's: older than the living process, or by more than the slack
 /// older than the dead one's pid file.
 fn is_left_over(look: &Snapshot) -> bool {
-    let mut history = crate::decide::tracker::RunTracker::default();
-    matches!(history.note(look).status, crate::decide::snapshot::Status::Absent)
+    matches!(observe(look).status, Status::Absent)
 }
 
 /// The meta record of the run that stands there, or one made up for a plain-shell run.
@@ -226,7 +226,7 @@ pub(crate) fn known_meta(look: &Snapshot, step: &StepName) -> Meta {
         pid_started_at: started,
         uid: look.pid.stamp().map(|stamp| stamp.owner),
         breaker: Some(step.as_str().to_owned()),
-        max_consecutive: Some(crate::decide::breaker::MAX_CONSECUTIVE),
+        max_consecutive: Some(MAX_CONSECUTIVE),
         started_at: key.map(|(_, modified)| modified.rfc3339()),
         ..Meta::default()
     }

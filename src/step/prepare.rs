@@ -4,17 +4,18 @@
 //! granted: a run that may still live elsewhere is one that runs.
 
 use crate::decide::liveness::is_copy;
-use crate::decide::policy::{Policy, START_TIMEOUT, SettleTimes, Threshold, ThresholdOptions};
+use crate::decide::policy::{Policy, ThresholdOptions};
 use crate::decide::snapshot::{Liveness, Status};
-use crate::decide::tracker::{PidFileId, RunTracker, meta_for, pid_file_id};
+use crate::decide::tracker::{PidFileId, meta_for, observe, pid_file_id};
 use crate::decide::warning::Warning;
 use crate::error::Error;
 use crate::record::file_names::{Record, file_name, parse_temporary_name, record_lock};
 use crate::record::outcome::{Intent, Reason};
 use crate::record::step_name::StepName;
+use crate::step::assess::{Assessment, assess_settled};
 use crate::step::outcome;
 use crate::step::outcome::{count_seen, remove_unpublished};
-use crate::step::snapshot::{SnapshotReader, settled};
+use crate::step::snapshot::SnapshotReader;
 use crate::step::terminate::{Means, bury};
 use crate::sys::clock;
 use crate::sys::fs::lock::Lock;
@@ -41,7 +42,7 @@ pub(crate) fn take_lock(directory: &MonitorDir, looker: &mut SnapshotReader, ste
             Some(lock) => return Ok(lock),
             None if now >= began.plus(LOOKERS) => {
                 let look = looker.look().map_err(|error| Error::io("cannot look at the step", error))?;
-                let seen = RunTracker::default().note(&look);
+                let seen = observe(&look);
                 let over = matches!(seen.status, Status::Complete { .. });
                 let starting = matches!(seen.liveness, Liveness::Starting { .. });
                 if !(over || starting) || now >= began.plus(FINISHING) {
@@ -79,7 +80,7 @@ pub(crate) fn inherit(lock: &Lock, directory: &MonitorDir, step: &StepName, id: 
 /// [`Error`].
 pub(crate) fn settle(looker: &mut SnapshotReader, grace: Duration, trouble: &mut dyn FnMut(&str)) -> Result<(), Error> {
     let step = looker.step().clone();
-    let (look, seen) = settled(looker)?;
+    let Assessment { snapshot: look, observation: seen, .. } = assess_settled(looker)?;
     if seen.absent_since.is_some() {
         return Ok(());
     }
@@ -107,14 +108,8 @@ pub(crate) fn settle(looker: &mut SnapshotReader, grace: Duration, trouble: &mut
             return Ok(());
         }
         (_, Liveness::Elsewhere | Liveness::Unclaimed | Liveness::Starting { .. }) => {
-            let wishes = ThresholdOptions {
-                stale: Threshold::default(),
-                max_timeout: Threshold::default(),
-                start_timeout: START_TIMEOUT,
-                until: None,
-                settle: SettleTimes::NONE,
-            };
-            let stale = Policy::resolve(&wishes, meta_for(&look, key)).ok().and_then(|policy| policy.stale);
+            let stale =
+                Policy::resolve(&ThresholdOptions::ONCE, meta_for(&look, key)).ok().and_then(|policy| policy.stale);
             let fresh = seen.heartbeat.zip(stale).is_some_and(|(beat, stale)| look.at < beat.fresh.plus(stale));
             if fresh {
                 return Err(running(&step, key));

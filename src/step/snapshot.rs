@@ -6,10 +6,8 @@
 //! both ends, all that was read between is of one run.
 
 use crate::decide::liveness::has_published_its_end;
-use crate::decide::policy::SettleTimes;
-use crate::decide::snapshot::{Here, Liveness, Observation, Process, Snapshot, Status};
-use crate::decide::tracker::{RunTracker, meta_for, pid_file_id, recorded_meta};
-use crate::decide::verdict::SETTLE_START;
+use crate::decide::snapshot::{Here, Process, Snapshot};
+use crate::decide::tracker::{meta_for, pid_file_id, recorded_meta};
 use crate::error::Error;
 use crate::record::file_names::{Record, file_name};
 use crate::record::file_state::{File, FileId, FileStamp, LockState};
@@ -31,13 +29,9 @@ use crate::sys::process::table::LazyProcessTable;
 use crate::sys::{clock, env};
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// How often a look that was overtaken by a new run is taken again before it has to do.
 const ATTEMPTS: usize = 8;
-
-/// How often a step is looked at until it stands still.
-const SETTLING: Duration = Duration::from_millis(5);
 
 /// Where this process stands, for the looks at one directory.
 pub(crate) fn here(directory: &MonitorDir) -> Here {
@@ -326,35 +320,6 @@ pub(crate) fn refuse_newer(look: &Snapshot, step: &StepName) -> Result<(), Error
             "{step}.meta has schema {schema}, and this dogwatch reads up to {SCHEMA}; update dogwatch"
         ))),
         _ => Ok(()),
-    }
-}
-
-/// Looks until the step stands still: a run that is just starting has started, and one whose process is gone has had its
-/// time to say how it ended, since a plain shell notes that some milliseconds later.
-///
-/// # Errors
-/// A sentence: it cannot be looked at, or a newer program wrote its record.
-pub(crate) fn settled(looker: &mut SnapshotReader) -> Result<(Snapshot, Observation), Error> {
-    let mut history = RunTracker::default();
-    loop {
-        let look = looker.look().map_err(|error| {
-            Error::io(format!("cannot look at {} in {}", looker.step, looker.directory.path().display()), error)
-        })?;
-        refuse_newer(&look, &looker.step)?;
-        let seen = history.note(&look);
-        // A run that held the lock says how it ended before it lets go of it.
-        let locked = meta_for(&look, pid_file_id(&look)).is_some_and(|meta| meta.locked);
-        let until = match (&seen.status, seen.liveness) {
-            (_, Liveness::Starting { since }) => since.plus(SETTLE_START),
-            (Status::Absent | Status::Unfinished { .. } | Status::Odd { .. }, Liveness::Dead { since }) if !locked => {
-                since.plus(SettleTimes::CONTRACT.death)
-            }
-            _ => look.at,
-        };
-        if look.at >= until {
-            return Ok((look, seen));
-        }
-        clock::sleep_until(look.at.plus(SETTLING));
     }
 }
 
