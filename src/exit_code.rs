@@ -6,33 +6,33 @@ use crate::record::outcome::Outcome;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ExitCode {
     /// Success, or the marker was found.
-    Success,
+    Success = 0,
     /// The work failed.
-    Failed,
+    Failed = 1,
     /// Invalid arguments; nothing was touched.
-    Usage,
+    Usage = 2,
     /// The work was hung.
-    Hung,
+    Hung = 3,
     /// The work's process died without a status.
-    Died,
+    Died = 4,
     /// No such step has started.
-    NotStarted,
+    NotStarted = 5,
     /// The circuit breaker refused the run.
-    CircuitOpen,
+    CircuitOpen = 6,
     /// The work still runs: call again.
-    Running,
+    Running = 75,
     /// The work ran out of time.
-    Timeout,
+    Timeout = 124,
     /// dogwatch itself failed.
-    InternalError,
+    InternalError = 125,
     /// COMMAND cannot be executed.
-    NotExecutable,
+    NotExecutable = 126,
     /// There is no such COMMAND.
-    NotFound,
+    NotFound = 127,
     /// Interrupted by INT; the work goes on.
-    Interrupted,
+    Interrupted = 130,
     /// Interrupted by TERM; the work goes on.
-    Terminated,
+    Terminated = 143,
 }
 
 impl ExitCode {
@@ -56,22 +56,7 @@ impl ExitCode {
 
     /// The number that the shell sees.
     pub(crate) const fn code(self) -> u8 {
-        match self {
-            Self::Success => 0,
-            Self::Failed => 1,
-            Self::Usage => 2,
-            Self::Hung => 3,
-            Self::Died => 4,
-            Self::NotStarted => 5,
-            Self::CircuitOpen => 6,
-            Self::Running => 75,
-            Self::Timeout => 124,
-            Self::InternalError => 125,
-            Self::NotExecutable => 126,
-            Self::NotFound => 127,
-            Self::Interrupted => 130,
-            Self::Terminated => 143,
-        }
+        self as u8
     }
 
     /// What it means, as help, man pages and README say it.

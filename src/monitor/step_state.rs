@@ -26,9 +26,10 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(1), Duration::from_
 const LINGERING_READS: u32 = 200;
 
 /// How far a step has come in this call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Default, Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     /// It is read and judged.
+    #[default]
     Watching,
     /// Its run is being terminated, for this outcome.
     Terminating(Outcome),
@@ -37,7 +38,7 @@ pub(super) enum Phase {
 }
 
 /// One step, or one log for which no step is named.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct StepState {
     /// Its name; nothing where only a log is waited for.
     name: Option<StepName>,
@@ -84,26 +85,7 @@ pub(super) struct ReadFailure {
 
 impl StepState {
     pub(super) fn new(name: Option<StepName>, scanner: Option<LogScanner>) -> Self {
-        Self {
-            name,
-            tracker: RunTracker::default(),
-            assessment: None,
-            named: None,
-            skipped_existing: false,
-            soon: 0,
-            phase: Phase::Watching,
-            timer: None,
-            deadline: MonotonicTime::NEVER,
-            exit: None,
-            exit_notified: false,
-            polls_for_exit: false,
-            followed: Vec::new(),
-            pending_result: None,
-            evidence: None,
-            scanner,
-            read_failure: None,
-            termination: None,
-        }
+        Self { name, scanner, deadline: MonotonicTime::NEVER, ..Self::default() }
     }
 
     /// Whether no step is named: only a log is waited for.

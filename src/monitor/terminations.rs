@@ -130,10 +130,8 @@ fn hand_over(index: usize, task: TerminationTask, slot: PollableSender<StepTermi
 fn outcome_of(task: TerminationTask) -> Termination {
     // What the task held is gone with it, whole or not.
     catch_unwind(AssertUnwindSafe(task)).unwrap_or_else(|_| Termination {
-        killed: false,
-        recorded: false,
         detail: Some("ending it failed for a fault in dogwatch".to_owned()),
-        evidence: None,
+        ..Termination::default()
     })
 }
 

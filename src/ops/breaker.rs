@@ -6,14 +6,15 @@ use crate::decide::breaker::{MAX_CONSECUTIVE, count, is_open, reset as closed};
 use crate::error::Error;
 use crate::ops::history::is_known;
 use crate::ops::report::BreakerStatus;
+use crate::ops::{open, steps_with};
 use crate::record::breaker::BreakerRecord;
-use crate::record::file_names::{Record, file_name, parse_file_name};
+use crate::record::file_names::{Record, file_name};
 use crate::record::outcome::Reason;
 use crate::record::step_name::StepName;
 use crate::step::breaker_file;
 use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::{clock, env};
-use std::path::PathBuf;
+use std::path::Path;
 
 fn shown(record: &BreakerRecord, name: &StepName, max_consecutive: u32) -> BreakerStatus {
     BreakerStatus {
@@ -29,15 +30,14 @@ fn shown(record: &BreakerRecord, name: &StepName, max_consecutive: u32) -> Break
 /// # Errors
 /// `ErrorKind::Internal` where a record cannot be read.
 pub(crate) fn show(
-    directory: PathBuf,
+    directory: &Path,
     name: Option<&StepName>,
     max_consecutive: Option<u32>,
 ) -> Result<Vec<BreakerStatus>, Error> {
-    let directory = MonitorDir::at(directory);
-    crate::ops::readable(&directory)?;
+    let directory = open(directory)?;
     let names = match name {
         Some(name) => vec![name.clone()],
-        None => breakers(&directory),
+        None => breakers(&directory)?,
     };
     let limit = max_consecutive.unwrap_or(MAX_CONSECUTIVE);
     let read = |name: &StepName| breaker_file::read(&directory, name).map(|record| shown(&record, name, limit));
@@ -49,12 +49,11 @@ pub(crate) fn show(
 /// # Errors
 /// `ErrorKind::NotStarted` where there is neither such a breaker nor such a step, `ErrorKind::Internal` where a record cannot be
 /// written.
-pub(crate) fn reset(directory: PathBuf, name: Option<&StepName>) -> Result<Vec<BreakerStatus>, Error> {
-    let directory = MonitorDir::at(directory);
-    crate::ops::readable(&directory)?;
+pub(crate) fn reset(directory: &Path, name: Option<&StepName>) -> Result<Vec<BreakerStatus>, Error> {
+    let directory = open(directory)?;
     let names = match name {
         Some(name) => vec![known(&directory, name)?],
-        None => breakers(&directory),
+        None => breakers(&directory)?,
     };
     let change = |name: &StepName| {
         let record = breaker_file::change(&directory, name, closed)?;
@@ -68,12 +67,12 @@ pub(crate) fn reset(directory: PathBuf, name: Option<&StepName>) -> Result<Vec<B
 /// # Errors
 /// `ErrorKind::Internal` where the record cannot be written.
 pub(crate) fn record(
-    directory: PathBuf,
+    directory: &Path,
     name: &StepName,
     success: bool,
     max_consecutive: Option<u32>,
 ) -> Result<BreakerStatus, Error> {
-    let directory = MonitorDir::at(directory);
+    let directory = MonitorDir::at(directory.to_path_buf());
     directory.create()?;
     let reason = if success { Reason::Success } else { Reason::Failed };
     let id = env::unique();
@@ -88,7 +87,7 @@ fn known(directory: &MonitorDir, name: &StepName) -> Result<StepName, Error> {
         return Ok(name.clone());
     }
     let place = directory.path().display();
-    let there: Vec<String> = breakers(directory).iter().map(|name| name.as_str().to_owned()).collect();
+    let there: Vec<String> = breakers(directory)?.iter().map(StepName::to_string).collect();
     let there = match there.as_slice() {
         [] => "and none of another name".to_owned(),
         names => format!("there are: {}", names.join(", ")),
@@ -96,15 +95,6 @@ fn known(directory: &MonitorDir, name: &StepName) -> Result<StepName, Error> {
     Err(Error::not_started(format!("there is no circuit breaker {name} in {place}; {there}")))
 }
 
-fn breakers(directory: &MonitorDir) -> Vec<StepName> {
-    let mut names: Vec<StepName> = directory
-        .names()
-        .unwrap_or_default()
-        .iter()
-        .filter_map(|file| parse_file_name(file))
-        .filter(|(_, record)| *record == Record::Breaker)
-        .filter_map(|(name, _)| StepName::parse(name).ok())
-        .collect();
-    names.sort();
-    names
+fn breakers(directory: &MonitorDir) -> Result<Vec<StepName>, Error> {
+    Ok(steps_with(directory, |record| record == Record::Breaker)?.into_iter().collect())
 }

@@ -9,8 +9,8 @@ use crate::decide::verdict::{Finding, Next, Verdict};
 use crate::decide::warning::{Warning, remarks};
 use crate::error::Error;
 use crate::monitor::StepResult;
-use crate::ops::readable;
 use crate::ops::report::Report;
+use crate::ops::{each_once, open};
 use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
 use crate::record::time::MonotonicTime;
@@ -18,7 +18,6 @@ use crate::record::units::shown;
 use crate::step::assess::{Assessment, assess};
 use crate::step::snapshot::{SnapshotReader, here};
 use crate::step::terminate::{cpu_time, cpu_time_in, evidence};
-use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::process::table::LazyProcessTable;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -110,15 +109,13 @@ impl CheckOptions {
 /// # Errors
 /// As [`CheckOptions::check`].
 pub(crate) fn plans(request: &CheckOptions) -> Result<Vec<(Report, Plan)>, Error> {
-    let directory = Arc::new(MonitorDir::at(request.directory.clone()));
-    readable(&directory)?;
+    let directory = open(&request.directory)?;
     let here = Arc::new(here(&directory));
-    let mut seen = std::collections::HashSet::new();
-    let steps = request.steps.iter().filter(|step| seen.insert(step.as_str()));
-    steps
+    each_once(&request.steps)
+        .into_iter()
         .enumerate()
         .map(|(index, step)| {
-            let mut looker = SnapshotReader::new(Arc::clone(&directory), step.clone(), Arc::clone(&here));
+            let mut looker = SnapshotReader::new(Arc::clone(&directory), step, Arc::clone(&here));
             let checked = check_one(request, index, &mut looker, Depth::Processes)?;
             Ok((checked.report, checked.plan))
         })

@@ -7,7 +7,7 @@ use crate::decide::policy::GRACE;
 use crate::decide::recovery::Plan;
 use crate::error::{Error, ErrorKind};
 use crate::ops::check::{CheckOptions, plans};
-use crate::ops::{absence, readable};
+use crate::ops::{absence, each_once, open};
 use crate::record::file_names::{Record, file_name, parse_file_name, parse_temporary_name};
 use crate::record::step_name::StepName;
 use crate::record::time::WallTime;
@@ -62,14 +62,10 @@ pub(crate) struct Cleaned {
 /// # Errors
 /// `ErrorKind::Internal` where the directory cannot be read.
 pub(crate) fn clean(request: &Clean, trouble: &mut dyn FnMut(&str)) -> Result<Vec<Cleaned>, Error> {
-    let directory = Arc::new(MonitorDir::at(request.directory.clone()));
-    readable(&directory)?;
+    let directory = open(&request.directory)?;
     let there = records(&directory)?;
     let (steps, named) = match &request.which {
-        Which::Named(steps) => {
-            let mut seen = std::collections::HashSet::new();
-            (steps.iter().filter(|step| seen.insert(step.as_str())).cloned().collect::<Vec<_>>(), true)
-        }
+        Which::Named(steps) => (each_once(steps), true),
         Which::All => (there.keys().cloned().collect(), false),
         Which::OlderThan(age) => {
             let before = clock::wall().minus(*age);

@@ -1,15 +1,14 @@
 //! `history`: which runs of a step have ended, when and how.
 
 use crate::error::Error;
-use crate::ops::{absence, readable};
-use crate::record::file_names::{Record, file_name, parse_file_name};
+use crate::ops::{absence, open, steps_with};
+use crate::record::file_names::{Record, file_name};
 use crate::record::history::HistoryEntry;
 use crate::record::step_name::StepName;
 use crate::step::history;
 use crate::sys::fs::monitor_dir::MonitorDir;
 use serde::Serialize;
-use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::Path;
 
 /// One ended run. As JSON it is one object with these keys.
 #[derive(Clone, Debug, Serialize)]
@@ -27,12 +26,11 @@ pub(crate) struct EndedRun {
 ///
 /// # Errors
 /// `ErrorKind::NotStarted` where there is no such step, `ErrorKind::Internal` where the directory cannot be read.
-pub(crate) fn history(directory: PathBuf, step: Option<StepName>) -> Result<Vec<EndedRun>, Error> {
-    let directory = MonitorDir::at(directory);
-    readable(&directory)?;
+pub(crate) fn history(directory: &Path, step: Option<StepName>) -> Result<Vec<EndedRun>, Error> {
+    let directory = open(directory)?;
     let steps = match step {
         Some(step) => vec![step],
-        None => steps_with_history(&directory),
+        None => steps_with(&directory, |record| record == Record::History)?.into_iter().collect(),
     };
     let mut ended = Vec::new();
     for step in steps {
@@ -44,16 +42,6 @@ pub(crate) fn history(directory: PathBuf, step: Option<StepName>) -> Result<Vec<
         ended.extend(runs.into_iter().map(named));
     }
     Ok(ended)
-}
-
-fn steps_with_history(directory: &MonitorDir) -> Vec<StepName> {
-    let names = directory.names().unwrap_or_default();
-    let with_history = names.iter().filter_map(|name| parse_file_name(name));
-    let steps: BTreeSet<StepName> = with_history
-        .filter(|(_, record)| *record == Record::History)
-        .filter_map(|(step, _)| StepName::parse(step).ok())
-        .collect();
-    steps.into_iter().collect()
 }
 
 /// Whether any file shows that the step has started.

@@ -8,15 +8,14 @@ use crate::decide::verdict::{Next, Verdict};
 use crate::error::Error;
 use crate::monitor::StepResult;
 use crate::ops::parallel::map_parallel;
-use crate::ops::readable;
 use crate::ops::report::Report;
+use crate::ops::{each_once, open};
 use crate::record::outcome::{Intent, Outcome};
 use crate::record::step_name::StepName;
 use crate::step::assess::{Assessment, assess_settled};
 use crate::step::snapshot::{SnapshotReader, here};
 use crate::step::terminate::{Means, Termination, bury, terminate};
 use crate::sys::env;
-use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::signals::{Pending, Signal};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -55,11 +54,9 @@ pub(crate) struct Kill {
 /// # Errors
 /// `ErrorKind::Internal` where the files cannot be read.
 pub(crate) fn kill(request: &Kill) -> Result<Killed, Error> {
-    let directory = Arc::new(MonitorDir::at(request.directory.clone()));
-    readable(&directory)?;
+    let directory = open(&request.directory)?;
     let here = Arc::new(here(&directory));
-    let mut seen = std::collections::HashSet::new();
-    let steps: Vec<&StepName> = request.steps.iter().filter(|step| seen.insert(step.as_str())).collect();
+    let steps = each_once(&request.steps);
     let mut signals = Pending::borrow(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT]).ok();
     let most = AT_ONCE as u64;
     let room = env::allow_descriptors(most * DESCRIPTORS + OTHER_DESCRIPTORS).saturating_sub(OTHER_DESCRIPTORS);
@@ -68,7 +65,7 @@ pub(crate) fn kill(request: &Kill) -> Result<Killed, Error> {
     let mut interrupted = None;
     for some in steps.chunks(at_once) {
         let lookers =
-            some.iter().map(|step| SnapshotReader::new(Arc::clone(&directory), (*step).clone(), Arc::clone(&here)));
+            some.iter().map(|step| SnapshotReader::new(Arc::clone(&directory), step.clone(), Arc::clone(&here)));
         for report in map_parallel(lookers.collect(), &|looker| kill_one(looker, request.grace)) {
             reports.push(report.unwrap_or_else(|| Err(Error::internal("a run was not ended for a fault in dogwatch"))));
         }

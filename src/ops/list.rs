@@ -6,9 +6,9 @@ use crate::error::Error;
 use crate::monitor::{Changes, Woken};
 use crate::ops::check::{CheckOptions, Checked, Depth, check_one};
 use crate::ops::parallel::map_parallel;
-use crate::ops::readable;
 use crate::ops::report::Report;
-use crate::record::file_names::parse_file_name;
+use crate::ops::{open, steps_with};
+use crate::record::file_names::Record;
 use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
 use crate::step::snapshot::{SnapshotReader, here as here_at};
@@ -17,7 +17,6 @@ use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::log::file;
 use crate::sys::process::table::LazyProcessTable;
 use crate::sys::signals::Signal;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -97,13 +96,8 @@ pub(crate) fn rows(request: &CheckOptions) -> Result<Listing<Row>, Error> {
 
 /// Checks every step that a file of the directory shows to have started.
 fn for_each_step<T: Send>(request: &CheckOptions, told: &(dyn Fn(Checked) -> T + Sync)) -> Result<Listing<T>, Error> {
-    let directory = Arc::new(MonitorDir::at(request.directory.clone()));
-    readable(&directory)?;
-    let names =
-        directory.names().map_err(|error| Error::io(format!("cannot list {}", directory.path().display()), error))?;
-    let started = names.iter().filter_map(|name| parse_file_name(name)).filter(|(_, record)| record.shows_start());
-    let steps: BTreeSet<&str> = started.map(|(step, _)| step).collect();
-    let steps: Vec<StepName> = steps.into_iter().filter_map(|step| StepName::parse(step).ok()).collect();
+    let directory = open(&request.directory)?;
+    let steps: Vec<StepName> = steps_with(&directory, Record::shows_start)?.into_iter().collect();
 
     let (here, processes) = (Arc::new(here_at(&directory)), Arc::<LazyProcessTable>::default());
     let check = |step: &StepName| {

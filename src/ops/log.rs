@@ -5,9 +5,9 @@
 
 use crate::decide::policy::{GRACE, POLL_INTERVAL, SettleTimes, Threshold, ThresholdOptions};
 use crate::error::Error;
-use crate::monitor;
-use crate::monitor::{Backend, MonitorOptions, StopReason, StopWhen, WaitEvent};
-use crate::ops::{absence, readable};
+use crate::monitor::{self, Backend, MonitorOptions, StopReason, StopWhen, WaitEvent};
+use crate::ops::history::is_known;
+use crate::ops::{absence, open};
 use crate::record::file_names::{Record, file_name};
 use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
@@ -53,8 +53,7 @@ pub(crate) enum LogEnd {
 /// # Errors
 /// `ErrorKind::Internal` where the log cannot be read.
 pub(crate) fn log(request: &Log, out: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> Result<LogEnd, Error> {
-    let directory = MonitorDir::at(request.directory.clone());
-    readable(&directory)?;
+    let directory = open(&request.directory)?;
     let path = directory.join(&file_name(&request.step, Record::Log));
     let unreadable = |error: io::Error| Error::io(format!("cannot read {}", path.display()), error);
     let from = match request.lines {
@@ -86,10 +85,7 @@ pub(crate) fn log(request: &Log, out: &mut dyn FnMut(&[u8]) -> io::Result<()>) -
 }
 
 fn missing(directory: &MonitorDir, step: &StepName) -> LogEnd {
-    let shows_start = |record: Record| {
-        record.shows_start() && directory.stat(&file_name(step, record)).is_ok_and(|file| file.is_there())
-    };
-    if Record::ALL.into_iter().any(shows_start) {
+    if is_known(directory, step) {
         return LogEnd::None(format!("step {step} keeps no log"));
     }
     LogEnd::NotStarted(absence(directory, step))

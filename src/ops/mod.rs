@@ -30,21 +30,34 @@ pub(crate) mod wait;
 
 use crate::error::Error;
 use crate::ops::project::Project;
-use crate::record::file_names::parse_file_name;
+use crate::record::file_names::{Record, parse_file_name};
 use crate::record::step_name::StepName;
 use crate::sys::fs::monitor_dir::MonitorDir;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+
+/// The steps, or circuit breakers, of which one of these records is there, by name.
+///
+/// # Errors
+/// The directory cannot be listed.
+fn steps_with(directory: &MonitorDir, is_meant: impl Fn(Record) -> bool) -> Result<BTreeSet<StepName>, Error> {
+    let names =
+        directory.names().map_err(|error| Error::io(format!("cannot list {}", directory.path().display()), error))?;
+    let meant = names.iter().filter_map(|name| parse_file_name(name)).filter(|(_, record)| is_meant(*record));
+    Ok(meant.filter_map(|(step, _)| StepName::parse(step).ok()).collect())
+}
 
 /// The steps that have started in a directory.
 fn steps_there(directory: &MonitorDir) -> Vec<String> {
-    let names = directory.names().unwrap_or_default();
-    let steps: BTreeSet<&str> = names
-        .iter()
-        .filter_map(|name| parse_file_name(name))
-        .filter(|(_, record)| record.shows_start())
-        .map(|(step, _)| step)
-        .collect();
-    steps.into_iter().map(str::to_owned).collect()
+    let steps = steps_with(directory, Record::shows_start).unwrap_or_default();
+    steps.iter().map(StepName::to_string).collect()
+}
+
+/// These steps, each once.
+fn each_once(steps: &[StepName]) -> Vec<StepName> {
+    let mut seen = HashSet::new();
+    steps.iter().filter(|step| seen.insert(step.as_str())).cloned().collect()
 }
 
 /// The sentence about a step that is not there: which steps are, the one of the nearest name, and how to start one.
@@ -77,10 +90,15 @@ fn nearest<'names>(name: &str, names: &'names [String]) -> Option<&'names str> {
     best.filter(|(likeness, _)| *likeness > SIMILAR).map(|(_, name)| name)
 }
 
-/// Refuses a directory that cannot be looked at, in a sentence; one that is not there is no fault.
-fn readable(directory: &MonitorDir) -> Result<(), Error> {
+/// A directory of steps, which need not be there.
+///
+/// # Errors
+/// It cannot be read, or lies in a base that is another user's.
+fn open(directory: &Path) -> Result<Arc<MonitorDir>, Error> {
+    let directory = MonitorDir::at(directory.to_path_buf());
     directory.refuse_foreign_base()?;
-    directory.check_readable()
+    directory.check_readable()?;
+    Ok(Arc::new(directory))
 }
 
 #[cfg(test)]

@@ -7,13 +7,12 @@
 use crate::decide::tracker::{meta_for, pid_file_id};
 use crate::decide::verdict::{Next, Verdict};
 use crate::error::Error;
-use crate::ops::readable;
+use crate::ops::open;
 use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
 use crate::step::assess::{Assessment, assess_settled};
 use crate::step::snapshot::{SnapshotReader, here};
 use crate::step::telling;
-use crate::sys::fs::monitor_dir::MonitorDir;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -65,8 +64,7 @@ pub(crate) fn mark_told(directory: &Path, step: &StepName, run: &str) -> Result<
 }
 
 fn reader(directory: &Path, step: &StepName) -> Result<SnapshotReader, Error> {
-    let directory = Arc::new(MonitorDir::at(directory.to_path_buf()));
-    readable(&directory)?;
+    let directory = open(directory)?;
     let here = Arc::new(here(&directory));
     Ok(SnapshotReader::new(directory, step.clone(), here))
 }

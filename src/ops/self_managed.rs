@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::error::io_reason;
 use crate::ops::check::CheckOptions;
 use crate::ops::report::Report;
-use crate::ops::{absence, readable};
+use crate::ops::{absence, open};
 use crate::record::file_names::{Record, TempFile, file_name};
 use crate::record::meta::Meta;
 use crate::record::outcome::{Outcome, Reason};
@@ -204,8 +204,7 @@ pub(crate) fn fail(place: &Place, detail: Option<&str>) -> Result<Report, Error>
 }
 
 fn end(place: &Place, ending: &Ending) -> Result<Report, Error> {
-    let directory = MonitorDir::at(place.directory.clone());
-    readable(&directory)?;
+    let directory = open(&place.directory)?;
     if ending.reason != Reason::Success {
         directory.create()?;
     }

@@ -6,13 +6,14 @@ use crate::decide::log_match::Patterns;
 use crate::decide::policy::{GRACE, POLL_INTERVAL, START_TIMEOUT, SettleTimes, Threshold, ThresholdOptions};
 use crate::decide::tracker::{meta_for, pid_file_id};
 use crate::error::Error;
-use crate::monitor;
-use crate::monitor::{Backend, LogOptions, MonitorOptions, StepProgress, StepResult, StopReason, StopWhen, WaitEvent};
+use crate::monitor::{
+    self, Backend, LogOptions, MonitorOptions, StepProgress, StepResult, StopReason, StopWhen, WaitEvent,
+};
 use crate::ops::check::LOG_TAIL;
 use crate::ops::event::{Event, Progress};
 use crate::ops::history::is_known;
 use crate::ops::report::Report;
-use crate::ops::{absence, readable, steps_there};
+use crate::ops::{absence, each_once, open, steps_there};
 use crate::record::file_names::{Record, file_name};
 use crate::record::outcome::{Outcome, Reason};
 use crate::record::step_name::StepName;
@@ -249,8 +250,7 @@ impl WaitOptions {
 
 /// As [`WaitOptions::wait_with`], with why the wait stopped.
 pub(crate) fn wait(request: &WaitOptions, on_event: &mut dyn FnMut(Event<'_>)) -> Result<StopReason, Error> {
-    let directory = MonitorDir::at(request.directory.clone());
-    readable(&directory)?;
+    let directory = open(&request.directory)?;
     let options = monitor_options(request);
     warn_of_missing(&directory, request, on_event);
     let reason = monitor::wait(&directory, &options, &mut |event| {
@@ -340,11 +340,8 @@ fn count(directory: &MonitorDir, step: &StepName, result: &StepResult, trouble: 
 }
 
 fn monitor_options(request: &WaitOptions) -> MonitorOptions {
-    let mut steps: Vec<StepName> = Vec::with_capacity(request.steps.len());
-    let mut seen = std::collections::HashSet::new();
-    steps.extend(request.steps.iter().filter(|step| seen.insert(step.as_str())).cloned());
     MonitorOptions {
-        steps,
+        steps: each_once(&request.steps),
         thresholds: ThresholdOptions {
             stale: request.stale,
             max_timeout: request.max_timeout,

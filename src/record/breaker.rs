@@ -4,8 +4,8 @@
 //! kept, a higher schema is refused.
 
 use crate::error::Error;
-use crate::record::SCHEMA;
 use crate::record::outcome::Reason;
+use crate::record::{SCHEMA, Schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -16,11 +16,11 @@ pub(crate) const LONGEST: usize = 1 << 20;
 pub(crate) const KEPT: usize = 64;
 
 /// The state of one breaker.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct BreakerRecord {
     /// The record's form; see [`SCHEMA`].
-    pub(crate) schema: u64,
+    pub(crate) schema: Schema,
     /// The breaker's name: the step's unless several share one.
     pub(crate) name: String,
     /// Failures since the last success.
@@ -49,21 +49,6 @@ pub(crate) struct CountedRun {
     pub(crate) at: String,
 }
 
-impl Default for BreakerRecord {
-    fn default() -> Self {
-        Self {
-            schema: SCHEMA,
-            name: String::new(),
-            consecutive_failures: 0,
-            last_failure_at_ms: None,
-            trial: None,
-            trial_at_ms: None,
-            runs: Vec::new(),
-            other: Map::new(),
-        }
-    }
-}
-
 impl BreakerRecord {
     /// Reads a record.
     ///
@@ -72,10 +57,10 @@ impl BreakerRecord {
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Error> {
         let record: Self = serde_json::from_slice(bytes)
             .map_err(|error| Error::internal(format!("it is no breaker record: {error}")))?;
-        if record.schema > SCHEMA {
+        if record.schema.0 > SCHEMA {
             return Err(Error::internal(format!(
                 "it has schema {}, and this dogwatch reads up to {SCHEMA}; update dogwatch",
-                record.schema
+                record.schema.0
             )));
         }
         Ok(record)

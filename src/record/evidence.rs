@@ -86,30 +86,13 @@ pub enum BlockedOn {
 
 impl fmt::Display for ProcessState {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Running => "running",
-            Self::Sleeping => "sleeping",
-            Self::Disk => "disk",
-            Self::Stopped => "stopped",
-            Self::Traced => "traced",
-            Self::Zombie => "zombie",
-            Self::Idle => "idle",
-            Self::Unknown => "unknown",
-        })
+        self.serialize(formatter)
     }
 }
 
 impl fmt::Display for BlockedOn {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Stdin => "stdin",
-            Self::Pipe => "pipe",
-            Self::Lock => "lock",
-            Self::Network => "network",
-            Self::Child => "child",
-            Self::Sleep => "sleep",
-            Self::Disk => "disk",
-        })
+        self.serialize(formatter)
     }
 }
 

@@ -3,11 +3,11 @@
 //! Written by `run` at the start and the end, and by whoever records an outcome or an intent for it. Unknown keys are
 //! kept; a record of a higher schema is refused and never rewritten, since its writer knew rules that we do not.
 
-use crate::record::evidence;
 use crate::record::evidence::TreeProcess;
 use crate::record::file_state::FileId;
 use crate::record::outcome::{Intent, Reason};
 use crate::record::time::{MonotonicTime, WallTime};
+use crate::record::{SCHEMA, Schema, evidence};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::time::Duration;
@@ -16,11 +16,11 @@ use std::time::Duration;
 pub(crate) const LONGEST: usize = 1 << 20;
 
 /// The record of one run. A key that its writer did not know is null.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Meta {
     /// The record's form; see [`crate::record::SCHEMA`].
-    pub(crate) schema: u64,
+    pub(crate) schema: Schema,
     /// Unique among all runs of all steps.
     pub(crate) run_id: String,
     /// The machine's name where the run lives.
@@ -107,55 +107,6 @@ pub(crate) struct Meta {
     pub(crate) other: Map<String, Value>,
 }
 
-impl Default for Meta {
-    fn default() -> Self {
-        Self {
-            schema: crate::record::SCHEMA,
-            run_id: String::new(),
-            host: None,
-            boot_id: None,
-            pid_namespace: None,
-            time_namespace: None,
-            directory: None,
-            lock_file: None,
-            pid: None,
-            pid_mtime_ns: None,
-            pid_started_at: None,
-            locked: false,
-            started_awake_ms: None,
-            breaker: None,
-            max_consecutive: None,
-            detail: None,
-            intent: None,
-            announcements: 0,
-            end_within_ms: None,
-            survivors: None,
-            evidence: None,
-            child_pid: None,
-            child_started_at: None,
-            has_older_children: false,
-            process_group: None,
-            uid: None,
-            command: Vec::new(),
-            cwd: None,
-            started_at: None,
-            heartbeat_interval_ms: None,
-            heartbeat_on: None,
-            stale_ms: None,
-            max_timeout_ms: None,
-            ended_at: None,
-            exit_code: None,
-            signal: None,
-            counted: false,
-            reason: None,
-            result_error: None,
-            tags: Vec::new(),
-            told: None,
-            other: Map::new(),
-        }
-    }
-}
-
 /// What the bytes of a meta file say.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum ParsedMeta {
@@ -171,12 +122,12 @@ impl ParsedMeta {
     /// Reads a record.
     pub(crate) fn parse(bytes: &[u8]) -> Self {
         #[derive(Deserialize)]
-        struct Schema {
+        struct OnlySchema {
             schema: u64,
         }
         // The schema first: a newer record may have changed the type of any other key.
-        match serde_json::from_slice::<Schema>(bytes) {
-            Ok(Schema { schema }) if schema > crate::record::SCHEMA => Self::Newer(schema),
+        match serde_json::from_slice::<OnlySchema>(bytes) {
+            Ok(OnlySchema { schema }) if schema > SCHEMA => Self::Newer(schema),
             Ok(_) => match serde_json::from_slice::<Meta>(bytes) {
                 Ok(meta) => Self::Known(Box::new(meta)),
                 Err(error) => Self::Broken(error.to_string()),

@@ -22,3 +22,14 @@ pub(crate) mod units;
 
 /// The schema that this program writes, and the highest that it reads, in every JSON record.
 pub(crate) const SCHEMA: u64 = 1;
+
+/// The schema that a record has: the one that this program writes, where none is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Schema(pub(crate) u64);
+
+impl Default for Schema {
+    fn default() -> Self {
+        Self(SCHEMA)
+    }
+}

@@ -8,7 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 /// A moment on the monotonic clock that stops while the machine sleeps, in nanoseconds since boot.
 ///
 /// May be negative: a run can have begun before this machine was booted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Default, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct MonotonicTime(i64);
 
 impl MonotonicTime {

@@ -13,8 +13,7 @@ use crate::record::file_names::{Record, file_name, parse_temporary_name, record_
 use crate::record::outcome::{Intent, Reason};
 use crate::record::step_name::StepName;
 use crate::step::assess::{Assessment, assess_settled};
-use crate::step::outcome;
-use crate::step::outcome::{count_seen, remove_unpublished};
+use crate::step::outcome::{self, count_seen, remove_unpublished};
 use crate::step::snapshot::SnapshotReader;
 use crate::step::terminate::{Means, bury};
 use crate::sys::clock;

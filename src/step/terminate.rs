@@ -15,16 +15,14 @@ use crate::record::outcome::{Intent, Reason};
 use crate::record::time::WallTime;
 use crate::step::ask_wrapper::{WrapperAnswer, ask, askable};
 use crate::step::intent::{Announced, announce, withdraw};
-use crate::step::kill_command;
-use crate::step::kill_command::CommandEffect;
+use crate::step::kill_command::{self, CommandEffect};
 use crate::step::outcome::{RunStatus, record, remove_unpublished, standing};
 use crate::step::publisher::{Ending, still_there};
 use crate::step::snapshot::SnapshotReader;
 use crate::sys::platform::process;
 use crate::sys::process::diagnose;
 use crate::sys::process::table::ProcessTable;
-use crate::sys::process::tree;
-use crate::sys::process::tree::{Children, KillReport, KillTarget, TreeKiller, Wrapper, names};
+use crate::sys::process::tree::{self, Children, KillReport, KillTarget, TreeKiller, Wrapper, names};
 use crate::sys::process::{Lookup, ProcessInfo};
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
@@ -49,7 +47,7 @@ impl Means {
 }
 
 /// What came of ending a run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Termination {
     /// Whether processes were signalled and all are gone, or the caller's command said that it has ended the work.
     pub(crate) killed: bool,
@@ -94,9 +92,7 @@ pub(crate) fn terminate(
     let announced = announce(looker, pid_file_id(look), intent, why, evidence.as_deref(), asked);
     let ending = Ending { detail: Some(why.to_owned()), ..Ending::of(intent.reason()) };
     let termination = match (announced, &means.command, killer) {
-        (Ok(Announced::Ended | Announced::Replaced), _, _) => {
-            Termination { killed: false, recorded: true, detail: None, evidence: None }
-        }
+        (Ok(Announced::Ended | Announced::Replaced), _, _) => Termination { recorded: true, ..Termination::default() },
         (Ok(_), Some(command), _) => by_command(looker, look, &ending, (command, means.grace), why),
         (Ok(announced), None, Ok(killer)) => {
             by_signals(looker, look, &ending, (killer, wrapper, means.grace), (intent, announced))
@@ -144,13 +140,13 @@ fn after_wrapper(reader: &mut SnapshotReader, look: &Snapshot, ending: &Ending, 
         Err(error) => return unverified(error.to_string()),
     };
     match standing(&again, pid_file_id(look)) {
-        RunStatus::Replaced => Termination { killed: false, recorded: true, detail: None, evidence: None },
+        RunStatus::Replaced => Termination { recorded: true, ..Termination::default() },
         RunStatus::Ended => {
             let meta = meta_for(&again, pid_file_id(&again));
             let survivors = meta.and_then(|meta| meta.survivors.as_deref()).map(still_there);
             let succeeded = meta.is_some_and(|meta| meta.reason == Some(Reason::Success));
             let killed = survivors.is_none() && !succeeded;
-            Termination { killed, recorded: true, detail: survivors, evidence: None }
+            Termination { killed, recorded: true, detail: survivors, ..Termination::default() }
         }
         RunStatus::Running => {
             let report = KillReport { killed: true, ..end_remains(look, grace) };
@@ -241,7 +237,7 @@ fn by_command(
     let detail = kill_command::call(looker, run, command, grace).err().map(|fault| format!("{why}; {fault}"));
     let killed = detail.is_none();
     match (kill_command::look_for_end(looker, look, grace), detail) {
-        (CommandEffect::Succeeded, detail) => Termination { killed: false, recorded: true, detail, evidence: None },
+        (CommandEffect::Succeeded, detail) => Termination { recorded: true, detail, ..Termination::default() },
         (CommandEffect::Recorded, detail) => Termination { killed, recorded: true, detail, evidence: None },
         // Dead as any dead run: what it left here is ended.
         (CommandEffect::Gone, detail) => {
@@ -308,7 +304,7 @@ fn finish(looker: &mut SnapshotReader, look: &Snapshot, ending: &Ending, report:
 }
 
 fn unverified(detail: String) -> Termination {
-    Termination { killed: false, recorded: false, detail: Some(detail), evidence: None }
+    Termination { detail: Some(detail), ..Termination::default() }
 }
 
 fn fault(report: &KillReport, look: &Snapshot) -> Option<String> {

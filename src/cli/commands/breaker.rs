@@ -62,17 +62,16 @@ impl Subcommand for BreakerArgs {
     fn exec(self, context: &Context) -> Result<u8, Error> {
         let out = &context.out;
         let directory = defaults::directory(context)?;
-        let place = directory.display().to_string();
         let limit = defaults::max_consecutive(None)?;
         let breakers = match self.action {
-            BreakerAction::Show { name } => breaker::show(directory, name.as_ref(), limit)?,
-            BreakerAction::Reset { name } => breaker::reset(directory, name.as_ref())?,
+            BreakerAction::Show { name } => breaker::show(&directory, name.as_ref(), limit)?,
+            BreakerAction::Reset { name } => breaker::reset(&directory, name.as_ref())?,
             BreakerAction::Record { name, outcome } => {
-                vec![breaker::record(directory, &name, outcome == Counted::Success, limit)?]
+                vec![breaker::record(&directory, &name, outcome == Counted::Success, limit)?]
             }
         };
         if breakers.is_empty() && !out.quiet {
-            print_error(&format!("there is no circuit breaker in {place}: no run has failed there"));
+            print_error(&format!("there is no circuit breaker in {}: no run has failed there", directory.display()));
         }
         for breaker in &breakers {
             if out.json {

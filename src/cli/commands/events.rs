@@ -6,12 +6,11 @@ use super::thresholds::{ThresholdArgs, check_options};
 use super::{Help, Subcommand, step};
 use crate::cli::Context;
 use crate::error::Error;
-use crate::exit_code::ExitCode;
+use crate::exit_code::{ExitCode, of_signal};
 use crate::ops::events::events;
 use crate::record::step_name::StepName;
 use crate::record::units;
 use crate::sys::clock;
-use crate::sys::signals::Signal;
 use clap::Args;
 use std::time::Duration;
 
@@ -46,11 +45,6 @@ impl Subcommand for EventsArgs {
         request.tags = self.tags.words();
         let until = self.at_most.map(|span| clock::now().plus(span));
         let signal = events(&request, until, &mut |event| context.out.print_json_line(event))?;
-        let exit = match signal {
-            None => ExitCode::Success,
-            Some(Signal::SIGTERM) => ExitCode::Terminated,
-            Some(_) => ExitCode::Interrupted,
-        };
-        Ok(exit.code())
+        Ok(signal.map_or(ExitCode::Success.code(), |signal| of_signal(signal as i32)))
     }
 }

@@ -31,10 +31,9 @@ impl Subcommand for HistoryArgs {
     fn exec(self, context: &Context) -> Result<u8, Error> {
         let out = &context.out;
         let directory = defaults::directory(context)?;
-        let place = directory.display().to_string();
-        let runs = history(directory, self.step)?;
+        let runs = history(&directory, self.step)?;
         if runs.is_empty() && !out.quiet {
-            print_error(&format!("no run has ended in {place} yet"));
+            print_error(&format!("no run has ended in {} yet", directory.display()));
         }
         let longest = runs.iter().map(|run| run.step.len()).max().unwrap_or(0);
         for run in &runs {

@@ -8,13 +8,12 @@ use crate::cli::output::columns::fit;
 use crate::cli::output::print_error;
 use crate::cli::output::table::table;
 use crate::error::Error;
-use crate::exit_code::ExitCode;
+use crate::exit_code::{ExitCode, of_signal};
 use crate::ops::check::CheckOptions;
 use crate::ops::list::{Listing, Row, reports, rows, watch};
 use crate::ops::report::Report;
 use crate::record::outcome::Outcome;
 use crate::record::sanitize::sanitize_for_terminal;
-use crate::sys::signals::Signal;
 use crate::sys::terminal::{Size, stdout_can_erase, stdout_size};
 use clap::Args;
 use std::collections::HashMap;
@@ -49,8 +48,7 @@ impl Subcommand for ListArgs {
                 // The terminal has echoed ^C where the prompt will be.
                 out.print(b"\n");
             }
-            let exit = if signal == Signal::SIGTERM { ExitCode::Terminated } else { ExitCode::Interrupted };
-            return Ok(exit.code());
+            return Ok(of_signal(signal as i32));
         }
         let (count, faults) = if out.json {
             let Listing { steps, faults } = reports(&request)?;

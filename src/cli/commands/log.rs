@@ -10,11 +10,10 @@ use crate::cli::{Context, defaults};
 use crate::decide::policy::START_TIMEOUT;
 use crate::env_vars;
 use crate::error::Error;
-use crate::exit_code::ExitCode;
+use crate::exit_code::{ExitCode, of_signal};
 use crate::ops::log::{Log, LogEnd, log};
 use crate::record::sanitize::StreamSanitizer;
 use crate::record::step_name::StepName;
-use crate::sys::signals::Signal;
 use crate::sys::terminal::stdout_is_terminal;
 use clap::Args;
 
@@ -73,8 +72,7 @@ impl Subcommand for LogArgs {
                 print_error(&sentence);
                 ExitCode::NotStarted
             }
-            LogEnd::Interrupted(Signal::SIGTERM) => ExitCode::Terminated,
-            LogEnd::Interrupted(_) => ExitCode::Interrupted,
+            LogEnd::Interrupted(signal) => return Ok(of_signal(signal as i32)),
         };
         Ok(exit.code())
     }

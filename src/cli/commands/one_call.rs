@@ -2,7 +2,7 @@
 //!
 //! Repeated until it does not end with 75, the same line starts the work once and tells its end: see `ops::one_call`.
 
-use super::run_listener::{RunListener, tell};
+use super::run_listener::{RunListener, read_told, tell};
 use super::thresholds::ThresholdArgs;
 use super::wait::{self, ExitPolicy, base_options, report_interrupt};
 use crate::cli::deadline::CallDeadline;
@@ -19,7 +19,6 @@ use crate::record::step_name::StepName;
 use crate::sys::process::daemonize::{Daemonized, detach};
 use crate::sys::process::spawn::Stream;
 use crate::sys::{clock, env};
-use std::io::Read;
 use std::time::Duration;
 
 /// How often the step is looked at again because another caller was faster.
@@ -120,12 +119,10 @@ impl Call<'_> {
         }
     }
 
-    fn started(&self, mut pipe: Stream) -> Started {
-        let mut text = String::new();
-        let message = pipe.read_to_string(&mut text).ok().and_then(|_| text.split_once(' '));
-        let Some((code, sentence)) = message.and_then(|(code, rest)| Some((code.parse::<u8>().ok()?, rest))) else {
-            print_error("the detached run ended before it began; look at the system's log for why");
-            return Started::Not(ExitCode::InternalError.code());
+    fn started(&self, pipe: Stream) -> Started {
+        let (code, sentence) = match read_told(pipe) {
+            Ok(told) => told,
+            Err(code) => return Started::Not(code),
         };
         let is = |exit: ExitCode| exit.code() == code;
         if is(ExitCode::Success) {
@@ -141,7 +138,7 @@ impl Call<'_> {
         if is(ExitCode::Running) {
             return Started::ByAnother;
         }
-        self.context.out.failed(sentence, code);
+        self.context.out.failed(&sentence, code);
         Started::Not(code)
     }
 

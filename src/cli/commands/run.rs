@@ -1,7 +1,7 @@
 //! `dogwatch run`: in the foreground, detached, or attached to a run that is there already.
 
 use super::completions::steps;
-use super::run_listener::{RunListener, tell};
+use super::run_listener::{RunListener, read_told, tell};
 use super::thresholds::ThresholdArgs;
 use super::wait::{ExitPolicy, base_options, wait_and_print};
 use super::{Help, Subcommand, one_call, one_of, step};
@@ -27,7 +27,6 @@ use crate::sys::terminal::stdin_is_terminal;
 use clap::Args;
 use clap::builder::TypedValueParser;
 use std::ffi::OsString;
-use std::io::Read;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -309,24 +308,22 @@ impl RunArgs {
         self.check(options).ok()?.into_iter().next()?.pid
     }
 
-    /// Reports what a detached run tells its caller: an exit code, a blank, and the pid or a sentence.
-    fn report_detached(&self, mut pipe: Stream, options: &RunOptions, context: &Context) -> Result<u8, Error> {
-        let mut text = String::new();
-        let message = pipe.read_to_string(&mut text).ok().and_then(|_| text.split_once(' '));
-        let Some((code, rest)) = message.and_then(|(code, rest)| Some((code.parse::<u8>().ok()?, rest))) else {
-            print_error("the detached run ended before it began; look at the system's log for why");
-            return Ok(ExitCode::InternalError.code());
+    /// Reports what a detached run tells its caller.
+    fn report_detached(&self, pipe: Stream, options: &RunOptions, context: &Context) -> Result<u8, Error> {
+        let (code, rest) = match read_told(pipe) {
+            Ok(told) => told,
+            Err(code) => return Ok(code),
         };
         let started = code == ExitCode::Success.code();
         if let Some(warning) = sandbox::warning().filter(|_| started && !context.out.quiet) {
             print_error(&format!("{}: {warning}", self.step));
         }
         if !started {
-            context.out.failed(rest, code);
+            context.out.failed(&rest, code);
         } else if context.out.json {
             self.print_end(options, context)?;
         } else if !context.out.quiet {
-            context.out.print_line(rest);
+            context.out.print_line(&rest);
         }
         Ok(code)
     }

@@ -1,13 +1,13 @@
 //! What a run reports while it goes on: to people on standard error, to the caller of a detached run through a pipe.
 //! `dogwatch run` uses it, in the foreground, detached, and with `--for`.
 
-use crate::cli::output::{error_line, format};
+use crate::cli::output::{error_line, format, print_error};
 use crate::exit_code::ExitCode;
 use crate::ops::event::Event;
 use crate::sys::process::spawn::Stream;
 use crate::sys::stderr::StderrWriter;
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{Read, Write};
 
 /// Prints what a run reports while it goes on.
 pub(super) struct RunListener<'call> {
@@ -64,4 +64,17 @@ pub(super) fn tell(caller: Option<Stream>, code: u8, message: impl Display) {
         // A caller that has gone does not need it.
         let _gone = caller.write_all(format!("{code} {message}").as_bytes());
     }
+}
+
+/// What a detached run tells its caller: an exit code, and the pid or a sentence; the reason is printed where it told nothing.
+///
+/// # Errors
+/// The exit code where it ended before it began.
+pub(super) fn read_told(mut pipe: Stream) -> Result<(u8, String), u8> {
+    let mut text = String::new();
+    let message = pipe.read_to_string(&mut text).ok().and_then(|_| text.split_once(' '));
+    message.and_then(|(code, rest)| Some((code.parse().ok()?, rest.to_owned()))).ok_or_else(|| {
+        print_error("the detached run ended before it began; look at the system's log for why");
+        ExitCode::InternalError.code()
+    })
 }

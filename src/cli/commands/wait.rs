@@ -381,8 +381,7 @@ pub(super) fn report_interrupt(signal: Signal, steps: &[StepName], context: &Con
     } else if !context.out.quiet {
         print_error(&format!("interrupted; the work goes on, wait again with: {}", resume_command(steps, context)));
     }
-    let exit = if signal == Signal::SIGTERM { ExitCode::Terminated } else { ExitCode::Interrupted };
-    exit.code()
+    of_signal(signal as i32)
 }
 
 /// COMMAND's own code as a shell would report it.

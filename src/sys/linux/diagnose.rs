@@ -6,8 +6,7 @@
 use crate::record::evidence::{BlockedOn, ProcessState, TreeProcess, bracketed, command_line};
 use crate::record::time::millis;
 use crate::sys::linux::fd_table::{Descriptors, read, read_text};
-use crate::sys::linux::wait_reason;
-use crate::sys::linux::wait_reason::SyscallWait;
+use crate::sys::linux::wait_reason::{self, SyscallWait};
 use crate::sys::linux::{process, procfs};
 use crate::sys::process::ProcessInfo;
 

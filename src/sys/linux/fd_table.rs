@@ -6,8 +6,7 @@
 use crate::record::evidence::BlockedOn;
 use crate::sys::linux::procfs;
 use crate::sys::linux::procfs_read::part;
-use crate::sys::linux::wait_reason;
-use crate::sys::linux::wait_reason::{FdKind, SyscallWait};
+use crate::sys::linux::wait_reason::{self, FdKind, SyscallWait};
 use crate::sys::process::ProcessInfo;
 use crate::sys::process::pipes::PipeEnds;
 use rustix::event::{PollFd, PollFlags, poll};

@@ -4,8 +4,7 @@
 //! stopped, blocked or waits for a lock changes nothing.
 
 use crate::sys::platform::process as machine;
-use crate::sys::platform::usage;
-use crate::sys::platform::usage::Work;
+use crate::sys::platform::usage::{self, Work};
 use crate::sys::process::info::{add_descendants, current_pid};
 use crate::sys::process::{Lookup, ProcessInfo};
 use std::collections::BTreeMap;
