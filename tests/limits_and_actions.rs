@@ -127,16 +127,7 @@ fn each_end_is_told_with_what_to_do_about_it() {
 fn a_hung_run_is_to_be_fixed_and_one_that_died_or_ran_out_of_time_started_again() {
     let place = Place::new();
     place.dogwatch([
-        "run",
-        "hung",
-        "--heartbeat-on",
-        "manual",
-        "--stale",
-        "200ms",
-        "--no-breaker",
-        "--",
-        "sleep",
-        "300",
+        "run", "hung", "--heartbeat-on", "manual", "--stale", "200ms", "--no-breaker", "--", "sleep", "300",
     ]);
     assert_eq!(place.wait_json("hung", &[])["action"], "fix");
     place.dogwatch(["run", "late", "--max-timeout", "50ms", "--no-breaker", "--", "sleep", "300"]);

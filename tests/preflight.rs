@@ -128,17 +128,7 @@ fn every_object_has_every_key_in_order() {
     assert_eq!(verdicts(&ended.lines())[..6], ["passed"; 6], "{ended:?}");
     assert_eq!(ended.code, 1);
     let keys = [
-        "check",
-        "kind",
-        "verdict",
-        "detail",
-        "symptom",
-        "cause",
-        "fix",
-        "fix_source",
-        "fixed",
-        "elapsed_ms",
-        "schema",
+        "check", "kind", "verdict", "detail", "symptom", "cause", "fix", "fix_source", "fixed", "elapsed_ms", "schema",
     ];
     for line in ended.stdout.lines() {
         let mut at = 0;

@@ -13,17 +13,7 @@ use support::{Ended, Place, own_namespace};
 fn bwrap(place: &Path, more: &[&str]) -> Option<Vec<String>> {
     let place = place.to_string_lossy();
     let common = [
-        "bwrap",
-        "--ro-bind",
-        "/",
-        "/",
-        "--dev",
-        "/dev",
-        "--bind",
-        &place,
-        &place,
-        "--unshare-pid",
-        "--die-with-parent",
+        "bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--bind", &place, &place, "--unshare-pid", "--die-with-parent",
     ];
     let prefix: Vec<String> = common.iter().chain(more).map(ToString::to_string).collect();
     if Command::new("bwrap").args(&prefix[1..]).arg("true").output().is_ok_and(|tried| tried.status.success()) {

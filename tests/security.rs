@@ -10,18 +10,8 @@ use support::Place;
 
 /// Every name that a run of step `s`, its waiters and its breaker write.
 const NAMES: [&str; 12] = [
-    "s.pid",
-    "s.heartbeat",
-    "s.status",
-    "s.result",
-    "s.log",
-    "s.meta",
-    "s.lock",
-    "s.breaker",
-    "s.history",
-    ".s.record",
-    ".s.breaker.lock",
-    "s.unknown",
+    "s.pid", "s.heartbeat", "s.status", "s.result", "s.log", "s.meta", "s.lock", "s.breaker", "s.history", ".s.record",
+    ".s.breaker.lock", "s.unknown",
 ];
 
 /// A file of this user's outside the monitor directory.

@@ -15,19 +15,8 @@ use support::{Ended, Place, Running, in_parallel, until};
 /// The calls by which the wrapper changes what others see, and those that stand between. strace counts each on its own. A
 /// kill comes on the way into a call: what a call has done shows at the next.
 const CALLS: [&str; 13] = [
-    "unlink",
-    "rename",
-    "write",
-    "pwrite64",
-    "ftruncate",
-    "fallocate",
-    "flock",
-    "clone",
-    "utimensat",
-    "wait4",
-    "openat",
-    "close",
-    "mkdir",
+    "unlink", "rename", "write", "pwrite64", "ftruncate", "fallocate", "flock", "clone", "utimensat", "wait4",
+    "openat", "close", "mkdir",
 ];
 /// More than the wrapper makes of any.
 const MOST: usize = 150;

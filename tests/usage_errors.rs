@@ -187,26 +187,9 @@ fn a_result_that_cannot_be_written_is_an_error_and_a_reader_that_has_gone_is_non
         Ended::of(&command.output().expect("a shell"))
     };
     let lines = [
-        "wait s",
-        "wait s --result",
-        "wait s --json",
-        "check s",
-        "log s",
-        "list",
-        "list --json",
-        "dir",
-        "--help",
-        "--version",
-        "help wait",
-        "wait --help",
-        "completions bash",
-        "man",
-        "skill",
-        "breaker show",
-        "preflight",
-        "run -d t -- true",
-        "kill s",
-        "clean s --dry-run",
+        "wait s", "wait s --result", "wait s --json", "check s", "log s", "list", "list --json", "dir", "--help",
+        "--version", "help wait", "wait --help", "completions bash", "man", "skill", "breaker show", "preflight",
+        "run -d t -- true", "kill s", "clean s --dry-run",
     ];
     for line in lines {
         if !std::path::Path::new("/dev/full").exists() {

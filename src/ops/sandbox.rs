@@ -6,20 +6,8 @@ use std::time::Duration;
 
 /// Names of programs that are made to be a first process: they stay for as long as the container, or the machine.
 const INITS: [&str; 14] = [
-    "systemd",
-    "init",
-    "openrc-init",
-    "runit",
-    "s6-svscan",
-    "dinit",
-    "supervisord",
-    "tini",
-    "dumb-init",
-    "docker-init",
-    "podman-init",
-    "catatonit",
-    "conmon",
-    "pause",
+    "systemd", "init", "openrc-init", "runit", "s6-svscan", "dinit", "supervisord", "tini", "dumb-init", "docker-init",
+    "podman-init", "catatonit", "conmon", "pause",
 ];
 
 /// How soon after a namespace's first process the command is started that the namespace was made for.
