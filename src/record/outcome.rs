@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// What a command says of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Outcome {
     /// The work ended well.
     Success,
@@ -109,6 +110,7 @@ impl Intent {
 /// What the caller should do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Action {
     /// Go on with what depends on the step.
     Continue,

@@ -2,7 +2,7 @@
 
 /// The word as a POSIX shell reads it back, quoted only where needed.
 pub(crate) fn shell_word(word: &str) -> String {
-    let is_plain = |one: char| one.is_ascii_alphanumeric() || "/._-+,:@%".contains(one);
+    let is_plain = |one: char| one.is_ascii_alphanumeric() || "/._-+,:@%=".contains(one);
     if !word.is_empty() && word.chars().all(is_plain) && !word.starts_with('-') {
         return word.to_owned();
     }

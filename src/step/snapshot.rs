@@ -21,8 +21,8 @@ use crate::record::{SCHEMA, meta};
 use crate::sys::fs::lock::{self, Lock};
 use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::platform::{fs_type, machine, process};
-use crate::sys::process::Lookup;
 use crate::sys::process::table::LazyProcessTable;
+use crate::sys::process::{Lookup, ProcessInfo};
 use crate::sys::{clock, env};
 use std::io;
 use std::sync::Arc;
@@ -51,7 +51,6 @@ pub(crate) fn here(directory: &MonitorDir) -> Here {
 pub(crate) struct SnapshotReader {
     directory: Arc<MonitorDir>,
     step: StepName,
-    names: Names,
     here: Arc<Here>,
     /// The meta record as last read: it is long, and changes twice in a run.
     meta: Option<(FileStamp, Arc<ParsedMeta>)>,
@@ -67,32 +66,12 @@ pub(crate) struct SnapshotReader {
     crowd: Option<Arc<LazyProcessTable>>,
 }
 
-#[derive(Debug)]
-struct Names {
-    pid: String,
-    heartbeat: String,
-    status: String,
-    result: String,
-    meta: String,
-    lock: String,
-}
-
 impl SnapshotReader {
     /// Prepares to look at a step.
     pub(crate) fn new(directory: Arc<MonitorDir>, step: StepName, here: Arc<Here>) -> Self {
-        let name = |record| file_name(&step, record);
-        let names = Names {
-            pid: name(Record::Pid),
-            heartbeat: name(Record::Heartbeat),
-            status: name(Record::Status),
-            result: name(Record::Result),
-            meta: name(Record::Meta),
-            lock: name(Record::Lock),
-        };
         Self {
             directory,
             step,
-            names,
             here,
             meta: None,
             keeps_result: false,
@@ -101,6 +80,10 @@ impl SnapshotReader {
             elsewhere: None,
             crowd: None,
         }
+    }
+
+    fn name(&self, record: Record) -> String {
+        file_name(&self.step, record)
     }
 
     /// The step's name.
@@ -159,17 +142,17 @@ impl SnapshotReader {
     /// Whether the files stand as a look has shown them, as far as cheap questions tell: the pid, the record and the status
     /// were not replaced or written since. Of a far filesystem that is never certain.
     pub(crate) fn is_unchanged(&self, look: &Snapshot) -> bool {
-        let same = |name: &str, known: Option<FileStamp>| {
-            self.directory.stat(name).is_ok_and(|file| match file {
+        let same = |record, known: Option<FileStamp>| {
+            self.directory.stat(&self.name(record)).is_ok_and(|file| match file {
                 File::There { stamp, .. } => known == Some(stamp),
                 File::Absent => known.is_none(),
                 File::Unfit(_) => false,
             })
         };
         self.here.local_filesystem
-            && same(&self.names.status, look.status.stamp())
-            && same(&self.names.pid, look.pid.stamp())
-            && same(&self.names.meta, look.meta.stamp())
+            && same(Record::Status, look.status.stamp())
+            && same(Record::Pid, look.pid.stamp())
+            && same(Record::Meta, look.meta.stamp())
     }
 
     /// One pass over the files; with whether the pid file changed meanwhile.
@@ -177,7 +160,7 @@ impl SnapshotReader {
         let at = clock::now();
         let wall = clock::wall();
         self.directory.refresh();
-        let pid = self.directory.read(&self.names.pid, pid::LONGEST)?.map(|bytes| ParsedPid::parse(&bytes));
+        let pid = self.directory.read(&self.name(Record::Pid), pid::LONGEST)?.map(|bytes| ParsedPid::parse(&bytes));
         let meta = self.read_meta()?;
         let mut look = Snapshot { pid, meta, ..Snapshot::begun(at, wall, clock::slept(), Arc::clone(&self.here)) };
         if look.pid.is_there() {
@@ -196,25 +179,25 @@ impl SnapshotReader {
             // The reason was published before the status: read again, it is there.
             look.meta = self.read_meta()?;
             if word == StatusWord::Success {
-                let read = self.directory.read(&self.names.result, result::LONGEST)?;
+                let read = self.directory.read(&self.name(Record::Result), result::LONGEST)?;
                 look.result = read.map(|bytes| ParsedResult::parse(&bytes));
                 reject_oversize(&mut look.result);
             }
         }
         if self.keeps_result {
-            look.standing_result = self.directory.stat(&self.names.result)?.stamp();
+            look.standing_result = self.directory.stat(&self.name(Record::Result))?.stamp();
         }
-        look.heartbeat = self.directory.stat(&self.names.heartbeat)?;
+        look.heartbeat = self.directory.stat(&self.name(Record::Heartbeat))?;
         if look.heartbeat.is_there() {
             self.read_file_clock(&mut look);
         }
-        let again = self.directory.stat(&self.names.pid)?;
+        let again = self.directory.stat(&self.name(Record::Pid))?;
         let overtaken = again.stamp() != look.pid.stamp();
         Ok((look, overtaken))
     }
 
     fn read_status(&self) -> io::Result<File<ParsedStatus>> {
-        Ok(self.directory.read(&self.names.status, status::LONGEST)?.map(|bytes| ParsedStatus::parse(&bytes)))
+        Ok(self.directory.read(&self.name(Record::Status), status::LONGEST)?.map(|bytes| ParsedStatus::parse(&bytes)))
     }
 
     /// What the files' own clock reads at this look. Asked only where their age may decide something.
@@ -230,7 +213,7 @@ impl SnapshotReader {
         (look.lock, look.lock_file) = if self.holding.is_some() {
             (LockState::Free, self.holding)
         } else if locked || key.is_none() {
-            lock::probe(&self.directory.file(&self.names.lock))
+            lock::probe(&self.directory.file(&self.name(Record::Lock)))
         } else {
             (LockState::Unknown, None)
         };
@@ -249,32 +232,17 @@ impl SnapshotReader {
         // A run that recorded this namespace bears its number here and nowhere else.
         let in_this_namespace =
             meta.is_some_and(|meta| meta.pid_namespace.is_some() && meta.pid_namespace == self.here.pid_namespace);
-        look.process = match process::look(pid) {
-            Lookup::There(entry) => Process::Running {
-                started: entry.started,
-                // On the files' clock, because it is compared with their times.
-                started_wall: process::started_wall(entry.started, look.file_wall, machine::with_sleep()),
-            },
-            Lookup::Gone => {
-                let stamp = look.pid.stamp().filter(|_| !in_this_namespace);
-                Process::Gone { borne_elsewhere: stamp.is_some_and(|stamp| self.borne_elsewhere(pid, stamp)) }
-            }
-            Lookup::Hidden => Process::Hidden,
-        };
+        look.process = present_process(process::look(pid), look.file_wall).unwrap_or_else(|| {
+            let stamp = look.pid.stamp().filter(|_| !in_this_namespace);
+            Process::Gone { borne_elsewhere: stamp.is_some_and(|stamp| self.borne_elsewhere(pid, stamp)) }
+        });
     }
 
     /// The process that the last pid file named, for a run whose files, or whose whole directory, went away.
     pub(crate) fn followed_process(&self, file_wall: WallTime) -> Process {
-        match self.named.map(process::look) {
-            Some(Lookup::There(entry)) => Process::Running {
-                started: entry.started,
-                started_wall: process::started_wall(entry.started, file_wall, machine::with_sleep()),
-            },
-            // Seen here before, so its absence here means that it has ended.
-            Some(Lookup::Gone) => Process::Gone { borne_elsewhere: false },
-            Some(Lookup::Hidden) => Process::Hidden,
-            None => Process::Unclaimed,
-        }
+        let Some(pid) = self.named else { return Process::Unclaimed };
+        // Seen here before, so its absence here means that it has ended.
+        present_process(process::look(pid), file_wall).unwrap_or(Process::Gone { borne_elsewhere: false })
     }
 
     fn borne_elsewhere(&mut self, pid: i32, stamp: FileStamp) -> bool {
@@ -293,17 +261,29 @@ impl SnapshotReader {
 
     fn read_meta(&mut self) -> io::Result<File<Arc<ParsedMeta>>> {
         if let Some((known, text)) = &self.meta
-            && let File::There { stamp, .. } = self.directory.stat(&self.names.meta)?
+            && let File::There { stamp, .. } = self.directory.stat(&self.name(Record::Meta))?
             && stamp == *known
         {
             return Ok(File::There { stamp, content: Arc::clone(text) });
         }
-        let read = self.directory.read(&self.names.meta, meta::LONGEST)?;
+        let read = self.directory.read(&self.name(Record::Meta), meta::LONGEST)?;
         let read = read.map(|bytes| Arc::new(ParsedMeta::parse(&bytes)));
         if let File::There { stamp, content } = &read {
             self.meta = Some((*stamp, Arc::clone(content)));
         }
         Ok(read)
+    }
+}
+
+/// A process that is not gone; its start on the files' clock, because it is compared with their times.
+fn present_process(found: Lookup, file_wall: WallTime) -> Option<Process> {
+    match found {
+        Lookup::There(ProcessInfo { started, .. }) => {
+            let started_wall = process::started_wall(started, file_wall, clock::with_sleep());
+            Some(Process::Running { started, started_wall })
+        }
+        Lookup::Gone => None,
+        Lookup::Hidden => Some(Process::Hidden),
     }
 }
 

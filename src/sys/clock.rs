@@ -4,12 +4,25 @@
 
 use crate::record::time::{MonotonicTime, WallTime};
 use crate::sys::platform::machine;
+use nix::time::{ClockId, clock_gettime};
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// This moment on the monotonic clock that stops while the machine sleeps.
 pub(crate) fn now() -> MonotonicTime {
-    machine::awake()
+    read(machine::AWAKE)
+}
+
+/// This moment on the monotonic clock that goes on while the machine sleeps.
+pub(crate) fn with_sleep() -> MonotonicTime {
+    read(machine::WITH_SLEEP)
+}
+
+fn read(clock: ClockId) -> MonotonicTime {
+    // Both clocks exist since Linux 2.6.39 and macOS 10.12; a failure cannot come from the arguments.
+    clock_gettime(clock).map_or(MonotonicTime::from_nanos(0), |time| {
+        MonotonicTime::from_nanos(WallTime::from_parts(time.tv_sec(), time.tv_nsec()).as_nanos())
+    })
 }
 
 /// This moment on the wall clock.
@@ -28,11 +41,11 @@ static OFFSET: OnceLock<i64> = OnceLock::new();
 /// How long the machine has slept since boot.
 pub(crate) fn slept() -> Duration {
     // The clock that counts sleep is read first, so that the time between the two reads never looks like sleep.
-    let with_sleep = machine::with_sleep();
+    let with_sleep = with_sleep();
     let offset = *OFFSET.get_or_init(machine::clock_offset);
     let span = Duration::from_nanos(offset.unsigned_abs());
     let with_sleep = if offset < 0 { with_sleep.plus(span) } else { with_sleep.minus(span) };
-    with_sleep.since(machine::awake())
+    with_sleep.since(now())
 }
 
 /// Lets whoever waits for this processor have it first.

@@ -1,7 +1,7 @@
 //! `dogwatch beat`.
 
 use super::completions::steps;
-use super::{Help, Subcommand, step};
+use super::{Help, Subcommand};
 use crate::cli::{Context, defaults};
 use crate::env_vars;
 use crate::error::Error;
@@ -15,7 +15,7 @@ use std::path::Path;
 #[derive(Debug, Args)]
 pub(super) struct BeatArgs {
     /// The step [default: the one this runs in, `$DOGWATCH_STEP`]
-    #[arg(value_parser = step, add = steps())]
+    #[arg(add = steps())]
     step: Option<StepName>,
 }
 

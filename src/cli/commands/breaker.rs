@@ -1,7 +1,7 @@
 //! `dogwatch breaker show|reset|record`.
 
 use super::completions::steps;
-use super::{Help, Subcommand, step};
+use super::{Help, Subcommand};
 use crate::cli::output::{format, print_error};
 use crate::cli::{Context, defaults};
 use crate::error::Error;
@@ -21,19 +21,19 @@ enum BreakerAction {
     /// Show one breaker, or all of the directory
     Show {
         /// Its name; a step's own breaker has the step's name
-        #[arg(value_parser = step, add = steps())]
+        #[arg(add = steps())]
         name: Option<StepName>,
     },
     /// Close one breaker, or all of the directory
     Reset {
         /// Its name
-        #[arg(value_parser = step, add = steps())]
+        #[arg(add = steps())]
         name: Option<StepName>,
     },
     /// Count a success or a failure by hand
     Record {
         /// Its name
-        #[arg(value_parser = step, add = steps())]
+        #[arg(add = steps())]
         name: StepName,
         /// What to count
         #[arg(value_name = "success|failed")]

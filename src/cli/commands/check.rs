@@ -4,7 +4,7 @@ use super::completions::steps;
 use super::tags::TagArgs;
 use super::thresholds::{LogTailArgs, ThresholdArgs, check_options};
 use super::wait::{OUTCOME_CODES, report_interrupt};
-use super::{Help, Subcommand, exit_code, step};
+use super::{Help, Subcommand, exit_code};
 use crate::cli::Context;
 use crate::cli::deadline::CallDeadline;
 use crate::error::Error;
@@ -15,7 +15,7 @@ use clap::Args;
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
     /// The steps to look at [default: all here]
-    #[arg(value_name = "STEP", value_parser = step, add = steps())]
+    #[arg(value_name = "STEP", add = steps())]
     steps: Vec<StepName>,
     #[command(flatten)]
     tags: TagArgs,

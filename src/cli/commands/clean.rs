@@ -1,7 +1,7 @@
 //! `dogwatch clean`.
 
 use super::completions::ended_steps;
-use super::{Help, Subcommand, step};
+use super::{Help, Subcommand};
 use crate::cli::output::print_error;
 use crate::cli::{Context, defaults};
 use crate::error::Error;
@@ -15,7 +15,7 @@ use std::time::Duration;
 #[derive(Debug, Args)]
 pub(super) struct CleanArgs {
     /// The steps whose files to delete
-    #[arg(required_unless_present_any = ["older_than", "all"], value_name = "STEP", value_parser = step, add = ended_steps())]
+    #[arg(required_unless_present_any = ["older_than", "all"], value_name = "STEP", add = ended_steps())]
     steps: Vec<StepName>,
     /// All finished runs whose files were not written for this long
     #[arg(long, value_name = "D", value_parser = units::duration, conflicts_with = "steps")]

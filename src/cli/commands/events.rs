@@ -3,7 +3,7 @@
 use super::completions::steps;
 use super::tags::TagArgs;
 use super::thresholds::{ThresholdArgs, check_options};
-use super::{Help, Subcommand, step};
+use super::{Help, Subcommand};
 use crate::cli::Context;
 use crate::error::Error;
 use crate::exit_code::{ExitCode, of_signal};
@@ -17,7 +17,7 @@ use std::time::Duration;
 #[derive(Debug, Args)]
 pub(super) struct EventsArgs {
     /// The steps [default: all here, also those to come]
-    #[arg(value_name = "STEP", value_parser = step, add = steps())]
+    #[arg(value_name = "STEP", add = steps())]
     steps: Vec<StepName>,
     #[command(flatten)]
     tags: TagArgs,

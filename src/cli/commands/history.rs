@@ -1,7 +1,7 @@
 //! `dogwatch history`.
 
 use super::completions::steps;
-use super::{Help, Subcommand, step};
+use super::{Help, Subcommand};
 use crate::cli::output::print_error;
 use crate::cli::{Context, defaults};
 use crate::error::Error;
@@ -15,7 +15,7 @@ use clap::Args;
 #[derive(Debug, Args)]
 pub(super) struct HistoryArgs {
     /// The step [default: all]
-    #[arg(value_name = "STEP", value_parser = step, add = steps())]
+    #[arg(value_name = "STEP", add = steps())]
     step: Option<StepName>,
 }
 

@@ -1,7 +1,7 @@
 //! `dogwatch kill`.
 
 use super::completions::running_steps;
-use super::{Help, Subcommand, step};
+use super::{Help, Subcommand};
 use crate::cli::{Context, defaults};
 use crate::decide::policy::GRACE;
 use crate::env_vars;
@@ -17,7 +17,7 @@ use std::time::Duration;
 #[derive(Debug, Args)]
 pub(super) struct KillArgs {
     /// The steps whose runs to end
-    #[arg(required = true, value_name = "STEP", value_parser = step, add = running_steps())]
+    #[arg(required = true, value_name = "STEP", add = running_steps())]
     steps: Vec<StepName>,
     /// How long processes have from TERM to KILL [default: 5s]
     #[arg(long, value_name = "D", value_parser = units::duration)]

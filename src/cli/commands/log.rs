@@ -4,7 +4,7 @@
 //! goes as it is.
 
 use super::completions::steps;
-use super::{Help, Subcommand, step};
+use super::{Help, Subcommand};
 use crate::cli::output::print_error;
 use crate::cli::{Context, defaults};
 use crate::decide::policy::START_TIMEOUT;
@@ -20,7 +20,7 @@ use clap::Args;
 #[derive(Debug, Args)]
 pub(super) struct LogArgs {
     /// The step
-    #[arg(value_parser = step, add = steps())]
+    #[arg(add = steps())]
     step: StepName,
     /// Keep printing new output until the step ends
     #[arg(short, long)]

@@ -31,7 +31,6 @@ use crate::decide::severity::worst;
 use crate::error::{Error, UnknownWord};
 use crate::exit_code::ExitCode;
 use crate::record::outcome::Outcome;
-use crate::record::step_name::StepName;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{ArgMatches, Args, Command};
 use std::str::FromStr;
@@ -175,11 +174,6 @@ pub(super) fn exec(matches: &ArgMatches, context: &Context) -> Result<u8, Error>
 pub(super) fn find(name: &str) -> Option<&'static SubcommandEntry> {
     static ENTRIES: [SubcommandEntry; ALL.len()] = ALL;
     ENTRIES.iter().find(|entry| entry.name == name)
-}
-
-/// Parses a step's name.
-fn step(text: &str) -> Result<StepName, String> {
-    StepName::parse(text).map_err(|error| error.to_string())
 }
 
 /// Parses one of the words of a type, each with its help.

@@ -4,7 +4,7 @@ use super::completions::steps;
 use super::tags::TagArgs;
 use super::thresholds::check_options;
 use super::wait::{OUTCOME_CODES, WaitFlags, options, report_interrupt, wait_within_deadline};
-use super::{Help, Subcommand, exit_code, step};
+use super::{Help, Subcommand, exit_code};
 use crate::cli::Context;
 use crate::cli::deadline::CallDeadline;
 use crate::error::Error;
@@ -17,7 +17,7 @@ use std::time::Duration;
 #[derive(Debug, Args)]
 pub(super) struct RecoverArgs {
     /// The steps to recover [default: all here]
-    #[arg(value_name = "STEP", value_parser = step, add = steps())]
+    #[arg(value_name = "STEP", add = steps())]
     steps: Vec<StepName>,
     #[command(flatten)]
     tags: TagArgs,

@@ -4,7 +4,7 @@ use super::completions::steps;
 use super::run_listener::{RunListener, read_told, tell};
 use super::thresholds::ThresholdArgs;
 use super::wait::{ExitPolicy, base_options, wait_and_print};
-use super::{Help, Subcommand, one_call, one_of, step};
+use super::{Help, Subcommand, one_call, one_of};
 use crate::cli::output::styles::Styles;
 use crate::cli::output::{format, print_error};
 use crate::cli::{Context, defaults, exit_code_of};
@@ -33,7 +33,7 @@ use std::time::Duration;
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
     /// The step's name
-    #[arg(value_parser = step, add = steps())]
+    #[arg(add = steps())]
     step: StepName,
     /// The program to run, and its arguments
     #[arg(required = true, last = true, value_name = "COMMAND", value_hint = clap::ValueHint::CommandWithArguments)]
@@ -84,13 +84,13 @@ pub(super) struct RunArgs {
     #[arg(long = "for", value_name = "D", value_parser = units::duration, conflicts_with_all = ["tee", "detach", "attach"])]
     at_most: Option<Duration>,
     /// A word by which the run can be chosen; repeatable [default: `$DOGWATCH_TAG`]
-    #[arg(long = "tag", value_name = "TAG", value_parser = step)]
+    #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<StepName>,
     /// Where the step runs already, wait for that run instead of failing
     #[arg(long)]
     attach: bool,
     /// The circuit breaker that counts this run [default: the step's own]
-    #[arg(long, value_name = "NAME", value_parser = step, add = steps(), conflicts_with = "no_breaker")]
+    #[arg(long, value_name = "NAME", add = steps(), conflicts_with = "no_breaker")]
     breaker: Option<StepName>,
     /// How many failures in a row open the breaker (0: never) [default: 3]
     #[arg(long, value_name = "N")]

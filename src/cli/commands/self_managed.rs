@@ -4,7 +4,7 @@
 //! it is.
 
 use super::completions::steps;
-use super::{Help, Subcommand, step};
+use super::{Help, Subcommand};
 use crate::cli::output::print_error;
 use crate::cli::{Context, defaults};
 use crate::decide::breaker::MAX_CONSECUTIVE;
@@ -22,7 +22,7 @@ const ONE_OUTCOME: &str = "A run has one outcome: the same once more is fine, an
 #[derive(Debug, Args)]
 pub(super) struct StartArgs {
     /// The step
-    #[arg(value_parser = step, add = steps())]
+    #[arg(add = steps())]
     step: StepName,
     /// The process whose end is the run's: in a shell, its own `$$`
     #[arg(long, value_name = "PID")]
@@ -49,7 +49,7 @@ impl Subcommand for StartArgs {
 #[derive(Debug, Args)]
 pub(super) struct SucceedArgs {
     /// The step
-    #[arg(value_parser = step, add = steps())]
+    #[arg(add = steps())]
     step: StepName,
     /// One JSON value, or - to read it from standard input [default: no result]
     #[arg(long, value_name = "JSON", allow_hyphen_values = true)]
@@ -73,7 +73,7 @@ impl Subcommand for SucceedArgs {
 #[derive(Debug, Args)]
 pub(super) struct FailArgs {
     /// The step
-    #[arg(value_parser = step, add = steps())]
+    #[arg(add = steps())]
     step: StepName,
     /// A sentence on why
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]

@@ -1,6 +1,5 @@
 //! `--tag`, and the steps that are meant where none is named. `wait`, `check`, `recover`, `list` and `events` take it.
 
-use super::step;
 use super::thresholds::{ThresholdArgs, check_options};
 use crate::cli::Context;
 use crate::error::Error;
@@ -12,7 +11,7 @@ use clap::Args;
 #[derive(Clone, Debug, Args)]
 pub(super) struct TagArgs {
     /// Only steps whose run has this tag; repeated: all of these tags
-    #[arg(long = "tag", value_name = "TAG", value_parser = step)]
+    #[arg(long = "tag", value_name = "TAG")]
     pub(super) tags: Vec<StepName>,
 }
 

@@ -3,7 +3,7 @@
 use super::completions::steps;
 use super::tags::TagArgs;
 use super::thresholds::{LogTailArgs, ThresholdArgs};
-use super::{Help, Subcommand, exit_code, one_of, step};
+use super::{Help, Subcommand, exit_code, one_of};
 use crate::cli::deadline::CallDeadline;
 use crate::cli::output::progress::ProgressDisplay;
 use crate::cli::output::styles::Styles;
@@ -19,6 +19,7 @@ use crate::ops::report::Report;
 use crate::ops::select::MeantSteps;
 use crate::ops::wait::{WaitOptions, wait};
 use crate::record::outcome::Outcome;
+use crate::record::shell_word::shell_word;
 use crate::record::step_name::StepName;
 use crate::record::units;
 use crate::sys::process::isolated_worker;
@@ -31,7 +32,7 @@ use std::time::Duration;
 #[derive(Debug, Args)]
 pub(super) struct WaitArgs {
     /// The steps to wait for [default: all that run here; with --log none]
-    #[arg(value_name = "STEP", value_parser = step, add = steps())]
+    #[arg(value_name = "STEP", add = steps())]
     steps: Vec<StepName>,
     #[command(flatten)]
     tags: TagArgs,
@@ -403,7 +404,7 @@ fn resume_command(steps: &[StepName], context: &Context) -> String {
     let mut words = vec!["dogwatch wait".to_owned()];
     words.extend(steps.iter().map(StepName::to_string));
     if let Some(directory) = &context.dir {
-        words.push(format!("--dir {}", format::shell_word(&directory.to_string_lossy())));
+        words.push(format!("--dir {}", shell_word(&directory.to_string_lossy())));
     }
     words.join(" ")
 }

@@ -7,7 +7,6 @@ use crate::record::evidence::TreeProcess;
 use crate::record::outcome::{Action, Outcome};
 use crate::record::sanitize::sanitize_for_terminal;
 use crate::record::units::shown;
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 /// One step's answer in one line.
@@ -45,15 +44,6 @@ pub(in crate::cli) fn result_line(report: &Report, styles: Styles) -> String {
     let why = why.map_or(String::new(), |why| format!(": {why}"));
     let state = styles.state(report.outcome, report.state_word());
     format!("{}: {state}{how}{killed}{when}{why}", sanitize_for_terminal(&report.step))
-}
-
-/// A word as a shell reads it back: as it is, or in single quotes.
-pub(in crate::cli) fn shell_word(word: &str) -> Cow<'_, str> {
-    let is_plain = |one: char| one.is_ascii_alphanumeric() || "_@%+=:,./-".contains(one);
-    if !word.is_empty() && word.chars().all(is_plain) {
-        return Cow::Borrowed(word);
-    }
-    Cow::Owned(format!("'{}'", word.replace('\'', "'\\''")))
 }
 
 /// How many processes of a tree are shown; a person looks for the one that is stuck, not at a build's hundreds.
@@ -136,19 +126,6 @@ mod tests {
 
     fn process(pid: i32, ppid: i32, command: &str) -> TreeProcess {
         TreeProcess::new(pid, ppid, command.to_owned(), ProcessState::Sleeping, 1240)
-    }
-
-    #[test]
-    fn a_shell_reads_every_word_back() {
-        for (word, quoted) in [
-            ("/tmp/plain-1", "/tmp/plain-1"),
-            ("/tmp/with blanks", "'/tmp/with blanks'"),
-            ("it's", "'it'\\''s'"),
-            ("$HOME", "'$HOME'"),
-            ("", "''"),
-        ] {
-            assert_eq!(shell_word(word), quoted);
-        }
     }
 
     #[test]

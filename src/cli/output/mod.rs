@@ -88,10 +88,7 @@ impl Output {
 
     /// One JSON object on a line of its own.
     pub(super) fn print_json(&self, object: &impl serde::Serialize) {
-        match json::line(object) {
-            Ok(line) => self.print_line(&line),
-            Err(error) => print_error(&format!("cannot write JSON: {error}")),
-        }
+        let _kept = self.print_json_line(object);
     }
 
     /// One JSON object on a line of its own, as one of a stream; whether anybody may still read.

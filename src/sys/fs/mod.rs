@@ -13,3 +13,12 @@ pub(crate) mod preallocate;
 pub(crate) mod private_dir;
 pub(crate) mod probe;
 pub(crate) mod remote;
+
+/// Where a directory lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FsType {
+    /// Whether only this machine writes there, through its own kernel.
+    pub(crate) local: bool,
+    /// The filesystem's name, or its number where it has none here.
+    pub(crate) name: String,
+}

@@ -3,20 +3,12 @@
 //! Adding an inotify watch succeeds on network and FUSE filesystems too, and what the far side does raises nothing
 //! (inotify(7), Limitations). So the type decides, and an unknown type counts as remote.
 
+use crate::sys::fs::FsType;
 use rustix::fs::{AtFlags, StatxFlags, statx};
 use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
-
-/// Where a directory lies.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct FsType {
-    /// Whether only this machine writes there, through its own kernel.
-    pub(crate) local: bool,
-    /// The filesystem's name, or its number where it has none here.
-    pub(crate) name: String,
-}
 
 /// Filesystems on which every change raises an event here: `f_type` of statfs(2) and a name for people.
 const LOCAL: [(u32, &str); 18] = [

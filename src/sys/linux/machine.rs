@@ -1,32 +1,20 @@
 //! This boot of this kernel: its clocks, its id, its namespaces, and what it does for a wrapper's children.
 
-use crate::record::time::{MonotonicTime, WallTime};
 use crate::sys::linux::{procfs, procfs_read};
 use nix::errno::Errno;
 use nix::poll::{PollFd, ppoll};
 use nix::sys::time::TimeSpec;
-use nix::time::{ClockId, clock_gettime};
+use nix::time::ClockId;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 /// The monotonic clock that stops in suspend (`clock_getres(2)`: `CLOCK_MONOTONIC` does not count suspended time).
-pub(crate) fn awake() -> MonotonicTime {
-    read(ClockId::CLOCK_MONOTONIC)
-}
+pub(crate) const AWAKE: ClockId = ClockId::CLOCK_MONOTONIC;
 
 /// The monotonic clock that goes on in suspend.
-pub(crate) fn with_sleep() -> MonotonicTime {
-    read(ClockId::CLOCK_BOOTTIME)
-}
-
-fn read(clock: ClockId) -> MonotonicTime {
-    // Both clocks exist on every kernel since 2.6.39; a failure cannot come from the arguments.
-    clock_gettime(clock).map_or(MonotonicTime::from_nanos(0), |time| {
-        MonotonicTime::from_nanos(WallTime::from_parts(time.tv_sec(), time.tv_nsec()).as_nanos())
-    })
-}
+pub(crate) const WITH_SLEEP: ClockId = ClockId::CLOCK_BOOTTIME;
 
 /// poll(2) with a limit to the nanosecond.
 ///

@@ -4,20 +4,12 @@
 //! type decides, and an unknown type counts as remote. Called by `sys::fs`.
 
 pub(crate) use crate::sys::absent::refresh;
+use crate::sys::fs::FsType;
 use crate::sys::macos::ffi;
 use nix::mount::MntFlags;
 use nix::sys::statfs::statfs;
 use std::io;
 use std::path::{Path, PathBuf};
-
-/// Where a directory lies.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct FsType {
-    /// Whether only this machine writes there, through its own kernel.
-    pub(crate) local: bool,
-    /// The filesystem's name.
-    pub(crate) name: String,
-}
 
 /// Filesystems on which every change raises an event here: `f_fstypename` of statfs(2). `MNT_LOCAL` alone does not
 /// do: a user-space filesystem's mount may claim it (macFUSE, option `local`), and so may a folder shared by a host.

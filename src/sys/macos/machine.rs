@@ -1,6 +1,5 @@
 //! This boot of this kernel: its clocks, its id, and what it does not do for a wrapper's children.
 
-use crate::record::time::{MonotonicTime, WallTime};
 pub(crate) use crate::sys::absent::{
     adopt_orphans, clock_offset, die_with_parent, pid_namespace, signal_dispositions, time_namespace,
 };
@@ -8,7 +7,7 @@ use crate::sys::macos::ffi;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::poll::{PollFd, PollTimeout};
-use nix::time::{ClockId, clock_gettime};
+use nix::time::ClockId;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -21,25 +20,14 @@ const BLOCK: u64 = 4096;
 const STAT_BLOCK: u64 = 512;
 
 /// The monotonic clock that stops in sleep (`clock_gettime(3)`: `CLOCK_UPTIME_RAW` does not increment then).
-pub(crate) fn awake() -> MonotonicTime {
-    read(libc::CLOCK_UPTIME_RAW)
-}
+pub(crate) const AWAKE: ClockId = ClockId::from_raw(libc::CLOCK_UPTIME_RAW);
 
 /// The monotonic clock that goes on in sleep.
 ///
-/// The raw one: it and [`awake`] count the same ticks, so that they differ by the sleep and by nothing else.
+/// The raw one: it and [`AWAKE`] count the same ticks, so that they differ by the sleep and by nothing else.
 /// `CLOCK_MONOTONIC` is made from the wall clock (Libc `gen/clock_gettime.c`), which is speeded up and slowed down to
 /// keep the time: after weeks that would look like sleep.
-pub(crate) fn with_sleep() -> MonotonicTime {
-    read(libc::CLOCK_MONOTONIC_RAW)
-}
-
-fn read(clock: libc::clockid_t) -> MonotonicTime {
-    // Both clocks exist since macOS 10.12; a failure cannot come from the arguments.
-    clock_gettime(ClockId::from_raw(clock)).map_or(MonotonicTime::from_nanos(0), |time| {
-        MonotonicTime::from_nanos(WallTime::from_parts(time.tv_sec(), time.tv_nsec()).as_nanos())
-    })
-}
+pub(crate) const WITH_SLEEP: ClockId = ClockId::from_raw(libc::CLOCK_MONOTONIC_RAW);
 
 /// poll(2), which counts milliseconds: up, so that no wait ends early.
 ///
@@ -98,12 +86,6 @@ pub(crate) fn reserve(file: &File, length: u64) -> io::Result<()> {
 mod tests {
     use super::*;
     use std::os::unix::fs::FileExt;
-
-    #[test]
-    fn the_clock_with_sleep_is_never_behind() {
-        let awake = awake();
-        assert!(awake > MonotonicTime::from_nanos(0) && with_sleep() >= awake);
-    }
 
     #[test]
     fn the_boot_has_one_id() {

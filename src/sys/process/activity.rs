@@ -5,8 +5,8 @@
 
 use crate::sys::platform::process as machine;
 use crate::sys::platform::usage::{self, Work};
+use crate::sys::process::ProcessInfo;
 use crate::sys::process::info::{add_descendants, current_pid};
-use crate::sys::process::{Lookup, ProcessInfo};
 use std::collections::BTreeMap;
 
 /// What every process below this one has done, by number and start time.
@@ -16,10 +16,7 @@ pub(crate) struct Activity(BTreeMap<(i32, u64), Option<Work>>);
 /// Reads what the run's processes have done: those of COMMAND's group and session, and with `own_children` every child of
 /// this process; with all that descends from these.
 pub(crate) fn below_myself(group: Option<i32>, own_children: bool) -> Activity {
-    let there = machine::pids().into_iter().filter_map(|pid| match machine::look(pid) {
-        Lookup::There(entry) => Some((pid, entry)),
-        Lookup::Gone | Lookup::Hidden => None,
-    });
+    let there = machine::pids().into_iter().filter_map(|pid| Some((pid, machine::look(pid).found()?)));
     let all: BTreeMap<i32, ProcessInfo> = there.collect();
     let in_group = |entry: &ProcessInfo| group.is_some_and(|group| entry.group == group || entry.session == group);
     let mut below: BTreeMap<i32, ProcessInfo> = all

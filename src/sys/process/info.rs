@@ -16,10 +16,7 @@ pub(crate) fn current_start_time() -> Option<u64> {
 
 /// The kernel's raw start time of the process that has this number now.
 pub(crate) fn start_of(pid: i32) -> Option<u64> {
-    match platform::process::look(pid) {
-        Lookup::There(entry) => Some(entry.started),
-        Lookup::Gone | Lookup::Hidden => None,
-    }
+    platform::process::look(pid).found().map(|entry| entry.started)
 }
 
 /// Adds to `members` everybody of `all` who descends from one of them.

@@ -44,6 +44,16 @@ pub(crate) enum Lookup {
     Hidden,
 }
 
+impl Lookup {
+    /// The process, where it is seen to live.
+    pub(crate) fn found(self) -> Option<ProcessInfo> {
+        match self {
+            Self::There(process) => Some(process),
+            Self::Gone | Self::Hidden => None,
+        }
+    }
+}
+
 /// Whether a process was given a variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Environment {

@@ -8,7 +8,7 @@ use crate::env_vars;
 use crate::record::time::MonotonicTime;
 use crate::sys::platform::process as machine;
 use crate::sys::platform::process::Handle;
-use crate::sys::process::Lookup;
+use crate::sys::process::info::start_of;
 use crate::sys::process::spawn::{CommandSpec, ExitStatus, HeldChild, null_input};
 use crate::sys::process::tree::{self, KillTarget, Wrapper};
 use crate::sys::{clock, env};
@@ -108,10 +108,7 @@ impl ShellRunner {
         drop(program);
         let pid = held.pid();
         // Held before its exec it cannot have ended, so the handle is surely the child's.
-        let started = match machine::look(pid) {
-            Lookup::There(entry) => Some(entry.started),
-            Lookup::Gone | Lookup::Hidden => None,
-        };
+        let started = start_of(pid);
         let target = KillTarget {
             pid: Some(pid),
             started,
@@ -300,6 +297,7 @@ impl OutputReader {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::process::Lookup;
 
     fn order(text: &str, limit: Duration, purpose: Purpose) -> io::Result<ShellOutput> {
         let deadline = clock::now().plus(limit);

@@ -96,10 +96,7 @@ pub(crate) fn terminate(target: &KillTarget, grace: Duration) -> KillReport {
 /// Processes as text: each pid with its name, and with its user where that is not the owner; nothing where there are none.
 pub(crate) fn names(pids: &[i32], owner: u32) -> Option<String> {
     let named = |&pid: &i32| {
-        let name = match machine::look(pid) {
-            Lookup::There(entry) => glimpse(&entry).map(|process| process.command),
-            Lookup::Gone | Lookup::Hidden => None,
-        };
+        let name = machine::look(pid).found().and_then(|entry| glimpse(&entry)).map(|process| process.command);
         let user = machine::user(pid).filter(|&user| user != owner).map(|user| format!("of user {user}"));
         let aside: Vec<String> = name.into_iter().chain(user).collect();
         if aside.is_empty() { pid.to_string() } else { format!("{pid} ({})", aside.join(" ")) }
@@ -117,9 +114,7 @@ struct Protected {
 impl Protected {
     fn now() -> Self {
         let mut entries = my_ancestors();
-        if let Lookup::There(me) = machine::look(current_pid()) {
-            entries.push(me);
-        }
+        entries.extend(machine::look(current_pid()).found());
         let mut pids: BTreeSet<i32> = entries.iter().map(|entry| entry.pid).collect();
         pids.insert(current_pid());
         Self {
@@ -189,7 +184,7 @@ fn claim(target: &KillTarget, protected: &Protected) -> Result<Option<ProcessInf
 }
 
 fn started_after(entry: &ProcessInfo, claimed_at: WallTime, slack: Duration) -> bool {
-    let started = machine::started_wall(entry.started, clock::wall(), crate::sys::platform::machine::with_sleep());
+    let started = machine::started_wall(entry.started, clock::wall(), clock::with_sleep());
     started > claimed_at.plus(slack)
 }
 
