@@ -23,6 +23,7 @@ pub(crate) mod project;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod sandbox;
+pub(crate) mod schema;
 pub(crate) mod select;
 pub(crate) mod self_managed;
 pub(crate) mod skill;

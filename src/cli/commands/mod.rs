@@ -20,6 +20,7 @@ mod preflight;
 mod recover;
 mod run;
 mod run_listener;
+mod schema;
 mod self_managed;
 mod skill;
 mod tags;
@@ -109,7 +110,7 @@ const fn entry<S: Subcommand>() -> SubcommandEntry {
 }
 
 /// All subcommands, in the order of `--help`.
-pub(super) const ALL: [SubcommandEntry; 21] = [
+pub(super) const ALL: [SubcommandEntry; 22] = [
     entry::<run::RunArgs>(),
     entry::<wait::WaitArgs>(),
     entry::<check::CheckArgs>(),
@@ -128,6 +129,7 @@ pub(super) const ALL: [SubcommandEntry; 21] = [
     entry::<preflight::PreflightArgs>(),
     entry::<skill::SkillArgs>(),
     entry::<hook::HookArgs>(),
+    entry::<schema::SchemaArgs>(),
     entry::<completions::CompletionsArgs>(),
     entry::<man::ManArgs>(),
     entry::<dir::DirArgs>(),
