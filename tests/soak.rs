@@ -1,9 +1,10 @@
-//! Hours in minutes: runs and waits by the thousand, with wrappers, waiters and children killed at any moment.
+//! Hours in minutes: runs and waits by the thousand. Wrappers, waiters and children are killed and stopped at any moment,
+//! and files of the step are stolen meanwhile.
 //!
-//! Each life of a step is made up of random numbers, and what may come of it is known before. At the end nothing is left:
-//! no process, no temporary file, no held lock, no open descriptor. `DOGWATCH_SOAK_SECONDS` says for how long (30),
-//! `DOGWATCH_SOAK_SEED` with which numbers; both are printed. Refuses to judge by time: how late an answer is says
-//! nothing on a machine that is meant to be overloaded.
+//! Each life of a step is made up of random numbers, and what may come of it is known before: its end is told right, or,
+//! where nothing is left that knows it, as a death. At the end nothing is left: no process, no temporary file, no held
+//! lock, no open descriptor. `DOGWATCH_SOAK_SECONDS` says for how long (30), `DOGWATCH_SOAK_SEED` with which numbers; both
+//! are printed. Lateness is no failure: the machine is meant to be overloaded.
 //!
 //! On Linux only: what is left is looked for in procfs, and the trees take setsid(1).
 
@@ -18,7 +19,8 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
-use support::{Dice, Ended, Place, Running, any_moment_within, marked, unique, until};
+use support::thief::{self, Loot};
+use support::{Dice, Ended, Place, Running, any_moment_within, folder, lives, marked, unique, until};
 
 /// How many lives go on at once.
 const AT_ONCE: u64 = 8;
@@ -56,11 +58,27 @@ enum Blow {
     Asked,
 }
 
+/// Who is stopped for a while.
+#[derive(Clone, Copy, Debug)]
+enum Stop {
+    Wrapper,
+    Command,
+    Waiter,
+}
+
+/// Where the lives go on: the monitor directory, and a folder for copies of earlier runs' files.
+struct Grounds {
+    place: Place,
+    old: tempfile::TempDir,
+}
+
 #[derive(Default)]
 struct Tally {
     lives: u64,
     waits: u64,
     blows: BTreeMap<String, u64>,
+    thefts: BTreeMap<String, u64>,
+    stops: BTreeMap<String, u64>,
     outcomes: BTreeMap<String, u64>,
 }
 
@@ -73,118 +91,192 @@ fn thousands_of_runs_and_waits_under_random_kills_end_right_and_leave_nothing() 
     let seconds = number("DOGWATCH_SOAK_SECONDS", 30);
     let seed = number("DOGWATCH_SOAK_SEED", u64::from(std::process::id()));
     println!("soak of {seconds} s; again by DOGWATCH_SOAK_SEED={seed} DOGWATCH_SOAK_SECONDS={seconds}");
-    let place = Place::new();
+    let grounds = Grounds { place: Place::new(), old: folder() };
     // What is opened once and kept is no leak: the first life of all comes before the count.
-    live(&place, "first", &mut Dice::new(seed), &Mutex::default());
+    live(&grounds, "first", &mut Dice::new(seed), &Mutex::default());
     let descriptors = open_descriptors();
     let (until_then, tally) = (Instant::now() + Duration::from_secs(seconds), Mutex::new(Tally::default()));
     std::thread::scope(|scope| {
         for lane in 0..AT_ONCE {
-            let (place, tally) = (&place, &tally);
+            let (grounds, tally) = (&grounds, &tally);
             scope.spawn(move || {
                 let mut dice = Dice::new(seed.wrapping_mul(1000) + lane + 1);
                 while Instant::now() < until_then {
                     let step = format!("lane{lane}.{}", dice.below(NAMES));
-                    live(place, &step, &mut dice, tally);
+                    live(grounds, &step, &mut dice, tally);
                 }
             });
         }
     });
     let tally = tally.into_inner().expect("no lane has failed");
-    println!("{} runs, {} waits; blows {:?}; outcomes {:?}", tally.lives, tally.waits, tally.blows, tally.outcomes);
-    leaves_nothing(&place);
+    println!("{} runs, {} waits; blows {:?}; thefts {:?}", tally.lives, tally.waits, tally.blows, tally.thefts);
+    println!("stops {:?}; outcomes {:?}", tally.stops, tally.outcomes);
+    leaves_nothing(&grounds.place);
     assert_eq!(open_descriptors(), descriptors, "descriptors of this process");
     assert!(tally.lives > 0 && tally.outcomes.len() >= 2, "it did not soak: {:?}", tally.outcomes);
 }
 
 /// One life of a step, from its start to its recorded end.
-fn live(place: &Place, step: &str, dice: &mut Dice, tally: &Mutex<Tally>) {
+fn live(grounds: &Grounds, step: &str, dice: &mut Dice, tally: &Mutex<Tally>) {
+    let place = &grounds.place;
     let code = u8::try_from(1 + dice.below(120)).expect("a code");
     let works = [Work::Succeeds, Work::Succeeds, Work::Fails(code), Work::GoesOn, Work::Hangs, Work::Overdue];
     let blows = [Blow::None, Blow::Wrapper, Blow::Wrapper, Blow::Command, Blow::Waiter, Blow::Term, Blow::Asked];
-    let (work, mut blow) = (works[below(dice, works.len())], blows[below(dice, blows.len())]);
+    let stops = [None, None, None, Some(Stop::Wrapper), Some(Stop::Command), Some(Stop::Waiter)];
+    let (work, mut blow, stop) = (dice.pick(&works), dice.pick(&blows), dice.pick(&stops));
     if work == Work::GoesOn && matches!(blow, Blow::None | Blow::Waiter) {
         blow = Blow::Asked;
     }
     let token = unique();
-    let early = (0..dice.below(3)).map(|_| waiting(place, step)).collect::<Vec<_>>();
+    let mut waiters: Vec<Running> = (0..dice.below(3)).map(|_| waiting(place, step)).collect();
     let mut run = start(place, step, work, &token);
     any_moment_within(dice, 150);
-    let mut waiters: Vec<Running> = early;
     waiters.extend((0..=dice.below(2)).map(|_| waiting(place, step)));
     let waits = waiters.len() as u64;
     any_moment_within(dice, 50);
+    let stopped = stop.and_then(|stop| pause(place, step, stop, &mut run, &waiters));
+    let thefts = dice.below(6).saturating_sub(3);
+    let has_started = |wrapper: i32| {
+        std::fs::read_to_string(place.file(&format!("{step}.pid"))).is_ok_and(|pid| pid == format!("{wrapper}\n"))
+    };
+    let working = child(place, step, run.pid()).filter(|_| has_started(run.pid()));
+    let loot = Loot::take(place, step, &grounds.old.path().join(step), dice, thefts);
+    let during_work = working.is_some_and(lives);
     let struck = strike(place, step, blow, &mut run, &mut waiters);
+    if let Some(pid) = stopped {
+        any_moment_within(dice, 300);
+        resume(pid, &mut run, &waiters);
+    }
+    let context = format!("{step}, {work:?} under {blow:?} (struck: {struck}), {stop:?}, {loot:?}");
     // The blow may have come before there was anybody to take it: what goes on for ever is asked until it ends.
-    until(&format!("{step}, {work:?} under {blow:?}, can be ended"), || {
+    until(&format!("it can be ended: {context}"), || {
         if work == Work::GoesOn && !run.has_ended() {
             asks(place, step);
         }
         work != Work::GoesOn || run.has_ended()
     });
-    // A wrapper that was killed before its pid stood has made no run: the waiters may stand there for the next.
-    let started = || meta(place, step).is_some_and(|meta| meta["command"].to_string().contains(&token));
-    until(&format!("{step}, {work:?} under {blow:?} (struck: {struck}), ends"), || run.has_ended());
-    let run = run.end();
-    if !started() || !place.file(&format!("{step}.pid")).exists() {
-        waiters.clear();
-        let again = place.dogwatch(["run", step, "--no-breaker", "--", "true"]);
-        assert_eq!(again.code, 0, "{step} after {blow:?}: {again:?}");
-        count(tally, blow, "unstarted", waits);
-        return;
-    }
-    let last = place.dogwatch(["recover", step, "--json"]);
-    let outcome = last.json()["outcome"].as_str().expect("an outcome").to_owned();
-    let context = format!("{step} {work:?} {blow:?} struck {struck}: run {run:?}\nlast {last:?}");
-    let natural = match work {
-        Work::Succeeds => "success",
-        Work::Fails(_) | Work::GoesOn => "failed",
-        Work::Hangs => "hung",
-        Work::Overdue => "timeout",
-    };
-    let by_blow = match blow {
-        Blow::Wrapper if struck => Some("died"),
-        Blow::Command | Blow::Term | Blow::Asked if struck => Some("failed"),
-        Blow::None | Blow::Wrapper | Blow::Command | Blow::Waiter | Blow::Term | Blow::Asked => None,
-    };
-    assert!(outcome == natural || Some(outcome.as_str()) == by_blow, "{context}");
-    let done = place.file(&format!("done-{token}")).exists();
-    assert!(outcome != "success" || done, "a success of work that was not done: {context}");
-    if outcome == "success" {
-        assert_eq!(last.json()["result"]["token"].as_str(), Some(token.as_str()), "{context}");
-    }
-    if let (Work::Fails(code), "failed", None) = (work, outcome.as_str(), by_blow) {
-        assert_eq!(last.json()["exit_code"], code, "{context}");
-    }
-    // All say the same. One that came before the run may have heard of the end of the run before.
-    let mut heard = Vec::new();
-    for waiter in waiters {
-        let mut waiter = waiter;
-        until(&format!("a waiter ends: {context}"), || waiter.has_ended());
-        heard.push(waiter.end());
-    }
-    for heard in heard.iter().filter(|heard| is_of(heard, &last)) {
-        assert_eq!(heard.json()["outcome"], outcome.as_str(), "{heard:?}\n{context}");
-        assert_eq!(heard.code, last.code, "{heard:?}\n{context}");
-    }
-    let left = marked(&format!("SOAK_TOKEN={token}"));
-    assert!(left.is_empty(), "{left:?} live on: {context}");
-    count(tally, blow, &outcome, waits);
+    until(&format!("it ends: {context}"), || run.has_ended());
+    let life = Life { work, blow, struck, loot, during_work, token: &token, run: run.end() };
+    let outcome = life.end(grounds, step, waiters, &context);
+    count(tally, &life, stop.filter(|_| stopped.is_some()), &outcome, waits);
 }
 
-fn below(dice: &mut Dice, count: usize) -> usize {
-    usize::try_from(dice.below(count as u64)).expect("an index")
+/// What came of one life.
+struct Life<'token> {
+    work: Work,
+    blow: Blow,
+    /// Whether there was anybody to take the blow.
+    struck: bool,
+    loot: Loot,
+    /// Whether COMMAND was seen to run before and after the thefts: the wrapper tells its end after them.
+    during_work: bool,
+    token: &'token str,
+    run: Ended,
 }
 
-fn is_of(one: &Ended, other: &Ended) -> bool {
-    one.json()["run_id"] == other.json()["run_id"]
+impl Life<'_> {
+    fn is_wrapper_killed(&self) -> bool {
+        self.blow == Blow::Wrapper && self.struck
+    }
+
+    /// Whether the wrapper knew its end and recorded it after the last theft.
+    fn is_known(&self) -> bool {
+        self.loot.0.is_empty() || self.during_work && !self.is_wrapper_killed()
+    }
+
+    /// Holds what is told of the end against what came to pass; the outcome.
+    fn end(&self, grounds: &Grounds, step: &str, waiters: Vec<Running>, context: &str) -> String {
+        let (place, token) = (&grounds.place, self.token);
+        let context = format!("{context}: run {:?}", self.run);
+        let forget = || {
+            // What nothing names any more may live elsewhere for as long as its heartbeat is fresh: no run starts beside it.
+            if !self.is_known() {
+                let _gone = std::fs::remove_file(place.file(&format!("{step}.heartbeat")));
+                support::end_marked(&format!("SOAK_TOKEN={token}"));
+            }
+        };
+        // A wrapper that was killed before its pid stood has made no run, and of one whose files were stolen as well
+        // nothing may be left that names it.
+        let stands = meta(place, step).is_some_and(|meta| meta["command"].to_string().contains(token));
+        if !stands || !place.file(&format!("{step}.pid")).exists() {
+            assert!(
+                self.is_wrapper_killed() || !self.is_known() || self.blow == Blow::Term,
+                "no run stands: {context}"
+            );
+            drop(waiters);
+            forget();
+            let again = place.dogwatch(["run", step, "--no-breaker", "--heartbeat-interval", "50ms", "--", "true"]);
+            assert_eq!(again.code, 0, "{again:?}: {context}");
+            return "unstarted".to_owned();
+        }
+        let last = asked(place, ["recover", step, "--json", "--start-timeout", "5s"]).end();
+        let outcome = last.json()["outcome"].as_str().expect("an outcome").to_owned();
+        let context = format!("{context}, last {last:?}");
+        self.is_told(&last, &outcome, step, &context, place);
+        // All say the same. One that came before the run may have heard of the end of the run before.
+        for mut waiter in waiters {
+            until(&format!("a waiter ends: {context}"), || waiter.has_ended());
+            let heard = waiter.end();
+            if self.is_known() && heard.json()["run_id"] == last.json()["run_id"] {
+                assert_eq!(
+                    (heard.code, heard.json()["outcome"].as_str()),
+                    (last.code, Some(&*outcome)),
+                    "{heard:?} {context}"
+                );
+            }
+        }
+        let left = marked(&format!("SOAK_TOKEN={token}"));
+        assert!(left.is_empty() || !self.is_known(), "{left:?} live on: {context}");
+        forget();
+        thief::keep(place, step, &grounds.old.path().join(step));
+        outcome
+    }
+
+    fn is_told(&self, last: &Ended, outcome: &str, step: &str, context: &str, place: &Place) {
+        if self.loot.forges() && !self.is_known() {
+            // What stands there now is another run's, as far as anybody can tell.
+            return;
+        }
+        let natural = match self.work {
+            Work::Succeeds => "success",
+            Work::Fails(_) | Work::GoesOn => "failed",
+            Work::Hangs => "hung",
+            Work::Overdue => "timeout",
+        };
+        let by_blow = match self.blow {
+            Blow::Wrapper if self.struck => Some("died"),
+            Blow::Command | Blow::Term | Blow::Asked if self.struck => Some("failed"),
+            Blow::None | Blow::Wrapper | Blow::Command | Blow::Waiter | Blow::Term | Blow::Asked => None,
+        };
+        // Where no file says any more which process it was, a heartbeat that has stopped is all that is known.
+        let is_unknown = !self.is_known() && matches!(outcome, "died" | "hung");
+        assert!(outcome == natural || Some(outcome) == by_blow || is_unknown, "{context}");
+        let done = place.file(&format!("done-{}", self.token)).exists();
+        assert!(outcome != "success" || done, "a success of work that was not done: {context}");
+        if outcome == "success" && !self.loot.has(&format!("{step}.result"), step) {
+            assert_eq!(last.json()["result"]["token"].as_str(), Some(self.token), "{context}");
+        }
+        if let (Work::Fails(code), "failed", None) = (self.work, outcome, by_blow) {
+            assert_eq!(
+                (last.json()["exit_code"].as_u64(), self.run.code),
+                (Some(code.into()), code.into()),
+                "{context}"
+            );
+        }
+    }
 }
 
-fn count(tally: &Mutex<Tally>, blow: Blow, outcome: &str, waits: u64) {
+fn count(tally: &Mutex<Tally>, life: &Life<'_>, stop: Option<Stop>, outcome: &str, waits: u64) {
     let mut tally = tally.lock().expect("no lane has failed");
     tally.lives += 1;
     tally.waits += waits;
-    *tally.blows.entry(format!("{blow:?}")).or_default() += 1;
+    *tally.blows.entry(format!("{:?}", life.blow)).or_default() += 1;
+    for (theft, _) in &life.loot.0 {
+        *tally.thefts.entry(format!("{theft:?}")).or_default() += 1;
+    }
+    if let Some(stop) = stop {
+        *tally.stops.entry(format!("{stop:?}")).or_default() += 1;
+    }
     *tally.outcomes.entry(outcome.to_owned()).or_default() += 1;
 }
 
@@ -193,7 +285,14 @@ fn meta(place: &Place, step: &str) -> Option<Value> {
 }
 
 fn waiting(place: &Place, step: &str) -> Running {
-    place.start_undisturbed(["wait", step, "--json", "--grace", "300ms", "--log-tail", "0"])
+    let bounds = ["--grace", "300ms", "--log-tail", "0", "--start-timeout", "5s"];
+    asked(place, ["wait", step, "--json"].into_iter().chain(bounds))
+}
+
+/// The binary with all signals at their defaults. Where the record of a run was stolen, its staleness is: this holds then.
+fn asked<'a>(place: &Place, arguments: impl IntoIterator<Item = &'a str>) -> Running {
+    let prefix = ["env", "--default-signal=HUP,INT,QUIT,TERM,USR1,USR2", "DOGWATCH_STALE=3s"];
+    Running::start(place.through(&prefix, arguments))
 }
 
 fn start(place: &Place, step: &str, work: Work, token: &str) -> Running {
@@ -219,11 +318,6 @@ fn start(place: &Place, step: &str, work: Work, token: &str) -> Running {
 
 /// Deals the blow; whether there was anybody to take it.
 fn strike(place: &Place, step: &str, blow: Blow, run: &mut Running, waiters: &mut Vec<Running>) -> bool {
-    let send = |signal: &str, pid: i32| {
-        let mut kill = std::process::Command::new("kill");
-        let sent = kill.args([format!("-{signal}"), pid.to_string()]).stderr(Stdio::null()).status();
-        sent.is_ok_and(|status| status.success())
-    };
     match blow {
         Blow::None => false,
         // It is this process's own child, not yet reaped: its number is nobody else's.
@@ -235,14 +329,42 @@ fn strike(place: &Place, step: &str, blow: Blow, run: &mut Running, waiters: &mu
             drop(waiter);
             true
         }
-        Blow::Command => {
-            let child = meta(place, step).and_then(|meta| meta["child_pid"].as_i64());
-            let child = child.and_then(|child| i32::try_from(child).ok());
-            // Of an earlier run's child nothing is left; of this one's the parent must be this run.
-            let own = |child: &i32| parent(*child) == Some(run.pid());
-            child.filter(own).is_some_and(|child| send("KILL", child))
-        }
+        Blow::Command => child(place, step, run.pid()).is_some_and(|child| send("KILL", child)),
         Blow::Asked => asks(place, step),
+    }
+}
+
+fn send(signal: &str, pid: i32) -> bool {
+    let mut kill = std::process::Command::new("kill");
+    let sent = kill.args([format!("-{signal}"), pid.to_string()]).stderr(Stdio::null()).status();
+    sent.is_ok_and(|status| status.success())
+}
+
+/// COMMAND's pid. Of an earlier run's child nothing is left; of this one's the parent must be this run.
+fn child(place: &Place, step: &str, wrapper: i32) -> Option<i32> {
+    let child = meta(place, step)?["child_pid"].as_i64()?;
+    i32::try_from(child).ok().filter(|&child| parent(child) == Some(wrapper))
+}
+
+/// Stops a process; which.
+fn pause(place: &Place, step: &str, stop: Stop, run: &mut Running, waiters: &[Running]) -> Option<i32> {
+    if run.has_ended() {
+        return None;
+    }
+    let pid = match stop {
+        Stop::Wrapper => Some(run.pid()),
+        Stop::Command => child(place, step, run.pid()),
+        // Not the last, which a blow may kill.
+        Stop::Waiter => waiters.split_last().and_then(|(_, others)| others.first()).map(Running::pid),
+    };
+    pid.filter(|&pid| send("STOP", pid))
+}
+
+/// Lets it go on, unless it has been reaped: its number may be another's then.
+fn resume(pid: i32, run: &mut Running, waiters: &[Running]) {
+    let is_own = waiters.iter().any(|waiter| waiter.pid() == pid) || !run.has_ended() && run.pid() == pid;
+    if is_own || parent(pid) == Some(run.pid()) {
+        send("CONT", pid);
     }
 }
 

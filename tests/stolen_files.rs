@@ -10,25 +10,8 @@ mod support;
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use support::thief::{self, THEFTS, Theft, files, record_name};
 use support::{Ended, Place, Running, in_parallel, kill, lives, until};
-
-/// What is done to a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Theft {
-    Unlink,
-    Rename,
-    /// A file of the run before takes its place, by rename, with its old modification time.
-    OlderCopy,
-    /// As that, written into the file that is there.
-    OlderContent,
-    NoPermission,
-    Truncate,
-}
-
-const THEFTS: [Theft; 6] =
-    [Theft::Unlink, Theft::Rename, Theft::OlderCopy, Theft::OlderContent, Theft::NoPermission, Theft::Truncate];
 
 /// COMMAND: says that it runs, waits for the thief to be done, and ends as it was told.
 const WORK: &str =
@@ -39,53 +22,6 @@ fn start_here<const N: usize>(place: &Place, arguments: [&str; N]) -> Running {
     Running::start(place.through(&["env"], arguments))
 }
 
-/// The files of the running step `s`, by kind: the part of a name that changes from run to run is left out.
-fn kinds(place: &Place) -> Vec<String> {
-    let mut kinds: Vec<String> = place.snapshot().into_iter().map(|(name, ..)| name).collect();
-    kinds.retain(|name| name.starts_with("s.") || name.starts_with(".s."));
-    kinds.iter().map(|name| kind(name)).collect()
-}
-
-fn kind(name: &str) -> String {
-    let parts: Vec<&str> = name.split('.').collect();
-    match parts.as_slice() {
-        ["", step, record, _, "tmp"] => format!(".{step}.{record}.*.tmp"),
-        _ => name.to_owned(),
-    }
-}
-
-fn named(place: &Place, wanted: &str) -> PathBuf {
-    let found = place.snapshot().into_iter().map(|(name, ..)| name).find(|name| kind(name) == wanted);
-    place.file(&found.unwrap_or_else(|| panic!("no {wanted}: {:?}", kinds(place))))
-}
-
-fn steal(theft: Theft, file: &Path, old: &Path, elsewhere: &Path) {
-    let copied = |to: &Path| {
-        let done = Command::new("cp").arg("-p").args([old, to]).status().expect("cp runs");
-        assert!(done.success(), "{}", old.display());
-    };
-    let copy = elsewhere.join("copy");
-    match theft {
-        Theft::Unlink => fs::remove_file(file).expect("it is removed"),
-        Theft::Rename => fs::rename(file, elsewhere.join("stolen")).expect("it is moved"),
-        Theft::OlderCopy => {
-            copied(&copy);
-            fs::rename(&copy, file).expect("it is replaced");
-        }
-        Theft::OlderContent => copied(file),
-        Theft::NoPermission => fs::set_permissions(file, fs::Permissions::from_mode(0o000)).expect("its mode"),
-        Theft::Truncate => fs::File::options().write(true).truncate(true).open(file).map(drop).expect("it is cut"),
-    }
-}
-
-/// What stands of an earlier run for a kind of file: its status for the files that are set aside.
-fn old_name(kind: &str) -> String {
-    match kind.strip_prefix(".s.").and_then(|rest| rest.strip_suffix(".*.tmp")) {
-        Some(record) => format!("s.{record}"),
-        None => kind.to_owned(),
-    }
-}
-
 /// One life of a step whose files are stolen while it runs.
 fn life(theft: Theft, pick: &[usize], code: i32) {
     let place = Place::new();
@@ -94,21 +30,19 @@ fn life(theft: Theft, pick: &[usize], code: i32) {
     let before = if code == 0 { "echo 1 > $DOGWATCH_RESULT; exit 9" } else { "echo 1 > $DOGWATCH_RESULT" };
     place.dogwatch(["run", "s", "--no-breaker", "--", "sh", "-c", before]);
     let old = elsewhere.path().join("old");
-    let copied = Command::new("cp").arg("-rp").args([place.path(), &old]).status().expect("cp runs");
-    assert!(copied.success());
+    thief::keep(&place, "s", &old);
     let number = code.to_string();
     let run = start_here(&place, ["run", "s", "--no-breaker", "--", "sh", "-c", WORK, "sh", &number]);
     until("COMMAND runs", || fs::read_to_string(place.file("s.log")).is_ok_and(|log| log == "begun\n"));
     let waiter = place.start(["wait", "s", "--json"]);
     until("the waiter watches", || waiter.has_events());
-    let kinds = kinds(&place);
-    let context = format!("{theft:?} of {:?}, exit {code}", pick.iter().map(|&at| &kinds[at]).collect::<Vec<_>>());
-    // All names first: the second may be told by its kind only as long as the first stands.
-    let files: Vec<PathBuf> = pick.iter().map(|&at| named(&place, &kinds[at])).collect();
-    for (file, &at) in files.iter().zip(pick) {
-        let source = old.join(old_name(&kinds[at]));
+    let files = files(&place, "s");
+    let stolen: Vec<&String> = pick.iter().map(|&at| &files[at]).collect();
+    let context = format!("{theft:?} of {stolen:?}, exit {code}");
+    for name in stolen {
+        let source = old.join(record_name(name, "s"));
         let source = if source.exists() { source } else { old.join("s.status") };
-        steal(theft, file, &source, elsewhere.path());
+        theft.commit(&place.file(name), &source, elsewhere.path()).unwrap_or_else(|error| panic!("{context}: {error}"));
     }
     place.write("go", "");
     let run = run.end_at_all();
@@ -125,7 +59,7 @@ fn life(theft: Theft, pick: &[usize], code: i32) {
     if code == 0 {
         assert_eq!((&seen["result"], &later["result"]), (&json!({"end": 0}), &json!({"end": 0})), "{context}");
     }
-    let left: Vec<String> = self::kinds(&place).into_iter().filter(|name| name.contains(".tmp")).collect();
+    let left: Vec<String> = thief::files(&place, "s").into_iter().filter(|name| name.contains(".tmp")).collect();
     assert!(left.is_empty(), "{context}: {left:?}");
     // The step can be run again, and its end is its own.
     let again = place.dogwatch(["run", "s", "--no-breaker", "--", "sh", "-c", "exit 5"]);
@@ -137,7 +71,7 @@ fn count() -> usize {
     let place = Place::new();
     let run = start_here(&place, ["run", "s", "--no-breaker", "--", "sh", "-c", WORK, "sh", "0"]);
     until("COMMAND runs", || fs::read_to_string(place.file("s.log")).is_ok_and(|log| log == "begun\n"));
-    let count = kinds(&place).len();
+    let count = files(&place, "s").len();
     place.write("go", "");
     assert_eq!(run.end_at_all().code, 0);
     count
@@ -209,4 +143,18 @@ fn a_lock_that_a_reader_holds_loses_no_end_and_refuses_no_run() {
     assert_eq!(place.wait_json("s", &[])["exit_code"], 7);
     kill("KILL", holder.id().cast_signed());
     holder.wait().expect("it is reaped");
+}
+
+#[test]
+fn a_killed_run_whose_pid_file_was_emptied_or_removed_is_told_as_dead_and_started_anew() {
+    for theft in [Theft::Truncate, Theft::Unlink] {
+        let place = Place::new();
+        let pid = place.detach("s", "sleep 300 & exec sleep 300");
+        theft.commit(&place.file("s.pid"), place.path(), place.path()).expect("it is stolen");
+        kill("KILL", pid);
+        until("the wrapper has gone", || !lives(pid));
+        let report = place.wait_json("s", &[]);
+        assert_eq!((&report["outcome"], &report["killed"]), (&json!("died"), &json!(true)), "{theft:?}: {report}");
+        assert_eq!(place.dogwatch(["run", "s", "--", "true"]).code, 0, "{theft:?}");
+    }
 }

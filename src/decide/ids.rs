@@ -35,7 +35,7 @@ pub(crate) fn meta_for(look: &Snapshot, key: Option<PidFileId>) -> Option<&Meta>
     let orphaned = || {
         let lives = matches!(look.process, Process::Running { started, .. } if meta.pid_started_at == Some(started));
         let beaten = || look.heartbeat.stamp().is_none_or(|beat| beat.modified <= stamp.modified.plus(LEFT_OVER_SLACK));
-        key.is_none() && !look.pid.is_there() && meta.locked && look.lock != LockState::Held && (lives || beaten())
+        !look.has_pid() && meta.locked && look.lock != LockState::Held && (lives || beaten())
     };
     // A record without a pid tells a run from the next one only by time: it was made for what stood there then.
     let current = || {

@@ -135,7 +135,7 @@ pub(crate) fn is_copy(snapshot: &Snapshot) -> bool {
     let (Some(recorded), Some(here)) = (meta.directory, snapshot.here.directory) else { return false };
     let same_pid = match pid_file_id(snapshot) {
         Some((pid, _)) => meta.pid == Some(pid),
-        None => !snapshot.pid.is_there(),
+        None => !snapshot.has_pid(),
     };
     // Some stacked filesystems number a directory anew once the kernel has forgotten it; the locked file is the same then.
     let same_lock = meta.lock_file.is_some() && meta.lock_file == snapshot.lock_file;

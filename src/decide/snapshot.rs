@@ -113,6 +113,12 @@ impl Snapshot {
         self.pid.is_there() || self.heartbeat.is_there() || self.status.is_there() || self.meta.is_there()
     }
 
+    /// Whether a pid file says anything. An empty one is about to be written, or was truncated by another process: it names
+    /// no run, and takes none from the record.
+    pub(crate) fn has_pid(&self) -> bool {
+        self.pid.is_there() && !matches!(self.pid.content(), Some(ParsedPid::Unfinished))
+    }
+
     /// The first of the step's files that is no regular file, with what it is.
     pub(crate) fn first_invalid_file(&self) -> Option<String> {
         let faults = [

@@ -55,7 +55,7 @@ struct Ignored {
 impl Ignored {
     fn is_all(&self, look: &Snapshot) -> bool {
         let key = pid_file_id(look);
-        let recorded = recorded_meta(look).filter(|meta| !look.pid.is_there() || meta.speaks_of(key));
+        let recorded = recorded_meta(look).filter(|meta| !look.has_pid() || meta.speaks_of(key));
         let of_same_run = self.run.is_some() && recorded.map(|meta| &meta.run_id) == self.run.as_ref();
         look.status.stamp() == Some(self.status) || of_same_run
     }
@@ -269,7 +269,7 @@ impl TrackedRun {
 
     /// Whether the process lives that was seen alive, where no pid file names it any more; nothing where that is not known.
     fn followed(&self, look: &Snapshot) -> Option<PidState> {
-        let (_, pid_modified) = self.key.filter(|_| self.seen_alive && !look.pid.is_there())?;
+        let (_, pid_modified) = self.key.filter(|_| self.seen_alive && !look.has_pid())?;
         match look.followed {
             Process::Running { started, started_wall } => {
                 let recycled = match self.started {

@@ -34,7 +34,7 @@ pub(crate) struct OwnRun {
     /// Its record as published last, with what other processes announced in it since.
     meta: Meta,
     meta_stamp: Option<FileStamp>,
-    /// The pid file as published, with its permission bits.
+    /// The pid file as it was when this run's pid was read in it, with its permission bits.
     pid_file: Option<(FileStamp, u32)>,
     key: PidFileId,
     lock: Lock,
@@ -54,11 +54,17 @@ pub(crate) struct RecordedEnd {
 }
 
 impl OwnRun {
-    /// The run whose start files have just been published.
+    /// The run whose start files have just been published. Another process may have written into them before they had
+    /// their names, so they are read once.
     pub(crate) fn new(directory: Arc<MonitorDir>, step: StepName, meta: Meta, key: PidFileId, lock: Lock) -> Self {
         let mut run = Self { directory, step, meta, meta_stamp: None, pid_file: None, key, lock, restored: Vec::new() };
-        run.meta_stamp = run.stamp(Record::Meta);
-        run.pid_file = run.pid_facts();
+        let has_meta = run.read_meta();
+        run.restore_pid();
+        if !has_meta {
+            run.note_restored(Record::Meta);
+            // The end writes it once more; what cannot be written now is said then.
+            let _published = run.publish_meta();
+        }
         run
     }
 
@@ -272,9 +278,9 @@ impl OwnRun {
         if let Ok(File::There { stamp, content }) = self.directory.read(&name, pid::LONGEST)
             && ParsedPid::parse(&content) == ParsedPid::Pid(self.key.0)
             && self.meta.pid_mtime_ns == Some(stamp.modified.as_nanos())
-            && stamp.modified != self.key.1
+            && (self.pid_file.is_none() || stamp.modified != self.key.1)
         {
-            // Pid and record were changed together, and still name one run.
+            // Just published; or pid and record were changed together, and still name one run.
             (self.key.1, self.pid_file) = (stamp.modified, self.pid_facts());
             return;
         }
@@ -310,5 +316,42 @@ impl OwnRun {
         }
         let failed = self.meta.intent.map_or(Reason::Failed, Intent::reason);
         Some(self.meta.reason.unwrap_or(if word == StatusWord::Success { Reason::Success } else { failed }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::time::WallTime;
+
+    #[test]
+    fn a_pid_or_record_that_was_overwritten_before_it_had_its_name_is_written_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = Arc::new(MonitorDir::hold(folder.path().to_path_buf()).unwrap());
+        let older = Meta { run_id: "older".into(), pid: Some(1), ..Meta::default() };
+        let meta = Meta { run_id: "own".into(), pid: Some(7), pid_mtime_ns: Some(9), ..Meta::default() };
+        let at = WallTime::from_nanos(9);
+        for (pid, record, restored) in [
+            ("7\n", &meta, vec![]),
+            ("1\n", &meta, vec!["s.pid"]),
+            ("7\n", &older, vec!["s.meta"]),
+            ("", &older, vec!["s.pid", "s.meta"]),
+        ] {
+            directory.publish_at(".t", "s.pid", pid.as_bytes(), Some(at)).unwrap();
+            directory.publish(".t", "s.meta", &record.encode()).unwrap();
+            let lock = Lock::try_take(&directory.file("s.lock")).unwrap().unwrap();
+            let step = StepName::parse("s").unwrap();
+            let run = OwnRun::new(Arc::clone(&directory), step, meta.clone(), (7, at), lock);
+            assert_eq!(std::fs::read(folder.path().join("s.pid")).unwrap(), b"7\n");
+            let ParsedMeta::Known(stands) = ParsedMeta::parse(&std::fs::read(folder.path().join("s.meta")).unwrap())
+            else {
+                panic!("no record: {restored:?}")
+            };
+            assert_eq!(
+                (stands.run_id.as_str(), &run.restored),
+                ("own", &restored.iter().map(|&name| name.into()).collect())
+            );
+            run.lock.release();
+        }
     }
 }

@@ -221,14 +221,14 @@ impl SnapshotReader {
             Some((pid, _)) => self.named = Some(pid),
             None => look.followed = self.followed_process(look.file_wall),
         }
-        let meta = recorded_meta(look).filter(|meta| meta.locked && (!look.pid.is_there() || meta.speaks_of(key)));
+        let meta = recorded_meta(look).filter(|meta| meta.locked && (!look.has_pid() || meta.speaks_of(key)));
         let own_lock = meta.is_some_and(|meta| meta.lock_file.is_none() || meta.lock_file == look.lock_file);
         if key.is_some() && own_lock && look.lock == LockState::Held {
             return;
         }
         // Where the pid file was removed the record still says which process the run's is.
         let claimed = key.map(|(pid, _)| pid).or_else(|| meta.and_then(|meta| meta.pid));
-        let Some(pid) = claimed.filter(|_| key.is_some() || !look.pid.is_there()) else { return };
+        let Some(pid) = claimed.filter(|_| key.is_some() || !look.has_pid()) else { return };
         // A run that recorded this namespace bears its number here and nowhere else.
         let in_this_namespace =
             meta.is_some_and(|meta| meta.pid_namespace.is_some() && meta.pid_namespace == self.here.pid_namespace);

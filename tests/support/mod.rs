@@ -18,10 +18,11 @@ mod processes;
 pub mod project;
 pub mod screen;
 pub mod servers;
+pub mod thief;
 
 pub use machine::{APART, DEADLY, lives, marked, open_files, shows_marks};
 pub use place::{Place, event_backend};
-pub use processes::{Bystander, Shell, kill, own_namespace};
+pub use processes::{Bystander, Shell, end_marked, kill, own_namespace};
 use serde_json::Value;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -171,6 +172,11 @@ impl Dice {
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) % limit.max(1)
+    }
+
+    /// One of these.
+    pub fn pick<T: Clone>(&mut self, all: &[T]) -> T {
+        all[usize::try_from(self.below(all.len() as u64)).expect("an index")].clone()
     }
 }
 

@@ -16,8 +16,6 @@ use std::os::unix::fs::FileExt;
 pub(crate) struct PreallocatedFile {
     file: File,
     temporary: String,
-    /// Whether bytes beyond the content have to be cut off.
-    is_filled: bool,
 }
 
 impl PreallocatedFile {
@@ -27,14 +25,13 @@ impl PreallocatedFile {
     /// No space, or a directory that cannot be written.
     pub(crate) fn take(directory: &MonitorDir, temporary: String, room: usize) -> io::Result<Self> {
         let mut file = directory.file(&temporary).create_new()?;
-        let is_filled = machine::reserve(&file, room as u64).is_err();
-        if is_filled {
+        if machine::reserve(&file, room as u64).is_err() {
             // Where the filesystem cannot reserve space, bytes written now are overwritten in place later.
             file.write_all(&vec![b'\n'; room]).inspect_err(|_| {
                 let _gone = directory.remove(&temporary);
             })?;
         }
-        Ok(Self { file, temporary, is_filled })
+        Ok(Self { file, temporary })
     }
 
     /// Publishes `content` under `name`, in the space reserved.
@@ -44,11 +41,12 @@ impl PreallocatedFile {
     /// half-written stands under the name.
     pub(crate) fn publish(self, directory: &MonitorDir, name: &str, content: &[u8]) -> io::Result<()> {
         let temporary = directory.file(&self.temporary);
-        let written = self.file.write_all_at(content, 0);
-        let written =
-            written.and_then(|()| if self.is_filled { self.file.set_len(content.len() as u64) } else { Ok(()) });
-        let published = written.and_then(|()| {
+        let published = self.file.write_all_at(content, 0).and_then(|()| {
             let own = FileFacts::of(&self.file)?;
+            // The bytes that were written to reserve the space, or what another process wrote into the file meanwhile.
+            if own.stamp.size > content.len() as u64 {
+                self.file.set_len(content.len() as u64)?;
+            }
             // What another process put in its place is never published: then this file has lost its only name.
             if own.links == 0 {
                 return Err(io::ErrorKind::NotFound.into());
@@ -85,6 +83,10 @@ mod tests {
             let Seen::There { content: read, .. } = directory.read("a.meta", 100).unwrap() else { panic!("no file") };
             assert_eq!(read, content.as_bytes());
         }
+        let reserve = PreallocatedFile::take(&directory, ".r".into(), 64).unwrap();
+        std::fs::write(directory.join(".r"), "an older and longer record").unwrap();
+        reserve.publish(&directory, "a.meta", b"short").unwrap();
+        assert_eq!(std::fs::read(directory.join("a.meta")).unwrap(), b"short");
         PreallocatedFile::take(&directory, ".r".into(), 10).unwrap().release(&directory);
         for swap in ["", "another"] {
             let reserve = PreallocatedFile::take(&directory, ".r".into(), 10).unwrap();
