@@ -173,6 +173,8 @@ fn colours_follow_what_the_user_has_set() {
         ("CLICOLOR_FORCE=1", "auto", true),
         ("CLICOLOR_FORCE=1 NO_COLOR=1", "auto", false),
         ("CLICOLOR_FORCE=1", "never", false),
+        ("CLICOLOR_FORCE=0", "auto", false),
+        ("CI=true", "auto", false),
         ("NO_COLOR=1", "always", true),
         ("TERM=dumb", "always", true),
     ] {
@@ -181,9 +183,16 @@ fn colours_follow_what_the_user_has_set() {
         let ended = support::Ended::of(&command.output().expect("dogwatch runs"));
         assert_eq!(green(&ended.stdout), colored, "{settings} {color}: {ended:?}");
     }
-    for (prefix, colored) in [("", true), ("TERM=dumb ", false), ("NO_COLOR=1 ", false), ("CLICOLOR=0 ", false)] {
-        // Where $CI is set, what shows the output is taken to know colours whatever the terminal is.
-        let Some(session) = Session::start(&place, &format!("unset CI; {prefix}\"$D\" list")) else { return };
+    for (prefix, colored) in [
+        ("", true),
+        ("TERM=dumb ", false),
+        ("TERM=dumb CI=true ", false),
+        ("TERM=dumb CLICOLOR=1 ", false),
+        ("TERM=dumb CLICOLOR_FORCE=1 ", true),
+        ("NO_COLOR=1 ", false),
+        ("CLICOLOR=0 ", false),
+    ] {
+        let Some(session) = Session::start(&place, &format!("{prefix}\"$D\" list")) else { return };
         let (code, sent) = session.end();
         assert_eq!((code, green(&sent)), (0, colored), "{prefix}: {sent:?}");
     }

@@ -2,6 +2,7 @@
 
 use crate::sys::env;
 use nix::unistd::{getpgrp, tcgetpgrp};
+use std::ffi::OsStr;
 use std::io::{IsTerminal, stderr, stdin, stdout};
 
 /// Columns and rows.
@@ -46,6 +47,14 @@ pub(crate) fn stderr_can_erase() -> bool {
 /// `TERM=dumb` says that escape sequences are shown as text, and no `TERM` that nothing is known.
 fn has_cursor_control() -> bool {
     env::variable("TERM").is_some_and(|term| term != "dumb")
+}
+
+/// Whether standard output may have colours: `NO_COLOR` takes them away, else `CLICOLOR_FORCE` gives them to any stream, else
+/// a terminal has them unless `CLICOLOR` is 0. `$CI` is not asked: where the terminal is a dumb one, escapes are shown as text.
+pub(crate) fn stdout_has_colors() -> bool {
+    let is = |name: &str, fits: fn(&OsStr) -> bool| env::variable(name).is_some_and(|value| fits(&value));
+    let is_forced = is("CLICOLOR_FORCE", |value| value != "0");
+    !is("NO_COLOR", |_| true) && (is_forced || (stdout_can_erase() && !is("CLICOLOR", |value| value == "0")))
 }
 
 /// Whether the terminal that standard error is belongs to this process's job at the moment. A background job that draws

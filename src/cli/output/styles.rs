@@ -3,9 +3,8 @@
 use crate::cli::Color;
 use crate::preflight::report::CheckStatus;
 use crate::record::outcome::Outcome;
-use anstream::{AutoStream, ColorChoice};
+use crate::sys::terminal::stdout_has_colors;
 use anstyle::{AnsiColor, Style};
-use std::io::stdout;
 
 /// Colours for text, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +20,7 @@ impl Styles {
         let enabled = match color {
             Color::Always => true,
             Color::Never => false,
-            Color::Auto => AutoStream::choice(&stdout()) != ColorChoice::Never,
+            Color::Auto => stdout_has_colors(),
         };
         Self { enabled }
     }
