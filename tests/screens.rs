@@ -92,3 +92,36 @@ fn a_step_that_has_succeeded_three_times_shows_how_much_of_its_usual_time_is_ove
         screen.shows("[==========] of 0.");
     }
 }
+
+#[test]
+fn what_a_shell_prints_at_ctrl_z_and_fg_stays_and_the_drawing_goes_on_below_it() {
+    let place = Place::new();
+    place.detach("s", "sleep 300");
+    let Some(screen) = Screen::start(&place, 80, "PS1='$ ' bash --norc --noprofile -i") else { return };
+    screen.shows("$");
+    screen.press(&["\"$D\" wait s", "Enter"]);
+    screen.shows("s: running for");
+    screen.press(&["C-z"]);
+    screen.shows("Stopped");
+    screen.press(&["fg", "Enter"]);
+    let lines = screen.is_drawn_again();
+    let [.., stopped, prompt, command, live] = &lines[..] else { panic!("{lines:#?}") };
+    assert!(stopped.contains("Stopped") && prompt.ends_with("$ fg") && command.ends_with("wait s"), "{lines:#?}");
+    assert!(live.starts_with("s: running for"), "{lines:#?}");
+    place.dogwatch(["kill", "s"]);
+    let lines = screen.shows("s: failed");
+    assert!(lines.iter().filter(|line| line.starts_with("s: running for")).count() <= 1, "{lines:#?}");
+
+    // A watched list draws the whole screen anew, and the terminal echoes and obeys as before.
+    place.detach("s", "sleep 300");
+    screen.press(&["\"$D\" list --watch", "Enter"]);
+    screen.shows("STATE");
+    screen.press(&["C-z"]);
+    screen.shows("Stopped");
+    screen.press(&["fg", "Enter"]);
+    screen.is_cleared("Stopped");
+    screen.is_drawn_again();
+    screen.press(&["C-c"]);
+    screen.press(&["echo it-$((1+1))", "Enter"]);
+    screen.shows("it-2");
+}

@@ -139,6 +139,18 @@ fn listeners() -> &'static Listeners {
     LISTENERS.get_or_init(|| Listeners { count: Mutex::new(0), none: Arc::new(AtomicBool::new(true)) })
 }
 
+/// Whether this process was continued (CONT) since the last call, by a shell's `fg` as a rule; the first call begins to listen.
+pub(crate) fn was_continued() -> bool {
+    static CONTINUED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+    let continued = CONTINUED.get_or_init(|| {
+        let flag = Arc::default();
+        // Fails for an unknown signal alone.
+        let _listening = signal_hook::flag::register(Signal::SIGCONT as i32, Arc::clone(&flag));
+        flag
+    });
+    continued.swap(false, Ordering::AcqRel)
+}
+
 /// Stops this process as Ctrl-Z does; returns once it goes on.
 pub(crate) fn stop_this_process() {
     // Fails for an unknown signal alone.

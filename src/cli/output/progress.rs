@@ -9,6 +9,7 @@ use crate::ops::event::Progress;
 use crate::record::sanitize::sanitize_for_terminal;
 use crate::record::time::millis;
 use crate::record::units::shown;
+use crate::sys::signals::was_continued;
 use crate::sys::terminal::{Size, stderr_can_erase, stderr_is_in_foreground, stderr_size};
 use std::io::{Write, stderr};
 use std::time::Duration;
@@ -28,7 +29,11 @@ pub(in crate::cli) struct ProgressDisplay {
 
 impl ProgressDisplay {
     pub(in crate::cli) fn new(out: &Output) -> Self {
-        Self { wanted: !out.json && !out.quiet && stderr_can_erase(), drawn: Vec::new() }
+        let wanted = !out.json && !out.quiet && stderr_can_erase();
+        if wanted {
+            was_continued();
+        }
+        Self { wanted, drawn: Vec::new() }
     }
 
     pub(in crate::cli) fn is_wanted(&self) -> bool {
@@ -39,6 +44,7 @@ impl ProgressDisplay {
     pub(in crate::cli) fn draw(&mut self, steps: &[Progress], more: usize) {
         // Asked each time: a terminal is resized, and a job moves between foreground and background.
         let Some(size) = stderr_size().filter(|_| self.wanted) else { return };
+        self.forget_after_stop();
         if !stderr_is_in_foreground() {
             // The shell draws its prompt over what was there.
             self.drawn.clear();
@@ -51,8 +57,16 @@ impl ProgressDisplay {
         write(&format!("{erased}{body}"));
     }
 
+    /// After Ctrl-Z and `fg` the shell's own lines stand below what was drawn, and moving up would erase those.
+    fn forget_after_stop(&mut self) {
+        if self.wanted && was_continued() {
+            self.drawn.clear();
+        }
+    }
+
     /// Erases them.
     pub(in crate::cli) fn erase(&mut self) {
+        self.forget_after_stop();
         let drawn = std::mem::take(&mut self.drawn);
         if !drawn.is_empty()
             && stderr_is_in_foreground()
