@@ -68,4 +68,14 @@ fn where_tmp_cannot_be_written_the_users_runtime_folder_is_taken() {
     assert!(dir.stdout.starts_with(&*runtime.path().join("dogwatch").to_string_lossy()), "{dir:?}");
     assert_eq!(through(&["run", "s", "--", "true"]).code, 0);
     assert_eq!(through(&["wait", "s"]).code, 0);
+    // Where /tmp can be written it would be the place, but the step is found where it ended, and starts there again.
+    let outside = |words: &[&str]| {
+        let mut command = in_folder(work.path(), words);
+        command.env("XDG_RUNTIME_DIR", runtime.path());
+        run(command)
+    };
+    assert_eq!(outside(&["check", "s"]).code, 0);
+    assert_eq!(outside(&["dir"]).stdout, dir.stdout);
+    assert_eq!(outside(&["run", "s", "--", "true"]).code, 0);
+    assert_eq!(outside(&["history", "s"]).stdout.lines().count(), 2);
 }

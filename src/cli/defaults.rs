@@ -3,7 +3,7 @@
 use super::Context;
 use crate::env_vars;
 use crate::error::Error;
-use crate::ops::directory::default_directory;
+use crate::ops::directory;
 use crate::ops::preflight::PreflightOptions;
 use crate::preflight::MonitorSettings;
 use crate::record::step_name::StepName;
@@ -21,14 +21,26 @@ pub(super) fn directory(context: &Context) -> Result<PathBuf, Error> {
     directory_or(context.dir.as_deref())
 }
 
+/// As [`directory`], to start a run in.
+///
+/// # Errors
+/// As [`directory`].
+pub(super) fn directory_to_start_in(context: &Context) -> Result<PathBuf, Error> {
+    named_or(context.dir.as_deref(), directory::directory_to_start_in)
+}
+
 /// As [`directory`], with the value of `--dir`.
 ///
 /// # Errors
 /// As [`directory`].
 pub(super) fn directory_or(flag: Option<&Path>) -> Result<PathBuf, Error> {
+    named_or(flag, directory::default_directory)
+}
+
+fn named_or(flag: Option<&Path>, default: fn(&Path) -> PathBuf) -> Result<PathBuf, Error> {
     if let Some(directory) = flag {
         if directory.as_os_str().is_empty() {
-            return Err(Error::invalid_options("--dir is empty; name a directory"));
+            return Err(Error::invalid_options("--dir is empty; name a directory".to_owned()));
         }
         return Ok(directory.to_path_buf());
     }
@@ -38,7 +50,7 @@ pub(super) fn directory_or(flag: Option<&Path>) -> Result<PathBuf, Error> {
     let folder = env::current_folder().map_err(|error| {
         Error::internal(format!("there is no current folder ({error}); name a directory with --dir"))
     })?;
-    Ok(default_directory(&folder))
+    Ok(default(&folder))
 }
 
 /// The flag's value, else the variable's, else none.

@@ -253,7 +253,7 @@ impl RunArgs {
                 "--stdin inherit with --detach takes a pipe or a file: a detached run has no terminal to read from",
             ));
         }
-        let mut options = RunOptions::new(defaults::directory(context)?, self.step.clone(), &self.command)
+        let mut options = RunOptions::new(defaults::directory_to_start_in(context)?, self.step.clone(), &self.command)
             .stale(stale)
             .max_timeout(defaults::duration(self.max_timeout, env_vars::MAX_TIMEOUT)?)
             .heartbeat_interval(heartbeat_interval(self.heartbeat_interval, stale)?)
