@@ -43,8 +43,10 @@ fn each_step_has_a_row_with_its_state_and_its_last_line() {
     assert_eq!(&row(&ended, "good")[1], "success");
     assert!(ended.stdout.contains("all is well") && ended.stdout.contains("evil  end"), "{ended:?}");
     let busy = row(&ended, "busy");
-    assert_eq!((busy[1].as_str(), &busy[6], busy[7..].join(" ").as_str()), ("running", &pid.to_string(), "at work"));
-    assert_eq!((row(&ended, "bad")[1].as_str(), row(&ended, "gone")[1].as_str()), ("failed", "died"));
+    assert_eq!((busy[1].as_str(), &busy[7], busy[8..].join(" ").as_str()), ("running", &pid.to_string(), "at work"));
+    assert_eq!((row(&ended, "bad")[1..3].join(" ").as_str(), row(&ended, "gone")[1].as_str()), ("failed (3)", "died"));
+    let good = row(&ended, "good");
+    assert_eq!((good[4].as_str(), good[3].ends_with('s')), ("ago", true), "{good:?}");
     // As check has them, in everything that does not change by the moment.
     let still = |mut line: Value| {
         for key in ["elapsed_ms", "heartbeat_age_ms", "output_age_ms", "detail", "log_tail"] {

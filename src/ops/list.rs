@@ -11,6 +11,7 @@ use crate::ops::{open, steps_with};
 use crate::record::file_names::Record;
 use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
+use crate::record::time::{WallTime, millis};
 use crate::step::snapshot::{SnapshotReader, here as here_at};
 use crate::sys::clock;
 use crate::sys::fs::monitor_dir::MonitorDir;
@@ -34,8 +35,12 @@ pub(crate) struct Row {
     pub(crate) outcome: Outcome,
     /// The word for that: `overdue` for a run that is over its limit and still runs.
     pub(crate) state: &'static str,
+    /// What COMMAND failed with: its exit code, or the signal that ended it.
+    pub(crate) failure: Option<String>,
     /// How long it took, or has taken so far, in milliseconds.
     pub(crate) elapsed_ms: Option<u64>,
+    /// How long ago it ended, in milliseconds.
+    pub(crate) ended_ago_ms: Option<u64>,
     /// How long a run of it usually takes, where it goes on and enough runs of it are known.
     pub(crate) expected: Option<Duration>,
     /// How old the heartbeat of a run that goes on is, in milliseconds.
@@ -80,6 +85,12 @@ pub(crate) fn rows(request: &CheckOptions) -> Result<Listing<Row>, Error> {
         let goes_on = report.outcome == Outcome::Running;
         Row {
             state: report.state_word(),
+            failure: failure(&report),
+            ended_ago_ms: report
+                .ended_at
+                .as_deref()
+                .and_then(WallTime::parse)
+                .map(|at| millis(clock::wall().since(at))),
             last_line: report.log.as_deref().and_then(|log| file::last_line(log.as_ref())),
             step: report.step,
             outcome: report.outcome,
@@ -92,6 +103,12 @@ pub(crate) fn rows(request: &CheckOptions) -> Result<Listing<Row>, Error> {
             run_id: report.run_id,
         }
     })
+}
+
+/// What COMMAND failed with, where it did.
+fn failure(report: &Report) -> Option<String> {
+    let code = report.exit_code.filter(|code| *code != 0).map(|code| code.to_string());
+    report.signal.clone().or(code).filter(|_| report.outcome == Outcome::Failed)
 }
 
 /// Checks every step that a file of the directory shows to have started.

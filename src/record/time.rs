@@ -97,6 +97,12 @@ impl WallTime {
         Duration::from_nanos(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
+    /// A time in the form that [`WallTime::rfc3339`] has.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let since_1970 = humantime::parse_rfc3339(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
+        i64::try_from(since_1970.as_nanos()).ok().map(Self)
+    }
+
     /// This time as RFC 3339 in UTC with milliseconds, for people and for `.meta`.
     pub(crate) fn rfc3339(self) -> String {
         let since_1970 = Duration::from_nanos(u64::try_from(self.0).unwrap_or(0));

@@ -29,7 +29,7 @@ pub(super) struct ListArgs {
 
 impl Subcommand for ListArgs {
     const NAME: &'static str = "list";
-    const ABOUT: &'static str = "List the steps: state, elapsed time, heartbeat age, pid, last log line";
+    const ABOUT: &'static str = "List the steps: state, exit code, times, heartbeat age, pid, last log line";
     const HELP: Help = Help {
         examples: &["dogwatch list --watch"],
         notes: "With --json one object a step, as `check --json` has it but for what its processes do; with --watch one for \

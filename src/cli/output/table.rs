@@ -13,11 +13,13 @@ use std::time::Duration;
 /// Between two columns.
 const GAP: usize = 2;
 /// The heads of the columns.
-const HEADS: [&str; 9] = ["STEP", "STATE", "ELAPSED", "PROGRESS", "HEARTBEAT", "OUTPUT", "CPU", "PID", "LAST LINE"];
+const HEADS: [&str; 10] =
+    ["STEP", "STATE", "ELAPSED", "ENDED", "PROGRESS", "HEARTBEAT", "OUTPUT", "CPU", "PID", "LAST LINE"];
 const STATE: usize = 1;
-const PROGRESS: usize = 3;
+const ENDED: usize = 3;
+const PROGRESS: usize = 4;
 /// What a terminal that is too narrow does without, in this order, until the last line has room.
-const DISPENSABLE: [usize; 5] = [5, 6, 7, 4, PROGRESS];
+const DISPENSABLE: [usize; 6] = [6, 7, 8, 5, PROGRESS, ENDED];
 /// The room that the last line should have, in columns.
 const LAST_LINE: usize = 16;
 
@@ -35,6 +37,9 @@ pub(in crate::cli) fn table(steps: &[Row], styles: Styles, columns: Option<usize
         .collect();
     if steps.iter().all(|step| step.expected.is_none()) {
         widths[PROGRESS] = None;
+    }
+    if steps.iter().all(|step| step.ended_ago_ms.is_none()) {
+        widths[ENDED] = None;
     }
     for column in DISPENSABLE {
         let before_last: usize = widths[..HEADS.len() - 1].iter().flatten().map(|width| width + GAP).sum();
@@ -62,10 +67,15 @@ fn cells(row: &Row, longest: usize) -> Cells<'_> {
     };
     let progress =
         row.elapsed_ms.zip(row.expected).map(|(elapsed, expected)| bar(Duration::from_millis(elapsed), expected));
+    let state = match &row.failure {
+        Some(failure) => Cow::Owned(format!("{} ({})", row.state, sanitize_for_terminal(failure))),
+        None => Cow::Borrowed(row.state),
+    };
     [
         fit(&row.step, longest),
-        Cow::Borrowed(row.state),
+        state,
         span(row.elapsed_ms),
+        row.ended_ago_ms.map_or(Cow::Borrowed("-"), |age| Cow::Owned(format!("{} ago", shown(age)))),
         progress.map_or(Cow::Borrowed("-"), Cow::Owned),
         span(row.heartbeat_age_ms),
         span(row.output_age_ms),
@@ -109,6 +119,8 @@ mod tests {
             step: step.to_owned(),
             outcome: Outcome::Running,
             state: "running",
+            failure: None,
+            ended_ago_ms: None,
             elapsed_ms: Some(12_300),
             expected: None,
             heartbeat_age_ms: Some(400),
@@ -145,6 +157,28 @@ mod tests {
             let room = columns - lines[0].find("LAST").expect("the last line's head");
             assert!(room >= if columns == 40 { 5 } else { LAST_LINE }, "{columns}: {lines:#?}");
         }
+    }
+
+    #[test]
+    fn how_a_step_failed_and_when_it_ended_is_shown_as_far_as_there_is_room() {
+        let failed = Row {
+            outcome: Outcome::Failed,
+            state: "failed",
+            failure: Some("137".to_owned()),
+            ended_ago_ms: Some(185_000),
+            ..row("b", "\u{6f22}\u{5b57} no memory")
+        };
+        let lines = table(&[row("a", "x"), failed.clone()], Styles::PLAIN, Some(80));
+        assert!(
+            lines[0].contains("  ENDED") && lines[2].contains("failed (137)") && lines[2].contains("3m 5s ago"),
+            "{lines:?}"
+        );
+        let narrow = table(&[failed], Styles::PLAIN, Some(40));
+        assert!(narrow[1].contains("failed (137)") && !narrow[0].contains("ENDED"), "{narrow:?}");
+        for line in lines.iter().map(|line| (line, 80)).chain(narrow.iter().map(|line| (line, 40))) {
+            assert!(width(line.0) <= line.1, "{line:?}");
+        }
+        assert!(!table(&[row("a", "x")], Styles::PLAIN, Some(200))[0].contains("ENDED"));
     }
 
     #[test]
