@@ -117,3 +117,83 @@ fn a_followed_log_may_come_later() {
     let ended = log.end_at_all();
     assert_eq!((ended.code, ended.stdout.as_str()), (0, "at last\n"), "{ended:?}");
 }
+
+#[test]
+fn of_several_steps_each_ones_output_stands_under_a_heading() {
+    let place = Place::new();
+    place.dogwatch(["run", "a", "--", "printf", "one\ntwo\n"]);
+    place.dogwatch(["run", "b", "--", "printf", "half"]);
+    place.dogwatch(["run", "c", "--", "echo", "three"]);
+    let all = place.dogwatch(["log", "a", "b", "a", "c"]);
+    let text = "==> a <==\none\ntwo\n\n==> b <==\nhalf\n\n==> c <==\nthree\n";
+    assert_eq!((all.code, all.stdout.as_str()), (0, text), "{all:?}");
+    let ends = place.dogwatch(["log", "a", "c", "-n", "1"]);
+    assert_eq!(ends.stdout, "==> a <==\ntwo\n\n==> c <==\nthree\n");
+    let absent = place.dogwatch(["log", "a", "nosuch"]);
+    assert_eq!((absent.code, absent.stdout.as_str()), (5, "==> a <==\none\ntwo\n"), "{absent:?}");
+    assert!(absent.stderr.contains("there is no step nosuch"), "{absent:?}");
+}
+
+#[test]
+fn several_steps_are_followed_at_once_until_the_last_has_ended() {
+    let place = Place::new();
+    for step in ["a", "b"] {
+        let script =
+            format!("echo begun {step}; while [ ! -e $DOGWATCH_DIR/{step}.go ]; do sleep 0.02; done; echo done {step}");
+        place.detach(step, &script);
+    }
+    let out = place.file("followed.txt");
+    let mut command = place.command(["log", "a", "b", "-f"]);
+    let mut child = command.stdout(fs::File::create(&out).expect("a file")).spawn().expect("it starts");
+    let shows = |text: &str| until(text, || fs::read_to_string(&out).is_ok_and(|all| all.contains(text)));
+    shows("==> a <==\nbegun a\n");
+    shows("==> b <==\nbegun b\n");
+    place.write("a.go", "");
+    shows("done a\n");
+    place.write("b.go", "");
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+    let all = fs::read_to_string(&out).expect("the output");
+    assert!(all.ends_with("\n==> b <==\ndone b\n"), "{all}");
+}
+
+#[test]
+fn following_several_steps_ends_when_it_is_interrupted_or_nobody_reads() {
+    let place = Place::new();
+    place.detach("a", "while :; do echo more; sleep 0.01; done");
+    place.detach("silent", "sleep 300");
+    let follow = || {
+        let mut command = place.command(["log", "a", "silent", "-f"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts")
+    };
+    let mut child = follow();
+    drop(child.stdout.take());
+    child.wait().expect("it ends");
+    let mut child = follow();
+    let mut first = [0; 1];
+    child.stdout.as_mut().expect("its output").read_exact(&mut first).expect("output");
+    kill("TERM", child.id().cast_signed());
+    let status = child.wait().expect("it ends");
+    assert!(status.code() == Some(143) || status.signal() == Some(15), "{status:?}");
+}
+
+#[test]
+fn the_end_of_a_log_in_json_is_what_a_person_would_see_whoever_prints_it() {
+    let place = Place::new();
+    let script =
+        "printf 'old 10%%\\rnew \\033[31m99%%\\033[0m\\n\\033]0;title\\007last \\033[1mwords\\033[0m\\n'; exit 3";
+    place.dogwatch(["run", "s", "--", "sh", "-c", script]);
+    for command in ["wait", "check", "recover", "list"] {
+        let mut words = vec![command, "--json"];
+        if command != "list" {
+            words.push("s");
+        }
+        let ended = place.dogwatch(&words);
+        let tail = ended.json()["log_tail"].clone();
+        let right = if command == "list" {
+            serde_json::json!(["last words"])
+        } else {
+            serde_json::json!(["new 99%", "last words"])
+        };
+        assert_eq!(tail, right, "{command}");
+    }
+}

@@ -106,6 +106,11 @@ const FLAG_HINTS: &[(&str, &[&str], &str)] = &[
     ("run", &["-i", "-it", "-ti"], "use --stdin inherit to let COMMAND read this terminal"),
     ("log", &["--tail", "-t", "-l"], "use -n N for the last N lines"),
     ("log", &["-F"], "use -f to follow the log"),
+    (
+        "log",
+        &["--timestamps", "--since", "--until"],
+        "a log is what COMMAND wrote, without times: have COMMAND print them, or pipe dogwatch log STEP -f into ts",
+    ),
     ("check", &["-n", "--tail", "--lines"], "use --log-tail N for the last N lines of the log"),
     ("wait", &["-n", "--tail", "--lines"], "use --log-tail N for the last N lines of the log"),
     (
@@ -168,6 +173,7 @@ mod tests {
             ("run -t 5m build -- make", "--max-timeout D", "dogwatch run --help"),
             ("run build --timeout 5m -- make", "--max-timeout D", "dogwatch run --help"),
             ("log build --tail 5", "-n N", "dogwatch log --help"),
+            ("log build --timestamps", "COMMAND print them", "dogwatch log --help"),
             ("kill -9 build", "--grace 0", "dogwatch kill --help"),
             ("kill build -9", "--grace 0", "dogwatch kill --help"),
             ("kill -s KILL build", "--grace 0", "dogwatch kill --help"),

@@ -19,9 +19,9 @@ use clap::Args;
 
 #[derive(Debug, Args)]
 pub(super) struct LogArgs {
-    /// The step
-    #[arg(add = steps())]
-    step: StepName,
+    /// The steps; of several each one's output stands under a heading
+    #[arg(required = true, value_name = "STEP", add = steps())]
+    steps: Vec<StepName>,
     /// Keep printing new output until the step ends
     #[arg(short, long)]
     follow: bool,
@@ -32,11 +32,11 @@ pub(super) struct LogArgs {
 
 impl Subcommand for LogArgs {
     const NAME: &'static str = "log";
-    const ABOUT: &'static str = "Print a step's log";
+    const ABOUT: &'static str = "Print the log of a step, or of several";
     const HELP: Help = Help {
         examples: &["dogwatch log build -f -n 20; dogwatch wait build"],
         notes: "Into a pipe or file the bytes go as they were written; on a terminal control characters are shown as text. \
-                With -f it ends with 0 when the step has ended, whatever its outcome: `wait` says how.",
+                With -f it ends with 0 when the steps have ended, whatever their outcome: `wait` says how.",
         exit_codes: &[
             (ExitCode::Success, None),
             (ExitCode::NotStarted, None),
@@ -49,31 +49,31 @@ impl Subcommand for LogArgs {
     fn exec(self, context: &Context) -> Result<u8, Error> {
         let request = Log {
             directory: defaults::directory(context)?,
-            step: self.step,
+            steps: self.steps,
             lines: self.lines,
             follow: self.follow,
             start_timeout: defaults::duration(None, env_vars::START_TIMEOUT)?.unwrap_or(START_TIMEOUT),
         };
         let mut sanitizer = stdout_is_terminal().then(StreamSanitizer::default);
-        let shown = log(&request, &mut |bytes| match &mut sanitizer {
+        let ends = log(&request, &mut |bytes| match &mut sanitizer {
             Some(sanitizer) => context.out.try_print(sanitizer.feed(bytes).as_bytes()),
             None => context.out.try_print(bytes),
         })?;
         if let Some(mut sanitizer) = sanitizer {
             context.out.print(sanitizer.finish().as_bytes());
         }
-        let exit = match shown {
-            LogEnd::All => ExitCode::Success,
-            LogEnd::None(sentence) => {
-                print_error(&sentence);
-                ExitCode::Success
+        let mut exit = ExitCode::Success;
+        for end in ends {
+            match end {
+                LogEnd::All => {}
+                LogEnd::None(sentence) => print_error(&sentence),
+                LogEnd::NotStarted(sentence) => {
+                    print_error(&sentence);
+                    exit = ExitCode::NotStarted;
+                }
+                LogEnd::Interrupted(signal) => return Ok(of_signal(signal as i32)),
             }
-            LogEnd::NotStarted(sentence) => {
-                print_error(&sentence);
-                ExitCode::NotStarted
-            }
-            LogEnd::Interrupted(signal) => return Ok(of_signal(signal as i32)),
-        };
+        }
         Ok(exit.code())
     }
 }
