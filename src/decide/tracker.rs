@@ -301,10 +301,13 @@ impl TrackedRun {
             None => assess_pid(look, key, meta, self.started, self.seen_alive),
         };
         self.seen_alive |= seen == PidState::Alive;
-        if let (PidState::Alive, Process::Running { started, .. }) = (seen, look.process) {
+        let shown = if followed.is_some() { look.followed } else { look.process };
+        if let (PidState::Alive, Process::Running { started, .. }) = (seen, shown) {
             self.started = Some(started);
         }
-        if let (PidState::Alive, Some(started)) = (seen, meta.and_then(|meta| meta.pid_started_at)) {
+        // A start by another time namespace's clock is never compared with one that is read here.
+        let of_this_time = meta.filter(|meta| !is_of_other_time(look, meta));
+        if let (PidState::Alive, Some(started)) = (seen, of_this_time.and_then(|meta| meta.pid_started_at)) {
             self.started = Some(started);
         }
         if seen != PidState::Dead {

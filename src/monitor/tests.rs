@@ -5,6 +5,7 @@
 
 mod log;
 mod oracle;
+mod places;
 mod played;
 mod script;
 mod simulated;
@@ -37,7 +38,7 @@ fn options(state: &State) -> MonitorOptions {
     let threshold = |span: Option<i64>| Threshold { flag: None, environment: Some(span.map_or(Duration::ZERO, nanos)) };
     let patterns = || Arc::new(Patterns::new(Some("needle"), None).unwrap());
     MonitorOptions {
-        steps: (0..state.steps.len()).map(|at| StepName::parse(&format!("step{at}")).unwrap()).collect(),
+        steps: (0..state.waited_for).map(|at| StepName::parse(&format!("step{at}")).unwrap()).collect(),
         thresholds: ThresholdOptions {
             stale: threshold(limits.stale),
             max_timeout: threshold(limits.longest),

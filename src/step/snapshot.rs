@@ -140,7 +140,7 @@ impl SnapshotReader {
     }
 
     /// Whether the files stand as a look has shown them, as far as cheap questions tell: the pid, the record and the status
-    /// were not replaced or written since. Of a far filesystem that is never certain.
+    /// were not replaced or written since, and no first heartbeat came. Of a far filesystem that is never certain.
     pub(crate) fn is_unchanged(&self, look: &Snapshot) -> bool {
         let same = |record, known: Option<FileStamp>| {
             self.directory.stat(&self.name(record)).is_ok_and(|file| match file {
@@ -153,6 +153,8 @@ impl SnapshotReader {
             && same(Record::Status, look.status.stamp())
             && same(Record::Pid, look.pid.stamp())
             && same(Record::Meta, look.meta.stamp())
+            // One that was there is read when its age is due.
+            && (look.heartbeat.is_there() || same(Record::Heartbeat, None))
     }
 
     /// One pass over the files; with whether the pid file changed meanwhile.

@@ -180,9 +180,12 @@ pub(crate) fn cpu_time_in(look: &Snapshot, census: &ProcessTable) -> Option<Dura
 }
 
 /// Why a run's processes cannot be looked at, let alone signalled.
-enum Unreachable {
+pub(crate) enum Unreachable {
+    /// They are of another place than this process.
     OutOfReach(Warning),
+    /// No pid file names one.
     NoPid,
+    /// The kernel shows none of this number.
     Unseen(i32),
 }
 
@@ -198,7 +201,11 @@ impl Unreachable {
     }
 }
 
-fn reach(look: &Snapshot) -> Result<(), Unreachable> {
+/// Whether this process may look at the run's processes, as far as the look tells.
+///
+/// # Errors
+/// Why not.
+pub(crate) fn reach(look: &Snapshot) -> Result<(), Unreachable> {
     if let Some(remark) = out_of_reach(look) {
         return Err(Unreachable::OutOfReach(remark));
     }

@@ -50,6 +50,30 @@ fn a_held_lock_means_alive_and_a_free_one_decides_only_where_the_kernel_cannot_b
 }
 
 #[test]
+fn a_run_of_another_time_namespace_that_was_seen_alive_by_its_lock_is_not_dead_when_the_lock_is_lost() {
+    let own = FileId { device: 1, inode: 5 };
+    let meta =
+        || Meta { locked: true, pid_started_at: Some(7), lock_file: Some(own), time_namespace: Some(2), ..local() };
+    // Under its held lock nobody asks for the process.
+    let process = Process::Unclaimed;
+    let held = Snapshot { meta: of_run(meta()), lock: LockState::Held, lock_file: Some(own), process, ..plain(110.0) };
+    // Here its process has another start time than the run recorded.
+    let process = Process::Running { started: 9, started_wall: wall(100.0) };
+    let lost = Snapshot { lock: LockState::Absent, lock_file: None, process, ..held.clone() };
+    let mut tracker = RunTracker::default();
+    assert_eq!(tracker.note(&held).liveness, Liveness::Alive);
+    assert_eq!(tracker.note(&lost).liveness, Liveness::Elsewhere);
+    // Nor when its files are removed and the wall clock is set: its process was seen before that.
+    let mut tracker = RunTracker::default();
+    tracker.note(&held);
+    let removed = |followed| Snapshot { pid: File::Absent, meta: File::Absent, followed, ..lost.clone() };
+    let set = Process::Running { started: 9, started_wall: wall(3700.0) };
+    for followed in [process, set] {
+        assert_eq!(tracker.note(&removed(followed)).liveness, Liveness::Alive);
+    }
+}
+
+#[test]
 fn a_copied_or_otherwise_mounted_directory_lives_by_its_process_and_is_told_apart() {
     let (own, elsewhere) = (FileId { device: 1, inode: 1 }, FileId { device: 1, inode: 9 });
     let lock = FileId { device: 1, inode: 5 };

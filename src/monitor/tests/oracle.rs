@@ -43,7 +43,7 @@ impl State {
     }
 
     /// Whether the run's process is followed whatever becomes of its files.
-    fn follows(&self, index: usize) -> bool {
+    pub(super) fn follows(&self, index: usize) -> bool {
         let step = &self.steps[index];
         step.seen_alive == Some(step.run) && !step.unseen
     }
@@ -88,7 +88,8 @@ impl State {
         let beat = beat.map(|beat| beat.written);
         let fresh = beat.map(|beat| step.claimed.map_or(beat, |claimed| beat.max(claimed)));
         let stale = fresh.zip(limits.stale).map_or(none, |(fresh, stale)| fresh + stale);
-        let began = step.noted.filter(|(run, _)| *run == step.run).map(|(_, began)| began);
+        let noted = step.noted.filter(|_| step.has_own_record() && !step.is_of_other_time());
+        let began = noted.map(|(_, began)| began);
         let began = began.unwrap_or_else(|| step.claimed.unwrap_or(step.began));
         let over = limits.longest.map_or(none, |longest| began + longest);
         match () {
@@ -103,9 +104,11 @@ impl State {
         let step = &self.steps[index];
         let named = step.files.get("pid").is_some_and(|pid| !pid.bytes.is_empty() && pid.run == step.run);
         let named = named || self.follows(index);
-        // A lock is seen even where the process is not.
-        let locked = step.noted.is_some_and(|(run, _)| run == step.run);
-        step.gone.filter(|_| named && (locked || !step.unseen))
+        // A lock is seen even where the process is not, but only the run's own tells of it. Nor does a process of another
+        // time namespace that has the number now.
+        let taken = self.processes.get(&step.pid).is_some_and(|(_, ended)| ended.is_none());
+        let hidden = step.unseen || step.is_of_other_time() && taken;
+        step.gone.filter(|_| named && (step.has_own_lock() || !hidden))
     }
 
     pub(super) fn begin_course(&mut self, index: usize) {
@@ -186,7 +189,7 @@ impl State {
         let was_true = |truth: &Option<(Outcome, i64)>| truth.is_some_and(|(true_one, _)| true_one == outcome);
         assert!(step.course.iter().any(was_true), "{outcome:?} at {} was not true: {}", self.now, self.shown(index));
         if let Some((_, since)) = step.course[0] {
-            let late = step.looked - since.max(step.busy);
+            let late = step.looked - since.max(step.busy).max(step.returned);
             assert!(late <= self.excused(index, outcome), "{outcome:?} is {late} ns late: {}", self.shown(index));
         }
     }
@@ -216,11 +219,14 @@ impl State {
         if weather.failing > 0 {
             late += 5 * SECOND;
         }
-        if weather.lost > 0 || self.steps[index].unnoticed {
+        // Nor is the end of a process watched of which nothing proves that it is the run's.
+        let step = &self.steps[index];
+        let unproven = step.is_of_other_time() && !step.has_own_lock();
+        if weather.lost > 0 || step.unnoticed || unproven {
             late += 15 * SECOND;
         }
         // What is not whole settles from the look that shows it first.
-        late += if weather.lost > 0 || self.steps[index].busy > 0 { 2 * SECOND } else { 0 };
+        late += if weather.lost > 0 || step.busy > 0 { 2 * SECOND } else { 0 };
         // When a beat that is seen to have changed came, a clock that was set meanwhile hides: it counts as late.
         if outcome == Outcome::Hung && !self.upheavals.is_empty() {
             late += self.limits.stale.unwrap_or(0) + 10 * SECOND;

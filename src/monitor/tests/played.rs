@@ -80,7 +80,7 @@ impl State {
             MonitorAction::Terminate(step, task) => return self.terminate(step, task, monitor),
             MonitorAction::Diagnose(_) => unreachable!("every run is terminated"),
             MonitorAction::ShowProgress(steps, more) => {
-                assert!(!steps.is_empty() && steps.len() <= 8 && steps.len() + more <= self.steps.len());
+                assert!(!steps.is_empty() && steps.len() <= 8 && steps.len() + more <= self.waited_for);
                 return;
             }
             MonitorAction::Report(_) | MonitorAction::Stop(_) => unreachable!("taken by the caller"),
@@ -124,7 +124,9 @@ impl State {
             Task::RecordDeath(reason) => (reason.outcome(), 5 * MILLISECOND),
         };
         self.acts(step, outcome);
-        if let (Task::Terminate(intent, _), None) = (&task, self.steps[step].status_word()) {
+        if let (Task::Terminate(intent, _), None) = (&task, self.steps[step].status_word())
+            && self.can_kill(step, &look)
+        {
             self.record(step, None, Some(*intent));
         }
         let at = self.now + self.random.between(0, longest);

@@ -54,6 +54,10 @@ pub(super) enum Change {
     Exit(i32),
     /// The run of this process takes the step's lock.
     Take(i32),
+    /// The lock file is removed, and maybe made anew by another process, which holds it or does not.
+    LoseLock { replaced: Option<bool> },
+    /// The files are copied to the directory of this step, with their times or without.
+    Copy { to: usize, keeps_times: bool },
     /// Something is written to the step's log.
     Log(&'static str),
     /// The log is cut, and begins anew.
@@ -107,6 +111,12 @@ impl fmt::Debug for Change {
             Self::Log(text) => write!(formatter, "the log gets {text:?}"),
             Self::LogCut => formatter.write_str("the log is cut"),
             Self::Take(pid) => write!(formatter, "process {pid} takes the lock"),
+            Self::LoseLock { replaced } => {
+                write!(formatter, "the lock file is removed, made anew and held: {replaced:?}")
+            }
+            Self::Copy { to, keeps_times } => {
+                write!(formatter, "the files are copied to {to}, with times: {keeps_times}")
+            }
             Self::SetClock(further) => write!(formatter, "the clock is set by {} s", further / SECOND),
             Self::Sleep(span) => write!(formatter, "the machine sleeps for {} s", span / SECOND),
         }

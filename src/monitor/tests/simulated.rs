@@ -2,12 +2,14 @@
 //!
 //! Refuses to judge; it only keeps what is true, for the looks that are taken of it and for the oracle.
 
+use crate::decide::liveness::is_copy;
 use crate::decide::snapshot::{Here, Process, Snapshot};
 use crate::monitor::event::Task;
 use crate::monitor::tests::log::Log;
+use crate::monitor::tests::places::{DIRECTORY, Place, TIME};
 use crate::monitor::tests::script::{Change, Limits, MILLISECOND, Random, SECOND, Weather};
 use crate::record::file_names::{Record, file_name};
-use crate::record::file_state::{File, FileStamp, LockState};
+use crate::record::file_state::{File, FileId, FileStamp};
 use crate::record::meta::{Meta, ParsedMeta};
 use crate::record::outcome::{Intent, Outcome, Reason};
 use crate::record::pid::ParsedPid;
@@ -17,12 +19,13 @@ use crate::record::step_name::StepName;
 use crate::record::time::{MonotonicTime, WallTime};
 use crate::step::terminate::Termination;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// The wall clock where the awake clock reads none; no whole second, which would be a coarse filesystem's.
 const EPOCH: i64 = 1_700_000_000_000_000_007;
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Disk {
     pub(super) bytes: Vec<u8>,
     pub(super) modified: i64,
@@ -30,6 +33,14 @@ pub(super) struct Disk {
     pub(super) written: i64,
     pub(super) run: u32,
     pub(super) inode: u64,
+}
+
+impl fmt::Debug for Disk {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { bytes, modified, written, run, inode } = self;
+        let text = String::from_utf8_lossy(bytes);
+        write!(formatter, "run {run}, inode {inode}, written {written} by the clock's {modified}: {text:?}")
+    }
 }
 
 /// One step, as it is.
@@ -47,6 +58,13 @@ pub(super) struct Step {
     pub(super) unnoticed: bool,
     /// Who holds the lock.
     pub(super) lock: Option<i32>,
+    /// Which file has the lock's name, and which the run recorded.
+    pub(super) lock_file: Option<u64>,
+    pub(super) noted_lock: Option<u64>,
+    /// Where its files lie.
+    pub(super) place: Place,
+    /// By how much the clocks of its time namespace are ahead of the reader's; zero where it is the reader's own.
+    pub(super) time_ahead: i64,
     /// Whether its processes are to be seen from here.
     pub(super) unseen: bool,
     /// When the run began that stands there.
@@ -55,6 +73,8 @@ pub(super) struct Step {
     pub(super) noted: Option<(u32, i64)>,
     /// Since when nothing is there.
     pub(super) absent: i64,
+    /// Since when any file is there again.
+    pub(super) returned: i64,
     /// What somebody who ended it has announced.
     pub(super) intent: Option<Outcome>,
     /// What the oracle keeps of the last look: what was true in the course of it.
@@ -68,7 +88,7 @@ pub(super) struct Step {
     /// Its log.
     pub(super) log: Log,
     /// The pid that a look has read last.
-    last_pid: Option<i32>,
+    pub(super) last_pid: Option<i32>,
     /// Whether a look showed any file of it.
     pub(super) ever_seen: bool,
     /// The run that a look showed alive.
@@ -78,7 +98,7 @@ pub(super) struct Step {
     /// What the loop has announced for it.
     announced: Option<Intent>,
     /// The time that the pid file will have, and when that was, whatever the clock said.
-    stamp: Option<(i64, i64)>,
+    pub(super) stamp: Option<(i64, i64)>,
     /// Whether even a careful observer could be wrong: only a first look across a set clock can make it so.
     pub(super) unknowable: bool,
 }
@@ -89,7 +109,9 @@ pub(super) struct State {
     /// By how much the wall clock was set, and how long the machine has slept.
     set: i64,
     slept: i64,
+    /// Those that are waited for, and after each of them all, in the same order, the originals of copies.
     pub(super) steps: Vec<Step>,
+    pub(super) waited_for: usize,
     /// When each process began (and on which start tick), and when it ended.
     pub(super) processes: BTreeMap<i32, (i64, Option<i64>)>,
     pub(super) script: Vec<(i64, usize, Change)>,
@@ -101,7 +123,7 @@ pub(super) struct State {
     pub(super) exits: BTreeMap<i32, usize>,
     pub(super) followed: BTreeSet<(usize, &'static str, u64)>,
     pub(super) endings: Vec<(i64, usize, Task, Snapshot)>,
-    inodes: u64,
+    pub(super) inodes: u64,
     /// When the wall clock was set or the machine slept.
     pub(super) upheavals: Vec<i64>,
     pub(super) over: bool,
@@ -124,14 +146,16 @@ impl State {
             host: "here".into(),
             boot_id: "boot".into(),
             pid_namespace: Some(1),
+            time_namespace: Some(TIME),
+            directory: Some(DIRECTORY),
             local_filesystem: true,
-            ..Here::default()
         };
         Self {
             now: -3600 * SECOND,
             set: 0,
             slept: 0,
-            steps: vec![Step { absent: -3600 * SECOND, ..Step::default() }; steps],
+            steps: vec![Step { absent: -3600 * SECOND, ..Step::default() }; 2 * steps],
+            waited_for: steps,
             processes: BTreeMap::new(),
             script: Vec::new(),
             done: 0,
@@ -215,7 +239,9 @@ impl State {
                 self.processes.insert(pid, (self.now, None));
             }
             Change::Exit(pid) => self.exit(pid),
-            Change::Take(pid) => self.steps[step].lock = Some(pid),
+            Change::Take(pid) => self.take_lock(step, pid),
+            Change::LoseLock { replaced } => self.lose_lock(step, replaced),
+            Change::Copy { to, keeps_times } => self.copy(step, to, keeps_times),
             Change::Log(text) => self.log(step, text),
             Change::LogCut => self.cut_log(step),
             Change::SetClock(further) => {
@@ -240,6 +266,9 @@ impl State {
             _ => None,
         };
         let gone = named.and_then(|pid| self.processes.get(&pid)?.1.map(|ended| ended.max(now)));
+        if !self.steps[step].is_there() && !self.follows(step) {
+            self.steps[step].returned = now;
+        }
         let this = &mut self.steps[step];
         // With no pid a run is known by the first file that it writes, unless the end of the one before stands there.
         let open = !this.files.contains_key("pid") && this.status_word().is_none();
@@ -257,23 +286,31 @@ impl State {
     }
 
     fn write_meta(&mut self, step: usize, (pid, run): (i32, u32), began: i64, reason: Option<Reason>) {
-        let made = self.steps[step].stamp.filter(|_| reason.is_some()).unwrap_or_else(|| (self.wall(), self.now));
+        let this = &self.steps[step];
+        let known = this.stamp.filter(|_| this.noted.is_some_and(|(noted, _)| noted == run));
+        let made = known.unwrap_or_else(|| (self.wall(), self.now));
+        let started = self.processes.get(&pid).map_or(0, |(began, _)| *began);
+        let own_lock = this.lock_file.filter(|_| this.lock == Some(pid)).or(this.noted_lock);
         let interval = self.limits.stale.unwrap_or(30 * SECOND) / 3 / MILLISECOND;
         let meta = Meta {
             run_id: format!("run-{run}"),
             host: Some("here".into()),
             boot_id: Some("boot".into()),
             pid_namespace: Some(1),
+            time_namespace: Some(if this.time_ahead == 0 { TIME } else { TIME + 1 }),
+            directory: Some(this.directory()),
+            lock_file: own_lock.map(|inode| FileId { device: 1, inode }),
             pid: Some(pid),
             pid_mtime_ns: Some(made.0),
+            pid_started_at: Some((started + this.time_ahead).unsigned_abs()),
             locked: true,
-            started_awake_ms: Some(began.div_euclid(MILLISECOND)),
+            started_awake_ms: Some((began + this.time_ahead).div_euclid(MILLISECOND)),
             heartbeat_interval_ms: Some(interval.unsigned_abs()),
             intent: self.steps[step].announced,
             reason,
             ..Meta::default()
         };
-        self.steps[step].stamp = Some(made);
+        (self.steps[step].stamp, self.steps[step].noted_lock) = (Some(made), own_lock);
         self.steps[step].noted = Some((run, began.div_euclid(MILLISECOND) * MILLISECOND));
         self.write(step, Record::Meta, meta.encode(), run, true);
         if run == self.steps[step].run {
@@ -312,16 +349,8 @@ impl State {
 
     /// The process that the last pid file named.
     pub(super) fn followed_process(&self, index: usize) -> Process {
-        let Some(pid) = self.steps[index].last_pid.filter(|_| !self.steps[index].unseen) else {
-            return Process::Unclaimed;
-        };
-        match self.processes.get(&pid) {
-            Some((began, None)) => Process::Running {
-                started: began.unsigned_abs(),
-                started_wall: WallTime::from_nanos(self.wall() - (self.now - began)),
-            },
-            _ => Process::Gone { borne_elsewhere: false },
-        }
+        let named = self.steps[index].last_pid.filter(|_| !self.steps[index].unseen);
+        named.map_or(Process::Unclaimed, |pid| self.process(index, pid))
     }
 
     /// A look in the order of the real one, while the world goes on.
@@ -334,25 +363,7 @@ impl State {
         self.pass(index);
         look.meta = self.read(index, Record::Meta, |bytes| Arc::new(ParsedMeta::parse(bytes)));
         self.pass(index);
-        look.lock = if self.steps[index].lock.is_some() { LockState::Held } else { LockState::Free };
-        if let Some(ParsedPid::Pid(pid)) = look.pid.content() {
-            look.process = match self.processes.get(pid) {
-                _ if self.steps[index].unseen => Process::Hidden,
-                Some((began, None)) => Process::Running {
-                    started: began.unsigned_abs(),
-                    started_wall: WallTime::from_nanos(self.wall() - (self.now - began)),
-                },
-                _ => Process::Gone { borne_elsewhere: false },
-            };
-            let named = *pid;
-            self.steps[index].last_pid = Some(named);
-            let alive = look.lock == LockState::Held || matches!(look.process, Process::Running { .. });
-            if alive && named == self.steps[index].pid {
-                self.steps[index].seen_alive = Some(self.steps[index].run);
-            }
-        } else {
-            look.followed = self.followed_process(index);
-        }
+        self.look_for_life(index, &mut look);
         self.pass(index);
         look.status = self.read(index, Record::Status, ParsedStatus::parse);
         self.pass(index);
@@ -377,6 +388,7 @@ impl State {
         stamp(Record::Status) == look.status.stamp()
             && stamp(Record::Pid) == look.pid.stamp()
             && stamp(Record::Meta) == look.meta.stamp()
+            && (look.heartbeat.is_there() || stamp(Record::Heartbeat).is_none())
     }
 
     /// What becomes of a run that is to be ended: unless it ended by itself in between.
@@ -389,18 +401,21 @@ impl State {
         self.steps[index].busy = self.now;
         let nothing = Termination { killed: false, recorded: true, detail: None, evidence: None };
         if now.stamp() != look.pid.stamp() {
-            self.steps[index].acted = None;
+            // Where only the pid file has gone it is the same run, of which nothing is recorded: it may be told as announced.
+            let acted = self.steps[index].acted;
+            self.steps[index].acted = acted.filter(|_| !now.is_there());
             return nothing;
         }
         if self.steps[index].status_word().is_some() {
             return nothing;
         }
-        let pid = self.steps[index].pid;
-        if killed && (self.steps[index].unseen || self.steps[index].claimed.is_none() || !now.is_there()) {
+        let refused = if killed { !self.can_kill(index, look) } else { is_copy(look) };
+        if refused {
             return Termination { recorded: false, ..nothing };
         }
         if killed {
-            self.exit(pid);
+            self.allow_kill(index);
+            self.exit(self.steps[index].pid);
         }
         self.steps[index].ended = true;
         self.record(index, Some(reason), None);
@@ -411,6 +426,7 @@ impl State {
 
     /// Writes what somebody has to say of a run into its record, as an ender does.
     pub(super) fn record(&mut self, index: usize, reason: Option<Reason>, intent: Option<Intent>) {
+        self.allow_record(index, reason);
         let key = self.steps[index].files.get("pid").map(|disk| disk.modified);
         let bytes = self.steps[index].files.get("meta").map(|disk| disk.bytes.clone()).unwrap_or_default();
         let (pid, run) = (self.steps[index].pid, self.steps[index].run);

@@ -3,6 +3,7 @@
 //! Refuses what nobody could tell: a left-over file and a new run within the slack that the contract gives to clocks.
 
 use crate::monitor::StopWhen;
+use crate::monitor::tests::places::Place;
 use crate::monitor::tests::script::{Change, Limits, MILLISECOND, Random, SECOND, Weather};
 use crate::monitor::tests::simulated::State;
 use crate::record::file_names::Record;
@@ -33,7 +34,8 @@ pub(super) fn history(random: &mut Random) -> State {
     let weather = if random.happens(50) { Weather::default() } else { bad };
     let upheaval = random.happens(40);
     let steps = random.one_of(&[1, 1, 2, 4]);
-    let mut teller = Teller { random, script: Vec::new(), limits, upheaval, step: 0, run: 0, pid: 100 };
+    let mut teller =
+        Teller { random, script: Vec::new(), limits, upheaval, steps, step: 0, places: Vec::new(), run: 0, pid: 100 };
     for step in 0..steps {
         teller.step = step;
         teller.tell();
@@ -50,12 +52,15 @@ pub(super) fn history(random: &mut Random) -> State {
             teller.script.push((at, 0, change));
         }
     }
-    let mut script = teller.script;
+    let (mut script, places) = (teller.script, teller.places);
     // A stable sort: what is written one after the other stays so.
     script.sort_by_key(|(at, ..)| *at);
     let mut state = State::new(steps, limits, weather, Random::new(random.between(0, i64::MAX).unsigned_abs()));
     for step in &mut state.steps {
         step.unseen = random.happens(8);
+    }
+    for (step, place, time_ahead) in places {
+        (state.steps[step].place, state.steps[step].time_ahead) = (place, time_ahead);
     }
     state.script = script;
     state.advance(0, None);
@@ -68,7 +73,10 @@ struct Teller<'random> {
     script: Vec<(i64, usize, Change)>,
     limits: Limits,
     upheaval: bool,
+    steps: usize,
     step: usize,
+    /// Where the files of a step lie, and how far its time namespace is ahead.
+    places: Vec<(usize, Place, i64)>,
     run: u32,
     pid: i32,
 }
@@ -101,7 +109,15 @@ impl Teller<'_> {
 
     /// One step's: one run, or two.
     fn tell(&mut self) {
+        if self.random.happens(8) {
+            return self.copied_run();
+        }
         let ours = self.random.happens(40);
+        if ours {
+            let place = if self.random.happens(15) { Place::Mount } else { Place::Own };
+            let time_ahead = self.time_ahead();
+            self.places.push((self.step, place, time_ahead));
+        }
         let mut at = self.random.between(-100 * SECOND, 20 * SECOND);
         let replaced = self.random.happens(30) && (ours || !self.upheaval);
         let runs = if replaced { 2 } else { 1 };
@@ -125,6 +141,43 @@ impl Teller<'_> {
             for record in [Record::Status, Record::Heartbeat, Record::Result, Record::Pid, Record::Meta] {
                 self.at(at, Change::Remove(record));
             }
+        }
+    }
+
+    fn time_ahead(&mut self) -> i64 {
+        let days = 86_400 * SECOND;
+        if self.random.happens(15) { self.random.one_of(&[-1, 1]) * self.random.between(1, 100 * days) } else { 0 }
+    }
+
+    /// A run in another directory, and the copy that is made of its files while it goes on, or when it is over.
+    fn copied_run(&mut self) {
+        let to = self.step;
+        self.step += self.steps;
+        let time_ahead = self.time_ahead();
+        self.places.push((self.step, Place::Copy, time_ahead));
+        (self.run, self.pid) = (self.run + 1, self.pid + 1);
+        let start = self.random.between(-100 * SECOND, 20 * SECOND);
+        let over = self.our_run(start, false);
+        // Its files are there within ten milliseconds. Beside a new process of that number a copy without times tells nothing.
+        let copied = self.random.between(start + 10 * MILLISECOND, over + 3 * SECOND);
+        let keeps_times = self.random.happens(60);
+        self.at(copied, Change::Copy { to, keeps_times });
+    }
+
+    /// The lock file goes, and maybe another process makes it anew, holds it and lets it go. Maybe the run sees that.
+    fn lost_lock(&mut self, from: i64, to: i64, start: i64) {
+        let mut at = self.random.between(from, to);
+        let replaced = self.random.one_of(&[None, Some(false), Some(true)]);
+        self.at(at, Change::LoseLock { replaced });
+        if replaced == Some(true) {
+            at = self.random.between(at, to);
+            let replaced = self.random.one_of(&[None, Some(false)]);
+            self.at(at, Change::LoseLock { replaced });
+        }
+        if self.random.happens(50) {
+            at = self.random.between(at, to);
+            self.at(at, Change::Take(self.pid));
+            self.at(at + 1, Change::Meta { pid: self.pid, run: self.run, began: start, reason: None });
         }
     }
 
@@ -272,6 +325,9 @@ impl Teller<'_> {
         self.beats(beat_at, until);
         self.write(pid_at, Record::Pid, &format!("{pid}\n"), true);
         let mut at = if hangs { end + 200 * SECOND } else { end };
+        if self.random.happens(20) {
+            self.lost_lock(pid_at + 1, at - 1, start);
+        }
         match self.random.between(0, 10) {
             0..=6 => {
                 let succeeds = self.random.happens(60);
@@ -291,6 +347,9 @@ impl Teller<'_> {
             }
             7 | 8 => {
                 self.at(at, Change::Exit(pid));
+                if self.random.happens(30) {
+                    self.at(at + 5 * SECOND, Change::Start(pid));
+                }
                 at
             }
             _ => at.max(LAST),
