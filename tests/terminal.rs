@@ -151,15 +151,29 @@ fn nothing_is_drawn_where_quiet_or_machine_output_is_asked_for_or_nobody_looks()
 fn a_background_job_draws_nothing_and_is_not_stopped_for_it() {
     let place = Place::new();
     place.detach("s", "sleep 300");
-    // With job control a background job is a process group of its own; the shell's is the terminal's foreground.
-    let script = format!(
-        "cd {}; stty tostop; set -m; \"$D\" wait s --for 2200ms --log-tail 0 >answer.txt & wait $!; echo code $?",
-        place.path().display()
-    );
-    let Some(session) = Session::start(&place, &script) else { return };
-    let (_, sent) = session.end();
-    assert!(sent.contains("code 75") && !sent.contains("running for"), "{sent:?}");
-    assert!(place.read("answer.txt").contains("s: running for"));
+    place.dogwatch(["run", "failed", "--", "sh", "-c", "echo last words; exit 3"]);
+    // With job control a background job is a process group of its own; the shell's is the terminal's foreground. Answers,
+    // and the log's end before them, come all the same where the user has background jobs stopped that write.
+    for (arguments, file, answer, code) in [
+        ("wait s --for 2200ms --log-tail 0", " >answer.txt", "s: running for", 75),
+        ("wait s --for 2200ms --log-tail 0", "", "s: running for", 75),
+        ("wait failed", "", "last words", 1),
+        ("recover failed", "", "failed: failed", 1),
+        ("run failed --for 1h -- false", "", "failed: failed", 1),
+    ] {
+        let script = format!(
+            "cd {}; stty tostop; set -m; \"$D\" {arguments}{file} & wait $!; echo code $?",
+            place.path().display()
+        );
+        let Some(session) = Session::start(&place, &script) else { return };
+        let sent = visible(&session.end().1);
+        assert!(
+            sent.contains(&format!("code {code}")) && sent.matches("running for").count() < 2,
+            "{arguments}: {sent:?}"
+        );
+        let told = if file.is_empty() { sent } else { place.read("answer.txt") };
+        assert!(told.contains(answer), "{arguments}: {told:?}");
+    }
 }
 
 #[test]

@@ -23,7 +23,7 @@ use crate::record::shell_word::shell_word;
 use crate::record::step_name::StepName;
 use crate::record::units;
 use crate::sys::process::isolated_worker;
-use crate::sys::signals::Signal;
+use crate::sys::signals::{self, Signal};
 use clap::Args;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -287,6 +287,8 @@ pub(super) struct Waited {
 /// # Errors
 /// There can be no answer.
 pub(super) fn wait_and_print(options: &WaitOptions, policy: ExitPolicy, context: &Context) -> Result<Waited, Error> {
+    // An answer that waits for `fg` would come too late for what follows it: `wait build && deploy &`.
+    signals::survive_terminal_output();
     let mut printer = Printer { context, policy, live: ProgressDisplay::new(&context.out), ended: Vec::new() };
     let options = options.clone().progress(printer.live.is_wanted());
     let end = wait(&options, &mut |event| printer.on_event(event));
