@@ -16,7 +16,7 @@ use crate::record::step_name::StepName;
 use crate::record::time::MonotonicTime;
 use crate::sys::fs::mounts::crosses_remote_mount;
 use crate::sys::process::isolated_worker::{Left, Side, split};
-use crate::sys::signals::{Signal, not_ignored};
+use crate::sys::signals::{INTERRUPTS, Signal, not_ignored};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -78,7 +78,7 @@ impl CallDeadline {
         if !crosses_remote_mount(&self.directory) && !self.log.as_deref().is_some_and(crosses_remote_mount) {
             return work();
         }
-        let signals = not_ignored(&[Signal::SIGINT, Signal::SIGTERM]);
+        let signals = not_ignored(&INTERRUPTS);
         match split(&signals).map_err(|error| Error::internal(format!("cannot start a process: {error}")))? {
             Side::Worker => work(),
             Side::Watcher(worker) => match worker

@@ -11,7 +11,7 @@ use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::platform::exit_watcher::ExitWatcher;
 use crate::sys::platform::fs_type;
 use crate::sys::platform::write_watcher::WriteWatcher;
-use crate::sys::signals::{Pending, Signal};
+use crate::sys::signals::{INTERRUPTS, Pending};
 use crate::sys::watch::WatchResult;
 use crate::sys::watch::dir::{Events, Facility, Hint, Wanted};
 use crate::sys::watch::poll::ready;
@@ -21,12 +21,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Catches the signals that ask a wait to stop.
+/// Catches the signals that ask a wait to stop, those of a closed terminal included: a wait that died while it ends a tree
+/// would leave that stopped.
 ///
 /// # Errors
 /// They cannot be caught.
 pub(super) fn catch_interrupts() -> Result<Pending, Error> {
-    Pending::borrow(&[Signal::SIGINT, Signal::SIGTERM]).map_err(|error| Error::io("cannot catch signals", error))
+    Pending::borrow(&INTERRUPTS).map_err(|error| Error::io("cannot catch signals", error))
 }
 
 /// What is armed.

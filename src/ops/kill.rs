@@ -16,7 +16,7 @@ use crate::step::assess::{Assessment, assess_settled};
 use crate::step::snapshot::{SnapshotReader, here};
 use crate::step::terminate::{Means, Termination, bury, terminate};
 use crate::sys::env;
-use crate::sys::signals::{Pending, Signal};
+use crate::sys::signals::{INTERRUPTS, Pending, Signal};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,7 +57,7 @@ pub(crate) fn kill(request: &Kill) -> Result<Killed, Error> {
     let directory = open(&request.directory)?;
     let here = Arc::new(here(&directory));
     let steps = each_once(&request.steps);
-    let mut signals = Pending::borrow(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT]).ok();
+    let mut signals = Pending::borrow(&INTERRUPTS).ok();
     let most = AT_ONCE as u64;
     let room = env::allow_descriptors(most * DESCRIPTORS + OTHER_DESCRIPTORS).saturating_sub(OTHER_DESCRIPTORS);
     let at_once = usize::try_from((room / DESCRIPTORS).clamp(1, most)).unwrap_or(1);

@@ -16,6 +16,9 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+/// The signals that ask a program to end and let it do so in its own time.
+pub(crate) const INTERRUPTS: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
+
 /// Signals that wait to be fetched, and a descriptor that is readable while some do.
 pub(crate) struct Pending {
     delivery: SignalDelivery<Arc<UnixStream>, SignalOnly>,
