@@ -133,7 +133,7 @@ fn quantities(bytes: &[u8]) {
     }
 }
 
-/// Somebody else's text made fit to be shown, whole and in two pieces.
+/// Sanitizes untrusted text, whole and in two pieces.
 fn terminal_text(bytes: &[u8]) {
     let obeyed = |one: char| one.is_control() && one != '\t' && one != '\n';
     let (first, second) = two(bytes);

@@ -49,7 +49,7 @@ pub(crate) struct TimerWheel<T> {
     /// The first of the free nodes, linked by `next`.
     free: u32,
     live: usize,
-    /// Timers that lie beyond the reach of the last level, by deadline: nobody waits for years by the thousand.
+    /// Timers that lie beyond the reach of the last level, by deadline. They are few: such deadlines are years away.
     beyond: BTreeSet<(u64, Timer)>,
     /// Every live timer with a deadline before `front_end`, and entries of some that are no longer.
     front: BinaryHeap<Reverse<(u64, Timer)>>,
@@ -134,7 +134,7 @@ impl<T> TimerWheel<T> {
         true
     }
 
-    /// Takes a timer out; its value, or nothing where it is no longer there.
+    /// Takes a timer out; its value, or `None` if it is no longer there.
     pub(crate) fn cancel(&mut self, timer: Timer) -> Option<T> {
         if !self.is_live(timer) {
             return None;

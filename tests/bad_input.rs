@@ -1,7 +1,7 @@
 //! What is wrong with a call, an environment, a directory or a file: one sentence, the right code, and nothing touched.
 //!
-//! Refuses several lines where one sentence is due, a hang whatever stands under a record's name, and any signal to
-//! what a broken pid file could mean: such claims are put to the program in a PID namespace of its own.
+//! Each error must be one sentence, and come at once whatever file type stands under a record's name. A broken pid file
+//! must lead to no signal: such cases run in a PID namespace of their own.
 
 mod support;
 

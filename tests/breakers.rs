@@ -1,6 +1,6 @@
 //! Circuit breakers by hand: shown, closed and fed, however many do it at once.
 //!
-//! Refuses to trust a count that only one writer made.
+//! The counts come from several writers at once.
 
 mod support;
 

@@ -1,6 +1,6 @@
 //! `clean`: takes away what has ended, and nothing else.
 //!
-//! Refuses to trust what it prints: the directory itself is looked at.
+//! Each test checks the directory itself, not what the command prints.
 
 mod support;
 

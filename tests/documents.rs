@@ -1,6 +1,6 @@
 //! Completions and man pages: they name every command and flag, and go where they are told.
 //!
-//! Refuses a page or a script that a shell or man(1) would not take, where those are there to be asked.
+//! Pages and scripts are checked by the real shells and man(1), if those are installed.
 
 mod support;
 

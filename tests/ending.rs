@@ -1,6 +1,6 @@
 //! Ends that several have a word in: the work itself, its wrapper, its waiters.
 //!
-//! Refuses to take one party's word: all of them are asked.
+//! Every party is asked: wrapper, waiters and files.
 
 mod support;
 

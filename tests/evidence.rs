@@ -1,7 +1,7 @@
 //! Why a run hangs: what `evidence` says of its processes, to whom, and that everybody hears the same.
 //!
-//! Refuses to trust an answer alone: the tree is looked for by a variable of its environment, and what a process waits
-//! for is arranged before it is asked for. Where a tool is missing, its case is left out with a word.
+//! The tree is looked for by a variable in its environment, and the reason why a process waits is arranged before it is
+//! asked for. If a tool is missing, its case is skipped with a message.
 
 #![cfg(target_os = "linux")]
 

@@ -1,6 +1,6 @@
 //! What `run` and `wait` end with: every code, every signal, every limit, every flag that changes what is said.
 //!
-//! Refuses to believe `run` alone: what it ends with is held against what `wait` says of the same run.
+//! The exit code of `run` is compared with what `wait` says of the same run.
 
 mod support;
 

@@ -1,7 +1,7 @@
 //! A disk that fills up, runs out of files or turns read-only while COMMAND runs: what is reserved is published, what
 //! cannot be written is said, and COMMAND's fate and exit code do not change.
 //!
-//! Refuses to fill anybody's real disk: each test has a small one of its own.
+//! Each test fills a small filesystem of its own.
 
 #![cfg(target_os = "linux")]
 

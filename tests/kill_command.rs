@@ -1,6 +1,6 @@
 //! `--kill-command`: the caller's own command ends what no signal from here reaches, and replaces the signals.
 //!
-//! Refuses to take an answer's word: the files, the processes and what the command saw are looked at.
+//! Each test checks the files, the processes and what the command was given, not only the answer.
 
 mod support;
 

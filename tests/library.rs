@@ -1,6 +1,6 @@
 //! The library as another program calls it: it answers, and leaves that program as it was.
 //!
-//! Refuses to share a process with other tests: what is counted here is the whole process's.
+//! These tests have a process of their own, because they count its descriptors and threads.
 
 #![cfg(target_os = "linux")]
 

@@ -1,6 +1,6 @@
 //! `list`: every step at a glance, for people and for programs, once and at every change.
 //!
-//! Refuses to measure time here: how fast ten thousand steps are listed depends on the machine and its other work.
+//! Nothing here measures time; `scripts/bench` does.
 
 mod support;
 

@@ -1,6 +1,6 @@
 //! What makes a run beat: its process, its output, its activity, its own word; and what is found hung by each.
 //!
-//! Refuses to call silence a fault: work that is quiet and busy, or idle and talkative, is left alone.
+//! Work that is quiet but busy, or idle but writes output, must be left alone.
 
 mod support;
 

@@ -1,6 +1,6 @@
 //! `log`: whole, its end, followed; into a pipe byte for byte.
 //!
-//! Refuses to look at a terminal's view here; that takes a terminal.
+//! What a terminal shows is tested in tests/terminal.rs.
 
 mod support;
 

@@ -1,8 +1,7 @@
 //! Events that cannot be had, are lost, or never come: the facility exhausted or broken, its queue overflowed, the
 //! directory gone, come back, or another one under the same name.
 //!
-//! Refuses to let time pass for proof: each change is made when its waiter has been seen to stand, and what an event
-//! tells has to be told long before the rescan.
+//! Each change is made once its waiter is known to be armed, and an event must be reported long before the rescan.
 
 #![cfg(target_os = "linux")]
 

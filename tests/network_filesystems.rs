@@ -1,7 +1,7 @@
 //! Directories that another process answers for: what it changes raises no event here, what it once said is cached, its
 //! clock may be off, and it may cease to answer.
 //!
-//! Refuses to take a mock for a mount: the servers are real, and where they cannot be had a test says so and is skipped.
+//! The servers and mounts are real. If they cannot be set up, the test is skipped with a message.
 
 #![cfg(target_os = "linux")]
 

@@ -1,6 +1,6 @@
 //! Scripts that are their own wrapper and let the program write the files: `start`, `succeed`, `fail`.
 //!
-//! Refuses to look only at the files: what counts is what a waiter says of them.
+//! Each test asks `wait`, not only the files.
 
 mod support;
 

@@ -1,6 +1,6 @@
 //! What one call puts right after a waiter was lost, what a kill on request leaves, and who wins when all come at once.
 //!
-//! Refuses to take one party's word: every party is asked, and the processes are looked for.
+//! Every party is asked, and the processes are looked for.
 
 mod support;
 

@@ -1,6 +1,6 @@
 //! `run` beside its exit codes: its own limits, its breaker across deaths, what it passes on and what not; `check`, `beat`.
 //!
-//! Refuses to believe `run` alone: what it says is held against what `wait` and the files say.
+//! What `run` says is compared with what `wait` and the files say.
 
 mod support;
 

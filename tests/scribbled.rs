@@ -1,6 +1,6 @@
 //! Directories written at random under a running `wait`: the harness of the fuzz target `directory`, in every test run.
 //!
-//! Refuses to end anything: the pids in these files are anybody's.
+//! Nothing may be signalled: the pids in these files are random.
 
 #[path = "support/scribble.rs"]
 mod scribble;

@@ -1,6 +1,6 @@
 //! Attacks by those who can write in the same directory, or into a log: links under every name, escapes, words for shells.
 //!
-//! Refuses to trust an exit code: what must not have been touched is looked at.
+//! Each test checks the files and processes that must not have been touched, not only the exit code.
 
 mod support;
 

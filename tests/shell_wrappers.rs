@@ -1,8 +1,8 @@
 //! Steps whose wrapper is plain shell: `echo`, `touch`, in place, in any order and form, and each is read rightly.
 //!
-//! Refuses to know in which phase a wait meets its wrapper: phases are random, outcomes are not. Bounds on time are the
-//! contract's own (2 s for a status, 1 s for a result), or lie below the 15 s of the safety rescan, so that a lost event
-//! shows. Waits that must not end are cut short by `--for`.
+//! In which phase a wait meets its wrapper is random; the outcome must not be. Limits on time are the contract's own (2
+//! s for a status, 1 s for a result), or below the 15 s of the safety rescan, so that a lost event shows. Waits that
+//! must not end are bounded by `--for`.
 
 mod support;
 

@@ -1,7 +1,7 @@
 //! Who is never signalled, whatever the files claim: others' processes, ancestors, recycled numbers, work elsewhere.
 //!
-//! Refuses to trust an answer alone: what must live is looked at. Nothing here signals a process that the test did not
-//! start; what a faulty program could signal by pid 1 is put into a PID namespace of its own first.
+//! Each test checks that the processes which must live do live. Nothing here signals a process that the test did not
+//! start; cases in which a faulty program could signal pid 1 run in a PID namespace of their own.
 
 mod support;
 

@@ -1,6 +1,6 @@
 //! Wrappers that are killed at any moment, steps that hang or run for too long, and the trees that must go with them.
 //!
-//! Refuses to trust an answer alone: what must be gone is looked for by a variable of its environment.
+//! Processes that must be gone are looked for by a variable in their environment.
 
 mod support;
 

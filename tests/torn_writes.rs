@@ -1,7 +1,7 @@
 //! A wrapper killed between any two of its system calls: no reader sees a torn record, takes the old run's end for the
 //! new run's, or hangs; whoever waits hears of a death or the truth; the next run works.
 //!
-//! Refuses to guess the moments: the calls are counted, and each is tried as the last.
+//! The system calls are counted, and the process is killed at each of them in turn.
 
 #![cfg(target_os = "linux")]
 

@@ -1,6 +1,6 @@
 //! `wait` beside the forms of status and result: backends, directories to come, replaced runs, exact results.
 //!
-//! Refuses fixed sleeps: each change is made when the wait before it has been seen to stand.
+//! There is no fixed sleep: each change is made once the wait before it is known to be armed.
 
 mod support;
 

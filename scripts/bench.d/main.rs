@@ -3,7 +3,7 @@
 //!
 //! Every figure is taken from outside, of whole processes: a clock read right before the act, and again when the process
 //! that waited has been reaped. Contenders take turns in one run, so that a slow minute of the machine hits all alike.
-//! Refuses to judge where it could not measure, and to leave anything running.
+//! If something could not be measured there is no verdict on it, and every process that was started is ended.
 #![cfg_attr(not(target_os = "linux"), allow(dead_code, unused_imports, reason = "what is measured is Linux's"))]
 #![allow(clippy::cast_precision_loss, reason = "no count or duration here comes near 2^52")]
 

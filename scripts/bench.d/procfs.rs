@@ -1,6 +1,6 @@
 //! What the kernel says of a process from outside: what it sleeps on, what it has used, what it watches.
 //!
-//! Refuses to disturb: files of /proc are read, nothing is traced or signalled.
+//! It only reads files of /proc, so the measured process is not disturbed by tracing or signals.
 
 use super::setup::Got;
 use std::fs;

@@ -1,6 +1,6 @@
 //! The figures: kept, held against their limits, and shown as a table, as JSON and as a plot.
 //!
-//! Refuses to average: a median, a 99th percentile and the worst are what a caller feels.
+//! It reports medians, 99th percentiles and maxima, since an average hides what a caller waits for.
 
 #![allow(clippy::let_underscore_must_use, clippy::let_underscore_untyped, reason = "writing to a String cannot fail")]
 

@@ -1,6 +1,6 @@
 //! What a call asks for, and where its files lie.
 //!
-//! Refuses words it does not know.
+//! An unknown word is an error.
 
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};

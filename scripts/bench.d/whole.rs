@@ -1,7 +1,7 @@
 //! Whole commands: `run -- true` against a script that writes the same files, `list`, `preflight`, and the size.
 //!
 //! The script is what a careful person writes for bash: every file under a temporary name and then renamed, output in a
-//! log, a heartbeat in the background. Refuses to let it skip a file.
+//! log, a heartbeat in the background. It skips no file.
 
 use super::report::{Limit, Report, Sample};
 use super::setup::{DOGWATCH, Done, Got, Process, Setup, dogwatch, monotonic, quiet, stamps_in};

@@ -27,7 +27,7 @@ fn one_sentence(error: &clap::Error, definition: fn() -> Command) -> String {
     let command =
         usage.and_then(|usage| usage.split_whitespace().next()).filter(|word| word.starts_with(char::is_alphabetic));
     let help = command.map_or_else(|| "dogwatch --help".to_owned(), |command| format!("dogwatch {command} --help"));
-    // What the second kind renders is the whole help: right for nobody who made a mistake in a script.
+    // The second kind renders the whole help, which buries the mistake.
     if matches!(error.kind(), ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand) {
         let mut all = definition();
         all.build();

@@ -1,13 +1,13 @@
 //! The circuit breaker's transitions: what a counted run does to it, and whether it lets the next one start.
 //!
-//! Refuses to count a run twice, whoever sees its end and however many do, and to count what a person stopped.
+//! A run counts once, however many processes notice its end. A run that a person stopped does not count.
 
 use crate::record::breaker::{BreakerRecord, CountedRun, KEPT};
 use crate::record::outcome::Reason;
 use crate::record::time::WallTime;
 use std::time::Duration;
 
-/// How many failures in a row open a breaker when nobody says otherwise.
+/// How many failures in a row open a breaker by default.
 pub(crate) const MAX_CONSECUTIVE: u32 = 3;
 
 /// Whether a breaker lets a run start.

@@ -51,7 +51,7 @@ pub(crate) fn meta_for(look: &Snapshot, key: Option<PidFileId>) -> Option<&Meta>
 
 /// The run that the record speaks of, be it the present one or not.
 ///
-/// In a directory that everybody can write to, anybody can put a record beside another user's pid file. It counts only
+/// In a world-writable directory any user can put a record beside another user's pid file. It counts only
 /// where it is that user's or root's.
 pub(crate) fn recorded_meta(look: &Snapshot) -> Option<&Meta> {
     let File::There { stamp, content } = &look.meta else { return None };

@@ -11,17 +11,17 @@ use crate::record::time::{MonotonicTime, millis};
 use std::fmt;
 use std::time::Duration;
 
-/// How often a run beats when nobody says otherwise.
+/// How often a run beats by default.
 pub(crate) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
-/// How old a heartbeat may become when nobody says otherwise.
+/// How old a heartbeat may become by default.
 pub(crate) const STALE: Duration = Duration::from_secs(60);
 /// How long a run may take that neither recorded a limit of its own nor that it has none: a plain-shell run.
 pub(crate) const MAX_TIMEOUT: Duration = Duration::from_secs(30 * 60);
-/// How long a step may take to start when nobody says otherwise.
+/// How long a step may take to start by default.
 pub(crate) const START_TIMEOUT: Duration = Duration::from_secs(60);
-/// From TERM to KILL when nobody says otherwise.
+/// From TERM to KILL by default.
 pub(crate) const GRACE: Duration = Duration::from_secs(5);
-/// How often is looked where no events come, when nobody says otherwise.
+/// How often a step is read where no events come, by default.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A threshold as its sources give it. Zero means none, as in timeout(1).
@@ -166,7 +166,7 @@ impl Policy {
             .or(recorded(meta.and_then(|meta| meta.stale_ms)))
             .or(wishes.stale.environment)
             .unwrap_or(STALE);
-        // A default that nobody chose for this run widens to three of its beats, where a flag is refused.
+        // A default, which the caller did not choose, widens to three of its beats, where a flag is refused.
         if let (Some(interval), Some(least)) = (recorded_interval, least)
             && !stale.is_zero()
             && stale <= least
@@ -215,7 +215,7 @@ pub(crate) fn reason_while_running(intent: Intent, seen: &Observation, policy: &
     }
 }
 
-/// What is recorded of a run that somebody asked to end.
+/// What is recorded of a run that was ended on request.
 pub(crate) const STOPPED: &str = "stopped on request";
 
 fn silence(seen: &Observation, policy: &Policy, now: MonotonicTime) -> String {

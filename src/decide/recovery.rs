@@ -1,6 +1,6 @@
 //! What is to be done about a step whose waiter may have gone: the recovery rules as data, to be carried out or printed.
 //!
-//! Refuses to act, and to know more than the decision tree: a plan is one reading of its verdict.
+//! A plan only rephrases the verdict; it carries out nothing.
 
 use crate::decide::verdict::{Next, Verdict};
 use crate::record::outcome::{Action, Intent, Outcome, Reason};
@@ -10,7 +10,7 @@ use crate::record::outcome::{Action, Intent, Outcome, Reason};
 pub(crate) enum Plan {
     /// It has ended and says how: take the answer.
     Take,
-    /// It is dead and nobody has said so: record it, and end what it left.
+    /// It is dead and its end is not recorded: record it, and end what it left.
     Record(Reason),
     /// It lives without a sign of life, or too long: end it, and record that.
     End(Intent),
@@ -38,7 +38,7 @@ pub(crate) fn plan(verdict: &Verdict) -> Plan {
 }
 
 impl Plan {
-    /// What a caller should do who only looks; nothing where the outcome itself says it.
+    /// What a caller should do who only looks; `None` if the outcome itself says it.
     pub(crate) fn action(self) -> Option<Action> {
         match self {
             Self::End(_) => Some(Action::Kill),

@@ -1,6 +1,6 @@
 //! Which of several outcomes speaks for them all.
 //!
-//! Refuses to know exit codes: `cli::exit` turns the worst outcome into one.
+//! `exit_code` turns the worst outcome into an exit code.
 
 use crate::record::outcome::Outcome;
 

@@ -45,7 +45,7 @@ pub(crate) struct Here {
     pub(crate) pid_namespace: Option<u64>,
     /// The reader's time namespace (Linux).
     pub(crate) time_namespace: Option<u64>,
-    /// Which directory the monitor directory's path leads to; nothing where none is there.
+    /// Which directory the monitor directory's path leads to; `None` if none is there.
     pub(crate) directory: Option<FileId>,
     /// Whether the monitor directory lies on a filesystem of this machine alone.
     pub(crate) local_filesystem: bool,
@@ -222,13 +222,13 @@ pub(crate) struct Beat {
 /// What judgement needs.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Observation {
-    /// Since when no file of the step is there; nothing where one is.
+    /// Since when no file of the step is there; `None` if one is.
     pub(crate) absent_since: Option<MonotonicTime>,
     /// Whether the process lives.
     pub(crate) liveness: Liveness,
     /// The status of this run.
     pub(crate) status: Status,
-    /// The outcome that somebody recorded for this run.
+    /// The outcome that was recorded for this run.
     pub(crate) recorded: Option<Reason>,
     /// The sentence recorded with it.
     pub(crate) recorded_detail: Option<String>,

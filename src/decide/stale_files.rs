@@ -1,6 +1,7 @@
 //! Which files of a step an earlier run left: a foreign wrapper starts beside them and does not clear them away.
 //!
-//! Refuses to compare times of different clocks wherever both can come from one: two files of one filesystem do.
+//! Two files of one filesystem are compared by that filesystem's clock; times of different clocks are compared only if
+//! there is no other way.
 
 use crate::decide::ids::{LEFT_OVER_SLACK, PidFileId};
 use crate::decide::snapshot::{Liveness, Process, Snapshot};

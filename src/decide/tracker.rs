@@ -1,8 +1,8 @@
 //! What earlier looks left in memory: which run is followed, when its heartbeat was last seen to change, since when its
 //! status stands still, whether its process was ever seen alive.
 //!
-//! Refuses to compare a file's time with this machine's clock wherever a change can be observed instead: clocks of file
-//! servers are skewed, wall clocks are set, machines sleep. Only the first look at a file uses its age.
+//! An observed change is preferred to a comparison of a file's time with this machine's clock: clocks of file servers
+//! are skewed, wall clocks are set, machines sleep. Only the first snapshot of a file uses its age.
 
 use crate::decide::ids::LEFT_OVER_SLACK;
 pub(crate) use crate::decide::ids::{PidFileId, meta_for, pid_file_id, recorded_meta};
@@ -267,7 +267,7 @@ impl TrackedRun {
         }
     }
 
-    /// Whether the process lives that was seen alive, where no pid file names it any more; nothing where that is not known.
+    /// Whether the process lives that was seen alive, where no pid file names it any more; `None` if that is not known.
     fn followed(&self, look: &Snapshot) -> Option<PidState> {
         let (_, pid_modified) = self.key.filter(|_| self.seen_alive && !look.has_pid())?;
         match look.followed {

@@ -45,7 +45,7 @@ pub(crate) struct Finding {
 pub(crate) enum Next {
     /// Nothing: it stands in the files, or it is an answer about the call alone.
     Report,
-    /// The run is over and nobody has said so in the files.
+    /// The run is over and its end is not recorded.
     Record(Reason),
     /// The run has to be ended first.
     Terminate(Intent),
@@ -59,7 +59,7 @@ pub(crate) fn judge(seen: &Observation, policy: &Policy, now: MonotonicTime) -> 
     let by_status = judge_status(seen, policy, now);
     match by_status {
         Some(verdict @ Verdict::Final(_)) => return verdict,
-        // It has ended and is about to say how: that takes a bounded moment, which nobody's patience cuts short.
+        // It has ended and is about to say how: that takes a bounded time, which no threshold cuts short.
         Some(verdict) if seen.succeeded() && !matches!(seen.liveness, Liveness::Starting { .. }) => return verdict,
         _ => {}
     }
@@ -109,7 +109,7 @@ fn judge_absent(since: MonotonicTime, policy: &Policy, now: MonotonicTime) -> Ve
     Verdict::Pending { look_again, closely: false }
 }
 
-/// The first rule: a status decides, once it and on success its result are whole. Nothing where there is none.
+/// The first rule: a status decides, once it and on success its result are whole. `None` if there is none.
 fn judge_status(seen: &Observation, policy: &Policy, now: MonotonicTime) -> Option<Verdict> {
     let (settled_at, word) = match &seen.status {
         Status::Absent => return None,
@@ -167,7 +167,7 @@ fn recorded_detail(seen: &Observation, reason: Reason) -> Option<String> {
     seen.recorded_detail.clone().or_else(|| (reason == Reason::Killed).then(|| STOPPED.to_owned()))
 }
 
-/// The second rule: a process that is known to be dead, with no status within the settling time. Nothing where it lives.
+/// The second rule: a process that is known to be dead, with no status within the settling time. `None` if it lives.
 fn judge_death(seen: &Observation, policy: &Policy, now: MonotonicTime) -> Option<Verdict> {
     let since = match seen.liveness {
         Liveness::Dead { since } => since,

@@ -1,6 +1,6 @@
 //! What a person should know of a look that decides nothing, or that forbids to signal.
 //!
-//! Refuses to change a verdict: whoever reads these has the verdict beside them.
+//! Warnings are shown beside a verdict and never change it.
 
 use crate::decide::liveness::{is_copy, is_of_other_machine, is_of_other_namespace, is_of_other_time};
 use crate::decide::snapshot::{Liveness, Snapshot};

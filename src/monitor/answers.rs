@@ -20,7 +20,7 @@ use crate::step::terminate::Termination;
 pub(super) struct Answer {
     outcome: Outcome,
     detail: Option<String>,
-    /// How the run itself had ended; nothing where it goes on.
+    /// How the run itself had ended; `None` if it goes on.
     run_outcome: Option<Outcome>,
     log_match: Option<LogMatch>,
     killed: bool,

@@ -1,7 +1,7 @@
-//! Waiting until anything of a directory's steps has changed, for whoever shows them all.
+//! Waits until any step of a directory has changed, for `list --watch`.
 //!
-//! Refuses to say what has changed (I1), and to tell of heartbeats: who shows ages looks once a second anyway, which
-//! also finds the deaths that no file tells of.
+//! It does not say what has changed (I1), and heartbeats are no change: a caller that shows ages reads all steps once a
+//! second, which also finds deaths that raise no event.
 
 use crate::error::Error;
 use crate::monitor::event_sources::catch_interrupts;

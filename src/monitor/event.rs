@@ -87,7 +87,7 @@ pub(super) enum MonitorEvent<'event> {
     Unchanged(usize, bool),
     /// Whether a file that decides changed.
     Spun(usize, bool),
-    /// Whether the end of the process will be reported; nothing where it cannot be.
+    /// Whether the end of the process will be reported; `None` if it cannot be.
     ExitWatch(usize, Option<WatchResult>),
     /// A watched process ended.
     Exited(usize),

@@ -1,6 +1,6 @@
 //! How a wait notices changes: directory events and exit notices where they can be had, polling where not.
 //!
-//! Refuses to fail: whatever cannot be armed is looked for instead, and one line says so to whoever asked.
+//! A source that cannot be armed is polled instead, and one line on standard error says so.
 
 use crate::error::{Error, io_reason};
 use crate::monitor::event::{MonitorEvent, SourceStatus};
@@ -48,7 +48,7 @@ pub(super) struct EventSources {
     place: Option<FsType>,
     /// Whether the facility failed once; it is not asked for again.
     refused: bool,
-    /// What was not said yet to whoever asks how it is done.
+    /// Notes on how changes are noticed that were not printed yet.
     unsaid: Vec<String>,
     /// Whether it was said that files written in place cannot be followed.
     said_unfollowed: bool,
@@ -187,7 +187,7 @@ impl EventSources {
         self.signals.as_mut()
     }
 
-    /// Chooses by the wish and the filesystem, and watches where events are to be had.
+    /// Chooses by the wish and the filesystem, and watches if there are events.
     fn choose(&mut self, directory: &MonitorDir, verbose: &mut dyn FnMut(&str)) {
         self.events = None;
         let by_events = match (self.wish, &self.place) {
@@ -280,7 +280,7 @@ impl EventSources {
         }
     }
 
-    /// Asks for a notice of a process's end; nothing where none can be had.
+    /// Asks for a notice of a process's end; `None` if none can be had.
     pub(super) fn watch_exit(&mut self, pid: i32, index: usize) -> Option<WatchResult> {
         match self.exits.as_mut()?.watch(pid, index as u64) {
             Ok(armed) => Some(armed),

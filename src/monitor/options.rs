@@ -39,7 +39,7 @@ pub(crate) struct MonitorOptions {
     pub(crate) poll_interval: Duration,
     /// Whether progress is reported.
     pub(crate) progress: bool,
-    /// What is searched for in logs; nothing where none is read.
+    /// What is searched for in logs; `None` if none is read.
     pub(crate) logs: Option<LogOptions>,
 }
 
@@ -104,13 +104,13 @@ pub(crate) struct StepResult {
     pub(crate) index: usize,
     /// The answer.
     pub(crate) outcome: Outcome,
-    /// How the run itself has ended, whatever the answer says of its log; nothing where it goes on.
+    /// How the run itself has ended, whatever the answer says of its log; `None` if it goes on.
     pub(crate) run_outcome: Option<Outcome>,
     /// A sentence for people.
     pub(crate) detail: Option<String>,
     /// Whether processes were signalled and all are gone, or the caller's command said that it has ended the work.
     pub(crate) killed: bool,
-    /// The last snapshot, from which the facts are told; nothing where none could be read.
+    /// The last snapshot, from which the facts are told; `None` if none could be read.
     pub(crate) look: Option<Snapshot>,
     /// When its heartbeat last beat.
     pub(crate) fresh: Option<MonotonicTime>,
@@ -149,7 +149,7 @@ impl StepResult {
 pub(crate) struct StepProgress {
     /// Its position among the steps.
     pub(crate) index: usize,
-    /// How long it has run; nothing where it has not started.
+    /// How long it has run; `None` if it has not started.
     pub(crate) elapsed: Option<Duration>,
     /// How old its heartbeat is.
     pub(crate) heartbeat: Option<Duration>,

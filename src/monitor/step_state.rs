@@ -40,7 +40,7 @@ pub(super) enum Phase {
 /// One step, or one log for which no step is named.
 #[derive(Debug, Default)]
 pub(super) struct StepState {
-    /// Its name; nothing where only a log is waited for.
+    /// Its name; `None` if only a log is waited for.
     name: Option<StepName>,
     tracker: RunTracker,
     pub(super) assessment: Option<Assessment>,

@@ -1,6 +1,6 @@
 //! Runs being ended, each in a thread of its own, a bounded number at once.
 //!
-//! Refuses to hold the loop up: a grace of five seconds for one step must not delay the others' answers.
+//! They run outside of the loop: a grace of five seconds for one step must not delay the answers for other steps.
 
 use crate::decide::snapshot::Snapshot;
 use crate::monitor::event::Task;
@@ -76,8 +76,8 @@ impl TerminationPool {
         answers
     }
 
-    /// Waits for those that have begun, since a tree that is half ended is nobody's wish; the others are not begun any
-    /// more. Whoever interrupts this too is obeyed at once.
+    /// Waits for the terminations that have begun, so that no tree is left half terminated; the others are not begun
+    /// any more. A second interruption ends this wait at once.
     pub(super) fn finish(&mut self, interrupts: Option<&mut Pending>) {
         self.waiting.clear();
         let mut interrupts = interrupts;

@@ -1,6 +1,6 @@
 //! `beat`: a sign of life, for scripts that are their own wrapper and commands that beat for themselves.
 //!
-//! Refuses to do more than one system call where the heartbeat is there.
+//! If the heartbeat file exists, this is one system call.
 
 use crate::error::Error;
 use crate::record::file_names::{Record, file_name};

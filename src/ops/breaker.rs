@@ -1,6 +1,6 @@
 //! `breaker`: shows, closes and feeds a circuit breaker by hand.
 //!
-//! Refuses to invent a run: what is recorded by hand counts as one of its own.
+//! A result that is recorded by hand counts as a run of its own.
 
 use crate::decide::breaker::{MAX_CONSECUTIVE, count, is_open, reset as closed};
 use crate::error::Error;

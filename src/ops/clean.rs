@@ -152,7 +152,7 @@ fn may_go(request: &Clean, step: &StepName) -> Result<Result<(), Error>, Error> 
     })
 }
 
-/// With the lock held and the pid gone first, whoever looks meanwhile sees a step that is not there yet.
+/// With the lock held and the pid removed first, a concurrent reader sees a step that has not started.
 fn take_away(looker: &mut SnapshotReader, files: &StepFiles, trouble: &mut dyn FnMut(&str)) -> Result<(), Error> {
     let (directory, step) = (&Arc::clone(looker.directory()), &looker.step().clone());
     let lock = take_lock(directory, looker, step)?;

@@ -31,7 +31,7 @@ pub enum Event<'call> {
 pub struct Progress {
     /// Its name.
     pub step: String,
-    /// How long it has run; nothing where it has not started.
+    /// How long it has run; `None` if it has not started.
     pub elapsed: Option<Duration>,
     /// How long it usually takes, where enough runs of it are known.
     pub expected: Option<Duration>,

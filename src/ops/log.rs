@@ -1,7 +1,7 @@
 //! `log`: what a step has written, all of it or the end of it, and what it still writes.
 //!
-//! Refuses to judge the run: following ends when that does, however it does. What a size bound took away is skipped, and
-//! the line that says so stays.
+//! Following ends when the run ends, however it ends. A part that the size limit removed is skipped; the line that
+//! reports the removal is printed.
 
 use crate::decide::policy::{GRACE, POLL_INTERVAL, SettleTimes, Threshold, ThresholdOptions};
 use crate::error::Error;
@@ -42,7 +42,7 @@ pub(crate) struct Log {
 /// How it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum LogEnd {
-    /// All of it was passed on, or whoever read it has gone.
+    /// All of it was passed on, or the reader has gone.
     All,
     /// The step has started and keeps no log; a sentence.
     None(String),

@@ -235,7 +235,7 @@ pub(crate) fn state_word(outcome: Outcome, action: Action) -> &'static str {
     }
 }
 
-/// Whether somebody asked for the end of this run: also where only the intent was recorded and the end by another.
+/// Whether this run was ended on request: also if only the intent was recorded, and the end by another process.
 fn was_stopped(meta: &Meta) -> bool {
     match meta.reason {
         Some(reason) => reason == Reason::Killed,

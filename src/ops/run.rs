@@ -267,7 +267,7 @@ fn exit_code(finished: &Finished) -> u8 {
         return if fault.missing { ExitCode::NotFound } else { ExitCode::NotExecutable }.code();
     }
     match (finished.outcome, finished.ended) {
-        // These are recorded as COMMAND's own end only when somebody ended it; its code is then an accident.
+        // These are recorded as COMMAND's own end only if it was ended from outside; its code then means nothing.
         (Outcome::Timeout, _) => ExitCode::Timeout.code(),
         (Outcome::Hung, _) => ExitCode::Hung.code(),
         (_, Some(ExitStatus::Code(code))) => u8::try_from(code & 0xff).unwrap_or(1),

@@ -1,7 +1,7 @@
 //! `start`, `succeed`, `fail`: for a script that is its own wrapper, the same files as `run` writes, in the same order.
 //!
-//! Refuses to make a run of a process that cannot be the caller's, to start one where another lives, and to say a second
-//! thing of a run that has ended: the first outcome is everybody's (I6).
+//! A pid that cannot be the caller's is an error, and so are a start while another run lives and a second, different
+//! outcome: the first recorded outcome stays (I6).
 
 use crate::decide::policy::GRACE;
 use crate::decide::tracker::{observe, pid_file_id};
@@ -211,7 +211,7 @@ fn end(place: &Place, ending: &Ending) -> Result<Report, Error> {
     let mut looker = place.looker();
     let look = looker.look().map_err(|error| Error::io(format!("cannot look at {}", place.step), error))?;
     crate::step::snapshot::refuse_newer(&look, &place.step)?;
-    // A failure is recorded in any case; a success of a misspelt name would be believed by nobody but its caller.
+    // A failure is recorded in any case; a success of a misspelt name would reach no waiter.
     if ending.reason == Reason::Success && observe(&look).absent_since.is_some() {
         return Err(Error::not_started(absence(&directory, &place.step)));
     }

@@ -320,7 +320,7 @@ fn progress(now: &StepProgress, step: &StepName, directory: &MonitorDir, request
     }
 }
 
-/// A run whose end nobody of this program recorded is counted by whoever sees it.
+/// The first process that notices an end which this program did not record counts it.
 fn count(directory: &MonitorDir, step: &StepName, result: &StepResult, trouble: &mut dyn FnMut(&str)) {
     let Some(look) = &result.look else { return };
     // The run's own end counts, whatever was said of its log.

@@ -1,7 +1,6 @@
 //! `NAME.breaker`: the circuit breaker's state as it stands on disk.
 //!
-//! Refuses to move between states: what a counted run does to this record is `decide::breaker`'s. Unknown keys are
-//! kept, a higher schema is refused.
+//! `decide::breaker` decides how a counted run changes this record. Unknown keys are kept, a higher schema is an error.
 
 use crate::error::Error;
 use crate::record::outcome::Reason;

@@ -1,8 +1,7 @@
 //! Why a run hangs: its processes as they were before the first signal, each with what it waited for.
 //!
-//! Refuses to grow with the tree or with the length of command lines: the record that carries it is read with a bound.
-//! Refuses to make a record unreadable: evidence in another form than this is no evidence, and no reason to reject the
-//! rest.
+//! Its size is bounded whatever the size of the tree and the length of command lines, because the record that carries
+//! it is read with a bound. Evidence in an unknown form is left out; the rest of the record stays readable.
 
 use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
@@ -72,7 +71,7 @@ pub enum BlockedOn {
     Stdin,
     /// The other end of a pipe, FIFO or local (Unix) socket.
     Pipe,
-    /// A lock that somebody else holds: on a file, in memory, a semaphore.
+    /// A lock that another process or thread holds: on a file, in memory, a semaphore.
     Lock,
     /// A peer: data, a connection, or room to send.
     Network,
@@ -96,7 +95,7 @@ impl fmt::Display for BlockedOn {
     }
 }
 
-/// A command line as one bounded line, from arguments with a NUL after each; nothing where there are none.
+/// A command line as one bounded line, from arguments with a NUL after each; `None` if there are none.
 pub(crate) fn command_line(arguments: &[u8]) -> Option<String> {
     // No character has more than four bytes: nothing beyond can be part of what is shown. Blanks may, and are dropped.
     let text = String::from_utf8_lossy(&arguments[..arguments.len().min(LONGEST * 16)]);
@@ -130,7 +129,7 @@ fn bounded(line: &str) -> String {
     format!("{}{CUT}", &kept[..shorter])
 }
 
-/// Reads evidence that anybody may have written: in another form it is none.
+/// Reads evidence from untrusted JSON; an unknown form is no evidence.
 pub(super) fn tolerant<'de, D: Deserializer<'de>>(source: D) -> Result<Option<Vec<TreeProcess>>, D::Error> {
     let value = serde_json::Value::deserialize(source)?;
     let read: Option<Vec<TreeProcess>> = serde_json::from_value(value).ok().flatten();

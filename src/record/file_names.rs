@@ -1,6 +1,6 @@
 //! Where a step's records stand: file names in the monitor directory, and the way back from a name to its step.
 //!
-//! Refuses to know folders: these are bare file names; `sys::fs::monitor_dir` joins them to the one directory.
+//! These are bare file names; `sys::fs::monitor_dir` joins them to the directory.
 
 use crate::record::step_name::StepName;
 
@@ -17,7 +17,7 @@ pub(crate) enum Record {
     Result,
     /// The work's output.
     Log,
-    /// What `run`, or whoever recorded the outcome, knows of the run.
+    /// What `run`, or the process that recorded the outcome, knows of the run.
     Meta,
     /// Held with flock while a run lives; never deleted.
     Lock,
@@ -70,12 +70,12 @@ pub(crate) fn file_name(step: &StepName, record: Record) -> String {
     format!("{step}.{}", record.suffix())
 }
 
-/// The file on which whoever records an outcome of this step holds a flock.
+/// The file that is locked (flock) while an outcome of this step is recorded.
 pub(crate) fn record_lock(step: &StepName) -> String {
     format!(".{step}.record")
 }
 
-/// The file on which whoever changes this breaker holds a flock.
+/// The file that is locked (flock) while this breaker is changed.
 pub(crate) fn breaker_lock(name: &StepName) -> String {
     format!(".{name}.breaker.lock")
 }
@@ -129,7 +129,7 @@ pub(crate) fn unpublished(step: &StepName, run: &str) -> impl Iterator<Item = St
     )))
 }
 
-/// The step and record a file name stands for, or nothing where it is no record's name.
+/// The step and record a file name stands for, or `None` if it is no record's name.
 pub(crate) fn parse_file_name(name: &str) -> Option<(&str, Record)> {
     // The suffix is what follows the last dot: a step name may hold dots itself.
     let (step, suffix) = name.rsplit_once('.')?;
@@ -137,7 +137,7 @@ pub(crate) fn parse_file_name(name: &str) -> Option<(&str, Record)> {
     StepName::parse(step).is_ok().then_some((step, record))
 }
 
-/// The step for which a file of this name was being written, or nothing where it is no such name.
+/// The step for which a file of this name was being written, or `None` if it is no such name.
 pub(crate) fn parse_temporary_name(name: &str) -> Option<&str> {
     // What tells two writers apart holds no dot.
     let (record, _) = name.strip_prefix('.')?.strip_suffix(".tmp")?.rsplit_once('.')?;

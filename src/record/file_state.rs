@@ -1,6 +1,6 @@
 //! One file as a look finds it: the words in which `os` reports and `decide` judges.
 //!
-//! Refuses to say what a file means: its content is whatever the record's own codec made of it.
+//! The content is of the type that the record's own codec returns.
 
 use crate::record::time::WallTime;
 use serde::{Deserialize, Serialize};
@@ -45,14 +45,14 @@ pub(crate) struct FileId {
     pub(crate) inode: u64,
 }
 
-/// Whether somebody holds a lock file.
+/// Whether a process holds a lock on a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LockState {
     /// There is no such file.
     Absent,
-    /// Nobody does.
+    /// No process does.
     Free,
-    /// Somebody does.
+    /// A process does.
     Held,
     /// The file or its filesystem does not tell.
     Unknown,

@@ -63,7 +63,8 @@ pub(crate) fn encode(entries: &[HistoryEntry]) -> Vec<u8> {
     bytes
 }
 
-/// How long a run usually takes, in milliseconds: the median of the last successes; nothing where there are fewer than three.
+/// How long a run usually takes, in milliseconds: the median of the last successes; `None` if there are fewer than
+/// three.
 pub(crate) fn expected_ms(entries: &[HistoryEntry]) -> Option<u64> {
     let successes = entries.iter().rev().filter(|entry| entry.outcome == Outcome::Success);
     let mut times: Vec<u64> = successes.filter_map(|entry| entry.elapsed_ms).take(COUNTED).collect();

@@ -1,7 +1,8 @@
 //! `STEP.meta`: what is known of a run beyond its four plain files.
 //!
-//! Written by `run` at the start and the end, and by whoever records an outcome or an intent for it. Unknown keys are
-//! kept; a record of a higher schema is refused and never rewritten, since its writer knew rules that we do not.
+//! Written by `run` at the start and the end, and by the process that records an outcome or an intent for it. Unknown
+//! keys are kept; a record of a higher schema is refused and never rewritten, since its writer knew rules that we do
+//! not.
 
 use crate::record::evidence::TreeProcess;
 use crate::record::file_state::FileId;

@@ -92,7 +92,7 @@ pub(crate) enum Intent {
     Hung,
     /// It is over its time.
     Timeout,
-    /// Somebody asked for it, or interrupted it.
+    /// On request, or interrupted.
     Killed,
 }
 

@@ -1,7 +1,7 @@
 //! `STEP.pid`: a claim about a process, read without believing it.
 //!
-//! Refuses every number that names no single process: zero, negatives and what no kernel gives out. One is read, since
-//! a container's first process may be a wrapper, but nobody ever signals it.
+//! A number that names no single process is invalid: zero, negative numbers, and numbers above the kernel's maximum.
+//! Pid 1 is read, since a container's first process may be a wrapper, but it is never signalled.
 
 use crate::record::sanitize::quote;
 

@@ -1,7 +1,7 @@
 //! `STEP.result`: one JSON value, kept exactly as its writer wrote it.
 //!
-//! Refuses to interpret it: numbers keep their digits, objects their order. Only white space between tokens goes where
-//! the value has to stand on one line.
+//! The value is kept as written: numbers keep their digits, objects their order. Only white space between tokens is
+//! removed where the value has to fit on one line.
 
 use serde_json::value::RawValue;
 

@@ -1,6 +1,6 @@
 //! The name of a step: the one word that people, scripts and file names share.
 //!
-//! Refuses everything that could leave the monitor directory, hide in it, or be taken for an option.
+//! A name that could leave the monitor directory, be a hidden file, or look like an option is invalid.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,7 +1,7 @@
 //! Two kinds of time, kept apart by type: moments on the awake clock, and wall time for people and files.
 //!
-//! Refuses to read a clock: values are made in `sys::clock` and passed down. All arithmetic saturates, because file
-//! times and thresholds come from outside and `Instant + u64::MAX seconds` panics (I11).
+//! Values are made in `sys::clock` and passed down. All arithmetic saturates, because file times and thresholds come
+//! from outside and `Instant + u64::MAX seconds` panics (I11).
 
 use std::time::{Duration, UNIX_EPOCH};
 

@@ -1,6 +1,6 @@
 //! Durations and sizes as people write them, there and back.
 //!
-//! Refuses what cannot be meant: negative spans, numbers without a known unit, an empty word.
+//! Negative spans, numbers with an unknown unit and empty text are errors.
 
 use crate::error::Error;
 use std::time::Duration;

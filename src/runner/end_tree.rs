@@ -19,7 +19,7 @@ const ROUNDS: usize = 3;
 pub(super) struct TreeEnd {
     /// How COMMAND ended, where it has and was not reaped before.
     pub(super) command: Option<ExitStatus>,
-    /// The processes of the run that are still there, as text; nothing where there is none.
+    /// The processes of the run that are still there, as text; `None` if there is none.
     pub(super) survivors: Option<String>,
 }
 

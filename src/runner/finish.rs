@@ -1,7 +1,7 @@
 //! The end of a run: what is left is ended, the outcome is published, the lock is dropped.
 //!
-//! Refuses to publish while something of the run still runs, unless that was asked for: who reads the status may start
-//! the next step on the same files.
+//! The status is published after every process of the run has ended (unless the caller asked otherwise), because its
+//! reader may start the next step on the same files.
 
 use crate::record::file_names::{Record, TempFile, file_name};
 use crate::record::file_state::File;
@@ -49,7 +49,7 @@ pub(super) fn finish(mut run: ActiveRun, job: &Job, exit: &Exit, on_event: OnEve
             if directory.is_removed() { " (the monitor directory was removed while COMMAND ran)" } else { "" };
         on_event(RunnerEvent::Warning(&format!("{sentence}{removed}")));
     }
-    // Whoever sent the signal looks for processes that are left, and may be waiting for this one.
+    // The process that sent the signal looks for survivors, and may be waiting for this one.
     if job.detached && written == Written::ByUs && exit.interrupted.is_none() {
         let last = [Record::Result, Record::Meta, Record::Status];
         let files = last.map(|record| directory.join(&file_name(&job.step, record)));
@@ -86,7 +86,7 @@ fn ending(run: &ActiveRun, exit: &Exit) -> Ending {
     }
 }
 
-/// A run that somebody interrupted was killed; it says nothing about the work.
+/// An interrupted run was killed, which says nothing about the work.
 fn failure(exit: &Exit) -> Reason {
     if exit.interrupted.is_some() { Reason::Killed } else { Reason::Failed }
 }

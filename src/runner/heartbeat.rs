@@ -1,6 +1,6 @@
 //! When a run beats, and when its own heartbeat is stale: pure, with time as an argument.
 //!
-//! Refuses to catch up: a process that was stopped for a minute beats once, not six times.
+//! Missed beats are not repeated: a process that was stopped for a minute beats once, not six times.
 
 use crate::record::time::{MonotonicTime, WallTime};
 use crate::runner::HeartbeatOn;
@@ -63,8 +63,8 @@ impl HeartbeatScheduler {
         }
     }
 
-    /// Whether the heartbeat, last modified at `modified`, is stale at `now`. By observed change: whoever touches it,
-    /// it is fresh from the look that shows it.
+    /// Whether the heartbeat, last modified at `modified`, is stale at `now`. By observed change: if another process
+    /// touches it, it is fresh from the look that shows it.
     pub(super) fn is_stale(&mut self, now: MonotonicTime, modified: Option<WallTime>) -> bool {
         if modified != self.seen {
             if let (Some(before), Some(after)) = (self.seen, modified) {

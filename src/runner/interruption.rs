@@ -28,7 +28,7 @@ impl Interruptions {
         self.end_at
     }
 
-    /// The signal that COMMAND's end came from; nothing where it ended by itself. A signal that COMMAND took, and went on
+    /// The signal that COMMAND's end came from; `None` if it ended by itself. A signal that COMMAND took, and went on
     /// after for longer than the grace, ended nothing; HUP, by which servers read their configuration again, only where
     /// COMMAND's end names it.
     pub(super) fn cause(&self, ended: Option<ExitStatus>, at: MonotonicTime, grace: Duration) -> Option<Signal> {

@@ -28,12 +28,12 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct LeftBehind {
     /// The processes that were ended, each with its start time.
     ended: BTreeSet<(i32, u64)>,
-    /// Those that are still there, as text; nothing where there is none.
+    /// Those that are still there, as text; `None` if there is none.
     pub(super) survivors: Option<String>,
 }
 
 impl LeftBehind {
-    /// How many processes were ended, as a sentence; nothing where none was.
+    /// How many processes were ended, as a sentence; `None` if none was.
     pub(super) fn sentence(&self) -> Option<String> {
         match self.ended.len() {
             0 => None,

@@ -46,7 +46,7 @@ pub(crate) struct Job {
     pub(crate) log: LogStreams,
     /// Whether the log is also passed through to standard output.
     pub(crate) tee: bool,
-    /// Whether nobody waits for this process: it stays to write the outcome to the disk.
+    /// Whether no caller waits for this process: then it stays to write the outcome to the disk.
     pub(crate) detached: bool,
     /// Whether this process does nothing but this run: it adopts orphans and waits for every child.
     pub(crate) owns_process: bool,
@@ -169,7 +169,7 @@ impl FromStr for ResultFrom {
 pub(crate) struct Finished {
     /// The outcome as recorded.
     pub(crate) outcome: Outcome,
-    /// How COMMAND itself ended; nothing where it could not be started.
+    /// How COMMAND itself ended; `None` if it could not be started.
     pub(crate) ended: Option<ExitStatus>,
     /// The error of an exec that failed.
     pub(crate) not_started: Option<NotStarted>,

@@ -1,7 +1,7 @@
 //! What a run does with its log while it grows: passes it through, and keeps it within its bound.
 //!
-//! Refuses to let a slow reader of the passed-through output hold the run up: a thread of its own writes it. Refuses to
-//! wake up while nothing is written.
+//! A separate thread writes the passed-through output, so a slow reader cannot delay the run. The thread sleeps while
+//! nothing is written.
 
 use crate::error::io_reason;
 use crate::record::time::MonotonicTime;

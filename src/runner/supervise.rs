@@ -67,7 +67,7 @@ fn exit(run: &ActiveRun, job: &Job, tree: TreeEnd) -> Exit {
     Exit { ended, interrupted: run.interruptions.cause(ended, clock::now(), job.grace), survivors }
 }
 
-/// Ends COMMAND and all that it started where a terminator has asked for that; nothing where none has, or where COMMAND may
+/// Ends COMMAND and all that it started where a terminator has asked for that; `None` if none has, or where COMMAND may
 /// not be signalled: it works on, and so does this wrapper.
 fn end_on_request(run: &mut ActiveRun, on_event: OnEvent<'_>) -> Option<TreeEnd> {
     let (_announced, grace) = run.own.requested()?;
@@ -126,7 +126,7 @@ fn go_on(run: &mut ActiveRun) {
     run.pulse.restart(clock::now());
 }
 
-/// Why the run is ended on a signal; nothing where another process has announced why.
+/// Why the run is ended on a signal; `None` if another process has announced why.
 fn interruption_reason(run: &mut ActiveRun) -> Option<(Intent, String)> {
     let signal = run.interruptions.asked()?;
     run.own.announced().is_none().then(|| (Intent::Killed, format!("interrupted by {}", signal.as_str())))

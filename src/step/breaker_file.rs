@@ -1,7 +1,7 @@
 //! The circuit breaker on disk: read, asked and counted under its own lock.
 //!
-//! Refuses to lose a count to a concurrent writer, and to fail a run because its breaker cannot be written: the caller
-//! gets a sentence to pass on.
+//! Concurrent writers lose no count, because each holds the lock. A breaker that cannot be written does not fail the
+//! run: the caller gets a warning to print.
 
 use crate::decide::breaker::{Admission, admit, count, try_out};
 use crate::error::Error;

@@ -1,8 +1,8 @@
 //! The caller's own command that ends a run: for work that no signal from here reaches, a cluster's job or another
 //! host's. It replaces the signals, wherever the run lives.
 //!
-//! Refuses to run it for a run that has ended or was replaced meanwhile, to name a pid that may be somebody else's by
-//! now, and to believe it before a last look: work that finished in between has finished.
+//! It is not run for a run that has ended or was replaced, and it is not given a pid that may have been reused. After
+//! it, the step is read once more: work that finished meanwhile has finished.
 
 use crate::decide::policy::SettleTimes;
 use crate::decide::snapshot::{Liveness, Snapshot};
@@ -80,7 +80,7 @@ pub(super) fn call(
     }
 }
 
-/// The same for a run whose process is dead: its number is nobody's now, or somebody else's. With whether it was run.
+/// The same for a run whose process is dead: its pid may have been reused. Returns whether the command was run.
 ///
 /// # Errors
 /// As [`call`].
@@ -94,7 +94,7 @@ pub(super) fn call_after_death(
         Ok(again) if matches!(standing(&again, pid_file_id(look)), RunStatus::Running) => {
             call(looker, None, command, grace).map(|()| true)
         }
-        // Settled by somebody else, or the step is a new run's, which the command must not meet.
+        // Another process has recorded the end, or the step is a new run's, which the command must not signal.
         Ok(_) => Ok(false),
         Err(error) => Err(Error::internal(format!(
             "cannot look at {} again ({}), so the kill command was not run",
@@ -124,7 +124,7 @@ pub(super) fn look_for_end(looker: &mut SnapshotReader, look: &Snapshot, grace: 
                     Liveness::Dead { since } if again.at >= since.plus(SettleTimes::CONTRACT.death) => {
                         return CommandEffect::Gone;
                     }
-                    // Whoever holds the lock without a pid lives as well; a death is settled in a moment.
+                    // A process that holds the lock without a pid lives as well; a death is settled in a moment.
                     Liveness::Alive | Liveness::Starting { .. } => CommandEffect::Alive,
                     Liveness::Dead { .. } => CommandEffect::Gone,
                     Liveness::Elsewhere | Liveness::Unclaimed => CommandEffect::Unseen,

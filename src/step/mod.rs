@@ -1,8 +1,8 @@
 //! One step as it stands in the directory: looked at, recorded, ended.
 //!
 //! Between `os`, which reports without judging, and the two loops: it gathers one consistent look for `decide`, and
-//! carries out what follows from a verdict, once, whoever else is doing the same. It refuses to decide and to wait for
-//! anything but a short lock.
+//! carries out what follows from a verdict, once, whichever other processes do the same. It refuses to decide and to
+//! wait for anything but a short lock.
 
 mod ask_wrapper;
 pub(crate) mod assess;

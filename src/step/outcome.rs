@@ -1,8 +1,9 @@
-//! The end of a run, written once: whoever records it first wins, everybody else reads it (I6).
+//! Records the end of a run once: the first process to notice it records it; all others read that record (I6).
 //!
-//! Refuses to write over an outcome, and to write one for a run that another has replaced: under the step's record lock
-//! the files are read again before anything is written. The order is result, meta, breaker, status: a reader that sees
-//! the status finds all the others, and a writer that dies in between leaves a meta from which the next one goes on.
+//! An outcome is never overwritten, and none is written for a run that another has replaced: the files are read again
+//! under the step's record lock before anything is written. The order is result, meta, breaker, status: a reader that
+//! sees the status finds all the others, and if the writer dies in between, its meta tells the next writer how to go
+//! on.
 
 use crate::decide::breaker::MAX_CONSECUTIVE;
 use crate::decide::snapshot::{Here, Process, Snapshot, Status};
@@ -73,7 +74,8 @@ pub(crate) fn remove_unpublished(directory: &MonitorDir, step: &StepName, run: &
     }
 }
 
-/// Counts a run whose end stands in the files already, for its breaker; a run counts once, whoever sees its end.
+/// Counts a run whose end stands in the files already, for its breaker. A run counts once, however many processes
+/// notice its end.
 ///
 /// # Errors
 /// As [`crate::step::breaker_file::change`].
@@ -117,7 +119,7 @@ fn add_to_history(directory: &MonitorDir, step: &StepName, look: &Snapshot, meta
     held.release();
 }
 
-/// Takes the lock that whoever records an outcome holds, without waiting; nothing where another process has it. Makes its
+/// Takes the lock under which an outcome is recorded, without waiting; `None` if another process has it. Makes its
 /// file, if it is missing: a disk with no room for one more file must not keep an end from being recorded later.
 ///
 /// # Errors
@@ -155,7 +157,7 @@ pub(super) fn change_record(
     Ok(())
 }
 
-/// How the run that somebody means stands at a look.
+/// What a snapshot says of the run that a caller means.
 pub(super) enum RunStatus {
     /// It has no outcome yet.
     Running,
@@ -232,7 +234,7 @@ pub(crate) fn known_meta(look: &Snapshot, step: &StepName) -> Meta {
     }
 }
 
-/// When a lock that somebody else holds for a moment is given up.
+/// How long to wait for a lock that another process holds.
 pub(crate) fn patience() -> MonotonicTime {
     clock::now().plus(PATIENCE)
 }

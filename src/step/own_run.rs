@@ -77,7 +77,7 @@ impl OwnRun {
         Some((facts.stamp, facts.mode))
     }
 
-    /// What a terminator has announced in the record, and only then signalled; nothing where none has.
+    /// What a terminator has announced in the record, and only then signalled; `None` if none has.
     pub(crate) fn announced(&mut self) -> Option<Intent> {
         self.read_meta();
         self.meta.intent
@@ -168,7 +168,7 @@ impl OwnRun {
         Publisher { directory: &self.directory, step: &self.step }
     }
 
-    /// Nothing where another process keeps the lock, or the directory has none to give.
+    /// `None` if another process keeps the lock, or the directory has none to give.
     fn lock_record(&self) -> Option<Lock> {
         Lock::take(&self.directory.file(&record_lock(&self.step)), clock::now().plus(PATIENCE)).ok().flatten()
     }

@@ -1,7 +1,8 @@
-//! A new run of a step, and the run before it: refused where that lives, settled where nobody has recorded its end.
+//! Prepares a new run of a step: refuses it while another run lives, and records the end of a run that ended
+//! unrecorded.
 //!
-//! Comes before anything of the new run, and before anything of the old one is touched. Refuses to take an end for
-//! granted: a run that may still live elsewhere is one that runs.
+//! This comes before any file of the old run is touched. A run that may still live on another machine counts as
+//! running.
 
 use crate::decide::liveness::is_copy;
 use crate::decide::policy::{Policy, ThresholdOptions};
@@ -72,8 +73,8 @@ pub(crate) fn inherit(lock: &Lock, directory: &MonitorDir, step: &StepName, id: 
     let _stays = lock.note(id.as_bytes());
 }
 
-/// Settles the run before: refuses where it still lives, records and counts its end where nobody has. What is left of it
-/// gets `grace` from TERM to KILL.
+/// Settles the run before: refuses where it still lives, records and counts its end if that was not done. What is left
+/// of it gets `grace` from TERM to KILL.
 ///
 /// # Errors
 /// [`Error`].

@@ -289,7 +289,7 @@ fn present_process(found: Lookup, file_wall: WallTime) -> Option<Process> {
     }
 }
 
-/// Refuses a step whose record was written by a newer program: what it means is not known here.
+/// Checks that this program knows the schema of the step's record.
 ///
 /// # Errors
 /// [`Error`], with what to do.

@@ -1,7 +1,7 @@
 //! Ending a run: look at its tree, announce, look once more, signal the whole tree, verify, look once more, record.
 //!
-//! Refuses to record an end that it has not verified: where the target may not be signalled, or still lives, every later
-//! look has to judge anew. For work that cannot be seen from here the word of the caller's own kill command is taken.
+//! Only a verified end is recorded: if the target may not be signalled, or still lives, the next snapshot is judged
+//! anew. For work that cannot be seen from here, the exit code of the caller's own kill command decides.
 
 use crate::decide::liveness::is_copy;
 use crate::decide::snapshot::{Process, Snapshot};
@@ -165,7 +165,7 @@ pub(crate) fn evidence(look: &Snapshot) -> Vec<TreeProcess> {
     hunt.map_or_else(Vec::new, |mut hunt| witness(look, &mut hunt))
 }
 
-/// How much CPU time the run's living processes have used; nothing where they are not to be seen from here.
+/// How much CPU time the run's living processes have used; `None` if they are not to be seen from here.
 pub(crate) fn cpu_time(look: &Snapshot) -> Option<Duration> {
     reach(look).ok()?;
     let listed = TreeKiller::open(target(look)).ok()?.list();
@@ -329,7 +329,7 @@ fn target(look: &Snapshot) -> KillTarget {
         pid: run.map(|(pid, _)| pid),
         started: meta.and_then(|meta| meta.pid_started_at),
         claimed_at: run.map_or(WallTime::from_nanos(0), |(_, modified)| modified),
-        // Without either nobody is the run's user, and nothing is signalled.
+        // Without either the run has no known user, and nothing is signalled.
         owner: look.pid.stamp().or(look.meta.stamp()).map_or(u32::MAX, |stamp| stamp.owner),
         group: meta.and_then(|meta| meta.process_group),
         group_started: meta.and_then(|meta| meta.child_started_at),
@@ -339,7 +339,7 @@ fn target(look: &Snapshot) -> KillTarget {
     }
 }
 
-/// What a dead wrapper left: never the number in its pid file, which may be anybody's by now.
+/// What a dead wrapper left: never the pid in its pid file, which may have been reused.
 fn remains(look: &Snapshot) -> KillTarget {
     KillTarget { pid: None, ..target(look) }
 }

@@ -1,6 +1,6 @@
 //! The clocks: the awake clock for durations, the wall clock for files and people (I9).
 //!
-//! Refuses to be read anywhere else: every other layer gets its time as an argument.
+//! Only the system layer reads clocks; every other layer gets the time as an argument.
 
 use crate::record::time::{MonotonicTime, WallTime};
 use crate::sys::platform::machine;
@@ -48,7 +48,7 @@ pub(crate) fn slept() -> Duration {
     with_sleep.since(now())
 }
 
-/// Lets whoever waits for this processor have it first.
+/// Yields this processor to other runnable threads.
 pub(crate) fn give_way() {
     std::thread::yield_now();
 }

@@ -1,6 +1,6 @@
 //! What the process was given: variables, the current folder, who and where it is.
 //!
-//! Refuses to interpret a variable: words become values in `cli`.
+//! Variables are returned as text; `cli` parses them.
 
 use crate::sys::platform::machine;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// The folder below which every user's default monitor directories stand.
 const BASE: &str = "/tmp";
 
-/// A variable, or nothing where it is unset or empty.
+/// A variable, or `None` if it is unset or empty.
 pub(crate) fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
@@ -51,7 +51,7 @@ pub(crate) fn host() -> String {
     gethostname().map_or_else(|_| String::from("localhost"), |name| name.to_string_lossy().into_owned())
 }
 
-/// The kernel's id of this boot; nothing where it has none or hides it.
+/// The kernel's id of this boot; `None` if it has none or hides it.
 pub(crate) fn boot_id() -> Option<String> {
     machine::boot_id().filter(|id| !id.is_empty())
 }

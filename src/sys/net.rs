@@ -1,9 +1,10 @@
 //! Connections with a deadline: TCP, and as much of HTTP/1.1 as the status line needs.
 //!
-//! Refuses TLS, proxies and redirects, and to read a body: what is asked is whether a service answers. Two libraries
-//! were weighed for it. minreq 3.0.0 takes whole seconds only, lets `$MINREQ_TIMEOUT` change them, and takes the first
-//! colon of `http://[::1]:80/` for the port's (`connection.rs`, `http_url.rs`). ureq 3.5 brings ten crates, to read one
-//! line. The deadline, the name service and the addresses are the same for `tcp`, which no HTTP library offers.
+//! There is no TLS, proxy or redirect, and no body is read: the only question is whether a service answers. Two
+//! libraries were weighed for it. minreq 3.0.0 takes whole seconds only, lets `$MINREQ_TIMEOUT` change them, and takes
+//! the first colon of `http://[::1]:80/` for the port's (`connection.rs`, `http_url.rs`). ureq 3.5 brings ten crates,
+//! to read one line. The deadline, the name service and the addresses are the same for `tcp`, which no HTTP library
+//! offers.
 
 use crate::record::time::MonotonicTime;
 use crate::sys::clock;
@@ -60,7 +61,7 @@ fn resolve(host: &str, port: u16, deadline: MonotonicTime) -> Result<Vec<SocketA
     let name = host.to_owned();
     let asking = std::thread::Builder::new().name("resolver".into()).spawn(move || {
         let found = (name.as_str(), port).to_socket_addrs().map(Iterator::collect);
-        // Whoever asked may have gone.
+        // The caller may have gone.
         let _gone = tell.send(found);
     });
     if let Err(error) = asking {

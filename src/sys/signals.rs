@@ -1,8 +1,7 @@
 //! Which signal came, as a value, and a descriptor to sleep on until one does.
 //!
-//! Refuses to take over a signal that this process was told to ignore (`nohup`, a shell's `&`): signal-hook would
-//! replace that disposition. Refuses to block signals for longer than it takes to begin to catch them: a mask is
-//! inherited by children.
+//! A signal that this process inherited as ignored (`nohup`, a shell's `&`) stays ignored; signal-hook would replace
+//! that disposition. Signals are blocked only while the handlers are installed, because children inherit the mask.
 
 use crate::sys::process::spawn::{Dispositions, ignore};
 pub(crate) use nix::sys::signal::Signal;
@@ -61,7 +60,7 @@ impl Pending {
         }
         let _held = SignalMaskGuard::begin(&wanted)?;
         let listening = Self::listen(&wanted)?;
-        // Only now that somebody listens: before, a signal would end the process that is about to catch it.
+        // Unblocked only now that the handlers are installed: earlier, a signal would end this process.
         for signal in defaults {
             register_conditional_default(signal as i32, Arc::clone(&listeners().none))?;
         }

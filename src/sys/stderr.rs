@@ -1,4 +1,4 @@
-//! Lines on standard error that never hold up whoever has something to say.
+//! Lines on standard error that never block their writer.
 //!
 //! `run` speaks through it: a pipe that nobody reads, or a terminal after Ctrl-S, blocks a write for ever, and with it a
 //! limit, a signal or the record of an end. A thread of its own writes; it is started with the first line.

@@ -24,7 +24,7 @@ pub(crate) fn stdout_is_terminal() -> bool {
     stdout().is_terminal()
 }
 
-/// The size of the terminal on standard output, or of a usual one where it does not tell; nothing where it is none.
+/// The size of the terminal on standard output, or of a usual one where it does not tell; `None` if it is none.
 pub(crate) fn stdout_size() -> Option<Size> {
     stdout().is_terminal().then(|| size(terminal_size::terminal_size_of(stdout())))
 }

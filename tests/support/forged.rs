@@ -1,6 +1,6 @@
 //! Steps whose files claim what is not so: work of another host, another boot, another process.
 //!
-//! Refuses to invent a record: a real run writes it first, and only what the claim needs is changed.
+//! A real run writes the record first, and only what the case needs is changed.
 
 use super::Place;
 use serde_json::{Value, json};

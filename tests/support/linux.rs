@@ -1,6 +1,6 @@
 //! What tests ask of the machine, by procfs; `macos.rs` answers the same.
 //!
-//! Refuses to look at a zombie as a living process.
+//! A zombie does not count as a living process.
 
 /// What starts a program in a session of its own, before its name on a shell's line.
 pub const APART: &str = "setsid";

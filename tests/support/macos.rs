@@ -1,6 +1,6 @@
 //! What tests ask of the machine, by ps(1) and lsof(8); `linux.rs` answers the same.
 //!
-//! Refuses to look at a zombie as a living process.
+//! A zombie does not count as a living process.
 
 use super::{Bystander, unique};
 use std::path::Path;

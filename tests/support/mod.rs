@@ -1,6 +1,6 @@
 //! What every test of the real binary stands on: a directory of its own, a clean environment, bounded waits for facts.
 //!
-//! Refuses fixed sleeps: a test waits for a fact, and fails with everything it knows where the fact does not come.
+//! There is no fixed sleep: a test waits for a fact, and if the fact does not come it fails with everything it knows.
 
 #![allow(
     dead_code,

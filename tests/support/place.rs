@@ -1,6 +1,6 @@
 //! A monitor directory of a test's own, and the binary as it is called there.
 //!
-//! Refuses to leave anything behind: what was started here goes with it.
+//! Everything that was started here ends with it.
 
 use super::processes::end_marked;
 use super::{Ended, Running, binary, folder, unique};

@@ -1,6 +1,6 @@
 //! Processes that a test starts and looks at: shells, bystanders, whoever carries a variable.
 //!
-//! Refuses to leave one of its own behind.
+//! Each is killed when its value is dropped.
 
 use super::{Place, marked, unique};
 use std::process::{Child, Command, Stdio};

@@ -1,7 +1,7 @@
 //! Mounts that another process answers for: sshfs without a network, bindfs; their servers' clocks, stops and deaths.
 //!
-//! Refuses to leave a mount or a server behind, and to fail where the tools are missing: then the test is skipped, with
-//! the reason on standard error.
+//! Mounts and servers are removed with the test. If a tool is missing the test is skipped, with the reason on standard
+//! error.
 
 use super::{kill, unique, until};
 use std::os::unix::fs::PermissionsExt;

@@ -24,7 +24,7 @@ pub(in crate::cli) fn result_line(report: &Report, styles: Styles) -> String {
         (Outcome::Failed, None, Some(code)) => format!(", exit code {code}"),
         _ => String::new(),
     };
-    // What a dead run left is ended too, but nobody killed the run itself.
+    // What a dead run left is ended too, but the run itself was not killed.
     let killed = report.killed && report.outcome != Outcome::Died && stopped.is_none();
     let killed = if killed { ", killed" } else { "" };
     let when = match (report.outcome, report.elapsed_ms, report.heartbeat_age_ms) {

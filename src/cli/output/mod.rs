@@ -59,7 +59,7 @@ impl Output {
         Self { json, full: false, quiet: false, verbose: 0, styles, failure: RefCell::new(None) }
     }
 
-    /// Writes to standard output and flushes it. Says whether anybody may still read.
+    /// Writes to standard output and flushes it. Returns whether there may still be a reader.
     ///
     /// # Errors
     /// The write failed. A closed pipe is the reader's choice; any other error makes the program end with 125.
@@ -91,7 +91,7 @@ impl Output {
         let _kept = self.print_json_line(object);
     }
 
-    /// One JSON object on a line of its own, as one of a stream; whether anybody may still read.
+    /// One JSON object on a line of its own, as one of a stream. Returns whether there may still be a reader.
     pub(super) fn print_json_line(&self, object: &impl serde::Serialize) -> bool {
         match json::line(object) {
             Ok(line) => self.try_print(format!("{line}\n").as_bytes()).is_ok(),

@@ -23,7 +23,7 @@ const DISPENSABLE: [usize; 6] = [6, 7, 8, 5, PROGRESS, ENDED];
 /// The room that the last line should have, in columns.
 const LAST_LINE: usize = 16;
 
-/// A row a step under the columns' heads, each row cut to `columns` columns where those are given; nothing where there is
+/// A row a step under the columns' heads, each row cut to `columns` columns where those are given; `None` if there is
 /// no step.
 pub(in crate::cli) fn table(steps: &[Row], styles: Styles, columns: Option<usize>) -> Vec<String> {
     if steps.is_empty() {

@@ -1,6 +1,6 @@
 //! Verdicts where clocks mislead: a machine that has slept, a file server's own clock, times of whole seconds, the future.
 //!
-//! Refuses to wait: every clock is an argument.
+//! Every clock is an argument, so no test waits.
 
 use crate::decide::policy::{Policy, START_TIMEOUT, SettleTimes, Threshold, ThresholdOptions};
 use crate::decide::snapshot::{Here, Liveness, Process, ResultState, Snapshot, Status};

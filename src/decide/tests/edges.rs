@@ -1,6 +1,6 @@
 //! The exact moments and combinations at which a verdict turns: each was a small change to the code that nothing noticed.
 //!
-//! Refuses ranges: every case stands on the edge itself.
+//! Each case is the exact boundary value, not a range.
 
 use crate::decide::breaker::reset;
 use crate::decide::policy::{Policy, SettleTimes};

@@ -1,8 +1,8 @@
-//! A run's writes against a reader's reads, in every order, with the writer killed at every step: no false death, no old
-//! end for a new run, no lost result.
+//! A run's writes against a reader's reads, in every order, with the writer killed at every step: no false death, no
+//! end of an earlier run for a new one, no lost result.
 //!
-//! The steps are those of `wrapper` and of `step::look`, in their order. Refuses to let time decide: between any two
-//! steps of one party the other may take any number of its own.
+//! The steps are those of the runner and of `step::snapshot`, in their order. Between any two steps of one party the
+//! other may take any number of its own.
 
 use crate::decide::policy::{Policy, START_TIMEOUT, SettleTimes, Threshold, ThresholdOptions};
 use crate::decide::snapshot::{Here, Process, Snapshot};

@@ -1,8 +1,8 @@
 //! What the answer has to be, worked out from what is true and the contract's own words, without looks and memory.
 //!
-//! Refuses to use anything of `decide`. It knows when each thing really happened and which run wrote what; the loop has
-//! only looks, late notices and file times. An answer must have been true in the course of the look that it rests on, and
-//! must not have been true, unsaid, for longer than the bad weather excuses.
+//! It uses nothing of `decide`. It knows when each thing really happened and which run wrote what; the loop has only
+//! snapshots, late notices and file times. An answer must have been true at some moment of the snapshot that it rests
+//! on, and must not have been true and unreported for longer than the simulated delays allow.
 
 use crate::monitor::StopWhen;
 use crate::monitor::tests::script::{Change, MILLISECOND, SECOND};
@@ -99,7 +99,7 @@ impl State {
         }
     }
 
-    /// When the process died that the pid file names; nothing where it has not, or nobody here could know.
+    /// When the process died that the pid file names; `None` if it has not, or nobody here could know.
     fn dead(&self, index: usize) -> Option<i64> {
         let step = &self.steps[index];
         let named = step.files.get("pid").is_some_and(|pid| !pid.bytes.is_empty() && pid.run == step.run);

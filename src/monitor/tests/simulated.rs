@@ -1,6 +1,6 @@
 //! A world of one's own: files, processes and clocks that change by a script, events that come late, twice or never.
 //!
-//! Refuses to judge; it only keeps what is true, for the looks that are taken of it and for the oracle.
+//! It holds the true state, for the snapshots that the loop reads and for the oracle.
 
 use crate::decide::liveness::is_copy;
 use crate::decide::snapshot::{Here, Process, Snapshot};
@@ -75,7 +75,7 @@ pub(super) struct Step {
     pub(super) absent: i64,
     /// Since when any file is there again.
     pub(super) returned: i64,
-    /// What somebody who ended it has announced.
+    /// The intent that a terminator has recorded.
     pub(super) intent: Option<Outcome>,
     /// What the oracle keeps of the last look: what was true in the course of it.
     pub(super) course: Vec<Option<(Outcome, i64)>>,

@@ -1,6 +1,7 @@
 //! Random histories: runs of plain shells and of `dogwatch run` that start, beat, end, tear, vanish, die and are replaced.
 //!
-//! Refuses what nobody could tell: a left-over file and a new run within the slack that the contract gives to clocks.
+//! A left-over file and a new run within the slack that the contract allows for clocks cannot be told apart, so no
+//! history contains them.
 
 use crate::monitor::StopWhen;
 use crate::monitor::tests::places::Place;

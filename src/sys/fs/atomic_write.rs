@@ -28,7 +28,7 @@ pub(crate) fn append(path: &Path, content: &[u8]) -> Result<(), Error> {
     file.write_all(content).map_err(say)
 }
 
-/// What stands in a file; nothing where there is none.
+/// What stands in a file; `None` if there is none.
 ///
 /// # Errors
 /// [`Error`].

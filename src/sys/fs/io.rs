@@ -34,7 +34,7 @@ pub(crate) fn read_at_most(file: &File, bytes: &mut [u8], start: u64) -> io::Res
     Ok(done)
 }
 
-/// Where a file's data goes on from `offset`, past a hole; nothing where there is none, or the filesystem does not tell.
+/// Where a file's data goes on from `offset`, past a hole; `None` if there is none, or the filesystem does not tell.
 pub(crate) fn next_data(file: &File, offset: u64) -> Option<u64> {
     let offset = i64::try_from(offset).ok()?;
     let next = nix::unistd::lseek(file, offset, nix::unistd::Whence::SeekData).ok()?;

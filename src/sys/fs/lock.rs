@@ -32,7 +32,7 @@ pub(crate) struct Lock {
 }
 
 impl Lock {
-    /// Tries once to take the lock; nothing where another process has it. Creates the file where it is missing.
+    /// Tries once to take the lock; `None` if another process has it. Creates the file where it is missing.
     ///
     /// # Errors
     /// As open(2) and flock(2).
@@ -44,7 +44,8 @@ impl Lock {
                 Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(error)) => return Err(error),
             }
-            // A file that was removed or replaced since it was opened excludes nobody: the next process locks another.
+            // A file that was removed or replaced since it was opened excludes no process: the next one locks another
+            // file.
             let id = facts.id();
             if path.facts().is_ok_and(|named| named.id() == id) {
                 if facts.mode & 0o077 != 0 && facts.stamp.owner == env::user() {
@@ -57,7 +58,7 @@ impl Lock {
         Ok(None)
     }
 
-    /// Takes the lock, waiting for it until `deadline`; nothing where it was not to be had.
+    /// Takes the lock, waiting for it until `deadline`; `None` if it was not to be had.
     ///
     /// # Errors
     /// What the kernel says.
@@ -93,7 +94,7 @@ impl Lock {
         let _stays = self.file.set_len(0);
     }
 
-    /// Notes a word in the file, for whoever holds the lock next.
+    /// Writes a note into the file, for the next holder of the lock.
     ///
     /// # Errors
     /// No space.

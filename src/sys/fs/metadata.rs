@@ -1,7 +1,7 @@
 //! Any path: what stands there, how it begins, where it leads, whose it is, how much room is left.
 //!
-//! Refuses to block on what is no regular file, and to read beyond a bound. What stands in the monitor directory is
-//! `sys::fs::monitor_dir`'s.
+//! Files that are not regular are opened without blocking, and reads are bounded. The files of the monitor directory
+//! are read by `sys::fs::monitor_dir`.
 
 use crate::sys::fs::at::FileAt;
 use crate::sys::watch::dir;
@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 pub(crate) enum FileKind {
     /// Nothing; or a link that leads to nothing.
     Absent,
-    /// A regular file, and whether somebody may execute it.
+    /// A regular file, and whether any execute bit is set.
     File {
         /// Whether any execute bit is set.
         executable: bool,
@@ -57,7 +57,7 @@ pub(crate) fn is_there(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
 }
 
-/// Where a link leads, one step; nothing where it is none.
+/// Where a link leads, one step; `None` if it is none.
 pub(crate) fn leads_to(path: &Path) -> Option<PathBuf> {
     fs::read_link(path).ok()
 }
@@ -142,7 +142,7 @@ pub(crate) fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = FileAt::by_path(path).create_new()?;
     let written = file.write_all(content);
     if written.is_err() {
-        // Half a file would be taken for one that somebody wrote; the error is the one to tell.
+        // Half a file would look complete; the write error is the one to report.
         let _stays = fs::remove_file(path);
     }
     written

@@ -1,4 +1,4 @@
-//! The monitor directory: bounded reads of what anybody wrote there, atomic publication of what we write.
+//! The monitor directory: bounded reads of files that any process may have written, atomic publication of our own.
 //!
 //! What stands under a record's name may be a FIFO, a device or a socket: no call here blocks on it, and every read is
 //! bounded. A half-written record never stands under a name that readers look for (I5). A run holds the directory open; a
@@ -109,7 +109,7 @@ impl MonitorDir {
         Error::internal(format!("{} is no directory", self.path.display())).advise("choose another with --dir")
     }
 
-    /// Refuses a default directory that somebody else made: its base is another user's, or a link.
+    /// Checks that the base of a default directory is this user's, and no symbolic link.
     ///
     /// # Errors
     /// A sentence that says whose it is.
@@ -122,7 +122,7 @@ impl MonitorDir {
         env::base_dirs().into_iter().find(|base| self.path.starts_with(base))
     }
 
-    /// Refuses what cannot be looked into; a directory that is not there is no fault. Lists nothing: it may be large.
+    /// Checks that the directory may be searched; a missing one is no error. Nothing is listed, since it may be large.
     ///
     /// # Errors
     /// A sentence that says what is wrong and what to do.
@@ -183,7 +183,7 @@ impl MonitorDir {
         names.filter(|name| !matches!(name.as_deref(), Ok("." | ".."))).collect()
     }
 
-    /// Which directory it is: the one held open, else the one that its path leads to now; nothing where none is there.
+    /// Which directory it is: the one held open, else the one that its path leads to now; `None` if none is there.
     pub(crate) fn id(&self) -> Option<FileId> {
         match &self.held {
             Some(held) => FileFacts::of(held).ok(),
@@ -205,12 +205,12 @@ impl MonitorDir {
     }
 
     /// How far the clock that stamps its files is ahead of this machine's, in nanoseconds: read off a temporary file the
-    /// first time, on a far filesystem only. Nothing where that cannot be.
+    /// first time, on a far filesystem only. `None` if that cannot be.
     pub(crate) fn clock_ahead(&self) -> Option<i64> {
         self.far.ahead(|| remote::probe(&self.file(&format!(".clock.{}.tmp", env::unique()))))
     }
 
-    /// What the kernel says of a file. A local one is not opened: that raises no event and waits for nobody.
+    /// What the kernel says of a file. A local one is not opened: that would raise an event, and may block.
     ///
     /// # Errors
     /// What the kernel cannot say at all, such as a stale network handle.
@@ -333,7 +333,7 @@ impl MonitorDir {
 fn absent_or_unfit<T>(error: io::Error) -> io::Result<File<T>> {
     match error.raw_os_error() {
         Some(libc::ENOENT | libc::ENOTDIR) => Ok(File::Absent),
-        // Those last until somebody mends them; every other error may be over at the next look.
+        // These errors stay until a person mends them; every other error may be over at the next read.
         Some(libc::EACCES | libc::EPERM | libc::ELOOP | libc::ENXIO) => {
             Ok(File::Unfit(format!("cannot be read: {}", io_reason(&error))))
         }

@@ -1,6 +1,7 @@
 //! The folder of this user's own below which default monitor directories stand.
 //!
-//! Refuses a base that somebody else made, or a link in its place: whoever owns it could swap what lies in it.
+//! A base that another user created, or a symbolic link in its place, is an error: its owner could replace what lies in
+//! it.
 
 use crate::error::Error;
 use crate::sys::env;
@@ -23,7 +24,7 @@ pub(crate) fn make_private(base: &Path) -> Result<(), Error> {
     }
     match fs::DirBuilder::new().mode(0o700).create(base) {
         Ok(()) => Ok(()),
-        // Another run of this user was faster, or somebody else was: look again.
+        // Another process, of this user or of another, was faster: check again.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_private(base).map(|_there| ()),
         Err(error) => Err(Error::io(format!("cannot make {}", base.display()), error).advise(CHOOSE_ANOTHER)),
     }

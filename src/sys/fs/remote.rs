@@ -1,10 +1,10 @@
-//! A directory that other machines or processes write to behind this kernel's back: looks that no cache answers, and the
-//! clock that its files are stamped by.
+//! Reads of a directory that other machines or processes modify without local events: they bypass attribute caches, and
+//! measure the offset of the clock that stamps its files.
 //!
-//! Network and user-space filesystems answer stat(2) from what they once knew: sshfs for 20 s, NFS for up to a minute, a
-//! name that was missing included (nfs(5), "Directory entry caching"). Opening is what makes them ask (close-to-open),
-//! so what is looked at here is opened first. Refuses to do any of it on a local filesystem: there stat is the truth, and
-//! an open would raise events.
+//! Network and user-space filesystems answer stat(2) from a cache: sshfs for 20 s, NFS for up to a minute, negative
+//! entries included (nfs(5), "Directory entry caching"). Opening a file makes them ask the server (close-to-open), so
+//! each file is opened first. On a local filesystem stat is exact, and an open would only raise events, so none of this
+//! is done there.
 
 use crate::sys::clock;
 use crate::sys::fs::at::{FileAt, FileFacts};
@@ -30,7 +30,7 @@ struct Known {
 /// The clock that stamps the files.
 #[derive(Clone, Copy, Debug, Default)]
 enum Clock {
-    /// Nobody has asked.
+    /// Not measured yet.
     #[default]
     Unasked,
     /// So many nanoseconds ahead of this machine's.
@@ -66,7 +66,7 @@ impl RemoteFs {
     }
 }
 
-/// Opens a file for reading without waiting for whoever writes it (fifo(7)), and has its filesystem asked for its size and
+/// Opens a file for reading without waiting for a writer (fifo(7)), and has its filesystem asked for its size and
 /// times anew.
 ///
 /// # Errors

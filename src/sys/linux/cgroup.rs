@@ -1,6 +1,6 @@
 //! How many processes the kernel has killed for memory in this process's control group.
 //!
-//! Refuses to guess: where no control group counts, nothing is said, since a KILL may come from anybody.
+//! Without a readable counter there is no answer: a KILL alone does not prove that memory ran out.
 
 use crate::sys::linux::procfs_read;
 use std::path::{Path, PathBuf};

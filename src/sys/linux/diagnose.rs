@@ -1,7 +1,7 @@
 //! What a process is doing and what it waits for, by procfs.
 //!
-//! `/proc/PID/syscall` tells it exactly, but only to whoever may trace the process (proc(5); with Yama that is its
-//! ancestors). `/proc/PID/wchan` tells the same user less. Refuses to stop or trace anybody for the sake of knowing more.
+//! `/proc/PID/syscall` says it exactly, but only to a user who may trace the process (proc(5); with Yama only to its
+//! ancestors). `/proc/PID/wchan` says less to the same user. No process is stopped or traced to learn more.
 
 use crate::record::evidence::{BlockedOn, ProcessState, TreeProcess, bracketed, command_line};
 use crate::record::time::millis;
@@ -13,7 +13,7 @@ use crate::sys::process::ProcessInfo;
 /// The most threads of one program that are looked at.
 const THREADS: usize = 64;
 
-/// A process as its one line of `stat` shows it, under its name: that read waits for nobody.
+/// A process as its one line of `stat` shows it, under its name. That read never blocks.
 pub(crate) fn glimpse(entry: &ProcessInfo) -> Option<TreeProcess> {
     let line = read(&format!("/proc/{}/stat", entry.pid))?;
     let stat = procfs::stat(&line).filter(|stat| stat.started == entry.started && !matches!(stat.state, 'X' | 'x'))?;
@@ -23,7 +23,7 @@ pub(crate) fn glimpse(entry: &ProcessInfo) -> Option<TreeProcess> {
 }
 
 /// Adds the command line and what it waits for. Reading a command line can wait for a lock on the process's memory that
-/// another thread of it holds while it is stuck itself, so that comes last, and whoever calls bounds the time.
+/// another thread of it holds while it is stuck itself, so that comes last, and the caller bounds the time.
 pub(crate) fn detail(seen: &mut TreeProcess, has_children: bool) {
     let folder = format!("/proc/{}", seen.pid);
     let descriptors = Descriptors::of(seen.pid);

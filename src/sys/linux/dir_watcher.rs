@@ -1,6 +1,6 @@
 //! Changes of a folder's entries, and writes into single files: inotify with the narrowest mask that tells them.
 //!
-//! Refuses to tell of heartbeats, log writes and reads: the kernel raises nothing for them.
+//! Heartbeats, log writes and reads raise no event here.
 
 use crate::sys::linux::inotify::{Told, WatchFlags, Watches};
 use crate::sys::watch::DirEvent;

@@ -1,7 +1,7 @@
 //! Notices of processes' ends: pidfds in one epoll, which is itself a descriptor to sleep on.
 //!
-//! Refuses to say how a process ended, or that the number still meant the same process when the watch began: a notice
-//! means *look* (I1), and whoever arms one looks afterwards (I2).
+//! A notice only says that the process should be checked again (I1): not how it exited, nor that the pid still meant
+//! the same process when the watch began. Callers check after they arm a watch (I2).
 
 use crate::sys::watch::WatchResult;
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};

@@ -1,7 +1,7 @@
 //! What the descriptors of another process are, and which of them it waits for.
 //!
-//! Refuses to ask a file server: a link is read, never followed, and of a path only the kind is asked, which the kernel
-//! knows without a word to whoever serves it (`AT_STATX_DONT_SYNC`). A dead mount would hold the asker too.
+//! A file server is never asked, because a dead mount would block this process too: links are read, not followed, and
+//! of a path only the type is read, with `AT_STATX_DONT_SYNC`.
 
 use crate::record::evidence::BlockedOn;
 use crate::sys::linux::procfs;

@@ -1,7 +1,7 @@
-//! Watches on folders and files, each under the caller's own key: one inotify instance, read by whoever sleeps on it.
+//! Watches on folders and files, each under the caller's own key: one inotify instance, read by its poller.
 //!
-//! Refuses to have a thread of its own: the wake-up of one that passes events on would come before that of the one that
-//! waits for them.
+//! There is no thread that forwards events: its wake-up would come before the wake-up of the waiting thread, and double
+//! the latency.
 
 use super::deferred_close::DeferredClose;
 use rustix::fs::inotify::{self, Reader};
@@ -24,7 +24,7 @@ const ROOM: usize = 16 << 10;
 pub(crate) struct Watches<K> {
     /// Dropped before the reference below, which then is the last one.
     instance: OwnedFd,
-    /// Nothing where it cannot be had: then whoever closes the instance waits for that.
+    /// `None` if it cannot be had: then whoever closes the instance waits for that.
     _deferred: Option<DeferredClose>,
     /// The watch that stands under each key.
     set: HashMap<K, i32>,

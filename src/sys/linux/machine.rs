@@ -72,7 +72,7 @@ pub(crate) fn die_with_parent() -> io::Result<()> {
 }
 
 /// The signals that this process ignores, and those that it catches: a bit each, from signal 1 on (`proc_pid_status(5)`).
-/// Nothing where /proc does not tell.
+/// `None` if /proc does not tell.
 pub(crate) fn signal_dispositions() -> Option<(u64, u64)> {
     procfs::signal_dispositions(std::str::from_utf8(&procfs_read::record("/proc/self/status").ok()?).ok()?)
 }

@@ -1,8 +1,8 @@
-//! Processes by procfs and pidfd: who they are, and signals that reach them and nobody else.
+//! Processes by procfs and pidfd: their identity, and signals that reach exactly them.
 //!
-//! Refuses to signal a number: a [`Handle`] is taken first, then the identity is checked, and only then is it signalled
-//! (`pidfd_open(2)`, NOTES on reuse). Where the kernel has no pidfd (before 5.3, or an old container's filter) the start
-//! time is compared right before `kill(2)`.
+//! A pid alone is never signalled: a [`Handle`] is opened, then the identity is checked, and only then is the handle
+//! signalled (`pidfd_open(2)`, NOTES on reuse). If the kernel has no pidfd (before 5.3, or an old container's filter),
+//! the start time is compared right before `kill(2)`.
 
 use crate::record::time::{MonotonicTime, WallTime};
 use crate::sys::linux::{procfs, procfs_read};
@@ -86,7 +86,7 @@ pub(crate) fn zombies() -> Vec<ProcessInfo> {
 pub(crate) fn pids() -> Vec<i32> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
-    // Read after the list, so that nobody in it is younger.
+    // Read after the list, so that no process in it is younger.
     procfs::in_order_of_birth(pids, newest_pid())
 }
 
@@ -184,7 +184,7 @@ pub(crate) struct Handle {
 }
 
 impl Handle {
-    /// Takes hold of the process with this number and start time; nothing where it is gone or another has the number.
+    /// Takes hold of the process with this number and start time; `None` if it is gone or another has the number.
     pub(crate) fn open(pid: i32, started: u64) -> Option<Self> {
         let number = rustix::process::Pid::from_raw(pid)?;
         let descriptor = match pidfd_open(number, PidfdFlags::empty()) {

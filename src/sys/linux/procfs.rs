@@ -1,6 +1,7 @@
 //! `/proc/PID/stat` and its kin as values: parsers only, fed with bytes.
 //!
-//! Refuses to trust spaces before the last parenthesis: a command's name may hold anything (`proc_pid_stat(5)`).
+//! Fields are split only after the last parenthesis, because a command's name may contain spaces and parentheses
+//! (`proc_pid_stat(5)`).
 
 /// The flag of a kernel thread in `stat`'s ninth field (`PF_KTHREAD`, include/linux/sched.h).
 const KERNEL_THREAD: u64 = 0x0020_0000;
@@ -108,7 +109,7 @@ pub(crate) fn in_order_of_birth(mut pids: Vec<i32>, newest: Option<i32>) -> Vec<
     pids
 }
 
-/// The pid in the innermost namespace, from `/proc/PID/status`; nothing where it lives in only one.
+/// The pid in the innermost namespace, from `/proc/PID/status`; `None` if it lives in only one.
 pub(crate) fn inner_pid(text: &str) -> Option<i32> {
     let pids = field(text, "NSpid:")?.split_ascii_whitespace().skip(1);
     pids.last()?.parse().ok()

@@ -1,7 +1,7 @@
-//! Files of `/proc`, read whole in as few calls as the kernel allows.
+//! Reads files of `/proc` whole, in as few calls as the kernel allows.
 //!
-//! They say that they are empty, so std asks for their size first and then reads 32 bytes, 64, 128. Refuses to be used
-//! for files that have a size.
+//! They report a size of zero, so std asks for the size first and then reads 32 bytes, 64, 128. Not for files with a
+//! real size.
 
 use crate::sys::fs::io::read_once;
 use std::fs::File;

@@ -1,6 +1,6 @@
 //! What a process has done so far, by procfs: CPU time in ticks, bytes read and written.
 //!
-//! Refuses to call a wait work: counters of what a process asked for in vain do not count.
+//! Counters that also grow while a process only waits are not used.
 
 use crate::sys::linux::procfs_read::{record, whole};
 
@@ -13,10 +13,10 @@ pub(crate) struct Work {
     moved: u64,
 }
 
-/// What the process has done; nothing where it is gone or does not tell.
+/// What the process has done; `None` if it is gone or does not tell.
 pub(crate) fn of(pid: i32) -> Option<Work> {
     let stat = record(&format!("/proc/{pid}/stat")).ok()?;
-    // Of somebody else's process the bytes are not told (proc_pid_io(5)); its CPU time is.
+    // The bytes of another user's process cannot be read (proc_pid_io(5)), its CPU time can.
     let io = whole(format!("/proc/{pid}/io")).unwrap_or_default();
     Some(Work { cpu: ticks(&stat)?, moved: bytes(&String::from_utf8_lossy(&io)) })
 }

@@ -1,6 +1,6 @@
 //! What a sleeping thread waits for, from what procfs says of it: parsers and rules only, fed with text and bytes.
 //!
-//! Refuses to guess: a wrong word sends somebody to the wrong place, so what is not clear is told as not known.
+//! If the reason is not certain it is reported as unknown, because a wrong one sends the reader to the wrong place.
 
 use crate::record::evidence::{BlockedOn, ProcessState};
 

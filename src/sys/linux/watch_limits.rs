@@ -11,7 +11,7 @@ use std::path::Path;
 /// What an inotify descriptor's link in `/proc/PID/fd` says.
 const INSTANCE: &str = "anon_inode:inotify";
 
-/// The kernel's supplies for directory events; nothing where it does not tell.
+/// The kernel's supplies for directory events; `None` if it does not tell.
 pub(crate) fn supplies() -> Option<Supplies> {
     let limit = |global: &str, namespace: &str| {
         let read = |path: &str| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();

@@ -1,7 +1,7 @@
 //! The log file: made fresh for each run, read from its end in bounded pieces, kept within a size.
 //!
-//! Refuses to rewrite what a run has logged. Where the oldest part has to go its disk space is given back (a hole), so
-//! that offsets stay true for whoever reads along, and one line says how much went.
+//! What a run has logged is never rewritten. To keep the size limit, the disk space of the oldest part is given back as
+//! a hole, so that offsets stay valid for concurrent readers, and one line says how much was removed.
 
 use crate::record::line_splitter::{notice, without_hole};
 use crate::record::sanitize::visible_text;
@@ -102,7 +102,7 @@ pub(crate) fn descriptor_path(file: &File) -> PathBuf {
     Path::new(folder).join(file.as_raw_fd().to_string())
 }
 
-/// When a log was last written; nothing where there is none.
+/// When a log was last written; `None` if there is none.
 pub(crate) fn modified(path: &Path) -> Option<WallTime> {
     let metadata = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
     Some(WallTime::from_parts(metadata.mtime(), metadata.mtime_nsec()))
@@ -129,12 +129,12 @@ fn tail_of(file: &File, count: usize) -> Vec<String> {
     last_lines(&bytes, count, start == 0)
 }
 
-/// The last line; nothing where there is no log, or an empty one.
+/// The last line; `None` if there is no log, or an empty one.
 pub(crate) fn last_line(path: &Path) -> Option<String> {
     tail(path, 1).pop()
 }
 
-/// Where the last `count` lines of a log begin, however long it is; nothing where there is none.
+/// Where the last `count` lines of a log begin, however long it is; `None` if there is none.
 ///
 /// # Errors
 /// It cannot be read.

@@ -1,8 +1,8 @@
-//! A log read along while it is written, by name: across rotation, truncation, replacement and holes.
+//! Reads a log by name while it is written: across rotation, truncation, replacement and holes.
 //!
-//! A file that took the name's place is read once it holds something, since its writer has left the old one then, and
-//! the old one is read to its end before. Refuses to read a hole: it is jumped over. What cannot be seen is a file that
-//! was cut, and grew past where it was read to with the same bytes at that place, between two looks.
+//! When another file takes the name, the old one is read to its end first; the new one is read once it holds data,
+//! since its writer has left the old one then. Holes are skipped. One case cannot be detected: a file that was
+//! truncated between two reads, and grew past the last offset with the same bytes at that place.
 
 use crate::error::io_reason;
 use crate::sys::fs::at::FileAt;

@@ -1,4 +1,4 @@
-//! A log passed on while it is written: to `run`'s standard output by a thread of its own, or to whoever follows it.
+//! Copies a log while it is written: to the standard output of `run` by a thread of its own, or to a follower.
 //!
 //! It reads the log file, not a pipe from COMMAND: a reader that is slow, or gone, holds up this thread alone. `run` waits
 //! for it in the end, as long as the reader takes anything.
@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// How long the thread rests where no notice of growth is to be had.
+/// How long the thread sleeps between reads if the growth of the log raises no event.
 const REST: Duration = Duration::from_millis(50);
 /// How long it rests where one is: the bound on the damage of a lost notice.
 const LONGEST_REST: Duration = Duration::from_secs(15);
@@ -94,7 +94,7 @@ impl Tee {
     }
 }
 
-/// Writes all of it, also where the descriptor was made non-blocking by whoever shares it.
+/// Writes all of it, also if another process that shares the descriptor made it non-blocking.
 fn write_all(out: &mut File, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match out.write(bytes) {
@@ -109,7 +109,7 @@ fn write_all(out: &mut File, mut bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Passes a log on while `work` goes on in a thread of its own, and the rest of it after; what came of the work, or
-/// nothing where nobody takes the log any more.
+/// `None` if nobody takes the log any more.
 ///
 /// # Errors
 /// No thread or descriptor to be had, or a log that cannot be read.

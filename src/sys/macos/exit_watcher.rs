@@ -1,8 +1,8 @@
 //! Notices of processes' ends: `EVFILT_PROC` in one kqueue, which is itself a descriptor to sleep on.
 //!
-//! Refuses to say how a process ended, or that the number still meant the same process when the watch began: a notice
-//! means *look* (I1), and whoever arms one looks afterwards (I2). The end of a process that a debugger holds is told
-//! when the debugger lets it go (xnu `bsd/kern/kern_event.c`, `filt_procevent`).
+//! A notice only says that the process should be checked again (I1): not how it exited, nor that the pid still meant
+//! the same process when the watch began. Callers check after they arm a watch (I2). If a debugger holds the process,
+//! the notice comes when the debugger releases it (xnu `bsd/kern/kern_event.c`, `filt_procevent`).
 
 use crate::sys::macos::process::{self, exit_of};
 use crate::sys::process::Lookup;

@@ -1,7 +1,7 @@
 //! The calls that neither std nor nix has, each as a function that cannot be called wrongly.
 //!
-//! Refuses to interpret: what comes back is the kernel's own structure, bytes or error. The only file of this platform
-//! with unsafe code.
+//! Each function returns the kernel's own structure, bytes or error. This is the only file of this platform with unsafe
+//! code.
 
 use crate::sys::macos::parse::timebase::Timebase;
 use libc::{c_int, c_uint, proc_bsdinfo, proc_taskinfo};

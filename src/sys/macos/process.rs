@@ -24,7 +24,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 /// How long a process on its way out is waited for between two looks, and how many looks it gets. kqueue's notice comes
-/// some instructions before the process is a zombie: whoever looks because of it must not miss the end.
+/// some instructions before the process is a zombie: a caller that checks because of it must not miss the end.
 const SETTLING: (Duration, usize) = (Duration::from_millis(1), 50);
 /// How soon the caller looks again where there is nothing to be told by.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -70,7 +70,7 @@ fn glance(pid: i32) -> Lookup {
     lookup(find(pid))
 }
 
-/// What the kernel says of one process, whoever its user is.
+/// What the kernel says of one process, of any user.
 ///
 /// # Errors
 /// `ESRCH` where there is none; `EPERM` where neither source tells of it.
@@ -205,7 +205,7 @@ pub(crate) struct Handle {
 }
 
 impl Handle {
-    /// Takes hold of the process with this number and start time; nothing where it is gone or another has the number.
+    /// Takes hold of the process with this number and start time; `None` if it is gone or another has the number.
     pub(crate) fn open(pid: i32, started: u64) -> Option<Self> {
         let handle = Self { pid, started };
         handle.is_same().then_some(handle)

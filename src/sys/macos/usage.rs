@@ -12,7 +12,7 @@ pub(crate) struct Work {
     moved: u64,
 }
 
-/// What the process has done; nothing where it is gone or does not tell.
+/// What the process has done; `None` if it is gone or does not tell.
 pub(crate) fn of(pid: i32) -> Option<Work> {
     let usage = ffi::usage(pid).ok()?;
     Some(Work {

@@ -1,7 +1,7 @@
 //! Whether a run's processes do anything: what each has done so far, to be held against a later look.
 //!
-//! Refuses to say how much is enough. Any change counts: CPU time, bytes moved, a process that came or went. Who is
-//! stopped, blocked or waits for a lock changes nothing.
+//! Any change counts as activity: CPU time, bytes moved, a process that started or exited. A process that is stopped,
+//! blocked or waits for a lock changes none of these.
 
 use crate::sys::platform::process as machine;
 use crate::sys::platform::usage::{self, Work};

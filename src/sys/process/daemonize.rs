@@ -1,6 +1,6 @@
 //! Going on in the background: a process of its own session that holds nothing of its caller's.
 //!
-//! Refuses to keep an inherited descriptor: a caller's pipe that stayed open here would keep its reader waiting for as
+//! All inherited descriptors are closed: a caller's pipe that stayed open here would keep its reader waiting for as
 //! long as the work goes on.
 //!
 //! One of the files with unsafe code: fork has no safe form.

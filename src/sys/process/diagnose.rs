@@ -1,7 +1,7 @@
 //! Why a tree hangs, before it is ended: each process with what it is doing and what it waits for.
 //!
-//! Refuses to take longer than its time, whatever state the processes are in: what could not be read by then is left at
-//! what the first glance showed. A process that is gone meanwhile, or whose number another has, is left out (I7).
+//! The time is bounded whatever state the processes are in; details that could not be read in time are left out. A
+//! process that has exited meanwhile, or whose pid was reused, is left out (I7).
 
 use crate::record::evidence::{MOST, ProcessState, TreeProcess};
 use crate::sys::clock;

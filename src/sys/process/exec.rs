@@ -1,6 +1,6 @@
 //! exec by hand, as execvp(3) does it, with everything that allocates done before the fork.
 //!
-//! Refuses to allocate between fork and exec: only async-signal-safe calls are allowed there (signal-safety(7)).
+//! Nothing is allocated between fork and exec, where only async-signal-safe calls are allowed (signal-safety(7)).
 //!
 //! One of the files with unsafe code: exec has no safe form that does not allocate.
 

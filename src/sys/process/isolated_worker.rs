@@ -1,9 +1,8 @@
-//! Work that may be stuck for ever, in a process of its own: what it says is passed on, and it is left behind where it
-//! does not answer.
+//! Runs work that may block for ever in a process of its own, relays its output, and abandons it if it does not answer.
 //!
-//! A thread that waits for a dead mount keeps its whole process from ending, even after SIGKILL; a process does not keep
-//! its parent. The worker holds no descriptor of the caller's: a pipe that stayed open there would keep a reader waiting
-//! for as long as the mount is dead. Refuses to look at what the worker looks at.
+//! A thread that waits for a dead mount keeps its whole process from exiting, even after SIGKILL; a child process does
+//! not keep its parent. The worker holds no descriptor of the caller's: a pipe that stayed open there would keep its
+//! reader waiting for as long as the mount is dead. The parent never touches the files that the worker reads.
 //!
 //! One of the files with unsafe code: fork has no safe form.
 
@@ -39,7 +38,7 @@ pub(crate) fn answered(name: &str) {
 
 fn tell(word: &str) {
     if let Some(mut watcher) = WORD.get() {
-        // One write of less than PIPE_BUF: whole, or, where the watcher has gone, needed by nobody.
+        // One write of less than PIPE_BUF is atomic. If the parent has gone, the message is not needed.
         let _gone = watcher.write_all(word.as_bytes());
     }
 }
@@ -60,7 +59,7 @@ pub(crate) struct Worker {
     word: Vec<u8>,
     answered: Vec<String>,
     began: MonotonicTime,
-    /// When it is to be heard of again; nothing where it has not been heard of yet.
+    /// Deadline of the next status message; `None` if no status message has come yet.
     next: Option<MonotonicTime>,
 }
 
@@ -138,7 +137,7 @@ impl Worker {
                 let _gone = kill(self.pid, signal);
                 interrupted.get_or_insert((signal, clock::now()));
             }
-            // Nobody else holds that stream, where a program that the worker has started may hold the other two.
+            // Only the worker holds that stream; a program that it has started may hold the other two.
             if self.streams[WORDS].is_none() {
                 while self.listen(Duration::ZERO, print) {}
                 return self.reap();
@@ -227,7 +226,7 @@ impl Worker {
                 Ok(WaitStatus::Exited(_, code)) => return Left::Ended(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
                 Ok(WaitStatus::Signaled(_, signal, _)) => return Left::Killed(signal),
                 Ok(_) | Err(Errno::EINTR) => {}
-                // Somebody had its end reaped; it has gone, and how is not known.
+                // It was reaped elsewhere: it has exited, and how is not known.
                 Err(_) => return Left::Killed(Signal::SIGKILL),
             }
         }

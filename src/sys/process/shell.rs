@@ -1,8 +1,8 @@
 //! Shell commands with a time limit: started in a session of their own, ended whole when the limit is over.
 //!
-//! Refuses to leave a process behind that ran over its limit, whatever group it moved to: it is found by the mark that
-//! its environment carries. Refuses to wait for a reader of its output that left itself in the background, to keep
-//! more than the output's end, and to give a command this process's standard input.
+//! If a command runs over its time limit, its whole tree is killed, also processes that changed their group: they are
+//! found by a variable in their environment. A background reader of the output is not waited for, only the end of the
+//! output is kept, and the command's standard input is empty.
 
 use crate::env_vars;
 use crate::record::time::MonotonicTime;
@@ -74,7 +74,7 @@ pub(crate) struct ShellOutput {
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ShellExit {
-    /// By itself or by somebody's signal.
+    /// By itself or by a signal.
     Known(ExitStatus),
     /// It ended, and the kernel did not say how.
     Unknown,
@@ -139,7 +139,7 @@ impl ShellRunner {
             std::mem::take(&mut running.targets)
         };
         for target in &targets {
-            // Whoever asked is on the way out; a survivor is stuck in the kernel and shows in any process list.
+            // The caller is about to exit; a survivor is stuck in the kernel and shows in any process list.
             let _survivors = tree::terminate(target, Duration::ZERO);
         }
     }
@@ -182,7 +182,7 @@ fn attend(held: HeldChild, started: Option<u64>, target: &KillTarget, order: &Or
         machine::wait_for_any(&[&handle], order.deadline.since(now));
     }
     if order.purpose == Purpose::Ask {
-        // Not reaped yet, the command's number is still its group's and nobody else's. An empty group is no fault.
+        // Not reaped yet, the command's pid still names its group. An empty group is no error.
         let _empty = killpg(Pid::from_raw(pid), Signal::SIGKILL);
     }
     Ok(reap(pid, true).unwrap_or(ShellExit::Unknown))
@@ -209,7 +209,7 @@ fn overdue(pid: i32, target: &KillTarget, order: &Order<'_>) -> ShellExit {
     ShellExit::OutOfTime
 }
 
-/// Takes a child's end from the kernel, waiting for it where `wait` says so; nothing where it goes on.
+/// Takes a child's end from the kernel, waiting for it where `wait` says so; `None` if it goes on.
 fn reap(pid: i32, wait: bool) -> Option<ShellExit> {
     let flags = (!wait).then_some(WaitPidFlag::WNOHANG);
     loop {
@@ -281,7 +281,7 @@ impl OutputReader {
                     Err(_) => break,
                 }
             }
-            // Nobody may wait any more.
+            // The waiter may have gone.
             let _gone = tell.send(());
         })?;
         Ok(Self { kept, done })

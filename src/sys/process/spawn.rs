@@ -1,8 +1,8 @@
 //! Fork and exec, by hand: COMMAND is held between the two until its run's start files stand, and gets clean signals.
 //!
-//! Refuses std's `Command` here, because its `spawn` returns only after the exec, which is what has to be held; and
-//! because it passes inherited signal masks and dispositions on. Everything that the child needs is made before the
-//! fork: between fork and exec only async-signal-safe calls are allowed (signal-safety(7)).
+//! std's `Command` does not fit: its `spawn` returns only after the exec, which has to be held back here, and it passes
+//! on inherited signal masks and dispositions. Everything that the child needs is prepared before the fork: between
+//! fork and exec only async-signal-safe calls are allowed (signal-safety(7)).
 //!
 //! One of the files with unsafe code: fork, exec and signal dispositions have no safe form.
 
@@ -193,7 +193,7 @@ fn become_command(
         Ok(()) => prepared.exec(),
         Err(errno) => errno as i32,
     };
-    // Nobody may be left to read it; the exit says the rest.
+    // The reader may have gone; then the exit status says the rest.
     let _told = nix::unistd::write(tell_failure, &errno.to_ne_bytes());
     // SAFETY: _exit(2) is async-signal-safe and runs no destructors or handlers of the parent's.
     #[expect(unsafe_code, reason = "a forked child must not unwind into the parent's frames")]

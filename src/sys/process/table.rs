@@ -1,7 +1,7 @@
 //! All processes at one moment, for questions about many runs: what each one's have used so far.
 //!
-//! Refuses to prove anything: who left the run's group and session with a parent that has gone is not counted, and
-//! nobody may be signalled for standing in it.
+//! The table is a hint, not proof: a process that left the run's group and session and whose parent has exited is
+//! missing. No process is signalled because it is in the table.
 
 use crate::sys::platform::process as machine;
 use crate::sys::process::ProcessInfo;
@@ -22,7 +22,7 @@ impl LazyProcessTable {
         self.census.get_or_init(ProcessTable::take)
     }
 
-    /// Whether somebody bears this number in a PID namespace of their own.
+    /// Whether a process has this pid in an inner PID namespace.
     pub(crate) fn bears_elsewhere(&self, pid: i32) -> bool {
         self.elsewhere.get_or_init(machine::borne_elsewhere).contains(&pid)
     }
@@ -56,7 +56,7 @@ impl ProcessTable {
     }
 
     /// How much CPU time a wrapper, COMMAND's group and session, and all who descend from these have used together;
-    /// nothing where the wrapper is not there.
+    /// `None` if the wrapper is not there.
     pub(crate) fn cpu_time(&self, wrapper: i32, group: Option<i32>) -> Option<Duration> {
         Some(self.members(wrapper, group)?.into_values().fold(Duration::ZERO, Duration::saturating_add))
     }
@@ -101,7 +101,7 @@ mod tests {
             entry(21, 1, 20, 20, 7),
             entry(22, 1, 22, 20, 7),
             entry(23, 22, 23, 23, 8),
-            // Somebody else's, and one who is older than the run.
+            // Of another user, or older than the run.
             entry(30, 2, 2, 2, 9),
             entry(19, 10, 20, 20, 4),
         ]));

@@ -1,7 +1,7 @@
 //! Directory events, as hints to look.
 //!
-//! Refuses to be believed: a hint names a file to look at, or says that anything may have changed; it never says what
-//! happened (I1). Refuses to fail a wait: whatever goes wrong here is an error value, and the caller polls.
+//! An event names a file to read again, or says that any file may have changed; it is never proof of what happened
+//! (I1). A failure here is returned as a value, and the caller polls instead.
 
 use crate::sys::platform::dir_watcher::PlatformWatcher;
 use crate::sys::watch::DirEvent;

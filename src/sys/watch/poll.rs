@@ -1,7 +1,8 @@
 //! Sleeping until one of some descriptors has something to say: the one wait of every loop that this process's own thread
 //! makes, so that what wakes it is the kernel and no other thread.
 //!
-//! Refuses to say what there is, which whoever owns the descriptor reads, and to spin where the kernel cannot wait.
+//! It only reports which descriptors are readable; their owners read them. If poll(2) fails it sleeps instead of
+//! spinning.
 
 use crate::sys::clock;
 use crate::sys::platform::machine;

@@ -1,6 +1,4 @@
 //! Writes each harness's own texts into its corpus, below the folder that is given: what a fuzzer begins with.
-//!
-//! Refuses to fuzz.
 
 use std::path::PathBuf;
 

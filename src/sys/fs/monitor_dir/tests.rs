@@ -1,6 +1,6 @@
 //! The directory's files, written and read for real.
 //!
-//! Refuses to look at what a filesystem far away does: that needs one.
+//! Remote filesystems are tested in `tests/network_filesystems.rs`.
 
 use super::*;
 

@@ -165,7 +165,7 @@ impl Membership {
         TreeScan { members, uncertain }
     }
 
-    /// Whether one process by itself shows that it is the run's; nothing where that cannot be told now.
+    /// Whether one process by itself shows that it is the run's; `None` if that cannot be told now.
     fn belongs_at_sight(&mut self, entry: &ProcessInfo, group: Option<i32>) -> Option<bool> {
         if self.root.is_some_and(|root| root.pid == entry.pid && root.started == entry.started)
             || self.known.get(&entry.pid) == Some(&entry.started)

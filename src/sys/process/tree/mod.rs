@@ -23,7 +23,7 @@ pub(crate) use unlisted::end_unlisted;
 /// From so much later on a process has not the number that the `.pid` file names, but took it over.
 const RECYCLED: Duration = Duration::from_secs(2);
 
-/// Takes hold of a process, so that its number cannot come to mean another; nothing where it has ended.
+/// Takes hold of a process, so that its number cannot come to mean another; `None` if it has ended.
 pub(crate) fn hold(pid: i32, started: u64) -> Option<machine::Handle> {
     machine::Handle::open(pid, started)
 }
@@ -31,13 +31,13 @@ pub(crate) fn hold(pid: i32, started: u64) -> Option<machine::Handle> {
 /// What is to be ended.
 #[derive(Clone, Debug)]
 pub(crate) struct KillTarget {
-    /// The wrapper's pid, as `.pid` claims it; nothing where only what a dead one left is to be ended.
+    /// The wrapper's pid, as `.pid` claims it; `None` if only what a dead one left is to be ended.
     pub(crate) pid: Option<i32>,
     /// The wrapper's raw start time, where the run recorded it.
     pub(crate) started: Option<u64>,
     /// When `.pid` was written: a process that started later is not the one it names.
     pub(crate) claimed_at: WallTime,
-    /// Who owns `.pid`: nobody else's process is signalled.
+    /// The owner of `.pid`: processes of other users are not signalled.
     pub(crate) owner: u32,
     /// The process group and session that `run` made for COMMAND.
     pub(crate) group: Option<i32>,
@@ -93,7 +93,7 @@ pub(crate) fn terminate(target: &KillTarget, grace: Duration) -> KillReport {
     }
 }
 
-/// Processes as text: each pid with its name, and with its user where that is not the owner; nothing where there are none.
+/// Processes as text: each pid with its name, and with its user where that is not the owner; `None` if there are none.
 pub(crate) fn names(pids: &[i32], owner: u32) -> Option<String> {
     let named = |&pid: &i32| {
         let name = machine::look(pid).found().and_then(|entry| glimpse(&entry)).map(|process| process.command);
