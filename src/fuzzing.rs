@@ -256,6 +256,7 @@ impl Source<'_> {
                 [usize::from(self.byte() % 4)],
             process: self.process(),
             followed: self.process(),
+            is_stopped: self.byte().is_multiple_of(4),
             status: self.file(|source| ParsedStatus::parse(words[usize::from(source.byte() % 5)])),
             result: self.file(|source| ParsedResult::parse([&b"1"[..], b"{"][usize::from(source.byte() % 2)])),
             standing_result: None,

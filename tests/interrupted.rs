@@ -7,6 +7,8 @@ mod support;
 use serde_json::{Value, json};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::time::Duration;
+use support::screen::Screen;
 use support::{Ended, Place, Running, kill, lives, until};
 
 /// Starts a run of a shell script with all signals at their defaults, and waits for its first line of output.
@@ -162,4 +164,64 @@ fn a_limit_on_file_sizes_ends_neither_the_wrapper_nor_the_record() {
     let own = limited("8", &["run", "u", "--", "sh", "-c", "head -c 100000 /dev/zero > big; exit $?"]);
     assert_eq!(own.code, 153, "{own:?}");
     assert_eq!(place.wait_json("u", &[])["exit_code"], 153);
+}
+
+const UNTIL_GO: &str = "echo ready; until [ -e $DOGWATCH_DIR/go ]; do sleep 0.02; done; exit 0";
+
+/// Waits until a waiter with this staleness has had reason to look at a heartbeat twice since the stop.
+fn stays_stale(place: &Place, limit: Duration) {
+    let heartbeat = std::fs::metadata(place.file("s.heartbeat")).expect("a heartbeat").modified().expect("its time");
+    until("the heartbeat is stale", || heartbeat.elapsed().is_ok_and(|age| age > limit * 3));
+}
+
+#[test]
+fn a_waiter_takes_no_stopped_run_for_a_hung_one() {
+    let (place, stale) = (Place::new(), ["--stale", "600ms"]);
+    let run = place.start(["run", "s", "--heartbeat-interval", "100ms", "--", "bash", "-c", UNTIL_GO]);
+    until("COMMAND is ready", || std::fs::read_to_string(place.file("s.log")).is_ok_and(|log| log == "ready\n"));
+    let child = place.meta("s")["child_pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).expect("a pid");
+    let mut waiter = place.start(["wait", "s", "--json"].into_iter().chain(stale));
+    until("the waiter watches", || waiter.has_events());
+    kill("STOP", run.pid());
+    kill("STOP", child);
+    stays_stale(&place, Duration::from_millis(600));
+    assert!(!waiter.has_ended());
+    // One that comes only now sees an old heartbeat alone.
+    let check = place.dogwatch(["check", "s", "--json"].into_iter().chain(stale));
+    let answer = check.json();
+    assert_eq!(
+        (check.code, &answer["outcome"], &answer["action"]),
+        (75, &json!("running"), &json!("wait")),
+        "{answer}"
+    );
+    let detail = answer["detail"].as_str().unwrap_or_default();
+    assert!(detail.contains(&format!("process {} is stopped", run.pid())), "{detail}");
+    let recover = place.dogwatch(["recover", "s", "--for", "100ms", "--json"].into_iter().chain(stale));
+    recover.said(75, "running", false);
+    kill("CONT", run.pid());
+    kill("CONT", child);
+    place.write("go", "");
+    waiter.end_at_all().said(0, "success", false);
+    assert_eq!(run.end_at_all().code, 0);
+}
+
+#[test]
+fn ctrl_z_and_fg_at_a_prompt_end_no_run_that_is_waited_for() {
+    let place = Place::new();
+    let Some(screen) = Screen::start(&place, 100, "bash --norc -i") else { return };
+    place.write("work", UNTIL_GO);
+    let line = "\"$D\" run s --heartbeat-interval 100ms -- sh work; echo ended with $?";
+    screen.press(&[line, "Enter"]);
+    until("COMMAND is ready", || std::fs::read_to_string(place.file("s.log")).is_ok_and(|log| log == "ready\n"));
+    let mut waiter = place.start(["wait", "s", "--json", "--stale", "600ms"]);
+    until("the waiter watches", || waiter.has_events());
+    let child = place.meta("s")["child_pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).expect("a pid");
+    screen.press(&["C-z"]);
+    until("both are stopped", || is_stopped(place.pid("s")) && is_stopped(child));
+    stays_stale(&place, Duration::from_millis(600));
+    assert!(!waiter.has_ended());
+    screen.press(&["fg", "Enter"]);
+    until("both go on", || !is_stopped(place.pid("s")) && !is_stopped(child));
+    place.write("go", "");
+    waiter.end_at_all().said(0, "success", false);
 }

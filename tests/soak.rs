@@ -291,7 +291,7 @@ fn waiting(place: &Place, step: &str) -> Running {
 
 /// The binary with all signals at their defaults. Where the record of a run was stolen, its staleness is: this holds then.
 fn asked<'a>(place: &Place, arguments: impl IntoIterator<Item = &'a str>) -> Running {
-    let prefix = ["env", "--default-signal=HUP,INT,QUIT,TERM,USR1,USR2", "DOGWATCH_STALE=3s"];
+    let prefix = ["env", "--default-signal=HUP,INT,QUIT,TERM,USR1,USR2", "DOGWATCH_STALE=20s"];
     Running::start(place.through(&prefix, arguments))
 }
 

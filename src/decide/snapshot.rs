@@ -76,6 +76,8 @@ pub(crate) struct Snapshot {
     pub(crate) process: Process,
     /// The process that `.pid` named at an earlier snapshot, where there is no such file now.
     pub(crate) followed: Process,
+    /// Whether the heartbeat is late because the run's wrapper is stopped, as by Ctrl-Z: it beats again once it goes on.
+    pub(crate) is_stopped: bool,
     /// `STEP.status`.
     pub(crate) status: File<ParsedStatus>,
     /// `STEP.result`; absent as long as the status is no SUCCESS.
@@ -101,6 +103,7 @@ impl Snapshot {
             lock_file: None,
             process: Process::Unclaimed,
             followed: Process::Unclaimed,
+            is_stopped: false,
             status: File::Absent,
             result: File::Absent,
             standing_result: None,

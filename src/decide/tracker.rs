@@ -75,6 +75,8 @@ struct TrackedRun {
     starting_since: Option<MonotonicTime>,
     status: Option<(FileStamp, MonotonicTime)>,
     heartbeat: Option<HeartbeatState>,
+    /// The last look that showed its wrapper stopped.
+    stopped: Option<MonotonicTime>,
     /// Which files were left over at the last look that showed its pid.
     left_over: Option<StaleCutoff>,
     old_status: Provenance,
@@ -181,8 +183,8 @@ impl RunTracker {
             // The pid came late: the same run, whose beginning is better known now.
             Some(run) if run.key.is_none() && key.is_some() => {
                 let begun = TrackedRun::begin(look, key, meta);
-                let TrackedRun { status, heartbeat, last_look, slept, .. } = run;
-                TrackedRun { status, heartbeat, last_look, slept, ..begun }
+                let TrackedRun { status, heartbeat, stopped, last_look, slept, .. } = run;
+                TrackedRun { status, heartbeat, stopped, last_look, slept, ..begun }
             }
             // A pid file that goes away takes nothing back: many a wrapper removes it in its last line.
             Some(run) => run,
@@ -212,6 +214,7 @@ impl TrackedRun {
             starting_since: None,
             status: None,
             heartbeat: None,
+            stopped: None,
             left_over: None,
             old_status: Provenance::default(),
             old_heartbeat: Provenance::default(),
@@ -232,6 +235,7 @@ impl TrackedRun {
         let by_age = self.old_status.is_left_over(look.status.stamp(), liveness, |modified| old.holds(modified));
         let left_over = by_age || before.status.is_some() && look.status.stamp() == before.status;
         let status = self.status(look, left_over);
+        self.stopped = self.stopped.max(look.is_stopped.then_some(look.at));
         let beat = look.heartbeat.stamp();
         let old_beat = self.old_heartbeat.is_left_over(beat, liveness, |modified| old.beats(modified));
         let heartbeat = beat.filter(|_| !old_beat).map(|stamp| self.heartbeat(look, stamp));
@@ -370,7 +374,8 @@ impl TrackedRun {
             }
         };
         // Age counts from the later of heartbeat and pid: a left-over heartbeat must not condemn a run that has just begun.
-        beat.fresh = self.claimed.map_or(beat.fresh, |claimed| beat.fresh.max(claimed));
+        // While its wrapper is stopped no run beats, and afterwards it has the whole of its time again.
+        beat.fresh = [self.claimed, self.stopped].into_iter().flatten().fold(beat.fresh, MonotonicTime::max);
         self.heartbeat = Some(HeartbeatState { stamp, written, beat });
         beat
     }

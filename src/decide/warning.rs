@@ -29,6 +29,8 @@ pub(crate) enum Warning {
     Copy,
     /// No process has the pid, and that proves nothing here.
     Unseen(i32),
+    /// The run's wrapper is stopped.
+    Stopped(i32),
     /// The run followed first was replaced before its end was seen.
     Replaced,
 }
@@ -57,6 +59,9 @@ impl fmt::Display for Warning {
             ),
             Self::Unseen(pid) => {
                 write!(formatter, "process {pid} is not to be seen from here: only heartbeat and time decide")
+            }
+            Self::Stopped(pid) => {
+                write!(formatter, "process {pid} is stopped, as by Ctrl-Z, and cannot beat; it goes on after: kill -CONT {pid}")
             }
             Self::Replaced => {
                 formatter.write_str("the run followed first was replaced before its end was seen; this is the new one")
@@ -91,6 +96,9 @@ pub(crate) fn remarks(look: &Snapshot, liveness: Liveness) -> Vec<Warning> {
         Some(meta) if is_of_other_namespace(look, meta) => remarks.push(Warning::OtherNamespace),
         Some(meta) if is_of_other_time(look, meta) => remarks.push(Warning::OtherTime),
         _ => {
+            if let (true, Some((pid, _))) = (look.is_stopped, key) {
+                remarks.push(Warning::Stopped(pid));
+            }
             if let (Liveness::Elsewhere, Some((pid, _))) = (liveness, key) {
                 remarks.push(Warning::Unseen(pid));
             }

@@ -6,8 +6,10 @@
 //! both ends, all that was read between is of one run.
 
 use crate::decide::liveness::has_published_its_end;
+use crate::decide::policy::HEARTBEAT_INTERVAL;
 use crate::decide::snapshot::{Here, Process, Snapshot};
 use crate::decide::tracker::{meta_for, pid_file_id, recorded_meta};
+use crate::decide::warning::out_of_reach;
 use crate::error::Error;
 use crate::record::file_names::{Record, file_name};
 use crate::record::file_state::{File, FileId, FileStamp, LockState};
@@ -26,6 +28,7 @@ use crate::sys::process::{Lookup, ProcessInfo};
 use crate::sys::{clock, env};
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How often a look that was overtaken by a new run is taken again before it has to do.
 const ATTEMPTS: usize = 8;
@@ -192,6 +195,7 @@ impl SnapshotReader {
         look.heartbeat = self.directory.stat(&self.name(Record::Heartbeat))?;
         if look.heartbeat.is_there() {
             self.read_file_clock(&mut look);
+            look.is_stopped = has_stopped_wrapper(&look);
         }
         let again = self.directory.stat(&self.name(Record::Pid))?;
         let overtaken = again.stamp() != look.pid.stamp();
@@ -287,6 +291,20 @@ fn present_process(found: Lookup, file_wall: WallTime) -> Option<Process> {
         Lookup::Gone => None,
         Lookup::Hidden => Some(Process::Hidden),
     }
+}
+
+/// Whether the wrapper of the run is stopped. Asked only where its heartbeat is late: most looks find it fresh, and the
+/// kernel need not be asked about each of ten thousand processes.
+fn has_stopped_wrapper(look: &Snapshot) -> bool {
+    let (Some(beat), Some(meta)) = (look.heartbeat.stamp(), meta_for(look, pid_file_id(look))) else { return false };
+    let late = meta.heartbeat_interval_ms.map_or(HEARTBEAT_INTERVAL, Duration::from_millis);
+    let is_here = meta.locked && meta.reason.is_none() && out_of_reach(look).is_none();
+    is_here
+        && look.file_wall.since(beat.modified) > late
+        && meta.pid.is_some_and(|pid| match process::look(pid) {
+            Lookup::There(entry) => entry.stopped && meta.pid_started_at == Some(entry.started),
+            Lookup::Gone | Lookup::Hidden => false,
+        })
 }
 
 /// Checks that this program knows the schema of the step's record.
