@@ -158,3 +158,25 @@ fn a_killed_run_whose_pid_file_was_emptied_or_removed_is_told_as_dead_and_starte
         assert_eq!(place.dogwatch(["run", "s", "--", "true"]).code, 0, "{theft:?}");
     }
 }
+
+#[test]
+fn an_end_that_was_recorded_by_an_older_pid_file_while_the_wrapper_was_stopped_does_not_stay() {
+    let place = Place::new();
+    assert_eq!(place.dogwatch(["run", "s", "--no-breaker", "--", "true"]).code, 0);
+    let old = place.file("old");
+    fs::copy(place.file("s.pid"), &old).expect("a copy");
+    let work = "until [ -e $DOGWATCH_DIR/go ]; do sleep 0.02; done; exit 7";
+    let pid = place.detach("s", work);
+    kill("STOP", pid);
+    Theft::OlderContent.commit(&place.file("s.pid"), &old, place.path()).expect("it is replaced");
+    let _answer = place.dogwatch(["kill", "s", "--json"]);
+    kill("CONT", pid);
+    // The wrapper writes its pid again at its next beat, and with it the end of the other run goes.
+    until("the run has its files again", || {
+        place.read("s.pid").trim() == pid.to_string() && !place.file("s.status").exists()
+    });
+    assert_eq!(place.dogwatch(["check", "s", "--json"]).json()["outcome"], "running");
+    place.write("go", "");
+    let report = place.wait_json("s", &[]);
+    assert_eq!((&report["outcome"], &report["exit_code"]), (&json!("failed"), &json!(7)), "{report}");
+}

@@ -224,6 +224,7 @@ impl OwnRun {
             self.note_restored(Record::Heartbeat);
         }
         if !has_meta {
+            self.withdraw_others_end();
             self.note_restored(Record::Meta);
         }
         if !has_meta || self.meta.lock_file != lock {
@@ -231,6 +232,19 @@ impl OwnRun {
             let _published = self.publish_meta();
         }
         true
+    }
+
+    /// Removes the end of an earlier run. A process that met an older pid file in place of this run's, while this process
+    /// was stopped, may have recorded the end of the run that it names; it would stand as this run's.
+    fn withdraw_others_end(&self) {
+        let name = file_name(&self.step, Record::Meta);
+        let Ok(File::There { content, .. }) = self.directory.read(&name, LONGEST) else { return };
+        if matches!(ParsedMeta::parse(&content), ParsedMeta::Known(other) if other.reason.is_some()) {
+            for record in [Record::Status, Record::Result] {
+                // One that stays is reported by the end of this run.
+                let _stays = self.directory.remove(&file_name(&self.step, record));
+            }
+        }
     }
 
     /// Holds the step's lock under its name again, where the file was removed or replaced; false where another run has it.
