@@ -75,8 +75,10 @@ struct TrackedRun {
     starting_since: Option<MonotonicTime>,
     status: Option<(FileStamp, MonotonicTime)>,
     heartbeat: Option<HeartbeatState>,
-    /// The last look that showed its wrapper stopped.
+    /// The last moment at which its wrapper may have been stopped.
     stopped: Option<MonotonicTime>,
+    /// Whether the last look showed its wrapper stopped.
+    was_stopped: bool,
     /// Which files were left over at the last look that showed its pid.
     left_over: Option<StaleCutoff>,
     old_status: Provenance,
@@ -183,8 +185,8 @@ impl RunTracker {
             // The pid came late: the same run, whose beginning is better known now.
             Some(run) if run.key.is_none() && key.is_some() => {
                 let begun = TrackedRun::begin(look, key, meta);
-                let TrackedRun { status, heartbeat, stopped, last_look, slept, .. } = run;
-                TrackedRun { status, heartbeat, stopped, last_look, slept, ..begun }
+                let TrackedRun { status, heartbeat, stopped, was_stopped, last_look, slept, .. } = run;
+                TrackedRun { status, heartbeat, stopped, was_stopped, last_look, slept, ..begun }
             }
             // A pid file that goes away takes nothing back: many a wrapper removes it in its last line.
             Some(run) => run,
@@ -215,6 +217,7 @@ impl TrackedRun {
             status: None,
             heartbeat: None,
             stopped: None,
+            was_stopped: false,
             left_over: None,
             old_status: Provenance::default(),
             old_heartbeat: Provenance::default(),
@@ -235,7 +238,9 @@ impl TrackedRun {
         let by_age = self.old_status.is_left_over(look.status.stamp(), liveness, |modified| old.holds(modified));
         let left_over = by_age || before.status.is_some() && look.status.stamp() == before.status;
         let status = self.status(look, left_over);
-        self.stopped = self.stopped.max(look.is_stopped.then_some(look.at));
+        // A wrapper that has been continued since the last look may not have beaten yet.
+        self.stopped = self.stopped.max((look.is_stopped || self.was_stopped).then_some(look.at));
+        self.was_stopped = look.is_stopped;
         let beat = look.heartbeat.stamp();
         let old_beat = self.old_heartbeat.is_left_over(beat, liveness, |modified| old.beats(modified));
         let heartbeat = beat.filter(|_| !old_beat).map(|stamp| self.heartbeat(look, stamp));
