@@ -149,7 +149,9 @@ fn a_lock_that_a_reader_holds_loses_no_end_and_refuses_no_run() {
 fn a_killed_run_whose_pid_file_was_emptied_or_removed_is_told_as_dead_and_started_anew() {
     for theft in [Theft::Truncate, Theft::Unlink] {
         let place = Place::new();
-        let pid = place.detach("s", "sleep 300 & exec sleep 300");
+        let pid = place.detach("s", "sleep 300 & echo > $DOGWATCH_DIR/ready; exec sleep 300");
+        // What is ended later is the background job; COMMAND itself dies with its wrapper.
+        until("the background job runs", || place.file("ready").exists());
         theft.commit(&place.file("s.pid"), place.path(), place.path()).expect("it is stolen");
         kill("KILL", pid);
         until("the wrapper has gone", || !lives(pid));
