@@ -21,18 +21,18 @@ pub(super) fn directory(context: &Context) -> Result<PathBuf, Error> {
     directory_or(context.dir.as_deref())
 }
 
-/// As [`directory`], to start a run in.
+/// As [`directory()`], to start a run in.
 ///
 /// # Errors
-/// As [`directory`].
+/// As [`directory()`].
 pub(super) fn directory_to_start_in(context: &Context) -> Result<PathBuf, Error> {
     named_or(context.dir.as_deref(), directory::directory_to_start_in)
 }
 
-/// As [`directory`], with the value of `--dir`.
+/// As [`directory()`], with the value of `--dir`.
 ///
 /// # Errors
-/// As [`directory`].
+/// As [`directory()`].
 pub(super) fn directory_or(flag: Option<&Path>) -> Result<PathBuf, Error> {
     named_or(flag, directory::default_directory)
 }
