@@ -214,9 +214,17 @@ impl OwnRun {
     /// they are: not where another run has the step.
     fn restore_files(&mut self) -> bool {
         let has_meta = self.read_meta();
+        // Asked before the lock is restored, which publishes this run's record over the other one.
+        let has_others_end = !has_meta && self.has_others_end();
         let lock = self.meta.lock_file;
         if !self.restore_lock() {
             return false;
+        }
+        if has_others_end {
+            for record in [Record::Status, Record::Result] {
+                // One that stays is reported by the end of this run.
+                let _stays = self.directory.remove(&file_name(&self.step, record));
+            }
         }
         self.restore_pid();
         let heartbeat = file_name(&self.step, Record::Heartbeat);
@@ -224,7 +232,6 @@ impl OwnRun {
             self.note_restored(Record::Heartbeat);
         }
         if !has_meta {
-            self.withdraw_others_end();
             self.note_restored(Record::Meta);
         }
         if !has_meta || self.meta.lock_file != lock {
@@ -234,17 +241,12 @@ impl OwnRun {
         true
     }
 
-    /// Removes the end of an earlier run. A process that met an older pid file in place of this run's, while this process
-    /// was stopped, may have recorded the end of the run that it names; it would stand as this run's.
-    fn withdraw_others_end(&self) {
-        let name = file_name(&self.step, Record::Meta);
-        let Ok(File::There { content, .. }) = self.directory.read(&name, LONGEST) else { return };
-        if matches!(ParsedMeta::parse(&content), ParsedMeta::Known(other) if other.reason.is_some()) {
-            for record in [Record::Status, Record::Result] {
-                // One that stays is reported by the end of this run.
-                let _stays = self.directory.remove(&file_name(&self.step, record));
-            }
-        }
+    /// Whether the record is an earlier run's, with its end. A process that met an older pid file in place of this run's,
+    /// while this process was stopped, may have recorded that end, whose status would stand as this run's.
+    fn has_others_end(&self) -> bool {
+        let record = self.directory.read(&file_name(&self.step, Record::Meta), LONGEST);
+        let Ok(File::There { content, .. }) = record else { return false };
+        matches!(ParsedMeta::parse(&content), ParsedMeta::Known(other) if other.reason.is_some())
     }
 
     /// Holds the step's lock under its name again, where the file was removed or replaced; false where another run has it.

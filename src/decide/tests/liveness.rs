@@ -54,7 +54,7 @@ fn a_run_of_another_time_namespace_that_was_seen_alive_by_its_lock_is_not_dead_w
     let own = FileId { device: 1, inode: 5 };
     let meta =
         || Meta { locked: true, pid_started_at: Some(7), lock_file: Some(own), time_namespace: Some(2), ..local() };
-    // Under its held lock nobody asks for the process.
+    // While its lock is held, the process is not looked up.
     let process = Process::Unclaimed;
     let held = Snapshot { meta: of_run(meta()), lock: LockState::Held, lock_file: Some(own), process, ..plain(110.0) };
     // Here its process has another start time than the run recorded.

@@ -24,7 +24,7 @@ const ROOM: usize = 16 << 10;
 pub(crate) struct Watches<K> {
     /// Dropped before the reference below, which then is the last one.
     instance: OwnedFd,
-    /// `None` if it cannot be had: then whoever closes the instance waits for that.
+    /// `None` if it cannot be had: then closing the instance blocks until the kernel has freed it.
     _deferred: Option<DeferredClose>,
     /// The watch that stands under each key.
     set: HashMap<K, i32>,

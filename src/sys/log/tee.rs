@@ -109,7 +109,7 @@ fn write_all(out: &mut File, mut bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Passes a log on while `work` goes on in a thread of its own, and the rest of it after; what came of the work, or
-/// `None` if nobody takes the log any more.
+/// `None` if the log's reader has gone.
 ///
 /// # Errors
 /// No thread or descriptor to be had, or a log that cannot be read.

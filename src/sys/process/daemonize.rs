@@ -15,8 +15,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 /// Goes on in a process of its own session; this one waits for its word.
 ///
 /// The caller's process gets the reading end of a pipe. The new process gets the writing end, has no terminal, no
-/// inherited descriptors and `/dev/null` for its three standard ones; the standard input stays where `keep_stdin` says so. It is no child of the caller's process, so nobody
-/// has to reap it. Call it before any thread is started.
+/// inherited descriptors and `/dev/null` for its three standard ones; the standard input stays where `keep_stdin` says so.
+/// It is no child of the caller's process, which need not reap it. Call it before any thread is started.
 ///
 /// # Errors
 /// No process or descriptor to be had.
