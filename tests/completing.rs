@@ -50,6 +50,7 @@ fn tab_completes_names_of_steps_commands_and_flags_in_every_shell() {
             ("dogwatch check --json bui", "dogwatch check --json build-docs"),
             ("dogwatch log serve -", "dogwatch log serve -"),
             ("dogwatch kill ser", "dogwatch kill serve"),
+            ("dogwatch kill serve --signal HU", "dogwatch kill serve --signal HUP"),
             ("dogwatch recov", "dogwatch recover"),
             ("dogwatch wait --max-t", "dogwatch wait --max-timeout"),
             ("dogwatch run x --heartbeat-on act", "dogwatch run x --heartbeat-on activity"),

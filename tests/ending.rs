@@ -5,7 +5,7 @@
 mod support;
 
 use serde_json::json;
-use support::{Place, Shell, in_parallel, kill, lives, until};
+use support::{Place, Shell, in_parallel, is_refused, kill, lives, until};
 
 #[test]
 fn work_that_answers_term_with_success_has_succeeded() {
@@ -56,4 +56,56 @@ fn a_caller_with_little_patience_still_learns_of_a_death() {
     kill("KILL", pid);
     until("it is gone", || !lives(pid));
     assert_eq!(place.dogwatch(["wait", "s", "--for", "0"]).code, 4);
+}
+
+/// Writes which signal came, and ends by itself on the first.
+const TELLS: &str = "for s in INT TERM; do trap \"echo $s >> told; exit 3\" $s; done; echo > ready; \
+    while :; do sleep 0.05; done";
+
+#[test]
+fn a_kill_with_a_signal_sends_that_in_place_of_term() {
+    for (spelled, by_whom) in [("INT", "wrapper"), ("sigint", "stopped wrapper"), ("2", "script"), ("TERM", "wrapper")]
+    {
+        let place = Place::new();
+        let script = format!("cd {}; {TELLS}", place.path().display());
+        let mut shell = None;
+        if by_whom == "script" {
+            // A shell's own `trap` undoes no signal that was ignored before it began.
+            let default = if cfg!(target_os = "linux") { "env --default-signal=INT" } else { "env" };
+            let script = format!("echo $$ > s.pid; touch s.heartbeat; {script}");
+            shell = Some(Shell::start(&place, &format!("exec {default} sh -c '{script}'"), &[]));
+        } else {
+            let run = place.start_undisturbed(["run", "-d", "s", "--", "sh", "-c", &script]).end_at_all();
+            assert_eq!(run.code, 0, "{run:?}");
+        }
+        until("the traps stand", || place.file("ready").exists());
+        if by_whom == "stopped wrapper" {
+            kill("STOP", place.pid("s"));
+        }
+        let ended = place.start(["kill", "s", "--signal", spelled, "--grace", "10m", "--json=full"]).end_at_all();
+        ended.said(0, "failed", true);
+        let signal = if spelled == "TERM" { "TERM" } else { "INT" };
+        assert_eq!(place.read("told"), format!("{signal}\n"), "{by_whom}: {ended:?}");
+        let first = if signal == "TERM" { "" } else { "; the first signal was SIGINT" };
+        assert_eq!(ended.json()["detail"], format!("stopped on request{first}"), "{by_whom}: {ended:?}");
+        assert_eq!(place.meta("s")["reason"], "killed");
+        assert!(shell.is_none_or(|shell| !lives(shell.pid())));
+    }
+}
+
+#[test]
+fn a_kill_that_begins_with_kill_waits_for_no_grace_and_one_with_an_unknown_signal_ends_nothing() {
+    let place = Place::new();
+    let pid = place.detach("s", "trap '' TERM INT; echo ready; while :; do sleep 0.05; done");
+    until("the traps stand", || place.read("s.log") == "ready\n");
+    for unknown in ["FOO", "SIG", "0", "32", "-1", ""] {
+        let refused = place.dogwatch(["kill", "s", &format!("--signal={unknown}")]);
+        is_refused(&refused, 2, &[&format!("{unknown:?} is no signal"), "TERM", "see dogwatch"]);
+    }
+    assert!(lives(pid) && place.meta("s")["intent"].is_null());
+    let ended = place.start(["kill", "s", "-s", "KILL", "--grace", "10m"]).end_at_all();
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(ended.stdout.starts_with("s: failed, stopped on request after "), "{ended:?}");
+    assert!(ended.stdout.ends_with(": the first signal was SIGKILL\n"), "{ended:?}");
+    assert_eq!(place.wait_json("s", &[])["signal"], "SIGKILL");
 }

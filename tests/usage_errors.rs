@@ -128,7 +128,7 @@ fn what_users_of_other_programs_type_leads_to_what_is_meant() {
         ("stop s", &["dogwatch kill STEP"]),
         ("rm s", &["dogwatch clean STEP"]),
         ("log s --tail 5", &["-n N"]),
-        ("kill -9 s", &["--grace 0"]),
+        ("kill -9 s", &["--signal KILL"]),
         ("run -t 5m t -- true", &["--max-timeout D"]),
     ] {
         is_refused(&place.dogwatch(line.split(' ')), 2, words);

@@ -115,8 +115,8 @@ const FLAG_HINTS: &[(&str, &[&str], &str)] = &[
     ("wait", &["-n", "--tail", "--lines"], "use --log-tail N for the last N lines of the log"),
     (
         "kill",
-        &["-9", "-KILL", "-SIGKILL", "-s", "--signal", "-f", "--force"],
-        "kill sends TERM and, after --grace, KILL; use --grace 0 to send KILL at once",
+        &["-9", "-KILL", "-SIGKILL", "-f", "--force"],
+        "kill sends TERM and, after --grace, KILL; use --signal KILL to send KILL at once",
     ),
     ("kill", &["-t", "--timeout"], "use --grace D for the time from TERM to KILL"),
     ("list", &["-a", "--all"], "list shows all steps"),
@@ -174,9 +174,9 @@ mod tests {
             ("run build --timeout 5m -- make", "--max-timeout D", "dogwatch run --help"),
             ("log build --tail 5", "-n N", "dogwatch log --help"),
             ("log build --timestamps", "COMMAND print them", "dogwatch log --help"),
-            ("kill -9 build", "--grace 0", "dogwatch kill --help"),
-            ("kill build -9", "--grace 0", "dogwatch kill --help"),
-            ("kill -s KILL build", "--grace 0", "dogwatch kill --help"),
+            ("kill -9 build", "--signal KILL", "dogwatch kill --help"),
+            ("kill build -9", "--signal KILL", "dogwatch kill --help"),
+            ("kill -s FOO build", "is no signal", "--help"),
             ("help nosuch", "nosuch", "dogwatch --help"),
             ("run build --log-max huge -- true", "is no size", "--help"),
         ] {

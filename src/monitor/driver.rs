@@ -14,6 +14,7 @@ use crate::step::snapshot::{SnapshotReader, here};
 use crate::step::terminate::{Means, evidence};
 use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::log::follower::{FileIdentity, Follower};
+use crate::sys::process::tree::Escalation;
 use crate::sys::{clock, env};
 use std::io;
 use std::sync::Arc;
@@ -219,7 +220,8 @@ impl<'call> Driver<'call> {
         let Some(snapshot) = monitor.snapshot_of_run(step) else { return };
         let name = self.options.steps[step].clone();
         let reader = SnapshotReader::new(Arc::clone(&self.directory), name, Arc::clone(&self.here));
-        let means = Means { grace: self.options.grace, command: self.options.kill_command.clone() };
+        let means =
+            Means { escalation: Escalation::term(self.options.grace), command: self.options.kill_command.clone() };
         self.terminations.begin(step, reader, snapshot.clone(), task, means);
     }
 

@@ -16,10 +16,10 @@ use crate::step::assess::{Assessment, assess_settled};
 use crate::step::snapshot::{SnapshotReader, here};
 use crate::step::terminate::{Means, Termination, bury, terminate};
 use crate::sys::env;
+use crate::sys::process::tree::Escalation;
 use crate::sys::signals::{INTERRUPTS, Pending, Signal};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// How many runs are ended at once: each may take its grace.
 const AT_ONCE: usize = 32;
@@ -45,8 +45,8 @@ pub(crate) struct Kill {
     pub(crate) directory: PathBuf,
     /// The steps; one named twice counts once.
     pub(crate) steps: Vec<StepName>,
-    /// From TERM to KILL.
-    pub(crate) grace: Duration,
+    /// How they are ended.
+    pub(crate) escalation: Escalation,
 }
 
 /// Ends them. `running` in a report means that the run could not be ended.
@@ -66,7 +66,7 @@ pub(crate) fn kill(request: &Kill) -> Result<Killed, Error> {
     for some in steps.chunks(at_once) {
         let lookers =
             some.iter().map(|step| SnapshotReader::new(Arc::clone(&directory), step.clone(), Arc::clone(&here)));
-        for report in map_parallel(lookers.collect(), &|looker| kill_one(looker, request.grace)) {
+        for report in map_parallel(lookers.collect(), &|looker| kill_one(looker, request.escalation)) {
             reports.push(report.unwrap_or_else(|| Err(Error::internal("a run was not ended for a fault in dogwatch"))));
         }
         interrupted = signals.as_mut().and_then(|signals| signals.fetch().first().copied());
@@ -80,14 +80,19 @@ pub(crate) fn kill(request: &Kill) -> Result<Killed, Error> {
 }
 
 /// Ends one; with whether nothing of it is left.
-fn kill_one(mut looker: SnapshotReader, grace: Duration) -> Result<(Report, bool), Error> {
-    let means = Means::signals(grace);
+fn kill_one(mut looker: SnapshotReader, escalation: Escalation) -> Result<(Report, bool), Error> {
+    let means = Means::signals(escalation);
+    let why = if escalation.signal == Signal::SIGTERM {
+        STOPPED.to_owned()
+    } else {
+        format!("{STOPPED}; the first signal was {}", escalation.signal)
+    };
     let before = assess_settled(&mut looker)?;
     let termination = match &before.verdict {
         Verdict::Final(finding) => match finding.next {
             Next::Record(reason) => Some(bury(&mut looker, &before.snapshot, reason, &means)),
             Next::Report if finding.outcome == Outcome::Running => {
-                Some(terminate(&mut looker, &before.snapshot, Intent::Killed, STOPPED, &means))
+                Some(terminate(&mut looker, &before.snapshot, Intent::Killed, &why, &means))
             }
             Next::Report | Next::Terminate(_) => None,
         },

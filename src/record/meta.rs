@@ -56,8 +56,10 @@ pub(crate) struct Meta {
     pub(crate) intent: Option<Intent>,
     /// How often an intent was announced or taken back: a record with a smaller number is an older copy.
     pub(crate) announcements: u32,
-    /// Set where the terminator asked the wrapper to end its own tree: from TERM to KILL, in milliseconds.
+    /// Set where the terminator asked the wrapper to end its own tree: from the first signal to KILL, in milliseconds.
     pub(crate) end_within_ms: Option<u64>,
+    /// That first signal's name, such as `SIGTERM`.
+    pub(crate) end_signal: Option<String>,
     /// Which processes were still there after the run's tree was ended, as text; null for none.
     pub(crate) survivors: Option<String>,
     /// The tree as it was when that was announced.
@@ -219,9 +221,9 @@ mod tests {
         for key in [
             "schema", "run_id", "host", "boot_id", "pid_namespace", "time_namespace", "directory", "lock_file", "pid",
             "pid_mtime_ns", "pid_started_at", "locked", "started_awake_ms", "breaker", "max_consecutive", "detail",
-            "intent", "announcements", "end_within_ms", "survivors", "has_older_children", "evidence", "child_pid",
-            "process_group", "uid", "command", "cwd", "started_at", "heartbeat_interval_ms", "heartbeat_on",
-            "stale_ms", "max_timeout_ms", "ended_at", "exit_code", "signal", "reason",
+            "intent", "announcements", "end_within_ms", "end_signal", "survivors", "has_older_children", "evidence",
+            "child_pid", "process_group", "uid", "command", "cwd", "started_at", "heartbeat_interval_ms",
+            "heartbeat_on", "stale_ms", "max_timeout_ms", "ended_at", "exit_code", "signal", "reason",
         ] {
             assert!(keys.contains(&key), "{key}");
         }

@@ -9,7 +9,7 @@ use crate::step::terminate::MARK;
 use crate::sys::env;
 use crate::sys::process::activity::{self, Activity};
 use crate::sys::process::spawn::{ExitStatus, group_exists, reap};
-use crate::sys::process::tree::{Children, KillTarget, TreeKiller, Wrapper, end_unlisted, names};
+use crate::sys::process::tree::{Children, Escalation, KillTarget, TreeKiller, Wrapper, end_unlisted, names};
 use std::time::Duration;
 
 /// How many times the tree is ended anew while the kernel still knows of a child.
@@ -71,26 +71,25 @@ pub(super) fn has_leftovers(run: &ActiveRun) -> bool {
     if owns_children(run) { children } else { group_exists(run.child) || run.adopts && children }
 }
 
-/// Ends it: TERM, KILL after `grace`, until the kernel says that no child is left.
-pub(super) fn end(run: &ActiveRun, grace: Duration) -> TreeEnd {
+/// Ends it: the first signal, KILL after the grace, until the kernel says that no child is left.
+pub(super) fn end(run: &ActiveRun, mut escalation: Escalation) -> TreeEnd {
     let mut command = None;
     let mut children = || {
         let (ended, left) = reap_all(run);
         command = command.or(ended);
         if run.adopts && !left { Children::None } else { Children::Unknown }
     };
-    let mut grace = grace;
     let mut survivors = Vec::new();
     for _ in 0..ROUNDS {
         let Some(killer) = killer(run) else { break };
-        survivors = killer.end(grace, &mut children).survivors;
+        survivors = killer.end(escalation, &mut children).survivors;
         let may_be_unlisted = owns_children(run) || !run.other_children.is_empty();
         if !survivors.is_empty() || !may_be_unlisted || children() == Children::None {
             break;
         }
         // A child that no scan shows: procfs is not there, or hides it.
-        survivors = end_unlisted(&run.other_children, run.child, grace, &mut children);
-        grace = Duration::ZERO;
+        survivors = end_unlisted(&run.other_children, run.child, escalation, &mut children);
+        escalation.grace = Duration::ZERO;
     }
     // COMMAND may have become a zombie after the kernel was last asked, and its end is wanted below.
     let _known = children();

@@ -14,7 +14,7 @@ use crate::sys::platform::fd_table::pipe_ends;
 use crate::sys::process::ProcessInfo;
 use crate::sys::process::info::{self, current_pid};
 use crate::sys::process::pipes::{PipeEnds, PipeId};
-use crate::sys::process::tree;
+use crate::sys::process::tree::{self, Escalation};
 use crate::sys::signals::{self, Signal};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -71,7 +71,7 @@ pub(super) fn settle(run: &mut ActiveRun, job: &Job, on_event: OnEvent<'_>) -> L
             // Who has not heeded TERM had the grace already.
             let grace = if now >= give_up && members.iter().all(asked) { Duration::ZERO } else { job.grace };
             left.ended.extend(members.iter().map(|entry| (entry.pid, entry.started)));
-            left.survivors = end_tree::end(run, grace).survivors;
+            left.survivors = end_tree::end(run, Escalation::term(grace)).survivors;
             return left;
         }
         let fates = fates(&members.iter().map(|entry| (entry.pid, pipe_ends(entry))).collect());

@@ -14,6 +14,7 @@ use crate::step::publisher::still_there;
 use crate::sys::clock;
 use crate::sys::process::diagnose;
 use crate::sys::process::spawn::{ExitStatus, signal_group};
+use crate::sys::process::tree::Escalation;
 use crate::sys::signals::{self, Signal};
 use crate::sys::watch::poll::ready;
 use std::time::Duration;
@@ -70,8 +71,8 @@ fn exit(run: &ActiveRun, job: &Job, tree: TreeEnd) -> Exit {
 /// Ends COMMAND and all that it started where a terminator has asked for that; `None` if none has, or where COMMAND may
 /// not be signalled: it works on, and so does this wrapper.
 fn end_on_request(run: &mut ActiveRun, on_event: OnEvent<'_>) -> Option<TreeEnd> {
-    let (_announced, grace) = run.own.requested()?;
-    let tree = end_tree::end(run, grace);
+    let escalation = run.own.requested()?;
+    let tree = end_tree::end(run, escalation);
     if tree.command.is_some() {
         return Some(tree);
     }
@@ -200,7 +201,7 @@ fn end(run: &mut ActiveRun, job: &Job, reason: Option<(Intent, String)>, on_even
         }
         on_event(RunnerEvent::Evidence(&evidence.unwrap_or_default()));
     }
-    end_tree::end(run, job.grace)
+    end_tree::end(run, Escalation::term(job.grace))
 }
 
 /// Sleeps until a signal comes or the log grows, or until then.

@@ -9,7 +9,7 @@ use crate::record::outcome::Intent;
 use crate::record::time::millis;
 use crate::step::outcome::{RunStatus, change_record, standing};
 use crate::step::snapshot::SnapshotReader;
-use std::time::Duration;
+use crate::sys::process::tree::Escalation;
 
 /// What came of announcing an intent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,8 +24,8 @@ pub(crate) enum Announced {
     Replaced,
 }
 
-/// Announces what a terminator is about to record, with the tree as it then was. With `grace` the wrapper is asked to end
-/// its own tree: once it gets a signal it reads that in the record.
+/// Announces what a terminator is about to record, with the tree as it then was. With `escalation` the wrapper is asked to
+/// end its own tree so: once it gets a signal it reads that in the record.
 ///
 /// # Errors
 /// A sentence; nothing was written.
@@ -35,7 +35,7 @@ pub(crate) fn announce(
     intent: Intent,
     detail: &str,
     evidence: Option<&[TreeProcess]>,
-    grace: Option<Duration>,
+    escalation: Option<Escalation>,
 ) -> Result<Announced, Error> {
     let mut announced = Announced::First;
     let standing = change(reader, run, |meta| {
@@ -51,8 +51,10 @@ pub(crate) fn announce(
         if first || sees_more {
             meta.evidence = evidence.map(<[TreeProcess]>::to_vec);
         }
-        let asks = grace.map(millis).filter(|_| meta.end_within_ms.is_none());
-        meta.end_within_ms = meta.end_within_ms.or(asks);
+        let asks = escalation.filter(|_| meta.end_within_ms.is_none());
+        if let Some(Escalation { signal, grace }) = asks {
+            (meta.end_within_ms, meta.end_signal) = (Some(millis(grace)), Some(signal.to_string()));
+        }
         first || sees_more || asks.is_some()
     })?;
     Ok(match standing {
@@ -76,7 +78,8 @@ pub(crate) fn withdraw(
     change(reader, run, |meta| {
         let stands = meta.intent == Some(intent) && meta.reason.is_none();
         if stands {
-            (meta.intent, meta.end_within_ms, meta.detail, meta.evidence) = (None, None, None, None);
+            (meta.intent, meta.end_within_ms, meta.end_signal) = (None, None, None);
+            (meta.detail, meta.evidence) = (None, None);
             meta.survivors = survivors.map(str::to_owned);
             meta.announcements += 1;
         }

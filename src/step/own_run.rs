@@ -19,6 +19,8 @@ use crate::step::publisher::{Ending, PreallocatedFiles, Publisher, publish_end};
 use crate::sys::clock;
 use crate::sys::fs::lock::Lock;
 use crate::sys::fs::monitor_dir::MonitorDir;
+use crate::sys::process::tree::Escalation;
+use crate::sys::signals::Signal;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,11 +85,14 @@ impl OwnRun {
         self.meta.intent
     }
 
-    /// What a terminator asks this process for: to end its own tree, with this time from TERM to KILL.
-    pub(crate) fn requested(&mut self) -> Option<(Intent, Duration)> {
+    /// What a terminator asks this process for: to end its own tree in this way.
+    pub(crate) fn requested(&mut self) -> Option<Escalation> {
         self.read_meta();
-        let open = self.meta.reason.is_none();
-        self.meta.intent.zip(self.meta.end_within_ms.map(Duration::from_millis)).filter(|_| open)
+        let open = self.meta.reason.is_none() && self.meta.intent.is_some();
+        let grace = self.meta.end_within_ms.filter(|_| open).map(Duration::from_millis)?;
+        // Earlier versions name none.
+        let named = self.meta.end_signal.as_deref().and_then(|name| name.parse().ok());
+        Some(Escalation { signal: named.unwrap_or(Signal::SIGTERM), grace })
     }
 
     /// Takes a request back that could not be carried out: the run goes on. With the processes that are still there.
@@ -98,7 +103,8 @@ impl OwnRun {
         let _held = self.lock_record();
         self.read_meta();
         let meta = &mut self.meta;
-        (meta.intent, meta.end_within_ms, meta.detail, meta.evidence) = (None, None, None, None);
+        (meta.intent, meta.end_within_ms, meta.end_signal) = (None, None, None);
+        (meta.detail, meta.evidence) = (None, None);
         (meta.survivors, meta.announcements) = (survivors, meta.announcements + 1);
         self.publish_meta()
     }
@@ -198,6 +204,7 @@ impl OwnRun {
                         intent: before.intent,
                         announcements: before.announcements,
                         end_within_ms: before.end_within_ms,
+                        end_signal: before.end_signal,
                         detail: before.detail,
                         evidence: before.evidence,
                         ..self.meta.clone()

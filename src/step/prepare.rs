@@ -20,6 +20,7 @@ use crate::step::terminate::{Means, bury};
 use crate::sys::clock;
 use crate::sys::fs::lock::Lock;
 use crate::sys::fs::monitor_dir::MonitorDir;
+use crate::sys::process::tree::Escalation;
 use std::time::Duration;
 
 /// How long a newcomer waits for a lock that a run with a complete status has not dropped yet.
@@ -100,7 +101,7 @@ pub(crate) fn settle(looker: &mut SnapshotReader, grace: Duration, trouble: &mut
         (Status::Unfinished { .. } | Status::Odd { .. }, Liveness::Dead { .. }) => Reason::Failed,
         (_, Liveness::Dead { .. }) => {
             let reason = seen.recorded.or(seen.intent.map(Intent::reason));
-            let buried = bury(looker, &look, reason.unwrap_or(Reason::Died), &Means::signals(grace));
+            let buried = bury(looker, &look, reason.unwrap_or(Reason::Died), &Means::signals(Escalation::term(grace)));
             if let Some(sentence) = buried.detail {
                 trouble(&sentence);
             }

@@ -22,7 +22,7 @@ use crate::step::snapshot::SnapshotReader;
 use crate::sys::platform::process;
 use crate::sys::process::diagnose;
 use crate::sys::process::table::ProcessTable;
-use crate::sys::process::tree::{self, Children, KillReport, KillTarget, TreeKiller, Wrapper, names};
+use crate::sys::process::tree::{self, Children, Escalation, KillReport, KillTarget, TreeKiller, Wrapper, names};
 use crate::sys::process::{Lookup, ProcessInfo};
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
@@ -33,16 +33,16 @@ pub(crate) const MARK: &str = env_vars::RUN_ID;
 /// By what a run is ended.
 #[derive(Clone, Debug)]
 pub(crate) struct Means {
-    /// From TERM to KILL; with a command, how long the run may take to say how it ended.
-    pub(crate) grace: Duration,
+    /// The signals; with a command its grace is how long the run may take to say how it ended.
+    pub(crate) escalation: Escalation,
     /// The caller's own command, which replaces the signals.
     pub(crate) command: Option<OsString>,
 }
 
 impl Means {
     /// By signals.
-    pub(crate) fn signals(grace: Duration) -> Self {
-        Self { grace, command: None }
+    pub(crate) fn signals(escalation: Escalation) -> Self {
+        Self { escalation, command: None }
     }
 }
 
@@ -88,14 +88,14 @@ pub(crate) fn terminate(
     let wrapper = killer.as_ref().ok().and_then(|killer| askable(look, killer.root()));
     let wrapper = wrapper.filter(|_| means.command.is_none());
     // The snapshot before the first signal is the one under the record lock: work that finished in between has finished.
-    let asked = wrapper.map(|_| means.grace);
+    let asked = wrapper.map(|_| means.escalation);
     let announced = announce(looker, pid_file_id(look), intent, why, evidence.as_deref(), asked);
     let ending = Ending { detail: Some(why.to_owned()), ..Ending::of(intent.reason()) };
     let termination = match (announced, &means.command, killer) {
         (Ok(Announced::Ended | Announced::Replaced), _, _) => Termination { recorded: true, ..Termination::default() },
-        (Ok(_), Some(command), _) => by_command(looker, look, &ending, (command, means.grace), why),
+        (Ok(_), Some(command), _) => by_command(looker, look, &ending, (command, means.escalation.grace), why),
         (Ok(announced), None, Ok(killer)) => {
-            by_signals(looker, look, &ending, (killer, wrapper, means.grace), (intent, announced))
+            by_signals(looker, look, &ending, (killer, wrapper, means.escalation), (intent, announced))
         }
         (Ok(_), None, Err(refusal)) => unverified(refusal),
         (Err(error), _, _) => unverified(error.to_string()),
@@ -108,23 +108,23 @@ fn by_signals(
     reader: &mut SnapshotReader,
     look: &Snapshot,
     ending: &Ending,
-    (killer, wrapper, grace): (TreeKiller, Option<ProcessInfo>, Duration),
+    (killer, wrapper, escalation): (TreeKiller, Option<ProcessInfo>, Escalation),
     (intent, announced): (Intent, Announced),
 ) -> Termination {
     let why = ending.detail.clone().unwrap_or_default();
-    let grace = match wrapper.map(|wrapper| ask(reader, look, wrapper, grace)) {
-        Some(WrapperAnswer::Over) => return after_wrapper(reader, look, ending, grace),
+    let grace = match wrapper.map(|wrapper| ask(reader, look, wrapper, escalation.grace)) {
+        Some(WrapperAnswer::Over) => return after_wrapper(reader, look, ending, escalation),
         Some(WrapperAnswer::Refused(survivors)) => {
             let survivors = survivors.as_deref().map(still_there);
             let refusal = survivors.unwrap_or_else(|| "the wrapper could not end it".to_owned());
             return unverified(format!("{why}; {refusal}"));
         }
         // One that was stopped has not begun; one that is slow has had its time.
-        Some(WrapperAnswer::Silent) if wrapper.is_some_and(|wrapper| is_stopped(&wrapper)) => grace,
+        Some(WrapperAnswer::Silent) if wrapper.is_some_and(|wrapper| is_stopped(&wrapper)) => escalation.grace,
         Some(WrapperAnswer::Silent) => Duration::ZERO,
-        None => grace,
+        None => escalation.grace,
     };
-    let report = killer.end(grace, &mut || Children::Unknown);
+    let report = killer.end(Escalation { grace, ..escalation }, &mut || Children::Unknown);
     let Some(fault) = fault(&report, look) else { return finish(reader, look, ending, &report) };
     if !report.signalled && announced == Announced::First {
         // What cannot be taken back stands as an intent of which nothing came.
@@ -134,7 +134,7 @@ fn by_signals(
 }
 
 /// What came of a run whose wrapper has ended it, or has gone without a word.
-fn after_wrapper(reader: &mut SnapshotReader, look: &Snapshot, ending: &Ending, grace: Duration) -> Termination {
+fn after_wrapper(reader: &mut SnapshotReader, look: &Snapshot, ending: &Ending, escalation: Escalation) -> Termination {
     let again = match reader.look_again() {
         Ok(again) => again,
         Err(error) => return unverified(error.to_string()),
@@ -149,7 +149,7 @@ fn after_wrapper(reader: &mut SnapshotReader, look: &Snapshot, ending: &Ending, 
             Termination { killed, recorded: true, detail: survivors, ..Termination::default() }
         }
         RunStatus::Running => {
-            let report = KillReport { killed: true, ..end_remains(look, grace) };
+            let report = KillReport { killed: true, ..end_remains(look, escalation) };
             finish(reader, look, ending, &report)
         }
     }
@@ -248,7 +248,7 @@ fn by_command(
         (CommandEffect::Recorded, detail) => Termination { killed, recorded: true, detail, evidence: None },
         // Dead as any dead run: what it left here is ended.
         (CommandEffect::Gone, detail) => {
-            let report = KillReport { killed, ..end_remains(look, grace) };
+            let report = KillReport { killed, ..end_remains(look, Escalation::term(grace)) };
             let termination = finish(looker, look, ending, &report);
             Termination { detail: termination.detail.or(detail), ..termination }
         }
@@ -277,10 +277,10 @@ pub(crate) fn bury(looker: &mut SnapshotReader, look: &Snapshot, reason: Reason,
     if is_copy(look) {
         return unverified(format!("the process is gone and left no status; {}", Warning::Copy));
     }
-    let mut report = end_remains(look, means.grace);
+    let mut report = end_remains(look, means.escalation);
     // One that said how it ended, and could only not publish it, has ended its work.
     let command = means.command.as_ref().filter(|_| !matches!(reason, Reason::Success | Reason::Failed));
-    let called = command.map(|command| kill_command::call_after_death(looker, look, command, means.grace));
+    let called = command.map(|command| kill_command::call_after_death(looker, look, command, means.escalation.grace));
     report.killed |= matches!(called, Some(Ok(true)));
     let detail = (reason == Reason::Died).then(|| match pid_file_id(look) {
         Some((pid, _)) => format!("process {pid} is gone and left no status"),
@@ -296,8 +296,8 @@ pub(crate) fn bury(looker: &mut SnapshotReader, look: &Snapshot, reason: Reason,
 }
 
 /// Ends what a dead run left here, as far as that may be signalled.
-fn end_remains(look: &Snapshot, grace: Duration) -> KillReport {
-    if out_of_reach(look).is_none() { tree::terminate(&remains(look), grace) } else { KillReport::default() }
+fn end_remains(look: &Snapshot, escalation: Escalation) -> KillReport {
+    if out_of_reach(look).is_none() { tree::terminate(&remains(look), escalation) } else { KillReport::default() }
 }
 
 fn finish(looker: &mut SnapshotReader, look: &Snapshot, ending: &Ending, report: &KillReport) -> Termination {

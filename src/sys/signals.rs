@@ -3,6 +3,7 @@
 //! A signal that this process inherited as ignored (`nohup`, a shell's `&`) stays ignored; signal-hook would replace
 //! that disposition. Signals are blocked only while the handlers are installed, because children inherit the mask.
 
+use crate::error::Error;
 use crate::sys::process::spawn::{Dispositions, ignore};
 pub(crate) use nix::sys::signal::Signal;
 use nix::sys::signal::{SigSet, SigmaskHow};
@@ -170,6 +171,22 @@ pub(crate) fn survive_file_size_limit() {
 pub(crate) fn survive_terminal_output() {
     // As above.
     let _ignored = ignore(Signal::SIGTTOU);
+}
+
+/// Reads a signal as kill(1) takes it: a name with or without SIG, in either case, or a number from 1 to 31.
+///
+/// # Errors
+/// A sentence: there is no such signal.
+pub(crate) fn parse(text: &str) -> Result<Signal, Error> {
+    let name = text.to_ascii_uppercase();
+    let named = format!("SIG{}", name.strip_prefix("SIG").unwrap_or(&name)).parse();
+    // nix knows the numbers that have a name, which does not include real-time signals.
+    let numbered = text.parse::<i32>().map(Signal::try_from);
+    numbered.unwrap_or(named).map_err(|_| {
+        Error::invalid_options(format!(
+            "{text:?} is no signal; write a name like TERM or SIGINT, or a number from 1 to 31"
+        ))
+    })
 }
 
 /// Whether this process was started with a signal ignored. To be asked before any is caught.

@@ -11,7 +11,10 @@ use crate::ops::kill;
 use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
 use crate::record::units;
+use crate::sys::process::tree::Escalation;
+use crate::sys::signals::{self, Signal};
 use clap::Args;
+use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 use std::time::Duration;
 
 #[derive(Debug, Args)]
@@ -19,16 +22,25 @@ pub(super) struct KillArgs {
     /// The steps whose runs to end
     #[arg(required = true, value_name = "STEP", add = running_steps())]
     steps: Vec<StepName>,
-    /// How long processes have from TERM to KILL [default: 5s]
+    /// What to send first, such as INT; KILL follows after the grace
+    #[arg(short, long, value_name = "SIG", default_value = "TERM", value_parser = signals::parse, add = signal_names())]
+    signal: Signal,
+    /// How long processes have from that signal to KILL [default: 5s]
     #[arg(long, value_name = "D", value_parser = units::duration)]
     grace: Option<Duration>,
+}
+
+fn signal_names() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        Signal::iterator().map(|signal| CompletionCandidate::new(&signal.as_str()[3..])).collect()
+    })
 }
 
 impl Subcommand for KillArgs {
     const NAME: &'static str = "kill";
     const ABOUT: &'static str = "End runs with their whole process trees";
     const HELP: Help = Help {
-        examples: &["dogwatch kill build --grace 10s"],
+        examples: &["dogwatch kill build --grace 10s", "dogwatch kill server --signal INT"],
         notes: "The run is recorded as failed, stopped on request; it counts for no circuit breaker.",
         exit_codes: &[
             (ExitCode::Success, Some("none of them is running now")),
@@ -40,7 +52,8 @@ impl Subcommand for KillArgs {
     /// How a run ended is not what the call failed at: once none of them runs, it has done what it should.
     fn exec(self, context: &Context) -> Result<u8, Error> {
         let grace = defaults::duration(self.grace, env_vars::GRACE)?.unwrap_or(GRACE);
-        let request = kill::Kill { directory: defaults::directory(context)?, steps: self.steps, grace };
+        let escalation = Escalation { signal: self.signal, grace };
+        let request = kill::Kill { directory: defaults::directory(context)?, steps: self.steps, escalation };
         let kill::Killed { reports, complete, interrupted } = kill::kill(&request)?;
         for report in &reports {
             context.out.print_report(report);

@@ -10,7 +10,7 @@ use crate::sys::platform::process as machine;
 use crate::sys::platform::process::Handle;
 use crate::sys::process::info::start_of;
 use crate::sys::process::spawn::{CommandSpec, ExitStatus, HeldChild, null_input};
-use crate::sys::process::tree::{self, KillTarget, Wrapper};
+use crate::sys::process::tree::{self, Escalation, KillTarget, Wrapper};
 use crate::sys::{clock, env};
 use crossbeam_channel::{Receiver, bounded};
 use nix::errno::Errno;
@@ -140,7 +140,7 @@ impl ShellRunner {
         };
         for target in &targets {
             // The caller is about to exit; a survivor is stuck in the kernel and shows in any process list.
-            let _survivors = tree::terminate(target, Duration::ZERO);
+            let _survivors = tree::terminate(target, Escalation::term(Duration::ZERO));
         }
     }
 
@@ -203,7 +203,7 @@ fn attend_unseen(pid: i32, target: &KillTarget, order: &Order<'_>) -> ShellExit 
 }
 
 fn overdue(pid: i32, target: &KillTarget, order: &Order<'_>) -> ShellExit {
-    let report = tree::terminate(target, order.grace);
+    let report = tree::terminate(target, Escalation::term(order.grace));
     // One that is stuck in the kernel is left to init.
     let _left = reap(pid, report.survivors.is_empty() && report.refusal.is_none());
     ShellExit::OutOfTime

@@ -1,4 +1,4 @@
-//! Ends a process tree: stop, TERM, continue, KILL after a grace, and scans until one shows that nothing is left.
+//! Ends a process tree: stop, TERM or another first signal, continue, KILL after a grace, and scans until one shows that nothing is left.
 //! `step::terminate` ends the trees of dead, stopped and foreign wrappers with it, `runner::end_tree` the wrapper's own.
 
 use crate::error::Error;
@@ -8,7 +8,7 @@ use crate::sys::platform::process as machine;
 use crate::sys::platform::process::Handle;
 use crate::sys::process::info::current_pid;
 use crate::sys::process::tree::membership::{Members, Membership, RunProcess};
-use crate::sys::process::tree::{Children, KillReport, KillTarget};
+use crate::sys::process::tree::{Children, Escalation, KillReport, KillTarget};
 use crate::sys::process::{Lookup, ProcessInfo};
 use nix::sys::signal::Signal;
 use std::cmp::Reverse;
@@ -49,12 +49,13 @@ impl TreeKiller {
         self.membership.root
     }
 
-    /// Ends it: TERM, KILL after `grace`; verified gone. `children` is asked again and again for whether the kernel says
+    /// Ends it: the first signal, KILL after the grace; verified gone. `children` is asked again and again for whether the kernel says
     /// that this process has no child any more, which is the proof where it is the wrapper.
-    pub(crate) fn end(mut self, grace: Duration, children: &mut dyn FnMut() -> Children) -> KillReport {
+    pub(crate) fn end(mut self, escalation: Escalation, children: &mut dyn FnMut() -> Children) -> KillReport {
+        let Escalation { signal, grace } = escalation;
         let deadline = clock::now().plus(grace);
-        self.terminate();
-        let mut left = self.await_exits(deadline, children);
+        self.terminate(signal);
+        let mut left = self.await_exits(signal, deadline, children);
         if left.values().any(|member| member.may_signal) {
             left = self.kill(clock::now().plus(KILL_LIMIT), children);
         }
@@ -116,13 +117,13 @@ impl TreeKiller {
         }
     }
 
-    /// Sends TERM to all while they are stopped, and then lets them go on, children before their parents.
+    /// Sends the first signal to all while they are stopped, and then lets them go on, children before their parents.
     ///
-    /// With TERM pending, none runs a line of its program before it handles that: a shell whose child was ended first would
+    /// With it pending, none runs a line of its program before it handles that: a shell whose child was ended first would
     /// go on with its next line, and were that the one that writes SUCCESS, the run would have succeeded by being killed. And
     /// none exits before those below it go on: the kernel hangs up a group that has stopped members once the exit of its
-    /// last connection orphans it (`kill_orphaned_pgrp` in kernel/exit.c), and HUP would end them before they handle TERM.
-    fn terminate(&mut self) {
+    /// last connection orphans it (`kill_orphaned_pgrp` in kernel/exit.c), and HUP would end them before they handle it.
+    fn terminate(&mut self, signal: Signal) {
         self.stop();
         let mut asked = BTreeSet::new();
         let mut members = Members::new();
@@ -134,7 +135,7 @@ impl TreeKiller {
                 break;
             }
             for entry in new {
-                self.send(&entry, Signal::SIGTERM);
+                self.send(&entry, signal);
             }
         }
         for entry in children_first(&members) {
@@ -151,8 +152,14 @@ impl TreeKiller {
         }
     }
 
-    /// Waits until nothing is left or `deadline`; what is new meanwhile gets TERM too. What is left.
-    fn await_exits(&mut self, deadline: MonotonicTime, children: &mut dyn FnMut() -> Children) -> Members {
+    /// Waits until nothing is left or `deadline`; what is new meanwhile gets the first signal too. What is
+    /// left.
+    fn await_exits(
+        &mut self,
+        signal: Signal,
+        deadline: MonotonicTime,
+        children: &mut dyn FnMut() -> Children,
+    ) -> Members {
         let mut told = BTreeSet::new();
         let mut first = true;
         loop {
@@ -165,7 +172,7 @@ impl TreeKiller {
             }
             for entry in signalable(&members).collect::<Vec<_>>() {
                 if told.insert((entry.pid, entry.started)) && !first {
-                    self.send(&entry, Signal::SIGTERM);
+                    self.send(&entry, signal);
                     self.send(&entry, Signal::SIGCONT);
                 }
             }

@@ -15,6 +15,7 @@ use crate::sys::platform::diagnose::glimpse;
 use crate::sys::platform::process as machine;
 use crate::sys::process::info::{current_pid, my_ancestors};
 use crate::sys::process::{Lookup, ProcessInfo};
+use crate::sys::signals::Signal;
 pub(crate) use kill::{KILL_LIMIT, TreeKiller};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -85,10 +86,26 @@ pub(crate) struct KillReport {
     pub(crate) refusal: Option<String>,
 }
 
-/// Ends the tree of another process than the wrapper: TERM, KILL after `grace`; verified gone.
-pub(crate) fn terminate(target: &KillTarget, grace: Duration) -> KillReport {
+/// How a tree is asked to end, and when it is made to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Escalation {
+    /// What every process gets first.
+    pub(crate) signal: Signal,
+    /// From that signal to KILL.
+    pub(crate) grace: Duration,
+}
+
+impl Escalation {
+    /// TERM, and KILL after `grace`.
+    pub(crate) fn term(grace: Duration) -> Self {
+        Self { signal: Signal::SIGTERM, grace }
+    }
+}
+
+/// Ends the tree of another process than the wrapper; verified gone.
+pub(crate) fn terminate(target: &KillTarget, escalation: Escalation) -> KillReport {
     match TreeKiller::open(target.clone()) {
-        Ok(killer) => killer.end(grace, &mut || Children::Unknown),
+        Ok(killer) => killer.end(escalation, &mut || Children::Unknown),
         Err(refusal) => KillReport { refusal: Some(refusal.to_string()), ..KillReport::default() },
     }
 }

@@ -38,7 +38,7 @@ fn a_shell_with_children_and_grandchildren_is_gone_before_the_report() {
     let script = "sleep 300 & echo $!; sh -c 'sleep 301 & echo $!; echo ready; wait' & wait";
     let (mut child, pids) = tree(script);
     assert!(pids.iter().all(|&pid| lives(pid)), "{pids:?}");
-    let report = terminate(&target(child.id().cast_signed()), Duration::from_secs(5));
+    let report = terminate(&target(child.id().cast_signed()), Escalation::term(Duration::from_secs(5)));
     assert_eq!(report, KillReport { killed: true, signalled: true, survivors: vec![], refusal: None });
     assert!(pids.iter().all(|&pid| !lives(pid)), "{pids:?}");
     child.wait().unwrap();
@@ -57,7 +57,7 @@ fn nobody_who_is_forked_while_the_tree_is_ended_outlives_it() {
         let mut child = command.spawn().unwrap();
         child.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
         // Right after the line: the forks that follow come while the hunt lists, stops and ends.
-        let report = terminate(&target(child.id().cast_signed()), Duration::from_secs(5));
+        let report = terminate(&target(child.id().cast_signed()), Escalation::term(Duration::from_secs(5)));
         assert_eq!(report, KillReport { killed: true, signalled: true, survivors: vec![], refusal: None });
         child.wait().unwrap();
         let is_left = |pid: &i32| lives(*pid) && machine::environment_holds(*pid, &mark) == Environment::Holds;
@@ -73,7 +73,7 @@ fn nobody_who_is_forked_while_the_tree_is_ended_outlives_it() {
 fn who_ignores_term_is_killed_after_the_grace_and_a_stopped_one_goes_too() {
     let script = "trap '' TERM; sleep 300 & echo $!; kill -STOP $!; echo ready; while :; do wait; done";
     let (mut child, pids) = tree(script);
-    let report = terminate(&target(child.id().cast_signed()), Duration::from_millis(100));
+    let report = terminate(&target(child.id().cast_signed()), Escalation::term(Duration::from_millis(100)));
     assert_eq!(report, KillReport { killed: true, signalled: true, survivors: vec![], refusal: None });
     assert!(pids.iter().all(|&pid| !lives(pid)), "{pids:?}");
     child.wait().unwrap();
@@ -83,7 +83,7 @@ fn who_ignores_term_is_killed_after_the_grace_and_a_stopped_one_goes_too() {
 fn nobody_protected_is_signalled_whatever_the_claim() {
     let parent = my_ancestors().first().map_or(1, |entry| entry.pid);
     for pid in [1, 0, -1, current_pid(), parent] {
-        let report = terminate(&target(pid), Duration::ZERO);
+        let report = terminate(&target(pid), Escalation::term(Duration::ZERO));
         assert!(!report.killed && report.refusal.is_some(), "{pid}: {report:?}");
     }
 }
@@ -95,7 +95,7 @@ fn a_number_that_came_to_mean_another_process_is_left_alone() {
     let by_time = KillTarget { claimed_at: clock::wall().minus(Duration::from_secs(60)), ..target(pid) };
     let by_start = KillTarget { started: Some(1), ..target(pid) };
     for recycled in [by_time, by_start] {
-        let report = terminate(&recycled, Duration::ZERO);
+        let report = terminate(&recycled, Escalation::term(Duration::ZERO));
         assert_eq!(report, KillReport::default());
         assert!(lives(pid));
     }
@@ -107,7 +107,7 @@ fn a_number_that_came_to_mean_another_process_is_left_alone() {
 fn a_process_of_somebody_else_than_the_pid_files_owner_is_refused() {
     let mut child = Command::new("sleep").arg("300").spawn().unwrap();
     let pid = child.id().cast_signed();
-    let report = terminate(&KillTarget { owner: env::user() + 1, ..target(pid) }, Duration::ZERO);
+    let report = terminate(&KillTarget { owner: env::user() + 1, ..target(pid) }, Escalation::term(Duration::ZERO));
     assert!(report.refusal.unwrap().contains("belongs to user"));
     assert!(lives(pid));
     child.kill().unwrap();
@@ -121,7 +121,7 @@ fn a_wrapper_whose_child_is_ended_never_goes_on_with_its_next_line() {
     for _ in 0..20 {
         let script = format!("echo ready; sh -c 'sleep 300; :'; echo on > {}", path.display());
         let (mut child, _) = tree(&script);
-        let report = terminate(&target(child.id().cast_signed()), Duration::from_secs(5));
+        let report = terminate(&target(child.id().cast_signed()), Escalation::term(Duration::from_secs(5)));
         assert!(report.killed, "{report:?}");
         child.wait().unwrap();
         assert!(!path.exists());

@@ -6,7 +6,7 @@
 
 use crate::sys::clock;
 use crate::sys::platform::process::for_each_own_child;
-use crate::sys::process::tree::Children;
+use crate::sys::process::tree::{Children, Escalation};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, getpgid};
@@ -18,14 +18,14 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// How long KILL may take.
 const KILL_LIMIT: Duration = Duration::from_secs(4);
 
-/// Ends all children but `others`: TERM, KILL after `grace`. `group` is the one that COMMAND was given. Which are left.
+/// Ends all children but `others`: the first signal, KILL after the grace. `group` is the one that COMMAND was given. Which are left.
 pub(crate) fn end_unlisted(
     others: &[i32],
     group: i32,
-    grace: Duration,
+    escalation: Escalation,
     children: &mut dyn FnMut() -> Children,
 ) -> Vec<i32> {
-    let kill_at = clock::now().plus(grace);
+    let kill_at = clock::now().plus(escalation.grace);
     let (mut told, mut refused) = (BTreeSet::new(), BTreeSet::new());
     let mut passes_with_kill = 0;
     loop {
@@ -38,7 +38,8 @@ pub(crate) fn end_unlisted(
         let mut on_child = |pid| {
             if !others.contains(&pid) {
                 left.push(pid);
-                let sent = signal(pid, group, may_kill, told.insert(pid));
+                let first = told.insert(pid).then_some(escalation.signal);
+                let sent = send(pid, group, if may_kill { Some(Signal::SIGKILL) } else { first });
                 if sent == Err(Errno::EPERM) {
                     refused.insert(pid);
                 }
@@ -54,17 +55,16 @@ pub(crate) fn end_unlisted(
     }
 }
 
-/// KILL, or TERM where it was not told before; and to all of COMMAND's group where it is in that one: the group's number is
-/// its own as long as a child of this process is in it.
-fn signal(pid: i32, group: i32, may_kill: bool, is_new: bool) -> nix::Result<()> {
+/// Signals it, and all of COMMAND's group where it is in that one: the group's number is its own as long as a child of this
+/// process is in it.
+fn send(pid: i32, group: i32, signal: Option<Signal>) -> nix::Result<()> {
     let (number, group) = (Pid::from_raw(pid), Pid::from_raw(group));
     let in_group = getpgid(Some(number)) == Ok(group);
-    match (may_kill, is_new) {
-        (true, _) if in_group => killpg(group, Signal::SIGKILL).and(kill(number, Signal::SIGKILL)),
-        (true, _) => kill(number, Signal::SIGKILL),
-        (false, true) if in_group => killpg(group, Signal::SIGTERM).and_then(|()| killpg(group, Signal::SIGCONT)),
-        (false, true) => kill(number, Signal::SIGTERM).and_then(|()| kill(number, Signal::SIGCONT)),
-        (false, false) => Ok(()),
+    match signal {
+        Some(Signal::SIGKILL) if in_group => killpg(group, Signal::SIGKILL).and(kill(number, Signal::SIGKILL)),
+        Some(first) if in_group => killpg(group, first).and_then(|()| killpg(group, Signal::SIGCONT)),
+        Some(first) => kill(number, first).and_then(|()| kill(number, Signal::SIGCONT)),
+        None => Ok(()),
     }
 }
 
@@ -86,11 +86,13 @@ mod tests {
         assert!(pids.iter().all(|pid| own_children().contains(pid)), "{pids:?}");
         // Children of other tests run at the same time, so all but one of these are left alone.
         let others: Vec<i32> = own_children().into_iter().filter(|&pid| pid != pids[0]).collect();
-        let left =
-            end_unlisted(&others, pids[0], Duration::from_secs(5), &mut || match sleepers[0].try_wait().unwrap() {
-                Some(_) => Children::None,
-                None => Children::Unknown,
-            });
+        let left = end_unlisted(&others, pids[0], Escalation::term(Duration::from_secs(5)), &mut || match sleepers[0]
+            .try_wait()
+            .unwrap()
+        {
+            Some(_) => Children::None,
+            None => Children::Unknown,
+        });
         assert!(left.is_empty(), "{left:?}");
         assert!(sleepers[1].try_wait().unwrap().is_none());
         sleepers[1].kill().unwrap();
