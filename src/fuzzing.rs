@@ -7,16 +7,16 @@ mod seeds;
 
 use crate::decide::log_match::{LineMatcher, LogMatch, Patterns};
 use crate::decide::policy::{Policy, START_TIMEOUT, SettleTimes, Threshold, ThresholdOptions};
-use crate::decide::snapshot::{Here, Process, Snapshot};
+use crate::decide::snapshot::{LocalContext, Process, Snapshot};
 use crate::decide::tracker::{RunTracker, meta_for, pid_file_id};
-use crate::decide::verdict::{Verdict, judge};
+use crate::decide::verdict::{Verdict, evaluate};
 use crate::decide::warning::remarks;
 use crate::preflight::MonitorSettings;
 use crate::preflight::config::parse as parse_preflight;
 use crate::preflight::venv::{activate, cfg, shebang as shebangs};
 use crate::record::breaker::BreakerRecord;
 use crate::record::file_names::{Record, file_name, parse_file_name, parse_temporary_name, temporary_name};
-use crate::record::file_state::{File, FileStamp, LockState};
+use crate::record::file_state::{FileStamp, FileState, LockState};
 use crate::record::line_splitter::LineSplitter;
 use crate::record::meta::{Meta, ParsedMeta};
 use crate::record::outcome::{Intent, Reason};
@@ -186,15 +186,15 @@ impl Source<'_> {
         }
     }
 
-    fn file<T>(&mut self, content: impl FnOnce(&mut Self) -> T) -> File<T> {
+    fn file<T>(&mut self, content: impl FnOnce(&mut Self) -> T) -> FileState<T> {
         match self.byte() % 5 {
-            0 => File::Absent,
-            1 => File::Unfit("is a FIFO".into()),
+            0 => FileState::Missing,
+            1 => FileState::Invalid("is a FIFO".into()),
             _ => {
                 let modified = WallTime::from_nanos(self.nanos());
                 let stamp =
                     FileStamp { modified, size: u64::from(self.byte()), inode: u64::from(self.byte()), owner: 0 };
-                File::There { stamp, content: content(self) }
+                FileState::Present { stamp, content: content(self) }
             }
         }
     }
@@ -211,7 +211,7 @@ impl Source<'_> {
         }
     }
 
-    fn meta(&mut self, pid: &File<ParsedPid>) -> Meta {
+    fn meta(&mut self, pid: &FileState<ParsedPid>) -> Meta {
         let stamp = pid.stamp().map(|stamp| stamp.modified.as_nanos());
         Meta {
             locked: self.byte().is_multiple_of(2),
@@ -228,12 +228,12 @@ impl Source<'_> {
 
     fn look(&mut self, at: i64) -> Snapshot {
         let wall = WallTime::from_nanos(self.nanos());
-        let here = Here {
+        let here = LocalContext {
             host: "here".into(),
             boot_id: "boot".into(),
             pid_namespace: None,
             local_filesystem: self.byte() > 9,
-            ..Here::default()
+            ..LocalContext::default()
         };
         let words: [&[u8]; 5] = [b"SUCCESS\n", b"failed", b"", b"SUC", b"DONE"];
         let pid =
@@ -247,7 +247,7 @@ impl Source<'_> {
             slept: Duration::from_secs(u64::from(self.byte())),
             here: Arc::new(here),
             meta: match record % 4 {
-                0 => File::Absent,
+                0 => FileState::Missing,
                 1 => self.file(|source| Arc::new(ParsedMeta::parse(source.0))),
                 _ => self.file(|_| Arc::new(ParsedMeta::Known(Box::new(meta)))),
             },
@@ -281,19 +281,19 @@ fn looks(bytes: &[u8]) {
     while !source.0.is_empty() {
         at = at.saturating_add(source.nanos().saturating_abs());
         let look = source.look(at);
-        let seen = history.note(&look);
+        let seen = history.observe(&look);
         let _remarks = remarks(&look, seen.liveness);
         let Ok(policy) = Policy::resolve(&wishes, meta_for(&look, pid_file_id(&look))) else { continue };
-        let verdict = judge(&seen, &policy, look.at);
-        if let Verdict::Pending { look_again, .. } = verdict {
-            assert!(look_again > look.at || look.at == MonotonicTime::NEVER, "{verdict:?} {look:?}");
-            let before = MonotonicTime::from_nanos(0).plus(look_again.since(MonotonicTime::from_nanos(1)));
-            if before > look.at && look_again != MonotonicTime::NEVER {
-                assert_eq!(judge(&seen, &policy, before), verdict, "{look:?}");
+        let verdict = evaluate(&seen, &policy, look.at);
+        if let Verdict::Pending { recheck_at, .. } = verdict {
+            assert!(recheck_at > look.at || look.at == MonotonicTime::NEVER, "{verdict:?} {look:?}");
+            let before = MonotonicTime::from_nanos(0).plus(recheck_at.since(MonotonicTime::from_nanos(1)));
+            if before > look.at && recheck_at != MonotonicTime::NEVER {
+                assert_eq!(evaluate(&seen, &policy, before), verdict, "{look:?}");
             }
         }
         // The same look again says the same, but for who is dead since when.
-        let again = history.clone().note(&look);
+        let again = history.clone().observe(&look);
         assert_eq!((&again.status, again.began), (&seen.status, seen.began), "{look:?}");
     }
 }

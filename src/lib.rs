@@ -64,7 +64,7 @@
 //! ```text
 //!             cli            arguments -> options; reports -> text, JSON, exit code
 //!              |
-//!             ops            one file a command: read, judge, act, report
+//!             ops            one file a command: read, evaluate, act, report
 //!            /   \
 //!      monitor   runner      waiting for a run; being a run; and beside them preflight
 //!        |  \   /   |

@@ -15,7 +15,7 @@ use crate::ops::wait::WaitOptions;
 use crate::record::step_name::StepName;
 use crate::record::time::MonotonicTime;
 use crate::sys::fs::mounts::crosses_remote_mount;
-use crate::sys::process::isolated_worker::{Left, Side, split};
+use crate::sys::process::isolated_worker::{ForkSide, WorkerExit, fork_worker};
 use crate::sys::signals::{INTERRUPTS, Signal, not_ignored};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -79,18 +79,18 @@ impl CallDeadline {
             return work();
         }
         let signals = not_ignored(&INTERRUPTS);
-        match split(&signals).map_err(|error| Error::internal(format!("cannot start a process: {error}")))? {
-            Side::Worker => work(),
-            Side::Watcher(worker) => match worker
-                .attend(|began, answered| self.deadline(began, answered), &|bytes| context.out.print(bytes))
+        match fork_worker(&signals).map_err(|error| Error::internal(format!("cannot start a process: {error}")))? {
+            ForkSide::Worker => work(),
+            ForkSide::Supervisor(worker) => match worker
+                .supervise(|began, answered| self.deadline(began, answered), &|bytes| context.out.print(bytes))
             {
-                Left::Ended(code) => Ok(code),
-                Left::Killed(signal) if !signals.contains(&signal) => Err(Error::internal(format!(
+                WorkerExit::Exited(code) => Ok(code),
+                WorkerExit::Signaled(signal) if !signals.contains(&signal) => Err(Error::internal(format!(
                     "the process that read {} was ended by {signal}",
                     self.directory.display()
                 ))),
-                Left::Interrupted(signal) | Left::Killed(signal) => Ok(interrupted(signal)),
-                Left::Stuck(answered) => self.report_unresponsive(&answered, context),
+                WorkerExit::Interrupted(signal) | WorkerExit::Signaled(signal) => Ok(interrupted(signal)),
+                WorkerExit::Unresponsive(answered) => self.report_unresponsive(&answered, context),
             },
         }
     }

@@ -16,7 +16,7 @@ pub(crate) enum Admission {
     /// It does.
     Closed,
     /// It lets this one through as a trial: enough time has passed since the last failure.
-    ProbeFile,
+    Trial,
     /// It does not.
     Open,
 }
@@ -43,7 +43,7 @@ pub(crate) fn admit(
     // One trial at a time: its own end, counted, decides about the next. A trial whose run was killed before anybody
     // could count it gives way after another cooldown, or the circuit would stay open for ever.
     let alone = record.trial.is_none() || (record.trial_at_ms.is_some() && rested(record.trial_at_ms));
-    if rested(record.last_failure_at_ms) && alone { Admission::ProbeFile } else { Admission::Open }
+    if rested(record.last_failure_at_ms) && alone { Admission::Trial } else { Admission::Open }
 }
 
 /// The same breaker with `run` let through as its trial.
@@ -140,17 +140,17 @@ mod tests {
         let cooldown = Some(Duration::from_secs(10));
         let failed = after(&[Reason::Failed; 3]);
         assert_eq!(admit(&failed, 3, cooldown, at(109)), Admission::Open);
-        assert_eq!(admit(&failed, 3, cooldown, at(110)), Admission::ProbeFile);
+        assert_eq!(admit(&failed, 3, cooldown, at(110)), Admission::Trial);
         let failed = try_out(failed, "t", at(110));
         assert_eq!(admit(&failed, 3, cooldown, at(119)), Admission::Open);
-        assert_eq!(admit(&failed, 3, cooldown, at(120)), Admission::ProbeFile, "its run never came to an end");
+        assert_eq!(admit(&failed, 3, cooldown, at(120)), Admission::Trial, "its run never came to an end");
         let good = count(failed.clone(), "t", Reason::Success, at(111));
         assert_eq!(admit(&good, 3, cooldown, at(111)), Admission::Closed);
         let bad = count(failed.clone(), "t", Reason::Hung, at(111));
         assert_eq!(admit(&bad, 3, cooldown, at(112)), Admission::Open);
-        assert_eq!(admit(&bad, 3, cooldown, at(121)), Admission::ProbeFile);
+        assert_eq!(admit(&bad, 3, cooldown, at(121)), Admission::Trial);
         let stopped = count(failed, "t", Reason::Killed, at(111));
-        assert_eq!(admit(&stopped, 3, cooldown, at(112)), Admission::ProbeFile);
+        assert_eq!(admit(&stopped, 3, cooldown, at(112)), Admission::Trial);
     }
 
     #[test]

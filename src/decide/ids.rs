@@ -1,7 +1,7 @@
 //! Which run a step's files are about: what names it, and which record counts for it. Used by every other rule.
 
 use crate::decide::snapshot::{Process, Snapshot};
-use crate::record::file_state::{File, FileStamp, LockState};
+use crate::record::file_state::{FileStamp, FileState, LockState};
 use crate::record::meta::{Meta, ParsedMeta};
 use crate::record::pid::ParsedPid;
 use crate::record::time::WallTime;
@@ -19,8 +19,10 @@ pub(crate) type PidFileId = (i32, WallTime);
 /// The run that the pid file names.
 pub(crate) fn pid_file_id(look: &Snapshot) -> Option<PidFileId> {
     match &look.pid {
-        File::There { stamp, content: ParsedPid::Pid(pid) } => Some((*pid, stamp.modified)),
-        File::There { content: ParsedPid::Unfinished | ParsedPid::Bad(_), .. } | File::Absent | File::Unfit(_) => None,
+        FileState::Present { stamp, content: ParsedPid::Pid(pid) } => Some((*pid, stamp.modified)),
+        FileState::Present { content: ParsedPid::Unfinished | ParsedPid::Bad(_), .. }
+        | FileState::Missing
+        | FileState::Invalid(_) => None,
     }
 }
 
@@ -54,7 +56,7 @@ pub(crate) fn meta_for(look: &Snapshot, key: Option<PidFileId>) -> Option<&Meta>
 /// In a world-writable directory any user can put a record beside another user's pid file. It counts only
 /// where it is that user's or root's.
 pub(crate) fn recorded_meta(look: &Snapshot) -> Option<&Meta> {
-    let File::There { stamp, content } = &look.meta else { return None };
+    let FileState::Present { stamp, content } = &look.meta else { return None };
     let ParsedMeta::Known(meta) = content.as_ref() else { return None };
     let trusted = look.pid.stamp().is_none_or(|pid| stamp.owner == pid.owner || stamp.owner == ROOT);
     trusted.then_some(meta)

@@ -2,7 +2,7 @@
 //!
 //! A plan only rephrases the verdict; it carries out nothing.
 
-use crate::decide::verdict::{Next, Verdict};
+use crate::decide::verdict::{RequiredAction, Verdict};
 use crate::record::outcome::{Action, Intent, Outcome, Reason};
 
 /// What is to be done next.
@@ -25,12 +25,12 @@ pub(crate) fn plan(verdict: &Verdict) -> Plan {
     match verdict {
         Verdict::Pending { .. } => Plan::Wait,
         Verdict::Final(finding) => match (finding.next, finding.outcome) {
-            (Next::Record(reason), _) => Plan::Record(reason),
-            (Next::Terminate(intent), _) => Plan::End(intent),
-            (Next::Report, Outcome::NotStarted) => Plan::Start,
-            (Next::Report, Outcome::Running) => Plan::Wait,
+            (RequiredAction::Record(reason), _) => Plan::Record(reason),
+            (RequiredAction::Terminate(intent), _) => Plan::End(intent),
+            (RequiredAction::Report, Outcome::NotStarted) => Plan::Start,
+            (RequiredAction::Report, Outcome::Running) => Plan::Wait,
             (
-                Next::Report,
+                RequiredAction::Report,
                 Outcome::Success | Outcome::Failed | Outcome::Hung | Outcome::Died | Outcome::Timeout | Outcome::Marker,
             ) => Plan::Take,
         },
@@ -69,19 +69,23 @@ mod tests {
     fn every_verdict_has_the_plan_of_the_recovery_rules() {
         let verdict = |outcome, next| Verdict::Final(Finding { outcome, next, detail: None });
         for (verdict, expected, action) in [
-            (verdict(Outcome::Success, Next::Report), Plan::Take, None),
-            (verdict(Outcome::Failed, Next::Report), Plan::Take, None),
-            (verdict(Outcome::Hung, Next::Report), Plan::Take, None),
-            (verdict(Outcome::Died, Next::Record(Reason::Died)), Plan::Record(Reason::Died), None),
-            (verdict(Outcome::Hung, Next::Terminate(Intent::Hung)), Plan::End(Intent::Hung), Some(Action::Kill)),
+            (verdict(Outcome::Success, RequiredAction::Report), Plan::Take, None),
+            (verdict(Outcome::Failed, RequiredAction::Report), Plan::Take, None),
+            (verdict(Outcome::Hung, RequiredAction::Report), Plan::Take, None),
+            (verdict(Outcome::Died, RequiredAction::Record(Reason::Died)), Plan::Record(Reason::Died), None),
             (
-                verdict(Outcome::Timeout, Next::Terminate(Intent::Timeout)),
+                verdict(Outcome::Hung, RequiredAction::Terminate(Intent::Hung)),
+                Plan::End(Intent::Hung),
+                Some(Action::Kill),
+            ),
+            (
+                verdict(Outcome::Timeout, RequiredAction::Terminate(Intent::Timeout)),
                 Plan::End(Intent::Timeout),
                 Some(Action::Kill),
             ),
-            (verdict(Outcome::Running, Next::Report), Plan::Wait, Some(Action::Wait)),
-            (verdict(Outcome::NotStarted, Next::Report), Plan::Start, None),
-            (Verdict::Pending { look_again: MonotonicTime::NEVER, closely: false }, Plan::Wait, Some(Action::Wait)),
+            (verdict(Outcome::Running, RequiredAction::Report), Plan::Wait, Some(Action::Wait)),
+            (verdict(Outcome::NotStarted, RequiredAction::Report), Plan::Start, None),
+            (Verdict::Pending { recheck_at: MonotonicTime::NEVER, poll_fast: false }, Plan::Wait, Some(Action::Wait)),
         ] {
             assert_eq!((plan(&verdict), plan(&verdict).action()), (expected, action), "{verdict:?}");
         }

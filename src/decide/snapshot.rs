@@ -1,9 +1,9 @@
 //! What one look shows (`Snapshot`), and what it means together with what was seen before (`Observation`).
 //!
 //! Plain data. A look holds raw facts, the unreadable included; an observation holds only what judgement needs, with
-//! left-overs of earlier runs already taken out. Neither says what follows: that is `judge`.
+//! left-overs of earlier runs already taken out. Neither says what follows: that is `evaluate`.
 
-use crate::record::file_state::{File, FileId, FileStamp, LockState};
+use crate::record::file_state::{FileId, FileStamp, FileState, LockState};
 use crate::record::meta::ParsedMeta;
 use crate::record::outcome::{Intent, Reason};
 use crate::record::pid::ParsedPid;
@@ -36,7 +36,7 @@ pub(crate) enum Process {
 
 /// Where the reader stands; a pid means something only here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Here {
+pub(crate) struct LocalContext {
     /// This machine's name.
     pub(crate) host: String,
     /// The kernel's id of this boot; empty where it does not tell.
@@ -62,12 +62,12 @@ pub(crate) struct Snapshot {
     pub(crate) file_wall: WallTime,
     /// How long this machine has slept since boot.
     pub(crate) slept: Duration,
-    /// Where the looker stands.
-    pub(crate) here: Arc<Here>,
+    /// Where the reader stands.
+    pub(crate) here: Arc<LocalContext>,
     /// `STEP.pid`.
-    pub(crate) pid: File<ParsedPid>,
+    pub(crate) pid: FileState<ParsedPid>,
     /// `STEP.meta`, whatever run it speaks of.
-    pub(crate) meta: File<Arc<ParsedMeta>>,
+    pub(crate) meta: FileState<Arc<ParsedMeta>>,
     /// `STEP.lock`.
     pub(crate) lock: LockState,
     /// Which file `STEP.lock` is, where that was looked at.
@@ -79,35 +79,35 @@ pub(crate) struct Snapshot {
     /// Whether the heartbeat is late because the run's wrapper is stopped, as by Ctrl-Z: it beats again once it goes on.
     pub(crate) is_stopped: bool,
     /// `STEP.status`.
-    pub(crate) status: File<ParsedStatus>,
+    pub(crate) status: FileState<ParsedStatus>,
     /// `STEP.result`; absent as long as the status is no SUCCESS.
-    pub(crate) result: File<ParsedResult>,
-    /// The result's stamp whatever the status says, where a looker was asked to keep that in view.
+    pub(crate) result: FileState<ParsedResult>,
+    /// The result's stamp whatever the status says, where a reader was asked to keep that in view.
     pub(crate) standing_result: Option<FileStamp>,
     /// `STEP.heartbeat`.
-    pub(crate) heartbeat: File<()>,
+    pub(crate) heartbeat: FileState<()>,
 }
 
 impl Snapshot {
     /// A look that has begun and seen nothing yet, on a filesystem whose clock is taken to be this machine's.
-    pub(crate) fn begun(at: MonotonicTime, wall: WallTime, slept: Duration, here: Arc<Here>) -> Self {
+    pub(crate) fn empty(at: MonotonicTime, wall: WallTime, slept: Duration, here: Arc<LocalContext>) -> Self {
         Self {
             at,
             wall,
             file_wall: wall,
             slept,
             here,
-            pid: File::Absent,
-            meta: File::Absent,
+            pid: FileState::Missing,
+            meta: FileState::Missing,
             lock: LockState::Unknown,
             lock_file: None,
             process: Process::Unclaimed,
             followed: Process::Unclaimed,
             is_stopped: false,
-            status: File::Absent,
-            result: File::Absent,
+            status: FileState::Missing,
+            result: FileState::Missing,
             standing_result: None,
-            heartbeat: File::Absent,
+            heartbeat: FileState::Missing,
         }
     }
 
@@ -136,17 +136,17 @@ impl Snapshot {
 
     /// The same look without a result that is an earlier run's: it is told of, not only judged.
     pub(crate) fn without_left_over(mut self, seen: &Observation) -> Self {
-        if seen.result == ResultState::Absent && matches!(self.result, File::There { .. }) {
-            self.result = File::Absent;
+        if seen.result == ResultState::Absent && matches!(self.result, FileState::Present { .. }) {
+            self.result = FileState::Missing;
         }
         self
     }
 }
 
-fn fault<T>(file: &File<T>) -> Option<&str> {
+fn fault<T>(file: &FileState<T>) -> Option<&str> {
     match file {
-        File::Unfit(fault) => Some(fault),
-        File::Absent | File::There { .. } => None,
+        FileState::Invalid(fault) => Some(fault),
+        FileState::Missing | FileState::Present { .. } => None,
     }
 }
 
@@ -160,7 +160,7 @@ pub(crate) enum Liveness {
         /// When a look first showed it.
         since: MonotonicTime,
     },
-    /// It may, where this looker cannot see: heartbeat and time decide.
+    /// It may, where this reader cannot see: heartbeat and time decide.
     Elsewhere,
     /// No usable pid says which process it is: heartbeat and time decide.
     Unclaimed,
@@ -212,7 +212,7 @@ pub(crate) enum ResultState {
 
 /// The heartbeat, by observed change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Beat {
+pub(crate) struct Heartbeat {
     /// When it last beat, as far as can be told.
     pub(crate) fresh: MonotonicTime,
     /// When a look first showed that beat; a beat is never stale at the look that shows it change.
@@ -240,7 +240,7 @@ pub(crate) struct Observation {
     /// How far the result has come.
     pub(crate) result: ResultState,
     /// The heartbeat of this run.
-    pub(crate) heartbeat: Option<Beat>,
+    pub(crate) heartbeat: Option<Heartbeat>,
     /// When the run began; judged from then.
     pub(crate) began: MonotonicTime,
     /// A sentinel that is no regular file: what is wrong with it.

@@ -1,4 +1,4 @@
-//! `judge` over a grid of every kind of observation and policy, and `RunTracker` over scripted looks.
+//! `evaluate` over a grid of every kind of observation and policy, and `RunTracker` over scripted looks.
 
 mod clocks;
 mod edges;

@@ -7,9 +7,9 @@
 use crate::decide::ids::LEFT_OVER_SLACK;
 pub(crate) use crate::decide::ids::{PidFileId, meta_for, pid_file_id, recorded_meta};
 use crate::decide::liveness::{PidState, RECYCLED_SLACK, assess_pid, is_of_other_machine, is_of_other_time};
-use crate::decide::snapshot::{Beat, Liveness, Observation, Process, ResultState, Snapshot, Status};
+use crate::decide::snapshot::{Heartbeat, Liveness, Observation, Process, ResultState, Snapshot, Status};
 use crate::decide::stale_files::StaleCutoff;
-use crate::record::file_state::{File, FileStamp, LockState};
+use crate::record::file_state::{FileStamp, FileState, LockState};
 use crate::record::meta::Meta;
 use crate::record::result::ParsedResult;
 use crate::record::status::{ParsedStatus, StatusWord};
@@ -125,17 +125,17 @@ struct HeartbeatState {
     stamp: FileStamp,
     /// When it was written, as far as can be told; its age may count from later.
     written: MonotonicTime,
-    beat: Beat,
+    beat: Heartbeat,
 }
 
 /// What a snapshot means by itself.
 pub(crate) fn observe(look: &Snapshot) -> Observation {
-    RunTracker::default().note(look)
+    RunTracker::default().observe(look)
 }
 
 impl RunTracker {
     /// From now on takes the status that this look shows for one of before the call.
-    pub(crate) fn ignore(&mut self, look: &Snapshot) {
+    pub(crate) fn skip_existing(&mut self, look: &Snapshot) {
         // Only `run` writes a new record for each run; beside a plain shell's next outcome the old one stays.
         let run = recorded_meta(look).filter(|meta| meta.locked && meta.reason.is_some());
         let run = run.map(|meta| meta.run_id.clone());
@@ -163,7 +163,7 @@ impl RunTracker {
     }
 
     /// Folds one look into the memory and says what it means.
-    pub(crate) fn note(&mut self, look: &Snapshot) -> Observation {
+    pub(crate) fn observe(&mut self, look: &Snapshot) -> Observation {
         let ignored = self.ignored.as_ref().is_some_and(|ignored| ignored.is_all(look)) && !shows_newer_run(look);
         let there = look.shows_start();
         // A run that was seen alive is followed by its process: its files, or their filesystem, may go away before it.
@@ -192,7 +192,7 @@ impl RunTracker {
             Some(run) => run,
             None => TrackedRun::begin(look, key, meta),
         };
-        self.run.insert(run).note(look, key, meta, self.old)
+        self.run.insert(run).observe(look, key, meta, self.old)
     }
 }
 
@@ -227,7 +227,13 @@ impl TrackedRun {
         }
     }
 
-    fn note(&mut self, look: &Snapshot, key: Option<PidFileId>, meta: Option<&Meta>, before: OldFiles) -> Observation {
+    fn observe(
+        &mut self,
+        look: &Snapshot,
+        key: Option<PidFileId>,
+        meta: Option<&Meta>,
+        before: OldFiles,
+    ) -> Observation {
         let liveness = self.liveness(look, key, meta);
         let old = match self.left_over {
             // A wrapper that removes its pid in its last line leaves what was left over by then.
@@ -252,13 +258,13 @@ impl TrackedRun {
             None => !old.holds(at),
         };
         let result = match &look.result {
-            File::There { stamp, content } if is_own(stamp.modified) && Some(*stamp) != before.result => {
+            FileState::Present { stamp, content } if is_own(stamp.modified) && Some(*stamp) != before.result => {
                 match content {
                     ParsedResult::Json(_) => ResultState::Whole,
                     ParsedResult::Unfinished(_) => ResultState::Unfinished,
                 }
             }
-            File::There { .. } | File::Absent | File::Unfit(_) => ResultState::Absent,
+            FileState::Present { .. } | FileState::Missing | FileState::Invalid(_) => ResultState::Absent,
         };
         let written_detail = matches!(status, Status::Complete { .. }).then(|| written_detail(look)).flatten();
         (self.last_look, self.slept) = (look.at, look.slept);
@@ -331,7 +337,7 @@ impl TrackedRun {
     }
 
     fn status(&mut self, look: &Snapshot, left_over: bool) -> Status {
-        let (File::There { stamp, content }, false) = (&look.status, left_over) else {
+        let (FileState::Present { stamp, content }, false) = (&look.status, left_over) else {
             self.status = None;
             return Status::Absent;
         };
@@ -351,7 +357,7 @@ impl TrackedRun {
         }
     }
 
-    fn heartbeat(&mut self, look: &Snapshot, stamp: FileStamp) -> Beat {
+    fn heartbeat(&mut self, look: &Snapshot, stamp: FileStamp) -> Heartbeat {
         let by_age = look.at.minus(look.file_wall.since(stamp.modified)).plus(coarseness(stamp.modified));
         let (written, mut beat) = match self.heartbeat {
             Some(pulse) if pulse.stamp == stamp => (pulse.written, pulse.beat),
@@ -365,7 +371,7 @@ impl TrackedRun {
                 let latest = look.at.plus(coarseness(stamp.modified));
                 let by_age = by_age.plus(look.slept.saturating_sub(self.slept));
                 let written = pulse.written.plus(gap).max(by_age).clamp(self.last_look.min(look.at), latest);
-                (written, Beat { fresh: written, seen: look.at, unconfirmed: None })
+                (written, Heartbeat { fresh: written, seen: look.at, unconfirmed: None })
             }
             None => {
                 // On a network filesystem some writers stamp a file by their own clock and some by the server's (sshfs
@@ -375,7 +381,7 @@ impl TrackedRun {
                 } else {
                     Some(look.at.plus(SEEN_LATE))
                 };
-                (by_age, Beat { fresh: by_age, seen: by_age, unconfirmed })
+                (by_age, Heartbeat { fresh: by_age, seen: by_age, unconfirmed })
             }
         };
         // Age counts from the later of heartbeat and pid: a left-over heartbeat must not condemn a run that has just begun.
@@ -392,7 +398,7 @@ fn shows_newer_run(look: &Snapshot) -> bool {
     let Some(status) = look.status.stamp() else { return false };
     let key = pid_file_id(look);
     let meta = meta_for(look, key);
-    let seen = TrackedRun::begin(look, key, meta).note(look, key, meta, OldFiles::default());
+    let seen = TrackedRun::begin(look, key, meta).observe(look, key, meta, OldFiles::default());
     let beats = look.heartbeat.stamp().is_some_and(|beat| beat.modified > status.modified.plus(LEFT_OVER_SLACK));
     seen.status == Status::Absent || key.is_none() && beats
 }

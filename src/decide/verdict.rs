@@ -21,9 +21,9 @@ pub(crate) enum Verdict {
     /// Not known yet.
     Pending {
         /// Until when time alone changes nothing; later than the moment of judgement.
-        look_again: MonotonicTime,
+        recheck_at: MonotonicTime,
         /// Whether a write is in progress that raises no event: look often until then.
-        closely: bool,
+        poll_fast: bool,
     },
     /// Known.
     Final(Finding),
@@ -35,14 +35,14 @@ pub(crate) struct Finding {
     /// The answer.
     pub(crate) outcome: Outcome,
     /// What has to be done.
-    pub(crate) next: Next,
+    pub(crate) next: RequiredAction,
     /// A sentence for people.
     pub(crate) detail: Option<String>,
 }
 
 /// What has to be done before an answer is true.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Next {
+pub(crate) enum RequiredAction {
     /// Nothing: it stands in the files, or it is an answer about the call alone.
     Report,
     /// The run is over and its end is not recorded.
@@ -52,7 +52,7 @@ pub(crate) enum Next {
 }
 
 /// Judges. See the decision tree in the crate's contract for `wait`: the first rule that applies decides.
-pub(crate) fn judge(seen: &Observation, policy: &Policy, now: MonotonicTime) -> Verdict {
+pub(crate) fn evaluate(seen: &Observation, policy: &Policy, now: MonotonicTime) -> Verdict {
     if let Some(since) = seen.absent_since {
         return judge_absent(since, policy, now);
     }
@@ -95,8 +95,8 @@ pub(crate) fn judge(seen: &Observation, policy: &Policy, now: MonotonicTime) -> 
     if due(over_at) {
         return terminate(Outcome::Timeout, Intent::Timeout);
     }
-    let look_again = [stale_at, over_at].into_iter().flatten().fold(MonotonicTime::NEVER, MonotonicTime::min);
-    patience(policy, now, Verdict::Pending { look_again, closely: false })
+    let recheck_at = [stale_at, over_at].into_iter().flatten().fold(MonotonicTime::NEVER, MonotonicTime::min);
+    patience(policy, now, Verdict::Pending { recheck_at, poll_fast: false })
 }
 
 fn judge_absent(since: MonotonicTime, policy: &Policy, now: MonotonicTime) -> Verdict {
@@ -105,8 +105,8 @@ fn judge_absent(since: MonotonicTime, policy: &Policy, now: MonotonicTime) -> Ve
     if over || (given_up != MonotonicTime::NEVER && now >= given_up) {
         return report(Outcome::NotStarted, None);
     }
-    let look_again = policy.until.map_or(given_up, |until| until.min(given_up));
-    Verdict::Pending { look_again, closely: false }
+    let recheck_at = policy.until.map_or(given_up, |until| until.min(given_up));
+    Verdict::Pending { recheck_at, poll_fast: false }
 }
 
 /// The first rule: a status decides, once it and on success its result are whole. `None` if there is none.
@@ -119,7 +119,7 @@ fn judge_status(seen: &Observation, policy: &Policy, now: MonotonicTime) -> Opti
     if settled_at != MonotonicTime::NEVER && now >= settled_at {
         return Some(report(Outcome::Failed, Some(unreadable_status(word))));
     }
-    Some(Verdict::Pending { look_again: settled_at, closely: true })
+    Some(Verdict::Pending { recheck_at: settled_at, poll_fast: true })
 }
 
 fn unreadable_status(word: &str) -> String {
@@ -136,7 +136,7 @@ fn judge_complete(
     if let Liveness::Starting { since } = seen.liveness {
         let believed = since.plus(SETTLE_START);
         if believed == MonotonicTime::NEVER || now < believed {
-            return Verdict::Pending { look_again: believed, closely: true };
+            return Verdict::Pending { recheck_at: believed, poll_fast: true };
         }
     }
     // Who recorded first wins (I6); a bare FAILED after a terminator's announcement is that terminator's.
@@ -156,7 +156,7 @@ fn judge_complete(
             let may_come = seen.recorded.is_none() && !matches!(seen.liveness, Liveness::Dead { .. });
             let limit = since.plus(policy.settle.result);
             if seen.result != ResultState::Whole && may_come && limit != MonotonicTime::NEVER && now < limit {
-                return Verdict::Pending { look_again: limit, closely: true };
+                return Verdict::Pending { recheck_at: limit, poll_fast: true };
             }
             report(Outcome::Success, seen.recorded_detail.clone().filter(|_| seen.recorded.is_some()))
         }
@@ -175,7 +175,7 @@ fn judge_death(seen: &Observation, policy: &Policy, now: MonotonicTime) -> Optio
             // Bounded, so that a lock that somebody else holds for ever cannot hide the step's own limits.
             let believed = since.plus(SETTLE_START);
             // Closely: with no pid known, no notice would tell of its wrapper's end.
-            return (now < believed).then_some(Verdict::Pending { look_again: believed, closely: true });
+            return (now < believed).then_some(Verdict::Pending { recheck_at: believed, poll_fast: true });
         }
         Liveness::Alive | Liveness::Elsewhere | Liveness::Unclaimed => return None,
     };
@@ -188,42 +188,46 @@ fn judge_death(seen: &Observation, policy: &Policy, now: MonotonicTime) -> Optio
             // Recorded and not published: its writer died between the two, and what it recorded is the truth.
             (_, Some(reason)) => Verdict::Final(Finding {
                 outcome: reason.outcome(),
-                next: Next::Record(reason),
+                next: RequiredAction::Record(reason),
                 detail: recorded_detail(seen, reason),
             }),
             (_, None) => {
                 let reason = seen.intent.map_or(Reason::Died, Intent::reason);
-                Verdict::Final(Finding { outcome: reason.outcome(), next: Next::Record(reason), detail: None })
+                Verdict::Final(Finding {
+                    outcome: reason.outcome(),
+                    next: RequiredAction::Record(reason),
+                    detail: None,
+                })
             }
         });
     }
-    Some(Verdict::Pending { look_again: settled_at, closely: false })
+    Some(Verdict::Pending { recheck_at: settled_at, poll_fast: false })
 }
 
 /// The fifth and sixth rule: the caller's patience ends, or the wait goes on.
 fn patience(policy: &Policy, now: MonotonicTime, pending: Verdict) -> Verdict {
-    let (Some(until), Verdict::Pending { look_again, closely }) = (policy.until, &pending) else { return pending };
+    let (Some(until), Verdict::Pending { recheck_at, poll_fast }) = (policy.until, &pending) else { return pending };
     if now >= until {
         return report(Outcome::Running, None);
     }
-    Verdict::Pending { look_again: until.min(*look_again), closely: *closely }
+    Verdict::Pending { recheck_at: until.min(*recheck_at), poll_fast: *poll_fast }
 }
 
 fn earlier(one: Verdict, other: Verdict) -> Verdict {
     match (&one, &other) {
         (
-            Verdict::Pending { look_again: first, closely },
-            Verdict::Pending { look_again: second, closely: also_closely },
-        ) => Verdict::Pending { look_again: *first.min(second), closely: *closely || *also_closely },
+            Verdict::Pending { recheck_at: first, poll_fast },
+            Verdict::Pending { recheck_at: second, poll_fast: other_poll_fast },
+        ) => Verdict::Pending { recheck_at: *first.min(second), poll_fast: *poll_fast || *other_poll_fast },
         (Verdict::Final(_), _) => one,
         (_, Verdict::Final(_)) => other,
     }
 }
 
 fn report(outcome: Outcome, detail: Option<String>) -> Verdict {
-    Verdict::Final(Finding { outcome, next: Next::Report, detail })
+    Verdict::Final(Finding { outcome, next: RequiredAction::Report, detail })
 }
 
 fn terminate(outcome: Outcome, intent: Intent) -> Verdict {
-    Verdict::Final(Finding { outcome, next: Next::Terminate(intent), detail: None })
+    Verdict::Final(Finding { outcome, next: RequiredAction::Terminate(intent), detail: None })
 }

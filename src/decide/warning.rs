@@ -5,7 +5,7 @@
 use crate::decide::liveness::{is_copy, is_of_other_machine, is_of_other_namespace, is_of_other_time};
 use crate::decide::snapshot::{Liveness, Snapshot};
 use crate::decide::tracker::{meta_for, pid_file_id};
-use crate::record::file_state::File;
+use crate::record::file_state::FileState;
 use crate::record::meta::ParsedMeta;
 use crate::record::pid::ParsedPid;
 use std::fmt;
@@ -80,7 +80,7 @@ impl Warning {
 /// What a person should know of this look, whatever the verdict.
 pub(crate) fn remarks(look: &Snapshot, liveness: Liveness) -> Vec<Warning> {
     let mut remarks = Vec::new();
-    if let File::There { content: ParsedPid::Bad(text), .. } = &look.pid {
+    if let FileState::Present { content: ParsedPid::Bad(text), .. } = &look.pid {
         remarks.push(Warning::BadPid(text.clone()));
     }
     if let Some(ParsedMeta::Broken(error)) = look.meta.content().map(AsRef::as_ref) {

@@ -3,7 +3,7 @@
 use crate::decide::log_match::LogMatch;
 use crate::decide::policy::Policy;
 use crate::decide::tracker::{meta_for, pid_file_id};
-use crate::decide::verdict::{Finding, Next, Verdict};
+use crate::decide::verdict::{Finding, RequiredAction, Verdict};
 use crate::error::Error;
 use crate::monitor::event::{MonitorAction, Task};
 use crate::monitor::log_scan::LogScanner;
@@ -36,7 +36,9 @@ impl Monitor<'_> {
     pub(super) fn finish_on_match(&mut self, step: usize, found: LogMatch) {
         let (outcome, detail) = found.answer();
         let run_outcome = match self.steps[step].verdict() {
-            Some(Verdict::Final(Finding { outcome, next: Next::Report, .. })) if outcome.is_end() => Some(*outcome),
+            Some(Verdict::Final(Finding { outcome, next: RequiredAction::Report, .. })) if outcome.is_end() => {
+                Some(*outcome)
+            }
             _ => None,
         };
         let killed = self.steps[step].termination.take().is_some_and(|(termination, _)| termination.killed);
@@ -53,23 +55,23 @@ impl Monitor<'_> {
             return self.finish_termination(step, termination, outcome, verdict);
         }
         match verdict {
-            Verdict::Pending { look_again, closely } => self.keep_watching(step, look_again.min(again), closely),
-            Verdict::Final(Finding { outcome, next: Next::Report, detail }) => {
+            Verdict::Pending { recheck_at, poll_fast } => self.keep_watching(step, recheck_at.min(again), poll_fast),
+            Verdict::Final(Finding { outcome, next: RequiredAction::Report, detail }) => {
                 self.report(step, Answer::new(outcome, detail));
             }
             // The wait is over, so nothing is begun any more.
             Verdict::Final(_) if self.over => {}
-            Verdict::Final(Finding { outcome, next: Next::Record(_), detail }) if !self.options.kill => {
+            Verdict::Final(Finding { outcome, next: RequiredAction::Record(_), detail }) if !self.options.kill => {
                 self.report(step, Answer::new(outcome, detail));
             }
-            Verdict::Final(Finding { next: Next::Terminate(_), .. }) if !self.options.kill => {
+            Verdict::Final(Finding { next: RequiredAction::Terminate(_), .. }) if !self.options.kill => {
                 self.actions.push_back(MonitorAction::Diagnose(step));
             }
-            Verdict::Final(Finding { outcome, next: Next::Terminate(intent), .. }) => {
+            Verdict::Final(Finding { outcome, next: RequiredAction::Terminate(intent), .. }) => {
                 let why = self.steps[step].termination_reason(intent);
                 self.terminate(step, outcome, Task::Terminate(intent, why));
             }
-            Verdict::Final(Finding { outcome, next: Next::Record(reason), .. }) => {
+            Verdict::Final(Finding { outcome, next: RequiredAction::Record(reason), .. }) => {
                 self.terminate(step, outcome, Task::RecordDeath(reason));
             }
         }
@@ -82,7 +84,8 @@ impl Monitor<'_> {
 
     pub(super) fn on_diagnosed(&mut self, step: usize, processes: Vec<TreeProcess>) {
         self.steps[step].evidence = Some(processes);
-        if let Some(Verdict::Final(Finding { outcome, next: Next::Terminate(intent), .. })) = self.steps[step].verdict()
+        if let Some(Verdict::Final(Finding { outcome, next: RequiredAction::Terminate(intent), .. })) =
+            self.steps[step].verdict()
         {
             let answer = Answer::new(*outcome, Some(self.steps[step].overdue_reason(*intent)));
             self.report(step, answer);
@@ -103,13 +106,13 @@ impl Monitor<'_> {
     fn finish_termination(&mut self, step: usize, termination: Termination, outcome: Outcome, verdict: Verdict) {
         let Termination { killed, recorded, detail, .. } = termination;
         match verdict {
-            Verdict::Final(Finding { outcome, next: Next::Report, detail: found }) if outcome.is_end() => {
+            Verdict::Final(Finding { outcome, next: RequiredAction::Report, detail: found }) if outcome.is_end() => {
                 self.report(step, Answer { killed, ..Answer::new(outcome, detail.or(found)) });
             }
             // It was replaced while it was being terminated, and the new run is followed; or its result is still to come.
-            Verdict::Pending { look_again, closely } if recorded => {
+            Verdict::Pending { recheck_at, poll_fast } if recorded => {
                 self.steps[step].evidence = None;
-                self.keep_watching(step, look_again, closely);
+                self.keep_watching(step, recheck_at, poll_fast);
             }
             Verdict::Pending { .. } | Verdict::Final(_) => {
                 self.report(step, Answer { killed, ..Answer::new(outcome, detail) });

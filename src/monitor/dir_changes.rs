@@ -10,17 +10,17 @@ use crate::record::time::MonotonicTime;
 use crate::sys::clock;
 use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::signals::{Pending, Signal};
-use crate::sys::watch::dir::{Events, Facility, Hint, Wanted};
+use crate::sys::watch::dir::{DirHint, Events, Facility, Wanted};
 use crate::sys::watch::poll::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// The least time between two awakenings: a thousand steps that end at once are one change.
-const PAUSE: Duration = Duration::from_millis(50);
+const DEBOUNCE: Duration = Duration::from_millis(50);
 
 /// What ended a rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Woken {
+pub(crate) enum WakeReason {
     /// Look.
     Look,
     /// A signal asked this process to stop.
@@ -28,13 +28,13 @@ pub(crate) enum Woken {
 }
 
 /// What tells of changes.
-pub(crate) struct Changes {
+pub(crate) struct ChangeWaiter {
     events: Option<Events>,
     signals: Pending,
     directory: MonitorDir,
 }
 
-impl Changes {
+impl ChangeWaiter {
     /// Arms what can be armed; where events cannot be had the rests alone decide.
     ///
     /// # Errors
@@ -44,29 +44,31 @@ impl Changes {
     }
 
     /// Rests until something changes, and `longest` at most.
-    pub(crate) fn rest(&mut self, longest: Duration) -> Woken {
+    pub(crate) fn wait(&mut self, longest: Duration) -> WakeReason {
         let began = clock::now();
         let mut hints = Vec::new();
         while hints.is_empty() && clock::now() < began.plus(longest) {
             if let Some(signal) = self.sleep(true, began.plus(longest)) {
-                return Woken::Interrupted(signal);
+                return WakeReason::Interrupted(signal);
             }
             self.take(&mut hints);
         }
-        while clock::now() < began.plus(PAUSE) {
-            if let Some(signal) = self.sleep(false, began.plus(PAUSE)) {
-                return Woken::Interrupted(signal);
+        while clock::now() < began.plus(DEBOUNCE) {
+            if let Some(signal) = self.sleep(false, began.plus(DEBOUNCE)) {
+                return WakeReason::Interrupted(signal);
             }
         }
         self.take(&mut hints);
-        let stands =
-            self.events.as_ref().is_some_and(|events| !events.is_deaf() && events.stands_on(self.directory.path()));
+        let stands = self
+            .events
+            .as_ref()
+            .is_some_and(|events| !events.has_failed() && events.is_watching(self.directory.path()));
         if self.events.is_some() && !stands {
             // The old watch goes first: its facility may be the last to be had.
             self.events = None;
             self.events = told(&self.directory);
         }
-        Woken::Look
+        WakeReason::Look
     }
 
     fn sleep(&mut self, hearing: bool, until: MonotonicTime) -> Option<Signal> {
@@ -75,7 +77,7 @@ impl Changes {
         self.signals.fetch().first().copied()
     }
 
-    fn take(&mut self, hints: &mut Vec<Hint>) {
+    fn take(&mut self, hints: &mut Vec<DirHint>) {
         if let Some(events) = &mut self.events {
             events.take(hints);
         }

@@ -1,7 +1,7 @@
 //! The one thread of a wait: carries out the state machine's actions, and sleeps in one poll(2) for what it is told next.
 //! Called by `ops`.
 
-use crate::decide::snapshot::Here;
+use crate::decide::snapshot::LocalContext;
 use crate::error::{Error, io_reason};
 use crate::monitor::event::{MonitorAction, MonitorEvent, SourceStatus, Task};
 use crate::monitor::event_sources::EventSources;
@@ -10,8 +10,8 @@ use crate::monitor::machine::{Monitor, SAFETY_RESCAN};
 use crate::monitor::options::{LogOptions, MonitorOptions, StopReason, WaitEvent};
 use crate::monitor::terminations::TerminationPool;
 use crate::record::file_names::{Record, file_name};
-use crate::step::snapshot::{SnapshotReader, here};
-use crate::step::terminate::{Means, evidence};
+use crate::step::snapshot::{SnapshotReader, local_context};
+use crate::step::terminate::{KillMethod, evidence};
 use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::log::follower::{FileIdentity, Follower};
 use crate::sys::process::tree::Escalation;
@@ -58,7 +58,7 @@ pub(crate) fn wait(
 struct Driver<'call> {
     options: &'call MonitorOptions,
     directory: Arc<MonitorDir>,
-    here: Arc<Here>,
+    here: Arc<LocalContext>,
     /// One a step.
     readers: Vec<SnapshotReader>,
     /// One a step where logs are searched, or one for the log alone.
@@ -70,11 +70,11 @@ struct Driver<'call> {
 impl<'call> Driver<'call> {
     fn new(directory: &MonitorDir, options: &'call MonitorOptions) -> Self {
         let directory = Arc::new(directory.clone());
-        let here = Arc::new(here(&directory));
+        let here = Arc::new(local_context(&directory));
         let reader = |step| {
             let mut reader = SnapshotReader::new(Arc::clone(&directory), step, Arc::clone(&here));
             if options.new {
-                reader.keep_result();
+                reader.always_stat_result();
             }
             reader
         };
@@ -189,8 +189,8 @@ impl<'call> Driver<'call> {
     fn rewatch(&mut self, on_event: &mut dyn FnMut(WaitEvent<'_>)) -> MonitorEvent<'static> {
         let moved = self.sources.renew(&self.directory, &mut |line| on_event(WaitEvent::Diagnostic(line)));
         if moved {
-            self.here = Arc::new(here(&self.directory));
-            self.readers.iter_mut().for_each(|reader| reader.stand(Arc::clone(&self.here)));
+            self.here = Arc::new(local_context(&self.directory));
+            self.readers.iter_mut().for_each(|reader| reader.set_context(Arc::clone(&self.here)));
         }
         MonitorEvent::Rewatched(self.sources.status(), moved)
     }
@@ -221,7 +221,7 @@ impl<'call> Driver<'call> {
         let name = self.options.steps[step].clone();
         let reader = SnapshotReader::new(Arc::clone(&self.directory), name, Arc::clone(&self.here));
         let means =
-            Means { escalation: Escalation::term(self.options.grace), command: self.options.kill_command.clone() };
+            KillMethod { escalation: Escalation::term(self.options.grace), command: self.options.kill_command.clone() };
         self.terminations.begin(step, reader, snapshot.clone(), task, means);
     }
 

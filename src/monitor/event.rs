@@ -9,7 +9,7 @@ use crate::record::evidence::TreeProcess;
 use crate::record::file_names::Record;
 use crate::record::outcome::{Intent, Reason};
 use crate::step::terminate::Termination;
-use crate::sys::log::follower::Piece;
+use crate::sys::log::follower::Chunk;
 use crate::sys::signals::Signal;
 use crate::sys::watch::WatchResult;
 
@@ -98,7 +98,7 @@ pub(super) enum MonitorEvent<'event> {
     /// How many bytes of the log were not read.
     LogSize(usize, u64),
     /// A chunk of the log.
-    LogChunk(usize, Piece<'event>),
+    LogChunk(usize, Chunk<'event>),
     /// The log cannot be read: a sentence.
     LogFailed(String),
     /// A watched log was written, renamed or removed.

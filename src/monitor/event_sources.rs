@@ -13,7 +13,7 @@ use crate::sys::platform::fs_type;
 use crate::sys::platform::write_watcher::WriteWatcher;
 use crate::sys::signals::{INTERRUPTS, Pending};
 use crate::sys::watch::WatchResult;
-use crate::sys::watch::dir::{Events, Facility, Hint, Wanted};
+use crate::sys::watch::dir::{DirHint, Events, Facility, Wanted};
 use crate::sys::watch::poll::ready;
 use std::collections::HashSet;
 use std::os::fd::BorrowedFd;
@@ -141,8 +141,8 @@ impl EventSources {
         }
         for hint in &hints {
             hand_in(match hint {
-                Hint::Name(name) => MonitorEvent::FileChanged(name),
-                Hint::Everything => MonitorEvent::EventsLost,
+                DirHint::Name(name) => MonitorEvent::FileChanged(name),
+                DirHint::Everything => MonitorEvent::EventsLost,
             });
         }
         let mut ended = Vec::new();
@@ -173,7 +173,7 @@ impl EventSources {
                 hand_in(MonitorEvent::LogFolderChanged);
             }
             // A watcher that has failed reports nothing any more: the log's appearance is polled for then.
-            self.log_events = self.log_events.take().filter(|events| !events.is_deaf());
+            self.log_events = self.log_events.take().filter(|events| !events.has_failed());
         }
     }
 
@@ -340,13 +340,13 @@ impl EventSources {
             return false;
         }
         let before = std::mem::replace(&mut self.place, place(directory));
-        let deaf = self.events.as_ref().is_some_and(Events::is_deaf);
-        if deaf {
+        let failed = self.events.as_ref().is_some_and(Events::has_failed);
+        if failed {
             self.refused = true;
             self.events = None;
             verbose(&format!("backend poll: {} has failed", Events::BACKEND));
         }
-        let stands = self.events.as_ref().is_some_and(|events| events.stands_on(directory.path()));
+        let stands = self.events.as_ref().is_some_and(|events| events.is_watching(directory.path()));
         let moved = before != self.place;
         // One line for each choice; a directory that comes and goes on one filesystem changes none.
         let quietly = &mut |line: &str| {

@@ -3,7 +3,7 @@
 
 use crate::decide::policy::{MAX_TIMEOUT, SettleTimes};
 use crate::decide::snapshot::{Process, Snapshot};
-use crate::decide::verdict::{Finding, Next, Verdict};
+use crate::decide::verdict::{Finding, RequiredAction, Verdict};
 use crate::monitor::event::MonitorAction;
 use crate::monitor::log_scan::{LogScanner, Scan, ScanOutcome, ScanStep};
 use crate::monitor::machine::{Inspection, InspectionDepth, Monitor, WaitStage};
@@ -94,7 +94,7 @@ impl Monitor<'_> {
     /// Goes on with a step whose snapshot is read and whose run's end is watched, as far as it can be.
     pub(super) fn proceed(&mut self, step: usize) {
         let state = &self.steps[step];
-        let writing = matches!(state.verdict(), Some(Verdict::Pending { closely: true, .. }));
+        let writing = matches!(state.verdict(), Some(Verdict::Pending { poll_fast: true, .. }));
         // A shell makes a file and fills it some microseconds later, maybe on this very processor.
         if writing && self.stage == WaitStage::Watching && state.may_spin() && self.inspection.spins < MAX_SPINS {
             self.inspection.spins += 1;
@@ -125,7 +125,7 @@ impl Monitor<'_> {
     /// Whether the run is over and is not to be terminated: nothing more comes into its log then.
     pub(super) fn has_ended(&self, step: usize) -> bool {
         matches!(self.steps[step].verdict(), Some(Verdict::Final(Finding { outcome, next, .. }))
-            if outcome.is_end() && !matches!(next, Next::Terminate(_)))
+            if outcome.is_end() && !matches!(next, RequiredAction::Terminate(_)))
     }
 
     pub(super) fn scan(&mut self, step: usize, read: impl FnOnce(&mut LogScanner, Scan) -> ScanStep) {
@@ -152,15 +152,15 @@ impl Monitor<'_> {
     }
 
     /// Sleeps on, until a file that is being written or a step that is only polled for has to be read again.
-    pub(super) fn keep_watching(&mut self, step: usize, look_again: MonotonicTime, closely: bool) {
+    pub(super) fn keep_watching(&mut self, step: usize, recheck_at: MonotonicTime, poll_fast: bool) {
         let polls = self.sources.polls;
         let state = &mut self.steps[step];
         let files = state.files_to_follow();
         state.followed.retain(|known| files.contains(known));
         let unfollowed: Vec<Record> =
             files.iter().filter(|file| !state.followed.contains(file)).map(|(record, _)| *record).collect();
-        let mut next = look_again;
-        if closely || state.lock_outlives_process() {
+        let mut next = recheck_at;
+        if poll_fast || state.lock_outlives_process() {
             next = next.min(self.now.plus(state.next_backoff()));
         }
         if polls || state.polls_for_exit {

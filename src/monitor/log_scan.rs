@@ -6,7 +6,7 @@
 
 use crate::decide::log_match::{LineMatcher, LogMatch, Patterns};
 use crate::record::time::MonotonicTime;
-use crate::sys::log::follower::{FileIdentity, Piece};
+use crate::sys::log::follower::{Chunk, FileIdentity};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -156,9 +156,9 @@ impl LogScanner {
     }
 
     /// Takes the next chunk.
-    pub(super) fn on_chunk(&mut self, chunk: &Piece<'_>, scan: Scan, now: MonotonicTime) -> ScanStep {
+    pub(super) fn on_chunk(&mut self, chunk: &Chunk<'_>, scan: Scan, now: MonotonicTime) -> ScanStep {
         match chunk {
-            Piece::Bytes(bytes) => {
+            Chunk::Data(bytes) => {
                 self.exists = true;
                 self.slice += bytes.len();
                 self.total = self.total.saturating_add(bytes.len() as u64);
@@ -166,7 +166,7 @@ impl LogScanner {
                 self.unended_since = self.matcher.has_unended_line().then_some(now);
                 if self.slice < SLICE { ScanStep::Read } else { ScanStep::Done(self.outcome(false, scan, now)) }
             }
-            Piece::Anew => {
+            Chunk::Restarted => {
                 self.matcher.finish();
                 self.unended_since = None;
                 // Its successor is another file, which is not watched yet.
@@ -175,7 +175,7 @@ impl LogScanner {
                 }
                 ScanStep::Read
             }
-            Piece::End => ScanStep::Done(self.outcome(true, scan, now)),
+            Chunk::Eof => ScanStep::Done(self.outcome(true, scan, now)),
         }
     }
 

@@ -9,7 +9,7 @@
 
 use crate::decide::snapshot::Snapshot;
 use crate::decide::tracker::PidFileId;
-use crate::decide::verdict::{Finding, Next, Verdict};
+use crate::decide::verdict::{Finding, RequiredAction, Verdict};
 use crate::error::Error;
 use crate::monitor::event::{MonitorAction, MonitorEvent, SourceStatus};
 use crate::monitor::log_scan::LogScanner;
@@ -285,7 +285,7 @@ impl<'call> Monitor<'call> {
     fn judge_first_reads(&mut self) {
         self.stage = WaitStage::FirstVerdicts;
         let ended = |step: usize| match self.steps[step].verdict() {
-            Some(Verdict::Final(Finding { outcome, next: Next::Report, .. })) if outcome.is_end() => {
+            Some(Verdict::Final(Finding { outcome, next: RequiredAction::Report, .. })) if outcome.is_end() => {
                 Some((self.steps[step].ended_at(), step))
             }
             _ => None,

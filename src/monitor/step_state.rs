@@ -111,7 +111,7 @@ impl StepState {
         let Some(name) = &self.name else { return Ok(()) };
         self.read_failure = None;
         if new && !std::mem::replace(&mut self.skipped_existing, true) {
-            self.tracker.ignore(&snapshot);
+            self.tracker.skip_existing(&snapshot);
         }
         let last = self.assessment.take().map(|last| last.snapshot);
         if pid_file_id(&snapshot).is_some() {
@@ -120,7 +120,7 @@ impl StepState {
             self.named = Some(Box::new(last));
         }
         let assessment = assess(&mut self.tracker, name, snapshot, thresholds)?;
-        if !matches!(assessment.verdict, Verdict::Pending { closely: true, .. }) && !self.exit_notified {
+        if !matches!(assessment.verdict, Verdict::Pending { poll_fast: true, .. }) && !self.exit_notified {
             self.soon = 0;
         }
         self.assessment = Some(assessment);

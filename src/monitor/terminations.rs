@@ -5,7 +5,7 @@
 use crate::decide::snapshot::Snapshot;
 use crate::monitor::event::Task;
 use crate::step::snapshot::SnapshotReader;
-use crate::step::terminate::{Means, Termination, bury, terminate};
+use crate::step::terminate::{KillMethod, Termination, record_death, terminate};
 use crate::sys::signals::Pending;
 use crate::sys::watch::channel::{PollableReceiver, PollableSender};
 use crate::sys::watch::poll::ready;
@@ -48,10 +48,17 @@ impl TerminationPool {
     }
 
     /// Begins, or queues, the end of the step at `index`; what comes of it is among what is taken later.
-    pub(super) fn begin(&mut self, index: usize, mut looker: SnapshotReader, look: Snapshot, task: Task, means: Means) {
+    pub(super) fn begin(
+        &mut self,
+        index: usize,
+        mut reader: SnapshotReader,
+        look: Snapshot,
+        task: Task,
+        means: KillMethod,
+    ) {
         let task: TerminationTask = Box::new(move || match task {
-            Task::Terminate(intent, why) => terminate(&mut looker, &look, intent, &why, &means),
-            Task::RecordDeath(reason) => bury(&mut looker, &look, reason, &means),
+            Task::Terminate(intent, why) => terminate(&mut reader, &look, intent, &why, &means),
+            Task::RecordDeath(reason) => record_death(&mut reader, &look, reason, &means),
         });
         self.waiting.push_back((index, task));
         self.start();

@@ -56,7 +56,7 @@ pub(crate) fn reset(directory: &Path, name: Option<&StepName>) -> Result<Vec<Bre
         None => breakers(&directory)?,
     };
     let change = |name: &StepName| {
-        let record = breaker_file::change(&directory, name, closed)?;
+        let record = breaker_file::update(&directory, name, closed)?;
         Ok(shown(&record, name, MAX_CONSECUTIVE))
     };
     names.iter().map(change).collect()
@@ -76,7 +76,7 @@ pub(crate) fn record(
     directory.create()?;
     let reason = if success { Reason::Success } else { Reason::Failed };
     let id = env::unique();
-    let after = breaker_file::change(&directory, name, |record| count(record, &id, reason, clock::wall()))?;
+    let after = breaker_file::update(&directory, name, |record| count(record, &id, reason, clock::wall()))?;
     Ok(shown(&after, name, max_consecutive.unwrap_or(MAX_CONSECUTIVE)))
 }
 

@@ -5,7 +5,7 @@ use crate::decide::policy::{Policy, Threshold, ThresholdOptions, reason_while_ru
 use crate::decide::recovery::{Plan, plan};
 use crate::decide::snapshot::{Observation, Snapshot};
 use crate::decide::tracker::RunTracker;
-use crate::decide::verdict::{Finding, Next, Verdict};
+use crate::decide::verdict::{Finding, RequiredAction, Verdict};
 use crate::decide::warning::{Warning, remarks};
 use crate::error::Error;
 use crate::monitor::StepResult;
@@ -16,7 +16,7 @@ use crate::record::step_name::StepName;
 use crate::record::time::MonotonicTime;
 use crate::record::units::shown;
 use crate::step::assess::{Assessment, assess};
-use crate::step::snapshot::{SnapshotReader, here};
+use crate::step::snapshot::{SnapshotReader, local_context};
 use crate::step::terminate::{cpu_time, cpu_time_in, evidence};
 use crate::sys::process::table::LazyProcessTable;
 use std::path::PathBuf;
@@ -110,13 +110,13 @@ impl CheckOptions {
 /// As [`CheckOptions::check`].
 pub(crate) fn plans(request: &CheckOptions) -> Result<Vec<(Report, Plan)>, Error> {
     let directory = open(&request.directory)?;
-    let here = Arc::new(here(&directory));
+    let here = Arc::new(local_context(&directory));
     each_once(&request.steps)
         .into_iter()
         .enumerate()
         .map(|(index, step)| {
-            let mut looker = SnapshotReader::new(Arc::clone(&directory), step, Arc::clone(&here));
-            let checked = check_one(request, index, &mut looker, Depth::Processes)?;
+            let mut reader = SnapshotReader::new(Arc::clone(&directory), step, Arc::clone(&here));
+            let checked = check_one(request, index, &mut reader, Depth::Processes)?;
             Ok((checked.report, checked.plan))
         })
         .collect()
@@ -153,12 +153,12 @@ pub(crate) struct Checked {
 pub(crate) fn check_one(
     request: &CheckOptions,
     index: usize,
-    looker: &mut SnapshotReader,
+    reader: &mut SnapshotReader,
     depth: Depth<'_>,
 ) -> Result<Checked, Error> {
-    let step = looker.step().clone();
-    let directory = Arc::clone(looker.directory());
-    let look = looker
+    let step = reader.step().clone();
+    let directory = Arc::clone(reader.directory());
+    let look = reader
         .look()
         .map_err(|error| Error::io(format!("cannot look at {step} in {}", directory.path().display()), error))?;
     let thresholds = ThresholdOptions {
@@ -173,7 +173,7 @@ pub(crate) fn check_one(
     let plan = plan(verdict);
     let tree = (matches!(depth, Depth::Processes) && matches!(plan, Plan::End(_))).then(|| evidence(look));
     let (outcome, detail) = match verdict {
-        Verdict::Final(Finding { outcome, next: Next::Terminate(intent), .. }) => {
+        Verdict::Final(Finding { outcome, next: RequiredAction::Terminate(intent), .. }) => {
             (*outcome, Some(reason_while_running(*intent, seen, policy, look.at)))
         }
         Verdict::Final(finding) => (finding.outcome, finding.detail.clone()),

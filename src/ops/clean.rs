@@ -11,8 +11,10 @@ use crate::ops::{absence, each_once, open};
 use crate::record::file_names::{Record, file_name, parse_file_name, parse_temporary_name};
 use crate::record::step_name::StepName;
 use crate::record::time::WallTime;
-use crate::step::prepare::{clear, inherit, settle, sweep, take_lock};
-use crate::step::snapshot::{SnapshotReader, here};
+use crate::step::prepare::{
+    acquire_step_lock, adopt_lock_file, finalize_previous_run, remove_previous_records, remove_stale_temp_files,
+};
+use crate::step::snapshot::{SnapshotReader, local_context};
 use crate::sys::clock;
 use crate::sys::fs::monitor_dir::MonitorDir;
 use serde::Serialize;
@@ -79,7 +81,7 @@ pub(crate) fn clean(request: &Clean, trouble: &mut dyn FnMut(&str)) -> Result<Ve
             )
         }
     };
-    let here = Arc::new(here(&directory));
+    let here = Arc::new(local_context(&directory));
     let mut done = Vec::new();
     for step in steps {
         let cleaned = |gone, detail, absent| Cleaned { step: step.as_str().to_owned(), gone, detail, absent };
@@ -90,8 +92,8 @@ pub(crate) fn clean(request: &Clean, trouble: &mut dyn FnMut(&str)) -> Result<Ve
         let outcome = if request.dry_run {
             may_go(request, &step)?
         } else {
-            let mut looker = SnapshotReader::new(Arc::clone(&directory), step.clone(), Arc::clone(&here));
-            take_away(&mut looker, files, trouble)
+            let mut reader = SnapshotReader::new(Arc::clone(&directory), step.clone(), Arc::clone(&here));
+            take_away(&mut reader, files, trouble)
         };
         match outcome {
             Ok(()) => done.push(cleaned(true, None, false)),
@@ -153,12 +155,12 @@ fn may_go(request: &Clean, step: &StepName) -> Result<Result<(), Error>, Error> 
 }
 
 /// With the lock held and the pid removed first, a concurrent reader sees a step that has not started.
-fn take_away(looker: &mut SnapshotReader, files: &StepFiles, trouble: &mut dyn FnMut(&str)) -> Result<(), Error> {
-    let (directory, step) = (&Arc::clone(looker.directory()), &looker.step().clone());
-    let lock = take_lock(directory, looker, step)?;
-    looker.hold(&lock);
-    settle(looker, GRACE, trouble)?;
-    clear(directory, step)?;
+fn take_away(reader: &mut SnapshotReader, files: &StepFiles, trouble: &mut dyn FnMut(&str)) -> Result<(), Error> {
+    let (directory, step) = (&Arc::clone(reader.directory()), &reader.step().clone());
+    let lock = acquire_step_lock(directory, reader, step)?;
+    reader.assume_lock_held(&lock);
+    finalize_previous_run(reader, GRACE, trouble)?;
+    remove_previous_records(directory, step)?;
     for record in [Record::Heartbeat, Record::Log, Record::Meta, Record::History] {
         let name = file_name(step, record);
         directory
@@ -166,8 +168,8 @@ fn take_away(looker: &mut SnapshotReader, files: &StepFiles, trouble: &mut dyn F
             .map_err(|error| Error::io(format!("cannot remove {}", directory.join(&name).display()), error))?;
     }
     // What killed runs left unpublished.
-    inherit(&lock, directory, step, "");
-    sweep(directory, step, &files.unpublished);
+    adopt_lock_file(&lock, directory, step, "");
+    remove_stale_temp_files(directory, step, &files.unpublished);
     lock.release();
     Ok(())
 }

@@ -2,7 +2,7 @@
 //! steps; runs that came and went between two looks are in the steps' histories.
 
 use crate::error::Error;
-use crate::monitor::{Changes, Woken};
+use crate::monitor::{ChangeWaiter, WakeReason};
 use crate::ops::check::CheckOptions;
 use crate::ops::list::reports;
 use crate::ops::report::Report;
@@ -54,7 +54,7 @@ pub(crate) fn events(
     tell: &mut dyn FnMut(&RunEvent) -> bool,
 ) -> Result<Option<Signal>, Error> {
     let directory = MonitorDir::at(request.directory.clone());
-    let mut changes = Changes::watch(&directory)?;
+    let mut changes = ChangeWaiter::watch(&directory)?;
     let mut known = KnownRuns::default();
     // What stands there before the call is no event.
     known.read(request, &directory, true)?;
@@ -69,7 +69,7 @@ pub(crate) fn events(
         if left.is_zero() {
             return Ok(None);
         }
-        if let Woken::Interrupted(signal) = changes.rest(left.min(INTERVAL)) {
+        if let WakeReason::Interrupted(signal) = changes.wait(left.min(INTERVAL)) {
             return Ok(Some(signal));
         }
     }

@@ -4,7 +4,7 @@
 //! the middle of ending a tree its processes are stopped.
 
 use crate::decide::policy::STOPPED;
-use crate::decide::verdict::{Next, Verdict};
+use crate::decide::verdict::{RequiredAction, Verdict};
 use crate::error::Error;
 use crate::monitor::StepResult;
 use crate::ops::parallel::map_parallel;
@@ -13,8 +13,8 @@ use crate::ops::{each_once, open};
 use crate::record::outcome::{Intent, Outcome};
 use crate::record::step_name::StepName;
 use crate::step::assess::{Assessment, assess_settled};
-use crate::step::snapshot::{SnapshotReader, here};
-use crate::step::terminate::{Means, Termination, bury, terminate};
+use crate::step::snapshot::{SnapshotReader, local_context};
+use crate::step::terminate::{KillMethod, Termination, record_death, terminate};
 use crate::sys::env;
 use crate::sys::process::tree::Escalation;
 use crate::sys::signals::{INTERRUPTS, Pending, Signal};
@@ -55,7 +55,7 @@ pub(crate) struct Kill {
 /// `ErrorKind::Internal` where the files cannot be read.
 pub(crate) fn kill(request: &Kill) -> Result<Killed, Error> {
     let directory = open(&request.directory)?;
-    let here = Arc::new(here(&directory));
+    let here = Arc::new(local_context(&directory));
     let steps = each_once(&request.steps);
     let mut signals = Pending::borrow(&INTERRUPTS).ok();
     let most = AT_ONCE as u64;
@@ -64,9 +64,9 @@ pub(crate) fn kill(request: &Kill) -> Result<Killed, Error> {
     let mut reports = Vec::with_capacity(steps.len());
     let mut interrupted = None;
     for some in steps.chunks(at_once) {
-        let lookers =
+        let readers =
             some.iter().map(|step| SnapshotReader::new(Arc::clone(&directory), step.clone(), Arc::clone(&here)));
-        for report in map_parallel(lookers.collect(), &|looker| kill_one(looker, request.escalation)) {
+        for report in map_parallel(readers.collect(), &|reader| kill_one(reader, request.escalation)) {
             reports.push(report.unwrap_or_else(|| Err(Error::internal("a run was not ended for a fault in dogwatch"))));
         }
         interrupted = signals.as_mut().and_then(|signals| signals.fetch().first().copied());
@@ -80,38 +80,38 @@ pub(crate) fn kill(request: &Kill) -> Result<Killed, Error> {
 }
 
 /// Ends one; with whether nothing of it is left.
-fn kill_one(mut looker: SnapshotReader, escalation: Escalation) -> Result<(Report, bool), Error> {
-    let means = Means::signals(escalation);
+fn kill_one(mut reader: SnapshotReader, escalation: Escalation) -> Result<(Report, bool), Error> {
+    let means = KillMethod::signals(escalation);
     let why = if escalation.signal == Signal::SIGTERM {
         STOPPED.to_owned()
     } else {
         format!("{STOPPED}; the first signal was {}", escalation.signal)
     };
-    let before = assess_settled(&mut looker)?;
+    let before = assess_settled(&mut reader)?;
     let termination = match &before.verdict {
         Verdict::Final(finding) => match finding.next {
-            Next::Record(reason) => Some(bury(&mut looker, &before.snapshot, reason, &means)),
-            Next::Report if finding.outcome == Outcome::Running => {
-                Some(terminate(&mut looker, &before.snapshot, Intent::Killed, &why, &means))
+            RequiredAction::Record(reason) => Some(record_death(&mut reader, &before.snapshot, reason, &means)),
+            RequiredAction::Report if finding.outcome == Outcome::Running => {
+                Some(terminate(&mut reader, &before.snapshot, Intent::Killed, &why, &means))
             }
-            Next::Report | Next::Terminate(_) => None,
+            RequiredAction::Report | RequiredAction::Terminate(_) => None,
         },
         Verdict::Pending { .. } => None,
     };
     let Some(Termination { killed, detail, .. }) = termination else {
-        return Ok((report(&looker, before, false, None), true));
+        return Ok((report(&reader, before, false, None), true));
     };
     // What is in the files now is the outcome: work that finished in between has finished.
-    let after = assess_settled(&mut looker)?;
+    let after = assess_settled(&mut reader)?;
     let complete = killed || detail.is_none();
-    Ok((report(&looker, after, killed, detail), complete))
+    Ok((report(&reader, after, killed, detail), complete))
 }
 
-fn report(looker: &SnapshotReader, assessment: Assessment, killed: bool, detail: Option<String>) -> Report {
+fn report(reader: &SnapshotReader, assessment: Assessment, killed: bool, detail: Option<String>) -> Report {
     let (outcome, found) = match &assessment.verdict {
         Verdict::Final(finding) => (finding.outcome, finding.detail.clone()),
         Verdict::Pending { .. } => (Outcome::Running, None),
     };
     let told = StepResult { detail: detail.or(found), killed, ..StepResult::of(0, outcome, Some(assessment)) };
-    Report::of(&told, looker.step(), looker.directory(), 0)
+    Report::of(&told, reader.step(), reader.directory(), 0)
 }

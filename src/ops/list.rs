@@ -3,7 +3,7 @@
 //! All processes are read once for all steps, and the steps are looked at on as many threads as there are processors.
 
 use crate::error::Error;
-use crate::monitor::{Changes, Woken};
+use crate::monitor::{ChangeWaiter, WakeReason};
 use crate::ops::check::{CheckOptions, Checked, Depth, check_one};
 use crate::ops::parallel::map_parallel;
 use crate::ops::report::Report;
@@ -12,7 +12,7 @@ use crate::record::file_names::Record;
 use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
 use crate::record::time::{WallTime, millis};
-use crate::step::snapshot::{SnapshotReader, here as here_at};
+use crate::step::snapshot::{SnapshotReader, local_context};
 use crate::sys::clock;
 use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::log::file;
@@ -116,10 +116,10 @@ fn for_each_step<T: Send>(request: &CheckOptions, told: &(dyn Fn(Checked) -> T +
     let directory = open(&request.directory)?;
     let steps: Vec<StepName> = steps_with(&directory, Record::shows_start)?.into_iter().collect();
 
-    let (here, processes) = (Arc::new(here_at(&directory)), Arc::<LazyProcessTable>::default());
+    let (here, processes) = (Arc::new(local_context(&directory)), Arc::<LazyProcessTable>::default());
     let check = |step: &StepName| {
         let mut reader = SnapshotReader::new(Arc::clone(&directory), step.clone(), Arc::clone(&here));
-        reader.share(Arc::clone(&processes));
+        reader.use_process_table(Arc::clone(&processes));
         let checked = check_one(request, 0, &mut reader, Depth::Glance(&processes))?;
         let is_meant = request.tags.iter().all(|tag| checked.report.tags.contains(tag));
         Ok(is_meant.then(|| told(checked)))
@@ -148,12 +148,12 @@ fn for_each_step<T: Send>(request: &CheckOptions, told: &(dyn Fn(Checked) -> T +
 /// # Errors
 /// What `show` says.
 pub(crate) fn watch(request: &CheckOptions, show: &mut dyn FnMut() -> Result<(), Error>) -> Result<Signal, Error> {
-    let mut changes = Changes::watch(&MonitorDir::at(request.directory.clone()))?;
+    let mut changes = ChangeWaiter::watch(&MonitorDir::at(request.directory.clone()))?;
     loop {
         let began = clock::now();
         show()?;
         let rest = PACE.max(clock::now().since(began).saturating_mul(9));
-        if let Woken::Interrupted(signal) = changes.rest(rest) {
+        if let WakeReason::Interrupted(signal) = changes.wait(rest) {
             return Ok(signal);
         }
     }

@@ -13,7 +13,7 @@ use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
 use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::log::file::start_of_last;
-use crate::sys::log::follower::{Follower, Piece};
+use crate::sys::log::follower::{Chunk, Follower};
 use crate::sys::log::tee::pass_during;
 use crate::sys::signals::Signal;
 use std::io;
@@ -158,14 +158,14 @@ fn log_one(request: &Log, directory: &MonitorDir, step: &StepName, out: &mut Out
     }
     while left > 0 {
         match follower.read().map_err(unreadable)? {
-            Piece::Bytes(bytes) => {
+            Chunk::Data(bytes) => {
                 let length = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
                 left -= length as u64;
                 if out(&bytes[..length]).is_err() {
                     break;
                 }
             }
-            Piece::Anew | Piece::End => break,
+            Chunk::Restarted | Chunk::Eof => break,
         }
     }
     Ok(LogEnd::All)

@@ -1,4 +1,4 @@
-//! The operations, one file a subcommand: look, judge, act, report. `cli` calls them, and so may another Rust program.
+//! The operations, one file a subcommand: read, evaluate, act, report. `cli` calls them, and so may another Rust program.
 //!
 //! Requests come in as values that are already valid, and reports go out as values; parsing and printing is `cli`'s.
 

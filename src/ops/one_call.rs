@@ -5,13 +5,13 @@
 //! printed it leaves the mark as it is, and callers that wait side by side each tell the end of the same run.
 
 use crate::decide::tracker::{meta_for, pid_file_id};
-use crate::decide::verdict::{Next, Verdict};
+use crate::decide::verdict::{RequiredAction, Verdict};
 use crate::error::Error;
 use crate::ops::open;
 use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
 use crate::step::assess::{Assessment, assess_settled};
-use crate::step::snapshot::{SnapshotReader, here};
+use crate::step::snapshot::{SnapshotReader, local_context};
 use crate::step::telling;
 use std::path::Path;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ pub(crate) fn standing(directory: &Path, step: &StepName) -> Result<CallStart, E
     let command = meta.map_or_else(Vec::new, |meta| meta.command.clone());
     let runs = match verdict {
         Verdict::Pending { .. } => true,
-        Verdict::Final(finding) => finding.next == Next::Report && finding.outcome == Outcome::Running,
+        Verdict::Final(finding) => finding.next == RequiredAction::Report && finding.outcome == Outcome::Running,
     };
     if !runs {
         return Ok(if telling::is_owed(&look) { CallStart::Untold(command) } else { CallStart::Free });
@@ -65,6 +65,6 @@ pub(crate) fn mark_told(directory: &Path, step: &StepName, run: &str) -> Result<
 
 fn reader(directory: &Path, step: &StepName) -> Result<SnapshotReader, Error> {
     let directory = open(directory)?;
-    let here = Arc::new(here(&directory));
+    let here = Arc::new(local_context(&directory));
     Ok(SnapshotReader::new(directory, step.clone(), here))
 }

@@ -10,7 +10,7 @@ use crate::monitor::StepResult;
 use crate::record::SCHEMA;
 use crate::record::evidence::TreeProcess;
 use crate::record::file_names::{Record, file_name};
-use crate::record::file_state::File;
+use crate::record::file_state::FileState;
 use crate::record::meta::Meta;
 use crate::record::outcome::{Action, Circumstances, Intent, Outcome, Reason};
 use crate::record::result::{ParsedResult, one_line};
@@ -147,8 +147,8 @@ impl Report {
         let meta = look.and_then(|look| meta_for(look, key));
         let log_path = directory.join(&file_name(step, Record::Log));
         let log_modified = match directory.stat(&file_name(step, Record::Log)) {
-            Ok(File::There { stamp, .. }) => Some(stamp.modified),
-            Ok(File::Absent | File::Unfit(_)) | Err(_) => None,
+            Ok(FileState::Present { stamp, .. }) => Some(stamp.modified),
+            Ok(FileState::Missing | FileState::Invalid(_)) | Err(_) => None,
         };
         let (result, result_error) = result(told, look, meta);
         let breaker = look.and_then(|_| circuit_of(meta, step, directory));
@@ -260,10 +260,10 @@ fn still_runs(told: &StepResult, look: Option<&Snapshot>) -> bool {
 fn result(told: &StepResult, look: Option<&Snapshot>, meta: Option<&Meta>) -> (Option<Box<RawValue>>, Option<String>) {
     let recorded = || meta.and_then(|meta| meta.result_error.clone());
     match look.filter(|_| told.outcome.is_end()).map(|look| &look.result) {
-        Some(File::There { content: ParsedResult::Json(value), .. }) => (Some(one_line(value)), recorded()),
-        Some(File::There { content: ParsedResult::Unfinished(error), .. }) => (None, Some(error.clone())),
-        Some(File::Unfit(fault)) => (None, Some(format!("the result file {fault}"))),
-        Some(File::Absent) => (None, recorded()),
+        Some(FileState::Present { content: ParsedResult::Json(value), .. }) => (Some(one_line(value)), recorded()),
+        Some(FileState::Present { content: ParsedResult::Unfinished(error), .. }) => (None, Some(error.clone())),
+        Some(FileState::Invalid(fault)) => (None, Some(format!("the result file {fault}"))),
+        Some(FileState::Missing) => (None, recorded()),
         None => (None, None),
     }
 }

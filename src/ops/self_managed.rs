@@ -17,9 +17,9 @@ use crate::record::result::{LONGEST, ParsedResult, one_line};
 use crate::record::sanitize::cut;
 use crate::record::step_name::StepName;
 use crate::step::outcome::{Written, record, remove_unpublished};
-use crate::step::prepare::{clear, inherit, settle, take_lock};
+use crate::step::prepare::{acquire_step_lock, adopt_lock_file, finalize_previous_run, remove_previous_records};
 use crate::step::publisher::Ending;
-use crate::step::snapshot::{SnapshotReader, here};
+use crate::step::snapshot::{SnapshotReader, local_context};
 use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::platform::{machine, process};
 use crate::sys::process::{Lookup, ProcessInfo};
@@ -39,9 +39,9 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    fn looker(&self) -> SnapshotReader {
+    fn reader(&self) -> SnapshotReader {
         let directory = Arc::new(MonitorDir::at(self.directory.clone()));
-        let here = Arc::new(here(&directory));
+        let here = Arc::new(local_context(&directory));
         SnapshotReader::new(directory, self.step.clone(), here)
     }
 
@@ -65,15 +65,15 @@ pub(crate) fn start(
     let entry = own_process(pid)?;
     let directory = MonitorDir::at(place.directory.clone());
     directory.create()?;
-    let mut looker = place.looker();
+    let mut reader = place.reader();
     let (step, id) = (&place.step, env::unique());
-    let lock = take_lock(&directory, &mut looker, step)?;
-    looker.hold(&lock);
-    settle(&mut looker, GRACE, trouble)?;
-    inherit(&lock, &directory, step, &id);
+    let lock = acquire_step_lock(&directory, &mut reader, step)?;
+    reader.assume_lock_held(&lock);
+    finalize_previous_run(&mut reader, GRACE, trouble)?;
+    adopt_lock_file(&lock, &directory, step, &id);
     let meta = Meta { directory: directory.id(), ..meta(step, &id, &entry, max_consecutive) };
     let written = write(&directory, step, &id, meta).and_then(|()| {
-        clear(&directory, step)?;
+        remove_previous_records(&directory, step)?;
         // Of the run before: this one has not beaten yet.
         directory.remove(&file_name(step, Record::Heartbeat)).map_err(|error| cannot_write(step, &error))?;
         // The pid last: from then on there is a run.
@@ -100,9 +100,9 @@ fn own_process(pid: i32) -> Result<ProcessInfo, Error> {
         Err(Error::invalid_options(format!("{fault}; name a process of yours, such as your shell's $$")))
     };
     let entry = match process::look(pid) {
-        Lookup::There(entry) if pid > 1 && !entry.kernel_thread => entry,
-        Lookup::There(_) => return refuse(format!("process {pid} is the system's")),
-        Lookup::Gone => {
+        Lookup::Found(entry) if pid > 1 && !entry.kernel_thread => entry,
+        Lookup::Found(_) => return refuse(format!("process {pid} is the system's")),
+        Lookup::NotFound => {
             return refuse(match process::process_of_thread(pid) {
                 Some(whole) => format!("{pid} is a thread of process {whole}"),
                 None => format!("there is no process {pid}"),
@@ -208,14 +208,14 @@ fn end(place: &Place, ending: &Ending) -> Result<Report, Error> {
     if ending.reason != Reason::Success {
         directory.create()?;
     }
-    let mut looker = place.looker();
-    let look = looker.look().map_err(|error| Error::io(format!("cannot look at {}", place.step), error))?;
+    let mut reader = place.reader();
+    let look = reader.look().map_err(|error| Error::io(format!("cannot look at {}", place.step), error))?;
     crate::step::snapshot::refuse_newer(&look, &place.step)?;
     // A failure is recorded in any case; a success of a misspelt name would reach no waiter.
     if ending.reason == Reason::Success && observe(&look).absent_since.is_some() {
         return Err(Error::not_started(absence(&directory, &place.step)));
     }
-    let written = record(&mut looker, pid_file_id(&look), ending)?;
+    let written = record(&mut reader, pid_file_id(&look), ending)?;
     let report = place.report()?;
     let same = match (report.outcome, ending.reason) {
         (Outcome::Success, reason) => reason == Reason::Success,

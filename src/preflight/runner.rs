@@ -8,7 +8,7 @@ use crate::preflight::checks::command::variables;
 use crate::preflight::report::{CheckReport, CheckStatus, FixResult};
 use crate::preflight::{Check, CheckResult, Failure, KILL_LEEWAY, run_check, shown};
 use crate::sys::clock;
-use crate::sys::process::shell::{Order, Purpose, ShellExit, ShellRunner};
+use crate::sys::process::shell::{ShellCommand, ShellExit, ShellMode, ShellRunner};
 use crate::sys::process::spawn::ExitStatus;
 use crate::sys::signals::{self, Pending, Signal};
 use crate::sys::watch::channel::{PollableReceiver, PollableSender};
@@ -177,13 +177,13 @@ impl CheckRunner {
         };
         let (shells, text, folder) = (Arc::clone(&self.shells), text.to_owned(), check.folder.clone());
         let work = move || {
-            let command = Order {
+            let command = ShellCommand {
                 text: OsStr::new(&text),
                 folder: Some(&folder),
                 variables: &variables(),
                 deadline: clock::now().plus(FIX_TIMEOUT),
                 grace: FIX_GRACE,
-                purpose: Purpose::Mend,
+                purpose: ShellMode::Inherit,
             };
             let error = match shells.run(&command) {
                 Err(error) => Some(format!("it could not be run: {}", io_reason(&error))),

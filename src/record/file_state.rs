@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 
 /// One file under a record's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum File<T> {
+pub(crate) enum FileState<T> {
     /// Nothing stands there.
-    Absent,
+    Missing,
     /// Something stands there that cannot be what it should be: a sentence without its subject, such as "is a FIFO".
-    Unfit(String),
+    Invalid(String),
     /// A regular file.
-    There {
+    Present {
         /// By which a change is noticed.
         stamp: FileStamp,
         /// What it says.
@@ -58,34 +58,34 @@ pub(crate) enum LockState {
     Unknown,
 }
 
-impl<T> File<T> {
+impl<T> FileState<T> {
     /// The file's stamp, where it is a file.
     pub(crate) fn stamp(&self) -> Option<FileStamp> {
         match self {
-            Self::There { stamp, .. } => Some(*stamp),
-            Self::Absent | Self::Unfit(_) => None,
+            Self::Present { stamp, .. } => Some(*stamp),
+            Self::Missing | Self::Invalid(_) => None,
         }
     }
 
     /// What the file says, where it is a file.
     pub(crate) fn content(&self) -> Option<&T> {
         match self {
-            Self::There { content, .. } => Some(content),
-            Self::Absent | Self::Unfit(_) => None,
+            Self::Present { content, .. } => Some(content),
+            Self::Missing | Self::Invalid(_) => None,
         }
     }
 
     /// Whether anything stands under the name.
     pub(crate) fn is_there(&self) -> bool {
-        !matches!(self, Self::Absent)
+        !matches!(self, Self::Missing)
     }
 
     /// The same file with its content read as something else.
-    pub(crate) fn map<U>(self, read: impl FnOnce(T) -> U) -> File<U> {
+    pub(crate) fn map<U>(self, read: impl FnOnce(T) -> U) -> FileState<U> {
         match self {
-            Self::Absent => File::Absent,
-            Self::Unfit(fault) => File::Unfit(fault),
-            Self::There { stamp, content } => File::There { stamp, content: read(content) },
+            Self::Missing => FileState::Missing,
+            Self::Invalid(fault) => FileState::Invalid(fault),
+            Self::Present { stamp, content } => FileState::Present { stamp, content: read(content) },
         }
     }
 }

@@ -4,7 +4,7 @@
 //! reader may start the next step on the same files.
 
 use crate::record::file_names::{Record, TempFile, file_name};
-use crate::record::file_state::File;
+use crate::record::file_state::FileState;
 use crate::record::outcome::Reason;
 use crate::record::result::{LONGEST, ParsedResult};
 use crate::record::time::millis;
@@ -108,9 +108,9 @@ fn result(run: &ActiveRun, job: &Job, succeeded: bool, elapsed: u64) -> (Option<
         run.output.append_file(&run.directory.file(&name));
     }
     let given = match run.directory.read(&name, LONGEST + 1) {
-        Ok(File::There { content, .. }) => Ok(Some(content)),
-        Ok(File::Absent) => Ok(None),
-        Ok(File::Unfit(fault)) => Err(format!("the result file {fault}")),
+        Ok(FileState::Present { content, .. }) => Ok(Some(content)),
+        Ok(FileState::Missing) => Ok(None),
+        Ok(FileState::Invalid(fault)) => Err(format!("the result file {fault}")),
         Err(error) => Err(format!("the result cannot be read: {error}")),
     };
     let fault = match (given, job.result) {

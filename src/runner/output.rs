@@ -31,7 +31,7 @@ pub(super) struct LogKeeper {
     began: MonotonicTime,
     next: MonotonicTime,
     last_size: u64,
-    deaf: bool,
+    unwatched: bool,
     /// Whether the disk was full at any look.
     disk_was_full: bool,
 }
@@ -47,7 +47,7 @@ impl LogKeeper {
         let limit = (log.is_some() && job.log_max != 0).then(|| SizeLimit::new(job.log_max));
         let began = clock::now();
         let next = if limit.is_some() { began.plus(LOOK) } else { MonotonicTime::NEVER };
-        Self { log, limit, tee, growths: None, began, next, last_size: 0, deaf: false, disk_was_full: false }
+        Self { log, limit, tee, growths: None, began, next, last_size: 0, unwatched: false, disk_was_full: false }
     }
 
     /// When to look again.
@@ -97,7 +97,7 @@ impl LogKeeper {
         }
         self.last_size = size;
         self.next = now.plus(LOOK);
-        if !grew && !self.deaf && now >= self.began.plus(WARM) {
+        if !grew && !self.unwatched && now >= self.began.plus(WARM) {
             self.wait_for_growth();
         }
     }
@@ -109,7 +109,7 @@ impl LogKeeper {
         }
         let path = self.log.as_ref().map(LogFile::watched);
         let armed = self.growths.as_mut().zip(path).is_some_and(|(growths, path)| growths.arm(0, &path));
-        self.deaf = !armed;
+        self.unwatched = !armed;
         // Armed, then looked at once more: what was written in between raised no notice (I2).
         if armed && self.size() == self.last_size {
             self.next = MonotonicTime::NEVER;

@@ -1,16 +1,16 @@
 //! The start of a run: the lock, the start files, COMMAND held and let go.
 //!
-//! The order is the point. The lock comes first: it decides between two starters, and tells every looker that a run is
+//! The order is the point. The lock comes first: it decides between two starters, and tells every reader that a run is
 //! starting. The old pid goes first and the new one comes last, so nobody ever pairs the old run's status with the new
 //! run's pid. COMMAND runs nothing until all of it stands.
 
 use crate::decide::breaker::Admission;
-use crate::decide::snapshot::Here;
+use crate::decide::snapshot::LocalContext;
 use crate::decide::tracker::PidFileId;
 use crate::env_vars;
 use crate::error::{Error, io_reason};
 use crate::record::file_names::{Record, TempFile, file_name};
-use crate::record::file_state::File;
+use crate::record::file_state::FileState;
 use crate::record::meta::Meta;
 use crate::record::step_name::StepName;
 use crate::record::time::{MonotonicTime, WallTime, millis};
@@ -22,9 +22,9 @@ use crate::runner::{Job, LogStreams, NotStarted, OnEvent, ResultFrom, RunnerEven
 use crate::step::breaker_file;
 use crate::step::outcome::{remove_unpublished, take_record_lock};
 use crate::step::own_run::OwnRun;
-use crate::step::prepare::{clear, inherit, settle, take_lock};
+use crate::step::prepare::{acquire_step_lock, adopt_lock_file, finalize_previous_run, remove_previous_records};
 use crate::step::publisher::PreallocatedFiles;
-use crate::step::snapshot::{SnapshotReader, here};
+use crate::step::snapshot::{SnapshotReader, local_context};
 use crate::step::telling;
 use crate::step::terminate::MARK;
 use crate::sys::fs::lock::Lock;
@@ -91,16 +91,16 @@ pub(super) fn start(directory: &MonitorDir, job: &Job, on_event: OnEvent<'_>) ->
     // Asked before anything is touched, and again when nothing can come between any more: the end of the run before,
     // counted below, may have opened the circuit.
     admit(&directory, job, None)?;
-    let here = Arc::new(here(&directory));
-    let mut looker = SnapshotReader::new(Arc::clone(&directory), job.step.clone(), Arc::clone(&here));
-    let lock = take_lock(&directory, &mut looker, &job.step)?;
-    looker.hold(&lock);
+    let here = Arc::new(local_context(&directory));
+    let mut reader = SnapshotReader::new(Arc::clone(&directory), job.step.clone(), Arc::clone(&here));
+    let lock = acquire_step_lock(&directory, &mut reader, &job.step)?;
+    reader.assume_lock_held(&lock);
     if job.owes_end {
-        refuse_untold(&mut looker)?;
+        refuse_untold(&mut reader)?;
     }
-    settle(&mut looker, job.grace, &mut |sentence| on_event(RunnerEvent::Warning(sentence)))?;
+    finalize_previous_run(&mut reader, job.grace, &mut |sentence| on_event(RunnerEvent::Warning(sentence)))?;
     admit(&directory, job, Some(&id))?;
-    inherit(&lock, &directory, &job.step, &id);
+    adopt_lock_file(&lock, &directory, &job.step, &id);
     // Before the fork, so that no signal is lost between; the child puts its own dispositions back.
     let (signals, ignore_hangup) = catch_signals()?;
     // A program that calls this library has children of its own, and orphans are not for it to wait for.
@@ -152,10 +152,10 @@ pub(super) fn start(directory: &MonitorDir, job: &Job, on_event: OnEvent<'_>) ->
 
 /// Whether the run before has ended and was not told is asked under the step's lock: a caller that saw that nothing was owed
 /// may have been overtaken by another caller's whole run, whose end this start would delete.
-fn refuse_untold(looker: &mut SnapshotReader) -> Result<(), Error> {
-    let look = looker.look().map_err(|error| Error::io("cannot look at the step", error))?;
+fn refuse_untold(reader: &mut SnapshotReader) -> Result<(), Error> {
+    let look = reader.look().map_err(|error| Error::io("cannot look at the step", error))?;
     if telling::is_owed(&look) {
-        let step = looker.step();
+        let step = reader.step();
         return Err(Error::already_running(format!(
             "a run of {step} has ended and was not told yet; call again to be told"
         )));
@@ -176,7 +176,7 @@ struct Begun {
 /// Writes everything under temporary names first: whatever fails, the run before stands as it was.
 fn begin(
     directory: &MonitorDir,
-    here: &Here,
+    here: &LocalContext,
     job: &Job,
     id: &str,
     lock: &Lock,
@@ -211,7 +211,7 @@ fn begin(
     let recording = take_record_lock(directory, &job.step)?;
     let (key, meta, rooms) = write_start_files(directory, job, id, meta)?;
     replace_log(directory, job, id)?;
-    clear(directory, &job.step)?;
+    remove_previous_records(directory, &job.step)?;
     publish(directory, &job.step, id)?;
     drop(recording);
     Ok(Begun { held, key, meta, rooms, log: files.log, child_started })
@@ -225,12 +225,12 @@ fn absolute(directory: &MonitorDir) -> PathBuf {
 fn admit(directory: &MonitorDir, job: &Job, run: Option<&str>) -> Result<(), Error> {
     let Some(name) = &job.breaker else { return Ok(()) };
     let answer = match run {
-        Some(run) => breaker_file::enter(directory, name, job.max_consecutive, job.cooldown, run),
-        None => breaker_file::ask(directory, name, job.max_consecutive, job.cooldown),
+        Some(run) => breaker_file::try_admit(directory, name, job.max_consecutive, job.cooldown, run),
+        None => breaker_file::check(directory, name, job.max_consecutive, job.cooldown),
     };
     let (admission, record) = answer?;
     match admission {
-        Admission::Closed | Admission::ProbeFile => Ok(()),
+        Admission::Closed | Admission::Trial => Ok(()),
         Admission::Open => Err(Error::breaker_open(format!(
             "circuit breaker {name} is open after {} failures in a row; look at {}, then close it with: dogwatch breaker reset {name}",
             record.consecutive_failures,
@@ -332,7 +332,7 @@ fn variables(directory: &MonitorDir, job: &Job, id: &str, result: &std::path::Pa
     given.cloned().chain(own.iter().cloned()).collect()
 }
 
-fn first_meta(here: &Here, job: &Job, id: &str, began: MonotonicTime, wall: WallTime, child: i32) -> Meta {
+fn first_meta(here: &LocalContext, job: &Job, id: &str, began: MonotonicTime, wall: WallTime, child: i32) -> Meta {
     let current = || env::current_folder().ok();
     let join = |folder: &PathBuf| Some(current().map_or_else(|| folder.clone(), |current| current.join(folder)));
     let cwd = job.cwd.as_ref().map_or_else(current, join);
@@ -379,8 +379,8 @@ fn write_start_files(
         // Closed before it is looked at: a network filesystem may stamp it when it is closed.
         directory.file(&pid).create_new()?.write_all(format!("{}\n", info::current_pid()).as_bytes())?;
         match directory.stat(&pid)? {
-            File::There { stamp, .. } => Ok(stamp.modified),
-            File::Absent | File::Unfit(_) => Err(io::Error::from(io::ErrorKind::NotFound)),
+            FileState::Present { stamp, .. } => Ok(stamp.modified),
+            FileState::Missing | FileState::Invalid(_) => Err(io::Error::from(io::ErrorKind::NotFound)),
         }
     };
     // The meta names the pid file's time, so that one is written first. A rename leaves the modification time as it is.

@@ -4,7 +4,7 @@
 
 use crate::error::io_reason;
 use crate::record::file_names::{Record, file_name};
-use crate::record::file_state::File;
+use crate::record::file_state::FileState;
 use crate::record::outcome::Intent;
 use crate::record::time::MonotonicTime;
 use crate::runner::end_tree::{self, TreeEnd, reap_command};
@@ -175,8 +175,8 @@ fn overdue(run: &mut ActiveRun, job: &Job, now: MonotonicTime, over_at: Monotoni
     let stale = job.stale.filter(|stale| !stale.is_zero())?;
     let name = file_name(&job.step, Record::Heartbeat);
     let modified = match run.directory.stat(&name) {
-        Ok(File::There { stamp, .. }) => Some(stamp.modified),
-        Ok(File::Absent | File::Unfit(_)) => None,
+        Ok(FileState::Present { stamp, .. }) => Some(stamp.modified),
+        Ok(FileState::Missing | FileState::Invalid(_)) => None,
         // Not knowing is no reason to kill.
         Err(_) => return None,
     };

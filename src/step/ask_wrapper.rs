@@ -62,7 +62,7 @@ pub(super) fn ask(
         if published_at.is_some_and(|at| now >= at.plus(EXIT_PATIENCE)) {
             return WrapperAnswer::Over;
         }
-        let is_stopped = matches!(process::look(wrapper.pid), Lookup::There(entry) if entry.stopped);
+        let is_stopped = matches!(process::look(wrapper.pid), Lookup::Found(entry) if entry.stopped);
         if published_at.is_none() && (is_stopped || now >= deadline) {
             return WrapperAnswer::Silent;
         }

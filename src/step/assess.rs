@@ -4,7 +4,7 @@
 use crate::decide::policy::{Policy, SettleTimes, ThresholdOptions};
 use crate::decide::snapshot::{Liveness, Observation, Snapshot, Status};
 use crate::decide::tracker::{RunTracker, meta_for, pid_file_id};
-use crate::decide::verdict::{SETTLE_START, Verdict, judge};
+use crate::decide::verdict::{SETTLE_START, Verdict, evaluate};
 use crate::error::Error;
 use crate::record::step_name::StepName;
 use crate::step::snapshot::{SnapshotReader, refuse_newer};
@@ -38,10 +38,10 @@ pub(crate) fn assess(
     thresholds: &ThresholdOptions,
 ) -> Result<Assessment, Error> {
     refuse_newer(&snapshot, step)?;
-    let observation = tracker.note(&snapshot);
+    let observation = tracker.observe(&snapshot);
     let meta = meta_for(&snapshot, pid_file_id(&snapshot));
     let policy = Policy::resolve(thresholds, meta)?;
-    let verdict = judge(&observation, &policy, snapshot.at);
+    let verdict = evaluate(&observation, &policy, snapshot.at);
     Ok(Assessment { snapshot, observation, policy, verdict })
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn assess(
 pub(crate) fn assess_settled(reader: &mut SnapshotReader) -> Result<Assessment, Error> {
     let (snapshot, observation) = settled(reader)?;
     let policy = Policy::without_limits(snapshot.at);
-    let verdict = judge(&observation, &policy, snapshot.at);
+    let verdict = evaluate(&observation, &policy, snapshot.at);
     Ok(Assessment { snapshot, observation, policy, verdict })
 }
 
@@ -61,14 +61,14 @@ pub(crate) fn assess_settled(reader: &mut SnapshotReader) -> Result<Assessment, 
 ///
 /// # Errors
 /// A sentence: it cannot be looked at, or a newer program wrote its record.
-fn settled(looker: &mut SnapshotReader) -> Result<(Snapshot, Observation), Error> {
+fn settled(reader: &mut SnapshotReader) -> Result<(Snapshot, Observation), Error> {
     let mut history = RunTracker::default();
     loop {
-        let look = looker.look().map_err(|error| {
-            Error::io(format!("cannot look at {} in {}", looker.step(), looker.directory().path().display()), error)
+        let look = reader.look().map_err(|error| {
+            Error::io(format!("cannot look at {} in {}", reader.step(), reader.directory().path().display()), error)
         })?;
-        refuse_newer(&look, looker.step())?;
-        let seen = history.note(&look);
+        refuse_newer(&look, reader.step())?;
+        let seen = history.observe(&look);
         // A run that held the lock says how it ended before it lets go of it.
         let locked = meta_for(&look, pid_file_id(&look)).is_some_and(|meta| meta.locked);
         let until = match (&seen.status, seen.liveness) {

@@ -7,7 +7,7 @@ use crate::decide::breaker::{Admission, admit, count, try_out};
 use crate::error::Error;
 use crate::record::breaker::{BreakerRecord, LONGEST};
 use crate::record::file_names::{Record, breaker_lock, file_name, temporary_name};
-use crate::record::file_state::File;
+use crate::record::file_state::FileState;
 use crate::record::outcome::Reason;
 use crate::record::step_name::StepName;
 use crate::sys::fs::monitor_dir::MonitorDir;
@@ -27,9 +27,9 @@ pub(crate) fn read(directory: &MonitorDir, name: &StepName) -> Result<BreakerRec
     let say =
         |fault: &dyn Display| Error::internal(format!("cannot read {}: {fault}", directory.join(&file).display()));
     match directory.read(&file, LONGEST) {
-        Ok(File::Absent) => Ok(BreakerRecord { name: name.as_str().to_owned(), ..BreakerRecord::default() }),
-        Ok(File::Unfit(fault)) => Err(say(&format_args!("it {fault}"))),
-        Ok(File::There { content, .. }) => BreakerRecord::parse(&content).map_err(|fault| say(&fault)),
+        Ok(FileState::Missing) => Ok(BreakerRecord { name: name.as_str().to_owned(), ..BreakerRecord::default() }),
+        Ok(FileState::Invalid(fault)) => Err(say(&format_args!("it {fault}"))),
+        Ok(FileState::Present { content, .. }) => BreakerRecord::parse(&content).map_err(|fault| say(&fault)),
         Err(error) => Err(Error::io(format!("cannot read {}", directory.join(&file).display()), error)),
     }
 }
@@ -38,7 +38,7 @@ pub(crate) fn read(directory: &MonitorDir, name: &StepName) -> Result<BreakerRec
 ///
 /// # Errors
 /// A sentence; the file is as it was.
-pub(crate) fn change(
+pub(crate) fn update(
     directory: &MonitorDir,
     name: &StepName,
     change: impl FnOnce(BreakerRecord) -> BreakerRecord,
@@ -60,7 +60,7 @@ pub(crate) fn change(
 /// Counts the end of a run, once. A success of a breaker that was never written leaves it so.
 ///
 /// # Errors
-/// As [`change`].
+/// As [`update`].
 pub(crate) fn count_end(
     directory: &MonitorDir,
     name: &StepName,
@@ -72,14 +72,14 @@ pub(crate) fn count_end(
     if nothing_to_reset || before.has_counted(run) {
         return Ok(before);
     }
-    change(directory, name, |record| count(record, run, reason, clock::wall()))
+    update(directory, name, |record| count(record, run, reason, clock::wall()))
 }
 
 /// Asks whether a run may start, without changing anything.
 ///
 /// # Errors
 /// As [`read`].
-pub(crate) fn ask(
+pub(crate) fn check(
     directory: &MonitorDir,
     name: &StepName,
     max_consecutive: u32,
@@ -92,24 +92,24 @@ pub(crate) fn ask(
 /// Asks for a run that starts now; a trial is written down, so that no second one starts beside it.
 ///
 /// # Errors
-/// As [`change`].
-pub(crate) fn enter(
+/// As [`update`].
+pub(crate) fn try_admit(
     directory: &MonitorDir,
     name: &StepName,
     max_consecutive: u32,
     cooldown: Option<Duration>,
     run: &str,
 ) -> Result<(Admission, BreakerRecord), Error> {
-    let (admission, record) = ask(directory, name, max_consecutive, cooldown)?;
-    if admission != Admission::ProbeFile {
+    let (admission, record) = check(directory, name, max_consecutive, cooldown)?;
+    if admission != Admission::Trial {
         return Ok((admission, record));
     }
     let mut admission = Admission::Open;
-    let record = change(directory, name, |record| {
+    let record = update(directory, name, |record| {
         // Asked again under the lock: another run may have taken the trial since.
         let now = clock::wall();
         admission = admit(&record, max_consecutive, cooldown, now);
-        if admission == Admission::ProbeFile { try_out(record, run, now) } else { record }
+        if admission == Admission::Trial { try_out(record, run, now) } else { record }
     })?;
     Ok((admission, record))
 }

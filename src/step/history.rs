@@ -1,7 +1,7 @@
 //! The history of a step on disk: which runs have ended, and how. Called where an end is recorded or first noticed.
 
 use crate::record::file_names::{Record, file_name, record_lock, temporary_name};
-use crate::record::file_state::File;
+use crate::record::file_state::FileState;
 use crate::record::history::{HistoryEntry, LONGEST, encode, expected_ms, parse};
 use crate::record::step_name::StepName;
 use crate::sys::clock;
@@ -16,8 +16,8 @@ const WRITER: Duration = Duration::from_secs(1);
 /// The ended runs of a step, the oldest first; none where there is no history, or one that cannot be read.
 pub(crate) fn read(directory: &MonitorDir, step: &StepName) -> Vec<HistoryEntry> {
     match directory.read(&file_name(step, Record::History), LONGEST) {
-        Ok(File::There { content, .. }) => parse(&content),
-        Ok(File::Absent | File::Unfit(_)) | Err(_) => Vec::new(),
+        Ok(FileState::Present { content, .. }) => parse(&content),
+        Ok(FileState::Missing | FileState::Invalid(_)) | Err(_) => Vec::new(),
     }
 }
 

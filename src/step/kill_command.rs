@@ -12,7 +12,7 @@ use crate::error::{Error, io_reason};
 use crate::record::status::{ParsedStatus, StatusWord};
 use crate::step::outcome::{RunStatus, standing};
 use crate::step::snapshot::SnapshotReader;
-use crate::sys::process::shell::{self, Order, Purpose, ShellRunner};
+use crate::sys::process::shell::{self, ShellCommand, ShellMode, ShellRunner};
 use crate::sys::process::spawn::ExitStatus;
 use crate::sys::{clock, env};
 use std::ffi::{OsStr, OsString};
@@ -42,26 +42,21 @@ pub(super) enum CommandEffect {
 ///
 /// # Errors
 /// What went wrong, as a sentence.
-pub(super) fn call(
-    looker: &SnapshotReader,
-    run: Option<PidFileId>,
-    text: &OsStr,
-    grace: Duration,
-) -> Result<(), Error> {
+pub(super) fn run(reader: &SnapshotReader, run: Option<PidFileId>, text: &OsStr, grace: Duration) -> Result<(), Error> {
     let limit = grace.saturating_add(LIMIT);
     let variables = [
-        (env_vars::STEP, OsString::from(looker.step().as_str())),
+        (env_vars::STEP, OsString::from(reader.step().as_str())),
         (env_vars::PID, run.map_or_else(OsString::new, |(pid, _)| pid.to_string().into())),
-        (env_vars::DIR, env::absolute(looker.directory().path()).into_os_string()),
+        (env_vars::DIR, env::absolute(reader.directory().path()).into_os_string()),
     ];
-    let order = Order {
+    let order = ShellCommand {
         text,
         folder: None,
         variables: &variables,
         deadline: clock::now().plus(limit),
         grace: Duration::ZERO,
         // Whatever it leaves in the background is its own affair.
-        purpose: Purpose::Mend,
+        purpose: ShellMode::Inherit,
     };
     match ShellRunner::default().run(&order).map(|outcome| outcome.end) {
         Ok(shell::ShellExit::Known(ExitStatus::Code(0))) => Ok(()),
@@ -83,44 +78,44 @@ pub(super) fn call(
 /// The same for a run whose process is dead: its pid may have been reused. Returns whether the command was run.
 ///
 /// # Errors
-/// As [`call`].
-pub(super) fn call_after_death(
-    looker: &mut SnapshotReader,
+/// As [`run`].
+pub(super) fn run_after_death(
+    reader: &mut SnapshotReader,
     look: &Snapshot,
     command: &OsStr,
     grace: Duration,
 ) -> Result<bool, Error> {
-    match looker.look() {
+    match reader.look() {
         Ok(again) if matches!(standing(&again, pid_file_id(look)), RunStatus::Running) => {
-            call(looker, None, command, grace).map(|()| true)
+            run(reader, None, command, grace).map(|()| true)
         }
         // Another process has recorded the end, or the step is a new run's, which the command must not signal.
         Ok(_) => Ok(false),
         Err(error) => Err(Error::internal(format!(
             "cannot look at {} again ({}), so the kill command was not run",
-            looker.step(),
+            reader.step(),
             io_reason(&error)
         ))),
     }
 }
 
 /// Looks for the end of the run that `look` shows until it is there or `grace` is over.
-pub(super) fn look_for_end(looker: &mut SnapshotReader, look: &Snapshot, grace: Duration) -> CommandEffect {
+pub(super) fn wait_for_end(reader: &mut SnapshotReader, look: &Snapshot, grace: Duration) -> CommandEffect {
     let deadline = clock::now().plus(grace);
     let (mut pause, longest) = PAUSE;
     let mut history = RunTracker::default();
-    history.note(look);
+    history.observe(look);
     let mut end = CommandEffect::Unseen;
     loop {
         let now = clock::now();
         // What the kernel could not say this time the next look may say.
-        if let Ok(again) = looker.look() {
+        if let Ok(again) = reader.look() {
             end = match standing(&again, pid_file_id(look)) {
                 RunStatus::Ended if again.status.content() == Some(&ParsedStatus::Complete(StatusWord::Success)) => {
                     return CommandEffect::Succeeded;
                 }
                 RunStatus::Ended | RunStatus::Replaced => return CommandEffect::Recorded,
-                RunStatus::Running => match history.note(&again).liveness {
+                RunStatus::Running => match history.observe(&again).liveness {
                     Liveness::Dead { since } if again.at >= since.plus(SettleTimes::CONTRACT.death) => {
                         return CommandEffect::Gone;
                     }

@@ -6,11 +6,11 @@
 //! on.
 
 use crate::decide::breaker::MAX_CONSECUTIVE;
-use crate::decide::snapshot::{Here, Process, Snapshot, Status};
+use crate::decide::snapshot::{LocalContext, Process, Snapshot, Status};
 use crate::decide::tracker::{PidFileId, meta_for, observe, pid_file_id};
 use crate::error::Error;
 use crate::record::file_names::{Record, file_name, record_lock, unpublished};
-use crate::record::file_state::{File, FileStamp};
+use crate::record::file_state::{FileStamp, FileState};
 use crate::record::history::HistoryEntry;
 use crate::record::meta::{LONGEST, Meta, ParsedMeta};
 use crate::record::outcome::Reason;
@@ -44,12 +44,12 @@ pub(crate) enum Written {
 /// # Errors
 /// The first thing that could not be written, as a sentence. What could be written after it was: a status without its
 /// meta is better than none.
-pub(crate) fn record(looker: &mut SnapshotReader, run: Option<PidFileId>, ending: &Ending) -> Result<Written, Error> {
-    let directory = looker.directory().clone();
-    let step = looker.step().clone();
+pub(crate) fn record(reader: &mut SnapshotReader, run: Option<PidFileId>, ending: &Ending) -> Result<Written, Error> {
+    let directory = reader.directory().clone();
+    let step = reader.step().clone();
     let publisher = Publisher { directory: &directory, step: &step };
     let held = lock(&directory, &step)?;
-    let look = looker.look_again()?;
+    let look = reader.read_again()?;
     let written = match standing(&look, run) {
         RunStatus::Replaced => Written::Replaced,
         RunStatus::Ended => Written::Already,
@@ -78,7 +78,7 @@ pub(crate) fn remove_unpublished(directory: &MonitorDir, step: &StepName, run: &
 /// notice its end.
 ///
 /// # Errors
-/// As [`crate::step::breaker_file::change`].
+/// As [`crate::step::breaker_file::update`].
 pub(crate) fn count_seen(
     directory: &MonitorDir,
     step: &StepName,
@@ -94,13 +94,13 @@ pub(crate) fn count_seen(
     // The breaker remembers its last runs only: the run's own record keeps it from being counted again after those.
     let _held = lock(directory, step)?;
     match directory.read(&file_name(step, Record::Meta), LONGEST) {
-        Ok(File::There { content, .. }) => match ParsedMeta::parse(&content) {
+        Ok(FileState::Present { content, .. }) => match ParsedMeta::parse(&content) {
             ParsedMeta::Known(now) if now.run_id == meta.run_id => {
                 Publisher { directory, step }.publish_meta(&Meta { counted: true, ..*now }, None)
             }
             ParsedMeta::Known(_) | ParsedMeta::Newer(_) | ParsedMeta::Broken(_) => Ok(()),
         },
-        Ok(File::Absent | File::Unfit(_)) | Err(_) => Ok(()),
+        Ok(FileState::Missing | FileState::Invalid(_)) | Err(_) => Ok(()),
     }
 }
 
@@ -148,7 +148,7 @@ pub(super) fn change_record(
 ) -> Result<(), Error> {
     let (directory, step) = (reader.directory().clone(), reader.step().clone());
     let held = lock(&directory, &step)?;
-    let look = reader.look_again()?;
+    let look = reader.read_again()?;
     let mut meta = known_meta(&look, &step);
     if by(&mut meta, &look) {
         Publisher { directory: &directory, step: &step }.publish_meta(&meta, None)?;
@@ -194,7 +194,7 @@ pub(crate) fn known_meta(look: &Snapshot, step: &StepName) -> Meta {
     if let Some(meta) = meta_for(look, key) {
         return meta.clone();
     }
-    let Here { host, boot_id, pid_namespace, time_namespace, local_filesystem, .. } = look.here.as_ref();
+    let LocalContext { host, boot_id, pid_namespace, time_namespace, local_filesystem, .. } = look.here.as_ref();
     let (run_id, started) = match (key, &look.process) {
         (Some((pid, modified)), process) => (
             format!("pid-{pid}-{}", modified.as_nanos()),
@@ -249,11 +249,16 @@ mod tests {
 
     fn look(process: Process, local_filesystem: bool) -> Snapshot {
         let stamp = FileStamp { modified: WallTime::from_nanos(7), size: 2, inode: 1, owner: 0 };
-        let here =
-            Here { host: "h".into(), boot_id: "b".into(), pid_namespace: Some(1), local_filesystem, ..Here::default() };
+        let here = LocalContext {
+            host: "h".into(),
+            boot_id: "b".into(),
+            pid_namespace: Some(1),
+            local_filesystem,
+            ..LocalContext::default()
+        };
         let begun =
-            Snapshot::begun(MonotonicTime::from_millis(1), WallTime::from_nanos(8), Duration::ZERO, Arc::new(here));
-        let pid = File::There { stamp, content: ParsedPid::Pid(5) };
+            Snapshot::empty(MonotonicTime::from_millis(1), WallTime::from_nanos(8), Duration::ZERO, Arc::new(here));
+        let pid = FileState::Present { stamp, content: ParsedPid::Pid(5) };
         Snapshot { pid, lock: LockState::Absent, process, ..begun }
     }
 

@@ -8,7 +8,7 @@ use crate::decide::tracker::PidFileId;
 use crate::error::Error;
 use crate::record::evidence::TreeProcess;
 use crate::record::file_names::{Record, TempFile, file_name, record_lock};
-use crate::record::file_state::{File, FileStamp};
+use crate::record::file_state::{FileStamp, FileState};
 use crate::record::meta::{LONGEST, Meta, ParsedMeta};
 use crate::record::outcome::{Intent, Reason};
 use crate::record::pid::{self, ParsedPid};
@@ -194,7 +194,7 @@ impl OwnRun {
             return true;
         }
         let name = file_name(&self.step, Record::Meta);
-        let Ok(File::There { stamp, content }) = self.directory.read(&name, LONGEST) else { return false };
+        let Ok(FileState::Present { stamp, content }) = self.directory.read(&name, LONGEST) else { return false };
         match ParsedMeta::parse(&content) {
             ParsedMeta::Known(meta) if meta.run_id == self.meta.run_id => {
                 let before = std::mem::replace(&mut self.meta, *meta);
@@ -235,7 +235,8 @@ impl OwnRun {
         }
         self.restore_pid();
         let heartbeat = file_name(&self.step, Record::Heartbeat);
-        if matches!(self.directory.stat(&heartbeat), Ok(File::Absent)) && self.directory.touch(&heartbeat).is_ok() {
+        if matches!(self.directory.stat(&heartbeat), Ok(FileState::Missing)) && self.directory.touch(&heartbeat).is_ok()
+        {
             self.note_restored(Record::Heartbeat);
         }
         if !has_meta {
@@ -252,7 +253,7 @@ impl OwnRun {
     /// while this process was stopped, may have recorded that end, whose status would stand as this run's.
     fn has_others_end(&self) -> bool {
         let record = self.directory.read(&file_name(&self.step, Record::Meta), LONGEST);
-        let Ok(File::There { content, .. }) = record else { return false };
+        let Ok(FileState::Present { content, .. }) = record else { return false };
         matches!(ParsedMeta::parse(&content), ParsedMeta::Known(other) if other.reason.is_some())
     }
 
@@ -285,10 +286,10 @@ impl OwnRun {
     fn is_followed(&self) -> bool {
         let name = file_name(&self.step, Record::Pid);
         match self.directory.read(&name, pid::LONGEST) {
-            Ok(File::There { content, .. }) => {
+            Ok(FileState::Present { content, .. }) => {
                 matches!(ParsedPid::parse(&content), ParsedPid::Pid(pid) if pid != self.key.0)
             }
-            Ok(File::Absent | File::Unfit(_)) | Err(_) => false,
+            Ok(FileState::Missing | FileState::Invalid(_)) | Err(_) => false,
         }
     }
 
@@ -298,7 +299,7 @@ impl OwnRun {
             return;
         }
         let name = file_name(&self.step, Record::Pid);
-        if let Ok(File::There { stamp, content }) = self.directory.read(&name, pid::LONGEST)
+        if let Ok(FileState::Present { stamp, content }) = self.directory.read(&name, pid::LONGEST)
             && ParsedPid::parse(&content) == ParsedPid::Pid(self.key.0)
             && self.meta.pid_mtime_ns == Some(stamp.modified.as_nanos())
             && (self.pid_file.is_none() || stamp.modified != self.key.1)
@@ -332,7 +333,9 @@ impl OwnRun {
     /// writes it. A status that is older than the run's pid is an earlier run's.
     fn told_reason(&self) -> Option<Reason> {
         let name = file_name(&self.step, Record::Status);
-        let Ok(File::There { stamp, content }) = self.directory.read(&name, status::LONGEST) else { return None };
+        let Ok(FileState::Present { stamp, content }) = self.directory.read(&name, status::LONGEST) else {
+            return None;
+        };
         let ParsedStatus::Complete(word) = ParsedStatus::parse(&content) else { return None };
         if stamp.modified < self.key.1 {
             return None;

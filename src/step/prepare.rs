@@ -16,7 +16,7 @@ use crate::record::step_name::StepName;
 use crate::step::assess::{Assessment, assess_settled};
 use crate::step::outcome::{self, count_seen, remove_unpublished};
 use crate::step::snapshot::SnapshotReader;
-use crate::step::terminate::{Means, bury};
+use crate::step::terminate::{KillMethod, record_death};
 use crate::sys::clock;
 use crate::sys::fs::lock::Lock;
 use crate::sys::fs::monitor_dir::MonitorDir;
@@ -32,7 +32,11 @@ const LOOKERS: Duration = Duration::from_millis(50);
 ///
 /// # Errors
 /// [`Error`].
-pub(crate) fn take_lock(directory: &MonitorDir, looker: &mut SnapshotReader, step: &StepName) -> Result<Lock, Error> {
+pub(crate) fn acquire_step_lock(
+    directory: &MonitorDir,
+    reader: &mut SnapshotReader,
+    step: &StepName,
+) -> Result<Lock, Error> {
     let path = directory.join(&file_name(step, Record::Lock));
     let began = clock::now();
     loop {
@@ -42,7 +46,7 @@ pub(crate) fn take_lock(directory: &MonitorDir, looker: &mut SnapshotReader, ste
         match taken {
             Some(lock) => return Ok(lock),
             None if now >= began.plus(LOOKERS) => {
-                let look = looker.look().map_err(|error| Error::io("cannot look at the step", error))?;
+                let look = reader.look().map_err(|error| Error::io("cannot look at the step", error))?;
                 let seen = observe(&look);
                 let over = matches!(seen.status, Status::Complete { .. });
                 let starting = matches!(seen.liveness, Liveness::Starting { .. });
@@ -50,7 +54,7 @@ pub(crate) fn take_lock(directory: &MonitorDir, looker: &mut SnapshotReader, ste
                     return Err(running(step, pid_file_id(&look)));
                 }
             }
-            // A looker has it for a moment.
+            // A reader has it for a moment.
             None => {}
         }
         clock::sleep_until(now.plus(Duration::from_millis(2)));
@@ -64,7 +68,7 @@ fn running(step: &StepName, key: Option<PidFileId>) -> Error {
 
 /// Leaves this run's id in the lock file, and removes what the run whose id stood there left unpublished. A run that is
 /// killed before it has published anything can be cleaned up after by nothing else, short of listing the directory.
-pub(crate) fn inherit(lock: &Lock, directory: &MonitorDir, step: &StepName, id: &str) {
+pub(crate) fn adopt_lock_file(lock: &Lock, directory: &MonitorDir, step: &StepName, id: &str) {
     let noted = lock.noted();
     let is_id = |text: &&str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
     if let Some(before) = std::str::from_utf8(&noted).ok().filter(is_id) {
@@ -79,9 +83,13 @@ pub(crate) fn inherit(lock: &Lock, directory: &MonitorDir, step: &StepName, id: 
 ///
 /// # Errors
 /// [`Error`].
-pub(crate) fn settle(looker: &mut SnapshotReader, grace: Duration, trouble: &mut dyn FnMut(&str)) -> Result<(), Error> {
-    let step = looker.step().clone();
-    let Assessment { snapshot: look, observation: seen, .. } = assess_settled(looker)?;
+pub(crate) fn finalize_previous_run(
+    reader: &mut SnapshotReader,
+    grace: Duration,
+    trouble: &mut dyn FnMut(&str),
+) -> Result<(), Error> {
+    let step = reader.step().clone();
+    let Assessment { snapshot: look, observation: seen, .. } = assess_settled(reader)?;
     if seen.absent_since.is_some() {
         return Ok(());
     }
@@ -101,11 +109,16 @@ pub(crate) fn settle(looker: &mut SnapshotReader, grace: Duration, trouble: &mut
         (Status::Unfinished { .. } | Status::Odd { .. }, Liveness::Dead { .. }) => Reason::Failed,
         (_, Liveness::Dead { .. }) => {
             let reason = seen.recorded.or(seen.intent.map(Intent::reason));
-            let buried = bury(looker, &look, reason.unwrap_or(Reason::Died), &Means::signals(Escalation::term(grace)));
+            let buried = record_death(
+                reader,
+                &look,
+                reason.unwrap_or(Reason::Died),
+                &KillMethod::signals(Escalation::term(grace)),
+            );
             if let Some(sentence) = buried.detail {
                 trouble(&sentence);
             }
-            sweep(looker.directory(), &step, &looker.directory().names().unwrap_or_default());
+            remove_stale_temp_files(reader.directory(), &step, &reader.directory().names().unwrap_or_default());
             return Ok(());
         }
         (_, Liveness::Elsewhere | Liveness::Unclaimed | Liveness::Starting { .. }) => {
@@ -118,7 +131,7 @@ pub(crate) fn settle(looker: &mut SnapshotReader, grace: Duration, trouble: &mut
             Reason::Died
         }
     };
-    if let Err(error) = count_seen(looker.directory(), &step, &look, reason) {
+    if let Err(error) = count_seen(reader.directory(), &step, &look, reason) {
         trouble(&error.to_string());
     }
     Ok(())
@@ -130,7 +143,7 @@ pub(crate) fn settle(looker: &mut SnapshotReader, grace: Duration, trouble: &mut
 ///
 /// # Errors
 /// [`Error`].
-pub(crate) fn clear(directory: &MonitorDir, step: &StepName) -> Result<(), Error> {
+pub(crate) fn remove_previous_records(directory: &MonitorDir, step: &StepName) -> Result<(), Error> {
     for record in [Record::Pid, Record::Status, Record::Result] {
         let name = file_name(step, record);
         directory
@@ -142,7 +155,7 @@ pub(crate) fn clear(directory: &MonitorDir, step: &StepName) -> Result<(), Error
 
 /// Removes those of these files that a killed writer left for the step. The record lock keeps living writers out
 /// meanwhile.
-pub(crate) fn sweep(directory: &MonitorDir, step: &StepName, names: &[String]) {
+pub(crate) fn remove_stale_temp_files(directory: &MonitorDir, step: &StepName, names: &[String]) {
     let Ok(Some(_held)) = Lock::take(&directory.file(&record_lock(step)), outcome::patience()) else { return };
     for name in names.iter().filter(|name| parse_temporary_name(name) == Some(step.as_str())) {
         // What cannot be removed does no harm: no reader takes it for a record.

@@ -121,7 +121,7 @@ pub(crate) fn still_there(survivors: &str) -> String {
 /// Counts the end of a run for its breaker, unless its record says that it was counted.
 ///
 /// # Errors
-/// As [`breaker_file::change`].
+/// As [`breaker_file::update`].
 pub(super) fn count(directory: &MonitorDir, meta: &Meta, reason: Reason) -> Result<(), Error> {
     let Some(name) = meta.breaker.as_deref().and_then(|name| StepName::parse(name).ok()) else { return Ok(()) };
     if meta.counted {

@@ -7,12 +7,12 @@
 
 use crate::decide::liveness::has_published_its_end;
 use crate::decide::policy::HEARTBEAT_INTERVAL;
-use crate::decide::snapshot::{Here, Process, Snapshot};
+use crate::decide::snapshot::{LocalContext, Process, Snapshot};
 use crate::decide::tracker::{meta_for, pid_file_id, recorded_meta};
 use crate::decide::warning::out_of_reach;
 use crate::error::Error;
 use crate::record::file_names::{Record, file_name};
-use crate::record::file_state::{File, FileId, FileStamp, LockState};
+use crate::record::file_state::{FileId, FileStamp, FileState, LockState};
 use crate::record::meta::ParsedMeta;
 use crate::record::pid::{self, ParsedPid};
 use crate::record::result::{self, ParsedResult};
@@ -34,12 +34,12 @@ use std::time::Duration;
 const ATTEMPTS: usize = 8;
 
 /// Where this process stands, for the looks at one directory.
-pub(crate) fn here(directory: &MonitorDir) -> Here {
+pub(crate) fn local_context(directory: &MonitorDir) -> LocalContext {
     // Of a directory that is not there yet the nearest ancestor tells: it will come into being there.
     let found = directory.path().ancestors().find_map(|folder| fs_type::look(folder).ok());
     let local_filesystem = found.is_some_and(|found| found.local);
     directory.note_far(!local_filesystem);
-    Here {
+    LocalContext {
         host: env::host(),
         boot_id: env::boot_id().unwrap_or_default(),
         pid_namespace: machine::pid_namespace(),
@@ -54,7 +54,7 @@ pub(crate) fn here(directory: &MonitorDir) -> Here {
 pub(crate) struct SnapshotReader {
     directory: Arc<MonitorDir>,
     step: StepName,
-    here: Arc<Here>,
+    here: Arc<LocalContext>,
     /// The meta record as last read: it is long, and changes twice in a run.
     meta: Option<(FileStamp, Arc<ParsedMeta>)>,
     /// Whether every look tells of the result that stands there.
@@ -71,7 +71,7 @@ pub(crate) struct SnapshotReader {
 
 impl SnapshotReader {
     /// Prepares to look at a step.
-    pub(crate) fn new(directory: Arc<MonitorDir>, step: StepName, here: Arc<Here>) -> Self {
+    pub(crate) fn new(directory: Arc<MonitorDir>, step: StepName, here: Arc<LocalContext>) -> Self {
         Self {
             directory,
             step,
@@ -100,22 +100,22 @@ impl SnapshotReader {
     }
 
     /// From now on looks from here: the directory came into being, or its filesystem changed.
-    pub(crate) fn stand(&mut self, here: Arc<Here>) {
+    pub(crate) fn set_context(&mut self, here: Arc<LocalContext>) {
         self.here = here;
     }
 
-    /// From now on shares one look at all processes with other lookers, for one look at each of many steps.
-    pub(crate) fn share(&mut self, crowd: Arc<LazyProcessTable>) {
+    /// From now on shares one look at all processes with other readers, for one look at each of many steps.
+    pub(crate) fn use_process_table(&mut self, crowd: Arc<LazyProcessTable>) {
         self.crowd = Some(crowd);
     }
 
     /// From now on tells of the result that stands there whatever the status says.
-    pub(crate) fn keep_result(&mut self) {
+    pub(crate) fn always_stat_result(&mut self) {
         self.keeps_result = true;
     }
 
     /// From now on takes the step's lock for free: this process holds it, so a run that recorded the same file does not.
-    pub(crate) fn hold(&mut self, lock: &Lock) {
+    pub(crate) fn assume_lock_held(&mut self, lock: &Lock) {
         self.holding = Some(lock.id());
     }
 
@@ -138,7 +138,7 @@ impl SnapshotReader {
     ///
     /// # Errors
     /// As [`look`](Self::look), with the step's name.
-    pub(crate) fn look_again(&mut self) -> Result<Snapshot, Error> {
+    pub(crate) fn read_again(&mut self) -> Result<Snapshot, Error> {
         self.look().map_err(|error| Error::io(format!("cannot look at {} again", self.step), error))
     }
 
@@ -147,9 +147,9 @@ impl SnapshotReader {
     pub(crate) fn is_unchanged(&self, look: &Snapshot) -> bool {
         let same = |record, known: Option<FileStamp>| {
             self.directory.stat(&self.name(record)).is_ok_and(|file| match file {
-                File::There { stamp, .. } => known == Some(stamp),
-                File::Absent => known.is_none(),
-                File::Unfit(_) => false,
+                FileState::Present { stamp, .. } => known == Some(stamp),
+                FileState::Missing => known.is_none(),
+                FileState::Invalid(_) => false,
             })
         };
         self.here.local_filesystem
@@ -167,7 +167,7 @@ impl SnapshotReader {
         self.directory.refresh();
         let pid = self.directory.read(&self.name(Record::Pid), pid::LONGEST)?.map(|bytes| ParsedPid::parse(&bytes));
         let meta = self.read_meta()?;
-        let mut look = Snapshot { pid, meta, ..Snapshot::begun(at, wall, clock::slept(), Arc::clone(&self.here)) };
+        let mut look = Snapshot { pid, meta, ..Snapshot::empty(at, wall, clock::slept(), Arc::clone(&self.here)) };
         if look.pid.is_there() {
             self.read_file_clock(&mut look);
         }
@@ -202,7 +202,7 @@ impl SnapshotReader {
         Ok((look, overtaken))
     }
 
-    fn read_status(&self) -> io::Result<File<ParsedStatus>> {
+    fn read_status(&self) -> io::Result<FileState<ParsedStatus>> {
         Ok(self.directory.read(&self.name(Record::Status), status::LONGEST)?.map(|bytes| ParsedStatus::parse(&bytes)))
     }
 
@@ -265,16 +265,16 @@ impl SnapshotReader {
         }
     }
 
-    fn read_meta(&mut self) -> io::Result<File<Arc<ParsedMeta>>> {
+    fn read_meta(&mut self) -> io::Result<FileState<Arc<ParsedMeta>>> {
         if let Some((known, text)) = &self.meta
-            && let File::There { stamp, .. } = self.directory.stat(&self.name(Record::Meta))?
+            && let FileState::Present { stamp, .. } = self.directory.stat(&self.name(Record::Meta))?
             && stamp == *known
         {
-            return Ok(File::There { stamp, content: Arc::clone(text) });
+            return Ok(FileState::Present { stamp, content: Arc::clone(text) });
         }
         let read = self.directory.read(&self.name(Record::Meta), meta::LONGEST)?;
         let read = read.map(|bytes| Arc::new(ParsedMeta::parse(&bytes)));
-        if let File::There { stamp, content } = &read {
+        if let FileState::Present { stamp, content } = &read {
             self.meta = Some((*stamp, Arc::clone(content)));
         }
         Ok(read)
@@ -284,11 +284,11 @@ impl SnapshotReader {
 /// A process that is not gone; its start on the files' clock, because it is compared with their times.
 fn present_process(found: Lookup, file_wall: WallTime) -> Option<Process> {
     match found {
-        Lookup::There(ProcessInfo { started, .. }) => {
+        Lookup::Found(ProcessInfo { started, .. }) => {
             let started_wall = process::started_wall(started, file_wall, clock::with_sleep());
             Some(Process::Running { started, started_wall })
         }
-        Lookup::Gone => None,
+        Lookup::NotFound => None,
         Lookup::Hidden => Some(Process::Hidden),
     }
 }
@@ -302,8 +302,8 @@ fn has_stopped_wrapper(look: &Snapshot) -> bool {
     is_here
         && look.file_wall.since(beat.modified) > late
         && meta.pid.is_some_and(|pid| match process::look(pid) {
-            Lookup::There(entry) => entry.stopped && meta.pid_started_at == Some(entry.started),
-            Lookup::Gone | Lookup::Hidden => false,
+            Lookup::Found(entry) => entry.stopped && meta.pid_started_at == Some(entry.started),
+            Lookup::NotFound | Lookup::Hidden => false,
         })
 }
 
@@ -320,8 +320,8 @@ pub(crate) fn refuse_newer(look: &Snapshot, step: &StepName) -> Result<(), Error
     }
 }
 
-fn reject_oversize(file: &mut File<ParsedResult>) {
-    if let File::There { stamp, content } = file
+fn reject_oversize(file: &mut FileState<ParsedResult>) {
+    if let FileState::Present { stamp, content } = file
         && stamp.size > result::LONGEST as u64
     {
         *content = ParsedResult::Unfinished(format!(

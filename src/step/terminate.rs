@@ -32,14 +32,14 @@ pub(crate) const MARK: &str = env_vars::RUN_ID;
 
 /// By what a run is ended.
 #[derive(Clone, Debug)]
-pub(crate) struct Means {
+pub(crate) struct KillMethod {
     /// The signals; with a command its grace is how long the run may take to say how it ended.
     pub(crate) escalation: Escalation,
     /// The caller's own command, which replaces the signals.
     pub(crate) command: Option<OsString>,
 }
 
-impl Means {
+impl KillMethod {
     /// By signals.
     pub(crate) fn signals(escalation: Escalation) -> Self {
         Self { escalation, command: None }
@@ -61,16 +61,16 @@ pub(crate) struct Termination {
 
 /// Ends the run that this look shows, for this reason.
 pub(crate) fn terminate(
-    looker: &mut SnapshotReader,
+    reader: &mut SnapshotReader,
     look: &Snapshot,
     intent: Intent,
     why: &str,
-    means: &Means,
+    means: &KillMethod,
 ) -> Termination {
-    let within = reach(look);
+    let within = check_reachable(look);
     match &within {
         // Not by a command either: it would end the original.
-        Err(obstacle) if means.command.is_none() || is_copy(look) => return unverified(obstacle.sentence(why)),
+        Err(obstacle) if means.command.is_none() || is_copy(look) => return not_recorded(obstacle.sentence(why)),
         Err(_) | Ok(()) => {}
     }
     let mut killer = within.map_err(|obstacle| obstacle.sentence(why)).and_then(|()| {
@@ -78,27 +78,27 @@ pub(crate) fn terminate(
         TreeKiller::open(target(look)).map_err(|refusal| format!("{why}; {refusal}"))
     });
     if let (Err(refusal), None) = (&killer, &means.command) {
-        return unverified(refusal.clone());
+        return not_recorded(refusal.clone());
     }
     // Before anything is signalled, the wrapper's own STOP included: a stopped process waits for nothing.
     let evidence = match &mut killer {
-        Ok(killer) if intent != Intent::Killed => Some(witness(look, killer)),
+        Ok(killer) if intent != Intent::Killed => Some(capture_evidence(look, killer)),
         Ok(_) | Err(_) => None,
     };
     let wrapper = killer.as_ref().ok().and_then(|killer| askable(look, killer.root()));
     let wrapper = wrapper.filter(|_| means.command.is_none());
     // The snapshot before the first signal is the one under the record lock: work that finished in between has finished.
     let asked = wrapper.map(|_| means.escalation);
-    let announced = announce(looker, pid_file_id(look), intent, why, evidence.as_deref(), asked);
+    let announced = announce(reader, pid_file_id(look), intent, why, evidence.as_deref(), asked);
     let ending = Ending { detail: Some(why.to_owned()), ..Ending::of(intent.reason()) };
     let termination = match (announced, &means.command, killer) {
         (Ok(Announced::Ended | Announced::Replaced), _, _) => Termination { recorded: true, ..Termination::default() },
-        (Ok(_), Some(command), _) => by_command(looker, look, &ending, (command, means.escalation.grace), why),
+        (Ok(_), Some(command), _) => kill_by_command(reader, look, &ending, (command, means.escalation.grace), why),
         (Ok(announced), None, Ok(killer)) => {
-            by_signals(looker, look, &ending, (killer, wrapper, means.escalation), (intent, announced))
+            by_signals(reader, look, &ending, (killer, wrapper, means.escalation), (intent, announced))
         }
-        (Ok(_), None, Err(refusal)) => unverified(refusal),
-        (Err(error), _, _) => unverified(error.to_string()),
+        (Ok(_), None, Err(refusal)) => not_recorded(refusal),
+        (Err(error), _, _) => not_recorded(error.to_string()),
     };
     Termination { evidence, ..termination }
 }
@@ -117,7 +117,7 @@ fn by_signals(
         Some(WrapperAnswer::Refused(survivors)) => {
             let survivors = survivors.as_deref().map(still_there);
             let refusal = survivors.unwrap_or_else(|| "the wrapper could not end it".to_owned());
-            return unverified(format!("{why}; {refusal}"));
+            return not_recorded(format!("{why}; {refusal}"));
         }
         // One that was stopped has not begun; one that is slow has had its time.
         Some(WrapperAnswer::Silent) if wrapper.is_some_and(|wrapper| is_stopped(&wrapper)) => escalation.grace,
@@ -130,14 +130,14 @@ fn by_signals(
         // What cannot be taken back stands as an intent of which nothing came.
         let _stands = withdraw(reader, pid_file_id(look), intent, None);
     }
-    unverified(format!("{why}; {fault}"))
+    not_recorded(format!("{why}; {fault}"))
 }
 
 /// What came of a run whose wrapper has ended it, or has gone without a word.
 fn after_wrapper(reader: &mut SnapshotReader, look: &Snapshot, ending: &Ending, escalation: Escalation) -> Termination {
-    let again = match reader.look_again() {
+    let again = match reader.read_again() {
         Ok(again) => again,
-        Err(error) => return unverified(error.to_string()),
+        Err(error) => return not_recorded(error.to_string()),
     };
     match standing(&again, pid_file_id(look)) {
         RunStatus::Replaced => Termination { recorded: true, ..Termination::default() },
@@ -156,25 +156,25 @@ fn after_wrapper(reader: &mut SnapshotReader, look: &Snapshot, ending: &Ending, 
 }
 
 fn is_stopped(entry: &ProcessInfo) -> bool {
-    matches!(process::look(entry.pid), Lookup::There(now) if now.started == entry.started && now.stopped)
+    matches!(process::look(entry.pid), Lookup::Found(now) if now.started == entry.started && now.stopped)
 }
 
 /// The processes of a run that is not ended, only reported on; none where they are not to be seen from here.
 pub(crate) fn evidence(look: &Snapshot) -> Vec<TreeProcess> {
-    let hunt = reach(look).ok().and_then(|()| TreeKiller::open(target(look)).ok());
-    hunt.map_or_else(Vec::new, |mut hunt| witness(look, &mut hunt))
+    let hunt = check_reachable(look).ok().and_then(|()| TreeKiller::open(target(look)).ok());
+    hunt.map_or_else(Vec::new, |mut hunt| capture_evidence(look, &mut hunt))
 }
 
 /// How much CPU time the run's living processes have used; `None` if they are not to be seen from here.
 pub(crate) fn cpu_time(look: &Snapshot) -> Option<Duration> {
-    reach(look).ok()?;
+    check_reachable(look).ok()?;
     let listed = TreeKiller::open(target(look)).ok()?.list();
     (!listed.is_empty()).then(|| diagnose::cpu_time(&listed))
 }
 
 /// The same for one of many runs, from one look at all processes.
 pub(crate) fn cpu_time_in(look: &Snapshot, census: &ProcessTable) -> Option<Duration> {
-    reach(look).ok()?;
+    check_reachable(look).ok()?;
     let target = target(look);
     census.cpu_time(target.pid?, target.group)
 }
@@ -205,7 +205,7 @@ impl Unreachable {
 ///
 /// # Errors
 /// Why not.
-pub(crate) fn reach(look: &Snapshot) -> Result<(), Unreachable> {
+pub(crate) fn check_reachable(look: &Snapshot) -> Result<(), Unreachable> {
     if let Some(remark) = out_of_reach(look) {
         return Err(Unreachable::OutOfReach(remark));
     }
@@ -218,7 +218,7 @@ pub(crate) fn reach(look: &Snapshot) -> Result<(), Unreachable> {
     Ok(())
 }
 
-fn witness(look: &Snapshot, hunt: &mut TreeKiller) -> Vec<TreeProcess> {
+fn capture_evidence(look: &Snapshot, hunt: &mut TreeKiller) -> Vec<TreeProcess> {
     let mut processes = diagnose::take(&hunt.list());
     let run = pid_file_id(look);
     let wrapper = run.filter(|_| meta_for(look, run).is_some_and(|meta| meta.child_pid.is_some())).map(|(pid, _)| pid);
@@ -233,34 +233,34 @@ fn witness(look: &Snapshot, hunt: &mut TreeKiller) -> Vec<TreeProcess> {
 
 /// Has the caller's command end the run. Its word is taken where nothing is to be seen of the run from here, and not
 /// against a process that still lives.
-fn by_command(
-    looker: &mut SnapshotReader,
+fn kill_by_command(
+    reader: &mut SnapshotReader,
     look: &Snapshot,
     ending: &Ending,
     (command, grace): (&OsStr, Duration),
     why: &str,
 ) -> Termination {
     let run = pid_file_id(look);
-    let detail = kill_command::call(looker, run, command, grace).err().map(|fault| format!("{why}; {fault}"));
+    let detail = kill_command::run(reader, run, command, grace).err().map(|fault| format!("{why}; {fault}"));
     let killed = detail.is_none();
-    match (kill_command::look_for_end(looker, look, grace), detail) {
+    match (kill_command::wait_for_end(reader, look, grace), detail) {
         (CommandEffect::Succeeded, detail) => Termination { recorded: true, detail, ..Termination::default() },
         (CommandEffect::Recorded, detail) => Termination { killed, recorded: true, detail, evidence: None },
         // Dead as any dead run: what it left here is ended.
         (CommandEffect::Gone, detail) => {
             let report = KillReport { killed, ..end_remains(look, Escalation::term(grace)) };
-            let termination = finish(looker, look, ending, &report);
+            let termination = finish(reader, look, ending, &report);
             Termination { detail: termination.detail.or(detail), ..termination }
         }
         (CommandEffect::Alive | CommandEffect::Unseen, Some(detail)) => {
-            unverified(format!("{detail}, so nothing was recorded"))
+            not_recorded(format!("{detail}, so nothing was recorded"))
         }
-        (CommandEffect::Alive, None) => unverified(format!(
+        (CommandEffect::Alive, None) => not_recorded(format!(
             "{why}; the kill command ended with exit code 0 and the run's process still lives, so nothing was recorded"
         )),
         // Nothing of it is tidied up from here: it may still be on its way out over there.
         (CommandEffect::Unseen, None) => {
-            let recorded = record(looker, run, ending);
+            let recorded = record(reader, run, ending);
             Termination {
                 killed,
                 recorded: recorded.is_ok(),
@@ -273,14 +273,19 @@ fn by_command(
 
 /// Records the end of a run whose process is dead, after what it left has been ended: here by signals, elsewhere by the
 /// caller's command, since a wrapper's death says nothing of the job that it had started on another machine.
-pub(crate) fn bury(looker: &mut SnapshotReader, look: &Snapshot, reason: Reason, means: &Means) -> Termination {
+pub(crate) fn record_death(
+    reader: &mut SnapshotReader,
+    look: &Snapshot,
+    reason: Reason,
+    means: &KillMethod,
+) -> Termination {
     if is_copy(look) {
-        return unverified(format!("the process is gone and left no status; {}", Warning::Copy));
+        return not_recorded(format!("the process is gone and left no status; {}", Warning::Copy));
     }
     let mut report = end_remains(look, means.escalation);
     // One that said how it ended, and could only not publish it, has ended its work.
     let command = means.command.as_ref().filter(|_| !matches!(reason, Reason::Success | Reason::Failed));
-    let called = command.map(|command| kill_command::call_after_death(looker, look, command, means.escalation.grace));
+    let called = command.map(|command| kill_command::run_after_death(reader, look, command, means.escalation.grace));
     report.killed |= matches!(called, Some(Ok(true)));
     let detail = (reason == Reason::Died).then(|| match pid_file_id(look) {
         Some((pid, _)) => format!("process {pid} is gone and left no status"),
@@ -288,7 +293,7 @@ pub(crate) fn bury(looker: &mut SnapshotReader, look: &Snapshot, reason: Reason,
     });
     let also = called.and_then(Result::err);
     let also = also.map(|fault| detail.iter().cloned().chain([fault.to_string()]).collect::<Vec<_>>().join("; "));
-    let mut termination = finish(looker, look, &Ending { detail, ..Ending::of(reason) }, &report);
+    let mut termination = finish(reader, look, &Ending { detail, ..Ending::of(reason) }, &report);
     if let Some(fault) = fault(&report, look).or(also) {
         termination.detail = Some(fault);
     }
@@ -297,20 +302,24 @@ pub(crate) fn bury(looker: &mut SnapshotReader, look: &Snapshot, reason: Reason,
 
 /// Ends what a dead run left here, as far as that may be signalled.
 fn end_remains(look: &Snapshot, escalation: Escalation) -> KillReport {
-    if out_of_reach(look).is_none() { tree::terminate(&remains(look), escalation) } else { KillReport::default() }
+    if out_of_reach(look).is_none() {
+        tree::terminate(&leftover_target(look), escalation)
+    } else {
+        KillReport::default()
+    }
 }
 
-fn finish(looker: &mut SnapshotReader, look: &Snapshot, ending: &Ending, report: &KillReport) -> Termination {
+fn finish(reader: &mut SnapshotReader, look: &Snapshot, ending: &Ending, report: &KillReport) -> Termination {
     let ending = Ending { survivors: names(&report.survivors, target(look).owner), ..ending.clone() };
-    let recorded = record(looker, pid_file_id(look), &ending);
+    let recorded = record(reader, pid_file_id(look), &ending);
     if let Some(meta) = meta_for(look, pid_file_id(look)).filter(|meta| meta.locked && report.survivors.is_empty()) {
-        remove_unpublished(looker.directory(), looker.step(), &meta.run_id);
+        remove_unpublished(reader.directory(), reader.step(), &meta.run_id);
     }
     let detail = recorded.as_ref().err().map(Error::to_string).or(fault(report, look));
     Termination { killed: report.killed, recorded: recorded.is_ok(), detail, evidence: None }
 }
 
-fn unverified(detail: String) -> Termination {
+fn not_recorded(detail: String) -> Termination {
     Termination { detail: Some(detail), ..Termination::default() }
 }
 
@@ -340,6 +349,6 @@ fn target(look: &Snapshot) -> KillTarget {
 }
 
 /// What a dead wrapper left: never the pid in its pid file, which may have been reused.
-fn remains(look: &Snapshot) -> KillTarget {
+fn leftover_target(look: &Snapshot) -> KillTarget {
     KillTarget { pid: None, ..target(look) }
 }

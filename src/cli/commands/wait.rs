@@ -334,7 +334,7 @@ impl Printer<'_> {
         match event {
             Event::Answer(report) => self.print_answer(*report),
             Event::Progress(steps, more) => self.live.draw(steps, more),
-            Event::Idle(longest) => isolated_worker::rest(longest),
+            Event::Idle(longest) => isolated_worker::report_idle(longest),
             Event::Diagnostic(line) if self.context.out.verbose > 0 => self.print_line(line),
             Event::Warning(line) => self.print_line(line),
             Event::Diagnostic(_) | Event::Started(_) | Event::Evidence(_) => {}
@@ -358,7 +358,7 @@ impl Printer<'_> {
         } else {
             self.context.out.print_answer(&report);
         }
-        isolated_worker::answered(&report.step);
+        isolated_worker::report_answered(&report.step);
         let Report { outcome, exit_code, signal, run_id, .. } = report;
         self.ended.push(StepEnd { outcome, exit_code, signal, run_id });
     }

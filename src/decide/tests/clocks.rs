@@ -3,11 +3,11 @@
 //! Every clock is an argument, so no test waits.
 
 use crate::decide::policy::{Policy, START_TIMEOUT, SettleTimes, Threshold, ThresholdOptions};
-use crate::decide::snapshot::{Here, Liveness, Process, ResultState, Snapshot, Status};
+use crate::decide::snapshot::{Liveness, LocalContext, Process, ResultState, Snapshot, Status};
 use crate::decide::tests::looks::{GONE, local, look, moment, of_run, plain, success, there, wall};
 use crate::decide::tracker::{RunTracker, meta_for, pid_file_id};
-use crate::decide::verdict::{Next, Verdict, judge};
-use crate::record::file_state::File;
+use crate::decide::verdict::{RequiredAction, Verdict, evaluate};
+use crate::record::file_state::FileState;
 use crate::record::meta::{Meta, ParsedMeta};
 use crate::record::outcome::{Intent, Reason};
 use crate::record::time::MonotonicTime;
@@ -24,16 +24,16 @@ fn verdict(history: &mut RunTracker, look: &Snapshot, stale: f64) -> Verdict {
         settle: SettleTimes::CONTRACT,
     };
     let policy = Policy::resolve(&wishes, meta_for(look, pid_file_id(look))).expect("a policy");
-    judge(&history.note(look), &policy, look.at)
+    evaluate(&history.observe(look), &policy, look.at)
 }
 
 fn is_hung(verdict: &Verdict) -> bool {
-    matches!(verdict, Verdict::Final(finding) if finding.next == Next::Terminate(Intent::Hung))
+    matches!(verdict, Verdict::Final(finding) if finding.next == RequiredAction::Terminate(Intent::Hung))
 }
 
 fn looks_again(verdict: &Verdict) -> MonotonicTime {
-    let Verdict::Pending { look_again, .. } = verdict else { panic!("{verdict:?}") };
-    *look_again
+    let Verdict::Pending { recheck_at, .. } = verdict else { panic!("{verdict:?}") };
+    *recheck_at
 }
 
 /// A run of this program that beats every two seconds, looked at after an hour's sleep; its last beat was before.
@@ -69,7 +69,7 @@ fn a_sleep_between_two_looks_ages_nothing() {
 
 /// A look at a directory of a file server whose clock is ahead of this machine's.
 fn served(at: f64, ahead: f64, heartbeat: f64) -> Snapshot {
-    let here = Here { local_filesystem: false, ..look(0.0).here.as_ref().clone() };
+    let here = LocalContext { local_filesystem: false, ..look(0.0).here.as_ref().clone() };
     let plain = plain(at);
     Snapshot {
         here: Arc::new(here),
@@ -110,9 +110,9 @@ fn beats_whose_times_have_whole_seconds_are_never_taken_for_older_than_they_may_
         let phase = f64::from(phase) / 20.0;
         let beaten = |at: f64| phase + 0.5 * ((at - phase) / 0.5).floor();
         let coarse = |at: f64, beat: f64| {
-            let File::There { mut stamp, content } = there(beat, ()) else { panic!("a file") };
+            let FileState::Present { mut stamp, content } = there(beat, ()) else { panic!("a file") };
             stamp.modified = crate::record::time::WallTime::from_parts(stamp.modified.as_nanos() / 1_000_000_000, 0);
-            Snapshot { heartbeat: File::There { stamp, content }, ..plain(at) }
+            Snapshot { heartbeat: FileState::Present { stamp, content }, ..plain(at) }
         };
         let mut history = RunTracker::default();
         let mut at = 200.3;
@@ -145,15 +145,15 @@ fn an_old_outcome_stays_passed_over_when_a_killed_starter_has_left_its_record_al
     let ended = of_run(Meta { locked: true, run_id: "old".into(), reason: Some(Reason::Failed), ..local() });
     let mut history = RunTracker::default();
     let old = Snapshot { meta: ended.clone(), status: success(101.0), process: GONE, ..plain(110.0) };
-    history.ignore(&old);
+    history.skip_existing(&old);
     let lock = crate::record::file_state::LockState::Free;
     let alone = Snapshot { meta: ended.clone(), lock, ..look(120.0) };
-    assert!(history.note(&alone).absent_since.is_some());
+    assert!(history.observe(&alone).absent_since.is_some());
     let published_again = Snapshot { meta: ended, lock, status: success(121.0), ..look(122.0) };
-    assert!(history.note(&published_again).absent_since.is_some());
+    assert!(history.observe(&published_again).absent_since.is_some());
     let new = of_run(Meta { locked: true, run_id: "new".into(), reason: Some(Reason::Success), ..local() });
     let next = Snapshot { meta: new, lock, status: success(130.0), ..plain(131.0) };
-    assert!(matches!(history.note(&next).status, Status::Complete { .. }));
+    assert!(matches!(history.observe(&next).status, Status::Complete { .. }));
 }
 
 #[test]
@@ -162,10 +162,10 @@ fn a_plain_shells_next_outcome_is_news_although_the_record_of_its_last_one_stays
     let recorded = there(102.0, Arc::new(ParsedMeta::Known(Box::new(recorded))));
     let mut history = RunTracker::default();
     let old = Snapshot { meta: recorded.clone(), status: success(101.0), ..look(110.0) };
-    history.ignore(&old);
-    assert!(history.note(&old).absent_since.is_some());
+    history.skip_existing(&old);
+    assert!(history.observe(&old).absent_since.is_some());
     let next = Snapshot { meta: recorded, status: success(130.0), ..look(131.0) };
-    assert!(matches!(history.note(&next).status, Status::Complete { .. }));
+    assert!(matches!(history.observe(&next).status, Status::Complete { .. }));
 }
 
 /// A look at a plain shell's run on a machine whose wall clock was set by so many seconds since second 100.
@@ -179,10 +179,10 @@ fn set(at: f64, by: f64) -> Snapshot {
 #[test]
 fn a_process_that_was_seen_alive_is_not_another_because_the_clock_was_set_forward() {
     let mut history = RunTracker::default();
-    assert_eq!(history.note(&plain(105.0)).liveness, Liveness::Alive);
-    assert_eq!(history.note(&set(110.0, 3600.0)).liveness, Liveness::Alive);
+    assert_eq!(history.observe(&plain(105.0)).liveness, Liveness::Alive);
+    assert_eq!(history.observe(&set(110.0, 3600.0)).liveness, Liveness::Alive);
     // Who never saw it has only its age.
-    assert!(matches!(RunTracker::default().note(&set(110.0, 3600.0)).liveness, Liveness::Dead { .. }));
+    assert!(matches!(RunTracker::default().observe(&set(110.0, 3600.0)).liveness, Liveness::Dead { .. }));
 }
 
 #[test]
@@ -199,15 +199,15 @@ fn a_clock_set_back_between_two_beats_makes_none_of_them_old() {
 #[test]
 fn what_comes_after_the_first_look_is_this_runs_although_a_clock_set_back_makes_it_older_than_the_run() {
     let mut history = RunTracker::default();
-    history.note(&Snapshot { heartbeat: there(100.0, ()), ..plain(110.0) });
+    history.observe(&Snapshot { heartbeat: there(100.0, ()), ..plain(110.0) });
     let result = |second| there(second, crate::record::result::ParsedResult::parse(b"1"));
     let ended =
         |status, result| Snapshot { status: success(status), result, heartbeat: there(50.0, ()), ..set(160.0, -100.0) };
-    let seen = history.clone().note(&ended(60.0, result(59.5)));
+    let seen = history.clone().observe(&ended(60.0, result(59.5)));
     assert!(matches!(seen.status, Status::Complete { .. }));
     assert_eq!(seen.result, ResultState::Whole);
     assert!(seen.heartbeat.is_some());
-    let dead = |made| history.clone().note(&Snapshot { process: GONE, ..ended(60.0, result(made)) });
+    let dead = |made| history.clone().observe(&Snapshot { process: GONE, ..ended(60.0, result(made)) });
     assert!(matches!(dead(59.5).status, Status::Complete { .. }));
     assert_eq!((dead(59.5).result, dead(40.0).result), (ResultState::Whole, ResultState::Absent));
 }
@@ -217,22 +217,22 @@ fn what_was_held_against_the_living_process_once_is_not_judged_by_its_age_again(
     let mut history = RunTracker::default();
     // An old success, a second before the new run's pid: within the slack, but the process was seen.
     let young = Snapshot { status: success(99.0), heartbeat: there(100.5, ()), ..plain(110.0) };
-    assert_eq!(history.note(&young).status, Status::Absent);
+    assert_eq!(history.observe(&young).status, Status::Absent);
     let forward = Snapshot { status: success(99.0), heartbeat: there(100.5, ()), ..set(120.0, 3600.0) };
-    assert!(history.note(&forward).heartbeat.is_some());
+    assert!(history.observe(&forward).heartbeat.is_some());
     let dead = Snapshot { status: success(99.0), process: GONE, ..plain(130.0) };
-    assert_eq!(history.note(&dead).status, Status::Absent, "a death makes no success of an earlier run's");
+    assert_eq!(history.observe(&dead).status, Status::Absent, "a death makes no success of an earlier run's");
     // To the first look at a dead one it may be its own.
-    assert!(matches!(RunTracker::default().note(&dead).status, Status::Complete { .. }));
+    assert!(matches!(RunTracker::default().observe(&dead).status, Status::Complete { .. }));
 }
 
 #[test]
 fn a_wrapper_that_takes_its_pid_away_does_not_make_an_old_result_its_own() {
     let old = there(50.0, crate::record::result::ParsedResult::parse(b"1"));
     let mut history = RunTracker::default();
-    history.note(&plain(110.0));
+    history.observe(&plain(110.0));
     let last = Snapshot { status: success(120.0), result: old, ..look(121.0) };
-    let seen = history.note(&last);
+    let seen = history.observe(&last);
     assert!(matches!(seen.status, Status::Complete { .. }));
     assert_eq!(seen.result, ResultState::Absent);
 }

@@ -4,12 +4,12 @@
 
 use crate::decide::breaker::reset;
 use crate::decide::policy::{Policy, SettleTimes};
-use crate::decide::snapshot::{Beat, Here, Liveness, Observation, Process, ResultState, Snapshot, Status};
+use crate::decide::snapshot::{Heartbeat, Liveness, LocalContext, Observation, Process, ResultState, Snapshot, Status};
 use crate::decide::tests::looks::{GONE, local, look, moment, of_run, plain, success, there, wall};
 use crate::decide::tracker::{RunTracker, meta_for};
-use crate::decide::verdict::{Finding, Verdict, judge};
+use crate::decide::verdict::{Finding, Verdict, evaluate};
 use crate::record::breaker::{BreakerRecord, CountedRun};
-use crate::record::file_state::{File, FileId, LockState};
+use crate::record::file_state::{FileId, FileState, LockState};
 use crate::record::meta::{Meta, ParsedMeta};
 use crate::record::outcome::{Intent, Outcome, Reason};
 use crate::record::pid::ParsedPid;
@@ -34,7 +34,7 @@ fn run(liveness: Liveness) -> Observation {
 }
 
 fn at(seen: &Observation, second: f64) -> Verdict {
-    judge(seen, &POLICY, moment(second))
+    evaluate(seen, &POLICY, moment(second))
 }
 
 #[track_caller]
@@ -45,8 +45,8 @@ fn is_final(verdict: Verdict) -> Finding {
 
 #[track_caller]
 fn is_pending(verdict: &Verdict) -> (MonotonicTime, bool) {
-    let Verdict::Pending { look_again, closely } = verdict else { panic!("{verdict:?}") };
-    (*look_again, *closely)
+    let Verdict::Pending { recheck_at, poll_fast } = verdict else { panic!("{verdict:?}") };
+    (*recheck_at, *poll_fast)
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn a_death_beside_a_torn_status_is_looked_at_closely_and_no_patience_cuts_it_sho
     assert_eq!(is_pending(&at(&torn, 110.1)), (moment(110.2), true));
     let impatient = Policy { until: Some(moment(105.0)), ..POLICY };
     for seen in [torn, run(Liveness::Dead { since: moment(110.0) })] {
-        let verdict = judge(&seen, &impatient, moment(110.1));
+        let verdict = evaluate(&seen, &impatient, moment(110.1));
         assert_eq!(is_pending(&verdict).0, moment(110.2), "a death is settled before anybody is told that it runs");
     }
 }
@@ -83,7 +83,7 @@ fn a_status_under_a_held_lock_without_a_pid_is_believed_after_five_seconds() {
 
 #[test]
 fn a_run_that_only_seems_to_start_is_held_to_its_limits_from_the_fifth_second_on() {
-    let heartbeat = Some(Beat { fresh: moment(10.0), seen: moment(10.0), unconfirmed: None });
+    let heartbeat = Some(Heartbeat { fresh: moment(10.0), seen: moment(10.0), unconfirmed: None });
     let seen = Observation { heartbeat, ..run(Liveness::Starting { since: moment(110.0) }) };
     assert_eq!(is_pending(&at(&seen, 114.999)), (moment(115.0), true));
     assert_eq!(is_final(at(&seen, 115.0)).outcome, Outcome::Hung);
@@ -122,10 +122,10 @@ fn what_was_recorded_is_told_in_its_own_words_and_a_kill_in_ours() {
 #[test]
 fn without_a_pid_a_record_means_a_death_only_where_its_lock_can_be_seen() {
     let seen = |meta: Meta, local_filesystem: bool| {
-        let here = Here { local_filesystem, ..look(0.0).here.as_ref().clone() };
+        let here = LocalContext { local_filesystem, ..look(0.0).here.as_ref().clone() };
         let content = Arc::new(ParsedMeta::Known(Box::new(Meta { pid: Some(42), pid_mtime_ns: Some(1), ..meta })));
         let look = Snapshot { here: Arc::new(here), meta: there(100.0, content), lock: LockState::Free, ..look(101.0) };
-        RunTracker::default().note(&look).liveness
+        RunTracker::default().observe(&look).liveness
     };
     let locked = || Meta { locked: true, ..local() };
     assert_eq!(seen(locked(), true), Liveness::Dead { since: moment(101.0) });
@@ -139,8 +139,8 @@ fn without_a_pid_a_record_means_a_death_only_where_its_lock_can_be_seen() {
 fn a_process_exactly_two_seconds_younger_than_its_pid_file_is_the_one_it_names() {
     let started =
         |second| Snapshot { process: Process::Running { started: 9, started_wall: wall(second) }, ..plain(200.0) };
-    assert_eq!(RunTracker::default().note(&started(102.0)).liveness, Liveness::Alive);
-    assert!(matches!(RunTracker::default().note(&started(102.000_001)).liveness, Liveness::Dead { .. }));
+    assert_eq!(RunTracker::default().observe(&started(102.0)).liveness, Liveness::Alive);
+    assert!(matches!(RunTracker::default().observe(&started(102.000_001)).liveness, Liveness::Dead { .. }));
 }
 
 #[test]
@@ -151,10 +151,10 @@ fn a_status_stands_since_its_last_change_and_at_the_first_look_as_long_as_it_is_
         since
     };
     let mut history = RunTracker::default();
-    assert_eq!(since(history.note(&torn(104.0, 110.0))), moment(104.0));
-    assert_eq!(since(history.note(&torn(104.0, 111.0))), moment(104.0));
-    assert_eq!(since(history.note(&torn(104.5, 112.0))), moment(112.0));
-    assert_eq!(since(history.note(&torn(104.5, 113.0))), moment(112.0));
+    assert_eq!(since(history.observe(&torn(104.0, 110.0))), moment(104.0));
+    assert_eq!(since(history.observe(&torn(104.0, 111.0))), moment(104.0));
+    assert_eq!(since(history.observe(&torn(104.5, 112.0))), moment(112.0));
+    assert_eq!(since(history.observe(&torn(104.5, 113.0))), moment(112.0));
 }
 
 #[test]
@@ -163,26 +163,26 @@ fn a_pid_that_comes_late_takes_nothing_back_of_what_was_seen_before() {
     let set_forward = |look: Snapshot| Snapshot { file_wall: wall(3700.0), ..look };
     let process = Process::Running { started: 7, started_wall: wall(90.0) };
     let mut history = RunTracker::default();
-    history.note(&Snapshot { heartbeat: there(95.0, ()), status: torn.clone(), ..look(99.5) });
+    history.observe(&Snapshot { heartbeat: there(95.0, ()), status: torn.clone(), ..look(99.5) });
     let named = Snapshot { heartbeat: there(95.0, ()), status: torn, process, ..plain(100.5) };
-    let seen = history.clone().note(&set_forward(named));
+    let seen = history.clone().observe(&set_forward(named));
     assert_eq!(seen.status, Status::Unfinished { since: moment(99.0), word: "\"SUC\"".into() });
     // Its age would be an hour; it counts from the pid, which by that clock is as old.
     assert_eq!(seen.heartbeat.map(|beat| beat.fresh), Some(moment(95.0)));
     let new = there(96.0, ParsedStatus::parse(b"SUC"));
-    let seen = history.note(&set_forward(Snapshot { status: new, process, ..plain(100.5) }));
+    let seen = history.observe(&set_forward(Snapshot { status: new, process, ..plain(100.5) }));
     assert_eq!(seen.status, Status::Unfinished { since: moment(100.5), word: "\"SUC\"".into() }, "seen to come");
 }
 
 #[test]
 fn a_death_makes_a_result_of_the_slack_before_the_pid_the_runs_own() {
     let mut history = RunTracker::default();
-    history.note(&plain(105.0));
+    history.observe(&plain(105.0));
     let result = there(99.0, ParsedResult::parse(b"1"));
     let alive = Snapshot { status: success(120.0), result: result.clone(), ..plain(121.0) };
-    assert_eq!(history.clone().note(&alive).result, ResultState::Absent);
+    assert_eq!(history.clone().observe(&alive).result, ResultState::Absent);
     let dead = Snapshot { status: success(120.0), result, process: GONE, ..plain(121.0) };
-    assert_eq!(history.note(&dead).result, ResultState::Whole);
+    assert_eq!(history.observe(&dead).result, ResultState::Whole);
 }
 
 #[test]
@@ -190,12 +190,12 @@ fn a_result_that_is_an_earlier_runs_is_not_told_and_any_other_is() {
     let result = |second| there(second, ParsedResult::parse(b"1"));
     for (made, told) in [(50.0, false), (119.0, true)] {
         let look = Snapshot { status: success(120.0), result: result(made), ..plain(121.0) };
-        let seen = RunTracker::default().note(&look);
+        let seen = RunTracker::default().observe(&look);
         assert_eq!(look.without_left_over(&seen).result.is_there(), told, "{made}");
     }
     // What cannot be read is told as that.
-    let unfit = Snapshot { status: success(120.0), result: File::Unfit("is a FIFO".into()), ..plain(121.0) };
-    let seen = RunTracker::default().note(&unfit);
+    let unfit = Snapshot { status: success(120.0), result: FileState::Invalid("is a FIFO".into()), ..plain(121.0) };
+    let seen = RunTracker::default().observe(&unfit);
     assert!(unfit.without_left_over(&seen).result.is_there());
 }
 
@@ -203,7 +203,7 @@ fn a_result_that_is_an_earlier_runs_is_not_told_and_any_other_is() {
 fn one_second_asleep_is_two_clocks_read_one_after_the_other() {
     let first = |slept: f64| {
         let look = Snapshot { slept: Duration::from_secs_f64(slept), heartbeat: there(105.0, ()), ..plain(110.0) };
-        RunTracker::default().note(&look).heartbeat.and_then(|beat| beat.unconfirmed)
+        RunTracker::default().observe(&look).heartbeat.and_then(|beat| beat.unconfirmed)
     };
     assert_eq!((first(1.0), first(1.001)), (None, Some(moment(110.0))));
 }
@@ -237,13 +237,13 @@ fn a_record_without_a_pid_speaks_of_what_is_no_more_than_two_seconds_younger() {
 
 #[test]
 fn a_file_exactly_as_old_as_the_run_is_its_own_and_so_is_what_a_record_names() {
-    let first = |status: f64, heartbeat: f64, meta: File<Arc<ParsedMeta>>| {
+    let first = |status: f64, heartbeat: f64, meta: FileState<Arc<ParsedMeta>>| {
         let look = Snapshot { status: success(status), heartbeat: there(heartbeat, ()), meta, ..plain(110.0) };
-        let seen = RunTracker::default().note(&look);
+        let seen = RunTracker::default().observe(&look);
         (seen.status != Status::Absent, seen.heartbeat.is_some())
     };
-    assert_eq!(first(100.0, 100.0, File::Absent), (true, true));
-    assert_eq!(first(99.999, 99.999, File::Absent), (false, false));
+    assert_eq!(first(100.0, 100.0, FileState::Missing), (true, true));
+    assert_eq!(first(99.999, 99.999, FileState::Missing), (false, false));
     let recorded = of_run(Meta { reason: Some(Reason::Hung), ..local() });
     assert_eq!(first(99.0, 99.0, recorded), (true, true));
     let named = of_run(Meta { reason: None, ..local() });
@@ -268,9 +268,9 @@ fn a_reset_closes_the_circuit_and_forgets_no_run_and_no_name() {
 #[test]
 fn a_pid_file_of_another_run_says_nothing_of_this_one() {
     let mut history = RunTracker::default();
-    history.note(&plain(105.0));
+    history.observe(&plain(105.0));
     let next = Snapshot { pid: there(130.0, ParsedPid::Pid(43)), process: GONE, ..look(131.0) };
-    assert_eq!(history.note(&next).began, moment(130.0));
+    assert_eq!(history.observe(&next).began, moment(130.0));
     assert!(history.replaced());
 }
 
@@ -328,15 +328,15 @@ fn a_run_of_another_machine_or_namespace_is_out_of_reach_and_one_of_here_is_not(
 fn what_comes_together_with_a_late_pid_was_not_there_at_the_look_before() {
     let process = Process::Running { started: 7, started_wall: wall(80.0) };
     let mut history = RunTracker::default();
-    history.note(&Snapshot { heartbeat: there(95.0, ()), ..look(99.5) });
+    history.observe(&Snapshot { heartbeat: there(95.0, ()), ..look(99.5) });
     let named = Snapshot { heartbeat: there(95.0, ()), process, ..plain(100.5) };
     let torn = Snapshot { file_wall: wall(3700.0), status: there(96.0, ParsedStatus::parse(b"SUC")), ..named.clone() };
-    let Status::Unfinished { since, .. } = history.clone().note(&torn).status else { panic!("no status") };
+    let Status::Unfinished { since, .. } = history.clone().observe(&torn).status else { panic!("no status") };
     assert_eq!(since, moment(100.5), "it stands since this look, whatever its time says");
     // The clock was set back by some seconds, a beat came, the machine slept for an hour: half a second awake since.
     let pid = there(80.0, ParsedPid::Pid(42));
     let slept = Snapshot { file_wall: wall(3695.7), slept: Duration::from_secs(3600), pid, ..named };
-    let seen = history.note(&Snapshot { heartbeat: there(95.2, ()), ..slept });
+    let seen = history.observe(&Snapshot { heartbeat: there(95.2, ()), ..slept });
     let fresh = seen.heartbeat.map(|beat| moment(100.5).since(beat.fresh).as_millis());
     assert_eq!(fresh, Some(500));
 }

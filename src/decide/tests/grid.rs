@@ -1,8 +1,8 @@
-//! The properties of `judge` that license a loop to sleep, each over the whole grid: several hundred thousand cases.
+//! The properties of `evaluate` that license a loop to sleep, each over the whole grid: several hundred thousand cases.
 
 use crate::decide::policy::{Policy, SettleTimes};
-use crate::decide::snapshot::{Beat, Liveness, Observation, ResultState, Status};
-use crate::decide::verdict::{Next, Verdict, judge};
+use crate::decide::snapshot::{Heartbeat, Liveness, Observation, ResultState, Status};
+use crate::decide::verdict::{RequiredAction, Verdict, evaluate};
 use crate::record::outcome::{Intent, Outcome, Reason};
 use crate::record::status::StatusWord;
 use crate::record::time::MonotonicTime;
@@ -42,8 +42,8 @@ fn statuses() -> Vec<Status> {
     all
 }
 
-fn heartbeats() -> Vec<Option<Beat>> {
-    let beat = |fresh: i64, seen: i64| Some(Beat { fresh: ago(fresh), seen: ago(seen), unconfirmed: None });
+fn heartbeats() -> Vec<Option<Heartbeat>> {
+    let beat = |fresh: i64, seen: i64| Some(Heartbeat { fresh: ago(fresh), seen: ago(seen), unconfirmed: None });
     vec![
         None,
         beat(0, 0),
@@ -51,8 +51,8 @@ fn heartbeats() -> Vec<Option<Beat>> {
         beat(60_000, 60_000),
         // A clock that was set makes a beat look old at the very look that shows it change.
         beat(90_000, 0),
-        Some(Beat { fresh: ago(86_400_000), seen: ago(86_400_000), unconfirmed: Some(ago(5000)) }),
-        Some(Beat { fresh: ago(86_400_000), seen: ago(86_400_000), unconfirmed: Some(ago(10_000)) }),
+        Some(Heartbeat { fresh: ago(86_400_000), seen: ago(86_400_000), unconfirmed: Some(ago(5000)) }),
+        Some(Heartbeat { fresh: ago(86_400_000), seen: ago(86_400_000), unconfirmed: Some(ago(10_000)) }),
     ]
 }
 
@@ -115,14 +115,14 @@ fn for_all(mut holds: impl FnMut(&Observation, &Policy, Verdict)) {
     let policies = policies();
     for seen in observations() {
         for policy in &policies {
-            holds(&seen, policy, judge(&seen, policy, at(NOW)));
+            holds(&seen, policy, evaluate(&seen, policy, at(NOW)));
         }
     }
 }
 
 fn pending(verdict: &Verdict) -> Option<MonotonicTime> {
     match verdict {
-        Verdict::Pending { look_again, .. } => Some(*look_again),
+        Verdict::Pending { recheck_at, .. } => Some(*recheck_at),
         Verdict::Final(_) => None,
     }
 }
@@ -142,7 +142,7 @@ fn a_pending_verdict_names_a_later_moment_until_which_time_alone_changes_nothing
         let gap = again.since(at(NOW)).min(Duration::from_secs(86_400 * 365));
         for part in [gap / 2, gap.saturating_sub(Duration::from_nanos(1))] {
             let meanwhile = at(NOW).plus(part);
-            assert_eq!(judge(seen, policy, meanwhile), verdict, "{seen:?}\n{policy:?}\n{meanwhile:?}");
+            assert_eq!(evaluate(seen, policy, meanwhile), verdict, "{seen:?}\n{policy:?}\n{meanwhile:?}");
         }
     });
 }
@@ -155,7 +155,7 @@ fn at_the_named_moment_the_answer_is_there() {
         if again == MonotonicTime::NEVER || matches!(seen.liveness, Liveness::Starting { .. }) {
             return;
         }
-        let then = judge(seen, policy, again);
+        let then = evaluate(seen, policy, again);
         assert!(pending(&then).is_none(), "{seen:?}\n{policy:?}\n{again:?} {then:?}");
     });
 }
@@ -175,7 +175,7 @@ fn a_final_verdict_stays_final_when_only_time_passes() {
     for_all(|seen, policy, verdict| {
         if pending(&verdict).is_none() {
             for later in [1, 200, 60_000, 86_400_000] {
-                let then = judge(seen, policy, at(NOW + later));
+                let then = evaluate(seen, policy, at(NOW + later));
                 assert!(pending(&then).is_none(), "{seen:?}\n{policy:?}");
             }
         }
@@ -193,7 +193,7 @@ fn a_complete_status_outranks_all_but_an_earlier_recorded_outcome() {
             assert_eq!(word, StatusWord::Success, "only a success waits, for its result: {seen:?}\n{policy:?}");
             return;
         };
-        assert_eq!(finding.next, Next::Report, "{seen:?}");
+        assert_eq!(finding.next, RequiredAction::Report, "{seen:?}");
         let bad_result = seen.unfit.as_ref().is_some_and(|fault| fault.starts_with("the result"));
         let expected = match (seen.recorded, word, seen.intent) {
             (Some(Reason::Hung), ..) => Outcome::Hung,
@@ -240,7 +240,7 @@ fn widening_a_threshold_never_ends_a_run_sooner() {
             Policy { start_timeout: policy.start_timeout * 2, ..*policy },
         ];
         for policy in wider {
-            assert!(pending(&judge(seen, &policy, at(NOW))).is_some(), "{seen:?}\n{policy:?}");
+            assert!(pending(&evaluate(seen, &policy, at(NOW))).is_some(), "{seen:?}\n{policy:?}");
         }
     });
 }
@@ -249,7 +249,7 @@ fn widening_a_threshold_never_ends_a_run_sooner() {
 fn nothing_is_terminated_but_a_stale_or_overdue_run_without_a_status() {
     for_all(|seen, policy, verdict| {
         let Verdict::Final(finding) = &verdict else { return };
-        let Next::Terminate(intent) = finding.next else { return };
+        let RequiredAction::Terminate(intent) = finding.next else { return };
         assert!(!matches!(seen.status, Status::Complete { .. }) && seen.absent_since.is_none());
         assert!(!matches!(seen.liveness, Liveness::Dead { .. }), "{seen:?}");
         match intent {
@@ -276,7 +276,7 @@ fn died_is_said_only_of_the_known_dead_and_only_after_the_settling_time() {
         }
         let Liveness::Dead { since } = seen.liveness else { panic!("{seen:?}") };
         assert!(at(NOW) >= since.plus(policy.settle.death), "{seen:?}\n{policy:?}");
-        assert!(matches!(verdict, Verdict::Final(finding) if finding.next == Next::Record(Reason::Died)));
+        assert!(matches!(verdict, Verdict::Final(finding) if finding.next == RequiredAction::Record(Reason::Died)));
     });
 }
 
@@ -287,12 +287,12 @@ fn the_callers_patience_ends_a_wait_without_touching_anything_but_lets_the_ended
             let ended = seen.succeeded() || matches!(seen.liveness, Liveness::Dead { .. });
             assert!(ended && again <= at(NOW + 1000), "{seen:?}\n{policy:?}");
             let at_once = Policy { settle: SettleTimes::NONE, ..*policy };
-            assert!(pending(&judge(seen, &at_once, at(NOW))).is_none(), "{seen:?}\n{policy:?}");
+            assert!(pending(&evaluate(seen, &at_once, at(NOW))).is_none(), "{seen:?}\n{policy:?}");
         }
         if let Verdict::Final(finding) = &verdict
             && matches!(finding.outcome, Outcome::Running | Outcome::NotStarted)
         {
-            assert_eq!(finding.next, Next::Report);
+            assert_eq!(finding.next, RequiredAction::Report);
         }
     });
 }
@@ -313,7 +313,7 @@ fn shifting_every_moment_shifts_the_verdict_and_nothing_else() {
             Status::Odd { since, word } => Status::Odd { since: moved(since), word },
             Status::Complete { since, word } => Status::Complete { since: moved(since), word },
         };
-        let heartbeat = seen.heartbeat.map(|beat| Beat {
+        let heartbeat = seen.heartbeat.map(|beat| Heartbeat {
             fresh: moved(beat.fresh),
             seen: moved(beat.seen),
             unconfirmed: beat.unconfirmed.map(moved),
@@ -327,10 +327,10 @@ fn shifting_every_moment_shifts_the_verdict_and_nothing_else() {
             ..seen.clone()
         };
         let expected = match verdict {
-            Verdict::Pending { look_again, closely } => Verdict::Pending { look_again: moved(look_again), closely },
+            Verdict::Pending { recheck_at, poll_fast } => Verdict::Pending { recheck_at: moved(recheck_at), poll_fast },
             other @ Verdict::Final(_) => other,
         };
         let policy = Policy { until: policy.until.map(moved), ..*policy };
-        assert_eq!(judge(&later, &policy, at(NOW).plus(shift)), expected, "{seen:?}");
+        assert_eq!(evaluate(&later, &policy, at(NOW).plus(shift)), expected, "{seen:?}");
     });
 }

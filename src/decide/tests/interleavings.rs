@@ -5,10 +5,10 @@
 //! other may take any number of its own.
 
 use crate::decide::policy::{Policy, START_TIMEOUT, SettleTimes, Threshold, ThresholdOptions};
-use crate::decide::snapshot::{Here, Process, Snapshot};
+use crate::decide::snapshot::{LocalContext, Process, Snapshot};
 use crate::decide::tracker::{RunTracker, meta_for, pid_file_id};
-use crate::decide::verdict::{Next, Verdict, judge};
-use crate::record::file_state::{File, FileStamp, LockState};
+use crate::decide::verdict::{RequiredAction, Verdict, evaluate};
+use crate::record::file_state::{FileStamp, FileState, LockState};
 use crate::record::meta::{Meta, ParsedMeta};
 use crate::record::outcome::{Outcome, Reason};
 use crate::record::pid::ParsedPid;
@@ -84,12 +84,12 @@ fn stamp(of: i32) -> FileStamp {
     FileStamp { modified, size: 8, inode: u64::from(of.unsigned_abs()), owner: 0 }
 }
 
-fn there<T>(of: i32, content: T) -> File<T> {
-    File::There { stamp: stamp(of), content }
+fn there<T>(of: i32, content: T) -> FileState<T> {
+    FileState::Present { stamp: stamp(of), content }
 }
 
-fn meta(world: &World) -> File<Arc<ParsedMeta>> {
-    let Some((of, reason)) = world.meta else { return File::Absent };
+fn meta(world: &World) -> FileState<Arc<ParsedMeta>> {
+    let Some((of, reason)) = world.meta else { return FileState::Missing };
     let meta = Meta {
         host: Some("here".into()),
         boot_id: Some("boot".into()),
@@ -104,20 +104,20 @@ fn meta(world: &World) -> File<Arc<ParsedMeta>> {
     there(of, Arc::new(ParsedMeta::Known(Box::new(meta))))
 }
 
-fn pid(world: &World) -> File<ParsedPid> {
-    world.pid.map_or(File::Absent, |of| there(of, ParsedPid::Pid(of)))
+fn pid(world: &World) -> FileState<ParsedPid> {
+    world.pid.map_or(FileState::Missing, |of| there(of, ParsedPid::Pid(of)))
 }
 
 fn blank(at: i64) -> Snapshot {
-    let here = Here {
+    let here = LocalContext {
         host: "here".into(),
         boot_id: "boot".into(),
         pid_namespace: Some(1),
         local_filesystem: true,
-        ..Here::default()
+        ..LocalContext::default()
     };
     let begun =
-        Snapshot::begun(MonotonicTime::from_millis(at), stamp(NEW + 1).modified, Duration::ZERO, Arc::new(here));
+        Snapshot::empty(MonotonicTime::from_millis(at), stamp(NEW + 1).modified, Duration::ZERO, Arc::new(here));
     Snapshot { lock: LockState::Absent, ..begun }
 }
 
@@ -141,7 +141,7 @@ fn reads() -> Vec<fn(&mut Snapshot, &World)> {
             };
         },
         |look, world| {
-            look.status = world.status.map_or(File::Absent, |(of, word)| there(of, ParsedStatus::Complete(word)));
+            look.status = world.status.map_or(FileState::Missing, |(of, word)| there(of, ParsedStatus::Complete(word)));
         },
         |look, world| {
             if look.status.is_there() {
@@ -150,11 +150,12 @@ fn reads() -> Vec<fn(&mut Snapshot, &World)> {
         },
         |look, world| {
             if matches!(look.status.content(), Some(ParsedStatus::Complete(StatusWord::Success))) {
-                look.result =
-                    world.result.map_or(File::Absent, |of| there(of, ParsedResult::parse(of.to_string().as_bytes())));
+                look.result = world
+                    .result
+                    .map_or(FileState::Missing, |of| there(of, ParsedResult::parse(of.to_string().as_bytes())));
             }
         },
-        |look, world| look.heartbeat = world.meta.map_or(File::Absent, |(of, _)| there(of, ())),
+        |look, world| look.heartbeat = world.meta.map_or(FileState::Missing, |(of, _)| there(of, ())),
     ]
 }
 
@@ -224,7 +225,7 @@ fn hold(verdict: &Verdict, look: &Snapshot, then: &World, history: &str) {
                 "{}",
                 context()
             );
-            if finding.next == Next::Report {
+            if finding.next == RequiredAction::Report {
                 assert!(look.result.is_there(), "the result is lost: {}", context());
             }
         }
@@ -256,11 +257,11 @@ fn no_order_of_writes_and_reads_makes_a_false_death_an_old_end_or_a_lost_result(
             each_look(1000, &timeline, 0, &mut |look, place| firsts.push((look, place)));
             for (first, place) in firsts {
                 let mut history = RunTracker::default();
-                let seen = history.note(&first);
+                let seen = history.observe(&first);
                 // A look that may not block gives nothing time to settle: it has to be right by its order alone.
-                let at_once = judge(&seen, &policy(&first, SettleTimes::NONE), first.at);
+                let at_once = evaluate(&seen, &policy(&first, SettleTimes::NONE), first.at);
                 hold(&at_once, &first, &timeline[place], "nothing, at once");
-                let verdict = judge(&seen, &policy(&first, SettleTimes::CONTRACT), first.at);
+                let verdict = evaluate(&seen, &policy(&first, SettleTimes::CONTRACT), first.at);
                 hold(&verdict, &first, &timeline[place], "nothing");
                 looks += 1;
                 if matches!(verdict, Verdict::Final(_)) {
@@ -269,7 +270,8 @@ fn no_order_of_writes_and_reads_makes_a_false_death_an_old_end_or_a_lost_result(
                 // The next look comes when all that settles has settled.
                 each_look(9000, &timeline, place, &mut |second, place| {
                     let mut history = history.clone();
-                    let verdict = judge(&history.note(&second), &policy(&second, SettleTimes::CONTRACT), second.at);
+                    let verdict =
+                        evaluate(&history.observe(&second), &policy(&second, SettleTimes::CONTRACT), second.at);
                     hold(&verdict, &second, &timeline[place], &format!("{first:?}"));
                     looks += 1;
                     if let Verdict::Final(finding) = verdict {

@@ -4,7 +4,7 @@ use crate::decide::liveness::is_copy;
 use crate::decide::snapshot::{Liveness, Process, Snapshot};
 use crate::decide::tests::looks::{GONE, local, look, moment, of_run, plain, stamp, there, wall};
 use crate::decide::tracker::{RunTracker, meta_for, pid_file_id};
-use crate::record::file_state::{File, FileId, FileStamp, LockState};
+use crate::record::file_state::{FileId, FileStamp, FileState, LockState};
 use crate::record::meta::Meta;
 use crate::record::outcome::Reason;
 use crate::record::pid::ParsedPid;
@@ -45,7 +45,7 @@ fn a_held_lock_means_alive_and_a_free_one_decides_only_where_the_kernel_cannot_b
     ] {
         let told = format!("{lock:?} {lock_file:?} {process:?} {meta:?}");
         let look = Snapshot { meta: of_run(meta), lock, lock_file: Some(lock_file), process, ..plain(110.0) };
-        assert_eq!(RunTracker::default().note(&look).liveness, expected, "{told}");
+        assert_eq!(RunTracker::default().observe(&look).liveness, expected, "{told}");
     }
 }
 
@@ -57,19 +57,19 @@ fn a_run_of_another_time_namespace_that_was_seen_alive_by_its_lock_is_not_dead_w
     // While its lock is held, the process is not looked up.
     let process = Process::Unclaimed;
     let held = Snapshot { meta: of_run(meta()), lock: LockState::Held, lock_file: Some(own), process, ..plain(110.0) };
-    // Here its process has another start time than the run recorded.
+    // LocalContext its process has another start time than the run recorded.
     let process = Process::Running { started: 9, started_wall: wall(100.0) };
     let lost = Snapshot { lock: LockState::Absent, lock_file: None, process, ..held.clone() };
     let mut tracker = RunTracker::default();
-    assert_eq!(tracker.note(&held).liveness, Liveness::Alive);
-    assert_eq!(tracker.note(&lost).liveness, Liveness::Elsewhere);
+    assert_eq!(tracker.observe(&held).liveness, Liveness::Alive);
+    assert_eq!(tracker.observe(&lost).liveness, Liveness::Elsewhere);
     // Nor when its files are removed and the wall clock is set: its process was seen before that.
     let mut tracker = RunTracker::default();
-    tracker.note(&held);
-    let removed = |followed| Snapshot { pid: File::Absent, meta: File::Absent, followed, ..lost.clone() };
+    tracker.observe(&held);
+    let removed = |followed| Snapshot { pid: FileState::Missing, meta: FileState::Missing, followed, ..lost.clone() };
     let set = Process::Running { started: 9, started_wall: wall(3700.0) };
     for followed in [process, set] {
-        assert_eq!(tracker.note(&removed(followed)).liveness, Liveness::Alive);
+        assert_eq!(tracker.observe(&removed(followed)).liveness, Liveness::Alive);
     }
 }
 
@@ -92,12 +92,12 @@ fn a_copied_or_otherwise_mounted_directory_lives_by_its_process_and_is_told_apar
     };
     let copied = seen(elsewhere, FileId { device: 1, inode: 6 });
     assert!(is_copy(&copied) && !is_copy(&seen(own, lock)));
-    assert_eq!(RunTracker::default().note(&copied).liveness, Liveness::Alive);
+    assert_eq!(RunTracker::default().observe(&copied).liveness, Liveness::Alive);
     // A directory that was numbered anew is known by the lock file in it.
     assert!(!is_copy(&seen(elsewhere, lock)));
     // Without its times, and without its pid file, a copy is one too; after another run's pid or an end it is none.
     let touched = Snapshot { pid: there(109.0, ParsedPid::Pid(42)), ..copied.clone() };
-    assert!(is_copy(&touched) && is_copy(&Snapshot { pid: File::Absent, ..copied.clone() }));
+    assert!(is_copy(&touched) && is_copy(&Snapshot { pid: FileState::Missing, ..copied.clone() }));
     assert!(!is_copy(&Snapshot { pid: there(109.0, ParsedPid::Pid(43)), ..copied.clone() }));
     assert!(!is_copy(&Snapshot {
         meta: of_run(Meta { reason: Some(Reason::Died), ..meta(elsewhere) }),
@@ -111,12 +111,12 @@ fn a_copied_or_otherwise_mounted_directory_lives_by_its_process_and_is_told_apar
 #[test]
 fn a_record_counts_only_where_the_pid_files_owner_or_root_wrote_it() {
     let owned = |owner| {
-        let File::There { stamp, content } = of_run(Meta { max_timeout_ms: Some(1), ..local() }) else {
+        let FileState::Present { stamp, content } = of_run(Meta { max_timeout_ms: Some(1), ..local() }) else {
             unreachable!()
         };
-        File::There { stamp: FileStamp { owner, ..stamp }, content }
+        FileState::Present { stamp: FileStamp { owner, ..stamp }, content }
     };
-    let pid = |owner| File::There { stamp: FileStamp { owner, ..stamp(100.0) }, content: ParsedPid::Pid(42) };
+    let pid = |owner| FileState::Present { stamp: FileStamp { owner, ..stamp(100.0) }, content: ParsedPid::Pid(42) };
     for (of_pid, of_meta, counts) in [(1000, 1000, true), (1000, 0, true), (1000, 1001, false), (0, 1001, false)] {
         let look = Snapshot { pid: pid(of_pid), meta: owned(of_meta), ..plain(110.0) };
         assert_eq!(meta_for(&look, pid_file_id(&look)).is_some(), counts, "{of_pid} {of_meta}");
@@ -134,7 +134,7 @@ fn where_the_pid_file_was_removed_the_recorded_process_tells_whether_the_run_liv
         process,
         ..look(210.0)
     };
-    let first = |look: &Snapshot| RunTracker::default().note(look).liveness;
+    let first = |look: &Snapshot| RunTracker::default().observe(look).liveness;
     let running = Process::Running { started: 7, started_wall: wall(100.0) };
     for lock in [LockState::Free, LockState::Absent] {
         assert_eq!(first(&seen(running, lock, 205.0)), Liveness::Alive);

@@ -1,9 +1,9 @@
 //! `RunTracker` over scripted looks: left-overs, heartbeats by observed change, deaths, replaced runs, other machines.
 
-use crate::decide::snapshot::{Here, Liveness, Process, ResultState, Snapshot, Status};
+use crate::decide::snapshot::{Liveness, LocalContext, Process, ResultState, Snapshot, Status};
 use crate::decide::tracker::RunTracker;
 use crate::decide::warning::{Warning, remarks};
-use crate::record::file_state::{File, FileId, FileStamp, LockState};
+use crate::record::file_state::{FileId, FileStamp, FileState, LockState};
 use crate::record::meta::{Meta, ParsedMeta};
 use crate::record::outcome::Reason;
 use crate::record::pid::ParsedPid;
@@ -29,13 +29,13 @@ pub(super) fn stamp(second: f64) -> FileStamp {
     FileStamp { modified: wall(second), size: 8, inode: 1, owner: 0 }
 }
 
-pub(super) fn there<T>(second: f64, content: T) -> File<T> {
-    File::There { stamp: stamp(second), content }
+pub(super) fn there<T>(second: f64, content: T) -> FileState<T> {
+    FileState::Present { stamp: stamp(second), content }
 }
 
 /// A look at `second`, at an empty directory of this machine.
 pub(super) fn look(second: f64) -> Snapshot {
-    let here = Here {
+    let here = LocalContext {
         host: "here".into(),
         boot_id: "boot".into(),
         pid_namespace: Some(1),
@@ -45,7 +45,7 @@ pub(super) fn look(second: f64) -> Snapshot {
     };
     Snapshot {
         lock: LockState::Absent,
-        ..Snapshot::begun(moment(second), wall(second), Duration::ZERO, Arc::new(here))
+        ..Snapshot::empty(moment(second), wall(second), Duration::ZERO, Arc::new(here))
     }
 }
 
@@ -58,11 +58,11 @@ pub(super) fn plain(second: f64) -> Snapshot {
     }
 }
 
-pub(super) fn success(second: f64) -> File<ParsedStatus> {
+pub(super) fn success(second: f64) -> FileState<ParsedStatus> {
     there(second, ParsedStatus::Complete(StatusWord::Success))
 }
 
-pub(super) fn of_run(meta: Meta) -> File<Arc<ParsedMeta>> {
+pub(super) fn of_run(meta: Meta) -> FileState<Arc<ParsedMeta>> {
     let meta = Meta { pid: Some(42), pid_mtime_ns: Some(wall(100.0).as_nanos()), ..meta };
     there(100.0, Arc::new(ParsedMeta::Known(Box::new(meta))))
 }
@@ -76,9 +76,9 @@ pub(super) const GONE: Process = Process::Gone { borne_elsewhere: false };
 #[test]
 fn a_status_from_before_the_living_process_is_left_over_and_one_from_after_is_not() {
     let mut history = RunTracker::default();
-    let old = history.note(&Snapshot { status: success(99.9), ..plain(101.0) });
+    let old = history.observe(&Snapshot { status: success(99.9), ..plain(101.0) });
     assert_eq!((old.status, old.liveness), (Status::Absent, Liveness::Alive));
-    let new = history.note(&Snapshot { status: success(101.5), ..plain(102.0) });
+    let new = history.observe(&Snapshot { status: success(101.5), ..plain(102.0) });
     assert_eq!(new.status, Status::Complete { since: moment(102.0), word: StatusWord::Success });
 }
 
@@ -86,13 +86,13 @@ fn a_status_from_before_the_living_process_is_left_over_and_one_from_after_is_no
 fn what_was_written_after_the_pid_file_is_never_left_over_however_coarse_its_clock() {
     let late_start = Process::Running { started: 7, started_wall: wall(100.008) };
     let quick = Snapshot { status: success(100.004), process: late_start, ..plain(101.0) };
-    assert!(matches!(RunTracker::default().note(&quick).status, Status::Complete { .. }));
+    assert!(matches!(RunTracker::default().observe(&quick).status, Status::Complete { .. }));
 }
 
 #[test]
 fn a_dead_runs_status_may_be_two_seconds_older_than_its_pid_file_and_no_more() {
     for (written, counts) in [(98.1, true), (97.9, false)] {
-        let seen = RunTracker::default().note(&Snapshot { status: success(written), process: GONE, ..plain(110.0) });
+        let seen = RunTracker::default().observe(&Snapshot { status: success(written), process: GONE, ..plain(110.0) });
         assert_eq!(seen.status != Status::Absent, counts, "{written}");
     }
 }
@@ -101,10 +101,10 @@ fn a_dead_runs_status_may_be_two_seconds_older_than_its_pid_file_and_no_more() {
 fn left_over_results_and_heartbeats_go_with_the_status() {
     let json = |second| there(second, ParsedResult::parse(b"1"));
     let old = Snapshot { result: json(99.0), heartbeat: there(99.0, ()), status: success(101.0), ..plain(102.0) };
-    let seen = RunTracker::default().note(&old);
+    let seen = RunTracker::default().observe(&old);
     assert_eq!((seen.result, seen.heartbeat), (ResultState::Absent, None));
     let new = Snapshot { result: json(101.0), heartbeat: there(101.0, ()), ..old };
-    let seen = RunTracker::default().note(&new);
+    let seen = RunTracker::default().observe(&new);
     assert_eq!((seen.result, seen.heartbeat.map(|beat| beat.fresh)), (ResultState::Whole, Some(moment(101.0))));
 }
 
@@ -112,7 +112,7 @@ fn left_over_results_and_heartbeats_go_with_the_status() {
 fn a_clock_set_back_during_a_run_does_not_make_its_own_status_look_old() {
     let recorded = Meta { locked: true, reason: Some(Reason::Success), ..local() };
     let look = Snapshot { meta: of_run(recorded), lock: LockState::Free, status: success(50.0), ..plain(60.0) };
-    let seen = RunTracker::default().note(&look);
+    let seen = RunTracker::default().observe(&look);
     assert!(matches!(seen.status, Status::Complete { .. }));
     assert_eq!(seen.recorded, Some(Reason::Success));
 }
@@ -123,7 +123,7 @@ fn heartbeat_age_counts_from_the_later_of_heartbeat_and_pid_and_the_future_is_fr
     let elsewhere =
         |heartbeat: f64| Snapshot { process: Process::Hidden, heartbeat: there(heartbeat, ()), ..plain(130.0) };
     for (heartbeat, fresh) in [(10.0, 100.0), (120.0, 120.0), (500.0, 130.0)] {
-        let seen = RunTracker::default().note(&elsewhere(heartbeat));
+        let seen = RunTracker::default().observe(&elsewhere(heartbeat));
         assert_eq!(seen.heartbeat.map(|beat| beat.fresh), Some(moment(fresh)), "{heartbeat}");
     }
 }
@@ -134,14 +134,14 @@ fn a_heartbeat_seen_to_change_is_fresh_whatever_the_servers_clock_says() {
         let mut history = RunTracker::default();
         let beat =
             |at: f64, beaten: f64| Snapshot { heartbeat: there(beaten + 1000.0 + skew, ()), ..plain(at + 1000.0) };
-        history.note(&beat(0.0, 0.0));
+        history.observe(&beat(0.0, 0.0));
         // It beats every ten seconds; looks come when they come. The first change puts the anchor right.
         for (at, beaten) in [(15.0, 10.0), (48.0, 40.0), (61.0, 60.0), (125.0, 120.0)] {
-            let fresh = history.note(&beat(at, beaten)).heartbeat.expect("a heartbeat").fresh;
+            let fresh = history.observe(&beat(at, beaten)).heartbeat.expect("a heartbeat").fresh;
             assert!(fresh >= moment(beaten + 1000.0 - 16.0) && fresh <= moment(at + 1000.0), "{skew} {at}: {fresh:?}");
         }
-        let last = history.note(&beat(130.0, 120.0)).heartbeat.expect("a heartbeat");
-        let again = history.note(&beat(150.0, 120.0)).heartbeat.expect("a heartbeat");
+        let last = history.observe(&beat(130.0, 120.0)).heartbeat.expect("a heartbeat");
+        let again = history.observe(&beat(150.0, 120.0)).heartbeat.expect("a heartbeat");
         assert_eq!(last, again, "no change, no news");
     }
 }
@@ -151,23 +151,23 @@ fn on_a_machine_that_slept_a_first_age_is_unconfirmed_until_a_beat_is_seen() {
     let mut history = RunTracker::default();
     let slept =
         |at: f64, beaten: f64| Snapshot { slept: Duration::from_secs(3600), heartbeat: there(beaten, ()), ..plain(at) };
-    let first = history.note(&slept(4000.0, 101.0)).heartbeat.expect("a heartbeat");
+    let first = history.observe(&slept(4000.0, 101.0)).heartbeat.expect("a heartbeat");
     assert_eq!(first.unconfirmed, Some(moment(4000.0)));
-    let changed = history.note(&slept(4005.0, 4004.0)).heartbeat.expect("a heartbeat");
+    let changed = history.observe(&slept(4005.0, 4004.0)).heartbeat.expect("a heartbeat");
     assert_eq!(changed.unconfirmed, None);
 }
 
 #[test]
 fn time_asleep_is_not_elapsed() {
     let slept = Snapshot { slept: Duration::from_secs(1000), ..plain(3000.0) };
-    assert_eq!(RunTracker::default().note(&slept).began, moment(1100.0));
+    assert_eq!(RunTracker::default().observe(&slept).began, moment(1100.0));
     let by_record = Snapshot { meta: of_run(Meta { started_awake_ms: Some(250_000), ..local() }), ..slept };
-    assert_eq!(RunTracker::default().note(&by_record).began, moment(250.0));
+    assert_eq!(RunTracker::default().observe(&by_record).began, moment(250.0));
 }
 
 #[test]
 fn on_a_network_filesystem_a_free_lock_proves_nothing_and_a_gone_process_of_this_machine_does() {
-    let here = Arc::new(Here { local_filesystem: false, ..look(0.0).here.as_ref().clone() });
+    let here = Arc::new(LocalContext { local_filesystem: false, ..look(0.0).here.as_ref().clone() });
     let locked = of_run(Meta { locked: true, pid_started_at: Some(9), ..local() });
     let running = Process::Running { started: 9, started_wall: wall(99.0) };
     for (lock, process, liveness) in [
@@ -178,7 +178,7 @@ fn on_a_network_filesystem_a_free_lock_proves_nothing_and_a_gone_process_of_this
         (LockState::Unknown, GONE, Liveness::Dead { since: moment(110.0) }),
     ] {
         let look = Snapshot { here: Arc::clone(&here), meta: locked.clone(), lock, process, ..plain(110.0) };
-        assert_eq!(RunTracker::default().note(&look).liveness, liveness, "{lock:?} {process:?}");
+        assert_eq!(RunTracker::default().observe(&look).liveness, liveness, "{lock:?} {process:?}");
     }
 }
 
@@ -186,18 +186,18 @@ fn on_a_network_filesystem_a_free_lock_proves_nothing_and_a_gone_process_of_this
 fn a_held_lock_counts_only_for_the_run_that_recorded_it() {
     let of_other = there(100.0, Arc::new(ParsedMeta::Known(Box::new(Meta { locked: true, pid: Some(41), ..local() }))));
     let look = Snapshot { meta: of_other, lock: LockState::Held, process: GONE, ..plain(110.0) };
-    assert_eq!(RunTracker::default().note(&look).liveness, Liveness::Dead { since: moment(110.0) });
+    assert_eq!(RunTracker::default().observe(&look).liveness, Liveness::Dead { since: moment(110.0) });
 }
 
 #[test]
 fn with_no_pid_a_held_lock_means_a_run_is_starting() {
     let mut history = RunTracker::default();
     let between = Snapshot { lock: LockState::Held, status: success(50.0), ..look(110.0) };
-    assert_eq!(history.note(&between).liveness, Liveness::Starting { since: moment(110.0) });
+    assert_eq!(history.observe(&between).liveness, Liveness::Starting { since: moment(110.0) });
     let still = Snapshot { lock: LockState::Held, status: success(50.0), ..look(111.0) };
-    assert_eq!(history.note(&still).liveness, Liveness::Starting { since: moment(110.0) });
+    assert_eq!(history.observe(&still).liveness, Liveness::Starting { since: moment(110.0) });
     let free = Snapshot { lock: LockState::Free, status: success(50.0), ..look(112.0) };
-    assert_eq!(history.note(&free).liveness, Liveness::Unclaimed);
+    assert_eq!(history.observe(&free).liveness, Liveness::Unclaimed);
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn a_wrapper_killed_before_its_pid_stood_is_dead_and_a_withdrawn_pid_leaves_the_
         lock,
         ..look(110.0)
     };
-    let first = |look: &Snapshot| RunTracker::default().note(look);
+    let first = |look: &Snapshot| RunTracker::default().observe(look);
     assert_eq!(first(&orphan(None, LockState::Free, 100.1)).liveness, Liveness::Dead { since: moment(110.0) });
     let withdrawn = first(&orphan(Some(Reason::Hung), LockState::Free, 90.0));
     assert_eq!((withdrawn.liveness, withdrawn.recorded), (Liveness::Dead { since: moment(110.0) }, Some(Reason::Hung)));
@@ -220,40 +220,40 @@ fn a_wrapper_killed_before_its_pid_stood_is_dead_and_a_withdrawn_pid_leaves_the_
 #[test]
 fn a_missing_pid_is_dead_where_that_is_known_and_elsewhere_where_not() {
     let gone = |borne_elsewhere, local_filesystem| {
-        let here = Here { local_filesystem, ..look(0.0).here.as_ref().clone() };
+        let here = LocalContext { local_filesystem, ..look(0.0).here.as_ref().clone() };
         Snapshot { process: Process::Gone { borne_elsewhere }, here: Arc::new(here), ..plain(110.0) }
     };
-    let first = |look: &Snapshot| RunTracker::default().note(look).liveness;
+    let first = |look: &Snapshot| RunTracker::default().observe(look).liveness;
     assert_eq!(first(&gone(false, true)), Liveness::Dead { since: moment(110.0) });
     assert_eq!(first(&gone(true, true)), Liveness::Elsewhere);
     assert_eq!(first(&gone(false, false)), Liveness::Elsewhere);
     assert_eq!(remarks(&gone(true, true), Liveness::Elsewhere), [Warning::Unseen(42)]);
     // Seen alive and then not is dead anywhere.
     let mut history = RunTracker::default();
-    history.note(&plain(105.0));
-    assert_eq!(history.note(&gone(true, false)).liveness, Liveness::Dead { since: moment(110.0) });
+    history.observe(&plain(105.0));
+    assert_eq!(history.observe(&gone(true, false)).liveness, Liveness::Dead { since: moment(110.0) });
 }
 
 #[test]
 fn a_process_that_started_after_the_pid_file_has_a_recycled_number() {
     let started =
         |second| Snapshot { process: Process::Running { started: 9, started_wall: wall(second) }, ..plain(200.0) };
-    assert_eq!(RunTracker::default().note(&started(101.9)).liveness, Liveness::Alive);
-    assert_eq!(RunTracker::default().note(&started(102.1)).liveness, Liveness::Dead { since: moment(200.0) });
+    assert_eq!(RunTracker::default().observe(&started(101.9)).liveness, Liveness::Alive);
+    assert_eq!(RunTracker::default().observe(&started(102.1)).liveness, Liveness::Dead { since: moment(200.0) });
     // Where the start was recorded it is compared exactly.
     let recorded = |raw| Snapshot { meta: of_run(Meta { pid_started_at: Some(raw), ..local() }), ..started(101.0) };
-    assert_eq!(RunTracker::default().note(&recorded(9)).liveness, Liveness::Alive);
-    assert_eq!(RunTracker::default().note(&recorded(8)).liveness, Liveness::Dead { since: moment(200.0) });
+    assert_eq!(RunTracker::default().observe(&recorded(9)).liveness, Liveness::Alive);
+    assert_eq!(RunTracker::default().observe(&recorded(8)).liveness, Liveness::Dead { since: moment(200.0) });
 }
 
 #[test]
 fn a_process_that_took_the_number_over_is_known_by_its_start_once_the_first_was_seen() {
     let mut history = RunTracker::default();
-    assert_eq!(history.note(&plain(105.0)).liveness, Liveness::Alive);
+    assert_eq!(history.observe(&plain(105.0)).liveness, Liveness::Alive);
     // So soon after the pid file that its age alone would not tell.
     let other = Snapshot { process: Process::Running { started: 8, started_wall: wall(100.5) }, ..plain(110.0) };
-    assert_eq!(RunTracker::default().note(&other).liveness, Liveness::Alive);
-    assert_eq!(history.note(&other).liveness, Liveness::Dead { since: moment(110.0) });
+    assert_eq!(RunTracker::default().observe(&other).liveness, Liveness::Alive);
+    assert_eq!(history.observe(&other).liveness, Liveness::Dead { since: moment(110.0) });
 }
 
 #[test]
@@ -267,7 +267,7 @@ fn another_host_boot_or_namespace_is_elsewhere_and_said_so() {
         (Meta { pid_namespace: Some(2), ..local() }, Warning::OtherNamespace),
     ] {
         let look = Snapshot { meta: of_run(meta), process: GONE, ..plain(110.0) };
-        let liveness = RunTracker::default().note(&look).liveness;
+        let liveness = RunTracker::default().observe(&look).liveness;
         assert_eq!(liveness, Liveness::Elsewhere, "{remark:?}");
         assert_eq!(remarks(&look, liveness), [remark]);
     }
@@ -277,16 +277,16 @@ fn another_host_boot_or_namespace_is_elsewhere_and_said_so() {
 fn a_death_counts_from_the_first_look_that_showed_it_and_is_taken_back_with_it() {
     let mut history = RunTracker::default();
     assert_eq!(
-        history.note(&Snapshot { process: GONE, ..plain(110.0) }).liveness,
+        history.observe(&Snapshot { process: GONE, ..plain(110.0) }).liveness,
         Liveness::Dead { since: moment(110.0) }
     );
     assert_eq!(
-        history.note(&Snapshot { process: GONE, ..plain(111.0) }).liveness,
+        history.observe(&Snapshot { process: GONE, ..plain(111.0) }).liveness,
         Liveness::Dead { since: moment(110.0) }
     );
-    assert_eq!(history.note(&plain(112.0)).liveness, Liveness::Alive);
+    assert_eq!(history.observe(&plain(112.0)).liveness, Liveness::Alive);
     assert_eq!(
-        history.note(&Snapshot { process: GONE, ..plain(113.0) }).liveness,
+        history.observe(&Snapshot { process: GONE, ..plain(113.0) }).liveness,
         Liveness::Dead { since: moment(113.0) }
     );
 }
@@ -294,7 +294,7 @@ fn a_death_counts_from_the_first_look_that_showed_it_and_is_taken_back_with_it()
 #[test]
 fn a_new_pid_file_is_a_new_run_of_which_nothing_is_remembered() {
     let mut history = RunTracker::default();
-    history.note(&Snapshot { heartbeat: there(105.0, ()), ..plain(110.0) });
+    history.observe(&Snapshot { heartbeat: there(105.0, ()), ..plain(110.0) });
     assert!(!history.replaced());
     let new = Snapshot {
         pid: there(120.0, ParsedPid::Pid(43)),
@@ -302,7 +302,7 @@ fn a_new_pid_file_is_a_new_run_of_which_nothing_is_remembered() {
         heartbeat: there(105.0, ()),
         ..look(121.0)
     };
-    let seen = history.note(&new);
+    let seen = history.observe(&new);
     assert!(history.replaced());
     assert_eq!((seen.began, seen.heartbeat), (moment(120.0), None));
 }
@@ -311,12 +311,12 @@ fn a_new_pid_file_is_a_new_run_of_which_nothing_is_remembered() {
 fn a_pid_that_comes_late_is_the_same_run_and_one_that_goes_takes_nothing_back() {
     let mut history = RunTracker::default();
     let without = Snapshot { heartbeat: there(101.0, ()), ..look(110.0) };
-    assert_eq!(history.note(&without).liveness, Liveness::Unclaimed);
+    assert_eq!(history.observe(&without).liveness, Liveness::Unclaimed);
     let with = Snapshot { heartbeat: there(101.0, ()), ..plain(111.0) };
-    let seen = history.note(&with);
+    let seen = history.observe(&with);
     assert_eq!((seen.liveness, seen.began), (Liveness::Alive, moment(100.0)));
     let gone = Snapshot { heartbeat: there(101.0, ()), ..look(112.0) };
-    assert_eq!(history.note(&gone).began, moment(100.0));
+    assert_eq!(history.observe(&gone).began, moment(100.0));
     assert!(!history.replaced());
 }
 
@@ -324,10 +324,10 @@ fn a_pid_that_comes_late_is_the_same_run_and_one_that_goes_takes_nothing_back() 
 fn an_outcome_from_before_the_call_can_be_passed_over_until_anything_new_stands_there() {
     let mut history = RunTracker::default();
     let old = Snapshot { status: success(101.0), process: GONE, ..plain(110.0) };
-    history.ignore(&old);
-    assert_eq!(history.note(&old).absent_since, Some(moment(110.0)));
+    history.skip_existing(&old);
+    assert_eq!(history.observe(&old).absent_since, Some(moment(110.0)));
     let rewritten = Snapshot { status: success(120.0), process: GONE, ..plain(121.0) };
-    assert!(matches!(history.note(&rewritten).status, Status::Complete { .. }));
+    assert!(matches!(history.observe(&rewritten).status, Status::Complete { .. }));
 }
 
 #[test]
@@ -336,18 +336,21 @@ fn a_result_is_passed_over_with_its_status_and_one_from_long_after_that_is_the_n
         let result = || there(second, ParsedResult::parse(b"1"));
         let mut history = RunTracker::default();
         let standing_result = result().stamp();
-        history.ignore(&Snapshot { status: success(101.0), standing_result, process: GONE, ..plain(110.0) });
+        history.skip_existing(&Snapshot { status: success(101.0), standing_result, process: GONE, ..plain(110.0) });
         let next = Snapshot { status: success(120.0), result: result(), process: GONE, ..plain(121.0) };
-        assert_eq!(history.note(&next).result, expected, "of second {second}");
+        assert_eq!(history.observe(&next).result, expected, "of second {second}");
     }
 }
 
 #[test]
 fn what_is_no_regular_file_is_named_the_status_first() {
     let fault = |what: &str| what.to_owned();
-    let both =
-        Snapshot { status: File::Unfit(fault("is a FIFO")), pid: File::Unfit(fault("is a socket")), ..look(1.0) };
-    assert_eq!(RunTracker::default().note(&both).unfit.as_deref(), Some("the status file is a FIFO"));
-    let meta = Snapshot { meta: File::Unfit(fault("is a directory")), ..look(1.0) };
-    assert_eq!(RunTracker::default().note(&meta).unfit.as_deref(), Some("the meta file is a directory"));
+    let both = Snapshot {
+        status: FileState::Invalid(fault("is a FIFO")),
+        pid: FileState::Invalid(fault("is a socket")),
+        ..look(1.0)
+    };
+    assert_eq!(RunTracker::default().observe(&both).unfit.as_deref(), Some("the status file is a FIFO"));
+    let meta = Snapshot { meta: FileState::Invalid(fault("is a directory")), ..look(1.0) };
+    assert_eq!(RunTracker::default().observe(&meta).unfit.as_deref(), Some("the meta file is a directory"));
 }

@@ -6,7 +6,7 @@ use crate::monitor::machine::Monitor;
 use crate::monitor::tests::script::MILLISECOND;
 use crate::monitor::tests::simulated::{Notice, State};
 use crate::record::file_names::Record;
-use crate::sys::log::follower::{FileIdentity, Piece};
+use crate::sys::log::follower::{Chunk, FileIdentity};
 
 /// How much of a log is read at once.
 const CHUNK: usize = 7;
@@ -115,12 +115,12 @@ impl State {
         let log = &mut self.steps[step].log;
         if std::mem::take(&mut log.restarted) {
             log.read = 0;
-            return monitor.handle_event(MonitorEvent::LogChunk(step, Piece::Anew), now);
+            return monitor.handle_event(MonitorEvent::LogChunk(step, Chunk::Restarted), now);
         }
         let end = (log.read + CHUNK).min(log.bytes.len());
         let chunk = log.bytes[log.read..end].to_vec();
         log.read = end;
-        let piece = if chunk.is_empty() { Piece::End } else { Piece::Bytes(&chunk) };
+        let piece = if chunk.is_empty() { Chunk::Eof } else { Chunk::Data(&chunk) };
         monitor.handle_event(MonitorEvent::LogChunk(step, piece), now);
     }
 }

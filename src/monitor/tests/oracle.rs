@@ -213,7 +213,7 @@ impl State {
         late += if self.limits.marker { 100 * MILLISECOND } else { 0 };
         // A death settles from the look that shows it.
         late += if self.steps[index].gone.is_some() { 200 * MILLISECOND } else { 0 };
-        if weather.polls || weather.deaf || weather.failing > 0 {
+        if weather.polls || weather.watch_fails || weather.failing > 0 {
             late += 2 * SECOND;
         }
         if weather.failing > 0 {

@@ -8,7 +8,7 @@ use crate::record::file_state::{FileId, LockState};
 use crate::record::meta::ParsedMeta;
 use crate::record::outcome::Reason;
 use crate::record::time::WallTime;
-use crate::step::terminate::reach;
+use crate::step::terminate::check_reachable;
 
 /// The directory of the reader.
 pub(super) const DIRECTORY: FileId = FileId { device: 1, inode: 1 };
@@ -148,7 +148,7 @@ impl State {
 
     /// Whether the program would signal the run that this look shows.
     pub(super) fn can_kill(&self, index: usize, look: &Snapshot) -> bool {
-        reach(look).is_ok() && !self.steps[index].unseen
+        check_reachable(look).is_ok() && !self.steps[index].unseen
     }
 
     /// The oracle's rules of what may be done at all, whatever the answer is. First: signals go to the run's own process

@@ -72,7 +72,7 @@ impl State {
                 if let Some(inode) = self.steps[step].files.get(record.suffix()).map(|disk| disk.inode) {
                     self.followed.insert((step, record.suffix(), inode));
                 }
-                MonitorEvent::WritesWatched(step, record, !self.weather.deaf && !self.weather.polls)
+                MonitorEvent::WritesWatched(step, record, !self.weather.watch_fails && !self.weather.polls)
             }
             MonitorAction::WatchLog { step, watching, may_watch } => self.watch_log(step, watching, may_watch),
             MonitorAction::MeasureLog(step) => MonitorEvent::LogSize(step, self.unread(step)),
@@ -105,7 +105,7 @@ impl State {
     }
 
     fn watch_exit(&mut self, pid: i32, step: usize) -> Option<WatchResult> {
-        if self.weather.deaf {
+        if self.weather.watch_fails {
             return None;
         }
         // One notice a step: the one asked for last.

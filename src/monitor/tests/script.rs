@@ -94,7 +94,7 @@ pub(super) struct Weather {
     /// Whether there are no events at all.
     pub(super) polls: bool,
     /// Whether no file can be followed, and no process.
-    pub(super) deaf: bool,
+    pub(super) watch_fails: bool,
 }
 
 impl fmt::Debug for Change {

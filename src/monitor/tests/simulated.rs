@@ -3,13 +3,13 @@
 //! It holds the true state, for the snapshots that the loop reads and for the oracle.
 
 use crate::decide::liveness::is_copy;
-use crate::decide::snapshot::{Here, Process, Snapshot};
+use crate::decide::snapshot::{LocalContext, Process, Snapshot};
 use crate::monitor::event::Task;
 use crate::monitor::tests::log::Log;
 use crate::monitor::tests::places::{DIRECTORY, Place, TIME};
 use crate::monitor::tests::script::{Change, Limits, MILLISECOND, Random, SECOND, Weather};
 use crate::record::file_names::{Record, file_name};
-use crate::record::file_state::{File, FileId, FileStamp};
+use crate::record::file_state::{FileId, FileStamp, FileState};
 use crate::record::meta::{Meta, ParsedMeta};
 use crate::record::outcome::{Intent, Outcome, Reason};
 use crate::record::pid::ParsedPid;
@@ -127,7 +127,7 @@ pub(super) struct State {
     /// When the wall clock was set or the machine slept.
     pub(super) upheavals: Vec<i64>,
     pub(super) over: bool,
-    here: Arc<Here>,
+    here: Arc<LocalContext>,
     pub(super) armed: bool,
 }
 
@@ -142,7 +142,7 @@ pub(super) enum Notice {
 
 impl State {
     pub(super) fn new(steps: usize, limits: Limits, weather: Weather, random: Random) -> Self {
-        let here = Here {
+        let here = LocalContext {
             host: "here".into(),
             boot_id: "boot".into(),
             pid_namespace: Some(1),
@@ -339,11 +339,11 @@ impl State {
         self.advance(self.now + span, Some(index));
     }
 
-    pub(super) fn read<T>(&self, step: usize, record: Record, parse: impl Fn(&[u8]) -> T) -> File<T> {
-        self.steps[step].files.get(record.suffix()).map_or(File::Absent, |disk| {
+    pub(super) fn read<T>(&self, step: usize, record: Record, parse: impl Fn(&[u8]) -> T) -> FileState<T> {
+        self.steps[step].files.get(record.suffix()).map_or(FileState::Missing, |disk| {
             let modified = WallTime::from_nanos(disk.modified);
             let stamp = FileStamp { modified, size: disk.bytes.len() as u64, inode: disk.inode, owner: 0 };
-            File::There { stamp, content: parse(&disk.bytes) }
+            FileState::Present { stamp, content: parse(&disk.bytes) }
         })
     }
 
@@ -358,7 +358,7 @@ impl State {
         self.begin_course(index);
         let wall = WallTime::from_nanos(self.wall());
         let slept = Duration::from_nanos(self.slept.unsigned_abs());
-        let mut look = Snapshot::begun(MonotonicTime::from_nanos(self.now), wall, slept, Arc::clone(&self.here));
+        let mut look = Snapshot::empty(MonotonicTime::from_nanos(self.now), wall, slept, Arc::clone(&self.here));
         look.pid = self.read(index, Record::Pid, ParsedPid::parse);
         self.pass(index);
         look.meta = self.read(index, Record::Meta, |bytes| Arc::new(ParsedMeta::parse(bytes)));
@@ -397,7 +397,7 @@ impl State {
             Task::Terminate(intent, _) => (true, intent.reason()),
             Task::RecordDeath(reason) => (false, *reason),
         };
-        let now: File<ParsedPid> = self.read(index, Record::Pid, ParsedPid::parse);
+        let now: FileState<ParsedPid> = self.read(index, Record::Pid, ParsedPid::parse);
         self.steps[index].busy = self.now;
         let nothing = Termination { killed: false, recorded: true, detail: None, evidence: None };
         if now.stamp() != look.pid.stamp() {

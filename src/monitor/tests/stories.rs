@@ -30,7 +30,7 @@ pub(super) fn history(random: &mut Random) -> State {
         late: random.one_of(&[0, 0, 5 * MILLISECOND, 3 * SECOND]),
         failing: random.one_of(&[0, 0, 0, 5]),
         polls: random.happens(10),
-        deaf: random.happens(10),
+        watch_fails: random.happens(10),
     };
     let weather = if random.happens(50) { Weather::default() } else { bad };
     let upheaval = random.happens(40);

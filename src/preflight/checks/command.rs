@@ -5,7 +5,7 @@ use crate::env_vars;
 use crate::error::io_reason;
 use crate::preflight::{Check, CheckResult, Failure, shown};
 use crate::record::time::MonotonicTime;
-use crate::sys::process::shell::{Order, Purpose, ShellExit, ShellOutput, ShellRunner};
+use crate::sys::process::shell::{ShellCommand, ShellExit, ShellMode, ShellOutput, ShellRunner};
 use crate::sys::process::spawn::ExitStatus;
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
@@ -84,13 +84,13 @@ fn run_captured(
     deadline: MonotonicTime,
     shells: &ShellRunner,
 ) -> Result<ShellOutput, Failure> {
-    let command = Order {
+    let command = ShellCommand {
         text: OsStr::new(text),
         folder: Some(&check.folder),
         variables: &variables(),
         deadline,
         grace: Duration::ZERO,
-        purpose: Purpose::Ask,
+        purpose: ShellMode::Capture,
     };
     shells.run(&command).map_err(|error| Failure::new(format!("the command could not be run: {}", io_reason(&error))))
 }

@@ -8,7 +8,7 @@ use crate::preflight::venv::{Problem, Venv, VenvProblem};
 use crate::record::shell_word::shell_word;
 use crate::record::time::MonotonicTime;
 use crate::sys::fs::metadata::{self, FileKind};
-use crate::sys::process::shell::{Order, Purpose, ShellExit, ShellRunner};
+use crate::sys::process::shell::{ShellCommand, ShellExit, ShellMode, ShellRunner};
 use crate::sys::process::spawn::ExitStatus;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -80,13 +80,13 @@ fn version_of(
         "{} -I -S -c 'import sys; print(\"%d.%d.%d\" % sys.version_info[:3])'",
         shell_word(&python.to_string_lossy())
     );
-    let command = Order {
+    let command = ShellCommand {
         text: OsStr::new(&text),
         folder: Some(&venv.folder),
         variables: &variables(),
         deadline,
         grace: Duration::ZERO,
-        purpose: Purpose::Ask,
+        purpose: ShellMode::Capture,
     };
     let output = shells.run(&command).map_err(|error| Error::io(format!("{shown} could not be run"), error))?;
     let printed = last_line(&output);

@@ -123,7 +123,7 @@ pub(crate) fn probe(path: &FileAt<'_>) -> (LockState, Option<FileId>) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return (LockState::Absent, None),
         Err(_) => return (LockState::Unknown, None),
     };
-    // Shared, so that two lookers never take each other for a holder; it lasts some microseconds, and a run that meets
+    // Shared, so that two readers never take each other for a holder; it lasts some microseconds, and a run that meets
     // it tries again.
     let state = match file.try_lock_shared() {
         Ok(()) => LockState::Free,

@@ -5,7 +5,7 @@
 //! waiter does not, because a directory that is removed raises no event while a process holds it open.
 
 use crate::error::{Error, io_reason};
-use crate::record::file_state::{File, FileId};
+use crate::record::file_state::{FileId, FileState};
 use crate::record::time::WallTime;
 use crate::sys::fs::at::{self, FileAt, FileFacts};
 use crate::sys::fs::io::read_once;
@@ -214,11 +214,11 @@ impl MonitorDir {
     ///
     /// # Errors
     /// What the kernel cannot say at all, such as a stale network handle.
-    pub(crate) fn stat(&self, name: &str) -> io::Result<File<()>> {
+    pub(crate) fn stat(&self, name: &str) -> io::Result<FileState<()>> {
         match self.facts(name) {
             Ok(facts) => Ok(match facts.kind_fault() {
-                Some(fault) => File::Unfit(fault.to_owned()),
-                None => File::There { stamp: facts.stamp, content: () },
+                Some(fault) => FileState::Invalid(fault.to_owned()),
+                None => FileState::Present { stamp: facts.stamp, content: () },
             }),
             Err(error) => absent_or_unfit(error),
         }
@@ -233,14 +233,14 @@ impl MonitorDir {
     ///
     /// # Errors
     /// What the kernel cannot say at all, such as no descriptor being left.
-    pub(crate) fn read(&self, name: &str, limit: usize) -> io::Result<File<Vec<u8>>> {
+    pub(crate) fn read(&self, name: &str, limit: usize) -> io::Result<FileState<Vec<u8>>> {
         let path = self.file(name);
         // Opening a device can act on it (a tape rewinds), so the kind is looked at before; and again after, on the
         // descriptor, because the name may have been replaced between the two.
         match path.facts() {
             Ok(facts) => {
                 if let Some(fault) = facts.kind_fault() {
-                    return Ok(File::Unfit(fault.to_owned()));
+                    return Ok(FileState::Invalid(fault.to_owned()));
                 }
             }
             // A far filesystem may not have heard of it: only opening it tells.
@@ -254,18 +254,18 @@ impl MonitorDir {
         if self.far.is_far() { remote::open(path) } else { path.open_to_read() }
     }
 
-    fn open_and_read(&self, path: &FileAt<'_>, limit: usize) -> io::Result<File<Vec<u8>>> {
+    fn open_and_read(&self, path: &FileAt<'_>, limit: usize) -> io::Result<FileState<Vec<u8>>> {
         let file = match self.open(path) {
             Ok(file) => file,
             Err(error) => return absent_or_unfit(error),
         };
         let facts = FileFacts::of(&file)?;
         if let Some(fault) = facts.kind_fault() {
-            return Ok(File::Unfit(fault.to_owned()));
+            return Ok(FileState::Invalid(fault.to_owned()));
         }
         let room = usize::try_from(facts.stamp.size).unwrap_or(limit).min(limit);
         let content = self.read_open(file, (room + 1).min(limit), limit)?;
-        Ok(File::There { stamp: facts.stamp, content })
+        Ok(FileState::Present { stamp: facts.stamp, content })
     }
 
     /// Reads `room` bytes at first: one more than there should be, because on a local filesystem less than asked for is the
@@ -330,12 +330,12 @@ impl MonitorDir {
     }
 }
 
-fn absent_or_unfit<T>(error: io::Error) -> io::Result<File<T>> {
+fn absent_or_unfit<T>(error: io::Error) -> io::Result<FileState<T>> {
     match error.raw_os_error() {
-        Some(libc::ENOENT | libc::ENOTDIR) => Ok(File::Absent),
+        Some(libc::ENOENT | libc::ENOTDIR) => Ok(FileState::Missing),
         // These errors stay until a person mends them; every other error may be over at the next read.
         Some(libc::EACCES | libc::EPERM | libc::ELOOP | libc::ENXIO) => {
-            Ok(File::Unfit(format!("cannot be read: {}", io_reason(&error))))
+            Ok(FileState::Invalid(format!("cannot be read: {}", io_reason(&error))))
         }
         _ => Err(error),
     }

@@ -71,7 +71,7 @@ impl PreallocatedFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::file_state::File as Seen;
+    use crate::record::file_state::FileState;
 
     #[test]
     fn what_is_published_is_exactly_the_content_whatever_the_room() {
@@ -80,7 +80,9 @@ mod tests {
         for (room, content) in [(4096, "short"), (2, "longer than its room"), (64, "")] {
             let reserve = PreallocatedFile::take(&directory, ".r".into(), room).unwrap();
             reserve.publish(&directory, "a.meta", content.as_bytes()).unwrap();
-            let Seen::There { content: read, .. } = directory.read("a.meta", 100).unwrap() else { panic!("no file") };
+            let FileState::Present { content: read, .. } = directory.read("a.meta", 100).unwrap() else {
+                panic!("no file")
+            };
             assert_eq!(read, content.as_bytes());
         }
         let reserve = PreallocatedFile::take(&directory, ".r".into(), 64).unwrap();

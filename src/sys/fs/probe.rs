@@ -54,7 +54,7 @@ impl ProbeWatch {
             let _told = ready([self.events.descriptor()], deadline.since(clock::now()));
             self.events.take(&mut hints);
         }
-        !hints.is_empty() && !self.events.is_deaf()
+        !hints.is_empty() && !self.events.has_failed()
     }
 }
 

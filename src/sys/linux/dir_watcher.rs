@@ -2,7 +2,7 @@
 //!
 //! Heartbeats, log writes and reads raise no event here.
 
-use crate::sys::linux::inotify::{Told, WatchFlags, Watches};
+use crate::sys::linux::inotify::{InotifyEvent, WatchFlags, Watches};
 use crate::sys::watch::DirEvent;
 use std::ffi::OsStr;
 use std::io;
@@ -52,11 +52,13 @@ impl PlatformWatcher {
     /// Nothing can be read any more.
     pub(crate) fn take(&mut self, tell: &mut dyn FnMut(DirEvent<'_>)) -> io::Result<()> {
         self.watches.take(&mut |told| match told {
-            Told::Lost => tell(DirEvent::Lost),
-            Told::Event(Some(file), ..) => file.file_name().into_iter().for_each(|name| tell(DirEvent::Entry(name))),
-            Told::Event(None, _, Some(name)) => tell(DirEvent::Entry(OsStr::from_bytes(name.to_bytes()))),
+            InotifyEvent::Lost => tell(DirEvent::Lost),
+            InotifyEvent::Event(Some(file), ..) => {
+                file.file_name().into_iter().for_each(|name| tell(DirEvent::Entry(name)));
+            }
+            InotifyEvent::Event(None, _, Some(name)) => tell(DirEvent::Entry(OsStr::from_bytes(name.to_bytes()))),
             // Its own removal, renaming, or the end of its filesystem.
-            Told::Event(None, _, None) => tell(DirEvent::Folder),
+            InotifyEvent::Event(None, _, None) => tell(DirEvent::Folder),
         })
     }
 }

@@ -247,7 +247,7 @@ mod tests {
     #[test]
     fn a_pipe_is_at_its_end_once_its_last_writer_has_gone() {
         let mut child = Command::new("sleep").arg("300").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let Lookup::There(entry) = look(child.id().cast_signed()) else { panic!("it runs") };
+        let Lookup::Found(entry) = look(child.id().cast_signed()) else { panic!("it runs") };
         let settled = || loop {
             if let Some(ends) = pipe_ends(&entry) {
                 return ends;

@@ -34,7 +34,7 @@ pub(crate) struct Watches<K> {
 
 /// What is told.
 #[derive(Debug)]
-pub(crate) enum Told<'event, K> {
+pub(crate) enum InotifyEvent<'event, K> {
     /// Something happened to what is watched under this key, or to the entry of that name in it.
     Event(&'event K, ReadFlags, Option<&'event CStr>),
     /// Events were lost.
@@ -84,7 +84,7 @@ impl<K: Clone + Eq + Hash> Watches<K> {
     ///
     /// # Errors
     /// Nothing can be read any more.
-    pub(crate) fn take(&mut self, tell: &mut dyn FnMut(Told<'_, K>)) -> io::Result<()> {
+    pub(crate) fn take(&mut self, tell: &mut dyn FnMut(InotifyEvent<'_, K>)) -> io::Result<()> {
         let mut buffer = [MaybeUninit::uninit(); ROOM];
         let mut reader = Reader::new(&self.instance, &mut buffer);
         loop {
@@ -96,10 +96,10 @@ impl<K: Clone + Eq + Hash> Watches<K> {
             };
             let (watch, flags) = (event.wd(), event.events());
             if flags.contains(ReadFlags::QUEUE_OVERFLOW) {
-                tell(Told::Lost);
+                tell(InotifyEvent::Lost);
             }
             for key in self.keys.get(&watch).into_iter().flatten() {
-                tell(Told::Event(key, flags, event.file_name()));
+                tell(InotifyEvent::Event(key, flags, event.file_name()));
             }
             if flags.contains(ReadFlags::IGNORED) {
                 // The kernel has taken it out; its number is not given again soon (inotify(7), BUGS).
@@ -123,11 +123,11 @@ mod tests {
 
     fn told(watches: &mut Watches<u8>) -> Vec<(u8, ReadFlags, String)> {
         let mut all = Vec::new();
-        let mut take = |told: Told<'_, u8>| match told {
-            Told::Event(&key, flags, name) => {
+        let mut take = |told: InotifyEvent<'_, u8>| match told {
+            InotifyEvent::Event(&key, flags, name) => {
                 all.push((key, flags, name.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()));
             }
-            Told::Lost => panic!("lost"),
+            InotifyEvent::Lost => panic!("lost"),
         };
         watches.take(&mut take).unwrap();
         all

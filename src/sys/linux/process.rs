@@ -51,14 +51,14 @@ fn stat(pid: i32) -> Option<procfs::Stat> {
 fn missing(pid: i32) -> Lookup {
     match kill(Pid::from_raw(pid), None) {
         Ok(()) | Err(Errno::EPERM) => Lookup::Hidden,
-        Err(_) => Lookup::Gone,
+        Err(_) => Lookup::NotFound,
     }
 }
 
 fn lookup(stat: &procfs::Stat) -> Lookup {
     // A zombie has ended; only its parent has not looked yet. A thread's number is no process's: kill(2) with it would
     // reach the whole process that it belongs to.
-    if has_ended(stat) || stat.is_thread { Lookup::Gone } else { Lookup::There(entry(stat)) }
+    if has_ended(stat) || stat.is_thread { Lookup::NotFound } else { Lookup::Found(entry(stat)) }
 }
 
 fn has_ended(stat: &procfs::Stat) -> bool {
@@ -200,7 +200,7 @@ impl Handle {
     }
 
     fn is_same(&self) -> bool {
-        matches!(look(self.pid), Lookup::There(entry) if entry.started == self.started)
+        matches!(look(self.pid), Lookup::Found(entry) if entry.started == self.started)
     }
 
     /// Whether the process has ended.
@@ -278,7 +278,7 @@ mod tests {
         let (seen, owner) = (look(pid), user(pid));
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(matches!(seen, Lookup::There(entry) if entry.pid == pid), "{seen:?}");
+        assert!(matches!(seen, Lookup::Found(entry) if entry.pid == pid), "{seen:?}");
         assert_eq!(owner, Some(nix::unistd::getuid().as_raw()));
     }
 }

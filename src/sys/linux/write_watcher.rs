@@ -3,7 +3,7 @@
 //! A log is written thousands of times a second or not for an hour. One event (`IN_ONESHOT`) wakes the reader, who looks
 //! and asks again when it likes: no wake-up while nothing is written, and never more than the reader asked for.
 
-use crate::sys::linux::inotify::{ReadFlags, Told, WatchFlags, Watches};
+use crate::sys::linux::inotify::{InotifyEvent, ReadFlags, WatchFlags, Watches};
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
@@ -40,10 +40,10 @@ impl WriteWatcher {
     pub(crate) fn take(&mut self, grown: &mut Vec<usize>) -> bool {
         let mut whole = true;
         let read = self.watches.take(&mut |told| match told {
-            Told::Lost => whole = false,
+            InotifyEvent::Lost => whole = false,
             // The end of the watch comes after its one event, and says nothing new.
-            Told::Event(_, flags, _) if flags.contains(ReadFlags::IGNORED) => {}
-            Told::Event(&number, ..) => grown.push(number),
+            InotifyEvent::Event(_, flags, _) if flags.contains(ReadFlags::IGNORED) => {}
+            InotifyEvent::Event(&number, ..) => grown.push(number),
         });
         whole && read.is_ok()
     }

@@ -22,13 +22,13 @@ const REMEMBERED: usize = 256;
 
 /// What a log holds beyond what was read.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Piece<'buffer> {
+pub(crate) enum Chunk<'buffer> {
     /// These bytes.
-    Bytes(&'buffer [u8]),
+    Data(&'buffer [u8]),
     /// Another file, or the same one from its beginning: what was read last has ended, its last line too.
-    Anew,
+    Restarted,
     /// Nothing at the moment.
-    End,
+    Eof,
 }
 
 /// How a name and the file that is read under it stand to each other.
@@ -144,11 +144,11 @@ impl Follower {
     ///
     /// # Errors
     /// A log that cannot be read, or is no regular file.
-    pub(crate) fn read(&mut self) -> io::Result<Piece<'_>> {
+    pub(crate) fn read(&mut self) -> io::Result<Chunk<'_>> {
         if self.opened.is_none() {
             self.opened = open(&self.path)?;
         }
-        let Some(opened) = &mut self.opened else { return Ok(Piece::End) };
+        let Some(opened) = &mut self.opened else { return Ok(Chunk::Eof) };
         self.buffer.resize(PIECE, 0);
         if !opened.compared {
             opened.compared = true;
@@ -156,7 +156,7 @@ impl Follower {
             opened.ask(&self.path);
             if opened.was_rewritten()? {
                 opened.restart();
-                return Ok(Piece::Anew);
+                return Ok(Chunk::Restarted);
             }
         }
         loop {
@@ -164,7 +164,7 @@ impl Follower {
             if length == 0 {
                 if opened.file.metadata()?.size() < opened.offset {
                     opened.restart();
-                    return Ok(Piece::Anew);
+                    return Ok(Chunk::Restarted);
                 }
                 opened.compared = false;
                 let next = if opened.alone { None } else { successor(&self.path, opened.identity)? };
@@ -172,19 +172,19 @@ impl Follower {
                     // It was seen before this end was met, so this end is the old file's last.
                     Some(next) if opened.leaving => {
                         self.opened = Some(next);
-                        return Ok(Piece::Anew);
+                        return Ok(Chunk::Restarted);
                     }
                     Some(_) => opened.leaving = true,
                     None => {
                         opened.leaving = false;
-                        return Ok(Piece::End);
+                        return Ok(Chunk::Eof);
                     }
                 }
                 continue;
             }
             let from = opened.take(&self.buffer[..length]);
             if from < length {
-                return Ok(Piece::Bytes(&self.buffer[from..length]));
+                return Ok(Chunk::Data(&self.buffer[from..length]));
             }
         }
     }
@@ -283,9 +283,9 @@ mod tests {
         let mut text = String::new();
         loop {
             match follower.read().unwrap() {
-                Piece::Bytes(bytes) => text.push_str(&String::from_utf8_lossy(bytes)),
-                Piece::Anew => text.push('|'),
-                Piece::End => return text,
+                Chunk::Data(bytes) => text.push_str(&String::from_utf8_lossy(bytes)),
+                Chunk::Restarted => text.push('|'),
+                Chunk::Eof => return text,
             }
         }
     }

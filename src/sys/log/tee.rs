@@ -4,7 +4,7 @@
 //! for it in the end, as long as the reader takes anything.
 
 use crate::sys::clock;
-use crate::sys::log::follower::{FileIdentity, Follower, Piece};
+use crate::sys::log::follower::{Chunk, FileIdentity, Follower};
 use crate::sys::platform::write_watcher::WriteWatcher;
 use crate::sys::signals::{Pending, Signal};
 use crate::sys::watch::poll::ready;
@@ -144,13 +144,13 @@ fn pass(mut log: Follower, stopped: &UnixStream, out: &mut dyn FnMut(&[u8]) -> i
             });
         loop {
             match log.read()? {
-                Piece::Bytes(bytes) => {
+                Chunk::Data(bytes) => {
                     if out(bytes).is_err() {
                         return Ok(false);
                     }
                 }
-                Piece::Anew => {}
-                Piece::End => break,
+                Chunk::Restarted => {}
+                Chunk::Eof => break,
             }
         }
         if stopping {

@@ -43,7 +43,7 @@ mod tests {
 
     #[test]
     fn this_process_is_told_of_with_its_command_line_and_time() {
-        let Lookup::There(entry) = process::look(current_pid()) else { panic!("not seen") };
+        let Lookup::Found(entry) = process::look(current_pid()) else { panic!("not seen") };
         let mut seen = glimpse(&entry).unwrap();
         detail(&mut seen, false);
         assert_eq!((seen.pid, seen.ppid, seen.state), (current_pid(), entry.parent, ProcessState::Running));
@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn a_process_of_another_user_is_told_of_with_its_name() {
-        let Lookup::There(launchd) = process::look(1) else { panic!("not seen") };
+        let Lookup::Found(launchd) = process::look(1) else { panic!("not seen") };
         assert_eq!(glimpse(&launchd).unwrap().command, "[launchd]");
     }
 }

@@ -49,7 +49,7 @@ impl ExitWatcher {
                 self.watched.insert(number, (pid, start_of(pid)));
                 Ok(WatchResult::Watching)
             }
-            Err(Errno::ESRCH) if process::look(pid) == Lookup::Gone => Ok(WatchResult::AlreadyExited),
+            Err(Errno::ESRCH) if process::look(pid) == Lookup::NotFound => Ok(WatchResult::AlreadyExited),
             Err(Errno::ESRCH) => Err(Errno::EBUSY.into()),
             Err(errno) => Err(errno.into()),
         }
@@ -121,7 +121,7 @@ mod tests {
         first.kill().unwrap();
         // Not reaped yet: a zombie's end is already told, and a look because of it sees the end.
         assert_eq!(told(&exits), [7]);
-        assert_eq!(process::look(first.id().cast_signed()), Lookup::Gone);
+        assert_eq!(process::look(first.id().cast_signed()), Lookup::NotFound);
         first.wait().unwrap();
         assert_eq!(exits.watch(first.id().cast_signed(), 9).unwrap(), WatchResult::AlreadyExited);
         assert_eq!(ready([Some(exits.descriptor())], Duration::ZERO), [false]);

@@ -47,8 +47,8 @@ pub(crate) fn look(pid: i32) -> Lookup {
 /// A process that has not ended, with the CPU time that it has used so far.
 pub(crate) fn usage(pid: i32) -> Option<(ProcessInfo, Duration)> {
     match glance(pid) {
-        Lookup::There(entry) => Some((entry, used(ffi::task(pid).ok().as_ref()))),
-        Lookup::Gone | Lookup::Hidden => None,
+        Lookup::Found(entry) => Some((entry, used(ffi::task(pid).ok().as_ref()))),
+        Lookup::NotFound | Lookup::Hidden => None,
     }
 }
 
@@ -115,8 +115,8 @@ fn of_another_user(pid: i32) -> Option<Info> {
 
 fn lookup(found: Result<Info, Errno>) -> Lookup {
     match found {
-        Ok(Info { stage: Stage::Zombie, .. }) | Err(Errno::ESRCH) => Lookup::Gone,
-        Ok(found) => Lookup::There(entry(&found)),
+        Ok(Info { stage: Stage::Zombie, .. }) | Err(Errno::ESRCH) => Lookup::NotFound,
+        Ok(found) => Lookup::Found(entry(&found)),
         Err(_) => Lookup::Hidden,
     }
 }
@@ -159,7 +159,7 @@ pub(crate) fn user(pid: i32) -> Option<u32> {
 pub(crate) fn environment_holds(pid: i32, variable: &str) -> Environment {
     match arguments(pid) {
         Some(block) => proc_args::environment_holds(&block, variable).map_or(Environment::Hidden, Environment::of),
-        None if matches!(glance(pid), Lookup::There(_)) => Environment::Hidden,
+        None if matches!(glance(pid), Lookup::Found(_)) => Environment::Hidden,
         None => Environment::Changing,
     }
 }
@@ -212,7 +212,7 @@ impl Handle {
     }
 
     fn is_same(&self) -> bool {
-        matches!(glance(self.pid), Lookup::There(entry) if entry.started == self.started)
+        matches!(glance(self.pid), Lookup::Found(entry) if entry.started == self.started)
     }
 
     /// Whether the process has ended.
@@ -280,7 +280,7 @@ mod tests {
 
     #[test]
     fn a_process_of_another_user_is_there_too() {
-        let Lookup::There(first) = look(1) else { panic!("launchd is not seen") };
+        let Lookup::Found(first) = look(1) else { panic!("launchd is not seen") };
         assert_eq!((first.pid, first.parent, user(1)), (1, 0, Some(0)));
         assert!(pids().contains(&1));
     }
@@ -298,7 +298,7 @@ mod tests {
     fn the_start_time_is_on_the_wall_clock() {
         let before = crate::sys::clock::wall();
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        let Lookup::There(entry) = look(child.id().cast_signed()) else { panic!("not seen") };
+        let Lookup::Found(entry) = look(child.id().cast_signed()) else { panic!("not seen") };
         let started = started_wall(entry.started, before, MonotonicTime::from_nanos(0));
         // The kernel's time has whole microseconds, and is not read by the same way as this process's.
         let slack = Duration::from_millis(1);
@@ -318,7 +318,7 @@ mod tests {
     fn a_handle_reaches_its_process_and_afterwards_nobody() {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let pid = child.id().cast_signed();
-        let Lookup::There(entry) = look(pid) else { panic!("not seen") };
+        let Lookup::Found(entry) = look(pid) else { panic!("not seen") };
         assert!(Handle::open(pid, entry.started + 1).is_none());
         let handle = Handle::open(pid, entry.started).unwrap();
         assert!(handle.signal(Signal::SIGKILL).unwrap());
@@ -327,6 +327,6 @@ mod tests {
         }
         assert!(!handle.signal(Signal::SIGKILL).unwrap());
         child.wait().unwrap();
-        assert_eq!(look(pid), Lookup::Gone);
+        assert_eq!(look(pid), Lookup::NotFound);
     }
 }

@@ -56,7 +56,7 @@ fn tell(
     for (index, entry, mut process) in open {
         detail(&mut process, parents.contains(&entry.pid));
         // After the reading: had the number come to another process, the start time shows it.
-        let same = matches!(look(entry.pid), Lookup::There(now) if now.started == entry.started);
+        let same = matches!(look(entry.pid), Lookup::Found(now) if now.started == entry.started);
         if sender.send((index, same.then_some(process))).is_err() {
             return;
         }

@@ -45,7 +45,7 @@ pub(crate) fn my_ancestors() -> Vec<ProcessInfo> {
     let mut seen = HashSet::new();
     let mut pid = current_pid();
     // The set bounds the walk even where processes change parents while it goes on.
-    while let Lookup::There(entry) = platform::process::look(pid) {
+    while let Lookup::Found(entry) = platform::process::look(pid) {
         if !seen.insert(pid) {
             break;
         }
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn this_process_is_seen_with_its_parent_among_its_ancestors() {
-        let Lookup::There(me) = platform::process::look(current_pid()) else { panic!("not seen") };
+        let Lookup::Found(me) = platform::process::look(current_pid()) else { panic!("not seen") };
         assert_eq!((me.pid, me.kernel_thread), (current_pid(), false));
         assert_eq!(current_start_time(), Some(me.started));
         assert!(my_ancestors().iter().any(|ancestor| ancestor.pid == me.parent) || me.parent == 0);
@@ -78,11 +78,11 @@ mod tests {
         let mut child = std::process::Command::new("true").spawn().unwrap();
         let pid = child.id().cast_signed();
         // Until it has ended it is there; it is never reaped before the look that says gone.
-        while matches!(platform::process::look(pid), Lookup::There(_)) {
+        while matches!(platform::process::look(pid), Lookup::Found(_)) {
             std::thread::yield_now();
         }
-        assert_eq!(platform::process::look(pid), Lookup::Gone);
+        assert_eq!(platform::process::look(pid), Lookup::NotFound);
         child.wait().unwrap();
-        assert_eq!(platform::process::look(pid), Lookup::Gone);
+        assert_eq!(platform::process::look(pid), Lookup::NotFound);
     }
 }

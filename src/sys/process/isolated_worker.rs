@@ -24,31 +24,31 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 /// Where a worker tells how it gets on; set in a worker only.
-static WORD: OnceLock<File> = OnceLock::new();
+static STATUS_PIPE: OnceLock<File> = OnceLock::new();
 
 /// Says, in a worker, that it rests for so long at most. In any other process nothing.
-pub(crate) fn rest(span: Duration) {
+pub(crate) fn report_idle(span: Duration) {
     tell(&format!("rest {}\n", span.as_millis()));
 }
 
 /// Says, in a worker, that it has answered for this name. In any other process nothing.
-pub(crate) fn answered(name: &str) {
+pub(crate) fn report_answered(name: &str) {
     tell(&format!("answered {name}\n"));
 }
 
 fn tell(word: &str) {
-    if let Some(mut watcher) = WORD.get() {
+    if let Some(mut watcher) = STATUS_PIPE.get() {
         // One write of less than PIPE_BUF is atomic. If the parent has gone, the message is not needed.
         let _gone = watcher.write_all(word.as_bytes());
     }
 }
 
 /// The two sides of a fork.
-pub(crate) enum Side {
+pub(crate) enum ForkSide {
     /// The process that does the work.
     Worker,
     /// The process that was called.
-    Watcher(Worker),
+    Supervisor(Worker),
 }
 
 /// A worker as its watcher sees it.
@@ -65,21 +65,21 @@ pub(crate) struct Worker {
 
 /// How a worker was left.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Left {
+pub(crate) enum WorkerExit {
     /// It has ended with this code, all it said was passed on.
-    Ended(u8),
+    Exited(u8),
     /// A signal ended it.
-    Killed(Signal),
+    Signaled(Signal),
     /// It does not answer; these names it had answered for.
-    Stuck(Vec<String>),
+    Unresponsive(Vec<String>),
     /// A signal asked this process to stop, and the worker, asked too, does not answer.
     Interrupted(Signal),
 }
 
 /// Where, after standard output and standard error, a [`Worker`] has the stream in which it says how it gets on.
-const WORDS: usize = 2;
+const STATUS_STREAM: usize = 2;
 /// How late a worker may be, and how long it may take over a signal.
-const LATE: Duration = Duration::from_secs(1);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long it may take to end once it is killed, before it counts as stuck in the kernel.
 const KILLED: Duration = Duration::from_millis(200);
 
@@ -87,7 +87,7 @@ const KILLED: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 /// No process or descriptor to be had.
-pub(crate) fn split(signals: &[Signal]) -> io::Result<Side> {
+pub(crate) fn fork_worker(signals: &[Signal]) -> io::Result<ForkSide> {
     let pipes = [pipe_closed_on_exec()?, pipe_closed_on_exec()?, pipe_closed_on_exec()?];
     let began = clock::now();
     // SAFETY: this process has one thread, so the child may go on as if nothing had happened.
@@ -96,7 +96,7 @@ pub(crate) fn split(signals: &[Signal]) -> io::Result<Side> {
         let streams = pipes.map(|(read, _)| Some(File::from(read)));
         let signals = Pending::catch(signals)?;
         let (word, answered) = (Vec::new(), Vec::new());
-        return Ok(Side::Watcher(Worker { pid: child, streams, signals, word, answered, began, next: None }));
+        return Ok(ForkSide::Supervisor(Worker { pid: child, streams, signals, word, answered, began, next: None }));
     }
     let [(hear_out, out), (hear_error, error), (hear_word, word)] = pipes;
     drop((hear_out, hear_error, hear_word));
@@ -108,45 +108,45 @@ pub(crate) fn split(signals: &[Signal]) -> io::Result<Side> {
     dup2_stderr(error)?;
     let word = close_inherited(word)?;
     // Set once: a worker splits no further.
-    let _first = WORD.set(File::from(word));
-    Ok(Side::Worker)
+    let _first = STATUS_PIPE.set(File::from(word));
+    Ok(ForkSide::Worker)
 }
 
 impl Worker {
     /// Passes on what the worker says until it has ended, or is both past `limit` and silent. The limit is asked for
     /// with the moment of the call and whether the worker was ever heard of. `print` writes to standard output.
-    pub(crate) fn attend(
+    pub(crate) fn supervise(
         mut self,
         limit: impl Fn(MonotonicTime, bool) -> MonotonicTime,
         print: &dyn Fn(&[u8]),
-    ) -> Left {
+    ) -> WorkerExit {
         let mut interrupted: Option<(Signal, MonotonicTime)> = None;
         loop {
-            let late_at = self.next.unwrap_or(self.began).plus(LATE);
+            let late_at = self.next.unwrap_or(self.began).plus(RESPONSE_TIMEOUT);
             let mut give_up = limit(self.began, self.next.is_some()).max(late_at);
             if let Some((_, at)) = interrupted {
-                give_up = give_up.min(at.plus(LATE));
+                give_up = give_up.min(at.plus(RESPONSE_TIMEOUT));
             }
             let now = clock::now();
             if now >= give_up {
-                return self.abandon(interrupted, print);
+                return self.detach(interrupted, print);
             }
-            self.listen(give_up.since(now), print);
+            self.poll_streams(give_up.since(now), print);
             for signal in self.signals.fetch() {
                 // Gone already: its end is seen next.
                 let _gone = kill(self.pid, signal);
                 interrupted.get_or_insert((signal, clock::now()));
             }
             // Only the worker holds that stream; a program that it has started may hold the other two.
-            if self.streams[WORDS].is_none() {
-                while self.listen(Duration::ZERO, print) {}
+            if self.streams[STATUS_STREAM].is_none() {
+                while self.poll_streams(Duration::ZERO, print) {}
                 return self.reap();
             }
         }
     }
 
     /// Waits for a word, a signal or the end of so much time; whether a stream had anything.
-    fn listen(&mut self, rest: Duration, print: &dyn Fn(&[u8])) -> bool {
+    fn poll_streams(&mut self, rest: Duration, print: &dyn Fn(&[u8])) -> bool {
         let limit = u64::try_from(rest.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
         let timeout = PollTimeout::try_from(Duration::from_millis(limit)).unwrap_or(PollTimeout::MAX);
         let open: Vec<usize> = (0..self.streams.len()).filter(|&place| self.streams[place].is_some()).collect();
@@ -159,12 +159,12 @@ impl Worker {
             open.into_iter().zip(&waited).filter(|(_, fd)| fd.any() == Some(true)).map(|(place, _)| place).collect()
         };
         for &place in &ready {
-            self.pass_on(place, print);
+            self.relay(place, print);
         }
         !ready.is_empty()
     }
 
-    fn pass_on(&mut self, place: usize, print: &dyn Fn(&[u8])) {
+    fn relay(&mut self, place: usize, print: &dyn Fn(&[u8])) {
         let mut bytes = [0; 4096];
         let Some(stream) = &mut self.streams[place] else { return };
         let length = match stream.read(&mut bytes) {
@@ -182,11 +182,11 @@ impl Worker {
                 // There is no other place to report a failure of standard error.
                 let _failed = io::stderr().lock().write_all(said);
             }
-            _ => self.hear(said),
+            _ => self.parse_status(said),
         }
     }
 
-    fn hear(&mut self, said: &[u8]) {
+    fn parse_status(&mut self, said: &[u8]) {
         self.word.extend_from_slice(said);
         while let Some(end) = self.word.iter().position(|&byte| byte == b'\n') {
             let line: Vec<u8> = self.word.drain(..=end).collect();
@@ -204,30 +204,32 @@ impl Worker {
 
     /// Kills the worker and leaves it. Where the kernel can end it, it is reaped first; in a call on a filesystem that does
     /// not answer it ends with that call, if ever: no other process of this program outlives the call it was made for.
-    fn abandon(mut self, interrupted: Option<(Signal, MonotonicTime)>, print: &dyn Fn(&[u8])) -> Left {
+    fn detach(mut self, interrupted: Option<(Signal, MonotonicTime)>, print: &dyn Fn(&[u8])) -> WorkerExit {
         let _gone = kill(self.pid, Signal::SIGKILL);
         let until = clock::now().plus(KILLED);
-        while self.streams[WORDS].is_some() && clock::now() < until {
-            self.listen(until.since(clock::now()), print);
+        while self.streams[STATUS_STREAM].is_some() && clock::now() < until {
+            self.poll_streams(until.since(clock::now()), print);
         }
-        if self.streams[WORDS].is_none() {
+        if self.streams[STATUS_STREAM].is_none() {
             let _reaped = waitpid(self.pid, None);
         }
         match interrupted {
-            Some((signal, _)) => Left::Interrupted(signal),
-            None => Left::Stuck(self.answered),
+            Some((signal, _)) => WorkerExit::Interrupted(signal),
+            None => WorkerExit::Unresponsive(self.answered),
         }
     }
 
     /// The worker has closed its stream, which it does by ending.
-    fn reap(self) -> Left {
+    fn reap(self) -> WorkerExit {
         loop {
             match waitpid(self.pid, Some(WaitPidFlag::empty())) {
-                Ok(WaitStatus::Exited(_, code)) => return Left::Ended(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
-                Ok(WaitStatus::Signaled(_, signal, _)) => return Left::Killed(signal),
+                Ok(WaitStatus::Exited(_, code)) => {
+                    return WorkerExit::Exited(u8::try_from(code & 0xff).unwrap_or(u8::MAX));
+                }
+                Ok(WaitStatus::Signaled(_, signal, _)) => return WorkerExit::Signaled(signal),
                 Ok(_) | Err(Errno::EINTR) => {}
                 // It was reaped elsewhere: it has exited, and how is not known.
-                Err(_) => return Left::Killed(Signal::SIGKILL),
+                Err(_) => return WorkerExit::Signaled(Signal::SIGKILL),
             }
         }
     }

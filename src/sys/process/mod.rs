@@ -37,9 +37,9 @@ pub(crate) struct ProcessInfo {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lookup {
     /// It lives.
-    There(ProcessInfo),
+    Found(ProcessInfo),
     /// There is no such process, or only its zombie.
-    Gone,
+    NotFound,
     /// The kernel does not tell.
     Hidden,
 }
@@ -48,8 +48,8 @@ impl Lookup {
     /// The process, where it is seen to live.
     pub(crate) fn found(self) -> Option<ProcessInfo> {
         match self {
-            Self::There(process) => Some(process),
-            Self::Gone | Self::Hidden => None,
+            Self::Found(process) => Some(process),
+            Self::NotFound | Self::Hidden => None,
         }
     }
 }

@@ -38,7 +38,7 @@ const DRAIN: Duration = Duration::from_millis(100);
 
 /// A command that is to be run.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Order<'text> {
+pub(crate) struct ShellCommand<'text> {
     /// What `sh -c` is given.
     pub(crate) text: &'text OsStr,
     /// Where it runs; nothing for this process's own folder.
@@ -50,16 +50,16 @@ pub(crate) struct Order<'text> {
     /// From TERM to KILL when it is not.
     pub(crate) grace: Duration,
     /// Where its output goes, and whether what it leaves in the background lives on.
-    pub(crate) purpose: Purpose,
+    pub(crate) purpose: ShellMode,
 }
 
 /// What a command is run for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Purpose {
+pub(crate) enum ShellMode {
     /// To learn something: its output is kept, and nothing of it is left.
-    Ask,
+    Capture,
     /// To change something: its output goes to this process's standard error, and a service that it starts lives on.
-    Mend,
+    Inherit,
 }
 
 /// How a command came out.
@@ -99,9 +99,9 @@ impl ShellRunner {
     ///
     /// # Errors
     /// No shell, process or descriptor to be had; or everything was stopped.
-    pub(crate) fn run(&self, order: &Order<'_>) -> io::Result<ShellOutput> {
+    pub(crate) fn run(&self, command: &ShellCommand<'_>) -> io::Result<ShellOutput> {
         let mark = env::unique();
-        let (program, output) = program(order, &mark)?;
+        let (program, output) = program(command, &mark)?;
         let claimed_at = clock::wall();
         let held = HeldChild::fork(&program)?;
         // The child has its own copies of the streams: without these the reader comes to the end with the command.
@@ -125,7 +125,7 @@ impl ShellRunner {
             reap(pid, true);
             return Err(io::Error::other("everything was stopped"));
         }
-        let outcome = attend(held, started, &target, order);
+        let outcome = attend(held, started, &target, command);
         self.forget(pid);
         let output = output.map(OutputReader::finish).unwrap_or_default();
         Ok(ShellOutput { end: outcome?, output })
@@ -163,25 +163,30 @@ impl ShellRunner {
 }
 
 /// Lets a held command go, and waits for it.
-fn attend(held: HeldChild, started: Option<u64>, target: &KillTarget, order: &Order<'_>) -> io::Result<ShellExit> {
+fn attend(
+    held: HeldChild,
+    started: Option<u64>,
+    target: &KillTarget,
+    command: &ShellCommand<'_>,
+) -> io::Result<ShellExit> {
     let pid = held.pid();
     let handle = started.and_then(|started| Handle::open(pid, started));
     if let Err(error) = held.release() {
         reap(pid, true);
         return Err(error);
     }
-    let Some(handle) = handle else { return Ok(attend_unseen(pid, target, order)) };
+    let Some(handle) = handle else { return Ok(attend_unseen(pid, target, command)) };
     loop {
         let now = clock::now();
         if handle.has_ended() {
             break;
         }
-        if now >= order.deadline {
-            return Ok(overdue(pid, target, order));
+        if now >= command.deadline {
+            return Ok(overdue(pid, target, command));
         }
-        machine::wait_for_any(&[&handle], order.deadline.since(now));
+        machine::wait_for_any(&[&handle], command.deadline.since(now));
     }
-    if order.purpose == Purpose::Ask {
+    if command.purpose == ShellMode::Capture {
         // Not reaped yet, the command's pid still names its group. An empty group is no error.
         let _empty = killpg(Pid::from_raw(pid), Signal::SIGKILL);
     }
@@ -189,21 +194,21 @@ fn attend(held: HeldChild, started: Option<u64>, target: &KillTarget, order: &Or
 }
 
 /// The same where processes cannot be seen (no procfs): asks until it has ended.
-fn attend_unseen(pid: i32, target: &KillTarget, order: &Order<'_>) -> ShellExit {
+fn attend_unseen(pid: i32, target: &KillTarget, command: &ShellCommand<'_>) -> ShellExit {
     loop {
         if let Some(end) = reap(pid, false) {
             return end;
         }
         let now = clock::now();
-        if now >= order.deadline {
-            return overdue(pid, target, order);
+        if now >= command.deadline {
+            return overdue(pid, target, command);
         }
-        clock::sleep_until(now.plus(REST).min(order.deadline));
+        clock::sleep_until(now.plus(REST).min(command.deadline));
     }
 }
 
-fn overdue(pid: i32, target: &KillTarget, order: &Order<'_>) -> ShellExit {
-    let report = tree::terminate(target, Escalation::term(order.grace));
+fn overdue(pid: i32, target: &KillTarget, command: &ShellCommand<'_>) -> ShellExit {
+    let report = tree::terminate(target, Escalation::term(command.grace));
     // One that is stuck in the kernel is left to init.
     let _left = reap(pid, report.survivors.is_empty() && report.refusal.is_none());
     ShellExit::OutOfTime
@@ -225,22 +230,22 @@ fn reap(pid: i32, wait: bool) -> Option<ShellExit> {
     }
 }
 
-fn program(order: &Order<'_>, mark: &str) -> io::Result<(CommandSpec, Option<OutputReader>)> {
+fn program(command: &ShellCommand<'_>, mark: &str) -> io::Result<(CommandSpec, Option<OutputReader>)> {
     let mut variables = vec![(MARK.to_owned(), OsString::from(mark))];
-    variables.extend(order.variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+    variables.extend(command.variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
     let mut text = OsString::new();
-    if let Some(folder) = order.folder {
+    if let Some(folder) = command.folder {
         // The shell goes to the folder itself: what it says of errors is then the same as at a prompt there.
         text.push(format!("cd -- \"${FOLDER}\" || exit 126; "));
         variables.push((FOLDER.to_owned(), folder.into()));
     }
-    text.push(order.text);
-    let (output, stream) = match order.purpose {
-        Purpose::Ask => {
+    text.push(command.text);
+    let (output, stream) = match command.purpose {
+        ShellMode::Capture => {
             let (reader, writer) = io::pipe()?;
             (Some(OutputReader::start(File::from(OwnedFd::from(reader)))?), OwnedFd::from(writer))
         }
-        Purpose::Mend => (None, io::stderr().as_fd().try_clone_to_owned()?),
+        ShellMode::Inherit => (None, io::stderr().as_fd().try_clone_to_owned()?),
     };
     let stream = File::from(stream);
     let program = CommandSpec {
@@ -299,27 +304,27 @@ mod tests {
     use super::*;
     use crate::sys::process::Lookup;
 
-    fn order(text: &str, limit: Duration, purpose: Purpose) -> io::Result<ShellOutput> {
+    fn command(text: &str, limit: Duration, purpose: ShellMode) -> io::Result<ShellOutput> {
         let deadline = clock::now().plus(limit);
         let (text, folder) = (OsStr::new(text), Some(Path::new("/")));
         let variables = &[("WORD", OsString::from("x y"))];
-        ShellRunner::default().run(&Order { text, folder, variables, deadline, grace: Duration::ZERO, purpose })
+        ShellRunner::default().run(&ShellCommand { text, folder, variables, deadline, grace: Duration::ZERO, purpose })
     }
 
     const LONG: Duration = Duration::from_secs(60);
 
     #[test]
     fn a_command_tells_its_end_and_the_end_of_its_output() {
-        let outcome = order("pwd; echo b >&2; exit 7", LONG, Purpose::Ask).unwrap();
+        let outcome = command("pwd; echo b >&2; exit 7", LONG, ShellMode::Capture).unwrap();
         assert_eq!(
             (outcome.end, outcome.output.as_slice()),
             (ShellExit::Known(ExitStatus::Code(7)), b"/\nb\n".as_slice())
         );
-        let outcome = order("test \"$WORD\" = 'x y' && ! read line", LONG, Purpose::Ask).unwrap();
+        let outcome = command("test \"$WORD\" = 'x y' && ! read line", LONG, ShellMode::Capture).unwrap();
         assert_eq!(outcome.end, ShellExit::Known(ExitStatus::Code(0)));
-        let outcome = order("kill -TERM $$", LONG, Purpose::Ask).unwrap();
+        let outcome = command("kill -TERM $$", LONG, ShellMode::Capture).unwrap();
         assert_eq!(outcome.end, ShellExit::Known(ExitStatus::Signal(15)));
-        let outcome = order("yes | head -n 100000; echo end", LONG, Purpose::Ask).unwrap();
+        let outcome = command("yes | head -n 100000; echo end", LONG, ShellMode::Capture).unwrap();
         assert_eq!(outcome.output.len(), KEPT);
         assert!(outcome.output.ends_with(b"y\nend\n"));
     }
@@ -336,29 +341,29 @@ mod tests {
             pids.display()
         );
         // Long enough for a shell on a loaded machine to have started both.
-        let outcome = order(&script, Duration::from_secs(3), Purpose::Ask).unwrap();
+        let outcome = command(&script, Duration::from_secs(3), ShellMode::Capture).unwrap();
         assert_eq!(outcome.end, ShellExit::OutOfTime);
         let text = std::fs::read_to_string(&pids).unwrap();
         assert_eq!(text.lines().count(), 2, "{text}");
         for pid in text.lines() {
-            assert_eq!(machine::look(pid.parse().unwrap()), Lookup::Gone, "{pid}");
+            assert_eq!(machine::look(pid.parse().unwrap()), Lookup::NotFound, "{pid}");
         }
     }
 
     #[test]
     fn what_a_check_leaves_is_ended_and_what_a_fix_starts_lives_on() {
         let folder = tempfile::tempdir().unwrap();
-        for (purpose, lives) in [(Purpose::Ask, false), (Purpose::Mend, true)] {
+        for (purpose, lives) in [(ShellMode::Capture, false), (ShellMode::Inherit, true)] {
             let file = folder.path().join(format!("{lives}"));
             let script = format!("sleep 60 >/dev/null 2>&1 & echo $! > {}", file.display());
-            assert_eq!(order(&script, LONG, purpose).unwrap().end, ShellExit::Known(ExitStatus::Code(0)));
+            assert_eq!(command(&script, LONG, purpose).unwrap().end, ShellExit::Known(ExitStatus::Code(0)));
             let pid: i32 = std::fs::read_to_string(&file).unwrap().trim().parse().unwrap();
             // Killed and orphaned, it may take init a moment; a fix's service is there all the time.
             let patience = clock::now().plus(Duration::from_secs(20));
-            while !lives && matches!(machine::look(pid), Lookup::There(_)) && clock::now() < patience {
+            while !lives && matches!(machine::look(pid), Lookup::Found(_)) && clock::now() < patience {
                 std::thread::yield_now();
             }
-            assert_eq!(matches!(machine::look(pid), Lookup::There(_)), lives);
+            assert_eq!(matches!(machine::look(pid), Lookup::Found(_)), lives);
             let _gone = nix::sys::signal::kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
     }
@@ -367,14 +372,14 @@ mod tests {
     fn nothing_starts_after_the_word_to_stop() {
         let shells = ShellRunner::default();
         shells.stop();
-        let order = Order {
+        let command = ShellCommand {
             text: OsStr::new("true"),
             folder: None,
             variables: &[],
             deadline: MonotonicTime::NEVER,
             grace: Duration::ZERO,
-            purpose: Purpose::Ask,
+            purpose: ShellMode::Capture,
         };
-        assert!(shells.run(&order).is_err());
+        assert!(shells.run(&command).is_err());
     }
 }

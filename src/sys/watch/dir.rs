@@ -18,7 +18,7 @@ const ATTEMPTS: usize = 8;
 
 /// What to look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Hint {
+pub(crate) enum DirHint {
     /// The file with this name.
     Name(String),
     /// Everything: events were lost, or the directory itself changed.
@@ -81,7 +81,7 @@ pub(crate) struct Events {
     watcher: AnyWatcher,
     wanted: Wanted,
     /// Whether nothing is heard any more.
-    deaf: bool,
+    failed: bool,
     /// What is watched: the directory, or its nearest ancestor that is there.
     watched: PathBuf,
     /// Its device and inode when the watch was set.
@@ -102,7 +102,7 @@ impl Events {
         let mut attempt = Self::watch_once(directory, wanted, facility)?;
         // Made in between, the directory would have raised its one event before there was a watch.
         for _ in 1..ATTEMPTS {
-            if attempt.stands_on(directory) {
+            if attempt.is_watching(directory) {
                 break;
             }
             attempt = Self::watch_once(directory, wanted, facility)?;
@@ -115,36 +115,36 @@ impl Events {
         let identity = identity(&watched);
         let watcher = AnyWatcher::open(facility, &watched)?;
         let is_ancestor = watched != directory;
-        Ok(Self { watcher, wanted: Arc::clone(wanted), deaf: false, watched, identity, is_ancestor })
+        Ok(Self { watcher, wanted: Arc::clone(wanted), failed: false, watched, identity, is_ancestor })
     }
 
     /// What is readable when there are hints.
     pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        (!self.deaf).then(|| self.watcher.descriptor())
+        (!self.failed).then(|| self.watcher.descriptor())
     }
 
     /// The hints that have come; without waiting for more.
-    pub(crate) fn take(&mut self, hints: &mut Vec<Hint>) {
+    pub(crate) fn take(&mut self, hints: &mut Vec<DirHint>) {
         let (wanted, is_ancestor) = (&self.wanted, self.is_ancestor);
         let heard = self.watcher.take(&mut |word| match word {
             DirEvent::Entry(name) if !is_ancestor => {
-                hints.extend(name.to_str().filter(|name| wanted(name)).map(|name| Hint::Name(name.to_owned())));
+                hints.extend(name.to_str().filter(|name| wanted(name)).map(|name| DirHint::Name(name.to_owned())));
             }
-            DirEvent::Entry(_) | DirEvent::Folder | DirEvent::Lost => hints.push(Hint::Everything),
+            DirEvent::Entry(_) | DirEvent::Folder | DirEvent::Lost => hints.push(DirHint::Everything),
         });
         if heard.is_err() {
-            self.deaf = true;
-            hints.push(Hint::Everything);
+            self.failed = true;
+            hints.push(DirHint::Everything);
         }
     }
 
     /// Whether no event comes any more.
-    pub(crate) fn is_deaf(&self) -> bool {
-        self.deaf
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed
     }
 
     /// Whether the watch still stands on the directory that has this path now, or on the nearest ancestor that is there.
-    pub(crate) fn stands_on(&self, directory: &Path) -> bool {
+    pub(crate) fn is_watching(&self, directory: &Path) -> bool {
         let nearest = nearest(directory);
         self.watched == nearest && self.identity.is_some() && identity(&nearest) == self.identity
     }
@@ -186,7 +186,7 @@ mod tests {
     }
 
     /// The next hints there are.
-    fn told(events: &mut Events) -> Vec<Hint> {
+    fn told(events: &mut Events) -> Vec<DirHint> {
         let mut hints = Vec::new();
         while hints.is_empty() {
             assert_eq!(ready([events.descriptor()], PATIENCE), [true], "nothing is told");
@@ -201,13 +201,14 @@ mod tests {
             let watched = |path: &Path| watched_by(facility, path);
             let folder = tempfile::tempdir().unwrap();
             let mut events = watched(folder.path());
-            assert!(events.stands_on(folder.path()));
+            assert!(events.is_watching(folder.path()));
             fs::write(folder.path().join("a.log"), "x").unwrap();
             fs::write(folder.path().join(".tmp"), "SUCCESS").unwrap();
             fs::rename(folder.path().join(".tmp"), folder.path().join("a.status")).unwrap();
             let hints = told(&mut events);
             // kqueue tells of the directory only; the look is the same.
-            let expected = if cfg!(target_os = "macos") { Hint::Everything } else { Hint::Name("a.status".into()) };
+            let expected =
+                if cfg!(target_os = "macos") { DirHint::Everything } else { DirHint::Name("a.status".into()) };
             assert_eq!(hints[0], expected);
             // The library tells of both names of a rename, and of the pair.
             let may_repeat = cfg!(target_os = "macos") || facility == Facility::Notify;
@@ -225,7 +226,7 @@ mod tests {
             let mut events = watched(folder.path());
             events.follow(&path).unwrap();
             fs::write(&path, "SUC").unwrap();
-            assert_eq!(told(&mut events)[0], Hint::Name("a.status".into()));
+            assert_eq!(told(&mut events)[0], DirHint::Name("a.status".into()));
             fs::write(folder.path().join(".tmp"), "").unwrap();
             fs::rename(folder.path().join(".tmp"), &path).unwrap();
             events.follow(&path).unwrap();
@@ -234,7 +235,7 @@ mod tests {
             }
             let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
             std::io::Write::write_all(&mut file, b"CESS").unwrap();
-            assert_eq!(told(&mut events)[0], Hint::Name("a.status".into()));
+            assert_eq!(told(&mut events)[0], DirHint::Name("a.status".into()));
             fs::remove_file(&path).unwrap();
             assert!(events.follow(&path).is_ok(), "its return is a creation");
         }
@@ -247,15 +248,15 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let directory = folder.path().join("one/two");
             let mut events = watched(&directory);
-            assert!(events.stands_on(&directory), "on what is there of it");
+            assert!(events.is_watching(&directory), "on what is there of it");
             fs::create_dir_all(&directory).unwrap();
-            assert_eq!(told(&mut events)[0], Hint::Everything);
-            assert!(!events.stands_on(&directory));
+            assert_eq!(told(&mut events)[0], DirHint::Everything);
+            assert!(!events.is_watching(&directory));
             drop(events);
             let mut events = watched(&directory);
-            assert!(events.stands_on(&directory));
+            assert!(events.is_watching(&directory));
             fs::remove_dir(&directory).unwrap();
-            assert_eq!(told(&mut events)[0], Hint::Everything);
+            assert_eq!(told(&mut events)[0], DirHint::Everything);
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use super::*;
 
-fn here() -> (tempfile::TempDir, MonitorDir) {
+fn temporary_dir() -> (tempfile::TempDir, MonitorDir) {
     let folder = tempfile::tempdir().unwrap();
     let directory = MonitorDir::at(folder.path().to_path_buf());
     (folder, directory)
@@ -12,10 +12,10 @@ fn here() -> (tempfile::TempDir, MonitorDir) {
 
 #[test]
 fn a_published_file_is_whole_and_leaves_no_temporary() {
-    let (_folder, directory) = here();
+    let (_folder, directory) = temporary_dir();
     directory.publish(".t", "a.status", b"SUCCESS\n").unwrap();
     directory.publish(".t", "a.status", b"FAILED\n").unwrap();
-    let File::There { content, .. } = directory.read("a.status", 100).unwrap() else { panic!("no file") };
+    let FileState::Present { content, .. } = directory.read("a.status", 100).unwrap() else { panic!("no file") };
     assert_eq!(content, b"FAILED\n");
     assert_eq!(directory.names().unwrap(), ["a.status"]);
     assert!(directory.publish("missing/.t", "a.status", b"x").is_err());
@@ -23,37 +23,37 @@ fn a_published_file_is_whole_and_leaves_no_temporary() {
 
 #[test]
 fn reads_are_bounded() {
-    let (_folder, directory) = here();
+    let (_folder, directory) = temporary_dir();
     directory.publish(".t", "a.status", &[b'x'; 100]).unwrap();
-    let File::There { content, stamp } = directory.read("a.status", 10).unwrap() else { panic!("no file") };
+    let FileState::Present { content, stamp } = directory.read("a.status", 10).unwrap() else { panic!("no file") };
     assert_eq!((content.len(), stamp.size), (10, 100));
 }
 
 #[test]
 fn what_is_no_regular_file_is_named_and_never_waited_for() {
-    let (folder, directory) = here();
+    let (folder, directory) = temporary_dir();
     std::fs::create_dir(folder.path().join("d")).unwrap();
     nix::unistd::mkfifo(&folder.path().join("f"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(folder.path().join("s")).unwrap();
     std::os::unix::fs::symlink("/dev/null", folder.path().join("n")).unwrap();
     std::os::unix::fs::symlink("l", folder.path().join("l")).unwrap();
     for (name, word) in [("d", "directory"), ("f", "FIFO"), ("s", "socket"), ("n", "device"), ("l", "cannot")] {
-        let File::Unfit(fault) = directory.read(name, 10).unwrap() else { panic!("{name} was read") };
+        let FileState::Invalid(fault) = directory.read(name, 10).unwrap() else { panic!("{name} was read") };
         assert!(fault.contains(word), "{fault}");
-        assert!(matches!(directory.stat(name).unwrap(), File::Unfit(_)));
+        assert!(matches!(directory.stat(name).unwrap(), FileState::Invalid(_)));
     }
-    assert!(matches!(directory.read("none", 10).unwrap(), File::Absent));
+    assert!(matches!(directory.read("none", 10).unwrap(), FileState::Missing));
 }
 
 #[test]
 fn a_touch_moves_the_time_forward_and_makes_what_is_missing() {
-    let (_folder, directory) = here();
+    let (_folder, directory) = temporary_dir();
     directory.touch("a.heartbeat").unwrap();
     let before = directory.stat("a.heartbeat").unwrap();
-    let File::There { stamp: before, .. } = before else { panic!("no file") };
+    let FileState::Present { stamp: before, .. } = before else { panic!("no file") };
     loop {
         directory.touch("a.heartbeat").unwrap();
-        let File::There { stamp, .. } = directory.stat("a.heartbeat").unwrap() else { panic!("no file") };
+        let FileState::Present { stamp, .. } = directory.stat("a.heartbeat").unwrap() else { panic!("no file") };
         assert!(stamp.modified >= before.modified);
         if stamp.modified > before.modified {
             break;

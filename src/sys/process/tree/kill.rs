@@ -73,7 +73,7 @@ impl TreeKiller {
     pub(crate) fn list(&mut self) -> Vec<ProcessInfo> {
         let mut listed: Vec<ProcessInfo> = self.membership.settled().into_values().map(|member| member.entry).collect();
         if self.membership.is_own()
-            && let Lookup::There(me) = machine::look(current_pid())
+            && let Lookup::Found(me) = machine::look(current_pid())
         {
             listed.push(me);
         }

@@ -131,7 +131,7 @@ impl Membership {
         // The youngest first: they are the ones that may exit before they are read. A chain of forks whose numbers had begun
         // anew outlived KILL by a second where the greatest number came first.
         for pid in pids.into_iter().rev() {
-            let Lookup::There(entry) = machine::look(pid) else {
+            let Lookup::Found(entry) = machine::look(pid) else {
                 exited.insert(pid);
                 continue;
             };
@@ -142,7 +142,7 @@ impl Membership {
                     on_sight(self, &entry);
                 }
                 Some(false) => {}
-                None if matches!(machine::look(pid), Lookup::There(_)) => unreadable = true,
+                None if matches!(machine::look(pid), Lookup::Found(_)) => unreadable = true,
                 None => {
                     exited.insert(pid);
                 }
@@ -247,17 +247,17 @@ impl Membership {
         }
         match machine::look(group) {
             // The number leads another group now.
-            Lookup::There(leader) if leader_started.is_some_and(|started| started != leader.started) => return None,
-            Lookup::There(_) if leader_started.is_some() => self.group_is_proven = true,
+            Lookup::Found(leader) if leader_started.is_some_and(|started| started != leader.started) => return None,
+            Lookup::Found(_) if leader_started.is_some() => self.group_is_proven = true,
             // While a group has members its number is given to no new process, so one member with the run's variable proves
             // that it is still the run's; where the run has no variable, a leader no younger than the pid file does.
-            Lookup::There(leader) if self.target.mark.is_none() => {
+            Lookup::Found(leader) if self.target.mark.is_none() => {
                 self.group_is_proven |=
                     !started_after(&leader, self.target.claimed_at, granularity(self.target.claimed_at));
             }
             // The wrapper lives and has made it; no other process was given its number since.
-            Lookup::Gone if self.is_own() => self.group_is_proven = true,
-            Lookup::There(_) | Lookup::Gone | Lookup::Hidden => {}
+            Lookup::NotFound if self.is_own() => self.group_is_proven = true,
+            Lookup::Found(_) | Lookup::NotFound | Lookup::Hidden => {}
         }
         Some(group)
     }

@@ -156,8 +156,8 @@ fn claim(target: &KillTarget, protected: &Protected) -> Result<Option<ProcessInf
         return Err(Error::internal(format!("process {pid} is an ancestor of this one and was not signalled")));
     }
     let entry = match machine::look(pid) {
-        Lookup::There(entry) => entry,
-        Lookup::Gone => return Ok(None),
+        Lookup::Found(entry) => entry,
+        Lookup::NotFound => return Ok(None),
         Lookup::Hidden => {
             return Err(Error::internal(format!("process {pid} cannot be seen from here and was not signalled")));
         }

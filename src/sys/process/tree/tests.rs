@@ -19,7 +19,7 @@ fn target(pid: i32) -> KillTarget {
 }
 
 fn lives(pid: i32) -> bool {
-    matches!(machine::look(pid), Lookup::There(_))
+    matches!(machine::look(pid), Lookup::Found(_))
 }
 
 /// A shell that has printed the pids of itself and of what it started.
