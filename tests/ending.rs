@@ -109,3 +109,41 @@ fn a_kill_that_begins_with_kill_waits_for_no_grace_and_one_with_an_unknown_signa
     assert!(ended.stdout.ends_with(": the first signal was SIGKILL\n"), "{ended:?}");
     assert_eq!(place.wait_json("s", &[])["signal"], "SIGKILL");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_run_that_takes_the_place_of_one_whose_death_is_being_recorded_is_followed_to_its_own_end() {
+    let place = Place::new();
+    let mut dead = std::process::Command::new("true").spawn().expect("a process");
+    dead.wait().expect("its end");
+    for (next, outcome, killed) in [("exec sleep 300", "timeout", true), ("exit 0", "died", false)] {
+        // A terminator that is slow in recording keeps the record's lock.
+        let record = std::fs::File::create(place.file(".s.record")).expect("a lock file");
+        record.lock().expect("the lock");
+        place.write("s.pid", &format!("{}\n", dead.id()));
+        let mut wait = place.start(["wait", "s", "--json", "--max-timeout", "100ms", "--stale", "1h"]);
+        until("the death is about to be recorded", || {
+            assert!(!wait.has_ended(), "it ended");
+            // A thread of its own records it.
+            std::fs::read_dir(format!("/proc/{}/task", wait.pid())).expect("its threads").count() > 1
+        });
+        let mut shell = Shell::start(&place, &format!("echo $$ > .p; mv .p s.pid; {next}"), &[]);
+        let stands = || place.read("s.pid") == format!("{}\n", shell.pid());
+        until("the next run is over its limit", || {
+            let published = std::fs::metadata(place.file("s.pid")).and_then(|file| file.modified()).expect("a time");
+            stands() && published.elapsed().is_ok_and(|age| age > std::time::Duration::from_millis(100))
+        });
+        if next == "exit 0" {
+            shell.end();
+        }
+        drop(record);
+        let ended = wait.end_at_all();
+        let (report, pid) = (ended.json(), shell.pid());
+        assert_eq!((&report["outcome"], &report["killed"]), (&json!(outcome), &json!(killed)), "{ended:?}");
+        assert_eq!(report["pid"], json!(pid), "{ended:?}");
+        assert!(!lives(pid));
+        for name in ["s.status", "s.meta", "s.pid"] {
+            std::fs::remove_file(place.file(name)).expect("it was recorded");
+        }
+    }
+}

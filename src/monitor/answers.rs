@@ -9,7 +9,7 @@ use crate::monitor::event::{MonitorAction, Task};
 use crate::monitor::log_scan::LogScanner;
 use crate::monitor::machine::{InspectionDepth, Monitor};
 use crate::monitor::options::{StepResult, StopReason, StopWhen};
-use crate::monitor::step_state::{Phase, StepState};
+use crate::monitor::step_state::{PastTermination, Phase, StepState};
 use crate::record::evidence::TreeProcess;
 use crate::record::outcome::Outcome;
 use crate::record::time::MonotonicTime;
@@ -41,7 +41,7 @@ impl Monitor<'_> {
             }
             _ => None,
         };
-        let killed = self.steps[step].termination.take().is_some_and(|(termination, _)| termination.killed);
+        let killed = self.steps[step].termination.take().is_some_and(|past| past.termination.killed);
         self.report(step, Answer { outcome, detail, run_outcome, log_match: Some(found), killed });
     }
 
@@ -51,8 +51,12 @@ impl Monitor<'_> {
             return self.follow_up_log_wait(step, again);
         }
         let Some(verdict) = self.steps[step].verdict().cloned() else { return };
-        if let Some((termination, outcome)) = self.steps[step].termination.take() {
-            return self.finish_termination(step, termination, outcome, verdict);
+        if let Some(past) = self.steps[step].termination.take() {
+            if !past.termination.recorded || !self.steps[step].shows_other_run(past.run) {
+                return self.finish_termination(step, past, verdict);
+            }
+            // It was replaced while it was being terminated, and the new run is followed.
+            self.steps[step].evidence = None;
         }
         match verdict {
             Verdict::Pending { recheck_at, poll_fast } => self.keep_watching(step, recheck_at.min(again), poll_fast),
@@ -78,7 +82,8 @@ impl Monitor<'_> {
     }
 
     fn terminate(&mut self, step: usize, outcome: Outcome, task: Task) {
-        self.steps[step].phase = Phase::Terminating(outcome);
+        let run = self.steps[step].snapshot_of_run().and_then(pid_file_id);
+        self.steps[step].phase = Phase::Terminating(run, outcome);
         self.actions.push_back(MonitorAction::Terminate(step, task));
     }
 
@@ -96,34 +101,36 @@ impl Monitor<'_> {
     /// another terminator may have recorded its reason first. So they are read before the answer.
     pub(super) fn on_terminated(&mut self, step: usize, mut termination: Termination) {
         let state = &mut self.steps[step];
-        let Phase::Terminating(outcome) = state.phase else { return };
+        let Phase::Terminating(run, outcome) = state.phase else { return };
         state.phase = Phase::Watching;
         state.evidence = termination.evidence.take();
-        state.termination = Some((termination, outcome));
+        state.termination = Some(PastTermination { run, outcome, termination });
         self.mark(step, InspectionDepth::Read);
     }
 
-    fn finish_termination(&mut self, step: usize, termination: Termination, outcome: Outcome, verdict: Verdict) {
-        let Termination { killed, recorded, detail, .. } = termination;
+    fn finish_termination(&mut self, step: usize, past: PastTermination, verdict: Verdict) {
+        let Termination { killed, recorded, detail, .. } = past.termination;
         match verdict {
             Verdict::Final(Finding { outcome, next: RequiredAction::Report, detail: found }) if outcome.is_end() => {
                 self.report(step, Answer { killed, ..Answer::new(outcome, detail.or(found)) });
             }
-            // It was replaced while it was being terminated, and the new run is followed; or its result is still to come.
+            // Its result is still to come.
             Verdict::Pending { recheck_at, poll_fast } if recorded => {
                 self.steps[step].evidence = None;
                 self.keep_watching(step, recheck_at, poll_fast);
             }
             Verdict::Pending { .. } | Verdict::Final(_) => {
-                self.report(step, Answer { killed, ..Answer::new(outcome, detail) });
+                self.report(step, Answer { killed, ..Answer::new(past.outcome, detail) });
             }
         }
     }
 
     /// Where a termination recorded nothing, no later read could tell more than it did.
     pub(super) fn report_unrecorded(&mut self, step: usize) -> bool {
-        let unrecorded = self.steps[step].termination.take_if(|(termination, _)| !termination.recorded);
-        let Some((Termination { killed, detail, .. }, outcome)) = unrecorded else { return false };
+        let unrecorded = self.steps[step].termination.take_if(|past| !past.termination.recorded);
+        let Some(PastTermination { outcome, termination: Termination { killed, detail, .. }, .. }) = unrecorded else {
+            return false;
+        };
         self.report(step, Answer { killed, ..Answer::new(outcome, detail) });
         true
     }

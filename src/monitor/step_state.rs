@@ -31,8 +31,8 @@ pub(super) enum Phase {
     /// It is read and judged.
     #[default]
     Watching,
-    /// Its run is being terminated, for this outcome.
-    Terminating(Outcome),
+    /// This run is being terminated, for this outcome.
+    Terminating(Option<PidFileId>, Outcome),
     /// Its answer is out.
     Reported,
 }
@@ -71,7 +71,17 @@ pub(super) struct StepState {
     /// Since when no snapshot can be read, and why.
     pub(super) read_failure: Option<ReadFailure>,
     /// What came of the termination, until the answer.
-    pub(super) termination: Option<(Termination, Outcome)>,
+    pub(super) termination: Option<PastTermination>,
+}
+
+/// What came of a termination.
+#[derive(Debug)]
+pub(super) struct PastTermination {
+    /// The run that it was begun for.
+    pub(super) run: Option<PidFileId>,
+    /// The outcome that it was begun for.
+    pub(super) outcome: Outcome,
+    pub(super) termination: Termination,
 }
 
 /// Snapshots that cannot be read.
@@ -147,6 +157,11 @@ impl StepState {
     /// The snapshot by which the run is terminated or its death recorded: the last that named it.
     pub(super) fn snapshot_of_run(&self) -> Option<&Snapshot> {
         self.named.as_deref().or(self.snapshot())
+    }
+
+    /// Whether the snapshot names another run than this one.
+    pub(super) fn shows_other_run(&self, run: Option<PidFileId>) -> bool {
+        self.snapshot().and_then(pid_file_id).is_some_and(|shown| Some(shown) != run)
     }
 
     /// Whether the run is followed only by its process, because no file of it is there any more.
@@ -253,7 +268,7 @@ impl StepState {
             index,
             elapsed: seen.map(|seen| now.since(seen.began)),
             heartbeat: seen.and_then(|seen| seen.heartbeat).map(|beat| now.since(beat.fresh)),
-            terminating: matches!(self.phase, Phase::Terminating(_)),
+            terminating: matches!(self.phase, Phase::Terminating(..)),
         }
     }
 
