@@ -3,7 +3,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{Place, in_parallel, kill, lives, until};
+use support::{Place, in_parallel, is_refused, kill, lives, until};
 
 fn lines(place: &Place, step: &str) -> Vec<Value> {
     let text = place.read(&format!("{step}.history"));
@@ -122,7 +122,29 @@ fn the_command_tells_of_one_step_or_of_all() {
     let text = place.dogwatch(["history", "longer-name"]).stdout;
     assert!(text.contains("failed after") && text.contains("(exit code 3)") && text.contains("(SIGKILL)"), "{text}");
     let absent = place.dogwatch(["history", "nosuch"]);
-    assert_eq!((absent.code, absent.stderr.contains("there is no step nosuch")), (5, true), "{absent:?}");
+    is_refused(&absent, 5, &["there is no step nosuch", "a, longer-name"]);
+}
+
+#[test]
+fn an_empty_listing_is_no_error_and_says_so_and_an_unknown_name_is_one() {
+    let place = Place::new();
+    let missing = place.file("missing").to_string_lossy().into_owned();
+    for directory in [&missing, &place.path().to_string_lossy().into_owned()] {
+        let call = |line: &str| place.dogwatch(["--dir", directory].into_iter().chain(line.split(' ')));
+        for listing in ["history", "list", "breaker show", "history --json", "list --json"] {
+            is_refused(&call(listing), 0, &[directory]);
+            let quiet = call(&format!("{listing} -q"));
+            assert_eq!((quiet.code, quiet.stdout.as_str(), quiet.stderr.as_str()), (0, "", ""), "{listing}");
+        }
+        // These ask for an answer, which there is none of.
+        for question in ["history none", "check", "recover", "wait", "log none"] {
+            is_refused(&call(question), 5, &[directory]);
+        }
+        assert!(!place.file("missing").exists(), "nothing was made");
+    }
+    // A step that has only started has had no end.
+    place.detach("busy", "sleep 300");
+    is_refused(&place.dogwatch(["history", "busy"]), 0, &["no run of busy has ended"]);
 }
 
 #[test]

@@ -114,7 +114,12 @@ fn help_of_a_command_is_had_by_either_word_order() {
     }
     assert_eq!(place.dogwatch(["help"]).stdout, place.dogwatch(["--help"]).stdout);
     assert!(place.dogwatch(["help", "breaker", "show"]).stdout.contains("Usage: dogwatch breaker show"));
-    is_refused(&place.dogwatch(["help", "wiat"]), 2, &["wiat", "dogwatch --help"]);
+    for (unknown, near) in [("wiat", "'wait'"), ("breaker shwo", "'show'"), ("stop", "dogwatch kill STEP")] {
+        let by_word = place.dogwatch("help".split(' ').chain(unknown.split(' ')));
+        is_refused(&by_word, 2, &[near, "--help"]);
+        assert_eq!(by_word.stderr, place.dogwatch(unknown.split(' ')).stderr);
+    }
+    is_refused(&place.dogwatch(["help", "nosuch"]), 2, &["nosuch", "dogwatch --help"]);
 }
 
 #[test]

@@ -17,7 +17,15 @@ pub(super) fn print(error: &clap::Error, line: &[OsString], definition: fn() -> 
         out.print(text.as_bytes());
         return out.finish(ExitCode::Success.code());
     }
-    out.error(&Error::invalid_options(one_sentence(error, definition)))
+    let unknown = without_help(error, line, definition);
+    out.error(&Error::invalid_options(one_sentence(unknown.as_ref().unwrap_or(error), definition)))
+}
+
+/// The error about an unknown command itself, where its help was asked for: `dogwatch help wiat`. Only there does clap name
+/// the similar command.
+fn without_help(error: &clap::Error, line: &[OsString], definition: fn() -> Command) -> Option<clap::Error> {
+    let help = line.iter().position(|word| word == "help").filter(|_| error.kind() == ErrorKind::InvalidSubcommand)?;
+    definition().try_get_matches_from([&line[..help], &line[help + 1..]].concat()).err()
 }
 
 /// A usage error in one sentence: what clap says in several lines, and where help is.

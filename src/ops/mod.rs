@@ -69,7 +69,9 @@ fn absence(directory: &MonitorDir, step: &StepName) -> String {
     if !directory.is_there() {
         return format!("there is no directory {place}; start the step with: dogwatch run {step} -- COMMAND{}", hint());
     }
-    let there = steps_there(directory);
+    let mut there = steps_there(directory);
+    // It may have started since it was missed.
+    there.retain(|name| name != step.as_str());
     if there.is_empty() {
         return format!("no step has started in {place}; start it with: dogwatch run {step} -- COMMAND{}", hint());
     }
@@ -113,5 +115,16 @@ mod tests {
         assert_eq!(nearest("build-dcos", &names), Some("build-docs"));
         assert_eq!(nearest("zzz", &names), None);
         assert_eq!(nearest("build", &[]), None);
+    }
+
+    #[test]
+    fn a_step_that_starts_just_then_is_not_named_in_its_own_place() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["deploy.pid", "build.pid"] {
+            std::fs::write(folder.path().join(name), "1").unwrap();
+        }
+        let directory = MonitorDir::at(folder.path().to_path_buf());
+        let sentence = absence(&directory, &StepName::parse("deploy").unwrap());
+        assert!(sentence.ends_with("; there is build"), "{sentence}");
     }
 }

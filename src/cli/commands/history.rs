@@ -31,9 +31,10 @@ impl Subcommand for HistoryArgs {
     fn exec(self, context: &Context) -> Result<u8, Error> {
         let out = &context.out;
         let directory = defaults::directory(context)?;
+        let of = self.step.as_ref().map_or_else(String::new, |step| format!(" of {step}"));
         let runs = history(&directory, self.step)?;
         if runs.is_empty() && !out.quiet {
-            print_error(&format!("no run has ended in {} yet", directory.display()));
+            print_error(&format!("no run{of} has ended in {} yet", directory.display()));
         }
         let longest = runs.iter().map(|run| run.step.len()).max().unwrap_or(0);
         for run in &runs {
