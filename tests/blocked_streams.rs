@@ -131,3 +131,37 @@ fn a_stopped_terminal_delays_no_limit_and_no_end() {
     assert_eq!(place.wait_json("limit", &[])["outcome"], "timeout");
     assert_eq!(place.wait_json("fails", &[])["exit_code"], json!(9));
 }
+
+#[test]
+fn a_call_that_may_take_only_so_long_ends_in_time_also_where_nobody_reads() {
+    let place = Place::new();
+    place.detach("busy", "sleep 300");
+    place.dogwatch(["run", "over", "--", "sh", "-c", "seq 1 30; exit 3"]);
+    let (mut reader, full) = full_pipe();
+    let stream = || Stdio::from(full.try_clone().expect("a descriptor"));
+    for line in
+        ["wait busy --for 0.2", "wait over --for 0.2", "recover busy --for 0.2 --json", "wait --for 0.2 -v busy"]
+    {
+        let both = place.command(line.split(' '));
+        assert_eq!(code(both, stream(), stream()), Some(125), "{line}");
+    }
+    let joined = place.command(["run", "busy", "--for", "0.2", "--", "sleep", "300"]);
+    assert_eq!(code(joined, stream(), Stdio::null()), Some(125));
+    // It takes nothing at all of what it is given, or a part of it.
+    for room in [0, 4096] {
+        let mut taken = vec![0; room];
+        reader.read_exact(&mut taken).expect("it is read");
+        let events = place.command(["events", "--for", "1s"]).stdout(stream()).stderr(Stdio::piped()).spawn();
+        let mut events = events.expect("it starts");
+        let mut number = 0;
+        until("events ends", || {
+            number += 1;
+            place.dogwatch(["run", &format!("quick{room}-{number}"), "--no-breaker", "--", "true"]);
+            events.try_wait().expect("its status").is_some()
+        });
+        let ended = events.wait_with_output().expect("its output");
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(125), "{said}");
+        assert_eq!(said, "dogwatch: cannot write to standard output: it was not read in time\n");
+    }
+}

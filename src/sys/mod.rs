@@ -20,6 +20,7 @@ pub(crate) mod process;
 pub(crate) mod signals;
 pub(crate) mod stderr;
 pub(crate) mod stdin;
+pub(crate) mod stdio;
 #[cfg(feature = "cli")]
 pub(crate) mod terminal;
 pub(crate) mod watch;

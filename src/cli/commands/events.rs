@@ -11,6 +11,7 @@ use crate::ops::events::events;
 use crate::record::step_name::StepName;
 use crate::record::units;
 use crate::sys::clock;
+use crate::sys::stdio;
 use clap::Args;
 use std::time::Duration;
 
@@ -44,6 +45,9 @@ impl Subcommand for EventsArgs {
         let mut request = check_options(ThresholdArgs::default(), context)?.log_tail(0).steps(self.steps);
         request.tags = self.tags.words();
         let until = self.at_most.map(|span| clock::now().plus(span));
+        if let Some(until) = until {
+            stdio::set_deadline(until);
+        }
         let signal = events(&request, until, &mut |event| context.out.print_json_line(event))?;
         Ok(signal.map_or(ExitCode::Success.code(), |signal| of_signal(signal as i32)))
     }

@@ -18,7 +18,7 @@ use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
 use crate::sys::process::daemonize::{Daemonized, detach};
 use crate::sys::process::spawn::Stream;
-use crate::sys::{clock, env};
+use crate::sys::{clock, env, stdio};
 use std::time::Duration;
 
 /// How often the step is looked at again because another caller was faster.
@@ -37,6 +37,7 @@ pub(super) fn exec(
     context: &Context,
 ) -> Result<u8, Error> {
     let deadline = clock::now().plus(at_most);
+    stdio::set_deadline(deadline);
     // A detached run does not change its folder and needs the directory's whole name.
     options.directory = env::absolute(&options.directory);
     (options.job.detached, options.job.owes_end) = (true, true);

@@ -24,6 +24,7 @@ use crate::record::step_name::StepName;
 use crate::record::units;
 use crate::sys::process::isolated_worker;
 use crate::sys::signals::{self, Signal};
+use crate::sys::{clock, stdio};
 use clap::Args;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -264,6 +265,9 @@ pub(super) struct ExitPolicy {
 /// # Errors
 /// There can be no answer.
 pub(super) fn wait_within_deadline(options: &WaitOptions, policy: ExitPolicy, context: &Context) -> Result<u8, Error> {
+    if let Some(at_most) = options.at_most {
+        stdio::set_deadline(clock::now().plus(at_most));
+    }
     let interrupted = |signal| report_interrupt(signal, &options.steps, context);
     let wants_notification = policy.notify;
     let code = CallDeadline::of_wait(options)

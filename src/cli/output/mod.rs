@@ -14,10 +14,11 @@ use crate::exit_code::ExitCode;
 use crate::ops::report::Report;
 use crate::record::SCHEMA;
 use crate::record::sanitize::sanitize_for_terminal;
+use crate::sys::stdio;
 use crate::sys::terminal::{stderr_can_erase, stderr_size};
 use std::cell::RefCell;
 use std::ffi::OsString;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use styles::Styles;
 
 /// Standard output, and how much goes to it in which form.
@@ -64,8 +65,11 @@ impl Output {
     /// # Errors
     /// The write failed. A closed pipe is the reader's choice; any other error makes the program end with 125.
     pub(super) fn try_print(&self, bytes: &[u8]) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        out.write_all(bytes).and_then(|()| out.flush()).inspect_err(|error| {
+        if !self.is_written() {
+            // What comes after a gap, or after half a line, would be read as something else.
+            return Err(ErrorKind::BrokenPipe.into());
+        }
+        stdio::write_all(&mut io::stdout().lock(), bytes).inspect_err(|error| {
             if error.kind() != ErrorKind::BrokenPipe {
                 self.failure.borrow_mut().get_or_insert_with(|| io::Error::new(error.kind(), io_reason(error)));
             }
@@ -165,9 +169,8 @@ pub(super) fn error_line(sentence: &str) -> String {
 
 /// One line on standard error.
 pub(super) fn print_stderr(line: &str) {
-    let mut out = io::stderr().lock();
     // There is no other place to report a failure of standard error.
-    let _failed = out.write_all(format!("{line}\n").as_bytes());
+    let _failed = stdio::write_all(&mut io::stderr().lock(), format!("{line}\n").as_bytes());
 }
 
 /// Has the terminal on standard error tell of something: by its bell, and, where it knows escape sequences, by a desktop
@@ -178,6 +181,5 @@ pub(super) fn notify(text: &str) {
     }
     let notification =
         if stderr_can_erase() { format!("\u{1b}]9;{}\u{7}", sanitize_for_terminal(text)) } else { String::new() };
-    let mut out = io::stderr().lock();
-    let _failed = out.write_all(format!("\u{7}{notification}").as_bytes());
+    let _failed = stdio::write_all(&mut io::stderr().lock(), format!("\u{7}{notification}").as_bytes());
 }

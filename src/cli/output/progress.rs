@@ -10,8 +10,9 @@ use crate::record::sanitize::sanitize_for_terminal;
 use crate::record::time::millis;
 use crate::record::units::shown;
 use crate::sys::signals::was_continued;
+use crate::sys::stdio;
 use crate::sys::terminal::{Size, stderr_can_erase, stderr_is_in_foreground, stderr_size};
-use std::io::{Write, stderr};
+use std::io::stderr;
 use std::time::Duration;
 
 /// Below this many columns a line does without the bar and the heartbeat's age, to keep the last line of the log readable.
@@ -85,9 +86,8 @@ fn clear_sequence(drawn: &[usize], columns: usize) -> String {
 }
 
 fn write(text: &str) {
-    let mut out = stderr().lock();
     // A terminal that has gone shows nothing more.
-    let _gone = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    let _gone = stdio::write_all(&mut stderr().lock(), text.as_bytes());
 }
 
 /// No line wraps, and all fit: a terminal could not be drawn over otherwise.

@@ -12,6 +12,7 @@ use crate::sys::platform::machine;
 use crate::sys::process::daemonize::close_inherited;
 use crate::sys::process::spawn::{null_input, pipe_closed_on_exec};
 use crate::sys::signals::{Pending, Signal};
+use crate::sys::stdio;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::kill;
@@ -180,7 +181,7 @@ impl Worker {
             0 => print(said),
             1 => {
                 // There is no other place to report a failure of standard error.
-                let _failed = io::stderr().lock().write_all(said);
+                let _failed = stdio::write_all(&mut io::stderr().lock(), said);
             }
             _ => self.parse_status(said),
         }

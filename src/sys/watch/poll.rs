@@ -4,6 +4,7 @@
 //! It only reports which descriptors are readable; their owners read them. If poll(2) fails it sleeps instead of
 //! spinning.
 
+use crate::record::time::MonotonicTime;
 use crate::sys::clock;
 use crate::sys::platform::machine;
 use nix::errno::Errno;
@@ -29,6 +30,19 @@ pub(crate) fn ready<const N: usize>(sources: [Option<BorrowedFd<'_>>; N], longes
     let mut told = waited.iter().map(|source| source.any().unwrap_or(true));
     // A hang-up counts: its reader finds out what it means.
     sources.map(|source| source.is_some() && told.next() == Some(true))
+}
+
+/// Sleeps until this can be written to without blocking, or `until`; whether it can.
+pub(crate) fn is_writable(stream: BorrowedFd<'_>, until: MonotonicTime) -> bool {
+    loop {
+        let left = until.since(clock::now());
+        match machine::poll(&mut [PollFd::new(stream, PollFlags::POLLOUT)], left) {
+            Ok(0) | Err(Errno::EINTR) if left.is_zero() => return false,
+            Ok(0) | Err(Errno::EINTR) => {}
+            // An error, or a reader that has gone: the write says which.
+            Ok(_) | Err(_) => return true,
+        }
+    }
 }
 
 #[cfg(test)]
