@@ -98,9 +98,39 @@ fn of_old_runs_those_go_that_have_ended_and_were_not_touched_since() {
 }
 
 #[test]
+fn all_that_have_ended_go_whoever_wrote_them_and_what_lives_stays() {
+    let place = Place::new();
+    place.dogwatch(["run", "good", "--", "true"]);
+    place.dogwatch(["run", "bad", "--", "false"]);
+    place.write("plain.status", "SUCCESS\n");
+    let dead = place.detach("dead", "sleep 300");
+    kill("KILL", dead);
+    until("it is dead", || !lives(dead));
+    let busy = place.detach("busy", "sleep 300");
+    let busy_files = |place: &Place| files(place).into_iter().filter(|name| name.starts_with("busy.")).count();
+    let before = (place.snapshot(), busy_files(&place));
+    let dry = place.dogwatch(["clean", "--all", "--dry-run"]);
+    assert_eq!((dry.code, dry.stdout.as_str()), (0, "bad\ndead\ngood\nplain\n4 steps would be cleaned\n"), "{dry:?}");
+    assert_eq!(place.snapshot(), before.0);
+    let ended = place.dogwatch(["clean", "--all"]);
+    assert_eq!((ended.code, ended.stdout.as_str(), ended.stderr.as_str()), (0, "4 steps cleaned\n", ""), "{ended:?}");
+    assert!(lives(busy) && busy_files(&place) == before.1, "{:?}", files(&place));
+    let left: Vec<String> = files(&place).into_iter().filter(|name| !name.starts_with("busy.")).collect();
+    assert_eq!(left, ["bad.breaker", "bad.lock", "dead.breaker", "dead.lock", "good.lock", "plain.lock"]);
+    // The death that nobody had recorded was counted first.
+    assert_eq!(place.dogwatch(["breaker", "show", "dead", "--json"]).json()["consecutive_failures"], 1);
+    assert_eq!(place.dogwatch(["clean", "--all"]).stdout, "0 steps cleaned\n");
+}
+
+#[test]
 fn what_to_clean_has_to_be_said() {
     let place = Place::new();
-    for words in [&["clean"][..], &["clean", "s", "--older-than", "7d"]] {
+    for words in [
+        &["clean"][..],
+        &["clean", "s", "--older-than", "7d"],
+        &["clean", "s", "--all"],
+        &["clean", "--all", "--older-than", "7d"],
+    ] {
         let ended = place.dogwatch(words);
         assert_eq!((ended.code, ended.stderr.lines().count()), (2, 1), "{ended:?}");
     }

@@ -31,6 +31,27 @@ fn propagated(place: &Place, step: &str) -> i32 {
 }
 
 #[test]
+fn a_commands_own_75_is_passed_on_where_it_cannot_be_taken_for_still_running() {
+    let place = Place::new();
+    let run = place.dogwatch(["run", "s", "--no-breaker", "--", "sh", "-c", "exit 75"]);
+    assert_eq!(run.code, 75, "{run:?}");
+    assert_eq!(propagated(&place, "s"), 75);
+    // Called until it does not end with 75, it would be called for ever.
+    for line in ["wait s --propagate --for 1s", "recover s --propagate --for 1s", "wait s --for 1s"] {
+        let slice = place.dogwatch(line.split(' '));
+        assert_eq!(slice.code, 1, "{line}: {slice:?}");
+        assert!(slice.stdout.starts_with("s: failed, exit code 75 after "), "{line}: {slice:?}");
+    }
+    let one_call = place.dogwatch(["run", "one", "--for", "20s", "--", "sh", "-c", "exit 75"]);
+    assert_eq!(one_call.code, 1, "{one_call:?}");
+    assert_eq!(place.wait_json("s", &[])["exit_code"], 75);
+    place.detach("busy", "sleep 300");
+    assert_eq!(place.dogwatch(["wait", "busy", "--propagate", "--for", "10ms"]).code, 75);
+    place.dogwatch(["run", "t", "--", "sh", "-c", "exit 7"]);
+    assert_eq!(place.dogwatch(["wait", "t", "--propagate", "--for", "1s"]).code, 7, "any other code is passed on");
+}
+
+#[test]
 fn all_256_exit_codes_pass_through_and_are_told_truly() {
     let place = Place::new();
     in_parallel(256, 4, |code| {

@@ -50,6 +50,8 @@ fn output_that_was_to_be_the_result_is_in_the_log_and_nothing_is_invented() {
     let report = place.wait_json("s", &[]);
     assert_eq!((&report["outcome"], &report["result"]), (&json!("success"), &Value::Null), "{report}");
     assert!(run.stderr.contains("JSON"), "{run:?}");
+    let printed = place.dogwatch(["wait", "s", "--result"]);
+    assert_eq!((printed.code, printed.stdout.as_str()), (0, ""), "nothing is made up: {printed:?}");
     let good = place.dogwatch(["run", "s", "--result", "stdout", "--", "sh", "-c", "echo '{\"n\": 1}'"]);
     assert_eq!((good.code, place.read("s.log").as_str()), (0, "{\"n\": 1}\n"));
     assert_eq!(place.wait_json("s", &[])["result"], json!({"n": 1}));

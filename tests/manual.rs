@@ -33,6 +33,32 @@ fn there_is_a_page_for_each_command_and_each_has_its_example_and_exit_codes() {
 }
 
 #[test]
+fn help_and_manual_say_what_a_command_does_in_the_words_of_the_trade() {
+    let place = Place::new();
+    for (command, sentences) in [
+        (
+            "wait",
+            &["Succeed (exit 0) as soon as a log line matches", "Fail (exit 1) as soon as a log line matches"][..],
+        ),
+        ("clean", &["Delete finished runs", "keeps locks and circuit breakers"]),
+        ("recover", &["Take over for a lost waiter", "The steps to recover"]),
+    ] {
+        for words in [vec!["help", command], vec![command, "--help"]] {
+            let said = place.dogwatch(&words).stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+            for sentence in sentences {
+                assert!(said.contains(sentence), "{words:?}: {sentence:?}: {said}");
+            }
+        }
+    }
+    let summary = place.dogwatch(["--help"]).stdout;
+    for odd in ["end well", "Take ended runs away", "EXTRA"] {
+        for text in [&summary, &place.dogwatch(["man"]).stdout, &place.dogwatch(["help", "wait"]).stdout] {
+            assert!(!text.contains(odd), "{odd:?}: {text}");
+        }
+    }
+}
+
+#[test]
 fn every_command_of_the_agents_page_works_as_it_stands_there() {
     let place = Place::new();
     let page = place.dogwatch(["skill"]).stdout;

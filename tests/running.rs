@@ -264,6 +264,20 @@ fn a_command_that_is_killed_for_memory_is_told_so() {
     let report = place.wait_json("s", &[]);
     assert_eq!((&report["outcome"], &report["signal"]), (&json!("failed"), &json!("SIGKILL")), "{report}");
     assert!(report["detail"].as_str().is_some_and(|detail| detail.contains("too much memory")), "{report}");
+    // A child of COMMAND is named where COMMAND failed, and of no weight where it did not.
+    for (step, code, word) in [("c", 3, Some("a process was killed for using too much memory")), ("d", 0, None)] {
+        let work = format!("tail /dev/zero; exit {code}");
+        let mut run = place.through(&["sh", "-c", &enter, "sh"], ["run", step, "--", "sh", "-c", &work]);
+        let ended = support::Ended::of(&run.output().expect("a shell"));
+        assert_eq!(ended.code, code, "{ended:?}");
+        let report = place.wait_json(step, &[]);
+        let detail = report["detail"].as_str();
+        assert_eq!(
+            detail.map(|detail| word.is_some_and(|word| detail.starts_with(word))),
+            word.map(|_| true),
+            "{report}"
+        );
+    }
     // One that is killed by somebody is not.
     let mut run = place.through(&["sh", "-c", &enter, "sh"], ["run", "k", "--", "sh", "-c", "kill -9 $$"]);
     assert_eq!(support::Ended::of(&run.output().expect("a shell")).code, 137);

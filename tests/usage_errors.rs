@@ -192,7 +192,8 @@ fn a_result_that_cannot_be_written_is_an_error_and_a_reader_that_has_gone_is_non
         Ended::of(&command.output().expect("a shell"))
     };
     let lines = [
-        "wait s", "wait s --result", "wait s --json", "check s", "log s", "list", "list --json", "dir", "--help",
+        "wait s", "wait s --result", "wait s --json", "check s", "check s --json", "log s", "log s -f", "list",
+        "list --json", "history", "history s --json", "schema", "breaker show --json", "recover s", "dir", "--help",
         "--version", "help wait", "wait --help", "completions bash", "man", "skill", "breaker show", "preflight",
         "run -d t -- true", "kill s", "clean s --dry-run",
     ];

@@ -92,7 +92,7 @@ pub(super) struct WaitFlags {
     /// How often to look where there are no events [default: 1s]
     #[arg(long, value_name = "D", value_parser = units::duration)]
     poll_interval: Option<Duration>,
-    /// End with COMMAND's own exit code where it is known (one step)
+    /// End with COMMAND's own exit code where it is known (one step); under --for its 75 becomes 1
     #[arg(long)]
     propagate: bool,
     /// At the end ring the terminal's bell and send a desktop notification (OSC 9), where standard error is a terminal
@@ -311,8 +311,11 @@ pub(super) fn wait_and_print(options: &WaitOptions, policy: ExitPolicy, context:
             printer.ended.as_slice()
     {
         let own = command_exit_code(*exit_code, signal.as_deref());
-        // Of a run that ended well before a line matched, 0 would be the wrong answer.
-        code = own.filter(|own| *own != 0 || code == 0).unwrap_or(code);
+        // Of a run that ended well before a line matched, 0 would be the wrong answer; and a caller that calls again for 75
+        // would call for ever.
+        let misleads =
+            |own: &u8| *own == 0 && code != 0 || options.at_most.is_some() && *own == ExitCode::Running.code();
+        code = own.filter(|own| !misleads(own)).unwrap_or(code);
     }
     Ok(Waited { code, ended: printer.ended })
 }
