@@ -10,6 +10,7 @@ use crate::monitor::machine::{Monitor, SAFETY_RESCAN};
 use crate::monitor::options::{LogOptions, MonitorOptions, StopReason, WaitEvent};
 use crate::monitor::terminations::TerminationPool;
 use crate::record::file_names::{Record, file_name};
+use crate::record::file_state::LockState;
 use crate::step::snapshot::{SnapshotReader, local_context};
 use crate::step::terminate::{KillMethod, evidence};
 use crate::sys::fs::monitor_dir::MonitorDir;
@@ -106,7 +107,12 @@ impl<'call> Driver<'call> {
                 // Thousands of reads over a network take their time; each is a sign of life.
                 on_event(WaitEvent::Idle(Duration::ZERO));
                 match self.readers[step].look() {
-                    Ok(snapshot) => MonitorEvent::Snapshot(step, Box::new(snapshot)),
+                    Ok(snapshot) => {
+                        if snapshot.lock == LockState::Held {
+                            self.readers[step].pin_directory();
+                        }
+                        MonitorEvent::Snapshot(step, Box::new(snapshot))
+                    }
                     Err(error) => {
                         let process = self.readers[step].followed_process(clock::wall());
                         MonitorEvent::SnapshotFailed(step, io_reason(&error), process)
@@ -219,7 +225,7 @@ impl<'call> Driver<'call> {
     fn terminate(&mut self, step: usize, task: Task, monitor: &Monitor<'_>) {
         let Some(snapshot) = monitor.snapshot_of_run(step) else { return };
         let name = self.options.steps[step].clone();
-        let reader = SnapshotReader::new(Arc::clone(&self.directory), name, Arc::clone(&self.here));
+        let reader = SnapshotReader::new(Arc::clone(self.readers[step].directory()), name, Arc::clone(&self.here));
         let means =
             KillMethod { escalation: Escalation::term(self.options.grace), command: self.options.kill_command.clone() };
         self.terminations.begin(step, reader, snapshot.clone(), task, means);

@@ -53,6 +53,8 @@ pub(crate) fn local_context(directory: &MonitorDir) -> LocalContext {
 #[derive(Debug)]
 pub(crate) struct SnapshotReader {
     directory: Arc<MonitorDir>,
+    /// The directory that its run works in, held open.
+    pinned: Option<Arc<MonitorDir>>,
     step: StepName,
     here: Arc<LocalContext>,
     /// The meta record as last read: it is long, and changes twice in a run.
@@ -74,6 +76,7 @@ impl SnapshotReader {
     pub(crate) fn new(directory: Arc<MonitorDir>, step: StepName, here: Arc<LocalContext>) -> Self {
         Self {
             directory,
+            pinned: None,
             step,
             here,
             meta: None,
@@ -102,6 +105,24 @@ impl SnapshotReader {
     /// From now on looks from here: the directory came into being, or its filesystem changed.
     pub(crate) fn set_context(&mut self, here: Arc<LocalContext>) {
         self.here = here;
+        self.follow_directory();
+    }
+
+    /// From now on reads the directory that is at its path now, also where another is there later, or none: a living run of
+    /// `run` writes its end into the directory that it holds open.
+    pub(crate) fn pin_directory(&mut self) {
+        if self.pinned.is_none() && self.here.local_filesystem {
+            self.pinned = self.directory.pinned().filter(|pinned| pinned.id() == self.here.directory);
+        }
+    }
+
+    /// Goes on with the pinned directory where its path does not lead there any more. One that was removed gets no end.
+    fn follow_directory(&mut self) {
+        let Some(pinned) = self.pinned.as_ref().filter(|pinned| !pinned.is_removed()) else { return };
+        if self.here.directory != pinned.id() || self.directory.id() != pinned.id() {
+            self.directory = Arc::clone(pinned);
+            self.here = Arc::new(LocalContext { directory: pinned.id(), ..(*self.here).clone() });
+        }
     }
 
     /// From now on shares one look at all processes with other readers, for one look at each of many steps.
@@ -164,6 +185,7 @@ impl SnapshotReader {
     fn attempt(&mut self) -> io::Result<(Snapshot, bool)> {
         let at = clock::now();
         let wall = clock::wall();
+        self.follow_directory();
         self.directory.refresh();
         let pid = self.directory.read(&self.name(Record::Pid), pid::LONGEST)?.map(|bytes| ParsedPid::parse(&bytes));
         let meta = self.read_meta()?;

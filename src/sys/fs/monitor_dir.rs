@@ -1,8 +1,8 @@
 //! The monitor directory: bounded reads of files that any process may have written, atomic publication of our own.
 //!
 //! What stands under a record's name may be a FIFO, a device or a socket: no call here blocks on it, and every read is
-//! bounded. A half-written record never stands under a name that readers look for (I5). A run holds the directory open; a
-//! waiter does not, because a directory that is removed raises no event while a process holds it open.
+//! bounded. A half-written record never stands under a name that readers look for (I5). A run holds the directory open, and
+//! so does a waiter beside it; no other, because a directory that is removed raises no event while a process holds it open.
 
 use crate::error::{Error, io_reason};
 use crate::record::file_state::{FileId, FileState};
@@ -22,7 +22,7 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// The one directory that holds every step's files.
@@ -31,13 +31,15 @@ pub(crate) struct MonitorDir {
     path: PathBuf,
     /// The directory itself, held open: its files are found wherever it is moved to.
     held: Option<Arc<fs::File>>,
+    /// The same directory held open, for those who wait for a run in it.
+    pinned: Arc<OnceLock<Option<Arc<MonitorDir>>>>,
     far: Arc<RemoteFs>,
 }
 
 impl MonitorDir {
     /// The directory at this path, whether it is there or not.
     pub(crate) fn at(path: PathBuf) -> Self {
-        Self { path, held: None, far: Arc::new(RemoteFs::default()) }
+        Self { path, held: None, pinned: Arc::default(), far: Arc::new(RemoteFs::default()) }
     }
 
     /// The directory that is at this path now, held open, under a shared flock: systemd-tmpfiles passes over a directory
@@ -46,11 +48,21 @@ impl MonitorDir {
     /// # Errors
     /// As open(2).
     pub(crate) fn hold(path: PathBuf) -> io::Result<Self> {
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
-        let held = FileAt::by_path(path.as_path()).open(flags, Mode::empty())?;
-        let directory = Self { held: Some(Arc::new(held)), ..Self::at(path) };
+        let directory = Self::open_dir(path)?;
         directory.keep_from_cleaners();
         Ok(directory)
+    }
+
+    fn open_dir(path: PathBuf) -> io::Result<Self> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+        let held = FileAt::by_path(path.as_path()).open(flags, Mode::empty())?;
+        Ok(Self { held: Some(Arc::new(held)), ..Self::at(path) })
+    }
+
+    /// The directory that was at this path when this was first asked, held open once for all who ask; `None` if it could
+    /// not be opened then.
+    pub(crate) fn pinned(&self) -> Option<Arc<Self>> {
+        self.pinned.get_or_init(|| Self::open_dir(self.path.clone()).ok().map(Arc::new)).clone()
     }
 
     /// Takes the shared flock of [`MonitorDir::hold`], unless a cleaner is at work in the directory at this moment: call it
