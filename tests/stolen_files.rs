@@ -98,6 +98,52 @@ fn whatever_two_files_of_a_running_step_are_stolen_its_end_is_told_right() {
     });
 }
 
+/// What leaves a pid file that says the same: a new time alone, the same bytes written in place, and a copy put in its place,
+/// as rsync does it, with the old time or a new one.
+const REWRITES: [&str; 6] = [
+    "touch s.pid",
+    "touch -d '2 seconds ago' s.pid",
+    "cp -p s.pid copy; cp -p copy s.pid",
+    "cp -p s.pid copy; mv copy s.pid",
+    "cp s.pid copy; mv copy s.pid",
+    "cp s.pid copy; cat copy > s.pid; touch s.heartbeat",
+];
+
+#[test]
+fn a_pid_file_that_still_says_the_same_is_never_another_run() {
+    // A wrapper that beats meanwhile writes its pid again, and one that does not leaves what it finds to its end.
+    let lives = REWRITES.map(|rewrite| [(rewrite, "20ms"), (rewrite, "10s")]).concat();
+    in_parallel(lives.len() * 2, 3, |number| {
+        let ((rewrite, interval), code) = (lives[number / 2], if number % 2 == 0 { 0 } else { 7 });
+        let place = Place::new();
+        let number = code.to_string();
+        let run = ["run", "s", "--no-breaker", "--heartbeat-interval", interval, "--", "sh", "-c", WORK, "sh", &number];
+        let run = start_here(&place, run);
+        until("COMMAND runs", || fs::read_to_string(place.file("s.log")).is_ok_and(|log| log == "begun\n"));
+        let backends = [&["--backend", "poll", "--poll-interval", "5ms"][..], &[]];
+        let mut waiters = backends.map(|more| place.start(["wait", "s", "--json=full"].iter().chain(more)));
+        until("the waiter watches", || waiters[1].has_events());
+        // A slice that began later has been given an answer: the wait that polls has read the step.
+        assert_eq!(place.dogwatch(["wait", "s", "--for", "50ms"]).code, 75);
+        let context = format!("{rewrite}, beats every {interval}, exit {code}");
+        for _ in 0..5 {
+            let rewritten = place.through(&["sh", "-ec", rewrite], [""; 0]).status().expect("a shell");
+            assert!(rewritten.success(), "{context}");
+            let check = place.dogwatch(["check", "s", "--json", "--stale", "1h"]);
+            assert_eq!((check.code, &check.json()["action"]), (75, &json!("wait")), "{context}: {check:?}");
+            assert!(!waiters.iter_mut().any(Running::has_ended), "{context}");
+        }
+        place.write("go", "");
+        assert_eq!(run.end_at_all().code, code, "{context}");
+        let waiters = waiters.map(Running::end_at_all);
+        for told in waiters.iter().chain([&place.dogwatch(["check", "s", "--json"])]) {
+            let answer = told.json();
+            assert_eq!((told.code, &answer["exit_code"]), (i32::from(code != 0), &json!(code)), "{context}: {told:?}");
+            assert!(!answer["detail"].to_string().contains("replaced"), "{context}: {told:?}");
+        }
+    });
+}
+
 #[test]
 fn what_was_written_again_is_said() {
     let place = Place::new();

@@ -65,6 +65,8 @@ impl Ignored {
 #[derive(Clone, Debug)]
 struct TrackedRun {
     key: Option<PidFileId>,
+    /// The id that `run` gave it.
+    id: Option<String>,
     began: MonotonicTime,
     /// When its pid file was written.
     claimed: Option<MonotonicTime>,
@@ -177,6 +179,8 @@ impl RunTracker {
         let key = pid_file_id(look);
         let meta = meta_for(look, key);
         let run = match self.run.take() {
+            // Whatever wrote its pid file again, a copy of it or its wrapper.
+            Some(run) if run.is_rewritten(look, key) => TrackedRun { key, ..run },
             // Not the same pid file: another run, of which nothing is known yet.
             Some(run) if run.key.is_some() && key.is_some() && run.key != key => {
                 self.replaced = true;
@@ -208,6 +212,7 @@ impl TrackedRun {
     fn begin(look: &Snapshot, key: Option<PidFileId>, meta: Option<&Meta>) -> Self {
         Self {
             key,
+            id: recorded_id(look, key).map(str::to_owned),
             began: began(look, meta),
             claimed: key.map(|(_, at)| look.at.minus(look.file_wall.since(at)).plus(coarseness(at))),
             seen_alive: false,
@@ -280,6 +285,12 @@ impl TrackedRun {
             began: self.began,
             unfit: look.first_invalid_file(),
         }
+    }
+
+    /// Whether the pid file is another now and names the same process, whose run of `run` still stands in the record.
+    /// A new run has a record of its own before it writes its pid.
+    fn is_rewritten(&self, look: &Snapshot, key: Option<PidFileId>) -> bool {
+        self.key.is_some() && self.id.is_some() && recorded_id(look, key) == self.id.as_deref()
     }
 
     /// Whether the process lives that was seen alive, where no pid file names it any more; `None` if that is not known.
@@ -390,6 +401,13 @@ impl TrackedRun {
         self.heartbeat = Some(HeartbeatState { stamp, written, beat });
         beat
     }
+}
+
+/// The id of the run of `run` that the record gives this pid, whenever the pid file was written.
+fn recorded_id(look: &Snapshot, key: Option<PidFileId>) -> Option<&str> {
+    let (pid, _) = key?;
+    let recorded = recorded_meta(look).filter(|meta| meta.locked && meta.pid == Some(pid));
+    recorded.map(|meta| meta.run_id.as_str())
 }
 
 /// Whether the status that is there is an earlier run's, and a later run's signs of life are there beside it: a plain shell

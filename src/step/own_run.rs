@@ -311,7 +311,8 @@ impl OwnRun {
         let content = format!("{}\n", self.key.0);
         let written = self.publisher().publish_at(Record::Pid, content.as_bytes(), Some(self.key.1));
         if written.is_ok() {
-            self.pid_file = self.pid_facts();
+            // One that was touched since, before it was looked at, is not what was published: it is written again.
+            self.pid_file = self.pid_facts().filter(|(stamp, _)| stamp.modified == self.key.1);
             self.note_restored(Record::Pid);
         }
     }
