@@ -143,9 +143,9 @@ fn live(grounds: &Grounds, step: &str, dice: &mut Dice, tally: &Mutex<Tally>) {
     let loot = Loot::take(place, step, &grounds.old.path().join(step), dice, thefts);
     let during_work = working.is_some_and(lives);
     let struck = strike(place, step, blow, &mut run, &mut waiters);
-    if let Some(pid) = stopped {
+    if let Some(process) = stopped {
         any_moment_within(dice, 300);
-        resume(pid, &mut run, &waiters);
+        resume(process);
     }
     let context = format!("{step}, {work:?} under {blow:?} (struck: {struck}), {stop:?}, {loot:?}");
     // The blow may have come before there was anybody to take it: what goes on for ever is asked until it ends.
@@ -175,8 +175,11 @@ struct Life<'token> {
 }
 
 impl Life<'_> {
+    /// Whether the wrapper could not record the end. One whose record was replaced by another's is ended by `kill` as a
+    /// plain shell is, by KILL where it takes longer than the grace.
     fn is_wrapper_killed(&self) -> bool {
-        self.blow == Blow::Wrapper && self.struck
+        let by_kill = self.blow == Blow::Asked && self.loot.forges() && self.run.code == 137;
+        self.struck && (self.blow == Blow::Wrapper || by_kill)
     }
 
     /// Whether the wrapper knew its end and recorded it after the last theft.
@@ -347,7 +350,7 @@ fn child(place: &Place, step: &str, wrapper: i32) -> Option<i32> {
 }
 
 /// Stops a process; which.
-fn pause(place: &Place, step: &str, stop: Stop, run: &mut Running, waiters: &[Running]) -> Option<i32> {
+fn pause(place: &Place, step: &str, stop: Stop, run: &mut Running, waiters: &[Running]) -> Option<(i32, u64)> {
     if run.has_ended() {
         return None;
     }
@@ -357,13 +360,12 @@ fn pause(place: &Place, step: &str, stop: Stop, run: &mut Running, waiters: &[Ru
         // Not the last, which a blow may kill.
         Stop::Waiter => waiters.split_last().and_then(|(_, others)| others.first()).map(Running::pid),
     };
-    pid.filter(|&pid| send("STOP", pid))
+    pid.filter(|&pid| send("STOP", pid)).and_then(|pid| Some((pid, started(pid)?)))
 }
 
-/// Lets it go on, unless it has been reaped: its number may be another's then.
-fn resume(pid: i32, run: &mut Running, waiters: &[Running]) {
-    let is_own = waiters.iter().any(|waiter| waiter.pid() == pid) || !run.has_ended() && run.pid() == pid;
-    if is_own || parent(pid) == Some(run.pid()) {
+/// Lets it go on, unless it has gone: its number may be another's then.
+fn resume((pid, start): (i32, u64)) {
+    if started(pid) == Some(start) {
         send("CONT", pid);
     }
 }
@@ -374,8 +376,18 @@ fn asks(place: &Place, step: &str) -> bool {
 }
 
 fn parent(pid: i32) -> Option<i32> {
+    stat(pid, 4)
+}
+
+/// When a process started, in the kernel's ticks.
+fn started(pid: i32) -> Option<u64> {
+    stat(pid, 22)
+}
+
+/// A field of `/proc/PID/stat`, by its number in proc(5).
+fn stat<T: std::str::FromStr>(pid: i32, field: usize) -> Option<T> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(") ")?.1.split_whitespace().nth(1)?.parse().ok()
+    stat.rsplit_once(") ")?.1.split_whitespace().nth(field - 3)?.parse().ok()
 }
 
 fn open_descriptors() -> usize {

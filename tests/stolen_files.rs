@@ -10,6 +10,7 @@ mod support;
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use support::servers::has;
 use support::thief::{self, THEFTS, Theft, files, record_name};
 use support::{Ended, Place, Running, in_parallel, kill, lives, until};
 
@@ -227,4 +228,60 @@ fn an_end_that_was_recorded_by_an_older_pid_file_while_the_wrapper_was_stopped_d
     place.write("go", "");
     let report = place.wait_json("s", &[]);
     assert_eq!((&report["outcome"], &report["exit_code"]), (&json!("failed"), &json!(7)), "{report}");
+}
+
+/// The number of the first stat(2) call that a run makes after its pid file has its name.
+fn stat_after_start(place: &Place) -> usize {
+    let trace = place.file("trace");
+    let prefix = ["strace", "-qq", "-e", "trace=?newfstatat,?renameat", "-o", trace.to_str().expect("text")];
+    let run = Running::start(place.through(&prefix, ["run", "s", "--no-breaker", "--", "true"]));
+    assert_eq!(run.end_at_all().code, 0);
+    let trace = fs::read_to_string(trace).expect("a trace");
+    let before = trace.lines().take_while(|line| !(line.starts_with("renameat") && line.contains("\"s.pid\"")));
+    before.filter(|line| line.starts_with("newfstatat")).count() + 1
+}
+
+#[test]
+fn a_wrapper_that_is_stopped_as_soon_as_its_pid_stands_keeps_no_end_of_another_run() {
+    if !has("strace") {
+        return eprintln!("skipped: there is no strace");
+    }
+    let place = Place::new();
+    assert_eq!(place.dogwatch(["run", "s", "--no-breaker", "--", "true"]).code, 0);
+    let first = stat_after_start(&place);
+    let (old, trace) = (place.file("old"), place.file("trace"));
+    thief::copy(&place.file("s.pid"), &old).expect("a copy");
+    for number in first..first + 6 {
+        let inject = format!("inject=newfstatat:signal=STOP:when={number}");
+        fs::remove_file(&trace).expect("it is there");
+        let prefix = ["strace", "-o", trace.to_str().expect("text"), "-e", &inject];
+        let mut command = place.through(&prefix, ["run", "s", "--no-breaker", "--heartbeat-interval", "50ms", "--"]);
+        command.args(["sh", "-c", "until [ -e go ]; do sleep 0.02; done; exit 7"]).current_dir(place.path());
+        let run = Running::start(command);
+        until("the wrapper is stopped", || {
+            fs::read_to_string(&trace).is_ok_and(|trace| trace.contains("stopped by SIGSTOP"))
+        });
+        let wrapper = place.pid("s");
+        Theft::OlderContent.commit(&place.file("s.pid"), &old, place.path()).expect("it is replaced");
+        // Where the wrapper holds the record's lock, an end cannot be recorded before it has read its files back.
+        let record = fs::File::options().write(true).open(place.file(".s.record")).expect("the record's lock");
+        let is_free = record.try_lock().is_ok();
+        drop(record);
+        if is_free {
+            let _answer = place.dogwatch(["kill", "s", "--grace", "100ms"]);
+        }
+        kill("CONT", wrapper);
+        until("the run has its files again", || {
+            place.read("s.pid").trim() == wrapper.to_string() && !place.file("s.status").exists()
+        });
+        place.write("go", "");
+        assert_eq!(run.end_at_all().code, 7, "stat {number}");
+        let report = place.wait_json("s", &[]);
+        assert_eq!(
+            (&report["outcome"], &report["exit_code"]),
+            (&json!("failed"), &json!(7)),
+            "stat {number}: {report}"
+        );
+        fs::remove_file(place.file("go")).expect("it is there");
+    }
 }

@@ -118,8 +118,8 @@ pub(super) fn start(directory: &MonitorDir, job: &Job, on_event: OnEvent<'_>) ->
     }
     let began = clock::now();
     let memory_kills = cgroup::kills();
-    let Begun { held, key, meta, rooms, log, child_started } =
-        begin(&directory, &here, job, &id, &lock, began, (ignore_hangup, has_older_children))
+    let Begun { held, own, claimed_at, rooms, log, child_started } =
+        begin(&directory, &here, job, &id, lock, began, (ignore_hangup, has_older_children))
             .inspect_err(|_| remove_unpublished(&directory, &job.step, &id))?;
     let child = held.pid();
     let pulse = HeartbeatScheduler::new(job.heartbeat_on, job.heartbeat_interval, job.stale, began);
@@ -129,9 +129,9 @@ pub(super) fn start(directory: &MonitorDir, job: &Job, on_event: OnEvent<'_>) ->
         on_event(RunnerEvent::Started(info::current_pid()));
     }
     Ok(ActiveRun {
-        own: OwnRun::new(Arc::clone(&directory), job.step.clone(), meta, key, lock),
+        own,
         directory,
-        claimed_at: key.1,
+        claimed_at,
         id,
         began,
         child,
@@ -166,8 +166,9 @@ fn refuse_untold(reader: &mut SnapshotReader) -> Result<(), Error> {
 /// A run whose start files stand and whose COMMAND is held before its exec.
 struct Begun {
     held: HeldChild,
-    key: PidFileId,
-    meta: Meta,
+    own: OwnRun,
+    /// When its pid file was written.
+    claimed_at: WallTime,
     rooms: PreallocatedFiles,
     log: Option<LogFile>,
     child_started: Option<u64>,
@@ -175,11 +176,11 @@ struct Begun {
 
 /// Writes everything under temporary names first: whatever fails, the run before stands as it was.
 fn begin(
-    directory: &MonitorDir,
+    directory: &Arc<MonitorDir>,
     here: &LocalContext,
     job: &Job,
     id: &str,
-    lock: &Lock,
+    lock: Lock,
     began: MonotonicTime,
     (ignore_hangup, has_older_children): (bool, bool),
 ) -> Result<Begun, Error> {
@@ -207,14 +208,16 @@ fn begin(
         lock_file: Some(lock.id()),
         ..first_meta(here, job, id, began, wall, held.pid())
     };
-    // Held until the pid is out: the run before, which may have lost its lock file, could record its end in between.
+    // Held until the pid is out and was read back: the run before, which may have lost its lock file, could record its end
+    // in between, and who met an older pid file in its place the end of that.
     let recording = take_record_lock(directory, &job.step)?;
     let (key, meta, rooms) = write_start_files(directory, job, id, meta)?;
     replace_log(directory, job, id)?;
     remove_previous_records(directory, &job.step)?;
     publish(directory, &job.step, id)?;
+    let own = OwnRun::new(Arc::clone(directory), job.step.clone(), meta, key, lock);
     drop(recording);
-    Ok(Begun { held, key, meta, rooms, log: files.log, child_started })
+    Ok(Begun { held, own, claimed_at: key.1, rooms, log: files.log, child_started })
 }
 
 fn absolute(directory: &MonitorDir) -> PathBuf {

@@ -57,7 +57,7 @@ pub(crate) struct RecordedEnd {
 
 impl OwnRun {
     /// The run whose start files have just been published. Another process may have written into them before they had
-    /// their names, so they are read once.
+    /// their names, so they are read once. Call it with the record lock still held.
     pub(crate) fn new(directory: Arc<MonitorDir>, step: StepName, meta: Meta, key: PidFileId, lock: Lock) -> Self {
         let mut run = Self { directory, step, meta, meta_stamp: None, pid_file: None, key, lock, restored: Vec::new() };
         let has_meta = run.read_meta();
