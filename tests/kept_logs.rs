@@ -82,6 +82,19 @@ fn zeros_that_command_writes_are_passed_on_and_a_hole_is_not() {
     assert!(log.stdout == input, "{} of {} bytes by log", log.stdout.len(), input.len());
     let last = place.command(["log", "s", "-n", "1"]).output().expect("it runs");
     assert!(last.stdout == input, "{} of {} bytes: all is one line", last.stdout.len(), input.len());
+    let script =
+        "cat in; until [ -e go ]; do sleep 0.02; done; printf 'A\\0\\0\\0B'; head -c 70000 /dev/zero; printf END";
+    let run = Running::start(place.through(&["env"], ["run", "f", "--", "sh", "-c", script]));
+    until("the log has the zeros", || {
+        fs::metadata(place.file("f.log")).is_ok_and(|log| log.len() == input.len() as u64)
+    });
+    let follower = Running::start(place.command(["log", "f", "-f"]));
+    until("it follows", || follower.open_files().iter().any(|file| file.ends_with("f.log")));
+    place.write("go", "");
+    assert_eq!(run.end_at_all().code, 0);
+    let whole = [&input[..], b"A\0\0\0B", &[0; 70_000], b"END"].concat();
+    let followed = follower.end();
+    assert!(followed.stdout.as_bytes() == whole, "{} of {} bytes by log -f", followed.stdout.len(), whole.len());
     let run = bounded(&place, &format!("{WAITS} out 20000000; echo; echo END"));
     assert_eq!(run.end_at_all().code, 0);
     let log = place.command(["log", "s"]).output().expect("it runs").stdout;
@@ -112,6 +125,27 @@ fn a_log_that_a_full_disk_cut_short_is_said() {
 }
 
 #[test]
+fn a_log_that_lost_its_middle_to_a_full_disk_is_said_whoever_ran_it() {
+    // A wrapper looks for room at its beats, so the disk stays full for one that begins after it was filled.
+    let fill = "beaten() { stat -c %.9Y $DOGWATCH_HEARTBEAT; }; beat() { b=$(beaten); while [ $(beaten) = $b ]; do :; done; }; \
+        dd if=/dev/zero of=$DOGWATCH_DIR/filler bs=1k 2> /dev/null; seq 1 100000; beat; beat; rm $DOGWATCH_DIR/filler; echo LAST";
+    for more in [&["--log-max", "64K"][..], &["--log", "stdout"], &["-d"], &["--tee"]] {
+        let place = Place::new();
+        let Some(_disk) = Tmpfs::over(place.path(), "size=256k") else { return };
+        let run = ["run", "s", "--heartbeat-interval", "20ms"]
+            .into_iter()
+            .chain(more.iter().copied())
+            .chain(["--", "sh", "-c", fill]);
+        assert_eq!(place.dogwatch(run).code, 0, "{more:?}");
+        let report = place.wait_json("s", &[]);
+        assert_eq!(report["outcome"], "success", "{more:?}: {report}");
+        let detail = report["detail"].as_str().unwrap_or_default();
+        assert!(detail.contains("disk was full") && detail.contains("log may be incomplete"), "{more:?}: {report}");
+        assert!(place.read("s.log").ends_with("LAST\n"), "{more:?}: what came after it is there");
+    }
+}
+
+#[test]
 fn a_command_line_of_megabytes_leaves_a_record_that_can_be_read() {
     let place = Place::new();
     // Control characters take six bytes each in JSON; one argument may have 128 KiB.
@@ -128,6 +162,34 @@ fn a_command_line_of_megabytes_leaves_a_record_that_can_be_read() {
         (&"true".into(), &Value::Null, &3_600_000.into())
     );
     assert_eq!(place.wait_json("s", &[])["run_id"], meta["run_id"]);
+}
+
+#[test]
+fn whatever_a_record_holds_it_stays_short_enough_to_be_read() {
+    let place = Place::new();
+    let long = "\u{1}".repeat(120_000);
+    assert_eq!(place.dogwatch(["fail", "detail", "--detail", &long]).code, 0);
+    // As deep as a path can be named.
+    let deep = place.file(&vec!["d".repeat(200); 18].join("/"));
+    fs::create_dir_all(&deep).expect("a folder");
+    let cwd = deep.to_str().expect("a name");
+    assert_eq!(place.dogwatch(["run", "cwd", "--cwd", cwd, "--", "false"]).code, 1);
+    let tags: Vec<String> = (0..64).map(|number| format!("{number:0>100}")).collect();
+    let tagged = |tags: &[String]| {
+        let flags = tags.iter().flat_map(|tag| ["--tag", tag]);
+        place.dogwatch(["run", "tags", "--no-breaker"].into_iter().chain(flags).chain(["--", "false"]))
+    };
+    assert_eq!(tagged(&tags).code, 1);
+    for step in ["detail", "cwd", "tags"] {
+        let size = fs::metadata(place.file(&format!("{step}.meta"))).expect("a record").len();
+        assert!(size <= 1 << 17, "{step}: {size}");
+        let report = place.wait_json(step, &[]);
+        assert_eq!((&report["outcome"], &report["run_id"]), (&"failed".into(), &place.meta(step)["run_id"]), "{step}");
+    }
+    let before = place.snapshot();
+    let refused = tagged(&[tags, vec!["one-more".to_owned()]].concat());
+    support::is_refused(&refused, 2, &["64 tags", "65"]);
+    assert_eq!(place.snapshot(), before);
 }
 
 #[test]

@@ -192,6 +192,48 @@ fn a_lock_that_a_reader_holds_loses_no_end_and_refuses_no_run() {
     holder.wait().expect("it is reaped");
 }
 
+/// Has another process hold the record's lock of a step, until it is killed.
+fn hold_record(place: &Place, step: &str) -> std::process::Child {
+    let script = format!("exec 9< .{step}.record; flock -x 9; : > held-{step}; exec sleep 300");
+    let holder = place.through(&["sh", "-c", &script, "sh"], [""; 0]).spawn().expect("it starts");
+    until("the lock is held", || place.file(&format!("held-{step}")).exists());
+    holder
+}
+
+#[test]
+fn a_record_that_stays_locked_holds_no_answer_and_no_new_run_and_ends_nothing_unannounced() {
+    let place = Place::new();
+    for step in ["dead", "anew", "busy", "late"] {
+        place.detach(step, "exec sleep 300");
+    }
+    for step in ["dead", "anew"] {
+        kill("KILL", place.pid(step));
+        until("it is dead", || !lives(place.pid(step)));
+    }
+    let holders = ["dead", "anew", "busy", "late"].map(|step| hold_record(&place, step));
+    let dead = place.start(["wait", "dead", "--json"]);
+    let anew = place.start(["run", "anew", "--", "sh", "-c", "exit 3"]);
+    let killed = place.start(["kill", "busy", "--json"]);
+    let late = place.start(["wait", "late", "--json", "--max-timeout", "10ms", "--grace", "1s"]);
+    let dead = dead.end_at_all();
+    assert_eq!((dead.code, &dead.json()["outcome"]), (4, &json!("died")), "{dead:?}");
+    let anew = anew.end_at_all();
+    assert_eq!((anew.code, place.read("anew.status").as_str()), (3, "FAILED\n"), "{anew:?}");
+    for (ended, code, outcome, step) in
+        [(killed.end_at_all(), 125, "running", "busy"), (late.end_at_all(), 124, "timeout", "late")]
+    {
+        ended.said(code, outcome, false);
+        assert!(ended.json()["detail"].as_str().is_some_and(|detail| detail.contains("stays locked")), "{ended:?}");
+        assert!(lives(place.pid(step)) && place.meta(step)["intent"].is_null(), "{ended:?}");
+    }
+    for mut holder in holders {
+        kill("KILL", holder.id().cast_signed());
+        holder.wait().expect("it is reaped");
+    }
+    assert_eq!(place.wait_json("anew", &[])["exit_code"], 3);
+    assert_eq!(place.dogwatch(["kill", "busy", "late"]).code, 0);
+}
+
 #[test]
 fn a_killed_run_whose_pid_file_was_emptied_or_removed_is_told_as_dead_and_started_anew() {
     for theft in [Theft::Truncate, Theft::Unlink] {

@@ -81,8 +81,15 @@ pub(super) struct ActiveRun {
     pub(super) memory_kills: Option<u64>,
 }
 
+/// How many tags a run may have: its record has to stay short enough to be read.
+const MAX_TAGS: usize = 64;
+
 /// Begins a run, up to COMMAND's exec.
 pub(super) fn start(directory: &MonitorDir, job: &Job, on_event: OnEvent<'_>) -> Result<ActiveRun, Error> {
+    let tags = job.tags.len();
+    if tags > MAX_TAGS {
+        return Err(Error::invalid_options(format!("a run has at most {MAX_TAGS} tags; {tags} were given")));
+    }
     directory.create()?;
     let path = absolute(directory);
     let what = format!("cannot open {}", path.display());
