@@ -145,6 +145,29 @@ fn signals_that_a_parent_blocked_or_ignored_do_not_make_run_deaf() {
 }
 
 #[test]
+fn under_a_parent_that_waits_for_no_child_every_command_learns_how_its_own_ended() {
+    for state in ["--ignore-signal=CHLD", "--block-signal=CHLD", "--block-signal"] {
+        let place = Place::new();
+        let call = |arguments: &[&str]| Running::start(place.through(&["env", state], arguments)).end_at_all();
+        let detached = call(&["run", "-d", "s", "--", "sh", "-c", "exit 7"]);
+        assert_eq!((detached.code, place.dogwatch(["wait", "s", "--propagate"]).code), (0, 7), "{state}: {detached:?}");
+        let one_call = call(&["run", "one", "--for", "30s", "--json=full", "--", "sh", "-c", "exit 7"]);
+        assert_eq!((one_call.code, &one_call.json()["exit_code"]), (1, &json!(7)), "{state}: {one_call:?}");
+        let left = call(&["run", "left", "--", "sh", "-c", "sleep 300 & exit 5"]);
+        assert!(left.code == 5 && left.stderr.contains("1 process"), "{state}: {left:?}");
+        let limited = call(&["run", "limited", "--max-timeout", "50ms", "--", "sh", "-c", "sleep 300 & sleep 300"]);
+        assert_eq!(limited.code, 124, "{state}: {limited:?}");
+        for (command, word) in [("exit 4", "ended with exit code 4"), ("kill -9 $$", "ended by signal 9")] {
+            place.detach("far", "exec sleep 300");
+            let overdue = call(&["wait", "far", "--max-timeout", "10ms", "--grace", "0.2", "--kill-command", command]);
+            assert!(overdue.code == 124 && overdue.stdout.contains(word), "{state}: {overdue:?}");
+            let killed = call(&["kill", "far"]);
+            assert_eq!(killed.code, 0, "{state}: {killed:?}");
+        }
+    }
+}
+
+#[test]
 fn a_limit_on_file_sizes_ends_neither_the_wrapper_nor_the_record() {
     let place = Place::new();
     let work = "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 300 & done; wait";

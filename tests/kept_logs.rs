@@ -92,7 +92,7 @@ fn zeros_that_command_writes_are_passed_on_and_a_hole_is_not() {
     until("it follows", || follower.open_files().iter().any(|file| file.ends_with("f.log")));
     place.write("go", "");
     assert_eq!(run.end_at_all().code, 0);
-    let whole = [&input[..], b"A\0\0\0B", &[0; 70_000], b"END"].concat();
+    let whole = [&input[..], b"A\0\0\0B", &vec![0; 70_000], b"END"].concat();
     let followed = follower.end();
     assert!(followed.stdout.as_bytes() == whole, "{} of {} bytes by log -f", followed.stdout.len(), whole.len());
     let run = bounded(&place, &format!("{WAITS} out 20000000; echo; echo END"));

@@ -10,7 +10,7 @@ use crate::preflight::{Check, CheckResult, Failure, KILL_LEEWAY, run_check, show
 use crate::sys::clock;
 use crate::sys::process::shell::{ShellCommand, ShellExit, ShellMode, ShellRunner};
 use crate::sys::process::spawn::ExitStatus;
-use crate::sys::signals::{self, Pending, Signal};
+use crate::sys::signals::{Pending, Signal};
 use crate::sys::watch::channel::{PollableReceiver, PollableSender};
 use crate::sys::watch::poll::ready;
 use std::collections::BTreeMap;
@@ -47,8 +47,6 @@ pub(crate) fn run(
     fix: bool,
     on_event: &mut dyn FnMut(PreflightEvent<'_>),
 ) -> Result<Vec<CheckReport>, Interrupted> {
-    // A caller may ignore SIGCHLD, and then wait(2) tells no exit code. Without this the checks still run.
-    let _inherited = signals::hear_of_children();
     let pending = Pending::borrow(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
     if let Err(error) = &pending {
         on_event(PreflightEvent::Warning(&format!("signals cannot be received: {}", io_reason(error))));

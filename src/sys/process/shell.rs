@@ -11,7 +11,7 @@ use crate::sys::platform::process::Handle;
 use crate::sys::process::info::start_of;
 use crate::sys::process::spawn::{CommandSpec, ExitStatus, HeldChild, null_input};
 use crate::sys::process::tree::{self, Escalation, KillTarget, Wrapper};
-use crate::sys::{clock, env};
+use crate::sys::{clock, env, signals};
 use crossbeam_channel::{Receiver, bounded};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
@@ -100,6 +100,8 @@ impl ShellRunner {
     /// # Errors
     /// No shell, process or descriptor to be had; or everything was stopped.
     pub(crate) fn run(&self, command: &ShellCommand<'_>) -> io::Result<ShellOutput> {
+        // Where the caller ignores SIGCHLD, wait(2) tells no exit code. Without this the command still runs.
+        let _inherited = signals::hear_of_children();
         let mark = env::unique();
         let (program, output) = program(command, &mark)?;
         let claimed_at = clock::wall();
