@@ -34,6 +34,7 @@ use crate::exit_code::ExitCode;
 use crate::record::outcome::Outcome;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{ArgMatches, Args, Command};
+use std::ffi::OsString;
 use std::str::FromStr;
 
 /// What a subcommand's file provides.
@@ -150,16 +151,26 @@ pub(super) const MAIN_HELP: Help = Help {
     },
 };
 
-/// The whole definition of the command line. A subcommand's arguments are defined when they are needed: defining those
-/// of all takes longer than a `wait` for a step that has ended.
+/// The whole definition of the command line.
 pub(super) fn definition() -> Command {
+    definition_with(ALL.iter())
+}
+
+/// The definition that reads this command line: where its first word names a subcommand, without the others. clap copies
+/// the global arguments into each, which takes longer than a `wait` for a step that has ended.
+pub(super) fn definition_for(line: &[OsString]) -> Command {
+    let named = line.get(1).and_then(|word| find(word.to_str()?));
+    named.map_or_else(definition, |entry| definition_with(std::iter::once(entry)))
+}
+
+fn definition_with<'entries>(entries: impl Iterator<Item = &'entries SubcommandEntry>) -> Command {
     let program = GlobalArgs::augment_args(Command::new("dogwatch"))
         .version(env!("CARGO_PKG_VERSION"))
         .about("Runs background work and tells you the moment it succeeded, failed, hung, died or ran out of time.")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .after_help(MAIN_HELP.text());
-    program.subcommands(ALL.iter().map(|entry| Command::new(entry.name).about(entry.about).defer(entry.define)))
+    program.subcommands(entries.map(|entry| Command::new(entry.name).about(entry.about).defer(entry.define)))
 }
 
 /// Does what the command line says.
