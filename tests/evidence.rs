@@ -238,6 +238,7 @@ fn a_run_in_the_foreground_shows_people_the_tree_that_it_ends() {
     let ended = place.dogwatch(["run", "--max-timeout", "3", "s", "--", "sh", "-c", "sleep 300; exit 7"]);
     assert_eq!(ended.code, 124, "{ended:?}");
     assert!(ended.stderr.contains(" sleep 300 (sleeping/sleep, cpu "), "{ended:?}");
+    assert!(!ended.stderr.contains("run --max-timeout"), "its wrapper is no answer to why: {ended:?}");
 }
 
 #[test]

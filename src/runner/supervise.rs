@@ -13,6 +13,7 @@ use crate::runner::{HeartbeatOn, Job, OnEvent, RunnerEvent};
 use crate::step::publisher::still_there;
 use crate::sys::clock;
 use crate::sys::process::diagnose;
+use crate::sys::process::info::current_pid;
 use crate::sys::process::spawn::{ExitStatus, signal_group};
 use crate::sys::process::tree::Escalation;
 use crate::sys::signals::{self, Signal};
@@ -199,7 +200,10 @@ fn end(run: &mut ActiveRun, job: &Job, reason: Option<(Intent, String)>, on_even
         if let Err(error) = announced {
             on_event(RunnerEvent::Warning(&error.to_string()));
         }
-        on_event(RunnerEvent::Evidence(&evidence.unwrap_or_default()));
+        // The record has this wrapper in it too, and its readers leave it out.
+        let mut shown = evidence.unwrap_or_default();
+        shown.retain(|process| process.pid != current_pid());
+        on_event(RunnerEvent::Evidence(&shown));
     }
     end_tree::end(run, Escalation::term(job.grace))
 }
