@@ -8,6 +8,7 @@ mod support;
 use serde_json::json;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use support::{Place, kill, until};
@@ -164,4 +165,61 @@ fn a_call_that_may_take_only_so_long_ends_in_time_also_where_nobody_reads() {
         assert_eq!(ended.status.code(), Some(125), "{said}");
         assert_eq!(said, "dogwatch: cannot write to standard output: it was not read in time\n");
     }
+}
+
+/// Whether a write to this pipe would block.
+fn is_full(pipe: &OwnedFd) -> bool {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    poll(&mut [PollFd::new(pipe.as_fd(), PollFlags::POLLOUT)], PollTimeout::ZERO) == Ok(0)
+}
+
+#[test]
+fn a_signal_ends_what_prints_where_nobody_reads() {
+    let place = Place::new();
+    place.dogwatch(["run", "long", "--", "sh", "-c", "seq 1 20000"]);
+    let busy = place.detach("busy", "seq 1 20000; exec sleep 300");
+    for number in 0..30 {
+        place.write(&format!("step-{number}.status"), "FAILED\n");
+    }
+    let ends = "until [ -e $DOGWATCH_DIR/go ]; do sleep 0.02; done; (echo '[0'; seq -f ,%g 20000; echo ']') > $DOGWATCH_RESULT";
+    for (line, signal, code) in [
+        ("log busy -f", "TERM", 143),
+        ("log busy long -f", "INT", 130),
+        ("list --watch", "TERM", 143),
+        ("list --watch --json", "INT", 130),
+        ("events", "TERM", 143),
+        ("wait ends busy --json=full", "TERM", 143),
+    ] {
+        let (mut reader, full) = full_pipe();
+        let mut command = place.through(&["env", "--default-signal=INT,TERM"], line.split(' '));
+        let stdout = Stdio::from(full.try_clone().expect("a descriptor"));
+        if line.starts_with("wait") {
+            let _again = std::fs::remove_file(place.file("go"));
+            place.detach("ends", ends);
+        }
+        // Room for the first part of what it prints, so that the pipe tells when it has come to the second.
+        let mut room = [0; 4096];
+        reader.read_exact(&mut room).expect("it is read");
+        let mut child = command.stdout(stdout).stderr(Stdio::null()).spawn().expect("it starts");
+        if line.starts_with("wait") {
+            let waits = || support::open_files(child.id().cast_signed()).iter().any(|file| file.contains("inotify"));
+            until("it waits for events", waits);
+            place.write("go", "");
+        }
+        let mut number = 0;
+        until("it waits for its reader", || {
+            number += 1;
+            if line == "events" {
+                place.dogwatch(["run", &format!("quick-{number}"), "--no-breaker", "--", "true"]);
+            }
+            is_full(&full)
+        });
+        kill(signal, child.id().cast_signed());
+        until(&format!("{line} ends"), || child.try_wait().expect("its status").is_some());
+        let status = child.wait().expect("its status");
+        // One that came before the program takes signals has ended it as any other.
+        let ended = status.code().or(status.signal().map(|signal| 128 + signal));
+        assert_eq!(ended, Some(code), "{line}: {status:?}");
+    }
+    assert!(support::lives(busy), "the work was left alone");
 }

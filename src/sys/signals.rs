@@ -7,13 +7,13 @@ use crate::error::Error;
 use crate::sys::process::spawn::{Dispositions, ignore};
 pub(crate) use nix::sys::signal::Signal;
 use nix::sys::signal::{SigSet, SigmaskHow};
-use signal_hook::flag::register_conditional_default;
+use signal_hook::flag::{register_conditional_default, register_usize};
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// The signals that ask a program to end and let it do so in its own time.
@@ -64,6 +64,8 @@ impl Pending {
         // Unblocked only now that the handlers are installed: earlier, a signal would end this process.
         for signal in defaults {
             register_conditional_default(signal as i32, Arc::clone(&listeners().none))?;
+            let number = usize::try_from(signal as i32).unwrap_or_default();
+            register_usize(signal as i32, Arc::clone(&listeners().borrowed), number)?;
         }
         Ok(listening)
     }
@@ -110,6 +112,8 @@ impl Drop for SignalMaskGuard {
 struct Listeners {
     count: Mutex<usize>,
     none: Arc<AtomicBool>,
+    /// The last signal that came while it was borrowed, also once it was fetched; zero for none.
+    borrowed: Arc<AtomicUsize>,
 }
 
 impl Listeners {
@@ -139,7 +143,22 @@ impl Drop for Listening {
 
 fn listeners() -> &'static Listeners {
     static LISTENERS: OnceLock<Listeners> = OnceLock::new();
-    LISTENERS.get_or_init(|| Listeners { count: Mutex::new(0), none: Arc::new(AtomicBool::new(true)) })
+    LISTENERS.get_or_init(|| Listeners {
+        count: Mutex::new(0),
+        none: Arc::new(AtomicBool::new(true)),
+        borrowed: Arc::default(),
+    })
+}
+
+/// The signal that has asked this process to end while it took signals itself, also where another thread has fetched it.
+pub(crate) fn interruption() -> Option<Signal> {
+    let number = i32::try_from(listeners().borrowed.load(Ordering::Acquire)).ok()?;
+    Signal::try_from(number).ok()
+}
+
+/// Whether signals are taken by this process, which do not end it then.
+pub(crate) fn are_borrowed() -> bool {
+    !listeners().none.load(Ordering::Acquire)
 }
 
 /// Whether this process was continued (CONT) since the last call, by a shell's `fg` as a rule; the first call begins to listen.

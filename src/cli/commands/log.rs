@@ -14,6 +14,8 @@ use crate::exit_code::{ExitCode, of_signal};
 use crate::ops::log::{Log, LogEnd, log};
 use crate::record::sanitize::StreamSanitizer;
 use crate::record::step_name::StepName;
+use crate::record::time::MonotonicTime;
+use crate::sys::stdio;
 use crate::sys::terminal::stdout_is_terminal;
 use clap::Args;
 
@@ -54,6 +56,10 @@ impl Subcommand for LogArgs {
             follow: self.follow,
             start_timeout: defaults::duration(None, env_vars::START_TIMEOUT)?.unwrap_or(START_TIMEOUT),
         };
+        if self.follow {
+            // The thread that waits for the step takes signals from any moment on, and this one may be printing by then.
+            stdio::set_deadline(MonotonicTime::NEVER);
+        }
         let mut sanitizer = stdout_is_terminal().then(StreamSanitizer::default);
         let ends = log(&request, &mut |bytes| match &mut sanitizer {
             Some(sanitizer) => context.out.try_print(sanitizer.feed(bytes).as_bytes()),

@@ -10,10 +10,11 @@ pub(super) mod table;
 use super::{Color, GlobalArgs, JsonForm, exit_code_of};
 use crate::error::Error;
 use crate::error::io_reason;
-use crate::exit_code::ExitCode;
+use crate::exit_code::{ExitCode, of_signal};
 use crate::ops::report::Report;
 use crate::record::SCHEMA;
 use crate::record::sanitize::sanitize_for_terminal;
+use crate::sys::signals::interruption;
 use crate::sys::stdio;
 use crate::sys::terminal::{stderr_can_erase, stderr_size};
 use std::cell::RefCell;
@@ -149,6 +150,10 @@ impl Output {
     pub(super) fn finish(&self, code: u8) -> u8 {
         match &*self.failure.borrow() {
             None => code,
+            // As the signal would have ended a program that does not take it.
+            Some(error) if error.kind() == ErrorKind::Interrupted => {
+                interruption().map_or(code, |signal| of_signal(signal as i32))
+            }
             Some(error) => {
                 print_error(&format!("cannot write to standard output: {}", io_reason(error)));
                 ExitCode::InternalError.code()
