@@ -58,7 +58,7 @@ pub(super) fn finish(mut run: ActiveRun, job: &Job, exit: &Exit, on_event: OnEve
     if let Some(rest) = output.close(&mut signals) {
         let log = directory.join(&file_name(&job.step, Record::Log));
         on_event(RunnerEvent::Warning(&format!(
-            "nobody took the last {rest} bytes of the output; they are in {}",
+            "the last {rest} bytes of the output were not read; they are in {}",
             log.display()
         )));
     }

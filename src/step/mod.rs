@@ -1,8 +1,8 @@
-//! One step as it stands in the directory: looked at, recorded, ended.
+//! One step on disk: one consistent snapshot of it, one recorded end, one safe termination.
 //!
-//! Between `os`, which reports without judging, and the two loops: it gathers one consistent look for `decide`, and
-//! carries out what follows from a verdict, once, whichever other processes do the same. It refuses to decide and to
-//! wait for anything but a short lock.
+//! It lies between `sys`, which reads and draws no conclusions, and the two loops. It reads the snapshot that `decide` needs,
+//! and carries out what follows from a verdict, once, whichever other processes do the same. It waits for nothing but short
+//! locks.
 
 mod ask_wrapper;
 pub(crate) mod assess;

@@ -1,12 +1,13 @@
 //! Lines on standard error that never block their writer.
 //!
-//! `run` speaks through it: a pipe that nobody reads, or a terminal after Ctrl-S, blocks a write for ever, and with it a
-//! limit, a signal or the record of an end. A thread of its own writes; it is started with the first line.
+//! `run` prints its own lines through it. A write to a pipe that no process reads, or to a terminal after Ctrl-S, blocks for
+//! ever; made by the run itself it would hold up a limit, a signal or the record of an end. So a thread writes. It is
+//! started with the first line.
 
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel};
 use std::time::Duration;
 
 /// How many lines wait at most.
@@ -23,7 +24,7 @@ pub(crate) struct StderrWriter {
 
 #[derive(Debug)]
 struct Thread {
-    lines: SyncSender<String>,
+    lines: Sender<String>,
     /// Closed when the thread has written everything.
     done: Receiver<()>,
 }
@@ -57,8 +58,8 @@ impl Thread {
     fn start() -> io::Result<Self> {
         // Not by way of std's handle: its lock would be held while a write blocks, and a panic's message wait for it.
         let mut out = File::from(io::stderr().as_fd().try_clone_to_owned()?);
-        let (lines, waiting) = sync_channel::<String>(QUEUE);
-        let (finished, done) = channel();
+        let (lines, waiting) = bounded::<String>(QUEUE);
+        let (finished, done) = bounded(0);
         std::thread::Builder::new().name("stderr".into()).spawn(move || {
             for line in waiting {
                 // There is no other place to report a failure of standard error.
