@@ -85,7 +85,9 @@ fn a_kill_with_a_signal_sends_that_in_place_of_term() {
         let ended = place.start(["kill", "s", "--signal", spelled, "--grace", "10m", "--json=full"]).end_at_all();
         ended.said(0, "failed", true);
         let signal = if spelled == "TERM" { "TERM" } else { "INT" };
-        assert_eq!(place.read("told"), format!("{signal}\n"), "{by_whom}: {ended:?}");
+        // A child that the shell has just forked for its next command has the trap too, until its exec.
+        let told = place.read("told");
+        assert!(!told.is_empty() && told.lines().all(|line| line == signal), "{by_whom}: {told:?} {ended:?}");
         let first = if signal == "TERM" { "" } else { "; the first signal was SIGINT" };
         assert_eq!(ended.json()["detail"], format!("stopped on request{first}"), "{by_whom}: {ended:?}");
         assert_eq!(place.meta("s")["reason"], "killed");
