@@ -3,6 +3,7 @@
 //! Plain data. A look holds raw facts, the unreadable included; an observation holds only what judgement needs, with
 //! left-overs of earlier runs already taken out. Neither says what follows: that is `evaluate`.
 
+use crate::record::file_names::Record;
 use crate::record::file_state::{FileId, FileStamp, FileState, LockState};
 use crate::record::meta::ParsedMeta;
 use crate::record::outcome::{Intent, Reason};
@@ -123,15 +124,17 @@ impl Snapshot {
     }
 
     /// The first of the step's files that is no regular file, with what it is.
-    pub(crate) fn first_invalid_file(&self) -> Option<String> {
+    pub(crate) fn first_invalid_file(&self) -> Option<(Record, String)> {
         let faults = [
-            ("status", fault(&self.status)),
-            ("pid", fault(&self.pid)),
-            ("heartbeat", fault(&self.heartbeat)),
-            ("result", fault(&self.result)),
-            ("meta", fault(&self.meta)),
+            (Record::Status, fault(&self.status)),
+            (Record::Pid, fault(&self.pid)),
+            (Record::Heartbeat, fault(&self.heartbeat)),
+            (Record::Result, fault(&self.result)),
+            (Record::Meta, fault(&self.meta)),
         ];
-        faults.into_iter().find_map(|(name, fault)| Some(format!("the {name} file {}", fault?)))
+        faults
+            .into_iter()
+            .find_map(|(record, fault)| Some((record, format!("the {} file {}", record.suffix(), fault?))))
     }
 
     /// The same look without a result that is an earlier run's: it is told of, not only judged.
@@ -243,8 +246,8 @@ pub(crate) struct Observation {
     pub(crate) heartbeat: Option<Heartbeat>,
     /// When the run began; judged from then.
     pub(crate) began: MonotonicTime,
-    /// A sentinel that is no regular file: what is wrong with it.
-    pub(crate) unfit: Option<String>,
+    /// The first record that is no regular file, and what is wrong with it.
+    pub(crate) invalid: Option<(Record, String)>,
 }
 
 impl Observation {
@@ -260,7 +263,7 @@ impl Observation {
             result: ResultState::Absent,
             heartbeat: None,
             began: since,
-            unfit: None,
+            invalid: None,
         }
     }
 

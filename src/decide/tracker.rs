@@ -283,7 +283,7 @@ impl TrackedRun {
             result,
             heartbeat,
             began: self.began,
-            unfit: look.first_invalid_file(),
+            invalid: look.first_invalid_file(),
         }
     }
 
@@ -386,7 +386,7 @@ impl TrackedRun {
             }
             None => {
                 // On a network filesystem some writers stamp a file by their own clock and some by the server's (sshfs
-                // does both), so one age alone condemns nobody there, whatever the server's clock reads.
+                // does both), so one age alone calls no run hung there, whatever the server's clock reads.
                 let unconfirmed = if look.here.local_filesystem {
                     (look.slept > SLEPT).then_some(look.at)
                 } else {

@@ -5,6 +5,7 @@
 
 use crate::decide::policy::{Policy, STOPPED};
 use crate::decide::snapshot::{Liveness, Observation, ResultState, Status};
+use crate::record::file_names::Record;
 use crate::record::outcome::{Intent, Outcome, Reason};
 use crate::record::status::StatusWord;
 use crate::record::time::MonotonicTime;
@@ -51,7 +52,7 @@ pub(crate) enum RequiredAction {
     Terminate(Intent),
 }
 
-/// Judges. See the decision tree in the crate's contract for `wait`: the first rule that applies decides.
+/// Decides by the rules in their order, which the README shows: the first that applies counts.
 pub(crate) fn evaluate(seen: &Observation, policy: &Policy, now: MonotonicTime) -> Verdict {
     if let Some(since) = seen.absent_since {
         return judge_absent(since, policy, now);
@@ -64,7 +65,7 @@ pub(crate) fn evaluate(seen: &Observation, policy: &Policy, now: MonotonicTime) 
         _ => {}
     }
     // A complete status that still waits for its result has decided; another broken sentinel changes nothing then.
-    if let (Some(fault), false) = (&seen.unfit, matches!(seen.status, Status::Complete { .. })) {
+    if let (Some((_, fault)), false) = (&seen.invalid, matches!(seen.status, Status::Complete { .. })) {
         return report(Outcome::Failed, Some(fault.clone()));
     }
     let by_death = judge_death(seen, policy, now);
@@ -149,7 +150,7 @@ fn judge_complete(
         (StatusWord::Failed, Some(intent)) => report(intent.reason().outcome(), recorded_detail(seen, intent.reason())),
         (StatusWord::Failed, None) => report(Outcome::Failed, seen.recorded_detail.clone()),
         (StatusWord::Success, _) => {
-            if let Some(fault) = seen.unfit.as_ref().filter(|fault| fault.starts_with("the result")) {
+            if let Some((Record::Result, fault)) = &seen.invalid {
                 return report(Outcome::Failed, Some(fault.clone()));
             }
             // Our own writers publish the result first; a dead writer brings none; a foreign one may be second.
@@ -204,7 +205,7 @@ fn judge_death(seen: &Observation, policy: &Policy, now: MonotonicTime) -> Optio
     Some(Verdict::Pending { recheck_at: settled_at, poll_fast: false })
 }
 
-/// The fifth and sixth rule: the caller's patience ends, or the wait goes on.
+/// The last two rules: the caller's patience ends, or the wait goes on.
 fn patience(policy: &Policy, now: MonotonicTime, pending: Verdict) -> Verdict {
     let (Some(until), Verdict::Pending { recheck_at, poll_fast }) = (policy.until, &pending) else { return pending };
     if now >= until {

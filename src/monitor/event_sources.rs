@@ -99,7 +99,7 @@ impl EventSources {
         self.wanted = wanted(order);
         self.place = place(directory);
         // First: what changes from here on is told.
-        self.choose(directory, verbose);
+        verbose(&self.choose(directory));
         self.signals = Some(catch_interrupts()?);
         match ExitWatcher::new(spare) {
             Ok(exits) => self.exits = Some(exits),
@@ -187,29 +187,29 @@ impl EventSources {
         self.signals.as_mut()
     }
 
-    /// Chooses by the wish and the filesystem, and watches if there are events.
-    fn choose(&mut self, directory: &MonitorDir, verbose: &mut dyn FnMut(&str)) {
+    /// Chooses by the wish and the filesystem, and watches if there are events. Returns what is said of the choice.
+    fn choose(&mut self, directory: &MonitorDir) -> String {
         self.events = None;
         let by_events = match (self.wish, &self.place) {
-            (Backend::Poll, _) => return verbose("backend poll, as asked"),
+            (Backend::Poll, _) => return "backend poll, as asked".to_owned(),
             (Backend::Event, _) => format!("backend {}, as asked", Events::BACKEND),
             (Backend::Notify, _) => format!("backend {} through notify, as asked", Events::BACKEND),
             (Backend::Auto, Some(found)) if found.local => {
                 format!("backend {}: {} is local", Events::BACKEND, found.name)
             }
             (Backend::Auto, Some(found)) => {
-                return verbose(&format!("backend poll: events of {} do not tell what others do", found.name));
+                return format!("backend poll: events of {} do not tell what others do", found.name);
             }
-            (Backend::Auto, None) => return verbose("backend poll: the filesystem does not say what it is"),
+            (Backend::Auto, None) => return "backend poll: the filesystem does not say what it is".to_owned(),
         };
         match Events::watch(directory.path(), &self.wanted, self.facility()) {
             Ok(events) => {
                 self.events = Some(events);
-                verbose(&by_events);
+                by_events
             }
             Err(error) => {
                 self.refused = true;
-                verbose(&format!("backend poll: {} is not to be had ({})", Events::BACKEND, io_reason(&error)));
+                format!("backend poll: {} is not to be had ({})", Events::BACKEND, io_reason(&error))
             }
         }
     }
@@ -348,25 +348,16 @@ impl EventSources {
         }
         let stands = self.events.as_ref().is_some_and(|events| events.is_watching(directory.path()));
         let moved = before != self.place;
-        // One line for each choice; a directory that comes and goes on one filesystem changes none.
-        let quietly = &mut |line: &str| {
-            if moved || line.contains("not to be had") {
-                verbose(line);
-            }
-        };
-        match &self.events {
-            Some(_) if stands && !moved => false,
-            Some(_) => {
-                self.choose(directory, quietly);
-                true
-            }
-            None => {
-                if moved && !self.refused && self.wish != Backend::Poll {
-                    self.choose(directory, quietly);
-                }
-                moved
+        let is_lost = self.events.is_some() && (moved || !stands);
+        let may_be_had = self.events.is_none() && moved && !self.refused && self.wish != Backend::Poll;
+        if is_lost || may_be_had {
+            let line = self.choose(directory);
+            // A directory that comes and goes on one filesystem changes no choice.
+            if moved || self.refused {
+                verbose(&line);
             }
         }
+        is_lost || moved
     }
 }
 

@@ -23,7 +23,8 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::Path;
 use std::time::Duration;
 
-/// How often every step is read whatever the events say: the bound on the damage of a lost one.
+/// How often every step is read, or compared where it runs steadily, whatever the events say: the bound on the damage of a
+/// lost one.
 pub(super) const SAFETY_RESCAN: Duration = Duration::from_secs(15);
 /// How often progress is shown.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);

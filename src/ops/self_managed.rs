@@ -16,7 +16,7 @@ use crate::record::outcome::{Outcome, Reason};
 use crate::record::result::{LONGEST, ParsedResult, one_line};
 use crate::record::sanitize::cut;
 use crate::record::step_name::StepName;
-use crate::step::outcome::{Written, record, remove_unpublished};
+use crate::step::outcome::{Written, record, remove_unpublished, take_record_lock};
 use crate::step::prepare::{acquire_step_lock, adopt_lock_file, finalize_previous_run, remove_previous_records};
 use crate::step::publisher::Ending;
 use crate::step::snapshot::{SnapshotReader, local_context};
@@ -72,6 +72,7 @@ pub(crate) fn start(
     finalize_previous_run(&mut reader, GRACE, trouble)?;
     adopt_lock_file(&lock, &directory, step, &id);
     let meta = Meta { directory: directory.id(), ..meta(step, &id, &entry, max_consecutive) };
+    let recording = take_record_lock(&directory, step)?;
     let written = write(&directory, step, &id, meta).and_then(|()| {
         remove_previous_records(&directory, step)?;
         // Of the run before: this one has not beaten yet.
@@ -86,6 +87,7 @@ pub(crate) fn start(
     if written.is_err() {
         remove_unpublished(&directory, step, &id);
     }
+    drop(recording);
     lock.release();
     written?;
     place.report()

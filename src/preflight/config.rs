@@ -1,4 +1,4 @@
-//! Parses `preflight.toml` into checks, or into every error with its line and column. Called by `command::preflight`; pure.
+//! Parses `preflight.toml` into checks, or into every error with its line and column. Called by `ops::preflight`; pure.
 //!
 //! An unknown key is an error, since a misspelt one would silently test less.
 

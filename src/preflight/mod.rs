@@ -1,5 +1,5 @@
 //! Checks what work needs before it begins: all checks at once, then, where asked, the fixes that the project wrote down.
-//! Called by `command::preflight`.
+//! Called by `ops::preflight`.
 
 pub(crate) mod checks;
 pub(crate) mod config;
@@ -10,6 +10,7 @@ pub(crate) mod venv;
 
 use crate::sys::clock;
 use crate::sys::process::shell::ShellRunner;
+use crate::sys::process::tree::KILL_LIMIT;
 use checks::http::Url;
 use checks::tcp::Address;
 use checks::{command, directory, env_file_disk, http, tcp};
@@ -22,8 +23,8 @@ pub(crate) use venv::{SuggestedFix, preventive_fix};
 pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How much later than its timeout a check's own answer may come: it knows best why it has none.
 const LEEWAY: Duration = Duration::from_millis(250);
-/// The same for a check that has a process tree to terminate first (`sys::process::tree` gives KILL 2 s).
-const KILL_LEEWAY: Duration = Duration::from_secs(3);
+/// The same for a check that has a process tree to terminate first.
+const KILL_LEEWAY: Duration = KILL_LIMIT.saturating_add(Duration::from_secs(1));
 
 /// One check.
 #[derive(Clone, Debug)]

@@ -1,4 +1,4 @@
-//! Runs checks in parallel and fixes one after the other. Called by `command::preflight` through [`run`].
+//! Runs checks in parallel and fixes one after the other. Called by `ops::preflight` through [`run`].
 //!
 //! A check that is stuck in the kernel is given up and reported after its timeout. Each fix runs once, however many checks
 //! share it.

@@ -1,5 +1,5 @@
 //! The file that `preflight --init` writes: checks of what was found in the project, and the other kinds as comments.
-//! Called by `command::preflight`; pure. Of a service's URL only host and port are written: the rest may hold a password.
+//! Called by `ops::preflight`; pure. Of a service's URL only host and port are written: the rest may hold a password.
 
 use crate::preflight::SuggestedFix;
 use crate::preflight::checks::tcp::Address;

@@ -1,4 +1,4 @@
-//! One file as a look finds it: the words in which `os` reports and `decide` judges.
+//! One file as it was found: what `sys` returns and `decide` judges by.
 //!
 //! The content is of the type that the record's own codec returns.
 

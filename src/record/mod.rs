@@ -1,7 +1,7 @@
 //! What the files mean: names, records and their codecs.
 //!
 //! Pure: nothing here opens a file, reads a clock or looks at the environment. Bytes come in, values go out, and no
-//! input makes a decoder panic (I11). How a value is judged is `decide`'s business, how it reaches the disk is `os`'s.
+//! input makes a decoder panic (I11). How a value is judged is `decide`'s business, how it reaches the disk is `sys`'s.
 
 pub(crate) mod breaker;
 pub(crate) mod evidence;

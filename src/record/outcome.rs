@@ -1,6 +1,6 @@
 //! The closed sets of words that a run can end with, and what a caller should do next.
 //!
-//! Used everywhere; exit codes are `cli::exit_code`'s.
+//! Used everywhere; `exit_code` has the exit codes.
 
 use serde::{Deserialize, Serialize};
 

@@ -34,8 +34,7 @@ pub(super) fn finish(mut run: ActiveRun, job: &Job, exit: &Exit, on_event: OnEve
     let no_result = ending.result_error.iter().filter(|_| succeeded);
     let no_result: Vec<String> = no_result.map(|fault| format!("{fault}; the run succeeded all the same")).collect();
     let loss = run.output.loss();
-    let named = ending.detail.as_deref().is_some_and(|detail| detail.contains("too much memory"));
-    let killed = !succeeded && !named && cgroup::kills() > run.memory_kills;
+    let killed = !succeeded && run.has_memory_kill() && !is_sigkill(exit);
     let killed = killed.then(|| "a process was killed for using too much memory while COMMAND ran".to_owned());
     let mut left: Vec<String> = left.into_iter().chain(loss).chain(killed).collect();
     ending.detail =
@@ -77,12 +76,23 @@ fn ending(run: &ActiveRun, exit: &Exit) -> Ending {
         }
         Some(ExitStatus::Signal(number)) => {
             let name = signal_name(number);
-            let for_memory = number == Signal::SIGKILL as i32 && cgroup::kills() > run.memory_kills;
+            let for_memory = is_sigkill(exit) && run.has_memory_kill();
             let detail =
                 if for_memory { Some("killed for using too much memory".to_owned()) } else { interruption(exit) };
             Ending { signal: Some(name), detail, ..Ending::of(failure(exit)) }
         }
         None => Ending { detail: Some("COMMAND could not be ended".to_owned()), ..Ending::of(failure(exit)) },
+    }
+}
+
+fn is_sigkill(exit: &Exit) -> bool {
+    matches!(exit.ended, Some(ExitStatus::Signal(number)) if number == Signal::SIGKILL as i32)
+}
+
+impl ActiveRun {
+    /// Whether the kernel has killed a process for memory since the run began.
+    fn has_memory_kill(&self) -> bool {
+        cgroup::kills() > self.memory_kills
     }
 }
 
@@ -122,12 +132,11 @@ fn result(run: &ActiveRun, job: &Job, succeeded: bool, elapsed: u64) -> (Option<
             ParsedResult::Unfinished(fault) => fault,
         },
         (Ok(None), ResultFrom::Auto) => return (succeeded.then(|| own_result(elapsed, None)), None),
-        (Ok(None), ResultFrom::File | ResultFrom::Stdout) => "COMMAND wrote no result".to_owned(),
+        (Ok(None), ResultFrom::File | ResultFrom::Stdout) => return (None, Some("COMMAND wrote no result".to_owned())),
         (Err(fault), _) => fault,
     };
     // Nothing is made up for output that was to be the result: it is in the log.
-    let is_given = job.result == ResultFrom::Auto || fault != "COMMAND wrote no result";
-    let made_up = succeeded && job.result != ResultFrom::Stdout && is_given;
+    let made_up = succeeded && job.result != ResultFrom::Stdout;
     (made_up.then(|| own_result(elapsed, Some(&fault))), Some(fault))
 }
 

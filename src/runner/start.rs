@@ -215,8 +215,8 @@ fn begin(
         lock_file: Some(lock.id()),
         ..first_meta(here, job, id, began, wall, held.pid())
     };
-    // Held until the pid is out and was read back: the run before, which may have lost its lock file, could record its end
-    // in between, and who met an older pid file in its place the end of that.
+    // Held until the pid stands and was read back. In between, the run before could record its own end, where it has lost its
+    // lock file; and a process that finds an older pid file in the place of this one could record the end of that run.
     let recording = take_record_lock(directory, &job.step)?;
     let (key, meta, rooms) = write_start_files(directory, job, id, meta)?;
     replace_log(directory, job, id)?;

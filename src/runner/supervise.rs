@@ -99,7 +99,8 @@ fn handle_signal(run: &mut ActiveRun, job: &Job, signal: Signal, on_event: OnEve
             go_on(run);
         }
         Signal::SIGCONT => go_on(run),
-        // Another dogwatch asks for the end: it has announced in the record what for, and waits for this process.
+        // Another dogwatch ends the run: it has announced in the record why. It asks by CHLD first, and sends TERM where this
+        // process did not answer in time.
         Signal::SIGTERM if run.own.announced().is_some() => run.interruptions.end_now(now),
         Signal::SIGINT | Signal::SIGTERM => {
             if run.interruptions.asked().is_none() {

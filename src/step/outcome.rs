@@ -27,6 +27,8 @@ use std::time::Duration;
 
 /// How long the record lock is waited for; it is held for a few reads and renames.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a run that starts waits for it.
+const START_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What came of recording or announcing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,14 +121,16 @@ fn add_to_history(directory: &MonitorDir, step: &StepName, look: &Snapshot, meta
     held.release();
 }
 
-/// Takes the lock under which an outcome is recorded, without waiting; `None` if another process has it. Makes its
-/// file, if it is missing: a disk with no room for one more file must not keep an end from being recorded later.
+/// Takes the lock under which an outcome is recorded, for a run that starts: as long as its files come to stand, no process
+/// records the end of another run. `None` if another process keeps it for longer than a record takes, since nothing that
+/// is stuck may keep work from starting. Makes its file, if it is missing: a disk with no room for one more file must not
+/// keep an end from being recorded later.
 ///
 /// # Errors
 /// [`Error`].
 pub(crate) fn take_record_lock(directory: &MonitorDir, step: &StepName) -> Result<Option<Lock>, Error> {
     let name = record_lock(step);
-    let taken = Lock::try_take(&directory.file(&name));
+    let taken = Lock::take(&directory.file(&name), clock::now().plus(START_PATIENCE));
     taken.map_err(|error| Error::io(format!("cannot make {}", directory.join(&name).display()), error))
 }
 

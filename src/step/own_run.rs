@@ -57,10 +57,13 @@ pub(crate) struct RecordedEnd {
 
 impl OwnRun {
     /// The run whose start files have just been published. Another process may have written into them before they had
-    /// their names, so they are read once. Call it with the record lock still held.
+    /// their names, so they are read once. Call it with the record lock still held, where it was to be had.
     pub(crate) fn new(directory: Arc<MonitorDir>, step: StepName, meta: Meta, key: PidFileId, lock: Lock) -> Self {
         let mut run = Self { directory, step, meta, meta_stamp: None, pid_file: None, key, lock, restored: Vec::new() };
         let has_meta = run.read_meta();
+        if !has_meta && run.has_others_end() {
+            run.remove_end();
+        }
         run.restore_pid();
         if !has_meta {
             run.note_restored(Record::Meta);
@@ -228,10 +231,7 @@ impl OwnRun {
             return false;
         }
         if has_others_end {
-            for record in [Record::Status, Record::Result] {
-                // One that stays is reported by the end of this run.
-                let _stays = self.directory.remove(&file_name(&self.step, record));
-            }
+            self.remove_end();
         }
         self.restore_pid();
         let heartbeat = file_name(&self.step, Record::Heartbeat);
@@ -255,6 +255,13 @@ impl OwnRun {
         let record = self.directory.read(&file_name(&self.step, Record::Meta), LONGEST);
         let Ok(FileState::Present { content, .. }) = record else { return false };
         matches!(ParsedMeta::parse(&content), ParsedMeta::Known(other) if other.reason.is_some())
+    }
+
+    fn remove_end(&self) {
+        for record in [Record::Status, Record::Result] {
+            // One that stays is reported by the end of this run.
+            let _stays = self.directory.remove(&file_name(&self.step, record));
+        }
     }
 
     /// Holds the step's lock under its name again, where the file was removed or replaced; false where another run has it.

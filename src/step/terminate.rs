@@ -210,7 +210,7 @@ pub(crate) fn check_reachable(look: &Snapshot) -> Result<(), Unreachable> {
         return Err(Unreachable::OutOfReach(remark));
     }
     let Some((pid, _)) = pid_file_id(look) else { return Err(Unreachable::NoPid) };
-    // It is not known to be dead, or this would be a burial; it lives where it cannot be seen, and could not be seen
+    // It is not known to be dead, or `record_death` would be called; it lives where it cannot be seen, and could not be seen
     // to go either.
     if look.lock != LockState::Held && matches!(look.process, Process::Gone { .. } | Process::Hidden) {
         return Err(Unreachable::Unseen(pid));
@@ -223,7 +223,7 @@ fn capture_evidence(look: &Snapshot, hunt: &mut TreeKiller) -> Vec<TreeProcess> 
     let run = pid_file_id(look);
     let wrapper = run.filter(|_| meta_for(look, run).is_some_and(|meta| meta.child_pid.is_some())).map(|(pid, _)| pid);
     for process in &mut processes {
-        // What the kernel shows of `run` is a wait for signals, its child's end among them; the contract knows better.
+        // What the kernel shows of `run` is a wait for signals, its child's end among them; it waits for COMMAND.
         if Some(process.pid) == wrapper && process.state == ProcessState::Sleeping {
             process.blocked_on = Some(BlockedOn::Child);
         }

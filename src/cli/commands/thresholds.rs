@@ -1,4 +1,4 @@
-//! The thresholds that a step is judged by. `wait`, `recover`, `check`, `list` and `events` take them.
+//! The thresholds that a step is judged by: flags of several subcommands.
 
 use crate::cli::{Context, defaults};
 use crate::decide::policy::Threshold;

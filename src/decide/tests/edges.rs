@@ -9,6 +9,7 @@ use crate::decide::tests::looks::{GONE, local, look, moment, of_run, plain, succ
 use crate::decide::tracker::{RunTracker, meta_for};
 use crate::decide::verdict::{Finding, Verdict, evaluate};
 use crate::record::breaker::{BreakerRecord, CountedRun};
+use crate::record::file_names::Record;
 use crate::record::file_state::{FileId, FileState, LockState};
 use crate::record::meta::{Meta, ParsedMeta};
 use crate::record::outcome::{Intent, Outcome, Reason};
@@ -344,8 +345,8 @@ fn what_comes_together_with_a_late_pid_was_not_there_at_the_look_before() {
 #[test]
 fn a_torn_status_that_has_settled_is_named_before_another_broken_file() {
     let status = Status::Odd { since: moment(110.0), word: "\"DONE\"".into() };
-    let unfit = Some("the pid file is a FIFO".to_owned());
-    let seen = Observation { status, unfit, ..run(Liveness::Unclaimed) };
+    let invalid = Some((Record::Pid, "the pid file is a FIFO".to_owned()));
+    let seen = Observation { status, invalid, ..run(Liveness::Unclaimed) };
     let detail = is_final(at(&seen, 112.0)).detail;
     assert!(detail.as_deref().is_some_and(|detail| detail.contains("DONE")), "{detail:?}");
 }

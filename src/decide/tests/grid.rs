@@ -3,6 +3,7 @@
 use crate::decide::policy::{Policy, SettleTimes};
 use crate::decide::snapshot::{Heartbeat, Liveness, Observation, ResultState, Status};
 use crate::decide::verdict::{RequiredAction, Verdict, evaluate};
+use crate::record::file_names::Record;
 use crate::record::outcome::{Intent, Outcome, Reason};
 use crate::record::status::StatusWord;
 use crate::record::time::MonotonicTime;
@@ -65,12 +66,12 @@ fn observations() -> Vec<Observation> {
         for status in statuses() {
             for heartbeat in heartbeats() {
                 for recorded in [None, Some(Reason::Success), Some(Reason::Hung), Some(Reason::Killed)] {
-                    for (intent, result, began, unfit) in [
+                    for (intent, result, began, invalid) in [
                         (None, ResultState::Absent, 0, None),
                         (None, ResultState::Whole, 1_800_000, None),
                         (Some(Intent::Timeout), ResultState::Unfinished, 1_799_999, None),
-                        (None, ResultState::Absent, 100, Some("the pid file is a FIFO")),
-                        (None, ResultState::Absent, 100, Some("the result file is a directory")),
+                        (None, ResultState::Absent, 100, Some(Record::Pid)),
+                        (None, ResultState::Absent, 100, Some(Record::Result)),
                     ] {
                         all.push(Observation {
                             absent_since: None,
@@ -81,7 +82,7 @@ fn observations() -> Vec<Observation> {
                             result,
                             heartbeat,
                             began: ago(began),
-                            unfit: unfit.map(str::to_owned),
+                            invalid: invalid.map(|record| (record, "is a FIFO".to_owned())),
                             ..plain.clone()
                         });
                     }
@@ -194,7 +195,7 @@ fn a_complete_status_outranks_all_but_an_earlier_recorded_outcome() {
             return;
         };
         assert_eq!(finding.next, RequiredAction::Report, "{seen:?}");
-        let bad_result = seen.unfit.as_ref().is_some_and(|fault| fault.starts_with("the result"));
+        let bad_result = matches!(seen.invalid, Some((Record::Result, _)));
         let expected = match (seen.recorded, word, seen.intent) {
             (Some(Reason::Hung), ..) => Outcome::Hung,
             (Some(Reason::Killed), ..) => Outcome::Failed,

@@ -3,6 +3,7 @@
 use crate::decide::snapshot::{Liveness, LocalContext, Process, ResultState, Snapshot, Status};
 use crate::decide::tracker::RunTracker;
 use crate::decide::warning::{Warning, remarks};
+use crate::record::file_names::Record;
 use crate::record::file_state::{FileId, FileStamp, FileState, LockState};
 use crate::record::meta::{Meta, ParsedMeta};
 use crate::record::outcome::Reason;
@@ -350,7 +351,13 @@ fn what_is_no_regular_file_is_named_the_status_first() {
         pid: FileState::Invalid(fault("is a socket")),
         ..look(1.0)
     };
-    assert_eq!(RunTracker::default().observe(&both).unfit.as_deref(), Some("the status file is a FIFO"));
+    assert_eq!(
+        RunTracker::default().observe(&both).invalid,
+        Some((Record::Status, "the status file is a FIFO".into()))
+    );
     let meta = Snapshot { meta: FileState::Invalid(fault("is a directory")), ..look(1.0) };
-    assert_eq!(RunTracker::default().observe(&meta).unfit.as_deref(), Some("the meta file is a directory"));
+    assert_eq!(
+        RunTracker::default().observe(&meta).invalid,
+        Some((Record::Meta, "the meta file is a directory".into()))
+    );
 }

@@ -6,7 +6,7 @@
 
 use crate::sys::clock;
 use crate::sys::platform::process::for_each_own_child;
-use crate::sys::process::tree::{Children, Escalation};
+use crate::sys::process::tree::{Children, Escalation, KILL_LIMIT};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, getpgid};
@@ -15,8 +15,6 @@ use std::time::Duration;
 
 /// How often the children are asked for anew.
 const PAUSE: Duration = Duration::from_millis(10);
-/// How long KILL may take.
-const KILL_LIMIT: Duration = Duration::from_secs(4);
 
 /// Ends all children but `others`: the first signal, KILL after the grace. `group` is the one that COMMAND was given. Which are left.
 pub(crate) fn end_unlisted(
