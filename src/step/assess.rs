@@ -2,7 +2,7 @@
 //! loop and by every command that judges a step.
 
 use crate::decide::policy::{Policy, SettleTimes, ThresholdOptions};
-use crate::decide::snapshot::{Liveness, Observation, Snapshot, Status};
+use crate::decide::snapshot::{Liveness, Observation, Snapshot};
 use crate::decide::tracker::{RunTracker, meta_for, pid_file_id};
 use crate::decide::verdict::{SETTLE_START, Verdict, evaluate};
 use crate::error::Error;
@@ -45,42 +45,30 @@ pub(crate) fn assess(
     Ok(Assessment { snapshot, observation, policy, verdict })
 }
 
-/// Judges a step, once it stands still, by its files and process alone: no threshold applies.
+/// Judges a step, once it stands still, by its files and process alone: no threshold applies. A run that is just starting
+/// has started by then, and one whose process is gone has had its time to say how it ended.
 ///
 /// # Errors
 /// A sentence: it cannot be read, or a newer program wrote its record.
 pub(crate) fn assess_settled(reader: &mut SnapshotReader) -> Result<Assessment, Error> {
-    let (snapshot, observation) = settled(reader)?;
-    let policy = Policy::without_limits(snapshot.at);
-    let verdict = evaluate(&observation, &policy, snapshot.at);
-    Ok(Assessment { snapshot, observation, policy, verdict })
-}
-
-/// Looks until the step stands still: a run that is just starting has started, and one whose process is gone has had its
-/// time to say how it ended, since a plain shell notes that some milliseconds later.
-///
-/// # Errors
-/// A sentence: it cannot be looked at, or a newer program wrote its record.
-fn settled(reader: &mut SnapshotReader) -> Result<(Snapshot, Observation), Error> {
-    let mut history = RunTracker::default();
+    let mut tracker = RunTracker::default();
     loop {
-        let look = reader.look().map_err(|error| {
+        let snapshot = reader.look().map_err(|error| {
             Error::io(format!("cannot look at {} in {}", reader.step(), reader.directory().path().display()), error)
         })?;
-        refuse_newer(&look, reader.step())?;
-        let seen = history.observe(&look);
-        // A run that held the lock says how it ended before it lets go of it.
-        let locked = meta_for(&look, pid_file_id(&look)).is_some_and(|meta| meta.locked);
-        let until = match (&seen.status, seen.liveness) {
-            (_, Liveness::Starting { since }) => since.plus(SETTLE_START),
-            (Status::Absent | Status::Unfinished { .. } | Status::Odd { .. }, Liveness::Dead { since }) if !locked => {
-                since.plus(SettleTimes::CONTRACT.death)
-            }
-            _ => look.at,
-        };
-        if look.at >= until {
-            return Ok((look, seen));
+        refuse_newer(&snapshot, reader.step())?;
+        let observation = tracker.observe(&snapshot);
+        let mut policy = Policy::without_limits(snapshot.at);
+        // A run that held the lock says how it ended before it lets go of it; a plain shell does so after its process's end.
+        if !meta_for(&snapshot, pid_file_id(&snapshot)).is_some_and(|meta| meta.locked) {
+            policy.settle.death = SettleTimes::CONTRACT.death;
         }
-        clock::sleep_until(look.at.plus(SETTLING));
+        let verdict = evaluate(&observation, &policy, snapshot.at);
+        let is_starting = matches!(observation.liveness,
+            Liveness::Starting { since } if snapshot.at < since.plus(SETTLE_START));
+        if !is_starting && matches!(verdict, Verdict::Final(_)) {
+            return Ok(Assessment { snapshot, observation, policy, verdict });
+        }
+        clock::sleep_until(snapshot.at.plus(SETTLING));
     }
 }

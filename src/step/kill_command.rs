@@ -105,29 +105,25 @@ pub(super) fn wait_for_end(reader: &mut SnapshotReader, look: &Snapshot, grace: 
     let (mut pause, longest) = PAUSE;
     let mut history = RunTracker::default();
     history.observe(look);
-    let mut end = CommandEffect::Unseen;
+    let (mut end, mut until) = (CommandEffect::Unseen, deadline);
     loop {
         let now = clock::now();
         // What the kernel could not say this time the next look may say.
         if let Ok(again) = reader.look() {
-            end = match standing(&again, pid_file_id(look)) {
+            (end, until) = match standing(&again, pid_file_id(look)) {
                 RunStatus::Ended if again.status.content() == Some(&ParsedStatus::Complete(StatusWord::Success)) => {
                     return CommandEffect::Succeeded;
                 }
                 RunStatus::Ended | RunStatus::Replaced => return CommandEffect::Recorded,
                 RunStatus::Running => match history.observe(&again).liveness {
-                    Liveness::Dead { since } if again.at >= since.plus(SettleTimes::CONTRACT.death) => {
-                        return CommandEffect::Gone;
-                    }
-                    // A process that holds the lock without a pid lives as well; a death is settled in a moment.
-                    Liveness::Alive | Liveness::Starting { .. } => CommandEffect::Alive,
-                    Liveness::Dead { .. } => CommandEffect::Gone,
-                    Liveness::Elsewhere | Liveness::Unclaimed => CommandEffect::Unseen,
+                    // Its status may still follow in a moment.
+                    Liveness::Dead { since } => (CommandEffect::Gone, since.plus(SettleTimes::CONTRACT.death)),
+                    // A process that holds the lock without a pid lives as well.
+                    Liveness::Alive | Liveness::Starting { .. } => (CommandEffect::Alive, deadline),
+                    Liveness::Elsewhere | Liveness::Unclaimed => (CommandEffect::Unseen, deadline),
                 },
             };
         }
-        // A death that a look has shown is given the moment in which its status may follow.
-        let until = if end == CommandEffect::Gone { deadline.plus(SettleTimes::CONTRACT.death) } else { deadline };
         if now >= until {
             return end;
         }
