@@ -149,6 +149,25 @@ impl Meta {
         bytes
     }
 
+    /// Announces what is about to be recorded of the run, with its tree as it then was. The first announcer's word counts, so
+    /// that two terminators report the same. Returns whether this is the first.
+    pub(crate) fn announce(&mut self, intent: Intent, detail: &str, evidence: Option<Vec<TreeProcess>>) -> bool {
+        let first = self.intent.is_none();
+        if first {
+            (self.intent, self.detail, self.evidence) = (Some(intent), Some(detail.to_owned()), evidence);
+            self.announcements += 1;
+        }
+        first
+    }
+
+    /// Takes the announcement back: the run goes on. With the processes that could not be ended.
+    pub(crate) fn withdraw(&mut self, survivors: Option<String>) {
+        (self.intent, self.detail, self.evidence) = (None, None, None);
+        (self.end_within_ms, self.end_signal) = (None, None);
+        self.survivors = survivors;
+        self.announcements += 1;
+    }
+
     /// Whether this record speaks of the run whose `.pid` holds `pid` and was modified at `modified`; with neither, of
     /// a run that wrote no pid.
     ///

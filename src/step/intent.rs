@@ -39,16 +39,11 @@ pub(crate) fn announce(
 ) -> Result<Announced, Error> {
     let mut announced = Announced::First;
     let standing = change(reader, run, |meta| {
-        // The first announcer's word counts, and what it saw: two terminators then report the same, and the second sees a
-        // tree that the first is ending already. Only one that was refused has seen nothing.
-        let (first, sees_more) = (meta.intent.is_none(), meta.evidence.is_none() && evidence.is_some());
+        let first = meta.announce(intent, detail, evidence.map(<[TreeProcess]>::to_vec));
         announced = if first { Announced::First } else { Announced::Joined };
-        if first {
-            meta.intent = Some(intent);
-            meta.detail = Some(detail.to_owned());
-            meta.announcements += 1;
-        }
-        if first || sees_more {
+        // An announcer that was refused has seen nothing of the tree; one that was not is ending it already.
+        let sees_more = meta.evidence.is_none() && evidence.is_some();
+        if sees_more {
             meta.evidence = evidence.map(<[TreeProcess]>::to_vec);
         }
         let asks = escalation.filter(|_| meta.end_within_ms.is_none());
@@ -64,24 +59,15 @@ pub(crate) fn announce(
     })
 }
 
-/// Takes an intent back of which nothing came, or not all: the run goes on, and its own end will be reported as it is. With
-/// the processes that could not be ended.
+/// Takes an intent back of which nothing came: the run goes on, and its own end will be reported as it is.
 ///
 /// # Errors
 /// A sentence; nothing was written.
-pub(crate) fn withdraw(
-    reader: &mut SnapshotReader,
-    run: Option<PidFileId>,
-    intent: Intent,
-    survivors: Option<&str>,
-) -> Result<(), Error> {
+pub(crate) fn withdraw(reader: &mut SnapshotReader, run: Option<PidFileId>, intent: Intent) -> Result<(), Error> {
     change(reader, run, |meta| {
         let stands = meta.intent == Some(intent) && meta.reason.is_none();
         if stands {
-            (meta.intent, meta.end_within_ms, meta.end_signal) = (None, None, None);
-            (meta.detail, meta.evidence) = (None, None);
-            meta.survivors = survivors.map(str::to_owned);
-            meta.announcements += 1;
+            meta.withdraw(None);
         }
         stands
     })

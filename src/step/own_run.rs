@@ -105,10 +105,7 @@ impl OwnRun {
     pub(crate) fn refuse(&mut self, survivors: Option<String>) -> Result<(), Error> {
         let _held = self.lock_record();
         self.read_meta();
-        let meta = &mut self.meta;
-        (meta.intent, meta.end_within_ms, meta.end_signal) = (None, None, None);
-        (meta.detail, meta.evidence) = (None, None);
-        (meta.survivors, meta.announcements) = (survivors, meta.announcements + 1);
+        self.meta.withdraw(survivors);
         self.publish_meta()
     }
 
@@ -132,12 +129,7 @@ impl OwnRun {
     ) -> Result<(), Error> {
         let _held = self.lock_record();
         self.read_meta();
-        if self.meta.intent.is_none() {
-            self.meta.intent = Some(intent);
-            self.meta.announcements += 1;
-            self.meta.detail = Some(detail.to_owned());
-            self.meta.evidence = evidence;
-        }
+        self.meta.announce(intent, detail, evidence);
         self.publish_meta()
     }
 

@@ -128,7 +128,7 @@ fn by_signals(
     let Some(fault) = fault(&report, look) else { return finish(reader, look, ending, &report) };
     if !report.signalled && announced == Announced::First {
         // What cannot be taken back stands as an intent of which nothing came.
-        let _stands = withdraw(reader, pid_file_id(look), intent, None);
+        let _stands = withdraw(reader, pid_file_id(look), intent);
     }
     not_recorded(format!("{why}; {fault}"))
 }
