@@ -196,10 +196,7 @@ impl Policy {
 pub(crate) fn reason_to_end(intent: Intent, seen: &Observation, policy: &Policy, now: MonotonicTime) -> String {
     match intent {
         Intent::Hung => silence(seen, policy, now),
-        Intent::Timeout => {
-            let limit = policy.max_timeout.unwrap_or_default();
-            format!("it ran for {} (limit {})", shown(now.since(seen.began)), shown(limit))
-        }
+        Intent::Timeout => ran_for(now.since(seen.began), policy.max_timeout.unwrap_or_default()),
         Intent::Killed => STOPPED.to_owned(),
     }
 }
@@ -220,7 +217,17 @@ pub(crate) const STOPPED: &str = "stopped on request";
 
 fn silence(seen: &Observation, policy: &Policy, now: MonotonicTime) -> String {
     let age = seen.heartbeat.map_or(Duration::ZERO, |beat| now.since(beat.fresh));
-    format!("no heartbeat for {} (limit {})", shown(age), shown(policy.stale.unwrap_or_default()))
+    silent_for(age, policy.stale.unwrap_or_default())
+}
+
+/// Why a run is ended that is over its time.
+pub(crate) fn ran_for(span: Duration, limit: Duration) -> String {
+    format!("it ran for {} (limit {})", shown(span), shown(limit))
+}
+
+/// Why a run is ended whose heartbeat is stale.
+pub(crate) fn silent_for(age: Duration, limit: Duration) -> String {
+    format!("no heartbeat for {} (limit {})", shown(age), shown(limit))
 }
 
 fn shown(span: Duration) -> humantime::FormattedDuration {

@@ -2,6 +2,7 @@
 //!
 //! One thread, so that reaping is never behind anything slow. It refuses to wait for a disk or a reader.
 
+use crate::decide::policy::{ran_for, silent_for};
 use crate::error::io_reason;
 use crate::record::file_names::{Record, file_name};
 use crate::record::file_state::FileState;
@@ -18,7 +19,6 @@ use crate::sys::process::spawn::{ExitStatus, signal_group};
 use crate::sys::process::tree::Escalation;
 use crate::sys::signals::{self, Signal};
 use crate::sys::watch::poll::ready;
-use std::time::Duration;
 
 /// How COMMAND's part came to its end.
 #[derive(Clone, Debug)]
@@ -169,10 +169,8 @@ fn beat(run: &mut ActiveRun, job: &Job, now: MonotonicTime, on_event: OnEvent<'_
 
 /// Whether the run is over one of the limits that it was given.
 fn overdue(run: &mut ActiveRun, job: &Job, now: MonotonicTime, over_at: MonotonicTime) -> Option<(Intent, String)> {
-    let show = |span: Duration| humantime::format_duration(Duration::from_millis(crate::record::time::millis(span)));
     if now >= over_at && over_at != MonotonicTime::NEVER {
-        let limit = show(job.max_timeout.unwrap_or_default());
-        return Some((Intent::Timeout, format!("it ran for {} (limit {limit})", show(now.since(run.began)))));
+        return Some((Intent::Timeout, ran_for(now.since(run.began), job.max_timeout.unwrap_or_default())));
     }
     let stale = job.stale.filter(|stale| !stale.is_zero())?;
     let name = file_name(&job.step, Record::Heartbeat);
@@ -182,11 +180,7 @@ fn overdue(run: &mut ActiveRun, job: &Job, now: MonotonicTime, over_at: Monotoni
         // Not knowing is no reason to kill.
         Err(_) => return None,
     };
-    if run.pulse.is_stale(now, modified) {
-        let age = show(run.pulse.age(now));
-        return Some((Intent::Hung, format!("no heartbeat for {age} (limit {})", show(stale))));
-    }
-    None
+    run.pulse.is_stale(now, modified).then(|| (Intent::Hung, silent_for(run.pulse.age(now), stale)))
 }
 
 /// Ends COMMAND and all that it started, after a look at what it waits for where a reason is to be announced.
