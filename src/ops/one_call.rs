@@ -60,7 +60,8 @@ pub(crate) fn owe(directory: &Path, step: &StepName) -> Result<(), Error> {
 /// # Errors
 /// An internal error where the mark cannot be written; the next call tells the end once more.
 pub(crate) fn mark_told(directory: &Path, step: &StepName, run: &str) -> Result<(), Error> {
-    telling::mark_told(&mut reader(directory, step)?, run)
+    let directory = open(directory)?;
+    telling::mark_told(&directory, step, run)
 }
 
 fn reader(directory: &Path, step: &StepName) -> Result<SnapshotReader, Error> {

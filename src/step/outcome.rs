@@ -94,16 +94,28 @@ pub(crate) fn count_seen(
         return Ok(());
     }
     // The breaker remembers its last runs only: the run's own record keeps it from being counted again after those.
+    change_record_of(directory, step, &meta.run_id, |meta| !std::mem::replace(&mut meta.counted, true))
+}
+
+/// Changes the record of this run under the record lock, where it stands there; published where `by` says that it changed.
+///
+/// # Errors
+/// [`Error`]; nothing was written.
+pub(super) fn change_record_of(
+    directory: &MonitorDir,
+    step: &StepName,
+    run: &str,
+    by: impl FnOnce(&mut Meta) -> bool,
+) -> Result<(), Error> {
     let _held = lock(directory, step)?;
-    match directory.read(&file_name(step, Record::Meta), LONGEST) {
-        Ok(FileState::Present { content, .. }) => match ParsedMeta::parse(&content) {
-            ParsedMeta::Known(now) if now.run_id == meta.run_id => {
-                Publisher { directory, step }.publish_meta(&Meta { counted: true, ..*now }, None)
-            }
-            ParsedMeta::Known(_) | ParsedMeta::Newer(_) | ParsedMeta::Broken(_) => Ok(()),
-        },
-        Ok(FileState::Missing | FileState::Invalid(_)) | Err(_) => Ok(()),
+    let Ok(FileState::Present { content, .. }) = directory.read(&file_name(step, Record::Meta), LONGEST) else {
+        return Ok(());
+    };
+    let ParsedMeta::Known(mut meta) = ParsedMeta::parse(&content) else { return Ok(()) };
+    if meta.run_id != run || !by(&mut meta) {
+        return Ok(());
     }
+    Publisher { directory, step }.publish_meta(&meta, None)
 }
 
 /// Adds a run to the history whose writer kept none. No error is reported: a reader of another user's directory may not
@@ -179,11 +191,6 @@ pub(super) fn standing(look: &Snapshot, run: Option<PidFileId>) -> RunStatus {
         Some(_) if !is_left_over(look) => RunStatus::Ended,
         _ => RunStatus::Running,
     }
-}
-
-/// Whether the run that stands there has an outcome.
-pub(super) fn has_ended(look: &Snapshot) -> bool {
-    matches!(standing(look, pid_file_id(look)), RunStatus::Ended)
 }
 
 /// Whether the status that stands there is an earlier run's: older than the living process, or by more than the slack

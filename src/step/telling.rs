@@ -5,9 +5,13 @@
 use crate::decide::snapshot::Snapshot;
 use crate::decide::tracker::pid_file_id;
 use crate::error::Error;
+use crate::record::file_names::{Record, file_name};
+use crate::record::file_state::FileState;
 use crate::record::meta::{Meta, ParsedMeta};
-use crate::step::outcome::{change_record, has_ended};
+use crate::record::step_name::StepName;
+use crate::step::outcome::{change_record, change_record_of};
 use crate::step::snapshot::SnapshotReader;
+use crate::sys::fs::monitor_dir::MonitorDir;
 
 /// Whether a caller waits for the end of the run that stands there, or has waited for it and was not told.
 pub(crate) fn is_owed(look: &Snapshot) -> bool {
@@ -26,24 +30,28 @@ pub(crate) fn is_owed(look: &Snapshot) -> bool {
 /// # Errors
 /// A sentence: the record cannot be written.
 pub(crate) fn owe(reader: &mut SnapshotReader) -> Result<(), Error> {
-    set(reader, false, |meta, _| meta.told.is_none())
+    change_record(reader, |meta, _| {
+        let is_new = meta.told.is_none();
+        meta.told.get_or_insert(false);
+        is_new
+    })
 }
 
 /// Notes that the end of this run was told. Nothing happens where another run has the step, or the run goes on.
 ///
 /// # Errors
 /// A sentence: the record cannot be written, and the end will be told once more.
-pub(crate) fn mark_told(reader: &mut SnapshotReader, run: &str) -> Result<(), Error> {
-    set(reader, true, |meta, look| meta.told == Some(false) && meta.run_id == run && has_ended(look))
+pub(crate) fn mark_told(directory: &MonitorDir, step: &StepName, run: &str) -> Result<(), Error> {
+    change_record_of(directory, step, run, |meta| {
+        let applies = meta.told == Some(false) && (meta.reason.is_some() || has_status(directory, step));
+        if applies {
+            meta.told = Some(true);
+        }
+        applies
+    })
 }
 
-/// Changes the mark under the record lock, where it `applies` to the run that stands there.
-fn set(reader: &mut SnapshotReader, told: bool, applies: impl Fn(&Meta, &Snapshot) -> bool) -> Result<(), Error> {
-    change_record(reader, |meta, look| {
-        let changes = applies(meta, look);
-        if changes {
-            meta.told = Some(told);
-        }
-        changes
-    })
+/// Whether another process than the run's own has told its end, by the status alone.
+fn has_status(directory: &MonitorDir, step: &StepName) -> bool {
+    matches!(directory.stat(&file_name(step, Record::Status)), Ok(FileState::Present { .. }))
 }
