@@ -15,23 +15,6 @@ use crate::record::outcome::Outcome;
 use crate::record::time::MonotonicTime;
 use crate::step::terminate::Termination;
 
-/// The answer about a step, before the facts of its snapshot are added.
-#[derive(Debug)]
-pub(super) struct Answer {
-    outcome: Outcome,
-    detail: Option<String>,
-    /// How the run itself had ended; `None` if it goes on.
-    run_outcome: Option<Outcome>,
-    log_match: Option<LogMatch>,
-    killed: bool,
-}
-
-impl Answer {
-    fn new(outcome: Outcome, detail: Option<String>) -> Self {
-        Self { outcome, detail, run_outcome: outcome.is_end().then_some(outcome), log_match: None, killed: false }
-    }
-}
-
 impl Monitor<'_> {
     pub(super) fn finish_on_match(&mut self, step: usize, found: LogMatch) {
         let (outcome, detail) = found.answer();
@@ -42,7 +25,12 @@ impl Monitor<'_> {
             _ => None,
         };
         let killed = self.steps[step].termination.take().is_some_and(|past| past.termination.killed);
-        self.report(step, Answer { outcome, detail, run_outcome, log_match: Some(found), killed });
+        self.report(StepResult {
+            run_outcome,
+            log_match: Some(found),
+            killed,
+            ..StepResult::new(step, outcome, detail)
+        });
     }
 
     /// Does what follows from the verdict; the log is scanned again at `again` at the latest.
@@ -61,12 +49,12 @@ impl Monitor<'_> {
         match verdict {
             Verdict::Pending { recheck_at, poll_fast } => self.keep_watching(step, recheck_at.min(again), poll_fast),
             Verdict::Final(Finding { outcome, next: RequiredAction::Report, detail }) => {
-                self.report(step, Answer::new(outcome, detail));
+                self.report(StepResult::new(step, outcome, detail));
             }
             // The wait is over, so nothing is begun any more.
             Verdict::Final(_) if self.over => {}
             Verdict::Final(Finding { outcome, next: RequiredAction::Record(_), detail }) if !self.options.kill => {
-                self.report(step, Answer::new(outcome, detail));
+                self.report(StepResult::new(step, outcome, detail));
             }
             Verdict::Final(Finding { next: RequiredAction::Terminate(_), .. }) if !self.options.kill => {
                 self.actions.push_back(MonitorAction::Diagnose(step));
@@ -92,8 +80,8 @@ impl Monitor<'_> {
         if let Some(Verdict::Final(Finding { outcome, next: RequiredAction::Terminate(intent), .. })) =
             self.steps[step].verdict()
         {
-            let answer = Answer::new(*outcome, Some(self.steps[step].overdue_reason(*intent)));
-            self.report(step, answer);
+            let answer = StepResult::new(step, *outcome, Some(self.steps[step].overdue_reason(*intent)));
+            self.report(answer);
         }
     }
 
@@ -112,7 +100,7 @@ impl Monitor<'_> {
         let Termination { killed, recorded, detail, .. } = past.termination;
         match verdict {
             Verdict::Final(Finding { outcome, next: RequiredAction::Report, detail: found }) if outcome.is_end() => {
-                self.report(step, Answer { killed, ..Answer::new(outcome, detail.or(found)) });
+                self.report(StepResult { killed, ..StepResult::new(step, outcome, detail.or(found)) });
             }
             // Its result is still to come.
             Verdict::Pending { recheck_at, poll_fast } if recorded => {
@@ -120,7 +108,7 @@ impl Monitor<'_> {
                 self.keep_watching(step, recheck_at, poll_fast);
             }
             Verdict::Pending { .. } | Verdict::Final(_) => {
-                self.report(step, Answer { killed, ..Answer::new(past.outcome, detail) });
+                self.report(StepResult { killed, ..StepResult::new(step, past.outcome, detail) });
             }
         }
     }
@@ -131,18 +119,18 @@ impl Monitor<'_> {
         let Some(PastTermination { outcome, termination: Termination { killed, detail, .. }, .. }) = unrecorded else {
             return false;
         };
-        self.report(step, Answer { killed, ..Answer::new(outcome, detail) });
+        self.report(StepResult { killed, ..StepResult::new(step, outcome, detail) });
         true
     }
 
     /// Nothing is known of the step at the end of the wait: that it has not started would be a claim.
     pub(super) fn report_unreadable(&mut self, step: usize, reason: &str) {
-        self.report(step, Answer::new(Outcome::Running, Some(format!("it cannot be looked at: {reason}"))));
+        self.report(StepResult::new(step, Outcome::Running, Some(format!("it cannot be looked at: {reason}"))));
     }
 
     pub(super) fn report_unreadable_death(&mut self, step: usize, reason: &str) {
         let detail = format!("its process has ended, and its files cannot be read: {reason}");
-        self.report(step, Answer::new(Outcome::Died, Some(detail)));
+        self.report(StepResult::new(step, Outcome::Died, Some(detail)));
     }
 
     pub(super) fn give_up(&mut self, step: usize, reason: &str) {
@@ -164,41 +152,37 @@ impl Monitor<'_> {
         let due = |at: MonotonicTime| at != MonotonicTime::NEVER && self.now >= at;
         let answer = if !exists && (due(given_up) || due(until)) {
             let file = self.options.logs.as_ref().and_then(|logs| logs.file.as_deref()).unwrap_or(self.directory);
-            Answer::new(Outcome::NotStarted, Some(format!("there is no file {}", file.display())))
+            StepResult::new(step, Outcome::NotStarted, Some(format!("there is no file {}", file.display())))
         } else if due(over) {
             let limit = humantime::format_duration(policy.max_timeout.unwrap_or_default());
-            Answer::new(Outcome::Timeout, Some(format!("no line matched for {limit}; nothing was ended")))
+            StepResult::new(step, Outcome::Timeout, Some(format!("no line matched for {limit}; nothing was ended")))
         } else if due(until) {
-            Answer::new(Outcome::Running, None)
+            StepResult::new(step, Outcome::Running, None)
         } else {
             return self.schedule(step, again.min(until).min(over).min(given_up));
         };
-        self.report(step, answer);
+        self.report(answer);
     }
 
-    fn report(&mut self, step: usize, mut answer: Answer) {
+    fn report(&mut self, mut result: StepResult) {
+        let step = result.index;
         let state = &mut self.steps[step];
         state.phase = Phase::Reported;
         self.unreported -= 1;
         if self.options.has_marker() && !state.is_log_only() {
-            answer = without_marker(answer, state);
+            result = without_marker(result, state);
         }
-        if state.files_are_gone() && answer.outcome.is_end() {
-            answer.detail.get_or_insert_with(|| "its files are gone, and nothing could be recorded".to_owned());
+        if state.files_are_gone() && result.outcome.is_end() {
+            result.detail.get_or_insert_with(|| "its files are gone, and nothing could be recorded".to_owned());
         }
-        let Answer { outcome, detail, run_outcome, log_match, killed } = answer;
-        let mut result = StepResult {
-            run_outcome,
-            detail: state.sentences(outcome, detail, killed),
-            killed,
-            backend: self.sources.backend,
-            evidence: state.evidence.take(),
-            log_match,
-            ..StepResult::of(step, outcome, state.assessment.take())
-        };
-        if state.is_log_only() {
+        result.detail = state.sentences(result.outcome, result.detail, result.killed);
+        (result.backend, result.evidence) = (self.sources.backend, state.evidence.take());
+        if let Some(assessment) = state.assessment.take() {
+            result = result.with_facts(assessment);
+        } else if state.is_log_only() {
             result.began = Some(self.started);
         }
+        let outcome = result.outcome;
         self.cancel_timer(step);
         if self.unreported > 0 && self.steps[step].exit.is_some() {
             self.actions.push_back(MonitorAction::ForgetExit(step));
@@ -226,7 +210,7 @@ impl Monitor<'_> {
                     let state = &mut self.steps[step];
                     state.termination = None;
                     let outcome = state.outcome_so_far();
-                    self.report(step, Answer::new(outcome, None));
+                    self.report(StepResult::new(step, outcome, None));
                 }
             }
         }
@@ -244,7 +228,7 @@ impl Monitor<'_> {
 }
 
 /// With a marker only a line ends the wait well: a run that ends before one matched has failed to say it.
-fn without_marker(answer: Answer, state: &StepState) -> Answer {
+fn without_marker(answer: StepResult, state: &StepState) -> StepResult {
     if answer.log_match.is_some() || !matches!(answer.outcome, Outcome::Success | Outcome::Failed) {
         return answer;
     }
@@ -256,5 +240,5 @@ fn without_marker(answer: Answer, state: &StepState) -> Answer {
     };
     let sentence = format!("ended ({}{how}) before a line matched", answer.outcome.as_str());
     let detail = std::iter::once(sentence).chain(answer.detail.clone()).collect::<Vec<_>>().join("; ");
-    Answer { outcome: Outcome::Failed, detail: Some(detail), ..answer }
+    StepResult { outcome: Outcome::Failed, detail: Some(detail), ..answer }
 }

@@ -125,21 +125,30 @@ pub(crate) struct StepResult {
 }
 
 impl StepResult {
-    /// An answer with the facts of an assessment.
-    pub(crate) fn of(index: usize, outcome: Outcome, assessment: Option<Assessment>) -> Self {
-        let seen = assessment.as_ref().map(|last| &last.observation);
+    /// An answer without any facts.
+    pub(crate) fn new(index: usize, outcome: Outcome, detail: Option<String>) -> Self {
         Self {
             index,
             outcome,
             run_outcome: outcome.is_end().then_some(outcome),
-            detail: None,
+            detail,
             killed: false,
-            fresh: seen.and_then(|seen| seen.heartbeat).map(|beat| beat.fresh),
-            began: seen.filter(|seen| seen.absent_since.is_none()).map(|seen| seen.began),
-            look: assessment.map(|last| last.snapshot.without_left_over(&last.observation)),
+            look: None,
+            fresh: None,
+            began: None,
             backend: "none",
             evidence: None,
             log_match: None,
+        }
+    }
+
+    /// The same with the facts of an assessment.
+    pub(crate) fn with_facts(self, Assessment { snapshot, observation: seen, .. }: Assessment) -> Self {
+        Self {
+            fresh: seen.heartbeat.map(|beat| beat.fresh),
+            began: seen.absent_since.is_none().then_some(seen.began),
+            look: Some(snapshot.without_left_over(&seen)),
+            ..self
         }
     }
 }

@@ -189,11 +189,8 @@ pub(crate) fn check_one(
         };
         sentences.extend(about_running(look, seen, policy, used));
     }
-    let told = StepResult {
-        detail: (!sentences.is_empty()).then(|| sentences.join("; ")),
-        evidence: tree,
-        ..StepResult::of(index, outcome, Some(assessment))
-    };
+    let detail = (!sentences.is_empty()).then(|| sentences.join("; "));
+    let told = StepResult { evidence: tree, ..StepResult::new(index, outcome, detail).with_facts(assessment) };
     let mut report = Report::of(&told, &step, &directory, request.log_tail);
     if let Some(action) = plan.action() {
         report.action = action;

@@ -112,6 +112,6 @@ fn report(reader: &SnapshotReader, assessment: Assessment, killed: bool, detail:
         Verdict::Final(finding) => (finding.outcome, finding.detail.clone()),
         Verdict::Pending { .. } => (Outcome::Running, None),
     };
-    let told = StepResult { detail: detail.or(found), killed, ..StepResult::of(0, outcome, Some(assessment)) };
+    let told = StepResult { killed, ..StepResult::new(0, outcome, detail.or(found)).with_facts(assessment) };
     Report::of(&told, reader.step(), reader.directory(), 0)
 }
