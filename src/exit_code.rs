@@ -1,4 +1,4 @@
-//! The exit codes: the one table from meaning to number. `cli` and `ops::run` use it; a test compares it with the README.
+//! The exit codes: the one table from meaning to number. `cli` and `runner` use it; a test compares it with the README.
 
 use crate::record::outcome::Outcome;
 

@@ -5,20 +5,17 @@
 use crate::decide::breaker::MAX_CONSECUTIVE;
 use crate::decide::policy::{GRACE, HEARTBEAT_INTERVAL};
 use crate::error::Error;
-use crate::exit_code::{ExitCode, of_signal};
 use crate::ops::event::Event;
 #[cfg(feature = "preflight")]
 use crate::ops::preflight::{PreflightOptions, gate};
 #[cfg(feature = "preflight")]
 use crate::preflight::MonitorSettings;
-use crate::record::outcome::Outcome;
 use crate::record::shell_word::shell_word;
 use crate::record::step_name::StepName;
-use crate::runner::{self, Finished, HeartbeatOn, Job, LogStreams, ResultFrom, RunnerEvent};
+use crate::runner::{self, HeartbeatOn, Job, LogStreams, ResultFrom, RunResult, RunnerEvent};
 use crate::sys::env;
 use crate::sys::fs::foreign_writers::{ForeignWriters, foreign_writers};
 use crate::sys::fs::monitor_dir::MonitorDir;
-use crate::sys::process::spawn::ExitStatus;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -234,65 +231,12 @@ impl RunOptions {
             let risk = format!("{writers}; who can write there can replace every file of every run; {advice}");
             on_event(Event::Warning(&risk));
         }
-        let finished = runner::run(&MonitorDir::at(self.directory.clone()), &self.job, &mut |event| {
+        runner::run(&MonitorDir::at(self.directory.clone()), &self.job, &mut |event| {
             on_event(match event {
                 RunnerEvent::Started(pid) => Event::Started(pid),
                 RunnerEvent::Warning(sentence) => Event::Warning(sentence),
                 RunnerEvent::Evidence(tree) => Event::Evidence(tree),
             });
-        })?;
-        Ok(RunResult {
-            outcome: finished.outcome,
-            exit_code: exit_code(&finished),
-            fault: finished.not_started.map(|fault| fault.sentence),
         })
-    }
-}
-
-/// How a run ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct RunResult {
-    /// The outcome as recorded for everybody.
-    pub outcome: Outcome,
-    /// The exit code that `dogwatch run` ends with: COMMAND's own, 128 + n for signal n, 124 over its time, 3 hung, 126
-    /// not executable, 127 not found.
-    pub exit_code: u8,
-    /// Why COMMAND could not be started.
-    pub fault: Option<String>,
-}
-
-fn exit_code(finished: &Finished) -> u8 {
-    if let Some(fault) = &finished.not_started {
-        return if fault.missing { ExitCode::NotFound } else { ExitCode::NotExecutable }.code();
-    }
-    match (finished.outcome, finished.ended) {
-        // These are recorded as COMMAND's own end only if it was ended from outside; its code then means nothing.
-        (Outcome::Timeout, _) => ExitCode::Timeout.code(),
-        (Outcome::Hung, _) => ExitCode::Hung.code(),
-        (_, Some(ExitStatus::Code(code))) => u8::try_from(code & 0xff).unwrap_or(1),
-        (_, Some(ExitStatus::Signal(number))) => of_signal(number),
-        (_, None) => ExitCode::InternalError.code(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn finished(outcome: Outcome, ended: Option<ExitStatus>) -> Finished {
-        Finished { outcome, ended, not_started: None }
-    }
-
-    #[test]
-    fn commands_own_code_passes_unless_somebody_ended_it() {
-        for code in 0..=255_u8 {
-            let ended = Some(ExitStatus::Code(i32::from(code)));
-            assert_eq!(exit_code(&finished(Outcome::Failed, ended)), code);
-        }
-        assert_eq!(exit_code(&finished(Outcome::Failed, Some(ExitStatus::Signal(15)))), 143);
-        assert_eq!(exit_code(&finished(Outcome::Timeout, Some(ExitStatus::Signal(9)))), 124);
-        assert_eq!(exit_code(&finished(Outcome::Hung, Some(ExitStatus::Code(1)))), 3);
-        assert_eq!(exit_code(&finished(Outcome::Success, Some(ExitStatus::Code(0)))), 0);
     }
 }

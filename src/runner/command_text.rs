@@ -1,7 +1,8 @@
 //! COMMAND as text: what its run's record says of it, and why it could not be started. `runner::start` uses it.
 
 use crate::error::io_reason;
-use crate::runner::{Job, NotStarted};
+use crate::exit_code::ExitCode;
+use crate::runner::{ExecError, Job};
 use crate::sys::process::exec::missing_interpreter;
 use std::ffi::OsString;
 
@@ -9,7 +10,7 @@ use std::ffi::OsString;
 const LONGEST_COMMAND: usize = 128 << 10;
 
 /// Why COMMAND could not be started, as a sentence that says what to do.
-pub(super) fn not_started(job: &Job, error: &std::io::Error) -> NotStarted {
+pub(super) fn not_started(job: &Job, error: &std::io::Error) -> ExecError {
     let program = job.command.first().map(OsString::as_os_str).unwrap_or_default();
     let name = program.to_string_lossy();
     let missing = error.kind() == std::io::ErrorKind::NotFound;
@@ -25,7 +26,8 @@ pub(super) fn not_started(job: &Job, error: &std::io::Error) -> NotStarted {
         Some(None) => "there is no such program".to_owned(),
         None => io_reason(error),
     };
-    NotStarted { missing, sentence: format!("cannot run {name}: {why}") }
+    let exit_code = if missing { ExitCode::NotFound } else { ExitCode::NotExecutable };
+    ExecError { exit_code, sentence: format!("cannot run {name}: {why}") }
 }
 
 /// What the record says of COMMAND, bounded: a command line may have megabytes, and JSON makes six bytes of a control

@@ -3,15 +3,16 @@
 //! The status is published after every process of the run has ended (unless the caller asked otherwise), because its
 //! reader may start the next step on the same files.
 
+use crate::exit_code::{ExitCode, of_signal};
 use crate::record::file_names::{Record, TempFile, file_name};
 use crate::record::file_state::FileState;
-use crate::record::outcome::Reason;
+use crate::record::outcome::{Outcome, Reason};
 use crate::record::result::{LONGEST, ParsedResult};
 use crate::record::time::millis;
 use crate::runner::left_behind::{self, LeftBehind};
 use crate::runner::start::ActiveRun;
 use crate::runner::supervise::Exit;
-use crate::runner::{Finished, Job, OnEvent, ResultFrom, RunnerEvent};
+use crate::runner::{ExecError, Job, OnEvent, ResultFrom, RunResult, RunnerEvent};
 use crate::step::outcome::Written;
 use crate::step::own_run::RecordedEnd;
 use crate::step::publisher::{Ending, still_there};
@@ -22,7 +23,7 @@ use crate::sys::process::spawn::ExitStatus;
 use crate::sys::signals::Signal;
 
 /// Publishes the end of a run whose COMMAND has ended.
-pub(super) fn finish(mut run: ActiveRun, job: &Job, exit: &Exit, on_event: OnEvent<'_>) -> Finished {
+pub(super) fn finish(mut run: ActiveRun, job: &Job, exit: &Exit, on_event: OnEvent<'_>) -> RunResult {
     let elapsed = millis(clock::now().since(run.began));
     let settles = exit.survivors.is_none() && !job.keep_children;
     let left = if settles { left_behind::settle(&mut run, job, on_event) } else { LeftBehind::default() };
@@ -61,13 +62,28 @@ pub(super) fn finish(mut run: ActiveRun, job: &Job, exit: &Exit, on_event: OnEve
             log.display()
         )));
     }
-    Finished { outcome: reason.outcome(), ended: exit.ended, not_started: fault }
+    let exit_code = exit_code(reason.outcome(), exit.ended, fault.as_ref());
+    RunResult { outcome: reason.outcome(), exit_code, fault: fault.map(|fault| fault.sentence) }
+}
+
+fn exit_code(outcome: Outcome, ended: Option<ExitStatus>, fault: Option<&ExecError>) -> u8 {
+    if let Some(fault) = fault {
+        return fault.exit_code.code();
+    }
+    match (outcome, ended) {
+        // These are recorded as COMMAND's own end only if it was ended from outside; its code then means nothing.
+        (Outcome::Timeout, _) => ExitCode::Timeout.code(),
+        (Outcome::Hung, _) => ExitCode::Hung.code(),
+        (_, Some(ExitStatus::Code(code))) => u8::try_from(code & 0xff).unwrap_or(1),
+        (_, Some(ExitStatus::Signal(number))) => of_signal(number),
+        (_, None) => ExitCode::InternalError.code(),
+    }
 }
 
 fn ending(run: &ActiveRun, exit: &Exit) -> Ending {
     if let Some(fault) = &run.fault {
-        let code = if fault.missing { 127 } else { 126 };
-        return Ending { detail: Some(fault.sentence.clone()), exit_code: Some(code), ..Ending::of(Reason::Failed) };
+        let exit_code = Some(fault.exit_code.code().into());
+        return Ending { detail: Some(fault.sentence.clone()), exit_code, ..Ending::of(Reason::Failed) };
     }
     match exit.ended {
         Some(ExitStatus::Code(0)) => Ending { exit_code: Some(0), ..Ending::of(Reason::Success) },
@@ -144,4 +160,25 @@ fn result(run: &ActiveRun, job: &Job, succeeded: bool, elapsed: u64) -> (Option<
 fn own_result(elapsed: u64, fault: Option<&str>) -> Vec<u8> {
     let fault = fault.map_or(String::new(), |fault| format!(",\"result_error\":{}", serde_json::json!(fault)));
     format!("{{\"exit_code\":0,\"elapsed_ms\":{elapsed}{fault}}}\n").into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_own_code_passes_unless_somebody_ended_it() {
+        for code in 0..=255_u8 {
+            let ended = Some(ExitStatus::Code(i32::from(code)));
+            assert_eq!(exit_code(Outcome::Failed, ended, None), code);
+        }
+        for (outcome, ended, code) in [
+            (Outcome::Failed, ExitStatus::Signal(15), 143),
+            (Outcome::Timeout, ExitStatus::Signal(9), 124),
+            (Outcome::Hung, ExitStatus::Code(1), 3),
+            (Outcome::Success, ExitStatus::Code(0), 0),
+        ] {
+            assert_eq!(exit_code(outcome, Some(ended), None), code);
+        }
+    }
 }

@@ -15,11 +15,11 @@ mod start;
 mod supervise;
 
 use crate::error::{Error, UnknownWord};
+use crate::exit_code::ExitCode;
 use crate::record::evidence::TreeProcess;
 use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
 use crate::sys::fs::monitor_dir::MonitorDir;
-use crate::sys::process::spawn::ExitStatus;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -164,22 +164,24 @@ impl FromStr for ResultFrom {
     }
 }
 
-/// What a run came to.
+/// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Finished {
-    /// The outcome as recorded.
-    pub(crate) outcome: Outcome,
-    /// How COMMAND itself ended; `None` if it could not be started.
-    pub(crate) ended: Option<ExitStatus>,
-    /// The error of an exec that failed.
-    pub(crate) not_started: Option<NotStarted>,
+#[non_exhaustive]
+pub struct RunResult {
+    /// The outcome as recorded for everybody.
+    pub outcome: Outcome,
+    /// The exit code that `dogwatch run` ends with: COMMAND's own, 128 + n for signal n, 124 over its time, 3 hung, 126
+    /// not executable, 127 not found.
+    pub exit_code: u8,
+    /// Why COMMAND could not be started.
+    pub fault: Option<String>,
 }
 
 /// Why COMMAND could not be started.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct NotStarted {
-    /// Whether there is no such program, as against one that cannot be executed.
-    pub(crate) missing: bool,
+pub(crate) struct ExecError {
+    /// The exit code that says so: there is no such program, or it cannot be executed.
+    pub(crate) exit_code: ExitCode,
     /// The sentence.
     pub(crate) sentence: String,
 }
@@ -202,7 +204,7 @@ pub(crate) type OnEvent<'call> = &'call mut dyn FnMut(RunnerEvent<'_>);
 ///
 /// # Errors
 /// [`Error`] where no run was begun.
-pub(crate) fn run(directory: &MonitorDir, job: &Job, on_event: OnEvent<'_>) -> Result<Finished, Error> {
+pub(crate) fn run(directory: &MonitorDir, job: &Job, on_event: OnEvent<'_>) -> Result<RunResult, Error> {
     let mut run = start::start(directory, job, on_event)?;
     let exit = supervise::supervise(&mut run, job, on_event);
     Ok(finish::finish(run, job, &exit, on_event))

@@ -18,7 +18,7 @@ use crate::runner::command_text::{not_started, recorded_command};
 use crate::runner::heartbeat::HeartbeatScheduler;
 use crate::runner::interruption::Interruptions;
 use crate::runner::output::LogKeeper;
-use crate::runner::{Job, LogStreams, NotStarted, OnEvent, ResultFrom, RunnerEvent};
+use crate::runner::{ExecError, Job, LogStreams, OnEvent, ResultFrom, RunnerEvent};
 use crate::step::breaker_file;
 use crate::step::outcome::{remove_unpublished, take_record_lock};
 use crate::step::own_run::OwnRun;
@@ -69,7 +69,7 @@ pub(super) struct ActiveRun {
     pub(super) has_older_children: bool,
     /// Those of them that are known by number, where no list of processes shows them.
     pub(super) other_children: Vec<i32>,
-    pub(super) fault: Option<NotStarted>,
+    pub(super) fault: Option<ExecError>,
     pub(super) rooms: PreallocatedFiles,
     pub(super) signals: Pending,
     pub(super) interruptions: Interruptions,
