@@ -194,6 +194,7 @@ pub(crate) fn check_one(
     let mut report = Report::of(&told, &step, &directory, request.log_tail);
     if let Some(action) = plan.action() {
         report.action = action;
+        report.still_runs = true;
     }
     if outcome == Outcome::Running {
         let sentences = report.detail.take().into_iter().chain(slowness(&report)).collect::<Vec<_>>();

@@ -4,7 +4,6 @@ use crate::ops::check::CheckOptions;
 use crate::ops::list::reports;
 use crate::ops::project::Project;
 use crate::ops::steps_there;
-use crate::record::outcome::{Action, Outcome};
 use crate::sys::env;
 use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::fs::private_dir::can_be_used;
@@ -49,8 +48,7 @@ fn has_steps(directory: &Path) -> bool {
 /// Whether a step runs there.
 fn has_running(directory: &Path) -> bool {
     let request = CheckOptions::new(directory).log_tail(0);
-    let runs = |outcome, action| outcome == Outcome::Running || action == Action::Kill;
-    reports(&request).is_ok_and(|listing| listing.steps.iter().any(|report| runs(report.outcome, report.action)))
+    reports(&request).is_ok_and(|listing| listing.steps.iter().any(|report| report.still_runs))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::ops::list::reports;
 use crate::ops::report::Report;
 use crate::record::SCHEMA;
 use crate::record::history::HistoryEntry;
-use crate::record::outcome::{Action, Outcome};
+use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
 use crate::record::time::MonotonicTime;
 use crate::step::history;
@@ -130,7 +130,7 @@ impl KnownRuns {
     }
 
     fn add_present_run(&mut self, report: &Report, events: &mut Vec<RunEvent>) {
-        let is_over = report.outcome.is_end() && report.action != Action::Kill;
+        let is_over = report.outcome.is_end() && !report.still_runs;
         if report.run_id.is_none() && report.pid.is_none() && !is_over {
             // `run` has taken the step's lock and has not published its pid: the next look knows which run it is.
             return;

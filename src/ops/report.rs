@@ -89,6 +89,9 @@ pub struct Report {
     pub tags: Vec<String>,
     /// The form of this object.
     pub schema: u64,
+    /// Whether the run goes on, one that is hung or overdue and was not ended included.
+    #[serde(skip)]
+    pub(crate) still_runs: bool,
 }
 
 /// A circuit breaker as a report shows it.
@@ -137,6 +140,7 @@ impl Report {
             expected_ms: None,
             tags: Vec::new(),
             schema: SCHEMA,
+            still_runs: outcome == Outcome::Running,
         }
     }
 
@@ -177,9 +181,10 @@ impl Report {
             command: meta.map(|meta| meta.command.as_slice()).filter(|command| !command.is_empty()).map(shortened),
             cwd: meta.and_then(|meta| meta.cwd.clone()),
             started_at: started_at(meta, key),
-            ended_at: ended_at(told, meta, look),
+            ended_at: ended_at(meta, look).filter(|_| told.outcome.is_end() && !about.still_running),
             expected_ms: history::expected(directory, step),
             tags: meta.map_or_else(Vec::new, |meta| meta.tags.clone()),
+            still_runs: about.still_running || told.outcome == Outcome::Running,
             ..Self::new(step.as_str(), told.outcome, directory.path())
         };
         if told.outcome == Outcome::NotStarted {
@@ -223,15 +228,7 @@ impl Report {
 
     /// The word for how the step stands: its outcome, or `overdue` for a run that is over its limit and still runs.
     pub(crate) fn state_word(&self) -> &'static str {
-        state_word(self.outcome, self.action)
-    }
-}
-
-/// As [`Report::state_word`].
-pub(crate) fn state_word(outcome: Outcome, action: Action) -> &'static str {
-    match (outcome, action) {
-        (Outcome::Timeout, Action::Kill) => "overdue",
-        _ => outcome.as_str(),
+        if self.outcome == Outcome::Timeout && self.still_runs { "overdue" } else { self.outcome.as_str() }
     }
 }
 
@@ -288,10 +285,9 @@ fn started_at(meta: Option<&Meta>, key: Option<PidFileId>) -> Option<String> {
 }
 
 /// As recorded, else when the status was written.
-fn ended_at(told: &StepResult, meta: Option<&Meta>, look: Option<&Snapshot>) -> Option<String> {
+fn ended_at(meta: Option<&Meta>, look: Option<&Snapshot>) -> Option<String> {
     let recorded = meta.filter(|meta| meta.reason.is_some()).and_then(|meta| meta.ended_at.clone());
-    let written = || look.and_then(|look| look.status.stamp()).map(|stamp| stamp.modified.rfc3339());
-    if told.outcome.is_end() && !still_runs(told, look) { recorded.or_else(written) } else { None }
+    recorded.or_else(|| Some(look?.status.stamp()?.modified.rfc3339()))
 }
 
 fn marker(told: &StepResult) -> Option<MarkerMatch> {

@@ -3,8 +3,6 @@
 use crate::error::Error;
 use crate::ops::check::CheckOptions;
 use crate::ops::list::{Listing, reports};
-use crate::ops::report::Report;
-use crate::record::outcome::{Action, Outcome};
 use crate::record::step_name::StepName;
 
 /// Which steps are meant without names.
@@ -23,7 +21,7 @@ pub(crate) enum MeantSteps {
 pub(crate) fn steps(request: &CheckOptions, which: MeantSteps) -> Result<Vec<StepName>, Error> {
     let request = CheckOptions { log_tail: 0, ..request.clone() };
     let Listing { steps: reports, faults } = reports(&request)?;
-    let meant = reports.iter().filter(|report| which == MeantSteps::All || runs(report));
+    let meant = reports.iter().filter(|report| which == MeantSteps::All || report.still_runs);
     let steps: Vec<StepName> = meant.filter_map(|report| StepName::parse(&report.step).ok()).collect();
     if !steps.is_empty() {
         return Ok(steps);
@@ -32,11 +30,6 @@ pub(crate) fn steps(request: &CheckOptions, which: MeantSteps) -> Result<Vec<Ste
         return Err(Error::internal(fault));
     }
     Err(Error::not_started(none(&request, which, reports.len())))
-}
-
-/// Also one that is hung or overdue and was not ended.
-fn runs(report: &Report) -> bool {
-    report.outcome == Outcome::Running || report.action == Action::Kill
 }
 
 fn none(request: &CheckOptions, which: MeantSteps, ended: usize) -> String {
