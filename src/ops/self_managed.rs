@@ -6,11 +6,10 @@
 use crate::decide::policy::GRACE;
 use crate::decide::tracker::{observe, pid_file_id};
 use crate::error::Error;
-use crate::error::io_reason;
 use crate::ops::check::CheckOptions;
 use crate::ops::report::Report;
 use crate::ops::{absence, open};
-use crate::record::file_names::{Record, TempFile, file_name};
+use crate::record::file_names::{Record, file_name};
 use crate::record::meta::Meta;
 use crate::record::outcome::{Outcome, Reason};
 use crate::record::result::{LONGEST, ParsedResult, one_line};
@@ -20,12 +19,12 @@ use crate::step::outcome::{Written, record, remove_unpublished, take_record_lock
 use crate::step::prepare::{acquire_step_lock, adopt_lock_file, finalize_previous_run, remove_previous_records};
 use crate::step::publisher::Ending;
 use crate::step::snapshot::{SnapshotReader, local_context};
+use crate::step::start_files::StartFiles;
 use crate::sys::fs::monitor_dir::MonitorDir;
-use crate::sys::platform::{machine, process};
+use crate::sys::platform::process;
 use crate::sys::process::{Lookup, ProcessInfo};
 use crate::sys::{clock, env, stdin};
 use serde_json::value::RawValue;
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -71,18 +70,15 @@ pub(crate) fn start(
     reader.assume_lock_held(&lock);
     finalize_previous_run(&mut reader, GRACE, trouble)?;
     adopt_lock_file(&lock, &directory, step, &id);
-    let meta = Meta { directory: directory.id(), ..meta(step, &id, &entry, max_consecutive) };
+    let files = StartFiles { directory: &directory, step, id: &id };
+    let mut meta = meta(&files, &entry, max_consecutive);
     let recording = take_record_lock(&directory, step)?;
-    let written = write(&directory, step, &id, meta).and_then(|()| {
+    let written = files.write(&mut meta).and_then(|_modified| {
         remove_previous_records(&directory, step)?;
         // Of the run before: this one has not beaten yet.
-        directory.remove(&file_name(step, Record::Heartbeat)).map_err(|error| cannot_write(step, &error))?;
-        // The pid last: from then on there is a run.
-        for record in [Record::Meta, Record::Pid] {
-            let unpublished = TempFile::Start(record).of(step, &id);
-            directory.rename(&unpublished, &file_name(step, record)).map_err(|error| cannot_write(step, &error))?;
-        }
-        Ok(())
+        let heartbeat = directory.remove(&file_name(step, Record::Heartbeat));
+        heartbeat.map_err(|error| files.cannot_write(Record::Heartbeat, error))?;
+        files.publish(&[Record::Meta, Record::Pid])
     });
     if written.is_err() {
         remove_unpublished(&directory, step, &id);
@@ -91,10 +87,6 @@ pub(crate) fn start(
     lock.release();
     written?;
     place.report()
-}
-
-fn cannot_write(step: &StepName, error: &io::Error) -> Error {
-    Error::internal(format!("cannot write the start files of {step}: {}", io_reason(error)))
 }
 
 fn own_process(pid: i32) -> Result<ProcessInfo, Error> {
@@ -119,38 +111,18 @@ fn own_process(pid: i32) -> Result<ProcessInfo, Error> {
     }
 }
 
-fn meta(step: &StepName, id: &str, entry: &ProcessInfo, max_consecutive: u32) -> Meta {
+fn meta(files: &StartFiles<'_>, entry: &ProcessInfo, max_consecutive: u32) -> Meta {
     Meta {
-        run_id: id.to_owned(),
-        host: Some(env::host()),
-        boot_id: env::boot_id(),
-        pid_namespace: machine::pid_namespace(),
-        time_namespace: machine::time_namespace(),
         pid: Some(entry.pid),
         pid_started_at: Some(entry.started),
         // The process itself holds no lock: it is known by its number and start time.
         locked: false,
-        started_awake_ms: Some(clock::now().as_millis()),
-        breaker: Some(step.as_str().to_owned()),
+        breaker: Some(files.step.as_str().to_owned()),
         max_consecutive: Some(max_consecutive),
-        uid: Some(env::user()),
         cwd: env::current_folder().ok().map(|folder| folder.to_string_lossy().into_owned()),
-        started_at: Some(clock::wall().rfc3339()),
         heartbeat_on: Some("manual".to_owned()),
-        ..Meta::default()
+        ..files.first_meta(&local_context(files.directory), clock::now())
     }
-}
-
-/// Writes the start files, unpublished. The meta names the pid file's time, which a rename leaves as it is.
-fn write(directory: &MonitorDir, step: &StepName, id: &str, mut meta: Meta) -> Result<(), Error> {
-    let place = |record| TempFile::Start(record).of(step, id);
-    let make =
-        |record, content: &[u8]| -> io::Result<()> { directory.file(&place(record)).create_new()?.write_all(content) };
-    let line = format!("{}\n", meta.pid.unwrap_or_default());
-    make(Record::Pid, line.as_bytes()).map_err(|error| cannot_write(step, &error))?;
-    let stamp = directory.stat(&place(Record::Pid)).map_err(|error| cannot_write(step, &error))?.stamp();
-    meta.pid_mtime_ns = stamp.map(|stamp| stamp.modified.as_nanos());
-    make(Record::Meta, &meta.encode()).map_err(|error| cannot_write(step, &error))
 }
 
 /// Records a success, with a result where one is given.

@@ -6,13 +6,10 @@
 
 use crate::decide::breaker::Admission;
 use crate::decide::snapshot::LocalContext;
-use crate::decide::tracker::PidFileId;
 use crate::env_vars;
 use crate::error::{Error, io_reason};
 use crate::record::file_names::{Record, TempFile, file_name};
-use crate::record::file_state::FileState;
 use crate::record::meta::Meta;
-use crate::record::step_name::StepName;
 use crate::record::time::{MonotonicTime, WallTime, millis};
 use crate::runner::command_text::{not_started, recorded_command};
 use crate::runner::heartbeat::HeartbeatScheduler;
@@ -25,6 +22,7 @@ use crate::step::own_run::OwnRun;
 use crate::step::prepare::{acquire_step_lock, adopt_lock_file, finalize_previous_run, remove_previous_records};
 use crate::step::publisher::PreallocatedFiles;
 use crate::step::snapshot::{SnapshotReader, local_context};
+use crate::step::start_files::StartFiles;
 use crate::step::telling;
 use crate::step::terminate::MARK;
 use crate::sys::fs::lock::Lock;
@@ -40,7 +38,6 @@ use crate::sys::process::spawn::{CommandSpec, HeldChild, Stream, null_input};
 use crate::sys::signals::{self, Pending, Signal};
 use crate::sys::{clock, env};
 use std::ffi::{CString, OsString};
-use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -191,7 +188,8 @@ fn begin(
     began: MonotonicTime,
     (ignore_hangup, has_older_children): (bool, bool),
 ) -> Result<Begun, Error> {
-    let wall = clock::wall();
+    let start_files = StartFiles { directory, step: &job.step, id };
+    let first_meta = first_meta(&start_files, here, job, began);
     let files = open_files(directory, job, id)?;
     let stdin = if job.inherit_stdin {
         None
@@ -209,22 +207,27 @@ fn begin(
     };
     let held = HeldChild::fork(&program).map_err(|error| Error::io("cannot start a process", error))?;
     let child_started = info::start_of(held.pid());
-    let meta = Meta {
+    let mut meta = Meta {
+        child_pid: Some(held.pid()),
+        process_group: Some(held.pid()),
         child_started_at: child_started,
         has_older_children,
         lock_file: Some(lock.id()),
-        ..first_meta(here, job, id, began, wall, held.pid())
+        ..first_meta
     };
     // Held until the pid stands and was read back. In between, the run before could record its own end, where it has lost its
     // lock file; and a process that finds an older pid file in the place of this one could record the end of that run.
     let recording = take_record_lock(directory, &job.step)?;
-    let (key, meta, rooms) = write_start_files(directory, job, id, meta)?;
+    let claimed_at = start_files.write(&mut meta)?;
+    start_files.make(Record::Heartbeat, &[])?;
+    let rooms = reserve_room(&start_files, meta.encode().len())?;
     replace_log(directory, job, id)?;
     remove_previous_records(directory, &job.step)?;
-    publish(directory, &job.step, id)?;
+    start_files.publish(&[Record::Meta, Record::Heartbeat, Record::Pid])?;
+    let key = (info::current_pid(), claimed_at);
     let own = OwnRun::new(Arc::clone(directory), job.step.clone(), meta, key, lock);
     drop(recording);
-    Ok(Begun { held, own, claimed_at: key.1, rooms, log: files.log, child_started })
+    Ok(Begun { held, own, claimed_at, rooms, log: files.log, child_started })
 }
 
 fn absolute(directory: &MonitorDir) -> PathBuf {
@@ -342,87 +345,37 @@ fn variables(directory: &MonitorDir, job: &Job, id: &str, result: &std::path::Pa
     given.cloned().chain(own.iter().cloned()).collect()
 }
 
-fn first_meta(here: &LocalContext, job: &Job, id: &str, began: MonotonicTime, wall: WallTime, child: i32) -> Meta {
+fn first_meta(files: &StartFiles<'_>, here: &LocalContext, job: &Job, began: MonotonicTime) -> Meta {
     let current = || env::current_folder().ok();
     let join = |folder: &PathBuf| Some(current().map_or_else(|| folder.clone(), |current| current.join(folder)));
     let cwd = job.cwd.as_ref().map_or_else(current, join);
     Meta {
-        run_id: id.to_owned(),
-        host: Some(here.host.clone()),
-        boot_id: Some(here.boot_id.clone()).filter(|id| !id.is_empty()),
-        pid_namespace: here.pid_namespace,
-        time_namespace: here.time_namespace,
-        directory: here.directory,
         pid: Some(info::current_pid()),
         pid_started_at: info::current_start_time(),
         locked: true,
-        started_awake_ms: Some(began.as_millis()),
         breaker: job.breaker.as_ref().map(|name| name.as_str().to_owned()),
         max_consecutive: Some(job.max_consecutive),
-        child_pid: Some(child),
-        process_group: Some(child),
-        uid: Some(env::user()),
         command: recorded_command(&job.command),
         cwd: cwd.map(|folder| folder.to_string_lossy().into_owned()),
-        started_at: Some(wall.rfc3339()),
         heartbeat_interval_ms: Some(millis(job.heartbeat_interval)),
         heartbeat_on: Some(job.heartbeat_on.as_str().to_owned()),
         stale_ms: job.stale.map(millis),
         max_timeout_ms: job.max_timeout.map(millis),
         tags: job.tags.clone(),
         told: job.owes_end.then_some(false),
-        ..Meta::default()
+        ..files.first_meta(here, began)
     }
 }
 
-/// Writes the start files, unpublished, and sets room aside for those of the end.
-fn write_start_files(
-    directory: &MonitorDir,
-    job: &Job,
-    id: &str,
-    mut meta: Meta,
-) -> Result<(PidFileId, Meta, PreallocatedFiles), Error> {
-    let step = &job.step;
-    let say = |record, error| cannot_write(directory, step, record, error);
-    let pid = TempFile::Start(Record::Pid).of(step, id);
-    let write_pid = || -> io::Result<WallTime> {
-        // Closed before it is looked at: a network filesystem may stamp it when it is closed.
-        directory.file(&pid).create_new()?.write_all(format!("{}\n", info::current_pid()).as_bytes())?;
-        match directory.stat(&pid)? {
-            FileState::Present { stamp, .. } => Ok(stamp.modified),
-            FileState::Missing | FileState::Invalid(_) => Err(io::Error::from(io::ErrorKind::NotFound)),
-        }
-    };
-    // The meta names the pid file's time, so that one is written first. A rename leaves the modification time as it is.
-    let modified = write_pid().map_err(|error| say(Record::Pid, error))?;
-    meta.pid_mtime_ns = Some(modified.as_nanos());
-    let encoded = meta.encode();
+/// Sets room aside for the files of the end, whose first record has so many bytes now.
+fn reserve_room(files: &StartFiles<'_>, meta: usize) -> Result<PreallocatedFiles, Error> {
     let reserve = |record, room| {
-        PreallocatedFile::take(directory, TempFile::End(record).of(step, id), room).map_err(|error| say(record, error))
+        let file = PreallocatedFile::take(files.directory, TempFile::End(record).of(files.step, files.id), room);
+        file.map(Some).map_err(|error| files.cannot_write(record, error))
     };
-    let rooms = PreallocatedFiles {
-        status: Some(reserve(Record::Status, STATUS_ROOM)?),
-        meta: Some(reserve(Record::Meta, encoded.len() + META_GROWTH)?),
-        result: Some(reserve(Record::Result, RESULT_ROOM)?),
-    };
-    for (record, content) in [(Record::Meta, encoded.as_slice()), (Record::Heartbeat, &[])] {
-        let mut file =
-            directory.file(&TempFile::Start(record).of(step, id)).create_new().map_err(|error| say(record, error))?;
-        file.write_all(content).map_err(|error| say(record, error))?;
-    }
-    Ok(((info::current_pid(), modified), meta, rooms))
-}
-
-/// Publishes the start files, the meta first and the pid last.
-fn publish(directory: &MonitorDir, step: &StepName, id: &str) -> Result<(), Error> {
-    for record in [Record::Meta, Record::Heartbeat, Record::Pid] {
-        directory
-            .rename(&TempFile::Start(record).of(step, id), &file_name(step, record))
-            .map_err(|error| cannot_write(directory, step, record, error))?;
-    }
-    Ok(())
-}
-
-fn cannot_write(directory: &MonitorDir, step: &StepName, record: Record, error: io::Error) -> Error {
-    Error::io(format!("cannot write {}", directory.join(&file_name(step, record)).display()), error)
+    Ok(PreallocatedFiles {
+        status: reserve(Record::Status, STATUS_ROOM)?,
+        meta: reserve(Record::Meta, meta + META_GROWTH)?,
+        result: reserve(Record::Result, RESULT_ROOM)?,
+    })
 }

@@ -15,5 +15,6 @@ pub(crate) mod own_run;
 pub(crate) mod prepare;
 pub(crate) mod publisher;
 pub(crate) mod snapshot;
+pub(crate) mod start_files;
 pub(crate) mod telling;
 pub(crate) mod terminate;
