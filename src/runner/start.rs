@@ -6,6 +6,7 @@
 
 use crate::decide::breaker::Admission;
 use crate::decide::snapshot::LocalContext;
+use crate::decide::tracker::PidFileId;
 use crate::env_vars;
 use crate::error::{Error, io_reason};
 use crate::record::file_names::{Record, TempFile, file_name};
@@ -122,7 +123,7 @@ pub(super) fn start(directory: &MonitorDir, job: &Job, on_event: OnEvent<'_>) ->
     }
     let began = clock::now();
     let memory_kills = cgroup::kills();
-    let Begun { held, own, claimed_at, rooms, log, child_started } =
+    let Begun { held, own, key: (pid, claimed_at), rooms, log, child_started } =
         begin(&directory, &here, job, &id, lock, began, (ignore_hangup, has_older_children))
             .inspect_err(|_| remove_unpublished(&directory, &job.step, &id))?;
     let child = held.pid();
@@ -130,7 +131,7 @@ pub(super) fn start(directory: &MonitorDir, job: &Job, on_event: OnEvent<'_>) ->
     let output = LogKeeper::start(log, job, on_event);
     let fault = held.release().err().map(|error| not_started(job, &error));
     if fault.is_none() {
-        on_event(RunnerEvent::Started(info::current_pid()));
+        on_event(RunnerEvent::Started(pid));
     }
     Ok(ActiveRun {
         own,
@@ -171,8 +172,7 @@ fn refuse_untold(reader: &mut SnapshotReader) -> Result<(), Error> {
 struct Begun {
     held: HeldChild,
     own: OwnRun,
-    /// When its pid file was written.
-    claimed_at: WallTime,
+    key: PidFileId,
     rooms: PreallocatedFiles,
     log: Option<LogFile>,
     child_started: Option<u64>,
@@ -227,7 +227,7 @@ fn begin(
     let key = (info::current_pid(), claimed_at);
     let own = OwnRun::new(Arc::clone(directory), job.step.clone(), meta, key, lock);
     drop(recording);
-    Ok(Begun { held, own, claimed_at, rooms, log: files.log, child_started })
+    Ok(Begun { held, own, key, rooms, log: files.log, child_started })
 }
 
 fn absolute(directory: &MonitorDir) -> PathBuf {
@@ -276,8 +276,8 @@ fn catch_signals() -> Result<(Pending, bool), Error> {
 
 struct OutputFiles {
     log: Option<LogFile>,
-    stdout: Option<Stream>,
-    stderr: Option<Stream>,
+    stdout: Option<Arc<Stream>>,
+    stderr: Option<Arc<Stream>>,
     result: PathBuf,
 }
 
@@ -292,16 +292,15 @@ fn open_files(directory: &MonitorDir, job: &Job, id: &str) -> Result<OutputFiles
             Some(LogFile::create(&directory.file(&name)).map_err(|error| cannot_open(&name, error))?)
         }
     };
-    let writer = |log: &LogFile| log.writer().map_err(|error| cannot_open(&name, error));
     let stdout = match (job.result, job.log, &log) {
         (ResultFrom::Stdout, _, _) => {
-            Some(directory.file(&result).create_new().map_err(|error| cannot_open(&result, error))?)
+            Some(Arc::new(directory.file(&result).create_new().map_err(|error| cannot_open(&result, error))?))
         }
-        (_, LogStreams::Both | LogStreams::Stdout, Some(log)) => Some(writer(log)?),
+        (_, LogStreams::Both | LogStreams::Stdout, Some(log)) => Some(log.writer()),
         _ => None,
     };
     let stderr = match (job.log, &log) {
-        (LogStreams::Both | LogStreams::Stderr, Some(log)) => Some(writer(log)?),
+        (LogStreams::Both | LogStreams::Stderr, Some(log)) => Some(log.writer()),
         _ => None,
     };
     Ok(OutputFiles { log, stdout, stderr, result: directory.join(&result) })

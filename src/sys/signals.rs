@@ -34,14 +34,13 @@ impl Pending {
     /// # Errors
     /// No descriptors left.
     pub(crate) fn catch(signals: &[Signal]) -> io::Result<Self> {
-        let caught = {
-            let _held = SignalMaskGuard::begin(signals)?;
-            Self::listen(signals)?
-        };
+        let mut held = SignalMaskGuard::begin(signals)?;
         // A mask is inherited through exec (execve(2)): a parent that takes its own signals by sigwait(3) or signalfd(2)
         // has them blocked here too, and COMMAND's end would never be seen.
-        signals.iter().copied().collect::<SigSet>().thread_unblock()?;
-        Ok(caught)
+        for &signal in signals {
+            held.0.remove(signal);
+        }
+        Self::listen(signals)
     }
 
     /// Catches those of these signals that this process was not told to ignore, as long as this lives: after it they do what

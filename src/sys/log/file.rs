@@ -16,6 +16,7 @@ use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The most bytes of a log's end that are looked through for its last lines, and for the last one alone.
 const TAIL: u64 = 256 << 10;
@@ -27,7 +28,7 @@ const BLOCK: u64 = 64 << 10;
 /// neither measured nor written to.
 #[derive(Debug)]
 pub(crate) struct LogFile {
-    append: File,
+    append: Arc<File>,
     /// Not `O_APPEND`: pwrite(2) ignores its offset on such a descriptor (BUGS).
     file: File,
 }
@@ -42,18 +43,15 @@ impl LogFile {
         let append = path.open(append, Mode::from_bits_truncate(0o666))?;
         let file = path.open(OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK, Mode::empty())?;
         if FileFacts::of(&append)?.id() == FileFacts::of(&file)?.id() {
-            Ok(Self { append, file })
+            Ok(Self { append: Arc::new(append), file })
         } else {
             Err(io::Error::other("another process replaced it at once"))
         }
     }
 
-    /// A descriptor for COMMAND's output.
-    ///
-    /// # Errors
-    /// No descriptor left.
-    pub(crate) fn writer(&self) -> io::Result<File> {
-        self.append.try_clone()
+    /// What COMMAND's output is written to.
+    pub(crate) fn writer(&self) -> Arc<File> {
+        Arc::clone(&self.append)
     }
 
     /// A descriptor for reading.
@@ -73,7 +71,7 @@ impl LogFile {
         if !FileFacts::of(&from)?.is_file() {
             return Err(io::Error::other("it is no regular file"));
         }
-        io::copy(&mut from, &mut &self.append).map(|_length| ())
+        io::copy(&mut from, &mut &*self.append).map(|_length| ())
     }
 
     /// Its size in bytes.
@@ -313,11 +311,11 @@ mod tests {
         let path = folder.path().join("a.log");
         let at = |name: &str| FileAt::by_path(folder.path().join(name));
         let old = LogFile::create(&at("a.log")).unwrap();
-        (&old.append).write_all(b"old\n").unwrap();
+        (&*old.append).write_all(b"old\n").unwrap();
         let new = LogFile::create(&at(".new")).unwrap();
         at(".new").rename(&at("a.log")).unwrap();
-        (&old.append).write_all(b"straggler\n").unwrap();
-        (&new.append).write_all(b"new\n").unwrap();
+        (&*old.append).write_all(b"straggler\n").unwrap();
+        (&*new.append).write_all(b"new\n").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "new\n");
     }
 
@@ -329,7 +327,7 @@ mod tests {
         let limit = 1 << 20;
         let mut bound = SizeLimit::new(limit);
         for index in 0..100_000_u32 {
-            writeln!(&log.append, "line {index:060}").unwrap();
+            writeln!(&*log.append, "line {index:060}").unwrap();
             if index % 1000 == 0 {
                 bound.apply(&log).unwrap();
             }

@@ -249,12 +249,12 @@ fn program(command: &ShellCommand<'_>, mark: &str) -> io::Result<(CommandSpec, O
         }
         ShellMode::Inherit => (None, io::stderr().as_fd().try_clone_to_owned()?),
     };
-    let stream = File::from(stream);
+    let stream = Arc::new(File::from(stream));
     let program = CommandSpec {
         command: vec!["sh".into(), "-c".into(), text],
         variables,
         stdin: Some(null_input()?),
-        stdout: Some(stream.try_clone()?),
+        stdout: Some(Arc::clone(&stream)),
         stderr: Some(stream),
         folder: None,
         ignore_hangup: false,

@@ -14,6 +14,7 @@ use std::ffi::{CString, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Arc;
 
 /// The greatest number of a signal.
 const LAST_SIGNAL: i32 = if cfg!(target_os = "linux") { 64 } else { 31 };
@@ -31,9 +32,9 @@ pub(crate) struct CommandSpec {
     /// Its standard input; nothing keeps the inherited one.
     pub(crate) stdin: Option<File>,
     /// Its standard output; nothing keeps the inherited one.
-    pub(crate) stdout: Option<File>,
+    pub(crate) stdout: Option<Arc<File>>,
     /// Its standard error; nothing keeps the inherited one.
-    pub(crate) stderr: Option<File>,
+    pub(crate) stderr: Option<Arc<File>>,
     /// The folder in which it starts; nothing keeps the inherited one.
     pub(crate) folder: Option<CString>,
     /// Whether HUP stays ignored, as `nohup` asked for.
