@@ -280,21 +280,21 @@ fn looks(bytes: &[u8]) {
     };
     while !source.0.is_empty() {
         at = at.saturating_add(source.nanos().saturating_abs());
-        let look = source.look(at);
-        let seen = history.observe(&look);
-        let _remarks = remarks(&look, seen.liveness);
-        let Ok(policy) = Policy::resolve(&wishes, meta_for(&look, pid_file_id(&look))) else { continue };
-        let verdict = evaluate(&seen, &policy, look.at);
+        let snapshot = source.look(at);
+        let seen = history.observe(&snapshot);
+        let _remarks = remarks(&snapshot, seen.liveness);
+        let Ok(policy) = Policy::resolve(&wishes, meta_for(&snapshot, pid_file_id(&snapshot))) else { continue };
+        let verdict = evaluate(&seen, &policy, snapshot.at);
         if let Verdict::Pending { recheck_at, .. } = verdict {
-            assert!(recheck_at > look.at || look.at == MonotonicTime::NEVER, "{verdict:?} {look:?}");
+            assert!(recheck_at > snapshot.at || snapshot.at == MonotonicTime::NEVER, "{verdict:?} {snapshot:?}");
             let before = MonotonicTime::from_nanos(0).plus(recheck_at.since(MonotonicTime::from_nanos(1)));
-            if before > look.at && recheck_at != MonotonicTime::NEVER {
-                assert_eq!(evaluate(&seen, &policy, before), verdict, "{look:?}");
+            if before > snapshot.at && recheck_at != MonotonicTime::NEVER {
+                assert_eq!(evaluate(&seen, &policy, before), verdict, "{snapshot:?}");
             }
         }
         // The same look again says the same, but for who is dead since when.
-        let again = history.clone().observe(&look);
-        assert_eq!((&again.status, again.began), (&seen.status, seen.began), "{look:?}");
+        let again = history.clone().observe(&snapshot);
+        assert_eq!((&again.status, again.began), (&seen.status, seen.began), "{snapshot:?}");
     }
 }
 

@@ -17,8 +17,8 @@ pub(super) const LEFT_OVER_SLACK: Duration = Duration::from_secs(2);
 pub(crate) type PidFileId = (i32, WallTime);
 
 /// The run that the pid file names.
-pub(crate) fn pid_file_id(look: &Snapshot) -> Option<PidFileId> {
-    match &look.pid {
+pub(crate) fn pid_file_id(snapshot: &Snapshot) -> Option<PidFileId> {
+    match &snapshot.pid {
         FileState::Present { stamp, content: ParsedPid::Pid(pid) } => Some((*pid, stamp.modified)),
         FileState::Present { content: ParsedPid::Unfinished | ParsedPid::Bad(_), .. }
         | FileState::Missing
@@ -32,20 +32,22 @@ pub(crate) fn pid_file_id(look: &Snapshot) -> Option<PidFileId> {
 /// whose pid a next starter withdrew before it was killed itself, or of one whose pid file was removed while it lives. Nobody
 /// holds its lock then, or the lock file is gone too. A heartbeat that goes on after it is another run's, unless the process
 /// that it names lives.
-pub(crate) fn meta_for(look: &Snapshot, key: Option<PidFileId>) -> Option<&Meta> {
-    let (meta, stamp) = (recorded_meta(look)?, look.meta.stamp()?);
+pub(crate) fn meta_for(snapshot: &Snapshot, key: Option<PidFileId>) -> Option<&Meta> {
+    let (meta, stamp) = (recorded_meta(snapshot)?, snapshot.meta.stamp()?);
     let orphaned = || {
-        let lives = matches!(look.process, Process::Running { started, .. } if meta.pid_started_at == Some(started));
-        let beaten = || look.heartbeat.stamp().is_none_or(|beat| beat.modified <= stamp.modified.plus(LEFT_OVER_SLACK));
-        !look.has_pid() && meta.locked && look.lock != LockState::Held && (lives || beaten())
+        let lives =
+            matches!(snapshot.process, Process::Running { started, .. } if meta.pid_started_at == Some(started));
+        let beaten =
+            || snapshot.heartbeat.stamp().is_none_or(|beat| beat.modified <= stamp.modified.plus(LEFT_OVER_SLACK));
+        !snapshot.has_pid() && meta.locked && snapshot.lock != LockState::Held && (lives || beaten())
     };
     // A record without a pid tells a run from the next one only by time: it was made for what stood there then.
     let current = || {
         let younger = |file: FileStamp| file.modified > stamp.modified.plus(LEFT_OVER_SLACK);
         match (key, meta.reason) {
             (Some(_), _) => true,
-            (None, Some(_)) => look.status.stamp().is_some_and(|status| !younger(status)),
-            (None, None) => !look.heartbeat.stamp().is_some_and(younger),
+            (None, Some(_)) => snapshot.status.stamp().is_some_and(|status| !younger(status)),
+            (None, None) => !snapshot.heartbeat.stamp().is_some_and(younger),
         }
     };
     (meta.speaks_of(key) && current() || orphaned()).then_some(meta)
@@ -55,9 +57,9 @@ pub(crate) fn meta_for(look: &Snapshot, key: Option<PidFileId>) -> Option<&Meta>
 ///
 /// In a world-writable directory any user can put a record beside another user's pid file. It counts only
 /// where it is that user's or root's.
-pub(crate) fn recorded_meta(look: &Snapshot) -> Option<&Meta> {
-    let FileState::Present { stamp, content } = &look.meta else { return None };
+pub(crate) fn recorded_meta(snapshot: &Snapshot) -> Option<&Meta> {
+    let FileState::Present { stamp, content } = &snapshot.meta else { return None };
     let ParsedMeta::Known(meta) = content.as_ref() else { return None };
-    let trusted = look.pid.stamp().is_none_or(|pid| stamp.owner == pid.owner || stamp.owner == ROOT);
+    let trusted = snapshot.pid.stamp().is_none_or(|pid| stamp.owner == pid.owner || stamp.owner == ROOT);
     trusted.then_some(meta)
 }

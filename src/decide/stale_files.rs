@@ -21,13 +21,13 @@ pub(super) enum StaleCutoff {
 
 impl StaleCutoff {
     /// What tells them at this look.
-    pub(super) fn of(look: &Snapshot, key: Option<PidFileId>, meta: Option<&Meta>, liveness: Liveness) -> Self {
+    pub(super) fn of(snapshot: &Snapshot, key: Option<PidFileId>, meta: Option<&Meta>, liveness: Liveness) -> Self {
         // A run that holds its lock removed the old files itself. Times are not compared then: a clock set back during
         // the run would make its own status look old.
         if meta.is_some_and(|meta| meta.locked || meta.reason.is_some()) {
             return Self::Nothing;
         }
-        match (liveness, look.process, key) {
+        match (liveness, snapshot.process, key) {
             // What was written after the pid file is the run's own even where it seems older than the process: a file's
             // time comes from a clock that is a few milliseconds behind, and both files have theirs from it.
             (Liveness::Alive, Process::Running { started_wall, .. }, Some((_, pid_modified))) => {

@@ -53,11 +53,11 @@ struct Ignored {
 }
 
 impl Ignored {
-    fn is_all(&self, look: &Snapshot) -> bool {
-        let key = pid_file_id(look);
-        let recorded = recorded_meta(look).filter(|meta| !look.has_pid() || meta.speaks_of(key));
+    fn is_all(&self, snapshot: &Snapshot) -> bool {
+        let key = pid_file_id(snapshot);
+        let recorded = recorded_meta(snapshot).filter(|meta| !snapshot.has_pid() || meta.speaks_of(key));
         let of_same_run = self.run.is_some() && recorded.map(|meta| &meta.run_id) == self.run.as_ref();
-        look.status.stamp() == Some(self.status) || of_same_run
+        snapshot.status.stamp() == Some(self.status) || of_same_run
     }
 }
 
@@ -131,22 +131,22 @@ struct HeartbeatState {
 }
 
 /// What a snapshot means by itself.
-pub(crate) fn observe(look: &Snapshot) -> Observation {
-    RunTracker::default().observe(look)
+pub(crate) fn observe(snapshot: &Snapshot) -> Observation {
+    RunTracker::default().observe(snapshot)
 }
 
 impl RunTracker {
     /// From now on takes the status that this look shows for one of before the call.
-    pub(crate) fn skip_existing(&mut self, look: &Snapshot) {
+    pub(crate) fn skip_existing(&mut self, snapshot: &Snapshot) {
         // Only `run` writes a new record for each run; beside a plain shell's next outcome the old one stays.
-        let run = recorded_meta(look).filter(|meta| meta.locked && meta.reason.is_some());
+        let run = recorded_meta(snapshot).filter(|meta| meta.locked && meta.reason.is_some());
         let run = run.map(|meta| meta.run_id.clone());
-        self.ignored = look.status.stamp().map(|status| Ignored { status, run });
+        self.ignored = snapshot.status.stamp().map(|status| Ignored { status, run });
         // One that came long after that outcome is the next run's, which says so in a moment.
         let is_old = |result: &FileStamp| {
-            look.status.stamp().is_some_and(|status| result.modified <= status.modified.plus(LEFT_OVER_SLACK))
+            snapshot.status.stamp().is_some_and(|status| result.modified <= status.modified.plus(LEFT_OVER_SLACK))
         };
-        self.old = OldFiles { status: look.status.stamp(), result: look.standing_result.filter(is_old) };
+        self.old = OldFiles { status: snapshot.status.stamp(), result: snapshot.standing_result.filter(is_old) };
     }
 
     /// Whether the process of the run that was seen alive has ended, where its files cannot be read.
@@ -165,56 +165,57 @@ impl RunTracker {
     }
 
     /// Folds one look into the memory and says what it means.
-    pub(crate) fn observe(&mut self, look: &Snapshot) -> Observation {
-        let ignored = self.ignored.as_ref().is_some_and(|ignored| ignored.is_all(look)) && !shows_newer_run(look);
-        let there = look.shows_start();
+    pub(crate) fn observe(&mut self, snapshot: &Snapshot) -> Observation {
+        let ignored =
+            self.ignored.as_ref().is_some_and(|ignored| ignored.is_all(snapshot)) && !shows_newer_run(snapshot);
+        let there = snapshot.shows_start();
         // A run that was seen alive is followed by its process: its files, or their filesystem, may go away before it.
-        let followed = !there && self.run.as_ref().is_some_and(|run| run.followed(look).is_some());
+        let followed = !there && self.run.as_ref().is_some_and(|run| run.followed(snapshot).is_some());
         if ignored || !there && !followed {
-            let since = *self.absent_since.get_or_insert(look.at);
+            let since = *self.absent_since.get_or_insert(snapshot.at);
             return Observation::absent(since);
         }
         self.ignored = None;
         self.absent_since = None;
-        let key = pid_file_id(look);
-        let meta = meta_for(look, key);
+        let key = pid_file_id(snapshot);
+        let meta = meta_for(snapshot, key);
         let run = match self.run.take() {
             // Whatever wrote its pid file again, a copy of it or its wrapper.
-            Some(run) if run.is_rewritten(look, key) => TrackedRun { key, ..run },
+            Some(run) if run.is_rewritten(snapshot, key) => TrackedRun { key, ..run },
             // Not the same pid file: another run, of which nothing is known yet.
             Some(run) if run.key.is_some() && key.is_some() && run.key != key => {
                 self.replaced = true;
-                TrackedRun::begin(look, key, meta)
+                TrackedRun::begin(snapshot, key, meta)
             }
             // The pid came late: the same run, whose beginning is better known now.
             Some(run) if run.key.is_none() && key.is_some() => {
-                let begun = TrackedRun::begin(look, key, meta);
+                let begun = TrackedRun::begin(snapshot, key, meta);
                 let TrackedRun { status, heartbeat, stopped, was_stopped, last_look, slept, .. } = run;
                 TrackedRun { status, heartbeat, stopped, was_stopped, last_look, slept, ..begun }
             }
             // A pid file that goes away takes nothing back: many a wrapper removes it in its last line.
             Some(run) => run,
-            None => TrackedRun::begin(look, key, meta),
+            None => TrackedRun::begin(snapshot, key, meta),
         };
-        self.run.insert(run).observe(look, key, meta, self.old)
+        self.run.insert(run).observe(snapshot, key, meta, self.old)
     }
 }
 
 /// What a status says of the failure itself.
-fn written_detail(look: &Snapshot) -> Option<String> {
-    match look.status.content() {
+fn written_detail(snapshot: &Snapshot) -> Option<String> {
+    match snapshot.status.content() {
         Some(ParsedStatus::FailedWith(said)) => Some(said.clone()),
         _ => None,
     }
 }
 
 impl TrackedRun {
-    fn begin(look: &Snapshot, key: Option<PidFileId>, meta: Option<&Meta>) -> Self {
+    fn begin(snapshot: &Snapshot, key: Option<PidFileId>, meta: Option<&Meta>) -> Self {
         Self {
             key,
-            id: recorded_id(look, key).map(str::to_owned),
-            began: began(look, meta),
-            claimed: key.map(|(_, at)| look.at.minus(look.file_wall.since(at)).plus(coarseness(at))),
+            id: recorded_id(snapshot, key).map(str::to_owned),
+            began: began(snapshot, meta),
+            claimed: key.map(|(_, at)| snapshot.at.minus(snapshot.file_wall.since(at)).plus(coarseness(at))),
             seen_alive: false,
             started: None,
             dead_since: None,
@@ -228,41 +229,41 @@ impl TrackedRun {
             old_heartbeat: Provenance::default(),
             // No look came before: any age is possible.
             last_look: MonotonicTime::from_nanos(i64::MIN),
-            slept: look.slept,
+            slept: snapshot.slept,
         }
     }
 
     fn observe(
         &mut self,
-        look: &Snapshot,
+        snapshot: &Snapshot,
         key: Option<PidFileId>,
         meta: Option<&Meta>,
         before: OldFiles,
     ) -> Observation {
-        let liveness = self.liveness(look, key, meta);
+        let liveness = self.liveness(snapshot, key, meta);
         let old = match self.left_over {
             // A wrapper that removes its pid in its last line leaves what was left over by then.
             Some(known) if key.is_none() => known,
-            _ => StaleCutoff::of(look, key, meta, liveness),
+            _ => StaleCutoff::of(snapshot, key, meta, liveness),
         };
         self.left_over = key.map(|_| old).or(self.left_over);
-        let by_age = self.old_status.is_left_over(look.status.stamp(), liveness, |modified| old.holds(modified));
-        let left_over = by_age || before.status.is_some() && look.status.stamp() == before.status;
-        let status = self.status(look, left_over);
+        let by_age = self.old_status.is_left_over(snapshot.status.stamp(), liveness, |modified| old.holds(modified));
+        let left_over = by_age || before.status.is_some() && snapshot.status.stamp() == before.status;
+        let status = self.status(snapshot, left_over);
         // A wrapper that has been continued since the last look may not have beaten yet.
-        self.stopped = self.stopped.max((look.is_stopped || self.was_stopped).then_some(look.at));
-        self.was_stopped = look.is_stopped;
-        let beat = look.heartbeat.stamp();
+        self.stopped = self.stopped.max((snapshot.is_stopped || self.was_stopped).then_some(snapshot.at));
+        self.was_stopped = snapshot.is_stopped;
+        let beat = snapshot.heartbeat.stamp();
         let old_beat = self.old_heartbeat.is_left_over(beat, liveness, |modified| old.beats(modified));
-        let heartbeat = beat.filter(|_| !old_beat).map(|stamp| self.heartbeat(look, stamp));
+        let heartbeat = beat.filter(|_| !old_beat).map(|stamp| self.heartbeat(snapshot, stamp));
         // Where this run's own status looks left over the clock was set back, and then its result is known by being of
         // the status's time.
-        let set_back = look.status.stamp().map(|stamp| stamp.modified).filter(|&at| !left_over && old.holds(at));
+        let set_back = snapshot.status.stamp().map(|stamp| stamp.modified).filter(|&at| !left_over && old.holds(at));
         let is_own = |at: WallTime| match set_back {
             Some(status) => at >= status.minus(LEFT_OVER_SLACK),
             None => !old.holds(at),
         };
-        let result = match &look.result {
+        let result = match &snapshot.result {
             FileState::Present { stamp, content } if is_own(stamp.modified) && Some(*stamp) != before.result => {
                 match content {
                     ParsedResult::Json(_) => ResultState::Whole,
@@ -271,8 +272,8 @@ impl TrackedRun {
             }
             FileState::Present { .. } | FileState::Missing | FileState::Invalid(_) => ResultState::Absent,
         };
-        let written_detail = matches!(status, Status::Complete { .. }).then(|| written_detail(look)).flatten();
-        (self.last_look, self.slept) = (look.at, look.slept);
+        let written_detail = matches!(status, Status::Complete { .. }).then(|| written_detail(snapshot)).flatten();
+        (self.last_look, self.slept) = (snapshot.at, snapshot.slept);
         Observation {
             absent_since: None,
             liveness,
@@ -283,20 +284,20 @@ impl TrackedRun {
             result,
             heartbeat,
             began: self.began,
-            invalid: look.first_invalid_file(),
+            invalid: snapshot.first_invalid_file(),
         }
     }
 
     /// Whether the pid file is another now and names the same process, whose run of `run` still stands in the record.
     /// A new run has a record of its own before it writes its pid.
-    fn is_rewritten(&self, look: &Snapshot, key: Option<PidFileId>) -> bool {
-        self.key.is_some() && self.id.is_some() && recorded_id(look, key) == self.id.as_deref()
+    fn is_rewritten(&self, snapshot: &Snapshot, key: Option<PidFileId>) -> bool {
+        self.key.is_some() && self.id.is_some() && recorded_id(snapshot, key) == self.id.as_deref()
     }
 
     /// Whether the process lives that was seen alive, where no pid file names it any more; `None` if that is not known.
-    fn followed(&self, look: &Snapshot) -> Option<PidState> {
-        let (_, pid_modified) = self.key.filter(|_| self.seen_alive && !look.has_pid())?;
-        match look.followed {
+    fn followed(&self, snapshot: &Snapshot) -> Option<PidState> {
+        let (_, pid_modified) = self.key.filter(|_| self.seen_alive && !snapshot.has_pid())?;
+        match snapshot.followed {
             Process::Running { started, started_wall } => {
                 let recycled = match self.started {
                     Some(known) => known != started,
@@ -309,30 +310,30 @@ impl TrackedRun {
         }
     }
 
-    fn liveness(&mut self, look: &Snapshot, key: Option<PidFileId>, meta: Option<&Meta>) -> Liveness {
-        let followed = self.followed(look);
-        if key.is_none() && look.lock == LockState::Held && followed != Some(PidState::Alive) {
+    fn liveness(&mut self, snapshot: &Snapshot, key: Option<PidFileId>, meta: Option<&Meta>) -> Liveness {
+        let followed = self.followed(snapshot);
+        if key.is_none() && snapshot.lock == LockState::Held && followed != Some(PidState::Alive) {
             // `run` takes the lock, withdraws the old pid first and publishes the new one last, so with no pid under a
             // held lock every other file may be the old run's.
-            let since = *self.starting_since.get_or_insert(look.at);
+            let since = *self.starting_since.get_or_insert(snapshot.at);
             self.dead_since = None;
             return Liveness::Starting { since };
         }
         self.starting_since = None;
-        let taken_over = matches!((self.started, look.process),
+        let taken_over = matches!((self.started, snapshot.process),
             (Some(known), Process::Running { started, .. }) if known != started);
         let seen = match followed {
             Some(known) => known,
             None if taken_over => PidState::Dead,
-            None => assess_pid(look, key, meta, self.started, self.seen_alive),
+            None => assess_pid(snapshot, key, meta, self.started, self.seen_alive),
         };
         self.seen_alive |= seen == PidState::Alive;
-        let shown = if followed.is_some() { look.followed } else { look.process };
+        let shown = if followed.is_some() { snapshot.followed } else { snapshot.process };
         if let (PidState::Alive, Process::Running { started, .. }) = (seen, shown) {
             self.started = Some(started);
         }
         // A start by another time namespace's clock is never compared with one that is read here.
-        let of_this_time = meta.filter(|meta| !is_of_other_time(look, meta));
+        let of_this_time = meta.filter(|meta| !is_of_other_time(snapshot, meta));
         if let (PidState::Alive, Some(started)) = (seen, of_this_time.and_then(|meta| meta.pid_started_at)) {
             self.started = Some(started);
         }
@@ -341,14 +342,14 @@ impl TrackedRun {
         }
         match seen {
             PidState::Alive => Liveness::Alive,
-            PidState::Dead => Liveness::Dead { since: *self.dead_since.get_or_insert(look.at) },
+            PidState::Dead => Liveness::Dead { since: *self.dead_since.get_or_insert(snapshot.at) },
             PidState::NotVisible => Liveness::Elsewhere,
             PidState::NoPid => Liveness::Unclaimed,
         }
     }
 
-    fn status(&mut self, look: &Snapshot, left_over: bool) -> Status {
-        let (FileState::Present { stamp, content }, false) = (&look.status, left_over) else {
+    fn status(&mut self, snapshot: &Snapshot, left_over: bool) -> Status {
+        let (FileState::Present { stamp, content }, false) = (&snapshot.status, left_over) else {
             self.status = None;
             return Status::Absent;
         };
@@ -356,8 +357,8 @@ impl TrackedRun {
         let since = match self.status {
             Some((known, since)) if known == *stamp => since,
             // Never seen before and there at the first look: only its age can tell how long it has stood.
-            None if first_look => look.at.minus(look.file_wall.since(stamp.modified)),
-            Some(_) | None => look.at,
+            None if first_look => snapshot.at.minus(snapshot.file_wall.since(stamp.modified)),
+            Some(_) | None => snapshot.at,
         };
         self.status = Some((*stamp, since));
         match content {
@@ -368,8 +369,8 @@ impl TrackedRun {
         }
     }
 
-    fn heartbeat(&mut self, look: &Snapshot, stamp: FileStamp) -> Heartbeat {
-        let by_age = look.at.minus(look.file_wall.since(stamp.modified)).plus(coarseness(stamp.modified));
+    fn heartbeat(&mut self, snapshot: &Snapshot, stamp: FileStamp) -> Heartbeat {
+        let by_age = snapshot.at.minus(snapshot.file_wall.since(stamp.modified)).plus(coarseness(stamp.modified));
         let (written, mut beat) = match self.heartbeat {
             Some(pulse) if pulse.stamp == stamp => (pulse.written, pulse.beat),
             Some(pulse) => {
@@ -378,19 +379,19 @@ impl TrackedRun {
                 // slept between the looks, whichever is later. A clock set back between the beats belies the one, a
                 // clock set forward after them the other; too late is no harm, and the two looks bound it.
                 let gap = stamp.modified.since(pulse.stamp.modified);
-                let gap = if gap.is_zero() { look.at.since(pulse.written) } else { gap };
-                let latest = look.at.plus(coarseness(stamp.modified));
-                let by_age = by_age.plus(look.slept.saturating_sub(self.slept));
-                let written = pulse.written.plus(gap).max(by_age).clamp(self.last_look.min(look.at), latest);
-                (written, Heartbeat { fresh: written, seen: look.at, unconfirmed: None })
+                let gap = if gap.is_zero() { snapshot.at.since(pulse.written) } else { gap };
+                let latest = snapshot.at.plus(coarseness(stamp.modified));
+                let by_age = by_age.plus(snapshot.slept.saturating_sub(self.slept));
+                let written = pulse.written.plus(gap).max(by_age).clamp(self.last_look.min(snapshot.at), latest);
+                (written, Heartbeat { fresh: written, seen: snapshot.at, unconfirmed: None })
             }
             None => {
                 // On a network filesystem some writers stamp a file by their own clock and some by the server's (sshfs
                 // does both), so one age alone calls no run hung there, whatever the server's clock reads.
-                let unconfirmed = if look.here.local_filesystem {
-                    (look.slept > SLEPT).then_some(look.at)
+                let unconfirmed = if snapshot.here.local_filesystem {
+                    (snapshot.slept > SLEPT).then_some(snapshot.at)
                 } else {
-                    Some(look.at.plus(SEEN_LATE))
+                    Some(snapshot.at.plus(SEEN_LATE))
                 };
                 (by_age, Heartbeat { fresh: by_age, seen: by_age, unconfirmed })
             }
@@ -404,20 +405,20 @@ impl TrackedRun {
 }
 
 /// The id of the run of `run` that the record gives this pid, whenever the pid file was written.
-fn recorded_id(look: &Snapshot, key: Option<PidFileId>) -> Option<&str> {
+fn recorded_id(snapshot: &Snapshot, key: Option<PidFileId>) -> Option<&str> {
     let (pid, _) = key?;
-    let recorded = recorded_meta(look).filter(|meta| meta.locked && meta.pid == Some(pid));
+    let recorded = recorded_meta(snapshot).filter(|meta| meta.locked && meta.pid == Some(pid));
     recorded.map(|meta| meta.run_id.as_str())
 }
 
 /// Whether the status that is there is an earlier run's, and a later run's signs of life are there beside it: a plain shell
 /// starts without taking the old files away.
-fn shows_newer_run(look: &Snapshot) -> bool {
-    let Some(status) = look.status.stamp() else { return false };
-    let key = pid_file_id(look);
-    let meta = meta_for(look, key);
-    let seen = TrackedRun::begin(look, key, meta).observe(look, key, meta, OldFiles::default());
-    let beats = look.heartbeat.stamp().is_some_and(|beat| beat.modified > status.modified.plus(LEFT_OVER_SLACK));
+fn shows_newer_run(snapshot: &Snapshot) -> bool {
+    let Some(status) = snapshot.status.stamp() else { return false };
+    let key = pid_file_id(snapshot);
+    let meta = meta_for(snapshot, key);
+    let seen = TrackedRun::begin(snapshot, key, meta).observe(snapshot, key, meta, OldFiles::default());
+    let beats = snapshot.heartbeat.stamp().is_some_and(|beat| beat.modified > status.modified.plus(LEFT_OVER_SLACK));
     seen.status == Status::Absent || key.is_none() && beats
 }
 
@@ -428,18 +429,18 @@ fn coarseness(modified: WallTime) -> Duration {
 }
 
 /// When the run began: by its own record on this boot, else by the age of its oldest file less all sleep since boot.
-fn began(look: &Snapshot, meta: Option<&Meta>) -> MonotonicTime {
+fn began(snapshot: &Snapshot, meta: Option<&Meta>) -> MonotonicTime {
     if let Some(meta) = meta
-        && !is_of_other_machine(look, meta)
-        && !is_of_other_time(look, meta)
+        && !is_of_other_machine(snapshot, meta)
+        && !is_of_other_time(snapshot, meta)
         && let Some(began) = meta.began()
     {
-        return began.min(look.at);
+        return began.min(snapshot.at);
     }
-    let pid = look.pid.stamp().map(|stamp| stamp.modified);
+    let pid = snapshot.pid.stamp().map(|stamp| stamp.modified);
     let first = pid.or_else(|| {
-        let others = [look.heartbeat.stamp(), look.status.stamp(), look.meta.stamp()];
+        let others = [snapshot.heartbeat.stamp(), snapshot.status.stamp(), snapshot.meta.stamp()];
         others.into_iter().flatten().map(|stamp| stamp.modified).min()
     });
-    first.map_or(look.at, |first| look.at.minus(look.file_wall.since(first).saturating_sub(look.slept)))
+    first.map_or(snapshot.at, |first| snapshot.at.minus(snapshot.file_wall.since(first).saturating_sub(snapshot.slept)))
 }

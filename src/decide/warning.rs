@@ -78,25 +78,25 @@ impl Warning {
 }
 
 /// What a person should know of this look, whatever the verdict.
-pub(crate) fn remarks(look: &Snapshot, liveness: Liveness) -> Vec<Warning> {
+pub(crate) fn remarks(snapshot: &Snapshot, liveness: Liveness) -> Vec<Warning> {
     let mut remarks = Vec::new();
-    if let FileState::Present { content: ParsedPid::Bad(text), .. } = &look.pid {
+    if let FileState::Present { content: ParsedPid::Bad(text), .. } = &snapshot.pid {
         remarks.push(Warning::BadPid(text.clone()));
     }
-    if let Some(ParsedMeta::Broken(error)) = look.meta.content().map(AsRef::as_ref) {
+    if let Some(ParsedMeta::Broken(error)) = snapshot.meta.content().map(AsRef::as_ref) {
         remarks.push(Warning::BrokenMeta(error.clone()));
     }
-    let key = pid_file_id(look);
-    match meta_for(look, key) {
-        Some(meta) if is_of_other_machine(look, meta) => match &meta.host {
-            Some(host) if *host != look.here.host => remarks.push(Warning::OtherHost(host.clone())),
+    let key = pid_file_id(snapshot);
+    match meta_for(snapshot, key) {
+        Some(meta) if is_of_other_machine(snapshot, meta) => match &meta.host {
+            Some(host) if *host != snapshot.here.host => remarks.push(Warning::OtherHost(host.clone())),
             _ => remarks.push(Warning::OtherBoot),
         },
-        _ if is_copy(look) => remarks.push(Warning::Copy),
-        Some(meta) if is_of_other_namespace(look, meta) => remarks.push(Warning::OtherNamespace),
-        Some(meta) if is_of_other_time(look, meta) => remarks.push(Warning::OtherTime),
+        _ if is_copy(snapshot) => remarks.push(Warning::Copy),
+        Some(meta) if is_of_other_namespace(snapshot, meta) => remarks.push(Warning::OtherNamespace),
+        Some(meta) if is_of_other_time(snapshot, meta) => remarks.push(Warning::OtherTime),
         _ => {
-            if let (true, Some((pid, _))) = (look.is_stopped, key) {
+            if let (true, Some((pid, _))) = (snapshot.is_stopped, key) {
                 remarks.push(Warning::Stopped(pid));
             }
             if let (Liveness::Elsewhere, Some((pid, _))) = (liveness, key) {
@@ -108,6 +108,6 @@ pub(crate) fn remarks(look: &Snapshot, liveness: Liveness) -> Vec<Warning> {
 }
 
 /// Whether this machine may signal the run's processes as far as its record tells; the reason where it may not.
-pub(crate) fn out_of_reach(look: &Snapshot) -> Option<Warning> {
-    remarks(look, Liveness::Elsewhere).into_iter().find(Warning::forbids_signals)
+pub(crate) fn out_of_reach(snapshot: &Snapshot) -> Option<Warning> {
+    remarks(snapshot, Liveness::Elsewhere).into_iter().find(Warning::forbids_signals)
 }

@@ -106,7 +106,7 @@ impl<'call> Driver<'call> {
             MonitorAction::ReadSnapshot(step) => {
                 // Thousands of reads over a network take their time; each is a sign of life.
                 on_event(WaitEvent::Idle(Duration::ZERO));
-                match self.readers[step].look() {
+                match self.readers[step].read() {
                     Ok(snapshot) => {
                         if snapshot.lock == LockState::Held {
                             self.readers[step].pin_directory();

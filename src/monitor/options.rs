@@ -111,7 +111,7 @@ pub(crate) struct StepResult {
     /// Whether processes were signalled and all are gone, or the caller's command said that it has ended the work.
     pub(crate) killed: bool,
     /// The last snapshot, from which the facts are told; `None` if none could be read.
-    pub(crate) look: Option<Snapshot>,
+    pub(crate) snapshot: Option<Snapshot>,
     /// When its heartbeat last beat.
     pub(crate) fresh: Option<MonotonicTime>,
     /// When the run, or the wait for a log alone, began.
@@ -133,7 +133,7 @@ impl StepResult {
             run_outcome: outcome.is_end().then_some(outcome),
             detail,
             killed: false,
-            look: None,
+            snapshot: None,
             fresh: None,
             began: None,
             backend: "none",
@@ -147,7 +147,7 @@ impl StepResult {
         Self {
             fresh: seen.heartbeat.map(|beat| beat.fresh),
             began: seen.absent_since.is_none().then_some(seen.began),
-            look: Some(snapshot.without_left_over(&seen)),
+            snapshot: Some(snapshot.without_left_over(&seen)),
             ..self
         }
     }

@@ -52,13 +52,13 @@ impl TerminationPool {
         &mut self,
         index: usize,
         mut reader: SnapshotReader,
-        look: Snapshot,
+        snapshot: Snapshot,
         task: Task,
         means: KillMethod,
     ) {
         let task: TerminationTask = Box::new(move || match task {
-            Task::Terminate(intent, why) => terminate(&mut reader, &look, intent, &why, &means),
-            Task::RecordDeath(reason) => record_death(&mut reader, &look, reason, &means),
+            Task::Terminate(intent, why) => terminate(&mut reader, &snapshot, intent, &why, &means),
+            Task::RecordDeath(reason) => record_death(&mut reader, &snapshot, reason, &means),
         });
         self.waiting.push_back((index, task));
         self.start();

@@ -158,36 +158,36 @@ pub(crate) fn check_one(
 ) -> Result<Checked, Error> {
     let step = reader.step().clone();
     let directory = Arc::clone(reader.directory());
-    let look = reader
-        .look()
+    let snapshot = reader
+        .read()
         .map_err(|error| Error::io(format!("cannot look at {step} in {}", directory.path().display()), error))?;
     let thresholds = ThresholdOptions {
         stale: request.stale,
         max_timeout: request.max_timeout,
         // Patience is over at once, and no end needs a second look: that is what "once" means.
-        until: Some(look.at),
+        until: Some(snapshot.at),
         ..ThresholdOptions::ONCE
     };
-    let assessment = assess(&mut RunTracker::default(), &step, look, &thresholds)?;
-    let Assessment { snapshot: look, observation: seen, policy, verdict } = &assessment;
+    let assessment = assess(&mut RunTracker::default(), &step, snapshot, &thresholds)?;
+    let Assessment { snapshot, observation: seen, policy, verdict } = &assessment;
     let plan = plan(verdict);
-    let tree = (matches!(depth, Depth::Processes) && matches!(plan, Plan::End(_))).then(|| evidence(look));
+    let tree = (matches!(depth, Depth::Processes) && matches!(plan, Plan::End(_))).then(|| evidence(snapshot));
     let (outcome, detail) = match verdict {
         Verdict::Final(Finding { outcome, next: RequiredAction::Terminate(intent), .. }) => {
-            (*outcome, Some(reason_while_running(*intent, seen, policy, look.at)))
+            (*outcome, Some(reason_while_running(*intent, seen, policy, snapshot.at)))
         }
         Verdict::Final(finding) => (finding.outcome, finding.detail.clone()),
         Verdict::Pending { .. } => (Outcome::Running, None),
     };
-    let copied = (outcome != Outcome::Running && is_copy(look)).then(|| Warning::Copy.to_string());
+    let copied = (outcome != Outcome::Running && is_copy(snapshot)).then(|| Warning::Copy.to_string());
     let mut sentences: Vec<String> = detail.into_iter().chain(copied).collect();
     let mut used = None;
     if outcome == Outcome::Running {
         used = match depth {
-            Depth::Processes => cpu_time(look),
-            Depth::Glance(crowd) => cpu_time_in(look, crowd.census()),
+            Depth::Processes => cpu_time(snapshot),
+            Depth::Glance(crowd) => cpu_time_in(snapshot, crowd.census()),
         };
-        sentences.extend(about_running(look, seen, policy, used));
+        sentences.extend(about_running(snapshot, seen, policy, used));
     }
     let detail = (!sentences.is_empty()).then(|| sentences.join("; "));
     let told = StepResult { evidence: tree, ..StepResult::new(index, outcome, detail).with_facts(assessment) };
@@ -204,14 +204,14 @@ pub(crate) fn check_one(
 }
 
 /// What is worth knowing of a run that goes on.
-fn about_running(look: &Snapshot, seen: &Observation, policy: &Policy, cpu_time: Option<Duration>) -> Vec<String> {
+fn about_running(snapshot: &Snapshot, seen: &Observation, policy: &Policy, cpu_time: Option<Duration>) -> Vec<String> {
     let mut sentences: Vec<String> =
-        remarks(look, seen.liveness).into_iter().map(|remark| remark.to_string()).collect();
+        remarks(snapshot, seen.liveness).into_iter().map(|remark| remark.to_string()).collect();
     let used = |used| format!("its processes have used {} of CPU time", humantime::format_duration(used));
     sentences.extend(cpu_time.map(used));
-    let is_stale = |fresh: MonotonicTime| policy.stale.is_some_and(|stale| look.at >= fresh.plus(stale));
+    let is_stale = |fresh: MonotonicTime| policy.stale.is_some_and(|stale| snapshot.at >= fresh.plus(stale));
     if seen.heartbeat.is_some_and(|beat| beat.unconfirmed.is_some() && is_stale(beat.fresh)) {
-        let local = look.here.local_filesystem;
+        let local = snapshot.here.local_filesystem;
         let doubt = if local { "this machine has slept since boot" } else { "its time may be of another clock" };
         sentences.push(format!("the heartbeat looks stale, but {doubt}: look again soon"));
     }

@@ -33,15 +33,15 @@ pub(crate) enum CallStart {
 /// An internal error where the files cannot be read or the mark cannot be written.
 pub(crate) fn standing(directory: &Path, step: &StepName) -> Result<CallStart, Error> {
     let mut reader = reader(directory, step)?;
-    let Assessment { snapshot: look, verdict, .. } = assess_settled(&mut reader)?;
-    let meta = meta_for(&look, pid_file_id(&look));
+    let Assessment { snapshot, verdict, .. } = assess_settled(&mut reader)?;
+    let meta = meta_for(&snapshot, pid_file_id(&snapshot));
     let command = meta.map_or_else(Vec::new, |meta| meta.command.clone());
     let runs = match verdict {
         Verdict::Pending { .. } => true,
         Verdict::Final(finding) => finding.next == RequiredAction::Report && finding.outcome == Outcome::Running,
     };
     if !runs {
-        return Ok(if telling::is_owed(&look) { CallStart::Untold(command) } else { CallStart::Free });
+        return Ok(if telling::is_owed(&snapshot) { CallStart::Untold(command) } else { CallStart::Free });
     }
     telling::owe(&mut reader)?;
     Ok(CallStart::Running(command))

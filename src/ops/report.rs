@@ -146,20 +146,20 @@ impl Report {
 
     /// Puts together what is said of a step.
     pub(crate) fn of(told: &StepResult, step: &StepName, directory: &MonitorDir, log_tail: usize) -> Self {
-        let look = told.look.as_ref().filter(|_| told.outcome != Outcome::NotStarted);
-        let key = look.and_then(pid_file_id);
-        let meta = look.and_then(|look| meta_for(look, key));
+        let snapshot = told.snapshot.as_ref().filter(|_| told.outcome != Outcome::NotStarted);
+        let key = snapshot.and_then(pid_file_id);
+        let meta = snapshot.and_then(|snapshot| meta_for(snapshot, key));
         let log_path = directory.join(&file_name(step, Record::Log));
         let log_modified = match directory.stat(&file_name(step, Record::Log)) {
             Ok(FileState::Present { stamp, .. }) => Some(stamp.modified),
             Ok(FileState::Missing | FileState::Invalid(_)) | Err(_) => None,
         };
-        let (result, result_error) = result(told, look, meta);
-        let breaker = look.and_then(|_| circuit_of(meta, step, directory));
+        let (result, result_error) = result(told, snapshot, meta);
+        let breaker = snapshot.and_then(|_| circuit_of(meta, step, directory));
         let about = Circumstances {
             circuit_open: breaker.as_ref().is_some_and(|breaker| breaker.open),
             stopped: meta.is_some_and(was_stopped),
-            still_running: still_runs(told, look),
+            still_running: still_runs(told, snapshot),
             exit_code: meta.and_then(|meta| meta.exit_code),
         };
         let mut report = Self {
@@ -167,7 +167,7 @@ impl Report {
             exit_code: about.exit_code,
             signal: meta.and_then(|meta| meta.signal.clone()),
             elapsed_ms: elapsed(told, meta, key).map(millis),
-            heartbeat_age_ms: told.fresh.zip(look).map(|(fresh, look)| millis(look.at.since(fresh))),
+            heartbeat_age_ms: told.fresh.zip(snapshot).map(|(fresh, snapshot)| millis(snapshot.at.since(fresh))),
             pid: key.map(|(pid, _)| pid),
             killed: told.killed,
             result,
@@ -181,7 +181,7 @@ impl Report {
             command: meta.map(|meta| meta.command.as_slice()).filter(|command| !command.is_empty()).map(shortened),
             cwd: meta.and_then(|meta| meta.cwd.clone()),
             started_at: started_at(meta, key),
-            ended_at: ended_at(meta, look).filter(|_| told.outcome.is_end() && !about.still_running),
+            ended_at: ended_at(meta, snapshot).filter(|_| told.outcome.is_end() && !about.still_running),
             expected_ms: history::expected(directory, step),
             tags: meta.map_or_else(Vec::new, |meta| meta.tags.clone()),
             still_runs: about.still_running || told.outcome == Outcome::Running,
@@ -242,21 +242,26 @@ fn was_stopped(meta: &Meta) -> bool {
 
 /// Whether the run goes on although the outcome is no `running`: a line of its log was the answer, or it is hung or overdue
 /// and was not ended.
-fn still_runs(told: &StepResult, look: Option<&Snapshot>) -> bool {
+fn still_runs(told: &StepResult, snapshot: Option<&Snapshot>) -> bool {
     if told.log_match.is_some() {
         return told.run_outcome.is_none();
     }
-    let Some(look) = look.filter(|_| !told.killed && matches!(told.outcome, Outcome::Hung | Outcome::Timeout)) else {
+    let Some(snapshot) = snapshot.filter(|_| !told.killed && matches!(told.outcome, Outcome::Hung | Outcome::Timeout))
+    else {
         return false;
     };
-    let seen = observe(look);
+    let seen = observe(snapshot);
     let over = seen.recorded.is_some() || matches!(seen.status, Status::Complete { .. });
     !over && !matches!(seen.liveness, Liveness::Dead { .. })
 }
 
-fn result(told: &StepResult, look: Option<&Snapshot>, meta: Option<&Meta>) -> (Option<Box<RawValue>>, Option<String>) {
+fn result(
+    told: &StepResult,
+    snapshot: Option<&Snapshot>,
+    meta: Option<&Meta>,
+) -> (Option<Box<RawValue>>, Option<String>) {
     let recorded = || meta.and_then(|meta| meta.result_error.clone());
-    match look.filter(|_| told.outcome.is_end()).map(|look| &look.result) {
+    match snapshot.filter(|_| told.outcome.is_end()).map(|snapshot| &snapshot.result) {
         Some(FileState::Present { content: ParsedResult::Json(value), .. }) => (Some(one_line(value)), recorded()),
         Some(FileState::Present { content: ParsedResult::Unfinished(error), .. }) => (None, Some(error.clone())),
         Some(FileState::Invalid(fault)) => (None, Some(format!("the result file {fault}"))),
@@ -285,9 +290,9 @@ fn started_at(meta: Option<&Meta>, key: Option<PidFileId>) -> Option<String> {
 }
 
 /// As recorded, else when the status was written.
-fn ended_at(meta: Option<&Meta>, look: Option<&Snapshot>) -> Option<String> {
+fn ended_at(meta: Option<&Meta>, snapshot: Option<&Snapshot>) -> Option<String> {
     let recorded = meta.filter(|meta| meta.reason.is_some()).and_then(|meta| meta.ended_at.clone());
-    recorded.or_else(|| Some(look?.status.stamp()?.modified.rfc3339()))
+    recorded.or_else(|| Some(snapshot?.status.stamp()?.modified.rfc3339()))
 }
 
 fn marker(told: &StepResult) -> Option<MarkerMatch> {
@@ -312,24 +317,24 @@ fn evidence(told: &StepResult, meta: Option<&Meta>) -> Option<Vec<TreeProcess>> 
 
 /// By the run's own two stamps, by its two files' times, or until the last look.
 fn elapsed(told: &StepResult, meta: Option<&Meta>, key: Option<PidFileId>) -> Option<Duration> {
-    let look = told.look.as_ref()?;
+    let snapshot = told.snapshot.as_ref()?;
     if told.outcome.is_end()
         && let Some(took) = meta.and_then(Meta::took)
     {
         return Some(took);
     }
-    let written = look.status.stamp().map(|stamp| stamp.modified);
+    let written = snapshot.status.stamp().map(|stamp| stamp.modified);
     let since = |written: WallTime, (_, began): PidFileId| written.since(began);
     match (told.outcome.is_end(), written, key) {
         (true, Some(written), Some(key)) => Some(since(written, key)),
         (true, Some(_), None) => None,
-        _ => told.began.map(|began| look.at.since(began)),
+        _ => told.began.map(|began| snapshot.at.since(began)),
     }
 }
 
 /// This moment on the clock that stamps the files.
 fn file_wall(told: &StepResult) -> WallTime {
-    told.look.as_ref().map_or_else(clock::wall, |look| look.file_wall.plus(clock::now().since(look.at)))
+    told.snapshot.as_ref().map_or_else(clock::wall, |snapshot| snapshot.file_wall.plus(clock::now().since(snapshot.at)))
 }
 
 fn circuit_of(meta: Option<&Meta>, step: &StepName, directory: &MonitorDir) -> Option<BreakerStatus> {

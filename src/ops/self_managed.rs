@@ -183,13 +183,13 @@ fn end(place: &Place, ending: &Ending) -> Result<Report, Error> {
         directory.create()?;
     }
     let mut reader = place.reader();
-    let look = reader.look().map_err(|error| Error::io(format!("cannot look at {}", place.step), error))?;
-    crate::step::snapshot::refuse_newer(&look, &place.step)?;
+    let snapshot = reader.read().map_err(|error| Error::io(format!("cannot look at {}", place.step), error))?;
+    crate::step::snapshot::refuse_newer(&snapshot, &place.step)?;
     // A failure is recorded in any case; a success of a misspelt name would reach no waiter.
-    if ending.reason == Reason::Success && observe(&look).absent_since.is_some() {
+    if ending.reason == Reason::Success && observe(&snapshot).absent_since.is_some() {
         return Err(Error::not_started(absence(&directory, &place.step)));
     }
-    let written = record(&mut reader, pid_file_id(&look), ending)?;
+    let written = record(&mut reader, pid_file_id(&snapshot), ending)?;
     let report = place.report()?;
     let same = match (report.outcome, ending.reason) {
         (Outcome::Success, reason) => reason == Reason::Success,

@@ -322,7 +322,7 @@ fn progress(now: &StepProgress, step: &StepName, directory: &MonitorDir, request
 
 /// The first process that notices an end which this program did not record counts it.
 fn count(directory: &MonitorDir, step: &StepName, result: &StepResult, trouble: &mut dyn FnMut(&str)) {
-    let Some(look) = &result.look else { return };
+    let Some(snapshot) = &result.snapshot else { return };
     // The run's own end counts, whatever was said of its log.
     let reason = match result.run_outcome {
         Some(Outcome::Success) => Reason::Success,
@@ -331,10 +331,10 @@ fn count(directory: &MonitorDir, step: &StepName, result: &StepResult, trouble: 
         _ => return,
     };
     // Who records a reason counts it before the status is out.
-    if meta_for(look, pid_file_id(look)).is_some_and(|meta| meta.reason.is_some()) {
+    if meta_for(snapshot, pid_file_id(snapshot)).is_some_and(|meta| meta.reason.is_some()) {
         return;
     }
-    if let Err(error) = count_seen(directory, step, look, reason) {
+    if let Err(error) = count_seen(directory, step, snapshot, reason) {
         trouble(&error.to_string());
     }
 }

@@ -158,8 +158,8 @@ pub(super) fn start(directory: &MonitorDir, job: &Job, on_event: OnEvent<'_>) ->
 /// Whether the run before has ended and was not told is asked under the step's lock: a caller that saw that nothing was owed
 /// may have been overtaken by another caller's whole run, whose end this start would delete.
 fn refuse_untold(reader: &mut SnapshotReader) -> Result<(), Error> {
-    let look = reader.look().map_err(|error| Error::io("cannot look at the step", error))?;
-    if telling::is_owed(&look) {
+    let snapshot = reader.read().map_err(|error| Error::io("cannot look at the step", error))?;
+    if telling::is_owed(&snapshot) {
         let step = reader.step();
         return Err(Error::already_running(format!(
             "a run of {step} has ended and was not told yet; call again to be told"

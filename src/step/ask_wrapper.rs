@@ -34,8 +34,8 @@ pub(super) enum WrapperAnswer {
 }
 
 /// The wrapper, where it is one that can be asked.
-pub(super) fn askable(look: &Snapshot, root: Option<ProcessInfo>) -> Option<ProcessInfo> {
-    let meta = meta_for(look, pid_file_id(look))?;
+pub(super) fn askable(snapshot: &Snapshot, root: Option<ProcessInfo>) -> Option<ProcessInfo> {
+    let meta = meta_for(snapshot, pid_file_id(snapshot))?;
     // Earlier versions recorded no directory, and end nothing on request.
     let can_answer = meta.locked && meta.child_pid.is_some() && meta.directory.is_some();
     root.filter(|root| can_answer && !root.stopped && meta.pid_started_at == Some(root.started))
@@ -44,7 +44,7 @@ pub(super) fn askable(look: &Snapshot, root: Option<ProcessInfo>) -> Option<Proc
 /// Asks it, after the request was announced; from TERM to KILL it has `grace`.
 pub(super) fn ask(
     reader: &mut SnapshotReader,
-    look: &Snapshot,
+    snapshot: &Snapshot,
     wrapper: ProcessInfo,
     grace: Duration,
 ) -> WrapperAnswer {
@@ -68,9 +68,9 @@ pub(super) fn ask(
         }
         // What the kernel could not say this time the next snapshot may say.
         if published_at.is_none()
-            && let Ok(again) = reader.look()
+            && let Ok(again) = reader.read()
         {
-            match standing(&again, pid_file_id(look)) {
+            match standing(&again, pid_file_id(snapshot)) {
                 RunStatus::Ended | RunStatus::Replaced => published_at = Some(now),
                 RunStatus::Running => {
                     let meta = meta_for(&again, pid_file_id(&again));

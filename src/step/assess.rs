@@ -53,7 +53,7 @@ pub(crate) fn assess(
 pub(crate) fn assess_settled(reader: &mut SnapshotReader) -> Result<Assessment, Error> {
     let mut tracker = RunTracker::default();
     loop {
-        let snapshot = reader.look().map_err(|error| {
+        let snapshot = reader.read().map_err(|error| {
             Error::io(format!("cannot look at {} in {}", reader.step(), reader.directory().path().display()), error)
         })?;
         refuse_newer(&snapshot, reader.step())?;

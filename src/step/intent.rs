@@ -81,8 +81,8 @@ fn change(
     by: impl FnOnce(&mut Meta) -> bool,
 ) -> Result<RunStatus, Error> {
     let mut status = RunStatus::Running;
-    change_record(reader, |meta, look| {
-        status = standing(look, run);
+    change_record(reader, |meta, snapshot| {
+        status = standing(snapshot, run);
         matches!(status, RunStatus::Running) && by(meta)
     })?;
     Ok(status)

@@ -81,12 +81,12 @@ pub(super) fn run(reader: &SnapshotReader, run: Option<PidFileId>, text: &OsStr,
 /// As [`run`].
 pub(super) fn run_after_death(
     reader: &mut SnapshotReader,
-    look: &Snapshot,
+    snapshot: &Snapshot,
     command: &OsStr,
     grace: Duration,
 ) -> Result<bool, Error> {
-    match reader.look() {
-        Ok(again) if matches!(standing(&again, pid_file_id(look)), RunStatus::Running) => {
+    match reader.read() {
+        Ok(again) if matches!(standing(&again, pid_file_id(snapshot)), RunStatus::Running) => {
             run(reader, None, command, grace).map(|()| true)
         }
         // Another process has recorded the end, or the step is a new run's, which the command must not signal.
@@ -99,18 +99,18 @@ pub(super) fn run_after_death(
     }
 }
 
-/// Looks for the end of the run that `look` shows until it is there or `grace` is over.
-pub(super) fn wait_for_end(reader: &mut SnapshotReader, look: &Snapshot, grace: Duration) -> CommandEffect {
+/// Looks for the end of the run that `snapshot` shows until it is there or `grace` is over.
+pub(super) fn wait_for_end(reader: &mut SnapshotReader, snapshot: &Snapshot, grace: Duration) -> CommandEffect {
     let deadline = clock::now().plus(grace);
     let (mut pause, longest) = PAUSE;
     let mut history = RunTracker::default();
-    history.observe(look);
+    history.observe(snapshot);
     let (mut end, mut until) = (CommandEffect::Unseen, deadline);
     loop {
         let now = clock::now();
         // What the kernel could not say this time the next look may say.
-        if let Ok(again) = reader.look() {
-            (end, until) = match standing(&again, pid_file_id(look)) {
+        if let Ok(again) = reader.read() {
+            (end, until) = match standing(&again, pid_file_id(snapshot)) {
                 RunStatus::Ended if again.status.content() == Some(&ParsedStatus::Complete(StatusWord::Success)) => {
                     return CommandEffect::Succeeded;
                 }

@@ -51,12 +51,13 @@ pub(crate) fn record(reader: &mut SnapshotReader, run: Option<PidFileId>, ending
     let step = reader.step().clone();
     let publisher = Publisher { directory: &directory, step: &step };
     let held = lock(&directory, &step)?;
-    let look = reader.read_again()?;
-    let written = match standing(&look, run) {
+    let snapshot = reader.read_again()?;
+    let written = match standing(&snapshot, run) {
         RunStatus::Replaced => Written::Replaced,
         RunStatus::Ended => Written::Already,
         RunStatus::Running => {
-            let (_, faults) = publish_end(&publisher, known_meta(&look, &step), ending, PreallocatedFiles::default());
+            let (_, faults) =
+                publish_end(&publisher, known_meta(&snapshot, &step), ending, PreallocatedFiles::default());
             if let Some(fault) = faults.into_iter().next() {
                 return Err(fault);
             }
@@ -84,13 +85,13 @@ pub(crate) fn remove_unpublished(directory: &MonitorDir, step: &StepName, run: &
 pub(crate) fn count_seen(
     directory: &MonitorDir,
     step: &StepName,
-    look: &Snapshot,
+    snapshot: &Snapshot,
     reason: Reason,
 ) -> Result<(), Error> {
-    let meta = known_meta(look, step);
-    add_to_history(directory, step, look, &meta, reason);
+    let meta = known_meta(snapshot, step);
+    add_to_history(directory, step, snapshot, &meta, reason);
     count(directory, &meta, reason)?;
-    if meta.counted || meta.breaker.is_none() || meta_for(look, pid_file_id(look)).is_none() {
+    if meta.counted || meta.breaker.is_none() || meta_for(snapshot, pid_file_id(snapshot)).is_none() {
         return Ok(());
     }
     // The breaker remembers its last runs only: the run's own record keeps it from being counted again after those.
@@ -121,14 +122,14 @@ pub(super) fn change_record_of(
 /// Adds a run to the history whose writer kept none. No error is reported: a reader of another user's directory may not
 /// write there, and misses nothing else. A success makes no history where there is none: who waits for it would have to
 /// wait for two new files.
-fn add_to_history(directory: &MonitorDir, step: &StepName, look: &Snapshot, meta: &Meta, reason: Reason) {
+fn add_to_history(directory: &MonitorDir, step: &StepName, snapshot: &Snapshot, meta: &Meta, reason: Reason) {
     let entries = history::read(directory, step);
     if entries.iter().any(|known| known.run_id == meta.run_id) || entries.is_empty() && reason == Reason::Success {
         return;
     }
     let Ok(held) = lock(directory, step) else { return };
-    let ended = look.status.stamp().map(|stamp| stamp.modified);
-    let took = meta.took().or_else(|| Some(ended?.since(pid_file_id(look)?.1)));
+    let ended = snapshot.status.stamp().map(|stamp| stamp.modified);
+    let took = meta.took().or_else(|| Some(ended?.since(pid_file_id(snapshot)?.1)));
     let _unwritten = history::append(directory, step, HistoryEntry::of(meta, reason.outcome(), took));
     held.release();
 }
@@ -164,9 +165,9 @@ pub(super) fn change_record(
 ) -> Result<(), Error> {
     let (directory, step) = (reader.directory().clone(), reader.step().clone());
     let held = lock(&directory, &step)?;
-    let look = reader.read_again()?;
-    let mut meta = known_meta(&look, &step);
-    if by(&mut meta, &look) {
+    let snapshot = reader.read_again()?;
+    let mut meta = known_meta(&snapshot, &step);
+    if by(&mut meta, &snapshot) {
         Publisher { directory: &directory, step: &step }.publish_meta(&meta, None)?;
     }
     held.release();
@@ -183,30 +184,30 @@ pub(super) enum RunStatus {
     Replaced,
 }
 
-pub(super) fn standing(look: &Snapshot, run: Option<PidFileId>) -> RunStatus {
-    if pid_file_id(look) != run {
+pub(super) fn standing(snapshot: &Snapshot, run: Option<PidFileId>) -> RunStatus {
+    if pid_file_id(snapshot) != run {
         return RunStatus::Replaced;
     }
-    match look.status.content().and_then(ParsedStatus::word) {
-        Some(_) if !is_left_over(look) => RunStatus::Ended,
+    match snapshot.status.content().and_then(ParsedStatus::word) {
+        Some(_) if !is_left_over(snapshot) => RunStatus::Ended,
         _ => RunStatus::Running,
     }
 }
 
 /// Whether the status that stands there is an earlier run's: older than the living process, or by more than the slack
 /// older than the dead one's pid file.
-fn is_left_over(look: &Snapshot) -> bool {
-    matches!(observe(look).status, Status::Absent)
+fn is_left_over(snapshot: &Snapshot) -> bool {
+    matches!(observe(snapshot).status, Status::Absent)
 }
 
 /// The meta record of the run that stands there, or one made up for a plain-shell run.
-pub(crate) fn known_meta(look: &Snapshot, step: &StepName) -> Meta {
-    let key = pid_file_id(look);
-    if let Some(meta) = meta_for(look, key) {
+pub(crate) fn known_meta(snapshot: &Snapshot, step: &StepName) -> Meta {
+    let key = pid_file_id(snapshot);
+    if let Some(meta) = meta_for(snapshot, key) {
         return meta.clone();
     }
-    let LocalContext { host, boot_id, pid_namespace, time_namespace, local_filesystem, .. } = look.here.as_ref();
-    let (run_id, started) = match (key, &look.process) {
+    let LocalContext { host, boot_id, pid_namespace, time_namespace, local_filesystem, .. } = snapshot.here.as_ref();
+    let (run_id, started) = match (key, &snapshot.process) {
         (Some((pid, modified)), process) => (
             format!("pid-{pid}-{}", modified.as_nanos()),
             match process {
@@ -216,14 +217,14 @@ pub(crate) fn known_meta(look: &Snapshot, step: &StepName) -> Meta {
         ),
         (None, _) => {
             // With nothing there at all the run is one that only says how it ended: none has its id.
-            let stamp = look.status.stamp().or(look.heartbeat.stamp());
+            let stamp = snapshot.status.stamp().or(snapshot.heartbeat.stamp());
             let of_stamp = |stamp: FileStamp| format!("status-{}", stamp.modified.as_nanos());
             (stamp.map_or_else(env::unique, of_stamp), None)
         }
     };
     // On a shared filesystem a process that is not to be seen may be another host's, and here another namespace's: what
     // is not known is not written down.
-    let (here, inside) = match look.process {
+    let (here, inside) = match snapshot.process {
         Process::Running { .. } => (true, true),
         Process::Gone { borne_elsewhere: true } | Process::Hidden => (*local_filesystem, false),
         Process::Gone { borne_elsewhere: false } | Process::Unclaimed => (*local_filesystem, *local_filesystem),
@@ -237,7 +238,7 @@ pub(crate) fn known_meta(look: &Snapshot, step: &StepName) -> Meta {
         pid: key.map(|(pid, _)| pid),
         pid_mtime_ns: key.map(|(_, modified)| modified.as_nanos()),
         pid_started_at: started,
-        uid: look.pid.stamp().map(|stamp| stamp.owner),
+        uid: snapshot.pid.stamp().map(|stamp| stamp.owner),
         breaker: Some(step.as_str().to_owned()),
         max_consecutive: Some(MAX_CONSECUTIVE),
         started_at: key.map(|(_, modified)| modified.rfc3339()),
@@ -258,7 +259,7 @@ mod tests {
     use crate::record::time::WallTime;
     use std::sync::Arc;
 
-    fn look(process: Process, local_filesystem: bool) -> Snapshot {
+    fn snapshot(process: Process, local_filesystem: bool) -> Snapshot {
         let stamp = FileStamp { modified: WallTime::from_nanos(7), size: 2, inode: 1, owner: 0 };
         let here = LocalContext {
             host: "h".into(),
@@ -284,7 +285,7 @@ mod tests {
             (Process::Hidden, true, Some("h"), None),
             (gone(false), false, None, None),
         ] {
-            let meta = known_meta(&look(process, local), &StepName::parse("s").unwrap());
+            let meta = known_meta(&snapshot(process, local), &StepName::parse("s").unwrap());
             assert_eq!((meta.host.as_deref(), meta.pid_namespace), (host, namespace), "{process:?}");
             assert_eq!(meta.boot_id.is_some(), meta.host.is_some());
         }

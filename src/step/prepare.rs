@@ -46,12 +46,12 @@ pub(crate) fn acquire_step_lock(
         match taken {
             Some(lock) => return Ok(lock),
             None if now >= began.plus(LOOKERS) => {
-                let look = reader.look().map_err(|error| Error::io("cannot look at the step", error))?;
-                let seen = observe(&look);
+                let snapshot = reader.read().map_err(|error| Error::io("cannot look at the step", error))?;
+                let seen = observe(&snapshot);
                 let over = matches!(seen.status, Status::Complete { .. });
                 let starting = matches!(seen.liveness, Liveness::Starting { .. });
                 if !(over || starting) || now >= began.plus(FINISHING) {
-                    return Err(running(step, pid_file_id(&look)));
+                    return Err(running(step, pid_file_id(&snapshot)));
                 }
             }
             // A reader has it for a moment.
@@ -89,12 +89,12 @@ pub(crate) fn finalize_previous_run(
     trouble: &mut dyn FnMut(&str),
 ) -> Result<(), Error> {
     let step = reader.step().clone();
-    let Assessment { snapshot: look, observation: seen, .. } = assess_settled(reader)?;
+    let Assessment { snapshot, observation: seen, .. } = assess_settled(reader)?;
     if seen.absent_since.is_some() {
         return Ok(());
     }
-    let key = pid_file_id(&look);
-    let copy = is_copy(&look);
+    let key = pid_file_id(&snapshot);
+    let copy = is_copy(&snapshot);
     let reason = match (&seen.status, seen.liveness) {
         (Status::Complete { .. }, _) => seen.recorded.unwrap_or_else(|| {
             let failed = seen.intent.map_or(Reason::Failed, Intent::reason);
@@ -111,7 +111,7 @@ pub(crate) fn finalize_previous_run(
             let reason = seen.recorded.or(seen.intent.map(Intent::reason));
             let buried = record_death(
                 reader,
-                &look,
+                &snapshot,
                 reason.unwrap_or(Reason::Died),
                 &KillMethod::signals(Escalation::term(grace)),
             );
@@ -123,15 +123,15 @@ pub(crate) fn finalize_previous_run(
         }
         (_, Liveness::Elsewhere | Liveness::Unclaimed | Liveness::Starting { .. }) => {
             let stale =
-                Policy::resolve(&ThresholdOptions::ONCE, meta_for(&look, key)).ok().and_then(|policy| policy.stale);
-            let fresh = seen.heartbeat.zip(stale).is_some_and(|(beat, stale)| look.at < beat.fresh.plus(stale));
+                Policy::resolve(&ThresholdOptions::ONCE, meta_for(&snapshot, key)).ok().and_then(|policy| policy.stale);
+            let fresh = seen.heartbeat.zip(stale).is_some_and(|(beat, stale)| snapshot.at < beat.fresh.plus(stale));
             if fresh {
                 return Err(running(&step, key));
             }
             Reason::Died
         }
     };
-    if let Err(error) = count_seen(reader.directory(), &step, &look, reason) {
+    if let Err(error) = count_seen(reader.directory(), &step, &snapshot, reason) {
         trouble(&error.to_string());
     }
     Ok(())

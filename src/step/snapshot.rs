@@ -140,32 +140,32 @@ impl SnapshotReader {
         self.holding = Some(lock.id());
     }
 
-    /// Looks once.
+    /// Reads the step once.
     ///
     /// # Errors
-    /// What the kernel could not say this time; the next look may be able to.
-    pub(crate) fn look(&mut self) -> io::Result<Snapshot> {
+    /// What the kernel could not say this time; the next read may be able to.
+    pub(crate) fn read(&mut self) -> io::Result<Snapshot> {
         let mut attempt = 1;
         loop {
-            let (look, overtaken) = self.attempt()?;
+            let (snapshot, overtaken) = self.attempt()?;
             if !overtaken || attempt == ATTEMPTS {
-                return Ok(look);
+                return Ok(snapshot);
             }
             attempt += 1;
         }
     }
 
-    /// Looks once more, after an earlier look.
+    /// Reads the step once more.
     ///
     /// # Errors
-    /// As [`look`](Self::look), with the step's name.
+    /// As [`read`](Self::read), with the step's name.
     pub(crate) fn read_again(&mut self) -> Result<Snapshot, Error> {
-        self.look().map_err(|error| Error::io(format!("cannot look at {} again", self.step), error))
+        self.read().map_err(|error| Error::io(format!("cannot look at {} again", self.step), error))
     }
 
     /// Whether the files stand as a look has shown them, as far as cheap questions tell: the pid, the record and the status
     /// were not replaced or written since, and no first heartbeat came. Of a far filesystem that is never certain.
-    pub(crate) fn is_unchanged(&self, look: &Snapshot) -> bool {
+    pub(crate) fn is_unchanged(&self, snapshot: &Snapshot) -> bool {
         let same = |record, known: Option<FileStamp>| {
             self.directory.stat(&self.name(record)).is_ok_and(|file| match file {
                 FileState::Present { stamp, .. } => known == Some(stamp),
@@ -174,11 +174,11 @@ impl SnapshotReader {
             })
         };
         self.here.local_filesystem
-            && same(Record::Status, look.status.stamp())
-            && same(Record::Pid, look.pid.stamp())
-            && same(Record::Meta, look.meta.stamp())
+            && same(Record::Status, snapshot.status.stamp())
+            && same(Record::Pid, snapshot.pid.stamp())
+            && same(Record::Meta, snapshot.meta.stamp())
             // One that was there is read when its age is due.
-            && (look.heartbeat.is_there() || same(Record::Heartbeat, None))
+            && (snapshot.heartbeat.is_there() || same(Record::Heartbeat, None))
     }
 
     /// One pass over the files; with whether the pid file changed meanwhile.
@@ -189,39 +189,39 @@ impl SnapshotReader {
         self.directory.refresh();
         let pid = self.directory.read(&self.name(Record::Pid), pid::LONGEST)?.map(|bytes| ParsedPid::parse(&bytes));
         let meta = self.read_meta()?;
-        let mut look = Snapshot { pid, meta, ..Snapshot::empty(at, wall, clock::slept(), Arc::clone(&self.here)) };
-        if look.pid.is_there() {
-            self.read_file_clock(&mut look);
+        let mut snapshot = Snapshot { pid, meta, ..Snapshot::empty(at, wall, clock::slept(), Arc::clone(&self.here)) };
+        if snapshot.pid.is_there() {
+            self.read_file_clock(&mut snapshot);
         }
         // A run that has recorded its end publishes its status last: with that there too, no process need be looked for.
-        let has_recorded = meta_for(&look, pid_file_id(&look)).is_some_and(|meta| meta.reason.is_some());
+        let has_recorded = meta_for(&snapshot, pid_file_id(&snapshot)).is_some_and(|meta| meta.reason.is_some());
         if has_recorded {
-            look.status = self.read_status()?;
+            snapshot.status = self.read_status()?;
         }
-        if !meta_for(&look, pid_file_id(&look)).is_some_and(|meta| has_published_its_end(&look, meta)) {
-            self.look_for_life(&mut look);
-            look.status = self.read_status()?;
+        if !meta_for(&snapshot, pid_file_id(&snapshot)).is_some_and(|meta| has_published_its_end(&snapshot, meta)) {
+            self.look_for_life(&mut snapshot);
+            snapshot.status = self.read_status()?;
         }
-        if let Some(word) = look.status.content().and_then(ParsedStatus::word) {
+        if let Some(word) = snapshot.status.content().and_then(ParsedStatus::word) {
             // The reason was published before the status: read again, it is there.
-            look.meta = self.read_meta()?;
+            snapshot.meta = self.read_meta()?;
             if word == StatusWord::Success {
                 let read = self.directory.read(&self.name(Record::Result), result::LONGEST)?;
-                look.result = read.map(|bytes| ParsedResult::parse(&bytes));
-                reject_oversize(&mut look.result);
+                snapshot.result = read.map(|bytes| ParsedResult::parse(&bytes));
+                reject_oversize(&mut snapshot.result);
             }
         }
         if self.keeps_result {
-            look.standing_result = self.directory.stat(&self.name(Record::Result))?.stamp();
+            snapshot.standing_result = self.directory.stat(&self.name(Record::Result))?.stamp();
         }
-        look.heartbeat = self.directory.stat(&self.name(Record::Heartbeat))?;
-        if look.heartbeat.is_there() {
-            self.read_file_clock(&mut look);
-            look.is_stopped = has_stopped_wrapper(&look);
+        snapshot.heartbeat = self.directory.stat(&self.name(Record::Heartbeat))?;
+        if snapshot.heartbeat.is_there() {
+            self.read_file_clock(&mut snapshot);
+            snapshot.is_stopped = has_stopped_wrapper(&snapshot);
         }
         let again = self.directory.stat(&self.name(Record::Pid))?;
-        let overtaken = again.stamp() != look.pid.stamp();
-        Ok((look, overtaken))
+        let overtaken = again.stamp() != snapshot.pid.stamp();
+        Ok((snapshot, overtaken))
     }
 
     fn read_status(&self) -> io::Result<FileState<ParsedStatus>> {
@@ -229,16 +229,16 @@ impl SnapshotReader {
     }
 
     /// What the files' own clock reads at this look. Asked only where their age may decide something.
-    fn read_file_clock(&self, look: &mut Snapshot) {
+    fn read_file_clock(&self, snapshot: &mut Snapshot) {
         // Where it cannot be read it is taken to be this machine's.
-        look.file_wall = look.wall.shifted(self.directory.clock_ahead().unwrap_or(0));
+        snapshot.file_wall = snapshot.wall.shifted(self.directory.clock_ahead().unwrap_or(0));
     }
 
-    fn look_for_life(&mut self, look: &mut Snapshot) {
-        let key = pid_file_id(look);
-        let locked = meta_for(look, key).is_some_and(|meta| meta.locked);
+    fn look_for_life(&mut self, snapshot: &mut Snapshot) {
+        let key = pid_file_id(snapshot);
+        let locked = meta_for(snapshot, key).is_some_and(|meta| meta.locked);
         // With no pid a held lock says that a run is starting; with one it counts only for the run that took it.
-        (look.lock, look.lock_file) = if self.holding.is_some() {
+        (snapshot.lock, snapshot.lock_file) = if self.holding.is_some() {
             (LockState::Free, self.holding)
         } else if locked || key.is_none() {
             lock::probe(&self.directory.file(&self.name(Record::Lock)))
@@ -247,21 +247,21 @@ impl SnapshotReader {
         };
         match key {
             Some((pid, _)) => self.named = Some(pid),
-            None => look.followed = self.followed_process(look.file_wall),
+            None => snapshot.followed = self.followed_process(snapshot.file_wall),
         }
-        let meta = recorded_meta(look).filter(|meta| meta.locked && (!look.has_pid() || meta.speaks_of(key)));
-        let own_lock = meta.is_some_and(|meta| meta.lock_file.is_none() || meta.lock_file == look.lock_file);
-        if key.is_some() && own_lock && look.lock == LockState::Held {
+        let meta = recorded_meta(snapshot).filter(|meta| meta.locked && (!snapshot.has_pid() || meta.speaks_of(key)));
+        let own_lock = meta.is_some_and(|meta| meta.lock_file.is_none() || meta.lock_file == snapshot.lock_file);
+        if key.is_some() && own_lock && snapshot.lock == LockState::Held {
             return;
         }
         // Where the pid file was removed the record still says which process the run's is.
         let claimed = key.map(|(pid, _)| pid).or_else(|| meta.and_then(|meta| meta.pid));
-        let Some(pid) = claimed.filter(|_| key.is_some() || !look.has_pid()) else { return };
+        let Some(pid) = claimed.filter(|_| key.is_some() || !snapshot.has_pid()) else { return };
         // A run that recorded this namespace bears its number here and nowhere else.
         let in_this_namespace =
             meta.is_some_and(|meta| meta.pid_namespace.is_some() && meta.pid_namespace == self.here.pid_namespace);
-        look.process = present_process(process::look(pid), look.file_wall).unwrap_or_else(|| {
-            let stamp = look.pid.stamp().filter(|_| !in_this_namespace);
+        snapshot.process = present_process(process::look(pid), snapshot.file_wall).unwrap_or_else(|| {
+            let stamp = snapshot.pid.stamp().filter(|_| !in_this_namespace);
             Process::Gone { borne_elsewhere: stamp.is_some_and(|stamp| self.borne_elsewhere(pid, stamp)) }
         });
     }
@@ -317,12 +317,14 @@ fn present_process(found: Lookup, file_wall: WallTime) -> Option<Process> {
 
 /// Whether the wrapper of the run is stopped. Asked only where its heartbeat is late: most looks find it fresh, and the
 /// kernel need not be asked about each of ten thousand processes.
-fn has_stopped_wrapper(look: &Snapshot) -> bool {
-    let (Some(beat), Some(meta)) = (look.heartbeat.stamp(), meta_for(look, pid_file_id(look))) else { return false };
+fn has_stopped_wrapper(snapshot: &Snapshot) -> bool {
+    let (Some(beat), Some(meta)) = (snapshot.heartbeat.stamp(), meta_for(snapshot, pid_file_id(snapshot))) else {
+        return false;
+    };
     let late = meta.heartbeat_interval_ms.map_or(HEARTBEAT_INTERVAL, Duration::from_millis);
-    let is_here = meta.locked && meta.reason.is_none() && out_of_reach(look).is_none();
+    let is_here = meta.locked && meta.reason.is_none() && out_of_reach(snapshot).is_none();
     is_here
-        && look.file_wall.since(beat.modified) > late
+        && snapshot.file_wall.since(beat.modified) > late
         && meta.pid.is_some_and(|pid| match process::look(pid) {
             Lookup::Found(entry) => entry.stopped && meta.pid_started_at == Some(entry.started),
             Lookup::NotFound | Lookup::Hidden => false,
@@ -333,8 +335,8 @@ fn has_stopped_wrapper(look: &Snapshot) -> bool {
 ///
 /// # Errors
 /// [`Error`], with what to do.
-pub(crate) fn refuse_newer(look: &Snapshot, step: &StepName) -> Result<(), Error> {
-    match look.meta.content().map(AsRef::as_ref) {
+pub(crate) fn refuse_newer(snapshot: &Snapshot, step: &StepName) -> Result<(), Error> {
+    match snapshot.meta.content().map(AsRef::as_ref) {
         Some(ParsedMeta::Newer(schema)) => Err(Error::internal(format!(
             "{step}.meta has schema {schema}, and this dogwatch reads up to {SCHEMA}; update dogwatch"
         ))),

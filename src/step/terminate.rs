@@ -62,40 +62,40 @@ pub(crate) struct Termination {
 /// Ends the run that this look shows, for this reason.
 pub(crate) fn terminate(
     reader: &mut SnapshotReader,
-    look: &Snapshot,
+    snapshot: &Snapshot,
     intent: Intent,
     why: &str,
     means: &KillMethod,
 ) -> Termination {
-    let within = check_reachable(look);
+    let within = check_reachable(snapshot);
     match &within {
         // Not by a command either: it would end the original.
-        Err(obstacle) if means.command.is_none() || is_copy(look) => return not_recorded(obstacle.sentence(why)),
+        Err(obstacle) if means.command.is_none() || is_copy(snapshot) => return not_recorded(obstacle.sentence(why)),
         Err(_) | Ok(()) => {}
     }
     let mut killer = within.map_err(|obstacle| obstacle.sentence(why)).and_then(|()| {
         // A refused terminator announces nothing: the run's own end will be reported as it is.
-        TreeKiller::open(target(look)).map_err(|refusal| format!("{why}; {refusal}"))
+        TreeKiller::open(target(snapshot)).map_err(|refusal| format!("{why}; {refusal}"))
     });
     if let (Err(refusal), None) = (&killer, &means.command) {
         return not_recorded(refusal.clone());
     }
     // Before anything is signalled, the wrapper's own STOP included: a stopped process waits for nothing.
     let evidence = match &mut killer {
-        Ok(killer) if intent != Intent::Killed => Some(capture_evidence(look, killer)),
+        Ok(killer) if intent != Intent::Killed => Some(capture_evidence(snapshot, killer)),
         Ok(_) | Err(_) => None,
     };
-    let wrapper = killer.as_ref().ok().and_then(|killer| askable(look, killer.root()));
+    let wrapper = killer.as_ref().ok().and_then(|killer| askable(snapshot, killer.root()));
     let wrapper = wrapper.filter(|_| means.command.is_none());
     // The snapshot before the first signal is the one under the record lock: work that finished in between has finished.
     let asked = wrapper.map(|_| means.escalation);
-    let announced = announce(reader, pid_file_id(look), intent, why, evidence.as_deref(), asked);
+    let announced = announce(reader, pid_file_id(snapshot), intent, why, evidence.as_deref(), asked);
     let ending = Ending { detail: Some(why.to_owned()), ..Ending::of(intent.reason()) };
     let termination = match (announced, &means.command, killer) {
         (Ok(Announced::Ended | Announced::Replaced), _, _) => Termination { recorded: true, ..Termination::default() },
-        (Ok(_), Some(command), _) => kill_by_command(reader, look, &ending, (command, means.escalation.grace), why),
+        (Ok(_), Some(command), _) => kill_by_command(reader, snapshot, &ending, (command, means.escalation.grace), why),
         (Ok(announced), None, Ok(killer)) => {
-            by_signals(reader, look, &ending, (killer, wrapper, means.escalation), (intent, announced))
+            by_signals(reader, snapshot, &ending, (killer, wrapper, means.escalation), (intent, announced))
         }
         (Ok(_), None, Err(refusal)) => not_recorded(refusal),
         (Err(error), _, _) => not_recorded(error.to_string()),
@@ -106,14 +106,14 @@ pub(crate) fn terminate(
 /// Has the living wrapper end the run, or ends it from here where there is none, or it does not answer.
 fn by_signals(
     reader: &mut SnapshotReader,
-    look: &Snapshot,
+    snapshot: &Snapshot,
     ending: &Ending,
     (killer, wrapper, escalation): (TreeKiller, Option<ProcessInfo>, Escalation),
     (intent, announced): (Intent, Announced),
 ) -> Termination {
     let why = ending.detail.clone().unwrap_or_default();
-    let grace = match wrapper.map(|wrapper| ask(reader, look, wrapper, escalation.grace)) {
-        Some(WrapperAnswer::Over) => return after_wrapper(reader, look, ending, escalation),
+    let grace = match wrapper.map(|wrapper| ask(reader, snapshot, wrapper, escalation.grace)) {
+        Some(WrapperAnswer::Over) => return after_wrapper(reader, snapshot, ending, escalation),
         Some(WrapperAnswer::Refused(survivors)) => {
             let survivors = survivors.as_deref().map(still_there);
             let refusal = survivors.unwrap_or_else(|| "the wrapper could not end it".to_owned());
@@ -125,21 +125,26 @@ fn by_signals(
         None => escalation.grace,
     };
     let report = killer.end(Escalation { grace, ..escalation }, &mut || Children::Unknown);
-    let Some(fault) = fault(&report, look) else { return finish(reader, look, ending, &report) };
+    let Some(fault) = fault(&report, snapshot) else { return finish(reader, snapshot, ending, &report) };
     if !report.signalled && announced == Announced::First {
         // What cannot be taken back stands as an intent of which nothing came.
-        let _stands = withdraw(reader, pid_file_id(look), intent);
+        let _stands = withdraw(reader, pid_file_id(snapshot), intent);
     }
     not_recorded(format!("{why}; {fault}"))
 }
 
 /// What came of a run whose wrapper has ended it, or has gone without a word.
-fn after_wrapper(reader: &mut SnapshotReader, look: &Snapshot, ending: &Ending, escalation: Escalation) -> Termination {
+fn after_wrapper(
+    reader: &mut SnapshotReader,
+    snapshot: &Snapshot,
+    ending: &Ending,
+    escalation: Escalation,
+) -> Termination {
     let again = match reader.read_again() {
         Ok(again) => again,
         Err(error) => return not_recorded(error.to_string()),
     };
-    match standing(&again, pid_file_id(look)) {
+    match standing(&again, pid_file_id(snapshot)) {
         RunStatus::Replaced => Termination { recorded: true, ..Termination::default() },
         RunStatus::Ended => {
             let meta = meta_for(&again, pid_file_id(&again));
@@ -149,8 +154,8 @@ fn after_wrapper(reader: &mut SnapshotReader, look: &Snapshot, ending: &Ending, 
             Termination { killed, recorded: true, detail: survivors, ..Termination::default() }
         }
         RunStatus::Running => {
-            let report = KillReport { killed: true, ..end_remains(look, escalation) };
-            finish(reader, look, ending, &report)
+            let report = KillReport { killed: true, ..end_remains(snapshot, escalation) };
+            finish(reader, snapshot, ending, &report)
         }
     }
 }
@@ -160,22 +165,22 @@ fn is_stopped(entry: &ProcessInfo) -> bool {
 }
 
 /// The processes of a run that is not ended, only reported on; none where they are not to be seen from here.
-pub(crate) fn evidence(look: &Snapshot) -> Vec<TreeProcess> {
-    let hunt = check_reachable(look).ok().and_then(|()| TreeKiller::open(target(look)).ok());
-    hunt.map_or_else(Vec::new, |mut hunt| capture_evidence(look, &mut hunt))
+pub(crate) fn evidence(snapshot: &Snapshot) -> Vec<TreeProcess> {
+    let hunt = check_reachable(snapshot).ok().and_then(|()| TreeKiller::open(target(snapshot)).ok());
+    hunt.map_or_else(Vec::new, |mut hunt| capture_evidence(snapshot, &mut hunt))
 }
 
 /// How much CPU time the run's living processes have used; `None` if they are not to be seen from here.
-pub(crate) fn cpu_time(look: &Snapshot) -> Option<Duration> {
-    check_reachable(look).ok()?;
-    let listed = TreeKiller::open(target(look)).ok()?.list();
+pub(crate) fn cpu_time(snapshot: &Snapshot) -> Option<Duration> {
+    check_reachable(snapshot).ok()?;
+    let listed = TreeKiller::open(target(snapshot)).ok()?.list();
     (!listed.is_empty()).then(|| diagnose::cpu_time(&listed))
 }
 
 /// The same for one of many runs, from one look at all processes.
-pub(crate) fn cpu_time_in(look: &Snapshot, census: &ProcessTable) -> Option<Duration> {
-    check_reachable(look).ok()?;
-    let target = target(look);
+pub(crate) fn cpu_time_in(snapshot: &Snapshot, census: &ProcessTable) -> Option<Duration> {
+    check_reachable(snapshot).ok()?;
+    let target = target(snapshot);
     census.cpu_time(target.pid?, target.group)
 }
 
@@ -205,23 +210,24 @@ impl Unreachable {
 ///
 /// # Errors
 /// Why not.
-pub(crate) fn check_reachable(look: &Snapshot) -> Result<(), Unreachable> {
-    if let Some(remark) = out_of_reach(look) {
+pub(crate) fn check_reachable(snapshot: &Snapshot) -> Result<(), Unreachable> {
+    if let Some(remark) = out_of_reach(snapshot) {
         return Err(Unreachable::OutOfReach(remark));
     }
-    let Some((pid, _)) = pid_file_id(look) else { return Err(Unreachable::NoPid) };
+    let Some((pid, _)) = pid_file_id(snapshot) else { return Err(Unreachable::NoPid) };
     // It is not known to be dead, or `record_death` would be called; it lives where it cannot be seen, and could not be seen
     // to go either.
-    if look.lock != LockState::Held && matches!(look.process, Process::Gone { .. } | Process::Hidden) {
+    if snapshot.lock != LockState::Held && matches!(snapshot.process, Process::Gone { .. } | Process::Hidden) {
         return Err(Unreachable::Unseen(pid));
     }
     Ok(())
 }
 
-fn capture_evidence(look: &Snapshot, hunt: &mut TreeKiller) -> Vec<TreeProcess> {
+fn capture_evidence(snapshot: &Snapshot, hunt: &mut TreeKiller) -> Vec<TreeProcess> {
     let mut processes = diagnose::take(&hunt.list());
-    let run = pid_file_id(look);
-    let wrapper = run.filter(|_| meta_for(look, run).is_some_and(|meta| meta.child_pid.is_some())).map(|(pid, _)| pid);
+    let run = pid_file_id(snapshot);
+    let wrapper =
+        run.filter(|_| meta_for(snapshot, run).is_some_and(|meta| meta.child_pid.is_some())).map(|(pid, _)| pid);
     for process in &mut processes {
         // What the kernel shows of `run` is a wait for signals, its child's end among them; it waits for COMMAND.
         if Some(process.pid) == wrapper && process.state == ProcessState::Sleeping {
@@ -235,21 +241,21 @@ fn capture_evidence(look: &Snapshot, hunt: &mut TreeKiller) -> Vec<TreeProcess> 
 /// against a process that still lives.
 fn kill_by_command(
     reader: &mut SnapshotReader,
-    look: &Snapshot,
+    snapshot: &Snapshot,
     ending: &Ending,
     (command, grace): (&OsStr, Duration),
     why: &str,
 ) -> Termination {
-    let run = pid_file_id(look);
+    let run = pid_file_id(snapshot);
     let detail = kill_command::run(reader, run, command, grace).err().map(|fault| format!("{why}; {fault}"));
     let killed = detail.is_none();
-    match (kill_command::wait_for_end(reader, look, grace), detail) {
+    match (kill_command::wait_for_end(reader, snapshot, grace), detail) {
         (CommandEffect::Succeeded, detail) => Termination { recorded: true, detail, ..Termination::default() },
         (CommandEffect::Recorded, detail) => Termination { killed, recorded: true, detail, evidence: None },
         // Dead as any dead run: what it left here is ended.
         (CommandEffect::Gone, detail) => {
-            let report = KillReport { killed, ..end_remains(look, Escalation::term(grace)) };
-            let termination = finish(reader, look, ending, &report);
+            let report = KillReport { killed, ..end_remains(snapshot, Escalation::term(grace)) };
+            let termination = finish(reader, snapshot, ending, &report);
             Termination { detail: termination.detail.or(detail), ..termination }
         }
         (CommandEffect::Alive | CommandEffect::Unseen, Some(detail)) => {
@@ -275,47 +281,50 @@ fn kill_by_command(
 /// caller's command, since a wrapper's death says nothing of the job that it had started on another machine.
 pub(crate) fn record_death(
     reader: &mut SnapshotReader,
-    look: &Snapshot,
+    snapshot: &Snapshot,
     reason: Reason,
     means: &KillMethod,
 ) -> Termination {
-    if is_copy(look) {
+    if is_copy(snapshot) {
         return not_recorded(format!("the process is gone and left no status; {}", Warning::Copy));
     }
-    let mut report = end_remains(look, means.escalation);
+    let mut report = end_remains(snapshot, means.escalation);
     // One that said how it ended, and could only not publish it, has ended its work.
     let command = means.command.as_ref().filter(|_| !matches!(reason, Reason::Success | Reason::Failed));
-    let called = command.map(|command| kill_command::run_after_death(reader, look, command, means.escalation.grace));
+    let called =
+        command.map(|command| kill_command::run_after_death(reader, snapshot, command, means.escalation.grace));
     report.killed |= matches!(called, Some(Ok(true)));
-    let detail = (reason == Reason::Died).then(|| match pid_file_id(look) {
+    let detail = (reason == Reason::Died).then(|| match pid_file_id(snapshot) {
         Some((pid, _)) => format!("process {pid} is gone and left no status"),
         None => "its process is gone and left no status".to_owned(),
     });
     let also = called.and_then(Result::err);
     let also = also.map(|fault| detail.iter().cloned().chain([fault.to_string()]).collect::<Vec<_>>().join("; "));
-    let mut termination = finish(reader, look, &Ending { detail, ..Ending::of(reason) }, &report);
-    if let Some(fault) = fault(&report, look).or(also) {
+    let mut termination = finish(reader, snapshot, &Ending { detail, ..Ending::of(reason) }, &report);
+    if let Some(fault) = fault(&report, snapshot).or(also) {
         termination.detail = Some(fault);
     }
     termination
 }
 
 /// Ends what a dead run left here, as far as that may be signalled.
-fn end_remains(look: &Snapshot, escalation: Escalation) -> KillReport {
-    if out_of_reach(look).is_none() {
-        tree::terminate(&leftover_target(look), escalation)
+fn end_remains(snapshot: &Snapshot, escalation: Escalation) -> KillReport {
+    if out_of_reach(snapshot).is_none() {
+        tree::terminate(&leftover_target(snapshot), escalation)
     } else {
         KillReport::default()
     }
 }
 
-fn finish(reader: &mut SnapshotReader, look: &Snapshot, ending: &Ending, report: &KillReport) -> Termination {
-    let ending = Ending { survivors: names(&report.survivors, target(look).owner), ..ending.clone() };
-    let recorded = record(reader, pid_file_id(look), &ending);
-    if let Some(meta) = meta_for(look, pid_file_id(look)).filter(|meta| meta.locked && report.survivors.is_empty()) {
+fn finish(reader: &mut SnapshotReader, snapshot: &Snapshot, ending: &Ending, report: &KillReport) -> Termination {
+    let ending = Ending { survivors: names(&report.survivors, target(snapshot).owner), ..ending.clone() };
+    let recorded = record(reader, pid_file_id(snapshot), &ending);
+    if let Some(meta) =
+        meta_for(snapshot, pid_file_id(snapshot)).filter(|meta| meta.locked && report.survivors.is_empty())
+    {
         remove_unpublished(reader.directory(), reader.step(), &meta.run_id);
     }
-    let detail = recorded.as_ref().err().map(Error::to_string).or(fault(report, look));
+    let detail = recorded.as_ref().err().map(Error::to_string).or(fault(report, snapshot));
     Termination { killed: report.killed, recorded: recorded.is_ok(), detail, evidence: None }
 }
 
@@ -323,23 +332,23 @@ fn not_recorded(detail: String) -> Termination {
     Termination { detail: Some(detail), ..Termination::default() }
 }
 
-fn fault(report: &KillReport, look: &Snapshot) -> Option<String> {
+fn fault(report: &KillReport, snapshot: &Snapshot) -> Option<String> {
     if let Some(refusal) = &report.refusal {
         return Some(refusal.clone());
     }
-    names(&report.survivors, target(look).owner).as_deref().map(still_there)
+    names(&report.survivors, target(snapshot).owner).as_deref().map(still_there)
 }
 
 /// The whole tree of a living run.
-fn target(look: &Snapshot) -> KillTarget {
-    let run = pid_file_id(look);
-    let meta = meta_for(look, run);
+fn target(snapshot: &Snapshot) -> KillTarget {
+    let run = pid_file_id(snapshot);
+    let meta = meta_for(snapshot, run);
     KillTarget {
         pid: run.map(|(pid, _)| pid),
         started: meta.and_then(|meta| meta.pid_started_at),
         claimed_at: run.map_or(WallTime::from_nanos(0), |(_, modified)| modified),
         // Without either the run has no known user, and nothing is signalled.
-        owner: look.pid.stamp().or(look.meta.stamp()).map_or(u32::MAX, |stamp| stamp.owner),
+        owner: snapshot.pid.stamp().or(snapshot.meta.stamp()).map_or(u32::MAX, |stamp| stamp.owner),
         group: meta.and_then(|meta| meta.process_group),
         group_started: meta.and_then(|meta| meta.child_started_at),
         mark: meta.filter(|meta| meta.child_pid.is_some()).map(|meta| format!("{MARK}={}", meta.run_id)),
@@ -349,6 +358,6 @@ fn target(look: &Snapshot) -> KillTarget {
 }
 
 /// What a dead wrapper left: never the pid in its pid file, which may have been reused.
-fn leftover_target(look: &Snapshot) -> KillTarget {
-    KillTarget { pid: None, ..target(look) }
+fn leftover_target(snapshot: &Snapshot) -> KillTarget {
+    KillTarget { pid: None, ..target(snapshot) }
 }

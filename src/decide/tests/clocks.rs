@@ -4,7 +4,7 @@
 
 use crate::decide::policy::{Policy, START_TIMEOUT, SettleTimes, Threshold, ThresholdOptions};
 use crate::decide::snapshot::{Liveness, LocalContext, Process, ResultState, Snapshot, Status};
-use crate::decide::tests::looks::{GONE, local, look, moment, of_run, plain, success, there, wall};
+use crate::decide::tests::looks::{GONE, local, moment, of_run, plain, snapshot, success, there, wall};
 use crate::decide::tracker::{RunTracker, meta_for, pid_file_id};
 use crate::decide::verdict::{RequiredAction, Verdict, evaluate};
 use crate::record::file_state::FileState;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The verdict on one more look, held to this staleness and nothing else.
-fn verdict(history: &mut RunTracker, look: &Snapshot, stale: f64) -> Verdict {
+fn verdict(history: &mut RunTracker, snapshot: &Snapshot, stale: f64) -> Verdict {
     let wishes = ThresholdOptions {
         stale: Threshold { flag: None, environment: Some(Duration::from_secs_f64(stale)) },
         max_timeout: Threshold { flag: Some(Duration::ZERO), environment: None },
@@ -23,8 +23,8 @@ fn verdict(history: &mut RunTracker, look: &Snapshot, stale: f64) -> Verdict {
         until: None,
         settle: SettleTimes::CONTRACT,
     };
-    let policy = Policy::resolve(&wishes, meta_for(look, pid_file_id(look))).expect("a policy");
-    evaluate(&history.observe(look), &policy, look.at)
+    let policy = Policy::resolve(&wishes, meta_for(snapshot, pid_file_id(snapshot))).expect("a policy");
+    evaluate(&history.observe(snapshot), &policy, snapshot.at)
 }
 
 fn is_hung(verdict: &Verdict) -> bool {
@@ -69,7 +69,7 @@ fn a_sleep_between_two_looks_ages_nothing() {
 
 /// A look at a directory of a file server whose clock is ahead of this machine's.
 fn served(at: f64, ahead: f64, heartbeat: f64) -> Snapshot {
-    let here = LocalContext { local_filesystem: false, ..look(0.0).here.as_ref().clone() };
+    let here = LocalContext { local_filesystem: false, ..snapshot(0.0).here.as_ref().clone() };
     let plain = plain(at);
     Snapshot {
         here: Arc::new(here),
@@ -147,9 +147,9 @@ fn an_old_outcome_stays_passed_over_when_a_killed_starter_has_left_its_record_al
     let old = Snapshot { meta: ended.clone(), status: success(101.0), process: GONE, ..plain(110.0) };
     history.skip_existing(&old);
     let lock = crate::record::file_state::LockState::Free;
-    let alone = Snapshot { meta: ended.clone(), lock, ..look(120.0) };
+    let alone = Snapshot { meta: ended.clone(), lock, ..snapshot(120.0) };
     assert!(history.observe(&alone).absent_since.is_some());
-    let published_again = Snapshot { meta: ended, lock, status: success(121.0), ..look(122.0) };
+    let published_again = Snapshot { meta: ended, lock, status: success(121.0), ..snapshot(122.0) };
     assert!(history.observe(&published_again).absent_since.is_some());
     let new = of_run(Meta { locked: true, run_id: "new".into(), reason: Some(Reason::Success), ..local() });
     let next = Snapshot { meta: new, lock, status: success(130.0), ..plain(131.0) };
@@ -161,10 +161,10 @@ fn a_plain_shells_next_outcome_is_news_although_the_record_of_its_last_one_stays
     let recorded = Meta { run_id: "status-1".into(), reason: Some(Reason::Hung), ..Meta::default() };
     let recorded = there(102.0, Arc::new(ParsedMeta::Known(Box::new(recorded))));
     let mut history = RunTracker::default();
-    let old = Snapshot { meta: recorded.clone(), status: success(101.0), ..look(110.0) };
+    let old = Snapshot { meta: recorded.clone(), status: success(101.0), ..snapshot(110.0) };
     history.skip_existing(&old);
     assert!(history.observe(&old).absent_since.is_some());
-    let next = Snapshot { meta: recorded, status: success(130.0), ..look(131.0) };
+    let next = Snapshot { meta: recorded, status: success(130.0), ..snapshot(131.0) };
     assert!(matches!(history.observe(&next).status, Status::Complete { .. }));
 }
 
@@ -231,7 +231,7 @@ fn a_wrapper_that_takes_its_pid_away_does_not_make_an_old_result_its_own() {
     let old = there(50.0, crate::record::result::ParsedResult::parse(b"1"));
     let mut history = RunTracker::default();
     history.observe(&plain(110.0));
-    let last = Snapshot { status: success(120.0), result: old, ..look(121.0) };
+    let last = Snapshot { status: success(120.0), result: old, ..snapshot(121.0) };
     let seen = history.observe(&last);
     assert!(matches!(seen.status, Status::Complete { .. }));
     assert_eq!(seen.result, ResultState::Absent);
@@ -241,7 +241,7 @@ fn a_wrapper_that_takes_its_pid_away_does_not_make_an_old_result_its_own() {
 fn a_pid_that_comes_late_makes_the_heartbeat_that_was_there_no_older_than_itself() {
     let mut history = RunTracker::default();
     assert_eq!(
-        looks_again(&verdict(&mut history, &Snapshot { heartbeat: there(97.0, ()), ..look(97.5) }, 21.0)),
+        looks_again(&verdict(&mut history, &Snapshot { heartbeat: there(97.0, ()), ..snapshot(97.5) }, 21.0)),
         moment(118.0)
     );
     let named = Snapshot { heartbeat: there(97.0, ()), ..plain(100.5) };

@@ -5,7 +5,7 @@
 use crate::decide::breaker::reset;
 use crate::decide::policy::{Policy, SettleTimes};
 use crate::decide::snapshot::{Heartbeat, Liveness, LocalContext, Observation, Process, ResultState, Snapshot, Status};
-use crate::decide::tests::looks::{GONE, local, look, moment, of_run, plain, success, there, wall};
+use crate::decide::tests::looks::{GONE, local, moment, of_run, plain, snapshot, success, there, wall};
 use crate::decide::tracker::{RunTracker, meta_for};
 use crate::decide::verdict::{Finding, Verdict, evaluate};
 use crate::record::breaker::{BreakerRecord, CountedRun};
@@ -123,10 +123,11 @@ fn what_was_recorded_is_told_in_its_own_words_and_a_kill_in_ours() {
 #[test]
 fn without_a_pid_a_record_means_a_death_only_where_its_lock_can_be_seen() {
     let seen = |meta: Meta, local_filesystem: bool| {
-        let here = LocalContext { local_filesystem, ..look(0.0).here.as_ref().clone() };
+        let here = LocalContext { local_filesystem, ..snapshot(0.0).here.as_ref().clone() };
         let content = Arc::new(ParsedMeta::Known(Box::new(Meta { pid: Some(42), pid_mtime_ns: Some(1), ..meta })));
-        let look = Snapshot { here: Arc::new(here), meta: there(100.0, content), lock: LockState::Free, ..look(101.0) };
-        RunTracker::default().observe(&look).liveness
+        let snapshot =
+            Snapshot { here: Arc::new(here), meta: there(100.0, content), lock: LockState::Free, ..snapshot(101.0) };
+        RunTracker::default().observe(&snapshot).liveness
     };
     let locked = || Meta { locked: true, ..local() };
     assert_eq!(seen(locked(), true), Liveness::Dead { since: moment(101.0) });
@@ -161,10 +162,10 @@ fn a_status_stands_since_its_last_change_and_at_the_first_look_as_long_as_it_is_
 #[test]
 fn a_pid_that_comes_late_takes_nothing_back_of_what_was_seen_before() {
     let torn = there(99.0, ParsedStatus::parse(b"SUC"));
-    let set_forward = |look: Snapshot| Snapshot { file_wall: wall(3700.0), ..look };
+    let set_forward = |snapshot: Snapshot| Snapshot { file_wall: wall(3700.0), ..snapshot };
     let process = Process::Running { started: 7, started_wall: wall(90.0) };
     let mut history = RunTracker::default();
-    history.observe(&Snapshot { heartbeat: there(95.0, ()), status: torn.clone(), ..look(99.5) });
+    history.observe(&Snapshot { heartbeat: there(95.0, ()), status: torn.clone(), ..snapshot(99.5) });
     let named = Snapshot { heartbeat: there(95.0, ()), status: torn, process, ..plain(100.5) };
     let seen = history.clone().observe(&set_forward(named));
     assert_eq!(seen.status, Status::Unfinished { since: moment(99.0), word: "\"SUC\"".into() });
@@ -190,9 +191,9 @@ fn a_death_makes_a_result_of_the_slack_before_the_pid_the_runs_own() {
 fn a_result_that_is_an_earlier_runs_is_not_told_and_any_other_is() {
     let result = |second| there(second, ParsedResult::parse(b"1"));
     for (made, told) in [(50.0, false), (119.0, true)] {
-        let look = Snapshot { status: success(120.0), result: result(made), ..plain(121.0) };
-        let seen = RunTracker::default().observe(&look);
-        assert_eq!(look.without_left_over(&seen).result.is_there(), told, "{made}");
+        let snapshot = Snapshot { status: success(120.0), result: result(made), ..plain(121.0) };
+        let seen = RunTracker::default().observe(&snapshot);
+        assert_eq!(snapshot.without_left_over(&seen).result.is_there(), told, "{made}");
     }
     // What cannot be read is told as that.
     let unfit = Snapshot { status: success(120.0), result: FileState::Invalid("is a FIFO".into()), ..plain(121.0) };
@@ -203,8 +204,8 @@ fn a_result_that_is_an_earlier_runs_is_not_told_and_any_other_is() {
 #[test]
 fn one_second_asleep_is_two_clocks_read_one_after_the_other() {
     let first = |slept: f64| {
-        let look = Snapshot { slept: Duration::from_secs_f64(slept), heartbeat: there(105.0, ()), ..plain(110.0) };
-        RunTracker::default().observe(&look).heartbeat.and_then(|beat| beat.unconfirmed)
+        let snapshot = Snapshot { slept: Duration::from_secs_f64(slept), heartbeat: there(105.0, ()), ..plain(110.0) };
+        RunTracker::default().observe(&snapshot).heartbeat.and_then(|beat| beat.unconfirmed)
     };
     assert_eq!((first(1.0), first(1.001)), (None, Some(moment(110.0))));
 }
@@ -224,23 +225,23 @@ fn a_record_without_a_pid_speaks_of_what_is_no_more_than_two_seconds_younger() {
     };
     for (younger, speaks) in [(-5.0, true), (1.0, true), (2.0, true), (2.001, false), (60.0, false)] {
         let status = success(100.0 + younger);
-        let ended = Snapshot { meta: record(Some(Reason::Hung), None), status, ..look(170.0) };
+        let ended = Snapshot { meta: record(Some(Reason::Hung), None), status, ..snapshot(170.0) };
         assert_eq!(meta_for(&ended, None).is_some(), speaks, "an end, {younger}");
         let heartbeat = there(100.0 + younger, ());
-        let announced = Snapshot { meta: record(None, Some(Intent::Hung)), heartbeat, ..look(170.0) };
+        let announced = Snapshot { meta: record(None, Some(Intent::Hung)), heartbeat, ..snapshot(170.0) };
         assert_eq!(meta_for(&announced, None).is_some(), speaks, "an announcement, {younger}");
     }
-    let ended = Snapshot { meta: record(Some(Reason::Hung), None), ..look(170.0) };
+    let ended = Snapshot { meta: record(Some(Reason::Hung), None), ..snapshot(170.0) };
     assert!(meta_for(&ended, None).is_none(), "there is no end that it could speak of");
-    let announced = Snapshot { meta: record(None, Some(Intent::Hung)), ..look(170.0) };
+    let announced = Snapshot { meta: record(None, Some(Intent::Hung)), ..snapshot(170.0) };
     assert!(meta_for(&announced, None).is_some());
 }
 
 #[test]
 fn a_file_exactly_as_old_as_the_run_is_its_own_and_so_is_what_a_record_names() {
     let first = |status: f64, heartbeat: f64, meta: FileState<Arc<ParsedMeta>>| {
-        let look = Snapshot { status: success(status), heartbeat: there(heartbeat, ()), meta, ..plain(110.0) };
-        let seen = RunTracker::default().observe(&look);
+        let snapshot = Snapshot { status: success(status), heartbeat: there(heartbeat, ()), meta, ..plain(110.0) };
+        let seen = RunTracker::default().observe(&snapshot);
         (seen.status != Status::Absent, seen.heartbeat.is_some())
     };
     assert_eq!(first(100.0, 100.0, FileState::Missing), (true, true));
@@ -270,7 +271,7 @@ fn a_reset_closes_the_circuit_and_forgets_no_run_and_no_name() {
 fn a_pid_file_of_another_run_says_nothing_of_this_one() {
     let mut history = RunTracker::default();
     history.observe(&plain(105.0));
-    let next = Snapshot { pid: there(130.0, ParsedPid::Pid(43)), process: GONE, ..look(131.0) };
+    let next = Snapshot { pid: there(130.0, ParsedPid::Pid(43)), process: GONE, ..snapshot(131.0) };
     assert_eq!(history.observe(&next).began, moment(130.0));
     assert!(history.replaced());
 }
@@ -318,9 +319,9 @@ fn a_run_of_another_machine_or_namespace_is_out_of_reach_and_one_of_here_is_not(
         (Meta { directory: Some(FileId { device: 1, inode: 2 }), ..local() }, Some(Warning::Copy)),
         (Meta { directory: Some(FileId { device: 2, inode: 1 }), ..local() }, Some(Warning::Copy)),
     ] {
-        let look = Snapshot { meta: of_run(meta), ..plain(110.0) };
-        assert_eq!(out_of_reach(&look), expected);
-        assert_eq!(remarks(&look, Liveness::Alive).first(), expected.as_ref());
+        let snapshot = Snapshot { meta: of_run(meta), ..plain(110.0) };
+        assert_eq!(out_of_reach(&snapshot), expected);
+        assert_eq!(remarks(&snapshot, Liveness::Alive).first(), expected.as_ref());
     }
     assert_eq!(out_of_reach(&plain(110.0)), None);
 }
@@ -329,7 +330,7 @@ fn a_run_of_another_machine_or_namespace_is_out_of_reach_and_one_of_here_is_not(
 fn what_comes_together_with_a_late_pid_was_not_there_at_the_look_before() {
     let process = Process::Running { started: 7, started_wall: wall(80.0) };
     let mut history = RunTracker::default();
-    history.observe(&Snapshot { heartbeat: there(95.0, ()), ..look(99.5) });
+    history.observe(&Snapshot { heartbeat: there(95.0, ()), ..snapshot(99.5) });
     let named = Snapshot { heartbeat: there(95.0, ()), process, ..plain(100.5) };
     let torn = Snapshot { file_wall: wall(3700.0), status: there(96.0, ParsedStatus::parse(b"SUC")), ..named.clone() };
     let Status::Unfinished { since, .. } = history.clone().observe(&torn).status else { panic!("no status") };

@@ -121,48 +121,51 @@ fn blank(at: i64) -> Snapshot {
     Snapshot { lock: LockState::Absent, ..begun }
 }
 
-/// The reads of one look, as `step::look` takes them; each fills in what it sees.
+/// The reads of one look, as `SnapshotReader::read` takes them; each fills in what it sees.
 fn reads() -> Vec<fn(&mut Snapshot, &World)> {
     vec![
-        |look, world| look.pid = pid(world),
-        |look, world| look.meta = meta(world),
-        |look, world| {
-            let key = pid_file_id(look);
-            if key.is_none() || meta_for(look, key).is_some_and(|meta| meta.locked) {
-                look.lock = if world.held { LockState::Held } else { LockState::Free };
+        |snapshot, world| snapshot.pid = pid(world),
+        |snapshot, world| snapshot.meta = meta(world),
+        |snapshot, world| {
+            let key = pid_file_id(snapshot);
+            if key.is_none() || meta_for(snapshot, key).is_some_and(|meta| meta.locked) {
+                snapshot.lock = if world.held { LockState::Held } else { LockState::Free };
             }
         },
-        |look, world| {
-            let Some((number, _)) = pid_file_id(look).filter(|_| look.lock == LockState::Absent) else { return };
-            look.process = if number == NEW && world.lives {
+        |snapshot, world| {
+            let Some((number, _)) = pid_file_id(snapshot).filter(|_| snapshot.lock == LockState::Absent) else {
+                return;
+            };
+            snapshot.process = if number == NEW && world.lives {
                 Process::Running { started: u64::from(NEW.unsigned_abs()), started_wall: stamp(NEW).modified }
             } else {
                 Process::Gone { borne_elsewhere: false }
             };
         },
-        |look, world| {
-            look.status = world.status.map_or(FileState::Missing, |(of, word)| there(of, ParsedStatus::Complete(word)));
+        |snapshot, world| {
+            snapshot.status =
+                world.status.map_or(FileState::Missing, |(of, word)| there(of, ParsedStatus::Complete(word)));
         },
-        |look, world| {
-            if look.status.is_there() {
-                look.meta = meta(world);
+        |snapshot, world| {
+            if snapshot.status.is_there() {
+                snapshot.meta = meta(world);
             }
         },
-        |look, world| {
-            if matches!(look.status.content(), Some(ParsedStatus::Complete(StatusWord::Success))) {
-                look.result = world
+        |snapshot, world| {
+            if matches!(snapshot.status.content(), Some(ParsedStatus::Complete(StatusWord::Success))) {
+                snapshot.result = world
                     .result
                     .map_or(FileState::Missing, |of| there(of, ParsedResult::parse(of.to_string().as_bytes())));
             }
         },
-        |look, world| look.heartbeat = world.meta.map_or(FileState::Missing, |(of, _)| there(of, ())),
+        |snapshot, world| snapshot.heartbeat = world.meta.map_or(FileState::Missing, |(of, _)| there(of, ())),
     ]
 }
 
 /// Hands every look that can be taken from a place in the timeline on, with the place where it ended.
 fn each_look(at: i64, timeline: &[World], from: usize, found: &mut dyn FnMut(Snapshot, usize)) {
     fn go(
-        look: &Snapshot,
+        snapshot: &Snapshot,
         reads: &[fn(&mut Snapshot, &World)],
         timeline: &[World],
         from: usize,
@@ -176,17 +179,17 @@ fn each_look(at: i64, timeline: &[World], from: usize, found: &mut dyn FnMut(Sna
                     continue;
                 }
                 seen.push(world.pid);
-                if pid(world).stamp() == look.pid.stamp() {
-                    found(look.clone(), place);
+                if pid(world).stamp() == snapshot.pid.stamp() {
+                    found(snapshot.clone(), place);
                 } else {
-                    each_look(look.at.as_millis(), timeline, place, found);
+                    each_look(snapshot.at.as_millis(), timeline, place, found);
                 }
             }
             return;
         };
         let mut seen: Vec<String> = Vec::new();
         for (place, world) in timeline.iter().enumerate().skip(from) {
-            let mut next = look.clone();
+            let mut next = snapshot.clone();
             read(&mut next, world);
             // The earliest place that shows this: all that can follow a later one can follow it too.
             let shown = format!("{next:?}");
@@ -199,7 +202,7 @@ fn each_look(at: i64, timeline: &[World], from: usize, found: &mut dyn FnMut(Sna
     go(&blank(at), &reads(), timeline, from, found);
 }
 
-fn policy(look: &Snapshot, settle: SettleTimes) -> Policy {
+fn policy(snapshot: &Snapshot, settle: SettleTimes) -> Policy {
     let wishes = ThresholdOptions {
         stale: Threshold { flag: Some(Duration::ZERO), environment: None },
         max_timeout: Threshold { flag: Some(Duration::ZERO), environment: None },
@@ -207,15 +210,15 @@ fn policy(look: &Snapshot, settle: SettleTimes) -> Policy {
         until: None,
         settle,
     };
-    Policy::resolve(&wishes, meta_for(look, pid_file_id(look))).expect("no limits")
+    Policy::resolve(&wishes, meta_for(snapshot, pid_file_id(snapshot))).expect("no limits")
 }
 
 /// Holds a verdict against what was true when the look ended.
-fn hold(verdict: &Verdict, look: &Snapshot, then: &World, history: &str) {
+fn hold(verdict: &Verdict, snapshot: &Snapshot, then: &World, history: &str) {
     let Verdict::Final(finding) = verdict else { return };
-    let context = || format!("{finding:?} at {look:?}\nwhile {then:?}\nafter {history}");
-    let of_new = pid_file_id(look).is_some_and(|(number, _)| number == NEW);
-    let recorded_old = meta_for(look, pid_file_id(look)).is_some_and(|meta| meta.run_id == OLD.to_string());
+    let context = || format!("{finding:?} at {snapshot:?}\nwhile {then:?}\nafter {history}");
+    let of_new = pid_file_id(snapshot).is_some_and(|(number, _)| number == NEW);
+    let recorded_old = meta_for(snapshot, pid_file_id(snapshot)).is_some_and(|meta| meta.run_id == OLD.to_string());
     match finding.outcome {
         Outcome::Success => {
             assert!(
@@ -226,10 +229,12 @@ fn hold(verdict: &Verdict, look: &Snapshot, then: &World, history: &str) {
                 context()
             );
             if finding.next == RequiredAction::Report {
-                assert!(look.result.is_there(), "the result is lost: {}", context());
+                assert!(snapshot.result.is_there(), "the result is lost: {}", context());
             }
         }
-        Outcome::Failed => assert!(!of_new && (recorded_old || look.status.is_there()), "an old end: {}", context()),
+        Outcome::Failed => {
+            assert!(!of_new && (recorded_old || snapshot.status.is_there()), "an old end: {}", context());
+        }
         Outcome::Died => assert!(then.fate == Fate::Killed, "a false death: {}", context()),
         Outcome::Hung | Outcome::Timeout | Outcome::NotStarted | Outcome::Running | Outcome::Marker => {
             panic!("no such end: {}", context());
@@ -254,7 +259,7 @@ fn no_order_of_writes_and_reads_makes_a_false_death_an_old_end_or_a_lost_result(
         for killed_after in 0..=steps().len() {
             let timeline = timeline(&before, killed_after);
             let mut firsts = Vec::new();
-            each_look(1000, &timeline, 0, &mut |look, place| firsts.push((look, place)));
+            each_look(1000, &timeline, 0, &mut |snapshot, place| firsts.push((snapshot, place)));
             for (first, place) in firsts {
                 let mut history = RunTracker::default();
                 let seen = history.observe(&first);

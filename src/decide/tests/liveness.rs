@@ -2,7 +2,7 @@
 
 use crate::decide::liveness::is_copy;
 use crate::decide::snapshot::{Liveness, Process, Snapshot};
-use crate::decide::tests::looks::{GONE, local, look, moment, of_run, plain, stamp, there, wall};
+use crate::decide::tests::looks::{GONE, local, moment, of_run, plain, snapshot, stamp, there, wall};
 use crate::decide::tracker::{RunTracker, meta_for, pid_file_id};
 use crate::record::file_state::{FileId, FileStamp, FileState, LockState};
 use crate::record::meta::Meta;
@@ -44,8 +44,8 @@ fn a_held_lock_means_alive_and_a_free_one_decides_only_where_the_kernel_cannot_b
         (in_other_time(), LockState::Free, other, GONE, dead),
     ] {
         let told = format!("{lock:?} {lock_file:?} {process:?} {meta:?}");
-        let look = Snapshot { meta: of_run(meta), lock, lock_file: Some(lock_file), process, ..plain(110.0) };
-        assert_eq!(RunTracker::default().observe(&look).liveness, expected, "{told}");
+        let snapshot = Snapshot { meta: of_run(meta), lock, lock_file: Some(lock_file), process, ..plain(110.0) };
+        assert_eq!(RunTracker::default().observe(&snapshot).liveness, expected, "{told}");
     }
 }
 
@@ -118,8 +118,8 @@ fn a_record_counts_only_where_the_pid_files_owner_or_root_wrote_it() {
     };
     let pid = |owner| FileState::Present { stamp: FileStamp { owner, ..stamp(100.0) }, content: ParsedPid::Pid(42) };
     for (of_pid, of_meta, counts) in [(1000, 1000, true), (1000, 0, true), (1000, 1001, false), (0, 1001, false)] {
-        let look = Snapshot { pid: pid(of_pid), meta: owned(of_meta), ..plain(110.0) };
-        assert_eq!(meta_for(&look, pid_file_id(&look)).is_some(), counts, "{of_pid} {of_meta}");
+        let snapshot = Snapshot { pid: pid(of_pid), meta: owned(of_meta), ..plain(110.0) };
+        assert_eq!(meta_for(&snapshot, pid_file_id(&snapshot)).is_some(), counts, "{of_pid} {of_meta}");
     }
 }
 
@@ -132,9 +132,9 @@ fn where_the_pid_file_was_removed_the_recorded_process_tells_whether_the_run_liv
         heartbeat: there(heartbeat, ()),
         lock,
         process,
-        ..look(210.0)
+        ..snapshot(210.0)
     };
-    let first = |look: &Snapshot| RunTracker::default().observe(look).liveness;
+    let first = |snapshot: &Snapshot| RunTracker::default().observe(snapshot).liveness;
     let running = Process::Running { started: 7, started_wall: wall(100.0) };
     for lock in [LockState::Free, LockState::Absent] {
         assert_eq!(first(&seen(running, lock, 205.0)), Liveness::Alive);

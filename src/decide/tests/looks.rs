@@ -35,7 +35,7 @@ pub(super) fn there<T>(second: f64, content: T) -> FileState<T> {
 }
 
 /// A look at `second`, at an empty directory of this machine.
-pub(super) fn look(second: f64) -> Snapshot {
+pub(super) fn snapshot(second: f64) -> Snapshot {
     let here = LocalContext {
         host: "here".into(),
         boot_id: "boot".into(),
@@ -55,7 +55,7 @@ pub(super) fn plain(second: f64) -> Snapshot {
     Snapshot {
         pid: there(100.0, ParsedPid::Pid(42)),
         process: Process::Running { started: 7, started_wall: wall(100.0) },
-        ..look(second)
+        ..snapshot(second)
     }
 }
 
@@ -112,8 +112,8 @@ fn left_over_results_and_heartbeats_go_with_the_status() {
 #[test]
 fn a_clock_set_back_during_a_run_does_not_make_its_own_status_look_old() {
     let recorded = Meta { locked: true, reason: Some(Reason::Success), ..local() };
-    let look = Snapshot { meta: of_run(recorded), lock: LockState::Free, status: success(50.0), ..plain(60.0) };
-    let seen = RunTracker::default().observe(&look);
+    let snapshot = Snapshot { meta: of_run(recorded), lock: LockState::Free, status: success(50.0), ..plain(60.0) };
+    let seen = RunTracker::default().observe(&snapshot);
     assert!(matches!(seen.status, Status::Complete { .. }));
     assert_eq!(seen.recorded, Some(Reason::Success));
 }
@@ -168,7 +168,7 @@ fn time_asleep_is_not_elapsed() {
 
 #[test]
 fn on_a_network_filesystem_a_free_lock_proves_nothing_and_a_gone_process_of_this_machine_does() {
-    let here = Arc::new(LocalContext { local_filesystem: false, ..look(0.0).here.as_ref().clone() });
+    let here = Arc::new(LocalContext { local_filesystem: false, ..snapshot(0.0).here.as_ref().clone() });
     let locked = of_run(Meta { locked: true, pid_started_at: Some(9), ..local() });
     let running = Process::Running { started: 9, started_wall: wall(99.0) };
     for (lock, process, liveness) in [
@@ -178,26 +178,26 @@ fn on_a_network_filesystem_a_free_lock_proves_nothing_and_a_gone_process_of_this
         (LockState::Free, GONE, Liveness::Dead { since: moment(110.0) }),
         (LockState::Unknown, GONE, Liveness::Dead { since: moment(110.0) }),
     ] {
-        let look = Snapshot { here: Arc::clone(&here), meta: locked.clone(), lock, process, ..plain(110.0) };
-        assert_eq!(RunTracker::default().observe(&look).liveness, liveness, "{lock:?} {process:?}");
+        let snapshot = Snapshot { here: Arc::clone(&here), meta: locked.clone(), lock, process, ..plain(110.0) };
+        assert_eq!(RunTracker::default().observe(&snapshot).liveness, liveness, "{lock:?} {process:?}");
     }
 }
 
 #[test]
 fn a_held_lock_counts_only_for_the_run_that_recorded_it() {
     let of_other = there(100.0, Arc::new(ParsedMeta::Known(Box::new(Meta { locked: true, pid: Some(41), ..local() }))));
-    let look = Snapshot { meta: of_other, lock: LockState::Held, process: GONE, ..plain(110.0) };
-    assert_eq!(RunTracker::default().observe(&look).liveness, Liveness::Dead { since: moment(110.0) });
+    let snapshot = Snapshot { meta: of_other, lock: LockState::Held, process: GONE, ..plain(110.0) };
+    assert_eq!(RunTracker::default().observe(&snapshot).liveness, Liveness::Dead { since: moment(110.0) });
 }
 
 #[test]
 fn with_no_pid_a_held_lock_means_a_run_is_starting() {
     let mut history = RunTracker::default();
-    let between = Snapshot { lock: LockState::Held, status: success(50.0), ..look(110.0) };
+    let between = Snapshot { lock: LockState::Held, status: success(50.0), ..snapshot(110.0) };
     assert_eq!(history.observe(&between).liveness, Liveness::Starting { since: moment(110.0) });
-    let still = Snapshot { lock: LockState::Held, status: success(50.0), ..look(111.0) };
+    let still = Snapshot { lock: LockState::Held, status: success(50.0), ..snapshot(111.0) };
     assert_eq!(history.observe(&still).liveness, Liveness::Starting { since: moment(110.0) });
-    let free = Snapshot { lock: LockState::Free, status: success(50.0), ..look(112.0) };
+    let free = Snapshot { lock: LockState::Free, status: success(50.0), ..snapshot(112.0) };
     assert_eq!(history.observe(&free).liveness, Liveness::Unclaimed);
 }
 
@@ -207,9 +207,9 @@ fn a_wrapper_killed_before_its_pid_stood_is_dead_and_a_withdrawn_pid_leaves_the_
         meta: of_run(Meta { locked: true, reason, ..local() }),
         heartbeat: there(heartbeat, ()),
         lock,
-        ..look(110.0)
+        ..snapshot(110.0)
     };
-    let first = |look: &Snapshot| RunTracker::default().observe(look);
+    let first = |snapshot: &Snapshot| RunTracker::default().observe(snapshot);
     assert_eq!(first(&orphan(None, LockState::Free, 100.1)).liveness, Liveness::Dead { since: moment(110.0) });
     let withdrawn = first(&orphan(Some(Reason::Hung), LockState::Free, 90.0));
     assert_eq!((withdrawn.liveness, withdrawn.recorded), (Liveness::Dead { since: moment(110.0) }, Some(Reason::Hung)));
@@ -221,10 +221,10 @@ fn a_wrapper_killed_before_its_pid_stood_is_dead_and_a_withdrawn_pid_leaves_the_
 #[test]
 fn a_missing_pid_is_dead_where_that_is_known_and_elsewhere_where_not() {
     let gone = |borne_elsewhere, local_filesystem| {
-        let here = LocalContext { local_filesystem, ..look(0.0).here.as_ref().clone() };
+        let here = LocalContext { local_filesystem, ..snapshot(0.0).here.as_ref().clone() };
         Snapshot { process: Process::Gone { borne_elsewhere }, here: Arc::new(here), ..plain(110.0) }
     };
-    let first = |look: &Snapshot| RunTracker::default().observe(look).liveness;
+    let first = |snapshot: &Snapshot| RunTracker::default().observe(snapshot).liveness;
     assert_eq!(first(&gone(false, true)), Liveness::Dead { since: moment(110.0) });
     assert_eq!(first(&gone(true, true)), Liveness::Elsewhere);
     assert_eq!(first(&gone(false, false)), Liveness::Elsewhere);
@@ -267,10 +267,10 @@ fn another_host_boot_or_namespace_is_elsewhere_and_said_so() {
         (Meta { boot_id: Some("before".into()), ..local() }, Warning::OtherBoot),
         (Meta { pid_namespace: Some(2), ..local() }, Warning::OtherNamespace),
     ] {
-        let look = Snapshot { meta: of_run(meta), process: GONE, ..plain(110.0) };
-        let liveness = RunTracker::default().observe(&look).liveness;
+        let snapshot = Snapshot { meta: of_run(meta), process: GONE, ..plain(110.0) };
+        let liveness = RunTracker::default().observe(&snapshot).liveness;
         assert_eq!(liveness, Liveness::Elsewhere, "{remark:?}");
-        assert_eq!(remarks(&look, liveness), [remark]);
+        assert_eq!(remarks(&snapshot, liveness), [remark]);
     }
 }
 
@@ -301,7 +301,7 @@ fn a_new_pid_file_is_a_new_run_of_which_nothing_is_remembered() {
         pid: there(120.0, ParsedPid::Pid(43)),
         process: Process::Running { started: 9, started_wall: wall(119.0) },
         heartbeat: there(105.0, ()),
-        ..look(121.0)
+        ..snapshot(121.0)
     };
     let seen = history.observe(&new);
     assert!(history.replaced());
@@ -311,12 +311,12 @@ fn a_new_pid_file_is_a_new_run_of_which_nothing_is_remembered() {
 #[test]
 fn a_pid_that_comes_late_is_the_same_run_and_one_that_goes_takes_nothing_back() {
     let mut history = RunTracker::default();
-    let without = Snapshot { heartbeat: there(101.0, ()), ..look(110.0) };
+    let without = Snapshot { heartbeat: there(101.0, ()), ..snapshot(110.0) };
     assert_eq!(history.observe(&without).liveness, Liveness::Unclaimed);
     let with = Snapshot { heartbeat: there(101.0, ()), ..plain(111.0) };
     let seen = history.observe(&with);
     assert_eq!((seen.liveness, seen.began), (Liveness::Alive, moment(100.0)));
-    let gone = Snapshot { heartbeat: there(101.0, ()), ..look(112.0) };
+    let gone = Snapshot { heartbeat: there(101.0, ()), ..snapshot(112.0) };
     assert_eq!(history.observe(&gone).began, moment(100.0));
     assert!(!history.replaced());
 }
@@ -349,13 +349,13 @@ fn what_is_no_regular_file_is_named_the_status_first() {
     let both = Snapshot {
         status: FileState::Invalid(fault("is a FIFO")),
         pid: FileState::Invalid(fault("is a socket")),
-        ..look(1.0)
+        ..snapshot(1.0)
     };
     assert_eq!(
         RunTracker::default().observe(&both).invalid,
         Some((Record::Status, "the status file is a FIFO".into()))
     );
-    let meta = Snapshot { meta: FileState::Invalid(fault("is a directory")), ..look(1.0) };
+    let meta = Snapshot { meta: FileState::Invalid(fault("is a directory")), ..snapshot(1.0) };
     assert_eq!(
         RunTracker::default().observe(&meta).invalid,
         Some((Record::Meta, "the meta file is a directory".into()))

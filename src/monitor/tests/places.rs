@@ -111,24 +111,25 @@ impl State {
     }
 
     /// Looks at the lock and the process, in the order of the real look.
-    pub(super) fn look_for_life(&mut self, index: usize, look: &mut Snapshot) {
-        (look.lock, look.lock_file) = self.steps[index].seen_lock();
-        let key = pid_file_id(look);
+    pub(super) fn look_for_life(&mut self, index: usize, snapshot: &mut Snapshot) {
+        (snapshot.lock, snapshot.lock_file) = self.steps[index].seen_lock();
+        let key = pid_file_id(snapshot);
         match key {
             Some((pid, _)) => self.steps[index].last_pid = Some(pid),
-            None => look.followed = self.followed_process(index),
+            None => snapshot.followed = self.followed_process(index),
         }
-        let meta = recorded_meta(look).filter(|meta| meta.locked && (!look.pid.is_there() || meta.speaks_of(key)));
-        let by_lock = look.lock == LockState::Held
+        let meta =
+            recorded_meta(snapshot).filter(|meta| meta.locked && (!snapshot.pid.is_there() || meta.speaks_of(key)));
+        let by_lock = snapshot.lock == LockState::Held
             && key.is_some()
-            && meta.is_some_and(|meta| meta.lock_file.is_none() || meta.lock_file == look.lock_file);
+            && meta.is_some_and(|meta| meta.lock_file.is_none() || meta.lock_file == snapshot.lock_file);
         let claimed = key.map(|(pid, _)| pid).or_else(|| meta.and_then(|meta| meta.pid));
-        let claimed = claimed.filter(|_| !by_lock && (key.is_some() || !look.pid.is_there()));
+        let claimed = claimed.filter(|_| !by_lock && (key.is_some() || !snapshot.pid.is_there()));
         if let Some(pid) = claimed {
-            look.process = self.process(index, pid);
+            snapshot.process = self.process(index, pid);
         }
         let step = &mut self.steps[index];
-        let seen = by_lock || matches!(look.process, Process::Running { .. }) && !step.is_of_other_time();
+        let seen = by_lock || matches!(snapshot.process, Process::Running { .. }) && !step.is_of_other_time();
         if seen && key.is_some_and(|(pid, _)| pid == step.pid) && step.gone.is_none() {
             step.seen_alive = Some(step.run);
         }
@@ -147,8 +148,8 @@ impl State {
     }
 
     /// Whether the program would signal the run that this look shows.
-    pub(super) fn can_kill(&self, index: usize, look: &Snapshot) -> bool {
-        check_reachable(look).is_ok() && !self.steps[index].unseen
+    pub(super) fn can_kill(&self, index: usize, snapshot: &Snapshot) -> bool {
+        check_reachable(snapshot).is_ok() && !self.steps[index].unseen
     }
 
     /// The oracle's rules of what may be done at all, whatever the answer is. First: signals go to the run's own process

@@ -96,9 +96,9 @@ impl State {
             return MonitorEvent::SnapshotFailed(step, "it fails".to_owned(), self.followed_process(step));
         }
         for _ in 0..7 {
-            let (look, stands) = self.look(step);
+            let (snapshot, stands) = self.look(step);
             if stands {
-                return MonitorEvent::Snapshot(step, Box::new(look));
+                return MonitorEvent::Snapshot(step, Box::new(snapshot));
             }
         }
         MonitorEvent::Snapshot(step, Box::new(self.look(step).0))
@@ -118,19 +118,19 @@ impl State {
     }
 
     fn terminate(&mut self, step: usize, task: Task, monitor: &Monitor<'_>) {
-        let Some(look) = monitor.snapshot_of_run(step).cloned() else { panic!("nothing was read of {step}") };
+        let Some(snapshot) = monitor.snapshot_of_run(step).cloned() else { panic!("nothing was read of {step}") };
         let (outcome, longest) = match &task {
             Task::Terminate(intent, _) => (intent.reason().outcome(), 3 * SECOND),
             Task::RecordDeath(reason) => (reason.outcome(), 5 * MILLISECOND),
         };
         self.acts(step, outcome);
         if let (Task::Terminate(intent, _), None) = (&task, self.steps[step].status_word())
-            && self.can_kill(step, &look)
+            && self.can_kill(step, &snapshot)
         {
             self.record(step, None, Some(*intent));
         }
         let at = self.now + self.random.between(0, longest);
-        self.endings.push((at, step, task, look));
+        self.endings.push((at, step, task, snapshot));
     }
 
     /// Sleeps until something happens, or the machine's next timeout.
@@ -159,8 +159,8 @@ impl State {
                 monitor.handle_event(event, moment);
             }
             if let Some(place) = self.endings.iter().position(|(at, ..)| *at <= now) {
-                let (_, step, task, look) = self.endings.remove(place);
-                let termination = self.carry_out(step, &task, &look);
+                let (_, step, task, snapshot) = self.endings.remove(place);
+                let termination = self.carry_out(step, &task, &snapshot);
                 monitor.handle_event(MonitorEvent::Terminated(step, termination), moment);
                 woken = true;
             }

@@ -358,41 +358,41 @@ impl State {
         self.begin_course(index);
         let wall = WallTime::from_nanos(self.wall());
         let slept = Duration::from_nanos(self.slept.unsigned_abs());
-        let mut look = Snapshot::empty(MonotonicTime::from_nanos(self.now), wall, slept, Arc::clone(&self.here));
-        look.pid = self.read(index, Record::Pid, ParsedPid::parse);
+        let mut snapshot = Snapshot::empty(MonotonicTime::from_nanos(self.now), wall, slept, Arc::clone(&self.here));
+        snapshot.pid = self.read(index, Record::Pid, ParsedPid::parse);
         self.pass(index);
-        look.meta = self.read(index, Record::Meta, |bytes| Arc::new(ParsedMeta::parse(bytes)));
+        snapshot.meta = self.read(index, Record::Meta, |bytes| Arc::new(ParsedMeta::parse(bytes)));
         self.pass(index);
-        self.look_for_life(index, &mut look);
+        self.look_for_life(index, &mut snapshot);
         self.pass(index);
-        look.status = self.read(index, Record::Status, ParsedStatus::parse);
+        snapshot.status = self.read(index, Record::Status, ParsedStatus::parse);
         self.pass(index);
-        if let Some(ParsedStatus::Complete(word)) = look.status.content() {
-            look.meta = self.read(index, Record::Meta, |bytes| Arc::new(ParsedMeta::parse(bytes)));
+        if let Some(ParsedStatus::Complete(word)) = snapshot.status.content() {
+            snapshot.meta = self.read(index, Record::Meta, |bytes| Arc::new(ParsedMeta::parse(bytes)));
             self.pass(index);
             if *word == StatusWord::Success {
-                look.result = self.read(index, Record::Result, ParsedResult::parse);
+                snapshot.result = self.read(index, Record::Result, ParsedResult::parse);
             }
         }
         self.pass(index);
-        look.heartbeat = self.read(index, Record::Heartbeat, |_| ());
+        snapshot.heartbeat = self.read(index, Record::Heartbeat, |_| ());
         self.pass(index);
         let again = self.read(index, Record::Pid, ParsedPid::parse);
         self.observe(index);
-        (look.clone(), again.stamp() == look.pid.stamp())
+        (snapshot.clone(), again.stamp() == snapshot.pid.stamp())
     }
 
     /// As cheap questions tell it.
-    pub(super) fn is_unchanged(&self, index: usize, look: &Snapshot) -> bool {
+    pub(super) fn is_unchanged(&self, index: usize, snapshot: &Snapshot) -> bool {
         let stamp = |record| self.read(index, record, |_| ()).stamp();
-        stamp(Record::Status) == look.status.stamp()
-            && stamp(Record::Pid) == look.pid.stamp()
-            && stamp(Record::Meta) == look.meta.stamp()
-            && (look.heartbeat.is_there() || stamp(Record::Heartbeat).is_none())
+        stamp(Record::Status) == snapshot.status.stamp()
+            && stamp(Record::Pid) == snapshot.pid.stamp()
+            && stamp(Record::Meta) == snapshot.meta.stamp()
+            && (snapshot.heartbeat.is_there() || stamp(Record::Heartbeat).is_none())
     }
 
     /// What becomes of a run that is to be ended: unless it ended by itself in between.
-    pub(super) fn carry_out(&mut self, index: usize, task: &Task, look: &Snapshot) -> Termination {
+    pub(super) fn carry_out(&mut self, index: usize, task: &Task, snapshot: &Snapshot) -> Termination {
         let (killed, reason) = match task {
             Task::Terminate(intent, _) => (true, intent.reason()),
             Task::RecordDeath(reason) => (false, *reason),
@@ -400,7 +400,7 @@ impl State {
         let now: FileState<ParsedPid> = self.read(index, Record::Pid, ParsedPid::parse);
         self.steps[index].busy = self.now;
         let nothing = Termination { killed: false, recorded: true, detail: None, evidence: None };
-        if now.stamp() != look.pid.stamp() {
+        if now.stamp() != snapshot.pid.stamp() {
             // Where only the pid file has gone it is the same run, of which nothing is recorded: it may be told as announced.
             let acted = self.steps[index].acted;
             self.steps[index].acted = acted.filter(|_| !now.is_there());
@@ -409,7 +409,7 @@ impl State {
         if self.steps[index].status_word().is_some() {
             return nothing;
         }
-        let refused = if killed { !self.can_kill(index, look) } else { is_copy(look) };
+        let refused = if killed { !self.can_kill(index, snapshot) } else { is_copy(snapshot) };
         if refused {
             return Termination { recorded: false, ..nothing };
         }
