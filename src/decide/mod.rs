@@ -6,13 +6,13 @@
 
 pub(crate) mod breaker;
 pub(crate) mod ids;
+mod left_over;
 pub(crate) mod liveness;
 pub(crate) mod log_match;
 pub(crate) mod policy;
 pub(crate) mod recovery;
 pub(crate) mod severity;
 pub(crate) mod snapshot;
-mod stale_files;
 pub(crate) mod tracker;
 pub(crate) mod verdict;
 pub(crate) mod warning;

@@ -6,9 +6,9 @@
 
 use crate::decide::ids::LEFT_OVER_SLACK;
 pub(crate) use crate::decide::ids::{PidFileId, meta_for, pid_file_id, recorded_meta};
+use crate::decide::left_over::LeftOverCutoff;
 use crate::decide::liveness::{PidState, RECYCLED_SLACK, assess_pid, is_of_other_machine, is_of_other_time};
 use crate::decide::snapshot::{Heartbeat, Liveness, Observation, Process, ResultState, Snapshot, Status};
-use crate::decide::stale_files::StaleCutoff;
 use crate::record::file_state::{FileStamp, FileState, LockState};
 use crate::record::meta::Meta;
 use crate::record::result::ParsedResult;
@@ -82,7 +82,7 @@ struct TrackedRun {
     /// Whether the last look showed its wrapper stopped.
     was_stopped: bool,
     /// Which files were left over at the last look that showed its pid.
-    left_over: Option<StaleCutoff>,
+    left_over: Option<LeftOverCutoff>,
     old_status: Provenance,
     old_heartbeat: Provenance,
     last_look: MonotonicTime,
@@ -112,8 +112,8 @@ impl Provenance {
         if !std::mem::replace(&mut self.seen, true) {
             self.first = stamp;
         }
-        let Some(standing) = stamp.filter(|_| stamp == self.first) else { return false };
-        let left_over = self.left_over.unwrap_or_else(|| by_age(standing.modified));
+        let Some(present) = stamp.filter(|_| stamp == self.first) else { return false };
+        let left_over = self.left_over.unwrap_or_else(|| by_age(present.modified));
         if liveness == Liveness::Alive {
             self.left_over = Some(left_over);
         }
@@ -244,24 +244,24 @@ impl TrackedRun {
         let old = match self.left_over {
             // A wrapper that removes its pid in its last line leaves what was left over by then.
             Some(known) if key.is_none() => known,
-            _ => StaleCutoff::of(snapshot, key, meta, liveness),
+            _ => LeftOverCutoff::of(snapshot, key, meta, liveness),
         };
         self.left_over = key.map(|_| old).or(self.left_over);
-        let by_age = self.old_status.is_left_over(snapshot.status.stamp(), liveness, |modified| old.holds(modified));
+        let by_age = self.old_status.is_left_over(snapshot.status.stamp(), liveness, |modified| old.covers(modified));
         let left_over = by_age || before.status.is_some() && snapshot.status.stamp() == before.status;
         let status = self.status(snapshot, left_over);
         // A wrapper that has been continued since the last look may not have beaten yet.
         self.stopped = self.stopped.max((snapshot.is_stopped || self.was_stopped).then_some(snapshot.at));
         self.was_stopped = snapshot.is_stopped;
         let beat = snapshot.heartbeat.stamp();
-        let old_beat = self.old_heartbeat.is_left_over(beat, liveness, |modified| old.beats(modified));
+        let old_beat = self.old_heartbeat.is_left_over(beat, liveness, |modified| old.covers_heartbeat(modified));
         let heartbeat = beat.filter(|_| !old_beat).map(|stamp| self.heartbeat(snapshot, stamp));
         // Where this run's own status looks left over the clock was set back, and then its result is known by being of
         // the status's time.
-        let set_back = snapshot.status.stamp().map(|stamp| stamp.modified).filter(|&at| !left_over && old.holds(at));
+        let set_back = snapshot.status.stamp().map(|stamp| stamp.modified).filter(|&at| !left_over && old.covers(at));
         let is_own = |at: WallTime| match set_back {
             Some(status) => at >= status.minus(LEFT_OVER_SLACK),
-            None => !old.holds(at),
+            None => !old.covers(at),
         };
         let result = match &snapshot.result {
             FileState::Present { stamp, content } if is_own(stamp.modified) && Some(*stamp) != before.result => {
@@ -372,17 +372,17 @@ impl TrackedRun {
     fn heartbeat(&mut self, snapshot: &Snapshot, stamp: FileStamp) -> Heartbeat {
         let by_age = snapshot.at.minus(snapshot.file_wall.since(stamp.modified)).plus(coarseness(stamp.modified));
         let (written, mut beat) = match self.heartbeat {
-            Some(pulse) if pulse.stamp == stamp => (pulse.written, pulse.beat),
-            Some(pulse) => {
+            Some(known) if known.stamp == stamp => (known.written, known.beat),
+            Some(known) => {
                 // It has changed, so it beat between the last look and this one. When exactly: as much after the beat
                 // before as their two file times differ, or as long ago as its own time says, less what the machine has
                 // slept between the looks, whichever is later. A clock set back between the beats belies the one, a
                 // clock set forward after them the other; too late is no harm, and the two looks bound it.
-                let gap = stamp.modified.since(pulse.stamp.modified);
-                let gap = if gap.is_zero() { snapshot.at.since(pulse.written) } else { gap };
+                let gap = stamp.modified.since(known.stamp.modified);
+                let gap = if gap.is_zero() { snapshot.at.since(known.written) } else { gap };
                 let latest = snapshot.at.plus(coarseness(stamp.modified));
                 let by_age = by_age.plus(snapshot.slept.saturating_sub(self.slept));
-                let written = pulse.written.plus(gap).max(by_age).clamp(self.last_look.min(snapshot.at), latest);
+                let written = known.written.plus(gap).max(by_age).clamp(self.last_look.min(snapshot.at), latest);
                 (written, Heartbeat { fresh: written, seen: snapshot.at, unconfirmed: None })
             }
             None => {

@@ -203,7 +203,7 @@ impl<'call> Driver<'call> {
 
     fn watch_log(&mut self, step: usize, watching: bool, may_watch: bool) -> LogWatch {
         let follower = &self.followers[step];
-        let identity = follower.standing();
+        let identity = follower.identity();
         let elsewhere = self.options.logs.as_ref().is_some_and(|logs| logs.file.is_some());
         let creation_reported = self.sources.tell_of_coming(elsewhere);
         let watching = match identity {
@@ -226,9 +226,9 @@ impl<'call> Driver<'call> {
         let Some(snapshot) = monitor.snapshot_of_run(step) else { return };
         let name = self.options.steps[step].clone();
         let reader = SnapshotReader::new(Arc::clone(self.readers[step].directory()), name, Arc::clone(&self.here));
-        let means =
+        let method =
             KillMethod { escalation: Escalation::term(self.options.grace), command: self.options.kill_command.clone() };
-        self.terminations.begin(step, reader, snapshot.clone(), task, means);
+        self.terminations.begin(step, reader, snapshot.clone(), task, method);
     }
 
     /// Sleeps until something happens, and so long at most; hands in what happened.

@@ -42,10 +42,10 @@ pub(super) struct EventSources {
     armed: bool,
     /// Whether only a log is waited for.
     log_only: bool,
-    wish: Backend,
+    requested_backend: Backend,
     wanted: Wanted,
     /// The filesystem that the choice was made for.
-    place: Option<FsType>,
+    filesystem: Option<FsType>,
     /// Whether the facility failed once; it is not asked for again.
     refused: bool,
     /// Notes on how changes are noticed that were not printed yet.
@@ -67,9 +67,9 @@ impl EventSources {
             signals: None,
             armed: false,
             log_only: false,
-            wish: Backend::Poll,
+            requested_backend: Backend::Poll,
             wanted: Arc::new(|_| false),
-            place: None,
+            filesystem: None,
             refused: false,
             unsaid: Vec::new(),
             said_unfollowed: false,
@@ -86,18 +86,18 @@ impl EventSources {
     pub(super) fn arm(
         &mut self,
         directory: &MonitorDir,
-        order: &MonitorOptions,
+        options: &MonitorOptions,
         spare: usize,
         verbose: &mut dyn FnMut(&str),
     ) -> Result<(), Error> {
         self.armed = true;
-        self.log_only = order.steps.is_empty();
-        self.wish = order.backend;
-        if let Some(logs) = order.logs.as_ref().filter(|_| self.log_only) {
-            return self.arm_log_only(order, logs, verbose);
+        self.log_only = options.steps.is_empty();
+        self.requested_backend = options.backend;
+        if let Some(logs) = options.logs.as_ref().filter(|_| self.log_only) {
+            return self.arm_log_only(options, logs, verbose);
         }
-        self.wanted = wanted(order);
-        self.place = place(directory);
+        self.wanted = wanted(options);
+        self.filesystem = filesystem(directory);
         // First: what changes from here on is told.
         verbose(&self.choose(directory));
         self.signals = Some(catch_interrupts()?);
@@ -106,8 +106,8 @@ impl EventSources {
             Err(error) => verbose(&format!("no notices of processes' ends ({}): looking for them", io_reason(&error))),
         }
         // Where files are polled because their events do not tell, a log's would not tell either.
-        if let Some(logs) = order.logs.as_ref().filter(|_| self.events.is_some() || self.refused) {
-            self.arm_logs(logs, order, verbose);
+        if let Some(logs) = options.logs.as_ref().filter(|_| self.events.is_some() || self.refused) {
+            self.arm_logs(logs, options, verbose);
         }
         Ok(())
     }
@@ -190,7 +190,7 @@ impl EventSources {
     /// Chooses by the wish and the filesystem, and watches if there are events. Returns what is said of the choice.
     fn choose(&mut self, directory: &MonitorDir) -> String {
         self.events = None;
-        let by_events = match (self.wish, &self.place) {
+        let by_events = match (self.requested_backend, &self.filesystem) {
             (Backend::Poll, _) => return "backend poll, as asked".to_owned(),
             (Backend::Event, _) => format!("backend {}, as asked", Events::BACKEND),
             (Backend::Notify, _) => format!("backend {} through notify, as asked", Events::BACKEND),
@@ -220,25 +220,25 @@ impl EventSources {
     /// Signals cannot be caught.
     fn arm_log_only(
         &mut self,
-        order: &MonitorOptions,
+        options: &MonitorOptions,
         logs: &LogOptions,
         verbose: &mut dyn FnMut(&str),
     ) -> Result<(), Error> {
         self.signals = Some(catch_interrupts()?);
-        if order.backend == Backend::Poll {
+        if options.backend == Backend::Poll {
             verbose("backend poll, as asked");
             return Ok(());
         }
-        self.arm_logs(logs, order, verbose);
+        self.arm_logs(logs, options, verbose);
         verbose(&format!("backend {}", self.name()));
         Ok(())
     }
 
     /// Arms what tells of logs. One that lies elsewhere has a filesystem, and a folder, of its own.
-    fn arm_logs(&mut self, logs: &LogOptions, order: &MonitorOptions, verbose: &mut dyn FnMut(&str)) {
+    fn arm_logs(&mut self, logs: &LogOptions, options: &MonitorOptions, verbose: &mut dyn FnMut(&str)) {
         if let Some(file) = &logs.file {
             let local = fs_type::look(folder_of(file)).is_ok_and(|found| found.local);
-            if order.backend == Backend::Auto && !local {
+            if options.backend == Backend::Auto && !local {
                 return verbose(&format!("events do not tell of {}: looking at it", file.display()));
             }
             self.watch_folder(file);
@@ -250,7 +250,7 @@ impl EventSources {
     }
 
     fn facility(&self) -> Facility {
-        if self.wish == Backend::Notify { Facility::Notify } else { Facility::Native }
+        if self.requested_backend == Backend::Notify { Facility::Notify } else { Facility::Native }
     }
 
     /// Watches a file's folder for its coming, going and replacement. Where that cannot be had it is looked for.
@@ -339,7 +339,7 @@ impl EventSources {
         if self.log_only {
             return false;
         }
-        let before = std::mem::replace(&mut self.place, place(directory));
+        let before = std::mem::replace(&mut self.filesystem, filesystem(directory));
         let failed = self.events.as_ref().is_some_and(Events::has_failed);
         if failed {
             self.refused = true;
@@ -347,9 +347,9 @@ impl EventSources {
             verbose(&format!("backend poll: {} has failed", Events::BACKEND));
         }
         let stands = self.events.as_ref().is_some_and(|events| events.is_watching(directory.path()));
-        let moved = before != self.place;
+        let moved = before != self.filesystem;
         let is_lost = self.events.is_some() && (moved || !stands);
-        let may_be_had = self.events.is_none() && moved && !self.refused && self.wish != Backend::Poll;
+        let may_be_had = self.events.is_none() && moved && !self.refused && self.requested_backend != Backend::Poll;
         if is_lost || may_be_had {
             let line = self.choose(directory);
             // A directory that comes and goes on one filesystem changes no choice.
@@ -362,7 +362,7 @@ impl EventSources {
 }
 
 /// The filesystem of the directory, or of the nearest ancestor that is there.
-fn place(directory: &MonitorDir) -> Option<FsType> {
+fn filesystem(directory: &MonitorDir) -> Option<FsType> {
     directory.path().ancestors().find_map(|folder| fs_type::look(folder).ok())
 }
 
@@ -371,9 +371,9 @@ fn folder_of(file: &Path) -> &Path {
 }
 
 /// Only the records of the waited steps are worth waking up for, and of those the log only where it is looked through.
-fn wanted(order: &MonitorOptions) -> Wanted {
-    let steps: HashSet<String> = order.steps.iter().map(|step| step.as_str().to_owned()).collect();
-    let logs = order.logs.is_some();
+fn wanted(options: &MonitorOptions) -> Wanted {
+    let steps: HashSet<String> = options.steps.iter().map(|step| step.as_str().to_owned()).collect();
+    let logs = options.logs.is_some();
     Arc::new(move |name| {
         parse_file_name(name).is_some_and(|(step, record)| {
             let counts = record.shows_start() || record == Record::Result || logs && record == Record::Log;

@@ -54,11 +54,11 @@ impl TerminationPool {
         mut reader: SnapshotReader,
         snapshot: Snapshot,
         task: Task,
-        means: KillMethod,
+        method: KillMethod,
     ) {
         let task: TerminationTask = Box::new(move || match task {
-            Task::Terminate(intent, why) => terminate(&mut reader, &snapshot, intent, &why, &means),
-            Task::RecordDeath(reason) => record_death(&mut reader, &snapshot, reason, &means),
+            Task::Terminate(intent, why) => terminate(&mut reader, &snapshot, intent, &why, &method),
+            Task::RecordDeath(reason) => record_death(&mut reader, &snapshot, reason, &method),
         });
         self.waiting.push_back((index, task));
         self.start();

@@ -185,7 +185,7 @@ pub(crate) fn check_one(
     if outcome == Outcome::Running {
         used = match depth {
             Depth::Processes => cpu_time(snapshot),
-            Depth::Glance(crowd) => cpu_time_in(snapshot, crowd.census()),
+            Depth::Glance(process_table) => cpu_time_in(snapshot, process_table.table()),
         };
         sentences.extend(about_running(snapshot, seen, policy, used));
     }

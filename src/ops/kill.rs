@@ -81,7 +81,7 @@ pub(crate) fn kill(request: &Kill) -> Result<Killed, Error> {
 
 /// Ends one; with whether nothing of it is left.
 fn kill_one(mut reader: SnapshotReader, escalation: Escalation) -> Result<(Report, bool), Error> {
-    let means = KillMethod::signals(escalation);
+    let method = KillMethod::signals(escalation);
     let why = if escalation.signal == Signal::SIGTERM {
         STOPPED.to_owned()
     } else {
@@ -90,9 +90,9 @@ fn kill_one(mut reader: SnapshotReader, escalation: Escalation) -> Result<(Repor
     let before = assess_settled(&mut reader)?;
     let termination = match &before.verdict {
         Verdict::Final(finding) => match finding.next {
-            RequiredAction::Record(reason) => Some(record_death(&mut reader, &before.snapshot, reason, &means)),
+            RequiredAction::Record(reason) => Some(record_death(&mut reader, &before.snapshot, reason, &method)),
             RequiredAction::Report if finding.outcome == Outcome::Running => {
-                Some(terminate(&mut reader, &before.snapshot, Intent::Killed, &why, &means))
+                Some(terminate(&mut reader, &before.snapshot, Intent::Killed, &why, &method))
             }
             RequiredAction::Report | RequiredAction::Terminate(_) => None,
         },

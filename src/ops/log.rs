@@ -185,7 +185,7 @@ fn follow(
     follower: Follower,
     out: &mut Out<'_>,
 ) -> io::Result<Result<LogEnd, Error>> {
-    let order = MonitorOptions {
+    let options = MonitorOptions {
         steps: vec![step.clone()],
         thresholds: ThresholdOptions {
             stale: Threshold::NEVER,
@@ -207,7 +207,7 @@ fn follow(
     let place = directory.clone();
     let waited = pass_during(follower, out, move || {
         let mut outcome = None;
-        let end = monitor::wait(&place, &order, &mut |event| {
+        let end = monitor::wait(&place, &options, &mut |event| {
             if let WaitEvent::Result(result) = event {
                 outcome = Some(result.outcome);
             }

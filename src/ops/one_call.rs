@@ -31,7 +31,7 @@ pub(crate) enum CallStart {
 ///
 /// # Errors
 /// An internal error where the files cannot be read or the mark cannot be written.
-pub(crate) fn standing(directory: &Path, step: &StepName) -> Result<CallStart, Error> {
+pub(crate) fn call_start(directory: &Path, step: &StepName) -> Result<CallStart, Error> {
     let mut reader = reader(directory, step)?;
     let Assessment { snapshot, verdict, .. } = assess_settled(&mut reader)?;
     let meta = meta_for(&snapshot, pid_file_id(&snapshot));

@@ -42,8 +42,8 @@ pub(super) fn finish(mut run: ActiveRun, job: &Job, exit: &Exit, on_event: OnEve
         ending.detail.into_iter().chain(left.iter().cloned()).reduce(|one, other| format!("{one}; {other}"));
     // The line that tells of a failure has it in its detail; a success prints no line.
     left.extend(ending.survivors.as_deref().filter(|_| succeeded).map(still_there));
-    let ActiveRun { own, rooms, directory, output, fault, mut signals, .. } = run;
-    let RecordedEnd { written, reason, troubles } = own.record_end(ending, rooms);
+    let ActiveRun { own, preallocated, directory, output, fault, mut signals, .. } = run;
+    let RecordedEnd { written, reason, troubles } = own.record_end(ending, preallocated);
     for sentence in left.into_iter().chain(no_result).chain(troubles) {
         let removed =
             if directory.is_removed() { " (the monitor directory was removed while COMMAND ran)" } else { "" };

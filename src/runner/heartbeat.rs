@@ -98,45 +98,47 @@ mod tests {
 
     #[test]
     fn a_process_beats_at_each_interval_and_never_twice_for_one() {
-        let mut pulse = HeartbeatScheduler::new(HeartbeatOn::Process, 10 * SECOND, None, at(0));
-        let beats: Vec<i64> = (0..=60).filter(|&second| pulse.beats(at(second), 0, false)).collect();
+        let mut heartbeat = HeartbeatScheduler::new(HeartbeatOn::Process, 10 * SECOND, None, at(0));
+        let beats: Vec<i64> = (0..=60).filter(|&second| heartbeat.beats(at(second), 0, false)).collect();
         assert_eq!(beats, [10, 20, 30, 40, 50, 60]);
-        assert!(pulse.beats(at(200), 0, false) && !pulse.beats(at(200), 0, false));
-        assert_eq!(pulse.due(), at(210));
+        assert!(heartbeat.beats(at(200), 0, false) && !heartbeat.beats(at(200), 0, false));
+        assert_eq!(heartbeat.due(), at(210));
     }
 
     #[test]
     fn output_beats_only_while_the_log_has_grown() {
-        let mut pulse = HeartbeatScheduler::new(HeartbeatOn::Output, 10 * SECOND, Some(35 * SECOND), at(0));
-        assert!(!pulse.beats(at(10), 0, false));
-        assert!(pulse.beats(at(20), 5, false));
-        assert!(!pulse.beats(at(30), 5, false));
-        assert_eq!(pulse.due(), at(35));
+        let mut heartbeat = HeartbeatScheduler::new(HeartbeatOn::Output, 10 * SECOND, Some(35 * SECOND), at(0));
+        assert!(!heartbeat.beats(at(10), 0, false));
+        assert!(heartbeat.beats(at(20), 5, false));
+        assert!(!heartbeat.beats(at(30), 5, false));
+        assert_eq!(heartbeat.due(), at(35));
     }
 
     #[test]
     fn activity_beats_while_anything_goes_on() {
-        let mut pulse = HeartbeatScheduler::new(HeartbeatOn::Activity, 10 * SECOND, Some(35 * SECOND), at(0));
-        assert!(!pulse.beats(at(10), 0, false) && pulse.beats(at(20), 0, true) && pulse.beats(at(30), 5, false));
-        assert!(!pulse.beats(at(40), 5, false) && !pulse.beats(at(45), 5, true), "not before its time");
+        let mut heartbeat = HeartbeatScheduler::new(HeartbeatOn::Activity, 10 * SECOND, Some(35 * SECOND), at(0));
+        assert!(
+            !heartbeat.beats(at(10), 0, false) && heartbeat.beats(at(20), 0, true) && heartbeat.beats(at(30), 5, false)
+        );
+        assert!(!heartbeat.beats(at(40), 5, false) && !heartbeat.beats(at(45), 5, true), "not before its time");
     }
 
     #[test]
     fn a_manual_heartbeat_is_looked_at_when_its_threshold_is_reached_and_counts_from_its_change() {
-        let mut pulse = HeartbeatScheduler::new(HeartbeatOn::Manual, 10 * SECOND, Some(30 * SECOND), at(0));
-        assert!(!pulse.is_stale(at(0), Some(wall(0))));
-        assert_eq!(pulse.due(), at(30));
-        assert!(!pulse.is_stale(at(30), Some(wall(25))));
-        assert_eq!(pulse.due(), at(55));
-        assert!(!pulse.is_stale(at(54), Some(wall(25))));
-        assert!(pulse.is_stale(at(55), Some(wall(25))));
-        assert_eq!(pulse.age(at(55)), 30 * SECOND);
+        let mut heartbeat = HeartbeatScheduler::new(HeartbeatOn::Manual, 10 * SECOND, Some(30 * SECOND), at(0));
+        assert!(!heartbeat.is_stale(at(0), Some(wall(0))));
+        assert_eq!(heartbeat.due(), at(30));
+        assert!(!heartbeat.is_stale(at(30), Some(wall(25))));
+        assert_eq!(heartbeat.due(), at(55));
+        assert!(!heartbeat.is_stale(at(54), Some(wall(25))));
+        assert!(heartbeat.is_stale(at(55), Some(wall(25))));
+        assert_eq!(heartbeat.age(at(55)), 30 * SECOND);
     }
 
     #[test]
     fn a_threshold_of_zero_never_condemns() {
-        let mut pulse = HeartbeatScheduler::new(HeartbeatOn::Manual, 10 * SECOND, Some(Duration::ZERO), at(0));
-        assert!(!pulse.is_stale(at(1_000_000), Some(wall(0))));
-        assert_eq!(pulse.due(), MonotonicTime::NEVER);
+        let mut heartbeat = HeartbeatScheduler::new(HeartbeatOn::Manual, 10 * SECOND, Some(Duration::ZERO), at(0));
+        assert!(!heartbeat.is_stale(at(1_000_000), Some(wall(0))));
+        assert_eq!(heartbeat.due(), MonotonicTime::NEVER);
     }
 }

@@ -84,7 +84,7 @@ pub(super) fn settle(run: &mut ActiveRun, job: &Job, on_event: OnEvent<'_>) -> L
             }
         }
         tend(run, job, now, on_event);
-        let next = run.pulse.due().min(run.output.due()).min(give_up);
+        let next = run.heartbeat.due().min(run.output.due()).min(give_up);
         sleep(run, next.min(now.plus(pause)));
         pause = (pause * 2).min(LONGEST_PAUSE);
     }

@@ -68,10 +68,10 @@ pub(super) struct ActiveRun {
     /// Those of them that are known by number, where no list of processes shows them.
     pub(super) other_children: Vec<i32>,
     pub(super) fault: Option<ExecError>,
-    pub(super) rooms: PreallocatedFiles,
+    pub(super) preallocated: PreallocatedFiles,
     pub(super) signals: Pending,
     pub(super) interruptions: Interruptions,
-    pub(super) pulse: HeartbeatScheduler,
+    pub(super) heartbeat: HeartbeatScheduler,
     /// What COMMAND's processes had done at the last beat.
     pub(super) activity: Activity,
     pub(super) output: LogKeeper,
@@ -123,11 +123,11 @@ pub(super) fn start(directory: &MonitorDir, job: &Job, on_event: OnEvent<'_>) ->
     }
     let began = clock::now();
     let memory_kills = cgroup::kills();
-    let Begun { held, own, key: (pid, claimed_at), rooms, log, child_started } =
+    let Begun { held, own, key: (pid, claimed_at), preallocated, log, child_started } =
         begin(&directory, &here, job, &id, lock, began, (ignore_hangup, has_older_children))
             .inspect_err(|_| remove_unpublished(&directory, &job.step, &id))?;
     let child = held.pid();
-    let pulse = HeartbeatScheduler::new(job.heartbeat_on, job.heartbeat_interval, job.stale, began);
+    let heartbeat = HeartbeatScheduler::new(job.heartbeat_on, job.heartbeat_interval, job.stale, began);
     let output = LogKeeper::start(log, job, on_event);
     let fault = held.release().err().map(|error| not_started(job, &error));
     if fault.is_none() {
@@ -145,10 +145,10 @@ pub(super) fn start(directory: &MonitorDir, job: &Job, on_event: OnEvent<'_>) ->
         has_older_children,
         other_children,
         fault,
-        rooms,
+        preallocated,
         signals,
         interruptions: Interruptions::NONE,
-        pulse,
+        heartbeat,
         activity: Activity::default(),
         output,
         memory_kills,
@@ -173,7 +173,7 @@ struct Begun {
     held: HeldChild,
     own: OwnRun,
     key: PidFileId,
-    rooms: PreallocatedFiles,
+    preallocated: PreallocatedFiles,
     log: Option<LogFile>,
     child_started: Option<u64>,
 }
@@ -220,14 +220,14 @@ fn begin(
     let recording = take_record_lock(directory, &job.step)?;
     let claimed_at = start_files.write(&mut meta)?;
     start_files.make(Record::Heartbeat, &[])?;
-    let rooms = reserve_room(&start_files, meta.encode().len())?;
+    let preallocated = reserve_room(&start_files, meta.encode().len())?;
     replace_log(directory, job, id)?;
     remove_previous_records(directory, &job.step)?;
     start_files.publish(&[Record::Meta, Record::Heartbeat, Record::Pid])?;
     let key = (info::current_pid(), claimed_at);
     let own = OwnRun::new(Arc::clone(directory), job.step.clone(), meta, key, lock);
     drop(recording);
-    Ok(Begun { held, own, key, rooms, log: files.log, child_started })
+    Ok(Begun { held, own, key, preallocated, log: files.log, child_started })
 }
 
 fn absolute(directory: &MonitorDir) -> PathBuf {

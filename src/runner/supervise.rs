@@ -59,7 +59,7 @@ pub(super) fn supervise(run: &mut ActiveRun, job: &Job, on_event: OnEvent<'_>) -
             let tree = end(run, job, reason, on_event);
             return exit(run, job, tree);
         }
-        let next = run.pulse.due().min(run.output.due()).min(over_at).min(run.interruptions.end_at());
+        let next = run.heartbeat.due().min(run.output.due()).min(over_at).min(run.interruptions.end_at());
         sleep(run, next);
     }
 }
@@ -126,7 +126,7 @@ fn handle_signal(run: &mut ActiveRun, job: &Job, signal: Signal, on_event: OnEve
 /// After a stop: COMMAND goes on, and so does the heartbeat, whose age counts from now.
 fn go_on(run: &mut ActiveRun) {
     signal_group(run.child, Signal::SIGCONT);
-    run.pulse.restart(clock::now());
+    run.heartbeat.restart(clock::now());
 }
 
 /// Why the run is ended on a signal; `None` if another process has announced why.
@@ -142,7 +142,7 @@ pub(super) fn tend(run: &mut ActiveRun, job: &Job, now: MonotonicTime, on_event:
 }
 
 fn beat(run: &mut ActiveRun, job: &Job, now: MonotonicTime, on_event: OnEvent<'_>) {
-    if run.fault.is_some() || !run.pulse.may_beat(now) {
+    if run.fault.is_some() || !run.heartbeat.may_beat(now) {
         return;
     }
     run.directory.keep_from_cleaners();
@@ -155,7 +155,7 @@ fn beat(run: &mut ActiveRun, job: &Job, now: MonotonicTime, on_event: OnEvent<'_
         let seen = end_tree::activity(run);
         std::mem::replace(&mut run.activity, seen.clone()) != seen
     };
-    if run.pulse.beats(now, size, active) {
+    if run.heartbeat.beats(now, size, active) {
         let name = file_name(&job.step, Record::Heartbeat);
         if let Err(error) = run.directory.touch(&name) {
             on_event(RunnerEvent::Warning(&format!(
@@ -180,7 +180,7 @@ fn overdue(run: &mut ActiveRun, job: &Job, now: MonotonicTime, over_at: Monotoni
         // Not knowing is no reason to kill.
         Err(_) => return None,
     };
-    run.pulse.is_stale(now, modified).then(|| (Intent::Hung, silent_for(run.pulse.age(now), stale)))
+    run.heartbeat.is_stale(now, modified).then(|| (Intent::Hung, silent_for(run.heartbeat.age(now), stale)))
 }
 
 /// Ends COMMAND and all that it started, after a look at what it waits for where a reason is to be announced.

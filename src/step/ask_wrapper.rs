@@ -6,7 +6,7 @@
 use crate::decide::snapshot::Snapshot;
 use crate::decide::tracker::{meta_for, pid_file_id};
 use crate::record::time::MonotonicTime;
-use crate::step::outcome::{RunStatus, standing};
+use crate::step::outcome::{RunStatus, run_status};
 use crate::step::snapshot::SnapshotReader;
 use crate::sys::clock;
 use crate::sys::platform::process::{self, Handle};
@@ -70,7 +70,7 @@ pub(super) fn ask(
         if published_at.is_none()
             && let Ok(again) = reader.read()
         {
-            match standing(&again, pid_file_id(snapshot)) {
+            match run_status(&again, pid_file_id(snapshot)) {
                 RunStatus::Ended | RunStatus::Replaced => published_at = Some(now),
                 RunStatus::Running => {
                     let meta = meta_for(&again, pid_file_id(&again));

@@ -7,7 +7,7 @@ use crate::record::evidence::TreeProcess;
 use crate::record::meta::Meta;
 use crate::record::outcome::Intent;
 use crate::record::time::millis;
-use crate::step::outcome::{RunStatus, change_record, standing};
+use crate::step::outcome::{RunStatus, change_record, run_status};
 use crate::step::snapshot::SnapshotReader;
 use crate::sys::process::tree::Escalation;
 
@@ -38,7 +38,7 @@ pub(crate) fn announce(
     escalation: Option<Escalation>,
 ) -> Result<Announced, Error> {
     let mut announced = Announced::First;
-    let standing = change(reader, run, |meta| {
+    let status = change(reader, run, |meta| {
         let first = meta.announce(intent, detail, evidence.map(<[TreeProcess]>::to_vec));
         announced = if first { Announced::First } else { Announced::Joined };
         // An announcer that was refused has seen nothing of the tree; one that was not is ending it already.
@@ -52,7 +52,7 @@ pub(crate) fn announce(
         }
         first || sees_more || asks.is_some()
     })?;
-    Ok(match standing {
+    Ok(match status {
         RunStatus::Running => announced,
         RunStatus::Ended => Announced::Ended,
         RunStatus::Replaced => Announced::Replaced,
@@ -71,7 +71,7 @@ pub(crate) fn withdraw(reader: &mut SnapshotReader, run: Option<PidFileId>, inte
         }
         stands
     })
-    .map(|_standing| ())
+    .map(|_status| ())
 }
 
 /// Changes the record of a run that has no outcome yet; published where `by` says that it changed.
@@ -82,7 +82,7 @@ fn change(
 ) -> Result<RunStatus, Error> {
     let mut status = RunStatus::Running;
     change_record(reader, |meta, snapshot| {
-        status = standing(snapshot, run);
+        status = run_status(snapshot, run);
         matches!(status, RunStatus::Running) && by(meta)
     })?;
     Ok(status)

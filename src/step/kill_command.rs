@@ -10,7 +10,7 @@ use crate::decide::tracker::{PidFileId, RunTracker, pid_file_id};
 use crate::env_vars;
 use crate::error::{Error, io_reason};
 use crate::record::status::{ParsedStatus, StatusWord};
-use crate::step::outcome::{RunStatus, standing};
+use crate::step::outcome::{RunStatus, run_status};
 use crate::step::snapshot::SnapshotReader;
 use crate::sys::process::shell::{self, ShellCommand, ShellMode, ShellRunner};
 use crate::sys::process::spawn::ExitStatus;
@@ -49,7 +49,7 @@ pub(super) fn run(reader: &SnapshotReader, run: Option<PidFileId>, text: &OsStr,
         (env_vars::PID, run.map_or_else(OsString::new, |(pid, _)| pid.to_string().into())),
         (env_vars::DIR, env::absolute(reader.directory().path()).into_os_string()),
     ];
-    let order = ShellCommand {
+    let command = ShellCommand {
         text,
         folder: None,
         variables: &variables,
@@ -58,7 +58,7 @@ pub(super) fn run(reader: &SnapshotReader, run: Option<PidFileId>, text: &OsStr,
         // Whatever it leaves in the background is its own affair.
         purpose: ShellMode::Inherit,
     };
-    match ShellRunner::default().run(&order).map(|outcome| outcome.end) {
+    match ShellRunner::default().run(&command).map(|outcome| outcome.end) {
         Ok(shell::ShellExit::Known(ExitStatus::Code(0))) => Ok(()),
         Ok(shell::ShellExit::Known(ExitStatus::Code(code))) => {
             Err(Error::internal(format!("the kill command ended with exit code {code}")))
@@ -86,7 +86,7 @@ pub(super) fn run_after_death(
     grace: Duration,
 ) -> Result<bool, Error> {
     match reader.read() {
-        Ok(again) if matches!(standing(&again, pid_file_id(snapshot)), RunStatus::Running) => {
+        Ok(again) if matches!(run_status(&again, pid_file_id(snapshot)), RunStatus::Running) => {
             run(reader, None, command, grace).map(|()| true)
         }
         // Another process has recorded the end, or the step is a new run's, which the command must not signal.
@@ -103,19 +103,19 @@ pub(super) fn run_after_death(
 pub(super) fn wait_for_end(reader: &mut SnapshotReader, snapshot: &Snapshot, grace: Duration) -> CommandEffect {
     let deadline = clock::now().plus(grace);
     let (mut pause, longest) = PAUSE;
-    let mut history = RunTracker::default();
-    history.observe(snapshot);
+    let mut tracker = RunTracker::default();
+    tracker.observe(snapshot);
     let (mut end, mut until) = (CommandEffect::Unseen, deadline);
     loop {
         let now = clock::now();
         // What the kernel could not say this time the next look may say.
         if let Ok(again) = reader.read() {
-            (end, until) = match standing(&again, pid_file_id(snapshot)) {
+            (end, until) = match run_status(&again, pid_file_id(snapshot)) {
                 RunStatus::Ended if again.status.content() == Some(&ParsedStatus::Complete(StatusWord::Success)) => {
                     return CommandEffect::Succeeded;
                 }
                 RunStatus::Ended | RunStatus::Replaced => return CommandEffect::Recorded,
-                RunStatus::Running => match history.observe(&again).liveness {
+                RunStatus::Running => match tracker.observe(&again).liveness {
                     // Its status may still follow in a moment.
                     Liveness::Dead { since } => (CommandEffect::Gone, since.plus(SettleTimes::CONTRACT.death)),
                     // A process that holds the lock without a pid lives as well.

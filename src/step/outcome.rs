@@ -52,7 +52,7 @@ pub(crate) fn record(reader: &mut SnapshotReader, run: Option<PidFileId>, ending
     let publisher = Publisher { directory: &directory, step: &step };
     let held = lock(&directory, &step)?;
     let snapshot = reader.read_again()?;
-    let written = match standing(&snapshot, run) {
+    let written = match run_status(&snapshot, run) {
         RunStatus::Replaced => Written::Replaced,
         RunStatus::Ended => Written::Already,
         RunStatus::Running => {
@@ -184,7 +184,7 @@ pub(super) enum RunStatus {
     Replaced,
 }
 
-pub(super) fn standing(snapshot: &Snapshot, run: Option<PidFileId>) -> RunStatus {
+pub(super) fn run_status(snapshot: &Snapshot, run: Option<PidFileId>) -> RunStatus {
     if pid_file_id(snapshot) != run {
         return RunStatus::Replaced;
     }

@@ -109,13 +109,13 @@ pub(crate) fn finalize_previous_run(
         (Status::Unfinished { .. } | Status::Odd { .. }, Liveness::Dead { .. }) => Reason::Failed,
         (_, Liveness::Dead { .. }) => {
             let reason = seen.recorded.or(seen.intent.map(Intent::reason));
-            let buried = record_death(
+            let recorded = record_death(
                 reader,
                 &snapshot,
                 reason.unwrap_or(Reason::Died),
                 &KillMethod::signals(Escalation::term(grace)),
             );
-            if let Some(sentence) = buried.detail {
+            if let Some(sentence) = recorded.detail {
                 trouble(&sentence);
             }
             remove_stale_temp_files(reader.directory(), &step, &reader.directory().names().unwrap_or_default());

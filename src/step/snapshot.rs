@@ -68,7 +68,7 @@ pub(crate) struct SnapshotReader {
     /// Whether the pid of this stamp was found in another namespace: a scan of all processes, done once.
     elsewhere: Option<(FileStamp, bool)>,
     /// All processes, where one look at them does for many steps.
-    crowd: Option<Arc<LazyProcessTable>>,
+    process_table: Option<Arc<LazyProcessTable>>,
 }
 
 impl SnapshotReader {
@@ -84,7 +84,7 @@ impl SnapshotReader {
             holding: None,
             named: None,
             elsewhere: None,
-            crowd: None,
+            process_table: None,
         }
     }
 
@@ -126,8 +126,8 @@ impl SnapshotReader {
     }
 
     /// From now on shares one look at all processes with other readers, for one look at each of many steps.
-    pub(crate) fn use_process_table(&mut self, crowd: Arc<LazyProcessTable>) {
-        self.crowd = Some(crowd);
+    pub(crate) fn use_process_table(&mut self, process_table: Arc<LazyProcessTable>) {
+        self.process_table = Some(process_table);
     }
 
     /// From now on tells of the result that stands there whatever the status says.
@@ -277,8 +277,8 @@ impl SnapshotReader {
         match self.elsewhere {
             Some((known, answer)) if known == stamp => answer,
             _ => {
-                let answer = match &self.crowd {
-                    Some(crowd) => crowd.bears_elsewhere(pid),
+                let answer = match &self.process_table {
+                    Some(process_table) => process_table.bears_elsewhere(pid),
                     None => process::borne_elsewhere().contains(&pid),
                 };
                 self.elsewhere = Some((stamp, answer));

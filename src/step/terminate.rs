@@ -16,7 +16,7 @@ use crate::record::time::WallTime;
 use crate::step::ask_wrapper::{WrapperAnswer, ask, askable};
 use crate::step::intent::{Announced, announce, withdraw};
 use crate::step::kill_command::{self, CommandEffect};
-use crate::step::outcome::{RunStatus, record, remove_unpublished, standing};
+use crate::step::outcome::{RunStatus, record, remove_unpublished, run_status};
 use crate::step::publisher::{Ending, still_there};
 use crate::step::snapshot::SnapshotReader;
 use crate::sys::platform::process;
@@ -65,19 +65,19 @@ pub(crate) fn terminate(
     snapshot: &Snapshot,
     intent: Intent,
     why: &str,
-    means: &KillMethod,
+    method: &KillMethod,
 ) -> Termination {
     let within = check_reachable(snapshot);
     match &within {
         // Not by a command either: it would end the original.
-        Err(obstacle) if means.command.is_none() || is_copy(snapshot) => return not_recorded(obstacle.sentence(why)),
+        Err(obstacle) if method.command.is_none() || is_copy(snapshot) => return not_recorded(obstacle.sentence(why)),
         Err(_) | Ok(()) => {}
     }
     let mut killer = within.map_err(|obstacle| obstacle.sentence(why)).and_then(|()| {
         // A refused terminator announces nothing: the run's own end will be reported as it is.
         TreeKiller::open(target(snapshot)).map_err(|refusal| format!("{why}; {refusal}"))
     });
-    if let (Err(refusal), None) = (&killer, &means.command) {
+    if let (Err(refusal), None) = (&killer, &method.command) {
         return not_recorded(refusal.clone());
     }
     // Before anything is signalled, the wrapper's own STOP included: a stopped process waits for nothing.
@@ -86,16 +86,18 @@ pub(crate) fn terminate(
         Ok(_) | Err(_) => None,
     };
     let wrapper = killer.as_ref().ok().and_then(|killer| askable(snapshot, killer.root()));
-    let wrapper = wrapper.filter(|_| means.command.is_none());
+    let wrapper = wrapper.filter(|_| method.command.is_none());
     // The snapshot before the first signal is the one under the record lock: work that finished in between has finished.
-    let asked = wrapper.map(|_| means.escalation);
+    let asked = wrapper.map(|_| method.escalation);
     let announced = announce(reader, pid_file_id(snapshot), intent, why, evidence.as_deref(), asked);
     let ending = Ending { detail: Some(why.to_owned()), ..Ending::of(intent.reason()) };
-    let termination = match (announced, &means.command, killer) {
+    let termination = match (announced, &method.command, killer) {
         (Ok(Announced::Ended | Announced::Replaced), _, _) => Termination { recorded: true, ..Termination::default() },
-        (Ok(_), Some(command), _) => kill_by_command(reader, snapshot, &ending, (command, means.escalation.grace), why),
+        (Ok(_), Some(command), _) => {
+            kill_by_command(reader, snapshot, &ending, (command, method.escalation.grace), why)
+        }
         (Ok(announced), None, Ok(killer)) => {
-            by_signals(reader, snapshot, &ending, (killer, wrapper, means.escalation), (intent, announced))
+            by_signals(reader, snapshot, &ending, (killer, wrapper, method.escalation), (intent, announced))
         }
         (Ok(_), None, Err(refusal)) => not_recorded(refusal),
         (Err(error), _, _) => not_recorded(error.to_string()),
@@ -144,7 +146,7 @@ fn after_wrapper(
         Ok(again) => again,
         Err(error) => return not_recorded(error.to_string()),
     };
-    match standing(&again, pid_file_id(snapshot)) {
+    match run_status(&again, pid_file_id(snapshot)) {
         RunStatus::Replaced => Termination { recorded: true, ..Termination::default() },
         RunStatus::Ended => {
             let meta = meta_for(&again, pid_file_id(&again));
@@ -166,8 +168,8 @@ fn is_stopped(entry: &ProcessInfo) -> bool {
 
 /// The processes of a run that is not ended, only reported on; none where they are not to be seen from here.
 pub(crate) fn evidence(snapshot: &Snapshot) -> Vec<TreeProcess> {
-    let hunt = check_reachable(snapshot).ok().and_then(|()| TreeKiller::open(target(snapshot)).ok());
-    hunt.map_or_else(Vec::new, |mut hunt| capture_evidence(snapshot, &mut hunt))
+    let killer = check_reachable(snapshot).ok().and_then(|()| TreeKiller::open(target(snapshot)).ok());
+    killer.map_or_else(Vec::new, |mut killer| capture_evidence(snapshot, &mut killer))
 }
 
 /// How much CPU time the run's living processes have used; `None` if they are not to be seen from here.
@@ -178,10 +180,10 @@ pub(crate) fn cpu_time(snapshot: &Snapshot) -> Option<Duration> {
 }
 
 /// The same for one of many runs, from one look at all processes.
-pub(crate) fn cpu_time_in(snapshot: &Snapshot, census: &ProcessTable) -> Option<Duration> {
+pub(crate) fn cpu_time_in(snapshot: &Snapshot, process_table: &ProcessTable) -> Option<Duration> {
     check_reachable(snapshot).ok()?;
     let target = target(snapshot);
-    census.cpu_time(target.pid?, target.group)
+    process_table.cpu_time(target.pid?, target.group)
 }
 
 /// Why a run's processes cannot be looked at, let alone signalled.
@@ -223,8 +225,8 @@ pub(crate) fn check_reachable(snapshot: &Snapshot) -> Result<(), Unreachable> {
     Ok(())
 }
 
-fn capture_evidence(snapshot: &Snapshot, hunt: &mut TreeKiller) -> Vec<TreeProcess> {
-    let mut processes = diagnose::take(&hunt.list());
+fn capture_evidence(snapshot: &Snapshot, killer: &mut TreeKiller) -> Vec<TreeProcess> {
+    let mut processes = diagnose::take(&killer.list());
     let run = pid_file_id(snapshot);
     let wrapper =
         run.filter(|_| meta_for(snapshot, run).is_some_and(|meta| meta.child_pid.is_some())).map(|(pid, _)| pid);
@@ -283,16 +285,16 @@ pub(crate) fn record_death(
     reader: &mut SnapshotReader,
     snapshot: &Snapshot,
     reason: Reason,
-    means: &KillMethod,
+    method: &KillMethod,
 ) -> Termination {
     if is_copy(snapshot) {
         return not_recorded(format!("the process is gone and left no status; {}", Warning::Copy));
     }
-    let mut report = end_remains(snapshot, means.escalation);
+    let mut report = end_remains(snapshot, method.escalation);
     // One that said how it ended, and could only not publish it, has ended its work.
-    let command = means.command.as_ref().filter(|_| !matches!(reason, Reason::Success | Reason::Failed));
+    let command = method.command.as_ref().filter(|_| !matches!(reason, Reason::Success | Reason::Failed));
     let called =
-        command.map(|command| kill_command::run_after_death(reader, snapshot, command, means.escalation.grace));
+        command.map(|command| kill_command::run_after_death(reader, snapshot, command, method.escalation.grace));
     report.killed |= matches!(called, Some(Ok(true)));
     let detail = (reason == Reason::Died).then(|| match pid_file_id(snapshot) {
         Some((pid, _)) => format!("process {pid} is gone and left no status"),

@@ -10,7 +10,7 @@ use crate::cli::output::print_error;
 use crate::cli::{Context, exit_code_of};
 use crate::error::{Error, ErrorKind};
 use crate::exit_code::ExitCode;
-use crate::ops::one_call::{CallStart, mark_told, owe, standing};
+use crate::ops::one_call::{CallStart, call_start, mark_told, owe};
 use crate::ops::run::RunOptions;
 use crate::ops::sandbox;
 use crate::ops::wait::WaitOptions;
@@ -43,7 +43,7 @@ pub(super) fn exec(
     (options.job.detached, options.job.owes_end) = (true, true);
     let call = Call { options, context };
     for _ in 0..ATTEMPTS {
-        match standing(&call.options.directory, call.step())? {
+        match call_start(&call.options.directory, call.step())? {
             CallStart::Free => match call.start()? {
                 Started::Run => break,
                 Started::ByAnother => {}

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The verdict on one more look, held to this staleness and nothing else.
-fn verdict(history: &mut RunTracker, snapshot: &Snapshot, stale: f64) -> Verdict {
+fn verdict(tracker: &mut RunTracker, snapshot: &Snapshot, stale: f64) -> Verdict {
     let wishes = ThresholdOptions {
         stale: Threshold { flag: None, environment: Some(Duration::from_secs_f64(stale)) },
         max_timeout: Threshold { flag: Some(Duration::ZERO), environment: None },
@@ -24,7 +24,7 @@ fn verdict(history: &mut RunTracker, snapshot: &Snapshot, stale: f64) -> Verdict
         settle: SettleTimes::CONTRACT,
     };
     let policy = Policy::resolve(&wishes, meta_for(snapshot, pid_file_id(snapshot))).expect("a policy");
-    evaluate(&history.observe(snapshot), &policy, snapshot.at)
+    evaluate(&tracker.observe(snapshot), &policy, snapshot.at)
 }
 
 fn is_hung(verdict: &Verdict) -> bool {
@@ -58,13 +58,13 @@ fn a_heartbeat_stale_at_first_sight_after_a_sleep_is_confirmed_before_anything_i
 #[test]
 fn a_sleep_between_two_looks_ages_nothing() {
     // Both clocks of the looks stand still in the sleep; the wall clock and the files' do not.
-    let mut history = RunTracker::default();
-    let before = verdict(&mut history, &Snapshot { heartbeat: there(1000.0, ()), ..plain(1001.0) }, 60.0);
+    let mut tracker = RunTracker::default();
+    let before = verdict(&mut tracker, &Snapshot { heartbeat: there(1000.0, ()), ..plain(1001.0) }, 60.0);
     assert_eq!(looks_again(&before), moment(1060.0));
     let after =
         Snapshot { wall: wall(5000.0), file_wall: wall(5000.0), slept: Duration::from_secs(3998), ..plain(1002.0) };
     let after = Snapshot { heartbeat: there(1000.0, ()), ..after };
-    assert_eq!(looks_again(&verdict(&mut history, &after, 60.0)), moment(1060.0));
+    assert_eq!(looks_again(&verdict(&mut tracker, &after, 60.0)), moment(1060.0));
 }
 
 /// A look at a directory of a file server whose clock is ahead of this machine's.
@@ -114,10 +114,10 @@ fn beats_whose_times_have_whole_seconds_are_never_taken_for_older_than_they_may_
             stamp.modified = crate::record::time::WallTime::from_parts(stamp.modified.as_nanos() / 1_000_000_000, 0);
             Snapshot { heartbeat: FileState::Present { stamp, content }, ..plain(at) }
         };
-        let mut history = RunTracker::default();
+        let mut tracker = RunTracker::default();
         let mut at = 200.3;
         while at < 260.0 {
-            let next = looks_again(&verdict(&mut history, &coarse(at, beaten(at)), 1.1));
+            let next = looks_again(&verdict(&mut tracker, &coarse(at, beaten(at)), 1.1));
             #[expect(clippy::cast_precision_loss, reason = "seconds of a test")]
             let next = next.since(MonotonicTime::from_nanos(0)).as_nanos() as f64 / 1e9;
             assert!(next > at);
@@ -126,46 +126,46 @@ fn beats_whose_times_have_whole_seconds_are_never_taken_for_older_than_they_may_
         // It stops: found one threshold and one second later at the latest, plus the look that sees the last beat.
         let last = beaten(at);
         let hung = (0..400).map(|step| at + f64::from(step) / 100.0);
-        let found = hung.into_iter().find(|&later| is_hung(&verdict(&mut history, &coarse(later, last), 1.1)));
+        let found = hung.into_iter().find(|&later| is_hung(&verdict(&mut tracker, &coarse(later, last), 1.1)));
         assert!(found.is_some_and(|found| found >= last + 1.1 && found <= at + 2.2), "{phase}: {found:?} {last}");
     }
 }
 
 #[test]
 fn a_beat_from_the_future_is_fresh_now_and_no_longer() {
-    let mut history = RunTracker::default();
+    let mut tracker = RunTracker::default();
     let future = |at: f64| Snapshot { heartbeat: there(9999.0, ()), ..plain(at) };
-    assert_eq!(looks_again(&verdict(&mut history, &future(500.0), 60.0)), moment(560.0));
-    assert!(!is_hung(&verdict(&mut history, &future(559.999), 60.0)));
-    assert!(is_hung(&verdict(&mut history, &future(560.0), 60.0)));
+    assert_eq!(looks_again(&verdict(&mut tracker, &future(500.0), 60.0)), moment(560.0));
+    assert!(!is_hung(&verdict(&mut tracker, &future(559.999), 60.0)));
+    assert!(is_hung(&verdict(&mut tracker, &future(560.0), 60.0)));
 }
 
 #[test]
 fn an_old_outcome_stays_passed_over_when_a_killed_starter_has_left_its_record_alone() {
     let ended = of_run(Meta { locked: true, run_id: "old".into(), reason: Some(Reason::Failed), ..local() });
-    let mut history = RunTracker::default();
+    let mut tracker = RunTracker::default();
     let old = Snapshot { meta: ended.clone(), status: success(101.0), process: GONE, ..plain(110.0) };
-    history.skip_existing(&old);
+    tracker.skip_existing(&old);
     let lock = crate::record::file_state::LockState::Free;
     let alone = Snapshot { meta: ended.clone(), lock, ..snapshot(120.0) };
-    assert!(history.observe(&alone).absent_since.is_some());
+    assert!(tracker.observe(&alone).absent_since.is_some());
     let published_again = Snapshot { meta: ended, lock, status: success(121.0), ..snapshot(122.0) };
-    assert!(history.observe(&published_again).absent_since.is_some());
+    assert!(tracker.observe(&published_again).absent_since.is_some());
     let new = of_run(Meta { locked: true, run_id: "new".into(), reason: Some(Reason::Success), ..local() });
     let next = Snapshot { meta: new, lock, status: success(130.0), ..plain(131.0) };
-    assert!(matches!(history.observe(&next).status, Status::Complete { .. }));
+    assert!(matches!(tracker.observe(&next).status, Status::Complete { .. }));
 }
 
 #[test]
 fn a_plain_shells_next_outcome_is_news_although_the_record_of_its_last_one_stays() {
     let recorded = Meta { run_id: "status-1".into(), reason: Some(Reason::Hung), ..Meta::default() };
     let recorded = there(102.0, Arc::new(ParsedMeta::Known(Box::new(recorded))));
-    let mut history = RunTracker::default();
+    let mut tracker = RunTracker::default();
     let old = Snapshot { meta: recorded.clone(), status: success(101.0), ..snapshot(110.0) };
-    history.skip_existing(&old);
-    assert!(history.observe(&old).absent_since.is_some());
+    tracker.skip_existing(&old);
+    assert!(tracker.observe(&old).absent_since.is_some());
     let next = Snapshot { meta: recorded, status: success(130.0), ..snapshot(131.0) };
-    assert!(matches!(history.observe(&next).status, Status::Complete { .. }));
+    assert!(matches!(tracker.observe(&next).status, Status::Complete { .. }));
 }
 
 /// A look at a plain shell's run on a machine whose wall clock was set by so many seconds since second 100.
@@ -178,50 +178,50 @@ fn set(at: f64, by: f64) -> Snapshot {
 
 #[test]
 fn a_process_that_was_seen_alive_is_not_another_because_the_clock_was_set_forward() {
-    let mut history = RunTracker::default();
-    assert_eq!(history.observe(&plain(105.0)).liveness, Liveness::Alive);
-    assert_eq!(history.observe(&set(110.0, 3600.0)).liveness, Liveness::Alive);
+    let mut tracker = RunTracker::default();
+    assert_eq!(tracker.observe(&plain(105.0)).liveness, Liveness::Alive);
+    assert_eq!(tracker.observe(&set(110.0, 3600.0)).liveness, Liveness::Alive);
     // Who never saw it has only its age.
     assert!(matches!(RunTracker::default().observe(&set(110.0, 3600.0)).liveness, Liveness::Dead { .. }));
 }
 
 #[test]
 fn a_clock_set_back_between_two_beats_makes_none_of_them_old() {
-    let mut history = RunTracker::default();
-    verdict(&mut history, &Snapshot { heartbeat: there(200.0, ()), ..plain(200.0) }, 21.0);
+    let mut tracker = RunTracker::default();
+    verdict(&mut tracker, &Snapshot { heartbeat: there(200.0, ()), ..plain(200.0) }, 21.0);
     // Set back by 19 s at second 215; the beat of second 220 bears second 201.
     let beaten = Snapshot { heartbeat: there(201.0, ()), ..set(221.0, -19.0) };
-    assert_eq!(looks_again(&verdict(&mut history, &beaten, 21.0)), moment(241.0));
+    assert_eq!(looks_again(&verdict(&mut tracker, &beaten, 21.0)), moment(241.0));
     let silent = Snapshot { heartbeat: there(201.0, ()), ..set(241.0, -19.0) };
-    assert!(is_hung(&verdict(&mut history, &silent, 21.0)));
+    assert!(is_hung(&verdict(&mut tracker, &silent, 21.0)));
 }
 
 #[test]
 fn what_comes_after_the_first_look_is_this_runs_although_a_clock_set_back_makes_it_older_than_the_run() {
-    let mut history = RunTracker::default();
-    history.observe(&Snapshot { heartbeat: there(100.0, ()), ..plain(110.0) });
+    let mut tracker = RunTracker::default();
+    tracker.observe(&Snapshot { heartbeat: there(100.0, ()), ..plain(110.0) });
     let result = |second| there(second, crate::record::result::ParsedResult::parse(b"1"));
     let ended =
         |status, result| Snapshot { status: success(status), result, heartbeat: there(50.0, ()), ..set(160.0, -100.0) };
-    let seen = history.clone().observe(&ended(60.0, result(59.5)));
+    let seen = tracker.clone().observe(&ended(60.0, result(59.5)));
     assert!(matches!(seen.status, Status::Complete { .. }));
     assert_eq!(seen.result, ResultState::Whole);
     assert!(seen.heartbeat.is_some());
-    let dead = |made| history.clone().observe(&Snapshot { process: GONE, ..ended(60.0, result(made)) });
+    let dead = |made| tracker.clone().observe(&Snapshot { process: GONE, ..ended(60.0, result(made)) });
     assert!(matches!(dead(59.5).status, Status::Complete { .. }));
     assert_eq!((dead(59.5).result, dead(40.0).result), (ResultState::Whole, ResultState::Absent));
 }
 
 #[test]
 fn what_was_held_against_the_living_process_once_is_not_judged_by_its_age_again() {
-    let mut history = RunTracker::default();
+    let mut tracker = RunTracker::default();
     // An old success, a second before the new run's pid: within the slack, but the process was seen.
     let young = Snapshot { status: success(99.0), heartbeat: there(100.5, ()), ..plain(110.0) };
-    assert_eq!(history.observe(&young).status, Status::Absent);
+    assert_eq!(tracker.observe(&young).status, Status::Absent);
     let forward = Snapshot { status: success(99.0), heartbeat: there(100.5, ()), ..set(120.0, 3600.0) };
-    assert!(history.observe(&forward).heartbeat.is_some());
+    assert!(tracker.observe(&forward).heartbeat.is_some());
     let dead = Snapshot { status: success(99.0), process: GONE, ..plain(130.0) };
-    assert_eq!(history.observe(&dead).status, Status::Absent, "a death makes no success of an earlier run's");
+    assert_eq!(tracker.observe(&dead).status, Status::Absent, "a death makes no success of an earlier run's");
     // To the first look at a dead one it may be its own.
     assert!(matches!(RunTracker::default().observe(&dead).status, Status::Complete { .. }));
 }
@@ -229,26 +229,26 @@ fn what_was_held_against_the_living_process_once_is_not_judged_by_its_age_again(
 #[test]
 fn a_wrapper_that_takes_its_pid_away_does_not_make_an_old_result_its_own() {
     let old = there(50.0, crate::record::result::ParsedResult::parse(b"1"));
-    let mut history = RunTracker::default();
-    history.observe(&plain(110.0));
+    let mut tracker = RunTracker::default();
+    tracker.observe(&plain(110.0));
     let last = Snapshot { status: success(120.0), result: old, ..snapshot(121.0) };
-    let seen = history.observe(&last);
+    let seen = tracker.observe(&last);
     assert!(matches!(seen.status, Status::Complete { .. }));
     assert_eq!(seen.result, ResultState::Absent);
 }
 
 #[test]
 fn a_pid_that_comes_late_makes_the_heartbeat_that_was_there_no_older_than_itself() {
-    let mut history = RunTracker::default();
+    let mut tracker = RunTracker::default();
     assert_eq!(
-        looks_again(&verdict(&mut history, &Snapshot { heartbeat: there(97.0, ()), ..snapshot(97.5) }, 21.0)),
+        looks_again(&verdict(&mut tracker, &Snapshot { heartbeat: there(97.0, ()), ..snapshot(97.5) }, 21.0)),
         moment(118.0)
     );
     let named = Snapshot { heartbeat: there(97.0, ()), ..plain(100.5) };
     let process = Process::Running { started: 7, started_wall: wall(96.0) };
     let named = Snapshot { process, ..named };
-    assert_eq!(looks_again(&verdict(&mut history, &named, 21.0)), moment(121.0));
+    assert_eq!(looks_again(&verdict(&mut tracker, &named, 21.0)), moment(121.0));
     // The next beat is as much later as its time says, not as much later than the pid.
     let beaten = Snapshot { heartbeat: there(104.0, ()), process, ..plain(110.0) };
-    assert_eq!(looks_again(&verdict(&mut history, &beaten, 21.0)), moment(125.0));
+    assert_eq!(looks_again(&verdict(&mut tracker, &beaten, 21.0)), moment(125.0));
 }

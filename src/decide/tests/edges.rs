@@ -152,11 +152,11 @@ fn a_status_stands_since_its_last_change_and_at_the_first_look_as_long_as_it_is_
         let Status::Unfinished { since, .. } = seen.status else { panic!("{seen:?}") };
         since
     };
-    let mut history = RunTracker::default();
-    assert_eq!(since(history.observe(&torn(104.0, 110.0))), moment(104.0));
-    assert_eq!(since(history.observe(&torn(104.0, 111.0))), moment(104.0));
-    assert_eq!(since(history.observe(&torn(104.5, 112.0))), moment(112.0));
-    assert_eq!(since(history.observe(&torn(104.5, 113.0))), moment(112.0));
+    let mut tracker = RunTracker::default();
+    assert_eq!(since(tracker.observe(&torn(104.0, 110.0))), moment(104.0));
+    assert_eq!(since(tracker.observe(&torn(104.0, 111.0))), moment(104.0));
+    assert_eq!(since(tracker.observe(&torn(104.5, 112.0))), moment(112.0));
+    assert_eq!(since(tracker.observe(&torn(104.5, 113.0))), moment(112.0));
 }
 
 #[test]
@@ -164,27 +164,27 @@ fn a_pid_that_comes_late_takes_nothing_back_of_what_was_seen_before() {
     let torn = there(99.0, ParsedStatus::parse(b"SUC"));
     let set_forward = |snapshot: Snapshot| Snapshot { file_wall: wall(3700.0), ..snapshot };
     let process = Process::Running { started: 7, started_wall: wall(90.0) };
-    let mut history = RunTracker::default();
-    history.observe(&Snapshot { heartbeat: there(95.0, ()), status: torn.clone(), ..snapshot(99.5) });
+    let mut tracker = RunTracker::default();
+    tracker.observe(&Snapshot { heartbeat: there(95.0, ()), status: torn.clone(), ..snapshot(99.5) });
     let named = Snapshot { heartbeat: there(95.0, ()), status: torn, process, ..plain(100.5) };
-    let seen = history.clone().observe(&set_forward(named));
+    let seen = tracker.clone().observe(&set_forward(named));
     assert_eq!(seen.status, Status::Unfinished { since: moment(99.0), word: "\"SUC\"".into() });
     // Its age would be an hour; it counts from the pid, which by that clock is as old.
     assert_eq!(seen.heartbeat.map(|beat| beat.fresh), Some(moment(95.0)));
     let new = there(96.0, ParsedStatus::parse(b"SUC"));
-    let seen = history.observe(&set_forward(Snapshot { status: new, process, ..plain(100.5) }));
+    let seen = tracker.observe(&set_forward(Snapshot { status: new, process, ..plain(100.5) }));
     assert_eq!(seen.status, Status::Unfinished { since: moment(100.5), word: "\"SUC\"".into() }, "seen to come");
 }
 
 #[test]
 fn a_death_makes_a_result_of_the_slack_before_the_pid_the_runs_own() {
-    let mut history = RunTracker::default();
-    history.observe(&plain(105.0));
+    let mut tracker = RunTracker::default();
+    tracker.observe(&plain(105.0));
     let result = there(99.0, ParsedResult::parse(b"1"));
     let alive = Snapshot { status: success(120.0), result: result.clone(), ..plain(121.0) };
-    assert_eq!(history.clone().observe(&alive).result, ResultState::Absent);
+    assert_eq!(tracker.clone().observe(&alive).result, ResultState::Absent);
     let dead = Snapshot { status: success(120.0), result, process: GONE, ..plain(121.0) };
-    assert_eq!(history.observe(&dead).result, ResultState::Whole);
+    assert_eq!(tracker.observe(&dead).result, ResultState::Whole);
 }
 
 #[test]
@@ -269,11 +269,11 @@ fn a_reset_closes_the_circuit_and_forgets_no_run_and_no_name() {
 
 #[test]
 fn a_pid_file_of_another_run_says_nothing_of_this_one() {
-    let mut history = RunTracker::default();
-    history.observe(&plain(105.0));
+    let mut tracker = RunTracker::default();
+    tracker.observe(&plain(105.0));
     let next = Snapshot { pid: there(130.0, ParsedPid::Pid(43)), process: GONE, ..snapshot(131.0) };
-    assert_eq!(history.observe(&next).began, moment(130.0));
-    assert!(history.replaced());
+    assert_eq!(tracker.observe(&next).began, moment(130.0));
+    assert!(tracker.replaced());
 }
 
 #[test]
@@ -329,16 +329,16 @@ fn a_run_of_another_machine_or_namespace_is_out_of_reach_and_one_of_here_is_not(
 #[test]
 fn what_comes_together_with_a_late_pid_was_not_there_at_the_look_before() {
     let process = Process::Running { started: 7, started_wall: wall(80.0) };
-    let mut history = RunTracker::default();
-    history.observe(&Snapshot { heartbeat: there(95.0, ()), ..snapshot(99.5) });
+    let mut tracker = RunTracker::default();
+    tracker.observe(&Snapshot { heartbeat: there(95.0, ()), ..snapshot(99.5) });
     let named = Snapshot { heartbeat: there(95.0, ()), process, ..plain(100.5) };
     let torn = Snapshot { file_wall: wall(3700.0), status: there(96.0, ParsedStatus::parse(b"SUC")), ..named.clone() };
-    let Status::Unfinished { since, .. } = history.clone().observe(&torn).status else { panic!("no status") };
+    let Status::Unfinished { since, .. } = tracker.clone().observe(&torn).status else { panic!("no status") };
     assert_eq!(since, moment(100.5), "it stands since this look, whatever its time says");
     // The clock was set back by some seconds, a beat came, the machine slept for an hour: half a second awake since.
     let pid = there(80.0, ParsedPid::Pid(42));
     let slept = Snapshot { file_wall: wall(3695.7), slept: Duration::from_secs(3600), pid, ..named };
-    let seen = history.observe(&Snapshot { heartbeat: there(95.2, ()), ..slept });
+    let seen = tracker.observe(&Snapshot { heartbeat: there(95.2, ()), ..slept });
     let fresh = seen.heartbeat.map(|beat| moment(100.5).since(beat.fresh).as_millis());
     assert_eq!(fresh, Some(500));
 }

@@ -261,8 +261,8 @@ fn no_order_of_writes_and_reads_makes_a_false_death_an_old_end_or_a_lost_result(
             let mut firsts = Vec::new();
             each_look(1000, &timeline, 0, &mut |snapshot, place| firsts.push((snapshot, place)));
             for (first, place) in firsts {
-                let mut history = RunTracker::default();
-                let seen = history.observe(&first);
+                let mut tracker = RunTracker::default();
+                let seen = tracker.observe(&first);
                 // A look that may not block gives nothing time to settle: it has to be right by its order alone.
                 let at_once = evaluate(&seen, &policy(&first, SettleTimes::NONE), first.at);
                 hold(&at_once, &first, &timeline[place], "nothing, at once");
@@ -274,9 +274,9 @@ fn no_order_of_writes_and_reads_makes_a_false_death_an_old_end_or_a_lost_result(
                 }
                 // The next look comes when all that settles has settled.
                 each_look(9000, &timeline, place, &mut |second, place| {
-                    let mut history = history.clone();
+                    let mut tracker = tracker.clone();
                     let verdict =
-                        evaluate(&history.observe(&second), &policy(&second, SettleTimes::CONTRACT), second.at);
+                        evaluate(&tracker.observe(&second), &policy(&second, SettleTimes::CONTRACT), second.at);
                     hold(&verdict, &second, &timeline[place], &format!("{first:?}"));
                     looks += 1;
                     if let Verdict::Final(finding) = verdict {

@@ -76,10 +76,10 @@ pub(super) const GONE: Process = Process::Gone { borne_elsewhere: false };
 
 #[test]
 fn a_status_from_before_the_living_process_is_left_over_and_one_from_after_is_not() {
-    let mut history = RunTracker::default();
-    let old = history.observe(&Snapshot { status: success(99.9), ..plain(101.0) });
+    let mut tracker = RunTracker::default();
+    let old = tracker.observe(&Snapshot { status: success(99.9), ..plain(101.0) });
     assert_eq!((old.status, old.liveness), (Status::Absent, Liveness::Alive));
-    let new = history.observe(&Snapshot { status: success(101.5), ..plain(102.0) });
+    let new = tracker.observe(&Snapshot { status: success(101.5), ..plain(102.0) });
     assert_eq!(new.status, Status::Complete { since: moment(102.0), word: StatusWord::Success });
 }
 
@@ -132,29 +132,29 @@ fn heartbeat_age_counts_from_the_later_of_heartbeat_and_pid_and_the_future_is_fr
 #[test]
 fn a_heartbeat_seen_to_change_is_fresh_whatever_the_servers_clock_says() {
     for skew in [-300.0, 300.0] {
-        let mut history = RunTracker::default();
+        let mut tracker = RunTracker::default();
         let beat =
             |at: f64, beaten: f64| Snapshot { heartbeat: there(beaten + 1000.0 + skew, ()), ..plain(at + 1000.0) };
-        history.observe(&beat(0.0, 0.0));
+        tracker.observe(&beat(0.0, 0.0));
         // It beats every ten seconds; looks come when they come. The first change puts the anchor right.
         for (at, beaten) in [(15.0, 10.0), (48.0, 40.0), (61.0, 60.0), (125.0, 120.0)] {
-            let fresh = history.observe(&beat(at, beaten)).heartbeat.expect("a heartbeat").fresh;
+            let fresh = tracker.observe(&beat(at, beaten)).heartbeat.expect("a heartbeat").fresh;
             assert!(fresh >= moment(beaten + 1000.0 - 16.0) && fresh <= moment(at + 1000.0), "{skew} {at}: {fresh:?}");
         }
-        let last = history.observe(&beat(130.0, 120.0)).heartbeat.expect("a heartbeat");
-        let again = history.observe(&beat(150.0, 120.0)).heartbeat.expect("a heartbeat");
+        let last = tracker.observe(&beat(130.0, 120.0)).heartbeat.expect("a heartbeat");
+        let again = tracker.observe(&beat(150.0, 120.0)).heartbeat.expect("a heartbeat");
         assert_eq!(last, again, "no change, no news");
     }
 }
 
 #[test]
 fn on_a_machine_that_slept_a_first_age_is_unconfirmed_until_a_beat_is_seen() {
-    let mut history = RunTracker::default();
+    let mut tracker = RunTracker::default();
     let slept =
         |at: f64, beaten: f64| Snapshot { slept: Duration::from_secs(3600), heartbeat: there(beaten, ()), ..plain(at) };
-    let first = history.observe(&slept(4000.0, 101.0)).heartbeat.expect("a heartbeat");
+    let first = tracker.observe(&slept(4000.0, 101.0)).heartbeat.expect("a heartbeat");
     assert_eq!(first.unconfirmed, Some(moment(4000.0)));
-    let changed = history.observe(&slept(4005.0, 4004.0)).heartbeat.expect("a heartbeat");
+    let changed = tracker.observe(&slept(4005.0, 4004.0)).heartbeat.expect("a heartbeat");
     assert_eq!(changed.unconfirmed, None);
 }
 
@@ -192,13 +192,13 @@ fn a_held_lock_counts_only_for_the_run_that_recorded_it() {
 
 #[test]
 fn with_no_pid_a_held_lock_means_a_run_is_starting() {
-    let mut history = RunTracker::default();
+    let mut tracker = RunTracker::default();
     let between = Snapshot { lock: LockState::Held, status: success(50.0), ..snapshot(110.0) };
-    assert_eq!(history.observe(&between).liveness, Liveness::Starting { since: moment(110.0) });
+    assert_eq!(tracker.observe(&between).liveness, Liveness::Starting { since: moment(110.0) });
     let still = Snapshot { lock: LockState::Held, status: success(50.0), ..snapshot(111.0) };
-    assert_eq!(history.observe(&still).liveness, Liveness::Starting { since: moment(110.0) });
+    assert_eq!(tracker.observe(&still).liveness, Liveness::Starting { since: moment(110.0) });
     let free = Snapshot { lock: LockState::Free, status: success(50.0), ..snapshot(112.0) };
-    assert_eq!(history.observe(&free).liveness, Liveness::Unclaimed);
+    assert_eq!(tracker.observe(&free).liveness, Liveness::Unclaimed);
 }
 
 #[test]
@@ -230,9 +230,9 @@ fn a_missing_pid_is_dead_where_that_is_known_and_elsewhere_where_not() {
     assert_eq!(first(&gone(false, false)), Liveness::Elsewhere);
     assert_eq!(remarks(&gone(true, true), Liveness::Elsewhere), [Warning::Unseen(42)]);
     // Seen alive and then not is dead anywhere.
-    let mut history = RunTracker::default();
-    history.observe(&plain(105.0));
-    assert_eq!(history.observe(&gone(true, false)).liveness, Liveness::Dead { since: moment(110.0) });
+    let mut tracker = RunTracker::default();
+    tracker.observe(&plain(105.0));
+    assert_eq!(tracker.observe(&gone(true, false)).liveness, Liveness::Dead { since: moment(110.0) });
 }
 
 #[test]
@@ -249,12 +249,12 @@ fn a_process_that_started_after_the_pid_file_has_a_recycled_number() {
 
 #[test]
 fn a_process_that_took_the_number_over_is_known_by_its_start_once_the_first_was_seen() {
-    let mut history = RunTracker::default();
-    assert_eq!(history.observe(&plain(105.0)).liveness, Liveness::Alive);
+    let mut tracker = RunTracker::default();
+    assert_eq!(tracker.observe(&plain(105.0)).liveness, Liveness::Alive);
     // So soon after the pid file that its age alone would not tell.
     let other = Snapshot { process: Process::Running { started: 8, started_wall: wall(100.5) }, ..plain(110.0) };
     assert_eq!(RunTracker::default().observe(&other).liveness, Liveness::Alive);
-    assert_eq!(history.observe(&other).liveness, Liveness::Dead { since: moment(110.0) });
+    assert_eq!(tracker.observe(&other).liveness, Liveness::Dead { since: moment(110.0) });
 }
 
 #[test]
@@ -276,70 +276,70 @@ fn another_host_boot_or_namespace_is_elsewhere_and_said_so() {
 
 #[test]
 fn a_death_counts_from_the_first_look_that_showed_it_and_is_taken_back_with_it() {
-    let mut history = RunTracker::default();
+    let mut tracker = RunTracker::default();
     assert_eq!(
-        history.observe(&Snapshot { process: GONE, ..plain(110.0) }).liveness,
+        tracker.observe(&Snapshot { process: GONE, ..plain(110.0) }).liveness,
         Liveness::Dead { since: moment(110.0) }
     );
     assert_eq!(
-        history.observe(&Snapshot { process: GONE, ..plain(111.0) }).liveness,
+        tracker.observe(&Snapshot { process: GONE, ..plain(111.0) }).liveness,
         Liveness::Dead { since: moment(110.0) }
     );
-    assert_eq!(history.observe(&plain(112.0)).liveness, Liveness::Alive);
+    assert_eq!(tracker.observe(&plain(112.0)).liveness, Liveness::Alive);
     assert_eq!(
-        history.observe(&Snapshot { process: GONE, ..plain(113.0) }).liveness,
+        tracker.observe(&Snapshot { process: GONE, ..plain(113.0) }).liveness,
         Liveness::Dead { since: moment(113.0) }
     );
 }
 
 #[test]
 fn a_new_pid_file_is_a_new_run_of_which_nothing_is_remembered() {
-    let mut history = RunTracker::default();
-    history.observe(&Snapshot { heartbeat: there(105.0, ()), ..plain(110.0) });
-    assert!(!history.replaced());
+    let mut tracker = RunTracker::default();
+    tracker.observe(&Snapshot { heartbeat: there(105.0, ()), ..plain(110.0) });
+    assert!(!tracker.replaced());
     let new = Snapshot {
         pid: there(120.0, ParsedPid::Pid(43)),
         process: Process::Running { started: 9, started_wall: wall(119.0) },
         heartbeat: there(105.0, ()),
         ..snapshot(121.0)
     };
-    let seen = history.observe(&new);
-    assert!(history.replaced());
+    let seen = tracker.observe(&new);
+    assert!(tracker.replaced());
     assert_eq!((seen.began, seen.heartbeat), (moment(120.0), None));
 }
 
 #[test]
 fn a_pid_that_comes_late_is_the_same_run_and_one_that_goes_takes_nothing_back() {
-    let mut history = RunTracker::default();
+    let mut tracker = RunTracker::default();
     let without = Snapshot { heartbeat: there(101.0, ()), ..snapshot(110.0) };
-    assert_eq!(history.observe(&without).liveness, Liveness::Unclaimed);
+    assert_eq!(tracker.observe(&without).liveness, Liveness::Unclaimed);
     let with = Snapshot { heartbeat: there(101.0, ()), ..plain(111.0) };
-    let seen = history.observe(&with);
+    let seen = tracker.observe(&with);
     assert_eq!((seen.liveness, seen.began), (Liveness::Alive, moment(100.0)));
     let gone = Snapshot { heartbeat: there(101.0, ()), ..snapshot(112.0) };
-    assert_eq!(history.observe(&gone).began, moment(100.0));
-    assert!(!history.replaced());
+    assert_eq!(tracker.observe(&gone).began, moment(100.0));
+    assert!(!tracker.replaced());
 }
 
 #[test]
 fn an_outcome_from_before_the_call_can_be_passed_over_until_anything_new_stands_there() {
-    let mut history = RunTracker::default();
+    let mut tracker = RunTracker::default();
     let old = Snapshot { status: success(101.0), process: GONE, ..plain(110.0) };
-    history.skip_existing(&old);
-    assert_eq!(history.observe(&old).absent_since, Some(moment(110.0)));
+    tracker.skip_existing(&old);
+    assert_eq!(tracker.observe(&old).absent_since, Some(moment(110.0)));
     let rewritten = Snapshot { status: success(120.0), process: GONE, ..plain(121.0) };
-    assert!(matches!(history.observe(&rewritten).status, Status::Complete { .. }));
+    assert!(matches!(tracker.observe(&rewritten).status, Status::Complete { .. }));
 }
 
 #[test]
 fn a_result_is_passed_over_with_its_status_and_one_from_long_after_that_is_the_next_runs() {
     for (second, expected) in [(102.9, ResultState::Absent), (103.1, ResultState::Whole)] {
         let result = || there(second, ParsedResult::parse(b"1"));
-        let mut history = RunTracker::default();
+        let mut tracker = RunTracker::default();
         let standing_result = result().stamp();
-        history.skip_existing(&Snapshot { status: success(101.0), standing_result, process: GONE, ..plain(110.0) });
+        tracker.skip_existing(&Snapshot { status: success(101.0), standing_result, process: GONE, ..plain(110.0) });
         let next = Snapshot { status: success(120.0), result: result(), process: GONE, ..plain(121.0) };
-        assert_eq!(history.observe(&next).result, expected, "of second {second}");
+        assert_eq!(tracker.observe(&next).result, expected, "of second {second}");
     }
 }
 

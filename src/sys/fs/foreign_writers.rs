@@ -41,22 +41,22 @@ impl fmt::Display for ForeignWriters {
 /// `None` where no other user can, or where the modes cannot be read.
 pub(crate) fn foreign_writers(folder: &Path, is_monitor_dir: bool) -> Option<ForeignWriters> {
     let resolved = metadata::resolved(folder).unwrap_or_else(|_| folder.to_path_buf());
-    let upwards = resolved.ancestors().map_while(|one| Some((one.to_path_buf(), metadata::standing(one).ok()?)));
+    let upwards = resolved.ancestors().map_while(|one| Some((one.to_path_buf(), metadata::permissions(one).ok()?)));
     among(&upwards.collect::<Vec<_>>(), env::user(), is_monitor_dir)
 }
 
 /// The same for a folder and its ancestors, that folder first.
 fn among(upwards: &[(PathBuf, Permissions)], me: u32, is_monitor_dir: bool) -> Option<ForeignWriters> {
     const ROOT: u32 = 0;
-    let (folder, standing) = upwards.first()?;
+    let (folder, permissions) = upwards.first()?;
     // Root's folders above the directory are for all users; the directory itself is for one.
-    if standing.owner != me && (is_monitor_dir || standing.owner != ROOT) {
-        return Some(ForeignWriters::Owner { folder: folder.clone(), owner: standing.owner });
+    if permissions.owner != me && (is_monitor_dir || permissions.owner != ROOT) {
+        return Some(ForeignWriters::Owner { folder: folder.clone(), owner: permissions.owner });
     }
     // A private folder of this user above keeps all others out, whatever the modes inside.
     let closed = upwards.iter().any(|(_, above)| above.owner == me && (above.mode & 0o777) | 0o700 == 0o700);
-    let shared = standing.mode & 0o022 != 0 && standing.mode & 0o1000 == 0;
-    (shared && !closed).then(|| ForeignWriters::Mode { folder: folder.clone(), mode: standing.mode & 0o7777 })
+    let shared = permissions.mode & 0o022 != 0 && permissions.mode & 0o1000 == 0;
+    (shared && !closed).then(|| ForeignWriters::Mode { folder: folder.clone(), mode: permissions.mode & 0o7777 })
 }
 
 #[cfg(test)]

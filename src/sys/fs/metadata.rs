@@ -112,7 +112,7 @@ pub(crate) fn files(folder: &Path) -> io::Result<Vec<OsString>> {
 ///
 /// # Errors
 /// What the kernel says.
-pub(crate) fn standing(path: &Path) -> io::Result<Permissions> {
+pub(crate) fn permissions(path: &Path) -> io::Result<Permissions> {
     let found = fs::metadata(path)?;
     Ok(Permissions { owner: found.uid(), mode: found.mode() & 0o7777 })
 }

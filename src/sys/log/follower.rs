@@ -115,7 +115,7 @@ impl Follower {
     }
 
     /// How the name and the file that is read stand to each other.
-    pub(crate) fn standing(&self) -> FileIdentity {
+    pub(crate) fn identity(&self) -> FileIdentity {
         if self.opened.as_ref().is_some_and(|opened| opened.alone) {
             return FileIdentity::Current;
         }
@@ -312,7 +312,7 @@ mod tests {
         assert_eq!(rest(&mut follower), "");
         append(&path, "c\n");
         assert_eq!(rest(&mut follower), "c\n");
-        assert_eq!(follower.standing(), FileIdentity::Current);
+        assert_eq!(follower.identity(), FileIdentity::Current);
         let mut later = Follower::from(path, 2).unwrap();
         assert_eq!(rest(&mut later), "bc\n");
     }
@@ -326,7 +326,7 @@ mod tests {
         fs::rename(&path, folder.path().join("a.log.1")).unwrap();
         old.write_all(b"2\n").unwrap();
         assert_eq!(rest(&mut follower), "2\n");
-        assert_eq!(follower.standing(), FileIdentity::Replaced);
+        assert_eq!(follower.identity(), FileIdentity::Replaced);
         // Made and not yet written: its writer has still the old one.
         File::create(&path).unwrap();
         old.write_all(b"3\n").unwrap();
@@ -334,7 +334,7 @@ mod tests {
         old.write_all(b"4\n").unwrap();
         append(&path, "5\n");
         assert_eq!(rest(&mut follower), "4\n|5\n");
-        assert_eq!(follower.standing(), FileIdentity::Current);
+        assert_eq!(follower.identity(), FileIdentity::Current);
     }
 
     #[test]

@@ -137,7 +137,7 @@ fn pass(mut log: Follower, stopped: &UnixStream, out: &mut dyn FnMut(&[u8]) -> i
     let mut stopping = false;
     loop {
         // Armed before the read, so that what is written after it raises a notice (I2).
-        let armed = log.standing() == FileIdentity::Current
+        let armed = log.identity() == FileIdentity::Current
             && growths.as_mut().is_some_and(|growths| {
                 growths.take(&mut Vec::new());
                 growths.arm(0, &log.watched())

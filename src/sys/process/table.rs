@@ -12,14 +12,14 @@ use std::time::Duration;
 /// All processes, each question about them answered by one look at everybody when it is first asked.
 #[derive(Debug, Default)]
 pub(crate) struct LazyProcessTable {
-    census: OnceLock<ProcessTable>,
+    table: OnceLock<ProcessTable>,
     elsewhere: OnceLock<HashSet<i32>>,
 }
 
 impl LazyProcessTable {
     /// Who there is.
-    pub(crate) fn census(&self) -> &ProcessTable {
-        self.census.get_or_init(ProcessTable::take)
+    pub(crate) fn table(&self) -> &ProcessTable {
+        self.table.get_or_init(ProcessTable::take)
     }
 
     /// Whether a process has this pid in an inner PID namespace.
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_runs_members_are_its_wrapper_its_group_and_session_and_their_descendants() {
-        let census = ProcessTable::of(HashMap::from([
+        let table = ProcessTable::of(HashMap::from([
             entry(2, 1, 2, 2, 1),
             entry(10, 2, 2, 2, 5),
             entry(20, 10, 20, 20, 6),
@@ -105,12 +105,12 @@ mod tests {
             entry(30, 2, 2, 2, 9),
             entry(19, 10, 20, 20, 4),
         ]));
-        let of = |wrapper, group| census.members(wrapper, group).map(|members| members.into_keys().collect::<Vec<_>>());
+        let of = |wrapper, group| table.members(wrapper, group).map(|members| members.into_keys().collect::<Vec<_>>());
         assert_eq!(of(10, Some(20)), Some(vec![10, 20, 21, 22, 23]));
         assert_eq!(of(10, None), Some(vec![10, 20]));
         assert_eq!(of(20, None), Some(vec![20, 21, 22, 23]));
         assert_eq!(of(99, Some(20)), None);
-        assert_eq!(census.cpu_time(10, None), Some(Duration::from_secs(5 + 6)));
+        assert_eq!(table.cpu_time(10, None), Some(Duration::from_secs(5 + 6)));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::record::time::WallTime;
 
 /// Which files are left over from an earlier run.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum StaleCutoff {
+pub(super) enum LeftOverCutoff {
     /// None: this program cleared the place before the run began, or nothing tells.
     Nothing,
     /// What was modified before the living process started.
@@ -19,7 +19,7 @@ pub(super) enum StaleCutoff {
     Older(WallTime),
 }
 
-impl StaleCutoff {
+impl LeftOverCutoff {
     /// What tells them at this look.
     pub(super) fn of(snapshot: &Snapshot, key: Option<PidFileId>, meta: Option<&Meta>, liveness: Liveness) -> Self {
         // A run that holds its lock removed the old files itself. Times are not compared then: a clock set back during
@@ -42,7 +42,7 @@ impl StaleCutoff {
     }
 
     /// Whether a status or result modified then is left over.
-    pub(super) fn holds(&self, modified: WallTime) -> bool {
+    pub(super) fn covers(&self, modified: WallTime) -> bool {
         match *self {
             Self::Nothing => false,
             Self::Before(limit) | Self::Older(limit) => modified < limit,
@@ -50,7 +50,7 @@ impl StaleCutoff {
     }
 
     /// Whether a heartbeat modified then is left over.
-    pub(super) fn beats(&self, modified: WallTime) -> bool {
+    pub(super) fn covers_heartbeat(&self, modified: WallTime) -> bool {
         match *self {
             Self::Nothing | Self::Older(_) => false,
             Self::Before(limit) => modified < limit,
