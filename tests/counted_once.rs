@@ -3,7 +3,7 @@
 mod support;
 
 use serde_json::json;
-use support::Place;
+use support::{Place, Shell, until};
 
 fn failures(place: &Place) -> u64 {
     let breaker: serde_json::Value = serde_json::from_str(&place.read("shared.breaker")).expect("a breaker");
@@ -56,4 +56,25 @@ fn a_run_whose_breaker_could_not_be_written_is_counted_by_the_next_reader() {
     let breaker: serde_json::Value = serde_json::from_str(&place.read("shared.breaker")).expect("a breaker");
     let reasons: Vec<_> = breaker["runs"].as_array().expect("runs").iter().map(|run| run["reason"].clone()).collect();
     assert_eq!(reasons, ["failed", "success"]);
+}
+
+#[test]
+fn what_a_plain_shell_says_while_it_is_terminated_counts_as_its_terminators() {
+    let script =
+        "trap 'echo FAILED > s.status; exit' TERM; echo $$ > s.pid; touch s.heartbeat; while :; do sleep 0.05; done";
+    for (terminate, reasons) in
+        [(&["kill", "s"][..], json!(["success"])), (&["wait", "s", "--stale", "300ms"], json!(["success", "hung"]))]
+    {
+        let place = Place::new();
+        // A breaker that is there before, so that a run which does not count can be told from none.
+        place.dogwatch(["breaker", "record", "s", "success"]);
+        let _shell = Shell::start(&place, script, &[]);
+        until("it has started", || place.file("s.heartbeat").exists());
+        place.dogwatch(terminate);
+        assert_eq!(place.meta("s")["reason"], json!(null), "the shell has said how it ended");
+        place.dogwatch(["wait", "s"]);
+        let runs: serde_json::Value = serde_json::from_str(&place.read("s.breaker")).expect("a breaker");
+        let counted: Vec<_> = runs["runs"].as_array().expect("runs").iter().map(|run| run["reason"].clone()).collect();
+        assert_eq!(json!(counted), reasons, "{terminate:?}");
+    }
 }

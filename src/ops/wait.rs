@@ -15,7 +15,7 @@ use crate::ops::history::is_known;
 use crate::ops::report::Report;
 use crate::ops::{absence, each_once, open, steps_there};
 use crate::record::file_names::{Record, file_name};
-use crate::record::outcome::{Outcome, Reason};
+use crate::record::outcome::{Intent, Outcome, Reason};
 use crate::record::step_name::StepName;
 use crate::step::history;
 use crate::step::outcome::count_seen;
@@ -323,17 +323,22 @@ fn progress(now: &StepProgress, step: &StepName, directory: &MonitorDir, request
 /// The first process that notices an end which this program did not record counts it.
 fn count(directory: &MonitorDir, step: &StepName, result: &StepResult, trouble: &mut dyn FnMut(&str)) {
     let Some(snapshot) = &result.snapshot else { return };
+    let meta = meta_for(snapshot, pid_file_id(snapshot));
+    // Who records a reason counts it before the status is out.
+    if meta.is_some_and(|meta| meta.reason.is_some()) {
+        return;
+    }
+    let has_status = snapshot.status.content().is_some_and(|status| status.word().is_some());
     // The run's own end counts, whatever was said of its log.
     let reason = match result.run_outcome {
         Some(Outcome::Success) => Reason::Success,
-        Some(Outcome::Failed) => Reason::Failed,
+        // What a run writes while it is terminated is its terminator's, and was not counted yet.
+        Some(outcome) if has_status || outcome == Outcome::Failed => {
+            meta.and_then(|meta| meta.intent).map_or(Reason::Failed, Intent::reason)
+        }
         // The others were counted when they were recorded.
         _ => return,
     };
-    // Who records a reason counts it before the status is out.
-    if meta_for(snapshot, pid_file_id(snapshot)).is_some_and(|meta| meta.reason.is_some()) {
-        return;
-    }
     if let Err(error) = count_seen(directory, step, snapshot, reason) {
         trouble(&error.to_string());
     }
