@@ -141,3 +141,11 @@ fn an_answer_about_what_runs_takes_400_bytes_and_about_a_success_500() {
     place.dogwatch(["run", "bad", "--", "false"]);
     assert_eq!(place.dogwatch(["wait", "bad", "--json"]).json()["command"], json!(["false"]));
 }
+
+#[test]
+fn a_step_whose_end_is_passed_over_is_not_said_to_be_missing() {
+    let place = Place::new();
+    assert_eq!(place.dogwatch(["run", "s", "--", "true"]).code, 0);
+    let ended = place.dogwatch(["wait", "s", "--new", "--start-timeout", "100ms", "--json"]);
+    assert_eq!((ended.code, &ended.json()["detail"]), (5, &serde_json::json!("no new run of s had started by then")));
+}

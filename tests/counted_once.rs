@@ -78,3 +78,14 @@ fn what_a_plain_shell_says_while_it_is_terminated_counts_as_its_terminators() {
         assert_eq!(json!(counted), reasons, "{terminate:?}");
     }
 }
+
+#[test]
+fn a_step_that_nothing_tells_from_another_run_is_not_counted() {
+    let place = Place::new();
+    let made = std::process::Command::new("mkfifo").arg(place.file("s.pid")).status().expect("mkfifo");
+    assert!(made.success());
+    for _ in 0..4 {
+        assert_eq!(place.dogwatch(["wait", "s"]).code, 1);
+    }
+    assert!(!place.file("s.breaker").exists());
+}

@@ -15,6 +15,8 @@ fn work_that_answers_term_with_success_has_succeeded() {
     until("the trap stands", || place.read("s.log") == "ready\n");
     let report = place.wait_json("s", &["--max-timeout", "10ms"]);
     assert_eq!((&report["outcome"], &report["result"]), (&json!("success"), &json!(5)), "{report}");
+    let detail = report["detail"].as_str().expect("why it was asked to end");
+    assert!(detail.starts_with("it ran for ") && detail.ends_with("; asked to end, it succeeded"), "{detail}");
 }
 
 #[test]

@@ -370,3 +370,16 @@ fn read_by(waiter: &Running, log: &str) -> bool {
     let renamed = format!("{log}.1");
     cfg!(target_os = "linux") && waiter.open_files().iter().any(|what| what.ends_with(&renamed))
 }
+
+#[test]
+fn a_log_that_takes_longer_to_read_than_the_caller_has_time_keeps_no_call_from_ending() {
+    let place = Place::new();
+    place.detach("s", "exec sleep 300");
+    let log = std::fs::File::options().append(true).open(place.file("s.log")).expect("its log");
+    // A hole is read as zeros: minutes of them.
+    log.set_len(64 << 30).expect("a sparse file");
+    let ended = place.start(["wait", "s", "--marker", "ready", "--for", "300ms", "--json=full"]).end_at_all();
+    let report = ended.json();
+    assert_eq!((ended.code, &report["outcome"]), (75, &serde_json::json!("running")), "{ended:?}");
+    assert!(report["detail"].as_str().is_some_and(|detail| detail.contains("read to the end")), "{ended:?}");
+}

@@ -151,6 +151,9 @@ fn the_work_outlives_its_caller_and_an_unwritable_answer_is_not_told() {
         let status = command.stdout(full).stderr(Stdio::null()).status().expect("it runs");
         assert_ne!(status.code(), Some(0), "an answer that could not be written is none");
     }
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    line(&place, "s", "30s").stdout(writer).stderr(Stdio::null()).status().expect("it runs");
     let next = call(&place, "s", "30s");
     assert_eq!((next.code, starts(&place, "s").len()), (0, 1), "{next:?}");
 }

@@ -283,3 +283,14 @@ fn a_command_that_is_killed_for_memory_is_told_so() {
     assert_eq!(support::Ended::of(&run.output().expect("a shell")).code, 137);
     assert_eq!(place.wait_json("k", &[])["detail"], Value::Null);
 }
+
+#[test]
+fn a_run_says_where_another_end_of_it_was_recorded_than_its_own() {
+    let place = Place::new();
+    for (word, code) in [("FAILED", 0), ("SUCCESS", 9)] {
+        let script = format!("echo {word} > $DOGWATCH_DIR/s.status; exit {code}");
+        let run = place.dogwatch(["run", "s", "--no-breaker", "--", "sh", "-c", &script]);
+        assert_eq!(run.code, code, "{run:?}");
+        assert!(run.stderr.contains("another process had recorded its end as "), "{run:?}");
+    }
+}

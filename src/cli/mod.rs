@@ -37,7 +37,7 @@ fn run(line: &[OsString]) -> u8 {
     if let Some(code) = commands::completions::answer(line) {
         return code;
     }
-    let matches = match commands::definition_for(line).try_get_matches_from(line) {
+    let matches = match commands::parse(line) {
         Ok(matches) => matches,
         Err(error) => return usage_error::print(&error, line, commands::definition),
     };

@@ -128,6 +128,12 @@ impl Monitor<'_> {
         self.report(StepResult::new(step, Outcome::Running, Some(format!("it cannot be looked at: {reason}"))));
     }
 
+    /// The caller's time is over, and a marker may still stand in what was not read.
+    pub(super) fn report_unread_log(&mut self, step: usize) {
+        let detail = "the time was over before its log was read to the end; nothing matched so far".to_owned();
+        self.report(StepResult::new(step, Outcome::Running, Some(detail)));
+    }
+
     pub(super) fn report_unreadable_death(&mut self, step: usize, reason: &str) {
         let detail = format!("its process has ended, and its files cannot be read: {reason}");
         self.report(StepResult::new(step, Outcome::Died, Some(detail)));

@@ -21,6 +21,9 @@ const MAX_SPINS: usize = 8;
 /// For how long every read of a step has to fail before that is believed, and how soon the first is repeated.
 const FAILURE_CONFIRM: Duration = Duration::from_millis(100);
 const RETRY_MIN: Duration = Duration::from_millis(10);
+/// For how long after the end of the caller's time a log is still read that was not read to its end: a call that only asks
+/// (`--for 0`) searches what is there.
+const LAST_READ: Duration = Duration::from_millis(500);
 
 impl Monitor<'_> {
     pub(super) fn inspect(&mut self, step: usize, depth: InspectionDepth) {
@@ -140,11 +143,17 @@ impl Monitor<'_> {
         }
     }
 
+    /// Whether the caller's time is over, and with it the time that a log is read on for its sake.
+    fn may_not_read_on(&self) -> bool {
+        self.options.thresholds.until.is_some_and(|until| self.now >= until.plus(LAST_READ))
+    }
+
     pub(super) fn scan_on(&mut self, step: usize, next: ScanStep) {
         match next {
             ScanStep::Measure => self.actions.push_back(MonitorAction::MeasureLog(step)),
             ScanStep::Read => self.actions.push_back(MonitorAction::ReadLog(step)),
             ScanStep::Done(ScanOutcome::Matched(found)) => self.finish_on_match(step, found),
+            ScanStep::Done(ScanOutcome::Unfinished) if self.may_not_read_on() => self.report_unread_log(step),
             // Its next turn comes at once, after the other steps'.
             ScanStep::Done(ScanOutcome::Unfinished) => self.schedule(step, self.now),
             ScanStep::Done(ScanOutcome::Nothing(again)) => self.follow_up(step, again),

@@ -188,7 +188,9 @@ impl Report {
             ..Self::new(step.as_str(), told.outcome, directory.path())
         };
         if told.outcome == Outcome::NotStarted {
-            report.detail = Some(super::absence(directory, step));
+            let known = super::history::is_known(directory, step);
+            let missed = || format!("no new run of {step} had started by then");
+            report.detail = Some(if known { missed() } else { super::absence(directory, step) });
         }
         report.add_log(&log_path, log_modified, file_wall(told), log_tail);
         report

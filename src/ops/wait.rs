@@ -329,6 +329,10 @@ fn count(directory: &MonitorDir, step: &StepName, result: &StepResult, trouble: 
         return;
     }
     let has_status = snapshot.status.content().is_some_and(|status| status.word().is_some());
+    // Without a status and a pid nothing tells one run from another: each caller would count it once more.
+    if !has_status && pid_file_id(snapshot).is_none() {
+        return;
+    }
     // The run's own end counts, whatever was said of its log.
     let reason = match result.run_outcome {
         Some(Outcome::Success) => Reason::Success,

@@ -44,7 +44,10 @@ pub(super) fn finish(mut run: ActiveRun, job: &Job, exit: &Exit, on_event: OnEve
     left.extend(ending.survivors.as_deref().filter(|_| succeeded).map(still_there));
     let ActiveRun { own, preallocated, directory, output, fault, mut signals, .. } = run;
     let RecordedEnd { written, reason, troubles } = own.record_end(ending, preallocated);
-    for sentence in left.into_iter().chain(no_result).chain(troubles) {
+    let by_other = (written == Written::Already && succeeded != (reason == Reason::Success)).then(|| {
+        format!("another process had recorded its end as {}, which is what waiters are told", reason.outcome().as_str())
+    });
+    for sentence in left.into_iter().chain(no_result).chain(troubles).chain(by_other) {
         let removed =
             if directory.is_removed() { " (the monitor directory was removed while COMMAND ran)" } else { "" };
         on_event(RunnerEvent::Warning(&format!("{sentence}{removed}")));

@@ -78,8 +78,10 @@ pub(super) fn publish_end(
     };
     meta.reason = Some(reason);
     meta.ended_at.get_or_insert_with(|| clock::wall().rfc3339());
-    // What was announced of a run that then succeeded did not come to pass.
-    let announced = meta.detail.filter(|_| reason != Reason::Success);
+    // Asked to end, a run may end well (`trap 'exit 0' TERM`). Whoever asked is told so.
+    let announced = meta
+        .detail
+        .map(|detail| if reason == Reason::Success { format!("{detail}; asked to end, it succeeded") } else { detail });
     meta.survivors.clone_from(&ending.survivors);
     let left = ending.survivors.as_deref().map(still_there);
     let sentences = announced.or_else(|| ending.detail.clone()).into_iter().chain(left);

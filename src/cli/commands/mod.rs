@@ -156,11 +156,14 @@ pub(super) fn definition() -> Command {
     definition_with(ALL.iter())
 }
 
-/// The definition that reads this command line: where its first word names a subcommand, without the others. clap copies
-/// the global arguments into each, which takes longer than a `wait` for a step that has ended.
-pub(super) fn definition_for(line: &[OsString]) -> Command {
-    let named = line.get(1).and_then(|word| find(word.to_str()?));
-    named.map_or_else(definition, |entry| definition_with(std::iter::once(entry)))
+/// The matches of a command line. Only the subcommands that its words name are defined at first: clap copies the global
+/// arguments into each, which takes longer than a `wait` for a step that has ended.
+///
+/// # Errors
+/// What clap makes of it by the whole definition.
+pub(super) fn parse(line: &[OsString]) -> Result<ArgMatches, clap::Error> {
+    let named = ALL.iter().filter(|entry| line.iter().any(|word| word == entry.name));
+    definition_with(named).try_get_matches_from(line).or_else(|_| definition().try_get_matches_from(line))
 }
 
 fn definition_with<'entries>(entries: impl Iterator<Item = &'entries SubcommandEntry>) -> Command {

@@ -71,13 +71,11 @@ impl Output {
             return Err(ErrorKind::BrokenPipe.into());
         }
         stdio::write_all(&mut io::stdout().lock(), bytes).inspect_err(|error| {
-            if error.kind() != ErrorKind::BrokenPipe {
-                self.failure.borrow_mut().get_or_insert_with(|| io::Error::new(error.kind(), io_reason(error)));
-            }
+            self.failure.borrow_mut().get_or_insert_with(|| io::Error::new(error.kind(), io_reason(error)));
         })
     }
 
-    /// Whether all that was printed has been written, as far as a reader wanted it.
+    /// Whether all that was printed has been written.
     pub(super) fn is_written(&self) -> bool {
         self.failure.borrow().is_none()
     }
@@ -150,6 +148,8 @@ impl Output {
     pub(super) fn finish(&self, code: u8) -> u8 {
         match &*self.failure.borrow() {
             None => code,
+            // A closed pipe is the reader's choice.
+            Some(error) if error.kind() == ErrorKind::BrokenPipe => code,
             // As the signal would have ended a program that does not take it.
             Some(error) if error.kind() == ErrorKind::Interrupted => {
                 interruption().map_or(code, |signal| of_signal(signal as i32))
