@@ -10,6 +10,7 @@ mod support;
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 use support::servers::has;
 use support::thief::{self, THEFTS, Theft, files, record_name};
 use support::{Ended, Place, Running, in_parallel, kill, lives, until};
@@ -256,6 +257,8 @@ fn an_end_that_was_recorded_by_an_older_pid_file_while_the_wrapper_was_stopped_d
     assert_eq!(place.dogwatch(["run", "s", "--no-breaker", "--", "true"]).code, 0);
     let old = place.file("old");
     fs::copy(place.file("s.pid"), &old).expect("a copy");
+    // Files that are written within one tick of the kernel's clock have one time.
+    place.age("old", Duration::from_secs(60));
     let work = "until [ -e $DOGWATCH_DIR/go ]; do sleep 0.02; done; exit 7";
     let pid = place.detach("s", work);
     kill("STOP", pid);
