@@ -5,7 +5,7 @@ mod support;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::process::Stdio;
-use support::{Ended, Place};
+use support::{Ended, Place, until};
 
 #[test]
 fn the_result_of_a_failed_run_is_kept() {
@@ -135,6 +135,8 @@ fn attach_joins_the_run_that_is_there_whatever_its_breaker_says() {
     let detached = place.dogwatch(["run", "-d", "s", "--attach", "--", "true"]);
     assert_eq!((detached.code, detached.stdout.trim()), (0, pid.to_string().as_str()), "{detached:?}");
     let attached = place.start(["run", "s", "--attach", "--", "true"]);
+    // Once the run has ended there is nothing to join.
+    until("it waits for the run", || attached.has_events());
     place.write("go", "");
     assert_eq!(attached.end_at_all().code, 4);
 }
