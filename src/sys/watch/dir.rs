@@ -82,6 +82,8 @@ pub(crate) struct Events {
     wanted: Wanted,
     /// Whether nothing is heard any more.
     failed: bool,
+    /// Whether the directory itself was moved or removed. Another that takes its place may be given its inode number.
+    has_gone: bool,
     /// What is watched: the directory, or its nearest ancestor that is there.
     watched: PathBuf,
     /// Its device and inode when the watch was set.
@@ -115,7 +117,7 @@ impl Events {
         let identity = identity(&watched);
         let watcher = AnyWatcher::open(facility, &watched)?;
         let is_ancestor = watched != directory;
-        Ok(Self { watcher, wanted: Arc::clone(wanted), failed: false, watched, identity, is_ancestor })
+        Ok(Self { watcher, wanted: Arc::clone(wanted), failed: false, has_gone: false, watched, identity, is_ancestor })
     }
 
     /// What is readable when there are hints.
@@ -125,12 +127,16 @@ impl Events {
 
     /// The hints that have come; without waiting for more.
     pub(crate) fn take(&mut self, hints: &mut Vec<DirHint>) {
-        let (wanted, is_ancestor) = (&self.wanted, self.is_ancestor);
+        let (wanted, is_ancestor, has_gone) = (&self.wanted, self.is_ancestor, &mut self.has_gone);
         let heard = self.watcher.take(&mut |word| match word {
             DirEvent::Entry(name) if !is_ancestor => {
                 hints.extend(name.to_str().filter(|name| wanted(name)).map(|name| DirHint::Name(name.to_owned())));
             }
-            DirEvent::Entry(_) | DirEvent::Folder | DirEvent::Lost => hints.push(DirHint::Everything),
+            DirEvent::Folder => {
+                *has_gone = true;
+                hints.push(DirHint::Everything);
+            }
+            DirEvent::Entry(_) | DirEvent::Lost => hints.push(DirHint::Everything),
         });
         if heard.is_err() {
             self.failed = true;
@@ -146,7 +152,7 @@ impl Events {
     /// Whether the watch still stands on the directory that has this path now, or on the nearest ancestor that is there.
     pub(crate) fn is_watching(&self, directory: &Path) -> bool {
         let nearest = nearest(directory);
-        self.watched == nearest && self.identity.is_some() && identity(&nearest) == self.identity
+        !self.has_gone && self.watched == nearest && self.identity.is_some() && identity(&nearest) == self.identity
     }
 
     /// Watches one file for being written in place, which the directory's narrow mask does not show. Look at the file
