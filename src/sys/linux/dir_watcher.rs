@@ -58,7 +58,7 @@ impl PlatformWatcher {
             }
             InotifyEvent::Event(None, _, Some(name)) => tell(DirEvent::Entry(OsStr::from_bytes(name.to_bytes()))),
             // Its own removal, renaming, or the end of its filesystem.
-            InotifyEvent::Event(None, _, None) => tell(DirEvent::Folder),
+            InotifyEvent::Event(None, _, None) => tell(DirEvent::Gone),
         })
     }
 }

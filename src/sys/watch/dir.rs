@@ -82,11 +82,10 @@ pub(crate) struct Events {
     wanted: Wanted,
     /// Whether nothing is heard any more.
     failed: bool,
-    /// Whether the directory itself was moved or removed. Another that takes its place may be given its inode number.
-    has_gone: bool,
     /// What is watched: the directory, or its nearest ancestor that is there.
     watched: PathBuf,
-    /// Its device and inode when the watch was set.
+    /// Its device and inode when the watch was set; `None` once it was moved or removed, since another that takes its place
+    /// may be given the same inode number.
     identity: Option<(u64, u64)>,
     /// Whether it is an ancestor, because the directory is not there yet: any event may be its coming.
     is_ancestor: bool,
@@ -117,7 +116,7 @@ impl Events {
         let identity = identity(&watched);
         let watcher = AnyWatcher::open(facility, &watched)?;
         let is_ancestor = watched != directory;
-        Ok(Self { watcher, wanted: Arc::clone(wanted), failed: false, has_gone: false, watched, identity, is_ancestor })
+        Ok(Self { watcher, wanted: Arc::clone(wanted), failed: false, watched, identity, is_ancestor })
     }
 
     /// What is readable when there are hints.
@@ -127,16 +126,16 @@ impl Events {
 
     /// The hints that have come; without waiting for more.
     pub(crate) fn take(&mut self, hints: &mut Vec<DirHint>) {
-        let (wanted, is_ancestor, has_gone) = (&self.wanted, self.is_ancestor, &mut self.has_gone);
+        let (wanted, is_ancestor, identity) = (&self.wanted, self.is_ancestor, &mut self.identity);
         let heard = self.watcher.take(&mut |word| match word {
             DirEvent::Entry(name) if !is_ancestor => {
                 hints.extend(name.to_str().filter(|name| wanted(name)).map(|name| DirHint::Name(name.to_owned())));
             }
-            DirEvent::Folder => {
-                *has_gone = true;
+            DirEvent::Gone => {
+                *identity = None;
                 hints.push(DirHint::Everything);
             }
-            DirEvent::Entry(_) | DirEvent::Lost => hints.push(DirHint::Everything),
+            DirEvent::Entry(_) | DirEvent::Folder | DirEvent::Lost => hints.push(DirHint::Everything),
         });
         if heard.is_err() {
             self.failed = true;
@@ -152,7 +151,7 @@ impl Events {
     /// Whether the watch still stands on the directory that has this path now, or on the nearest ancestor that is there.
     pub(crate) fn is_watching(&self, directory: &Path) -> bool {
         let nearest = nearest(directory);
-        !self.has_gone && self.watched == nearest && self.identity.is_some() && identity(&nearest) == self.identity
+        self.watched == nearest && self.identity.is_some() && identity(&nearest) == self.identity
     }
 
     /// Watches one file for being written in place, which the directory's narrow mask does not show. Look at the file
@@ -263,6 +262,24 @@ mod tests {
             assert!(events.is_watching(&directory));
             fs::remove_dir(&directory).unwrap();
             assert_eq!(told(&mut events)[0], DirHint::Everything);
+        }
+    }
+
+    #[test]
+    fn a_directory_that_was_removed_and_made_again_is_not_watched_though_it_may_have_the_same_inode_number() {
+        for facility in [Facility::Native, Facility::Notify] {
+            let folder = tempfile::tempdir().unwrap();
+            let directory = folder.path().join("one");
+            // Whether a filesystem gives a freed number out again at once is its own affair: ext4 often does.
+            for _ in 0..20 {
+                fs::create_dir(&directory).unwrap();
+                let mut events = watched_by(facility, &directory);
+                fs::remove_dir(&directory).unwrap();
+                fs::create_dir(&directory).unwrap();
+                assert_eq!(told(&mut events)[0], DirHint::Everything);
+                assert!(!events.is_watching(&directory), "{facility:?}");
+                fs::remove_dir(&directory).unwrap();
+            }
         }
     }
 }

@@ -21,8 +21,10 @@ pub(crate) enum WatchResult {
 pub(crate) enum DirEvent<'event> {
     /// An entry of this name came, went, or was written.
     Entry(&'event OsStr),
-    /// The folder itself changed, or entries without saying which.
+    /// Entries changed; it is not said which.
     Folder,
+    /// The folder itself was moved or removed, or its filesystem was: nothing more is told of it.
+    Gone,
     /// Events were lost.
     Lost,
 }

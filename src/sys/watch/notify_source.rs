@@ -91,7 +91,8 @@ impl NotifySource {
         for path in self.events.drain() {
             match path.file_name() {
                 Some(name) if path != self.path => tell(DirEvent::Entry(name)),
-                _ => tell(DirEvent::Folder),
+                // kqueue reports a change of the entries as one of the folder itself.
+                _ => tell(if cfg!(target_os = "macos") { DirEvent::Folder } else { DirEvent::Gone }),
             }
         }
         for state in self.states() {
