@@ -111,7 +111,7 @@ fn a_slow_reader_of_a_tee_gets_every_byte() {
             0 => break,
             length => read.extend(&piece[..length]),
         }
-        // Far slower than it could go; the writer meets a full pipe again and again.
+        // This pause is what is tested: a reader that is far slower than the writer, which meets a full pipe again and again.
         std::thread::sleep(Duration::from_millis(5));
     }
     assert_eq!(child.wait().expect("its status").code(), Some(0));

@@ -131,7 +131,8 @@ fn wait_around_publication(place: &Place, number: usize, waits: usize) -> (usize
             })
             .collect();
         gate.wait();
-        // The middle of the callers' random moments.
+        // This pause is what is tested: the status comes in the middle of the callers' random moments, so that some look before
+        // it and some after. Every order of the two has to be told right.
         std::thread::sleep(Duration::from_millis(60));
         let word = if succeeds { "SUCCESS\n" } else { "FAILED\n" };
         let publish_result = || succeeds.then(|| std::fs::write(file("result"), result.to_string()).expect("a result"));

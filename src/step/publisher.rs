@@ -78,7 +78,8 @@ pub(super) fn publish_end(
     };
     meta.reason = Some(reason);
     meta.ended_at.get_or_insert_with(|| clock::wall().rfc3339());
-    // Asked to end, a run may end well (`trap 'exit 0' TERM`). Whoever asked is told so.
+    // COMMAND may answer TERM with exit code 0 (`trap 'exit 0' TERM`). The record then says why dogwatch asked it to end, and
+    // that it succeeded.
     let announced = meta
         .detail
         .map(|detail| if reason == Reason::Success { format!("{detail}; asked to end, it succeeded") } else { detail });

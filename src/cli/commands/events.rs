@@ -32,7 +32,8 @@ impl Subcommand for EventsArgs {
     const ABOUT: &'static str = "Print one JSON line for each start and end of a run, as it comes";
     const HELP: Help = Help {
         examples: &["dogwatch events --for 1h", "dogwatch events | jq -r 'select(.event == \"end\") | .step'"],
-        notes: "What has started or ended before the call is no event. Runs that come and go at once are told all the same, unless they are cleaned at once.",
+        notes: "What has started or ended before the call is no event. A run that starts and ends at once is told as well, \
+                unless `dogwatch clean` removes it at once.",
         exit_codes: &[
             (ExitCode::Success, None),
             (ExitCode::InternalError, None),

@@ -30,8 +30,8 @@ impl Subcommand for HookArgs {
     const ABOUT: &'static str = "Answer a coding agent's hook: session-start, pre-bash or stop";
     const HELP: Help = Help {
         examples: &["echo '{\"hook_event_name\":\"Stop\",\"session_id\":\"abc\"}' | dogwatch hook stop"],
-        notes: "Reads the hook's JSON on standard input and answers in the agent's form (Claude Code, Gemini CLI); prints \
-                nothing where it has nothing to say.\n\n\
+        notes: "Reads the hook's JSON on standard input and prints an answer in the agent's form (Claude Code, Gemini CLI). \
+                If the agent need not be told anything, it prints nothing.\n\n\
                 session-start: tells which steps run or were lost, and gives the session's steps its id as their tag \
                 (DOGWATCH_TAG). pre-bash: refuses a polling loop or a long sleep, and names the call that replaces it. stop: \
                 keeps a turn from ending, once, while steps with the session's own tag run.",
