@@ -73,7 +73,7 @@ pub(crate) fn start(
     let files = StartFiles { directory: &directory, step, id: &id };
     let mut meta = meta(&files, &entry, max_consecutive);
     let recording = take_record_lock(&directory, step)?;
-    let written = files.write(&mut meta).and_then(|_modified| {
+    let written = files.write(&mut meta).and_then(|_written| {
         remove_previous_records(&directory, step)?;
         // Of the run before: this one has not beaten yet.
         let heartbeat = directory.remove(&file_name(step, Record::Heartbeat));

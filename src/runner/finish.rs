@@ -35,7 +35,7 @@ pub(super) fn finish(mut run: ActiveRun, job: &Job, exit: &Exit, on_event: OnEve
     let no_result = ending.result_error.iter().filter(|_| succeeded);
     let no_result: Vec<String> = no_result.map(|fault| format!("{fault}; the run succeeded all the same")).collect();
     let loss = run.output.loss();
-    let killed = !succeeded && run.has_memory_kill() && !is_sigkill(exit);
+    let killed = !succeeded && !is_sigkill(exit) && run.has_memory_kill();
     let killed = killed.then(|| "a process was killed for using too much memory while COMMAND ran".to_owned());
     let mut left: Vec<String> = left.into_iter().chain(loss).chain(killed).collect();
     ending.detail =

@@ -218,9 +218,9 @@ fn begin(
     // Held until the pid stands and was read back. In between, the run before could record its own end, where it has lost its
     // lock file; and a process that finds an older pid file in the place of this one could record the end of that run.
     let recording = take_record_lock(directory, &job.step)?;
-    let claimed_at = start_files.write(&mut meta)?;
+    let (claimed_at, meta_size) = start_files.write(&mut meta)?;
     start_files.make(Record::Heartbeat, &[])?;
-    let preallocated = reserve_room(&start_files, meta.encode().len())?;
+    let preallocated = reserve_room(&start_files, meta_size)?;
     replace_log(directory, job, id)?;
     remove_previous_records(directory, &job.step)?;
     start_files.publish(&[Record::Meta, Record::Heartbeat, Record::Pid])?;

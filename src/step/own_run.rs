@@ -60,16 +60,8 @@ impl OwnRun {
     /// their names, so they are read once. Call it with the record lock still held, where it was to be had.
     pub(crate) fn new(directory: Arc<MonitorDir>, step: StepName, meta: Meta, key: PidFileId, lock: Lock) -> Self {
         let mut run = Self { directory, step, meta, meta_stamp: None, pid_file: None, key, lock, restored: Vec::new() };
-        let has_meta = run.read_meta();
-        if !has_meta && run.has_others_end() {
-            run.remove_end();
-        }
-        run.restore_pid();
-        if !has_meta {
-            run.note_restored(Record::Meta);
-            // The end writes it once more; what cannot be written now is said then.
-            let _published = run.publish_meta();
-        }
+        // Where another run has the step already, the end says so.
+        let _is_own = run.restore_files();
         run
     }
 
@@ -365,6 +357,7 @@ mod tests {
         ] {
             directory.publish_at(".t", "s.pid", pid.as_bytes(), Some(at)).unwrap();
             directory.publish(".t", "s.meta", &record.encode()).unwrap();
+            directory.touch("s.heartbeat").unwrap();
             let lock = Lock::try_take(&directory.file("s.lock")).unwrap().unwrap();
             let step = StepName::parse("s").unwrap();
             let run = OwnRun::new(Arc::clone(&directory), step, meta.clone(), (7, at), lock);

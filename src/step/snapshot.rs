@@ -53,8 +53,8 @@ pub(crate) fn local_context(directory: &MonitorDir) -> LocalContext {
 #[derive(Debug)]
 pub(crate) struct SnapshotReader {
     directory: Arc<MonitorDir>,
-    /// The directory that its run works in, held open.
-    pinned: Option<Arc<MonitorDir>>,
+    /// The directory that its run works in, held open, and which it is.
+    pinned: Option<(Arc<MonitorDir>, FileId)>,
     step: StepName,
     here: Arc<LocalContext>,
     /// The meta record as last read: it is long, and changes twice in a run.
@@ -112,16 +112,18 @@ impl SnapshotReader {
     /// `run` writes its end into the directory that it holds open.
     pub(crate) fn pin_directory(&mut self) {
         if self.pinned.is_none() && self.here.local_filesystem {
-            self.pinned = self.directory.pinned().filter(|pinned| pinned.id() == self.here.directory);
+            let pinned = self.directory.pinned().zip(self.here.directory);
+            self.pinned = pinned.filter(|(pinned, id)| pinned.id() == Some(*id));
         }
     }
 
     /// Goes on with the pinned directory where its path does not lead there any more. One that was removed gets no end.
     fn follow_directory(&mut self) {
-        let Some(pinned) = self.pinned.as_ref().filter(|pinned| !pinned.is_removed()) else { return };
-        if self.here.directory != pinned.id() || self.directory.id() != pinned.id() {
+        let Some((pinned, id)) = &self.pinned else { return };
+        let leads_there = self.here.directory == Some(*id) && self.directory.id() == Some(*id);
+        if !leads_there && !pinned.is_removed() {
             self.directory = Arc::clone(pinned);
-            self.here = Arc::new(LocalContext { directory: pinned.id(), ..(*self.here).clone() });
+            self.here = Arc::new(LocalContext { directory: Some(*id), ..(*self.here).clone() });
         }
     }
 

@@ -37,19 +37,20 @@ impl StartFiles<'_> {
     }
 
     /// Writes pid and meta. The meta names the pid file's time, so that one is written first; a rename leaves the time as it
-    /// is.
+    /// is. Returns that time, and how many bytes the meta has.
     ///
     /// # Errors
     /// [`Error`].
-    pub(crate) fn write(&self, meta: &mut Meta) -> Result<WallTime, Error> {
+    pub(crate) fn write(&self, meta: &mut Meta) -> Result<(WallTime, usize), Error> {
         // Closed before it is looked at: a network filesystem may stamp it when it is closed.
         self.make(Record::Pid, format!("{}\n", meta.pid.unwrap_or_default()).as_bytes())?;
         let pid = self.directory.stat(&self.temporary(Record::Pid));
         let stamp = pid.and_then(|pid| pid.stamp().ok_or_else(|| io::ErrorKind::NotFound.into()));
         let modified = stamp.map_err(|error| self.cannot_write(Record::Pid, error))?.modified;
         meta.pid_mtime_ns = Some(modified.as_nanos());
-        self.make(Record::Meta, &meta.encode())?;
-        Ok(modified)
+        let encoded = meta.encode();
+        self.make(Record::Meta, &encoded)?;
+        Ok((modified, encoded.len()))
     }
 
     /// Writes one of them.

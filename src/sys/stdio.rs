@@ -12,12 +12,11 @@ use std::time::Duration;
 
 /// How long a write may take once the call's time is over: its answer comes only then.
 const LAST_WRITE: Duration = Duration::from_millis(500);
-
-/// When this call's time is over.
-static DEADLINE: OnceLock<MonotonicTime> = OnceLock::new();
 /// How soon a signal is noticed that came while a stream was waited for.
 const SIGNAL_CHECK: Duration = Duration::from_millis(100);
 
+/// When this call's time is over.
+static DEADLINE: OnceLock<MonotonicTime> = OnceLock::new();
 /// By descriptor, whether a write has run out of time: the stream is not waited for again.
 static STALLED: [AtomicBool; 3] = [const { AtomicBool::new(false) }; 3];
 
