@@ -330,3 +330,25 @@ fn a_wrapper_that_is_stopped_as_soon_as_its_pid_stands_keeps_no_end_of_another_r
         fs::remove_file(place.file("go")).expect("it is there");
     }
 }
+
+#[test]
+fn a_status_of_an_earlier_run_that_comes_beside_a_living_one_goes_at_its_next_beat() {
+    let place = Place::new();
+    for word in ["FAILED", "SUCCESS"] {
+        let started = place.dogwatch([
+            "run", "-d", "s", "--no-breaker", "--heartbeat-interval", "50ms", "--", "sh", "-c", "exec sleep 300",
+        ]);
+        assert_eq!(started.code, 0, "{started:?}");
+        place.write("earlier", &format!("{word}\n"));
+        place.age("earlier", Duration::from_secs(60));
+        fs::rename(place.file("earlier"), place.file("s.status")).expect("it is put there");
+        until("it has gone", || !place.file("s.status").exists());
+        assert_eq!(place.dogwatch(["check", "s", "--json"]).json()["outcome"], "running", "{word}");
+        let killed = place.dogwatch(["kill", "s", "--json=full"]);
+        assert_eq!(
+            (&killed.json()["outcome"], &killed.json()["killed"]),
+            (&json!("failed"), &json!(true)),
+            "{killed:?}"
+        );
+    }
+}

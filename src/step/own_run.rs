@@ -204,12 +204,12 @@ impl OwnRun {
         }
     }
 
-    /// Sees to it that lock, pid, heartbeat and record are this run's. Call it with the record lock held. Returns whether
-    /// they are: not where another run has the step.
+    /// Sees to it that lock, pid, heartbeat and record are this run's, and that no end of an earlier run stands beside them.
+    /// Call it with the record lock held. Returns whether they are: not where another run has the step.
     fn restore_files(&mut self) -> bool {
         let has_meta = self.read_meta();
         // Asked before the lock is restored, which publishes this run's record over the other one.
-        let has_others_end = !has_meta && self.has_others_end();
+        let has_others_end = !has_meta && self.has_others_end() || self.has_older_status();
         let lock = self.meta.lock_file;
         if !self.restore_lock() {
             return false;
@@ -239,6 +239,11 @@ impl OwnRun {
         let record = self.directory.read(&file_name(&self.step, Record::Meta), LONGEST);
         let Ok(FileState::Present { content, .. }) = record else { return false };
         matches!(ParsedMeta::parse(&content), ParsedMeta::Known(other) if other.reason.is_some())
+    }
+
+    /// Whether the status is an earlier run's: older than this one's pid.
+    fn has_older_status(&self) -> bool {
+        self.stamp(Record::Status).is_some_and(|stamp| stamp.modified < self.key.1)
     }
 
     fn remove_end(&self) {
