@@ -62,7 +62,7 @@ pub(crate) enum PreflightError {
 impl PreflightOptions {
     /// The project's own checks, for a process in the folder `current`.
     pub(crate) fn new(current: PathBuf, monitor: MonitorSettings) -> Self {
-        let project = env::project(&current);
+        let (project, _) = env::project(&current);
         Self { current, project, file: None, flags: Vec::new(), monitor, fix: false }
     }
 

@@ -17,8 +17,7 @@ pub(crate) struct Project {
 impl Project {
     /// The project that a folder belongs to: the nearest folder upwards that holds `.git`, else the folder itself.
     pub(crate) fn of(folder: &Path) -> Self {
-        let folder = env::project(folder);
-        let has_repository = env::holds_repository(&folder);
+        let (folder, has_repository) = env::project(folder);
         Self { folder, has_repository }
     }
 

@@ -218,13 +218,12 @@ fn begin(
     // Held until the pid stands and was read back. In between, the run before could record its own end, where it has lost its
     // lock file; and a process that finds an older pid file in the place of this one could record the end of that run.
     let recording = take_record_lock(directory, &job.step)?;
-    let (claimed_at, meta_size) = start_files.write(&mut meta)?;
+    let (key, meta_size) = start_files.write(&mut meta)?;
     start_files.make(Record::Heartbeat, &[])?;
     let preallocated = reserve_room(&start_files, meta_size)?;
     replace_log(directory, job, id)?;
     remove_previous_records(directory, &job.step)?;
     start_files.publish(&[Record::Meta, Record::Heartbeat, Record::Pid])?;
-    let key = (info::current_pid(), claimed_at);
     let own = OwnRun::new(Arc::clone(directory), job.step.clone(), meta, key, lock);
     drop(recording);
     Ok(Begun { held, own, key, preallocated, log: files.log, child_started })

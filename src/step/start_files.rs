@@ -2,11 +2,12 @@
 //! `ops::self_managed` call it.
 
 use crate::decide::snapshot::LocalContext;
+use crate::decide::tracker::PidFileId;
 use crate::error::Error;
 use crate::record::file_names::{Record, TempFile, file_name};
 use crate::record::meta::Meta;
 use crate::record::step_name::StepName;
-use crate::record::time::{MonotonicTime, WallTime};
+use crate::record::time::MonotonicTime;
 use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::{clock, env};
 use std::io::{self, Write};
@@ -37,20 +38,21 @@ impl StartFiles<'_> {
     }
 
     /// Writes pid and meta. The meta names the pid file's time, so that one is written first; a rename leaves the time as it
-    /// is. Returns that time, and how many bytes the meta has.
+    /// is. Returns both, by which the run is known, and how many bytes the meta has.
     ///
     /// # Errors
     /// [`Error`].
-    pub(crate) fn write(&self, meta: &mut Meta) -> Result<(WallTime, usize), Error> {
+    pub(crate) fn write(&self, meta: &mut Meta) -> Result<(PidFileId, usize), Error> {
+        let pid = meta.pid.unwrap_or_default();
         // Closed before it is looked at: a network filesystem may stamp it when it is closed.
-        self.make(Record::Pid, format!("{}\n", meta.pid.unwrap_or_default()).as_bytes())?;
-        let pid = self.directory.stat(&self.temporary(Record::Pid));
-        let stamp = pid.and_then(|pid| pid.stamp().ok_or_else(|| io::ErrorKind::NotFound.into()));
+        self.make(Record::Pid, format!("{pid}\n").as_bytes())?;
+        let written = self.directory.stat(&self.temporary(Record::Pid));
+        let stamp = written.and_then(|file| file.stamp().ok_or_else(|| io::ErrorKind::NotFound.into()));
         let modified = stamp.map_err(|error| self.cannot_write(Record::Pid, error))?.modified;
         meta.pid_mtime_ns = Some(modified.as_nanos());
         let encoded = meta.encode();
         self.make(Record::Meta, &encoded)?;
-        Ok((modified, encoded.len()))
+        Ok(((pid, modified), encoded.len()))
     }
 
     /// Writes one of them.

@@ -71,16 +71,11 @@ pub(crate) fn is_folder(path: &Path) -> bool {
     path.is_dir()
 }
 
-/// Whether a folder is the root of a repository.
-pub(crate) fn holds_repository(folder: &Path) -> bool {
-    folder.join(".git").symlink_metadata().is_ok()
-}
-
-/// The nearest folder from `start` upwards that holds `.git`, or `start` itself; links resolved.
-pub(crate) fn project(start: &Path) -> PathBuf {
+/// The nearest folder from `start` upwards that holds `.git`, or `start` itself, and whether it holds `.git`; links resolved.
+pub(crate) fn project(start: &Path) -> (PathBuf, bool) {
     let start = start.canonicalize().unwrap_or_else(|_| start.to_path_buf());
-    let found = start.ancestors().find(|folder| holds_repository(folder));
-    found.map_or_else(|| start.clone(), Path::to_path_buf)
+    let found = start.ancestors().find(|folder| folder.join(".git").symlink_metadata().is_ok());
+    found.map_or_else(|| (start.clone(), false), |folder| (folder.to_path_buf(), true))
 }
 
 /// Allows this process as many open files, as far as its user may: shells leave the everyday limit at 1,024, or 256 on

@@ -38,7 +38,7 @@ pub(crate) fn part(path: impl AsRef<Path>, limit: u64) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 /// What the kernel says.
-pub(crate) fn record(path: &str) -> io::Result<Vec<u8>> {
+pub(crate) fn record(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
     let mut file = File::open(path)?;
     let mut text = vec![0; ROOM];
     let length = read_once(&mut file, &mut text)?;
