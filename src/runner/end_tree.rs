@@ -21,6 +21,8 @@ pub(super) struct TreeEnd {
     pub(super) command: Option<ExitStatus>,
     /// The processes of the run that are still there, as text; `None` if there is none.
     pub(super) survivors: Option<String>,
+    /// Whether the kernel has said that no process of the run is left.
+    pub(super) is_gone: bool,
 }
 
 /// Whether every child of this process is the run's.
@@ -34,12 +36,14 @@ fn group(run: &ActiveRun) -> Option<i32> {
     (!owns_children(run)).then_some(run.child)
 }
 
-/// Reaps what has ended of this process's children, where the run may wait for all of them; else COMMAND alone. With how
-/// COMMAND ended, if it is among them.
-pub(super) fn reap_command(run: &ActiveRun) -> Option<ExitStatus> {
-    reap_all(run).0
+/// Reaps what has ended; `None` while COMMAND has not.
+pub(super) fn reap_command(run: &ActiveRun) -> Option<TreeEnd> {
+    let (command, children) = reap_all(run);
+    command.map(|_| TreeEnd { command, survivors: None, is_gone: owns_children(run) && !children })
 }
 
+/// Reaps what has ended of this process's children, where the run may wait for all of them; else COMMAND alone. With how
+/// COMMAND ended, if it is among them, and whether any of them is left.
 fn reap_all(run: &ActiveRun) -> (Option<ExitStatus>, bool) {
     let (ended, children) = reap((!run.adopts).then_some(run.child));
     (ended.into_iter().find(|(pid, _)| *pid == run.child).map(|(_, how)| how), children)
@@ -65,7 +69,7 @@ fn target(run: &ActiveRun) -> KillTarget {
     }
 }
 
-/// Whether COMMAND, which has ended, left processes. In the usual case one system call says that it did not.
+/// Whether COMMAND, which has ended, left processes.
 pub(super) fn has_leftovers(run: &ActiveRun) -> bool {
     let (_, children) = reap_all(run);
     if owns_children(run) { children } else { group_exists(run.child) || run.adopts && children }
@@ -92,8 +96,8 @@ pub(super) fn end(run: &ActiveRun, mut escalation: Escalation) -> TreeEnd {
         escalation.grace = Duration::ZERO;
     }
     // COMMAND may have become a zombie after the kernel was last asked, and its end is wanted below.
-    let _known = children();
-    TreeEnd { command, survivors: names(&survivors, env::user()) }
+    let is_gone = children() == Children::None && owns_children(run);
+    TreeEnd { command, survivors: names(&survivors, env::user()), is_gone }
 }
 
 /// What the run's processes have done so far.

@@ -25,7 +25,7 @@ use crate::sys::signals::Signal;
 /// Publishes the end of a run whose COMMAND has ended.
 pub(super) fn finish(mut run: ActiveRun, job: &Job, exit: &Exit, on_event: OnEvent<'_>) -> RunResult {
     let elapsed = millis(clock::now().since(run.began));
-    let settles = exit.survivors.is_none() && !job.keep_children;
+    let settles = !exit.is_gone && exit.survivors.is_none() && !job.keep_children;
     let left = if settles { left_behind::settle(&mut run, job, on_event) } else { LeftBehind::default() };
     let survivors = exit.survivors.clone().or(left.survivors.clone());
     let left = left.sentence();

@@ -61,7 +61,6 @@ pub(super) fn settle(run: &mut ActiveRun, job: &Job, on_event: OnEvent<'_>) -> L
     let mut left = LeftBehind::default();
     let give_up = clock::now().plus(job.grace);
     let mut pause = FIRST_PAUSE;
-    // In the usual case nothing is left, and one system call says so.
     while end_tree::has_leftovers(run) {
         let hurried = is_interrupted(run);
         let members = members(run);

@@ -347,9 +347,10 @@ fn first_meta(files: &StartFiles<'_>, here: &LocalContext, job: &Job, began: Mon
     let current = || env::current_folder().ok();
     let join = |folder: &PathBuf| Some(current().map_or_else(|| folder.clone(), |current| current.join(folder)));
     let cwd = job.cwd.as_ref().map_or_else(current, join);
+    let pid = info::current_pid();
     Meta {
-        pid: Some(info::current_pid()),
-        pid_started_at: info::current_start_time(),
+        pid: Some(pid),
+        pid_started_at: info::start_of(pid),
         locked: true,
         breaker: job.breaker.as_ref().map(|name| name.as_str().to_owned()),
         max_consecutive: Some(job.max_consecutive),

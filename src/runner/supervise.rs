@@ -29,6 +29,8 @@ pub(super) struct Exit {
     pub(super) interrupted: Option<Signal>,
     /// Which processes were still there after this wrapper had ended the tree.
     pub(super) survivors: Option<String>,
+    /// Whether the kernel has said by then that no process of the run is left: the usual case.
+    pub(super) is_gone: bool,
 }
 
 /// Watches over COMMAND until it has ended.
@@ -42,8 +44,8 @@ pub(super) fn supervise(run: &mut ActiveRun, job: &Job, on_event: OnEvent<'_>) -
         for signal in run.signals.fetch() {
             handle_signal(run, job, signal, on_event);
         }
-        if let Some(ended) = reap_command(run) {
-            return exit(run, job, TreeEnd { command: Some(ended), survivors: None });
+        if let Some(tree) = reap_command(run) {
+            return exit(run, job, tree);
         }
         if let Some(tree) = end_on_request(run, on_event) {
             return exit(run, job, tree);
@@ -65,8 +67,8 @@ pub(super) fn supervise(run: &mut ActiveRun, job: &Job, on_event: OnEvent<'_>) -
 }
 
 fn exit(run: &ActiveRun, job: &Job, tree: TreeEnd) -> Exit {
-    let TreeEnd { command: ended, survivors } = tree;
-    Exit { ended, interrupted: run.interruptions.cause(ended, clock::now(), job.grace), survivors }
+    let TreeEnd { command: ended, survivors, is_gone } = tree;
+    Exit { ended, interrupted: run.interruptions.cause(ended, clock::now(), job.grace), survivors, is_gone }
 }
 
 /// Ends COMMAND and all that it started where a terminator has asked for that; `None` if none has, or where COMMAND may

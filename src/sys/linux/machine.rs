@@ -8,6 +8,7 @@ use nix::time::ClockId;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// The monotonic clock that stops in suspend (`clock_getres(2)`: `CLOCK_MONOTONIC` does not count suspended time).
@@ -38,9 +39,10 @@ pub(crate) fn pid_namespace() -> Option<u64> {
 /// The number of the initial time namespace, which has no offsets (`PROC_TIME_INIT_INO`, `include/linux/proc_ns.h`).
 const INITIAL_TIME_NAMESPACE: u64 = 0xEFFF_FFFA;
 
-/// The number of this process's time namespace (`time_namespaces(7)`).
+/// The number of this process's time namespace, which only its exec or setns(2) changes (`time_namespaces(7)`).
 pub(crate) fn time_namespace() -> Option<u64> {
-    std::fs::metadata("/proc/self/ns/time").ok().map(|metadata| metadata.ino())
+    static NUMBER: OnceLock<Option<u64>> = OnceLock::new();
+    *NUMBER.get_or_init(|| std::fs::metadata("/proc/self/ns/time").ok().map(|metadata| metadata.ino()))
 }
 
 /// By how many nanoseconds this process's time namespace sets the clock that counts sleep further ahead than the one that

@@ -34,8 +34,8 @@ pub(crate) fn origin() -> Option<NamespaceOrigin> {
 
 /// A process and its parent's pid as /proc shows it.
 fn member(shown: &str) -> Option<(Member, i32)> {
-    let line = procfs_read::record(&format!("/proc/{shown}/stat")).ok()?;
-    let status = String::from_utf8_lossy(&procfs_read::record(&format!("/proc/{shown}/status")).ok()?).into_owned();
+    let line = procfs_read::record(format!("/proc/{shown}/stat")).ok()?;
+    let status = String::from_utf8_lossy(&procfs_read::record(format!("/proc/{shown}/status")).ok()?).into_owned();
     let stat = procfs::stat(&line)?;
     let name = String::from_utf8_lossy(procfs::name(&line)?).into_owned();
     // In the namespace that /proc shows, a process has only one pid.

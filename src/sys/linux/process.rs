@@ -28,7 +28,7 @@ fn text(path: &str) -> Option<String> {
 
 /// What the kernel says of one process.
 pub(crate) fn look(pid: i32) -> Lookup {
-    match procfs_read::record(&format!("/proc/{pid}/stat")) {
+    match procfs_read::record(format!("/proc/{pid}/stat")) {
         Ok(bytes) => procfs::stat(&bytes).map_or(Lookup::Hidden, |stat| lookup(&stat)),
         Err(error) => match error.raw_os_error() {
             // ESRCH: it went between the open and the read.
@@ -44,7 +44,7 @@ pub(crate) fn usage(pid: i32) -> Option<(ProcessInfo, Duration)> {
 }
 
 fn stat(pid: i32) -> Option<procfs::Stat> {
-    procfs::stat(&procfs_read::record(&format!("/proc/{pid}/stat")).ok()?)
+    procfs::stat(&procfs_read::record(format!("/proc/{pid}/stat")).ok()?)
 }
 
 /// procfs may be mounted so that others' processes are not shown (`hidepid`, proc(5)); kill(2) tells those apart.
@@ -115,7 +115,7 @@ pub(crate) fn environment_holds(pid: i32, variable: &str) -> Environment {
     // In an exec the new variables come some time after the old ones are gone (`exec_mmap` in `fs/exec.c`, then
     // `create_elf_tables` in `fs/binfmt_elf.c`), and after both the address of the stack is written down. With the same
     // address before and after, it was one program all the while, and it has no environment.
-    let stack = || procfs::stack(&procfs_read::record(&format!("/proc/{pid}/stat")).ok()?).filter(|&start| start != 0);
+    let stack = || procfs::stack(&procfs_read::record(format!("/proc/{pid}/stat")).ok()?).filter(|&start| start != 0);
     match environment() {
         Ok(block) if block.is_empty() => {}
         Ok(block) => return holds(&block),

@@ -15,7 +15,7 @@ pub(crate) struct Work {
 
 /// What the process has done; `None` if it is gone or does not tell.
 pub(crate) fn of(pid: i32) -> Option<Work> {
-    let stat = record(&format!("/proc/{pid}/stat")).ok()?;
+    let stat = record(format!("/proc/{pid}/stat")).ok()?;
     // The bytes of another user's process cannot be read (proc_pid_io(5)), its CPU time can.
     let io = whole(format!("/proc/{pid}/io")).unwrap_or_default();
     Some(Work { cpu: ticks(&stat)?, moved: bytes(&String::from_utf8_lossy(&io)) })
