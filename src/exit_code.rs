@@ -103,6 +103,26 @@ impl From<Outcome> for ExitCode {
     }
 }
 
+/// The exit code for several outcomes: the worst one's. `sliced` where the call's own time is limited (`--for`).
+pub(crate) fn of_all(outcomes: impl IntoIterator<Item = Outcome>, sliced: bool) -> ExitCode {
+    worst(outcomes, sliced).map_or(ExitCode::Success, ExitCode::from)
+}
+
+/// The worst of these outcomes; nothing of none. In a slice a step that still runs outranks every other, since the call has
+/// to be repeated whatever the others say.
+fn worst(outcomes: impl IntoIterator<Item = Outcome>, sliced: bool) -> Option<Outcome> {
+    outcomes.into_iter().max_by_key(|outcome| match outcome {
+        Outcome::Running if sliced => 7,
+        Outcome::Timeout => 6,
+        Outcome::Hung => 5,
+        Outcome::Died => 4,
+        Outcome::Failed => 3,
+        Outcome::NotStarted => 2,
+        Outcome::Running => 1,
+        Outcome::Success | Outcome::Marker => 0,
+    })
+}
+
 /// What a shell reports for a command that a signal ended.
 pub(crate) fn of_signal(number: i32) -> u8 {
     u8::try_from(128 + number).unwrap_or(u8::MAX)
@@ -111,11 +131,31 @@ pub(crate) fn of_signal(number: i32) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use Outcome::{Died, Failed, Hung, Marker, NotStarted, Running, Success, Timeout};
 
     #[test]
     fn no_two_meanings_share_a_code() {
         for (index, one) in ExitCode::ALL.iter().enumerate() {
             assert!(ExitCode::ALL[index + 1..].iter().all(|other| other.code() != one.code()));
+        }
+    }
+
+    #[test]
+    fn each_outcome_outranks_all_that_the_contract_names_after_it() {
+        let order = [Timeout, Hung, Died, Failed, NotStarted, Running, Success];
+        for (index, &worse) in order.iter().enumerate() {
+            for &better in &order[index..] {
+                assert_eq!(worst([better, worse], false), Some(worse));
+            }
+        }
+        assert_eq!(of_all([], false), ExitCode::Success);
+        assert_eq!(of_all([Success, Marker], false), ExitCode::Success);
+    }
+
+    #[test]
+    fn in_a_slice_a_running_step_outranks_every_end() {
+        for other in [Timeout, Hung, Died, Failed, NotStarted, Success, Marker] {
+            assert_eq!(worst([Running, other], true), Some(Running));
         }
     }
 }

@@ -11,7 +11,6 @@ pub(crate) mod liveness;
 pub(crate) mod log_match;
 pub(crate) mod policy;
 pub(crate) mod recovery;
-pub(crate) mod severity;
 pub(crate) mod snapshot;
 pub(crate) mod tracker;
 pub(crate) mod verdict;

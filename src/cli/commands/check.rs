@@ -4,10 +4,11 @@ use super::completions::steps;
 use super::tags::TagArgs;
 use super::thresholds::{LogTailArgs, ThresholdArgs, check_options};
 use super::wait::{OUTCOME_CODES, report_interrupt};
-use super::{Help, Subcommand, exit_code};
+use super::{Help, Subcommand};
 use crate::cli::Context;
 use crate::cli::deadline::CallDeadline;
 use crate::error::Error;
+use crate::exit_code::of_all;
 use crate::ops::select::MeantSteps;
 use crate::record::step_name::StepName;
 use clap::Args;
@@ -45,7 +46,7 @@ impl Subcommand for CheckArgs {
                 for report in &reports {
                     context.out.print_report(report);
                 }
-                Ok(exit_code(reports.iter().map(|report| report.outcome), false))
+                Ok(of_all(reports.iter().map(|report| report.outcome), false).code())
             },
         )
     }

@@ -28,10 +28,8 @@ mod thresholds;
 mod wait;
 
 use super::{Context, GlobalArgs};
-use crate::decide::severity::worst;
 use crate::error::{Error, UnknownWord};
 use crate::exit_code::ExitCode;
-use crate::record::outcome::Outcome;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{ArgMatches, Args, Command};
 use std::ffi::OsString;
@@ -199,11 +197,6 @@ where
 {
     let values = words.iter().map(|&(word, help)| PossibleValue::new(word).help(help));
     PossibleValuesParser::new(values.collect::<Vec<_>>()).try_map(|word| word.parse::<T>())
-}
-
-/// The exit code for several outcomes; `bounded` where `--for` limits the call.
-fn exit_code(outcomes: impl Iterator<Item = Outcome>, bounded: bool) -> u8 {
-    worst(outcomes, bounded).map_or(ExitCode::Success, ExitCode::from).code()
 }
 
 #[cfg(test)]

@@ -4,10 +4,11 @@ use super::completions::steps;
 use super::tags::TagArgs;
 use super::thresholds::check_options;
 use super::wait::{OUTCOME_CODES, WaitFlags, options, report_interrupt, wait_within_deadline};
-use super::{Help, Subcommand, exit_code};
+use super::{Help, Subcommand};
 use crate::cli::Context;
 use crate::cli::deadline::CallDeadline;
 use crate::error::Error;
+use crate::exit_code::of_all;
 use crate::ops::check::plans;
 use crate::ops::select::MeantSteps;
 use crate::record::step_name::StepName;
@@ -63,7 +64,7 @@ impl Subcommand for RecoverArgs {
                         context.out.print_line(&format!("{}: recover {}", report.step, plan.as_str()));
                     }
                 }
-                Ok(exit_code(plans.iter().map(|(report, _)| report.outcome), false))
+                Ok(of_all(plans.iter().map(|(report, _)| report.outcome), false).code())
             },
         )
     }

@@ -3,7 +3,7 @@
 use super::completions::steps;
 use super::tags::TagArgs;
 use super::thresholds::{LogTailArgs, ThresholdArgs};
-use super::{Help, Subcommand, exit_code, one_of};
+use super::{Help, Subcommand, one_of};
 use crate::cli::deadline::CallDeadline;
 use crate::cli::output::progress::ProgressDisplay;
 use crate::cli::output::styles::Styles;
@@ -12,7 +12,7 @@ use crate::cli::{Context, defaults};
 use crate::decide::policy::{GRACE, POLL_INTERVAL, START_TIMEOUT};
 use crate::env_vars;
 use crate::error::Error;
-use crate::exit_code::{ExitCode, of_signal};
+use crate::exit_code::{ExitCode, of_all, of_signal};
 use crate::monitor::{Backend, StopReason};
 use crate::ops::event::Event;
 use crate::ops::report::Report;
@@ -305,7 +305,7 @@ pub(super) fn wait_and_print(options: &WaitOptions, policy: ExitPolicy, context:
         }
     }
     let outcomes = printer.ended.iter().map(|ended| ended.outcome);
-    let mut code = exit_code(outcomes, options.at_most.is_some());
+    let mut code = of_all(outcomes, options.at_most.is_some()).code();
     if printer.policy.propagate
         && let [StepEnd { outcome: Outcome::Success | Outcome::Failed, exit_code, signal, .. }] =
             printer.ended.as_slice()
