@@ -8,7 +8,7 @@ mod seeds;
 use crate::decide::log_match::{LineMatcher, LogMatch, Patterns};
 use crate::decide::policy::{Policy, START_TIMEOUT, SettleTimes, Threshold, ThresholdOptions};
 use crate::decide::snapshot::{LocalContext, Process, Snapshot};
-use crate::decide::tracker::{RunTracker, meta_for, pid_file_id};
+use crate::decide::tracker::RunTracker;
 use crate::decide::verdict::{Verdict, evaluate};
 use crate::decide::warning::remarks;
 use crate::preflight::MonitorSettings;
@@ -283,7 +283,7 @@ fn looks(bytes: &[u8]) {
         let snapshot = source.look(at);
         let seen = history.observe(&snapshot);
         let _remarks = remarks(&snapshot, seen.liveness);
-        let Ok(policy) = Policy::resolve(&wishes, meta_for(&snapshot, pid_file_id(&snapshot))) else { continue };
+        let Ok(policy) = Policy::resolve(&wishes, snapshot.run_meta()) else { continue };
         let verdict = evaluate(&seen, &policy, snapshot.at);
         if let Verdict::Pending { recheck_at, .. } = verdict {
             assert!(recheck_at > snapshot.at || snapshot.at == MonotonicTime::NEVER, "{verdict:?} {snapshot:?}");

@@ -3,9 +3,8 @@
 //! Two files of one filesystem are compared by that filesystem's clock; times of different clocks are compared only if
 //! there is no other way.
 
-use crate::decide::ids::{LEFT_OVER_SLACK, PidFileId};
-use crate::decide::snapshot::{Liveness, Process, Snapshot};
-use crate::record::meta::Meta;
+use crate::decide::snapshot::{LEFT_OVER_SLACK, Liveness, Process, Snapshot};
+use crate::record::pid::PidFileId;
 use crate::record::time::WallTime;
 
 /// Which files are left over from an earlier run.
@@ -21,20 +20,20 @@ pub(super) enum LeftOverCutoff {
 
 impl LeftOverCutoff {
     /// What tells them at this look.
-    pub(super) fn of(snapshot: &Snapshot, key: Option<PidFileId>, meta: Option<&Meta>, liveness: Liveness) -> Self {
+    pub(super) fn of(snapshot: &Snapshot, liveness: Liveness) -> Self {
         // A run that holds its lock removed the old files itself. Times are not compared then: a clock set back during
         // the run would make its own status look old.
-        if meta.is_some_and(|meta| meta.locked || meta.reason.is_some()) {
+        if snapshot.run_meta().is_some_and(|meta| meta.locked || meta.reason.is_some()) {
             return Self::Nothing;
         }
-        match (liveness, snapshot.process, key) {
+        match (liveness, snapshot.process, snapshot.pid_file_id()) {
             // What was written after the pid file is the run's own even where it seems older than the process: a file's
             // time comes from a clock that is a few milliseconds behind, and both files have theirs from it.
-            (Liveness::Alive, Process::Running { started_wall, .. }, Some((_, pid_modified))) => {
+            (Liveness::Alive, Process::Running { started_wall, .. }, Some(PidFileId { written: pid_modified, .. })) => {
                 Self::Before(started_wall.min(pid_modified))
             }
             // Where the process is dead or out of sight the two files are compared, both on their filesystem's clock.
-            (Liveness::Dead { .. } | Liveness::Elsewhere, _, Some((_, pid_modified))) => {
+            (Liveness::Dead { .. } | Liveness::Elsewhere, _, Some(PidFileId { written: pid_modified, .. })) => {
                 Self::Older(pid_modified.minus(LEFT_OVER_SLACK))
             }
             _ => Self::Nothing,

@@ -4,7 +4,6 @@
 //! The facts, in this order: the recorded identity (pid, raw start time, boot, PID and time namespace) against the kernel;
 //! where the kernel cannot be asked, the lock; where neither tells, heartbeat and time decide elsewhere.
 
-use crate::decide::ids::{PidFileId, pid_file_id, recorded_meta};
 use crate::decide::snapshot::{Process, Snapshot};
 use crate::record::file_state::LockState;
 use crate::record::meta::Meta;
@@ -26,15 +25,10 @@ pub(super) enum PidState {
     NoPid,
 }
 
-/// Assesses the process of the run that `pid_file` and `meta` name. `seen_started` is the raw start time of the process
-/// that earlier snapshots showed alive.
-pub(super) fn assess_pid(
-    snapshot: &Snapshot,
-    pid_file: Option<PidFileId>,
-    meta: Option<&Meta>,
-    seen_started: Option<u64>,
-    seen_alive: bool,
-) -> PidState {
+/// Assesses the process of the run that pid file and record name. `seen_started` is the raw start time of the process that
+/// earlier snapshots showed alive.
+pub(super) fn assess_pid(snapshot: &Snapshot, seen_started: Option<u64>, seen_alive: bool) -> PidState {
+    let (pid_file, meta) = (snapshot.pid_file_id(), snapshot.run_meta());
     let locked = meta.is_some_and(|meta| meta.locked);
     // Without a pid file only the record of a run of this program still says which process it was.
     if pid_file.is_none() && !locked {
@@ -77,7 +71,7 @@ pub(super) fn assess_pid(
                 Some(recorded) => recorded != started,
                 // Known already: a wall clock that was set since moves its start on that clock, and not its start.
                 None if seen_started == Some(started) => false,
-                None => pid_file.is_none_or(|(_, modified)| started_wall > modified.plus(RECYCLED_SLACK)),
+                None => pid_file.is_none_or(|file| started_wall > file.written.plus(RECYCLED_SLACK)),
             };
             match (recycled, proves) {
                 (false, _) => PidState::Alive,
@@ -131,10 +125,10 @@ pub(crate) fn is_of_other_time(snapshot: &Snapshot, meta: &Meta) -> bool {
 ///
 /// The record counts also where `.pid` has another time than it recorded: a copy does not always keep the times.
 pub(crate) fn is_copy(snapshot: &Snapshot) -> bool {
-    let Some(meta) = recorded_meta(snapshot).filter(|meta| meta.reason.is_none()) else { return false };
+    let Some(meta) = snapshot.recorded_meta().filter(|meta| meta.reason.is_none()) else { return false };
     let (Some(recorded), Some(here)) = (meta.directory, snapshot.here.directory) else { return false };
-    let same_pid = match pid_file_id(snapshot) {
-        Some((pid, _)) => meta.pid == Some(pid),
+    let same_pid = match snapshot.pid_file_id() {
+        Some(file) => meta.pid == Some(file.pid),
         None => !snapshot.has_pid(),
     };
     // Some stacked filesystems number a directory anew once the kernel has forgotten it; the locked file is the same then.

@@ -5,7 +5,6 @@
 //! that is what allows a loop to sleep instead of polling.
 
 pub(crate) mod breaker;
-pub(crate) mod ids;
 mod left_over;
 pub(crate) mod liveness;
 pub(crate) mod log_match;

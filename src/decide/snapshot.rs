@@ -5,14 +5,20 @@
 
 use crate::record::file_names::Record;
 use crate::record::file_state::{FileId, FileStamp, FileState, LockState};
-use crate::record::meta::ParsedMeta;
+use crate::record::meta::{Meta, ParsedMeta};
 use crate::record::outcome::{Intent, Reason};
-use crate::record::pid::ParsedPid;
+use crate::record::pid::{ParsedPid, PidFileId};
 use crate::record::result::ParsedResult;
 use crate::record::status::{ParsedStatus, StatusWord};
 use crate::record::time::{MonotonicTime, WallTime};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// The user who may write what everybody believes.
+const ROOT: u32 = 0;
+
+/// How much older than `.pid` a dead run's own status may be: `work & echo $! > s.pid` may write the pid second.
+pub(super) const LEFT_OVER_SLACK: Duration = Duration::from_secs(2);
 
 /// What the kernel says of the process that `.pid` names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +127,57 @@ impl Snapshot {
     /// no run, and takes none from the record.
     pub(crate) fn has_pid(&self) -> bool {
         self.pid.is_there() && !matches!(self.pid.content(), Some(ParsedPid::Unfinished))
+    }
+
+    /// The run that the pid file names.
+    pub(crate) fn pid_file_id(&self) -> Option<PidFileId> {
+        match &self.pid {
+            FileState::Present { stamp, content: ParsedPid::Pid(pid) } => {
+                Some(PidFileId { pid: *pid, written: stamp.modified })
+            }
+            FileState::Present { content: ParsedPid::Unfinished | ParsedPid::Bad(_), .. }
+            | FileState::Missing
+            | FileState::Invalid(_) => None,
+        }
+    }
+
+    /// The meta record, where it speaks of the run that the pid file names.
+    ///
+    /// With no pid file it may also be the record of a run whose wrapper was killed between publishing it and its pid, of one
+    /// whose pid a next starter withdrew before it was killed itself, or of one whose pid file was removed while it lives.
+    /// Nobody holds its lock then, or the lock file is gone too. A heartbeat that goes on after it is another run's, unless
+    /// the process that it names lives.
+    pub(crate) fn run_meta(&self) -> Option<&Meta> {
+        let (meta, stamp) = (self.recorded_meta()?, self.meta.stamp()?);
+        let orphaned = || {
+            let lives =
+                matches!(self.process, Process::Running { started, .. } if meta.pid_started_at == Some(started));
+            let beaten =
+                || self.heartbeat.stamp().is_none_or(|beat| beat.modified <= stamp.modified.plus(LEFT_OVER_SLACK));
+            !self.has_pid() && meta.locked && self.lock != LockState::Held && (lives || beaten())
+        };
+        // A record without a pid tells a run from the next one only by time: it was made for what stood there then.
+        let run = self.pid_file_id();
+        let current = || {
+            let younger = |file: FileStamp| file.modified > stamp.modified.plus(LEFT_OVER_SLACK);
+            match (run, meta.reason) {
+                (Some(_), _) => true,
+                (None, Some(_)) => self.status.stamp().is_some_and(|status| !younger(status)),
+                (None, None) => !self.heartbeat.stamp().is_some_and(younger),
+            }
+        };
+        (meta.speaks_of(run) && current() || orphaned()).then_some(meta)
+    }
+
+    /// The meta record that stands there, be it of the present run or not.
+    ///
+    /// In a world-writable directory any user can put a record beside another user's pid file. It counts only
+    /// where it is that user's or root's.
+    pub(crate) fn recorded_meta(&self) -> Option<&Meta> {
+        let FileState::Present { stamp, content } = &self.meta else { return None };
+        let ParsedMeta::Known(meta) = content.as_ref() else { return None };
+        let trusted = self.pid.stamp().is_none_or(|pid| stamp.owner == pid.owner || stamp.owner == ROOT);
+        trusted.then_some(meta)
     }
 
     /// The first of the step's files that is no regular file, with what it is.

@@ -4,13 +4,13 @@
 //! An observed change is preferred to a comparison of a file's time with this machine's clock: clocks of file servers
 //! are skewed, wall clocks are set, machines sleep. Only the first snapshot of a file uses its age.
 
-use crate::decide::ids::LEFT_OVER_SLACK;
-pub(crate) use crate::decide::ids::{PidFileId, meta_for, pid_file_id, recorded_meta};
 use crate::decide::left_over::LeftOverCutoff;
 use crate::decide::liveness::{PidState, RECYCLED_SLACK, assess_pid, is_of_other_machine, is_of_other_time};
-use crate::decide::snapshot::{Heartbeat, Liveness, Observation, Process, ResultState, Snapshot, Status};
+use crate::decide::snapshot::{
+    Heartbeat, LEFT_OVER_SLACK, Liveness, Observation, Process, ResultState, Snapshot, Status,
+};
 use crate::record::file_state::{FileStamp, FileState, LockState};
-use crate::record::meta::Meta;
+use crate::record::pid::PidFileId;
 use crate::record::result::ParsedResult;
 use crate::record::status::{ParsedStatus, StatusWord};
 use crate::record::time::{MonotonicTime, WallTime};
@@ -54,8 +54,8 @@ struct Ignored {
 
 impl Ignored {
     fn is_all(&self, snapshot: &Snapshot) -> bool {
-        let key = pid_file_id(snapshot);
-        let recorded = recorded_meta(snapshot).filter(|meta| !snapshot.has_pid() || meta.speaks_of(key));
+        let key = snapshot.pid_file_id();
+        let recorded = snapshot.recorded_meta().filter(|meta| !snapshot.has_pid() || meta.speaks_of(key));
         let of_same_run = self.run.is_some() && recorded.map(|meta| &meta.run_id) == self.run.as_ref();
         snapshot.status.stamp() == Some(self.status) || of_same_run
     }
@@ -139,7 +139,7 @@ impl RunTracker {
     /// From now on takes the status that this look shows for one of before the call.
     pub(crate) fn skip_existing(&mut self, snapshot: &Snapshot) {
         // Only `run` writes a new record for each run; beside a plain shell's next outcome the old one stays.
-        let run = recorded_meta(snapshot).filter(|meta| meta.locked && meta.reason.is_some());
+        let run = snapshot.recorded_meta().filter(|meta| meta.locked && meta.reason.is_some());
         let run = run.map(|meta| meta.run_id.clone());
         self.ignored = snapshot.status.stamp().map(|status| Ignored { status, run });
         // One that came long after that outcome is the next run's, which says so in a moment.
@@ -177,27 +177,26 @@ impl RunTracker {
         }
         self.ignored = None;
         self.absent_since = None;
-        let key = pid_file_id(snapshot);
-        let meta = meta_for(snapshot, key);
+        let key = snapshot.pid_file_id();
         let run = match self.run.take() {
             // Whatever wrote its pid file again, a copy of it or its wrapper.
-            Some(run) if run.is_rewritten(snapshot, key) => TrackedRun { key, ..run },
+            Some(run) if run.is_rewritten(snapshot) => TrackedRun { key, ..run },
             // Not the same pid file: another run, of which nothing is known yet.
             Some(run) if run.key.is_some() && key.is_some() && run.key != key => {
                 self.replaced = true;
-                TrackedRun::begin(snapshot, key, meta)
+                TrackedRun::begin(snapshot)
             }
             // The pid came late: the same run, whose beginning is better known now.
             Some(run) if run.key.is_none() && key.is_some() => {
-                let begun = TrackedRun::begin(snapshot, key, meta);
+                let begun = TrackedRun::begin(snapshot);
                 let TrackedRun { status, heartbeat, stopped, was_stopped, last_look, slept, .. } = run;
                 TrackedRun { status, heartbeat, stopped, was_stopped, last_look, slept, ..begun }
             }
             // A pid file that goes away takes nothing back: many a wrapper removes it in its last line.
             Some(run) => run,
-            None => TrackedRun::begin(snapshot, key, meta),
+            None => TrackedRun::begin(snapshot),
         };
-        self.run.insert(run).observe(snapshot, key, meta, self.old)
+        self.run.insert(run).observe(snapshot, self.old)
     }
 }
 
@@ -210,12 +209,15 @@ fn written_detail(snapshot: &Snapshot) -> Option<String> {
 }
 
 impl TrackedRun {
-    fn begin(snapshot: &Snapshot, key: Option<PidFileId>, meta: Option<&Meta>) -> Self {
+    fn begin(snapshot: &Snapshot) -> Self {
+        let key = snapshot.pid_file_id();
         Self {
             key,
-            id: recorded_id(snapshot, key).map(str::to_owned),
-            began: began(snapshot, meta),
-            claimed: key.map(|(_, at)| snapshot.at.minus(snapshot.file_wall.since(at)).plus(coarseness(at))),
+            id: recorded_id(snapshot).map(str::to_owned),
+            began: began(snapshot),
+            claimed: key.map(|PidFileId { written, .. }| {
+                snapshot.at.minus(snapshot.file_wall.since(written)).plus(coarseness(written))
+            }),
             seen_alive: false,
             started: None,
             dead_since: None,
@@ -233,18 +235,13 @@ impl TrackedRun {
         }
     }
 
-    fn observe(
-        &mut self,
-        snapshot: &Snapshot,
-        key: Option<PidFileId>,
-        meta: Option<&Meta>,
-        before: OldFiles,
-    ) -> Observation {
-        let liveness = self.liveness(snapshot, key, meta);
+    fn observe(&mut self, snapshot: &Snapshot, before: OldFiles) -> Observation {
+        let (key, meta) = (snapshot.pid_file_id(), snapshot.run_meta());
+        let liveness = self.liveness(snapshot);
         let old = match self.left_over {
             // A wrapper that removes its pid in its last line leaves what was left over by then.
             Some(known) if key.is_none() => known,
-            _ => LeftOverCutoff::of(snapshot, key, meta, liveness),
+            _ => LeftOverCutoff::of(snapshot, liveness),
         };
         self.left_over = key.map(|_| old).or(self.left_over);
         let by_age = self.old_status.is_left_over(snapshot.status.stamp(), liveness, |modified| old.covers(modified));
@@ -290,13 +287,13 @@ impl TrackedRun {
 
     /// Whether the pid file is another now and names the same process, whose run of `run` still stands in the record.
     /// A new run has a record of its own before it writes its pid.
-    fn is_rewritten(&self, snapshot: &Snapshot, key: Option<PidFileId>) -> bool {
-        self.key.is_some() && self.id.is_some() && recorded_id(snapshot, key) == self.id.as_deref()
+    fn is_rewritten(&self, snapshot: &Snapshot) -> bool {
+        self.key.is_some() && self.id.is_some() && recorded_id(snapshot) == self.id.as_deref()
     }
 
     /// Whether the process lives that was seen alive, where no pid file names it any more; `None` if that is not known.
     fn followed(&self, snapshot: &Snapshot) -> Option<PidState> {
-        let (_, pid_modified) = self.key.filter(|_| self.seen_alive && !snapshot.has_pid())?;
+        let PidFileId { written: pid_modified, .. } = self.key.filter(|_| self.seen_alive && !snapshot.has_pid())?;
         match snapshot.followed {
             Process::Running { started, started_wall } => {
                 let recycled = match self.started {
@@ -310,9 +307,9 @@ impl TrackedRun {
         }
     }
 
-    fn liveness(&mut self, snapshot: &Snapshot, key: Option<PidFileId>, meta: Option<&Meta>) -> Liveness {
+    fn liveness(&mut self, snapshot: &Snapshot) -> Liveness {
         let followed = self.followed(snapshot);
-        if key.is_none() && snapshot.lock == LockState::Held && followed != Some(PidState::Alive) {
+        if snapshot.pid_file_id().is_none() && snapshot.lock == LockState::Held && followed != Some(PidState::Alive) {
             // `run` takes the lock, withdraws the old pid first and publishes the new one last, so with no pid under a
             // held lock every other file may be the old run's.
             let since = *self.starting_since.get_or_insert(snapshot.at);
@@ -325,7 +322,7 @@ impl TrackedRun {
         let seen = match followed {
             Some(known) => known,
             None if taken_over => PidState::Dead,
-            None => assess_pid(snapshot, key, meta, self.started, self.seen_alive),
+            None => assess_pid(snapshot, self.started, self.seen_alive),
         };
         self.seen_alive |= seen == PidState::Alive;
         let shown = if followed.is_some() { snapshot.followed } else { snapshot.process };
@@ -333,7 +330,7 @@ impl TrackedRun {
             self.started = Some(started);
         }
         // A start by another time namespace's clock is never compared with one that is read here.
-        let of_this_time = meta.filter(|meta| !is_of_other_time(snapshot, meta));
+        let of_this_time = snapshot.run_meta().filter(|meta| !is_of_other_time(snapshot, meta));
         if let (PidState::Alive, Some(started)) = (seen, of_this_time.and_then(|meta| meta.pid_started_at)) {
             self.started = Some(started);
         }
@@ -405,9 +402,9 @@ impl TrackedRun {
 }
 
 /// The id of the run of `run` that the record gives this pid, whenever the pid file was written.
-fn recorded_id(snapshot: &Snapshot, key: Option<PidFileId>) -> Option<&str> {
-    let (pid, _) = key?;
-    let recorded = recorded_meta(snapshot).filter(|meta| meta.locked && meta.pid == Some(pid));
+fn recorded_id(snapshot: &Snapshot) -> Option<&str> {
+    let pid = snapshot.pid_file_id()?.pid;
+    let recorded = snapshot.recorded_meta().filter(|meta| meta.locked && meta.pid == Some(pid));
     recorded.map(|meta| meta.run_id.as_str())
 }
 
@@ -415,11 +412,9 @@ fn recorded_id(snapshot: &Snapshot, key: Option<PidFileId>) -> Option<&str> {
 /// starts without taking the old files away.
 fn shows_newer_run(snapshot: &Snapshot) -> bool {
     let Some(status) = snapshot.status.stamp() else { return false };
-    let key = pid_file_id(snapshot);
-    let meta = meta_for(snapshot, key);
-    let seen = TrackedRun::begin(snapshot, key, meta).observe(snapshot, key, meta, OldFiles::default());
+    let seen = TrackedRun::begin(snapshot).observe(snapshot, OldFiles::default());
     let beats = snapshot.heartbeat.stamp().is_some_and(|beat| beat.modified > status.modified.plus(LEFT_OVER_SLACK));
-    seen.status == Status::Absent || key.is_none() && beats
+    seen.status == Status::Absent || snapshot.pid_file_id().is_none() && beats
 }
 
 /// By how much a beat may be later than its file time says. Where times have whole seconds, every beat of that second
@@ -429,8 +424,8 @@ fn coarseness(modified: WallTime) -> Duration {
 }
 
 /// When the run began: by its own record on this boot, else by the age of its oldest file less all sleep since boot.
-fn began(snapshot: &Snapshot, meta: Option<&Meta>) -> MonotonicTime {
-    if let Some(meta) = meta
+fn began(snapshot: &Snapshot) -> MonotonicTime {
+    if let Some(meta) = snapshot.run_meta()
         && !is_of_other_machine(snapshot, meta)
         && !is_of_other_time(snapshot, meta)
         && let Some(began) = meta.began()

@@ -4,10 +4,9 @@
 
 use crate::decide::liveness::{is_copy, is_of_other_machine, is_of_other_namespace, is_of_other_time};
 use crate::decide::snapshot::{Liveness, Snapshot};
-use crate::decide::tracker::{meta_for, pid_file_id};
 use crate::record::file_state::FileState;
 use crate::record::meta::ParsedMeta;
-use crate::record::pid::ParsedPid;
+use crate::record::pid::{ParsedPid, PidFileId};
 use std::fmt;
 
 /// Something a person should know that decides nothing.
@@ -86,8 +85,8 @@ pub(crate) fn remarks(snapshot: &Snapshot, liveness: Liveness) -> Vec<Warning> {
     if let Some(ParsedMeta::Broken(error)) = snapshot.meta.content().map(AsRef::as_ref) {
         remarks.push(Warning::BrokenMeta(error.clone()));
     }
-    let key = pid_file_id(snapshot);
-    match meta_for(snapshot, key) {
+    let key = snapshot.pid_file_id();
+    match snapshot.run_meta() {
         Some(meta) if is_of_other_machine(snapshot, meta) => match &meta.host {
             Some(host) if *host != snapshot.here.host => remarks.push(Warning::OtherHost(host.clone())),
             _ => remarks.push(Warning::OtherBoot),
@@ -96,10 +95,10 @@ pub(crate) fn remarks(snapshot: &Snapshot, liveness: Liveness) -> Vec<Warning> {
         Some(meta) if is_of_other_namespace(snapshot, meta) => remarks.push(Warning::OtherNamespace),
         Some(meta) if is_of_other_time(snapshot, meta) => remarks.push(Warning::OtherTime),
         _ => {
-            if let (true, Some((pid, _))) = (snapshot.is_stopped, key) {
+            if let (true, Some(PidFileId { pid, .. })) = (snapshot.is_stopped, key) {
                 remarks.push(Warning::Stopped(pid));
             }
-            if let (Liveness::Elsewhere, Some((pid, _))) = (liveness, key) {
+            if let (Liveness::Elsewhere, Some(PidFileId { pid, .. })) = (liveness, key) {
                 remarks.push(Warning::Unseen(pid));
             }
         }

@@ -2,7 +2,7 @@
 
 use crate::decide::log_match::LogMatch;
 use crate::decide::policy::Policy;
-use crate::decide::tracker::{meta_for, pid_file_id};
+use crate::decide::snapshot::Snapshot;
 use crate::decide::verdict::{Finding, RequiredAction, Verdict};
 use crate::error::Error;
 use crate::monitor::event::{MonitorAction, Task};
@@ -70,7 +70,7 @@ impl Monitor<'_> {
     }
 
     fn terminate(&mut self, step: usize, outcome: Outcome, task: Task) {
-        let run = self.steps[step].snapshot_of_run().and_then(pid_file_id);
+        let run = self.steps[step].snapshot_of_run().and_then(Snapshot::pid_file_id);
         self.steps[step].phase = Phase::Terminating(run, outcome);
         self.actions.push_back(MonitorAction::Terminate(step, task));
     }
@@ -238,7 +238,7 @@ fn without_marker(answer: StepResult, state: &StepState) -> StepResult {
     if answer.log_match.is_some() || !matches!(answer.outcome, Outcome::Success | Outcome::Failed) {
         return answer;
     }
-    let meta = state.snapshot().and_then(|snapshot| meta_for(snapshot, pid_file_id(snapshot)));
+    let meta = state.snapshot().and_then(|snapshot| snapshot.run_meta());
     let how = match meta.map(|meta| (meta.exit_code, meta.signal.as_deref())) {
         Some((Some(code), _)) => format!(", exit code {code}"),
         Some((None, Some(signal))) => format!(", {signal}"),

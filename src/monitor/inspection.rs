@@ -55,7 +55,7 @@ impl Monitor<'_> {
         let run = self.steps[step].exit_to_watch().filter(|run| self.inspection.exit != Some(*run));
         let Some(run) = run.filter(|_| self.stage == WaitStage::Watching) else { return false };
         self.inspection.exit = Some(run);
-        self.actions.push_back(MonitorAction::WatchExit(step, run.0));
+        self.actions.push_back(MonitorAction::WatchExit(step, run.pid));
         true
     }
 

@@ -8,7 +8,6 @@
 //! what is reported of it in `answers`.
 
 use crate::decide::snapshot::Snapshot;
-use crate::decide::tracker::PidFileId;
 use crate::decide::verdict::{Finding, RequiredAction, Verdict};
 use crate::error::Error;
 use crate::monitor::event::{MonitorAction, MonitorEvent, SourceStatus};
@@ -16,6 +15,7 @@ use crate::monitor::log_scan::LogScanner;
 use crate::monitor::options::{MonitorOptions, StopReason, StopWhen};
 use crate::monitor::step_state::{Phase, StepState};
 use crate::record::file_names::parse_file_name;
+use crate::record::pid::PidFileId;
 use crate::record::step_name::StepName;
 use crate::record::time::MonotonicTime;
 use crate::timer_wheel::{Timer, TimerWheel};

@@ -2,7 +2,7 @@
 
 use crate::decide::policy::{Policy, ThresholdOptions, reason_to_end, reason_while_running};
 use crate::decide::snapshot::{Liveness, Observation, Process, Snapshot, Status};
-use crate::decide::tracker::{PidFileId, RunTracker, pid_file_id};
+use crate::decide::tracker::RunTracker;
 use crate::decide::verdict::Verdict;
 use crate::decide::warning::{Warning, remarks};
 use crate::error::Error;
@@ -12,6 +12,7 @@ use crate::record::evidence::TreeProcess;
 use crate::record::file_names::Record;
 use crate::record::file_state::FileStamp;
 use crate::record::outcome::{Intent, Outcome};
+use crate::record::pid::PidFileId;
 use crate::record::step_name::StepName;
 use crate::record::time::{MonotonicTime, WallTime};
 use crate::step::assess::{Assessment, assess};
@@ -124,9 +125,9 @@ impl StepState {
             self.tracker.skip_existing(&snapshot);
         }
         let last = self.assessment.take().map(|last| last.snapshot);
-        if pid_file_id(&snapshot).is_some() {
+        if snapshot.pid_file_id().is_some() {
             self.named = None;
-        } else if let Some(last) = last.filter(|last| pid_file_id(last).is_some()) {
+        } else if let Some(last) = last.filter(|last| last.pid_file_id().is_some()) {
             self.named = Some(Box::new(last));
         }
         let assessment = assess(&mut self.tracker, name, snapshot, thresholds)?;
@@ -161,7 +162,7 @@ impl StepState {
 
     /// Whether the snapshot names another run than this one.
     pub(super) fn shows_other_run(&self, run: Option<PidFileId>) -> bool {
-        self.snapshot().and_then(pid_file_id).is_some_and(|shown| Some(shown) != run)
+        self.snapshot().and_then(Snapshot::pid_file_id).is_some_and(|shown| Some(shown) != run)
     }
 
     /// Whether the run is followed only by its process, because no file of it is there any more.
@@ -191,7 +192,7 @@ impl StepState {
     /// The run whose end should be watched and is not yet.
     pub(super) fn exit_to_watch(&self) -> Option<PidFileId> {
         let Assessment { snapshot, observation, .. } = self.assessment.as_ref()?;
-        let run = pid_file_id(snapshot)?;
+        let run = snapshot.pid_file_id()?;
         let lives_here = observation.liveness == Liveness::Alive
             && !remarks(snapshot, observation.liveness).contains(&Warning::OtherNamespace);
         (lives_here && self.exit != Some(run)).then_some(run)
@@ -215,7 +216,7 @@ impl StepState {
                 (Record::Status, snapshot.status.stamp())
             }
         };
-        let pid = (Record::Pid, snapshot.pid.stamp().filter(|_| pid_file_id(snapshot).is_none()));
+        let pid = (Record::Pid, snapshot.pid.stamp().filter(|_| snapshot.pid_file_id().is_none()));
         [pid, last].into_iter().filter_map(|(record, stamp)| Some((record, stamp?))).collect()
     }
 

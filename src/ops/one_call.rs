@@ -4,7 +4,6 @@
 //! repeated, starts the work once and tells its end at least once: a caller that is killed after the end and before it has
 //! printed it leaves the mark as it is, and callers that wait side by side each tell the end of the same run.
 
-use crate::decide::tracker::{meta_for, pid_file_id};
 use crate::decide::verdict::{RequiredAction, Verdict};
 use crate::error::Error;
 use crate::ops::open;
@@ -34,7 +33,7 @@ pub(crate) enum CallStart {
 pub(crate) fn call_start(directory: &Path, step: &StepName) -> Result<CallStart, Error> {
     let mut reader = reader(directory, step)?;
     let Assessment { snapshot, verdict, .. } = assess_settled(&mut reader)?;
-    let meta = meta_for(&snapshot, pid_file_id(&snapshot));
+    let meta = snapshot.run_meta();
     let command = meta.map_or_else(Vec::new, |meta| meta.command.clone());
     let runs = match verdict {
         Verdict::Pending { .. } => true,

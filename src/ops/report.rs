@@ -5,7 +5,7 @@
 use crate::decide::breaker::{MAX_CONSECUTIVE, is_open};
 use crate::decide::log_match::{LogMatch, MarkerMatch};
 use crate::decide::snapshot::{Liveness, Snapshot, Status};
-use crate::decide::tracker::{PidFileId, meta_for, observe, pid_file_id};
+use crate::decide::tracker::observe;
 use crate::monitor::StepResult;
 use crate::record::SCHEMA;
 use crate::record::evidence::TreeProcess;
@@ -13,6 +13,7 @@ use crate::record::file_names::{Record, file_name};
 use crate::record::file_state::FileState;
 use crate::record::meta::Meta;
 use crate::record::outcome::{Action, Circumstances, Intent, Outcome, Reason};
+use crate::record::pid::PidFileId;
 use crate::record::result::{ParsedResult, one_line};
 use crate::record::step_name::StepName;
 use crate::record::time::{WallTime, millis};
@@ -147,8 +148,8 @@ impl Report {
     /// Puts together what is said of a step.
     pub(crate) fn of(told: &StepResult, step: &StepName, directory: &MonitorDir, log_tail: usize) -> Self {
         let snapshot = told.snapshot.as_ref().filter(|_| told.outcome != Outcome::NotStarted);
-        let key = snapshot.and_then(pid_file_id);
-        let meta = snapshot.and_then(|snapshot| meta_for(snapshot, key));
+        let key = snapshot.and_then(Snapshot::pid_file_id);
+        let meta = snapshot.and_then(|snapshot| snapshot.run_meta());
         let log_path = directory.join(&file_name(step, Record::Log));
         let log_modified = match directory.stat(&file_name(step, Record::Log)) {
             Ok(FileState::Present { stamp, .. }) => Some(stamp.modified),
@@ -168,7 +169,7 @@ impl Report {
             signal: meta.and_then(|meta| meta.signal.clone()),
             elapsed_ms: elapsed(told, meta, key).map(millis),
             heartbeat_age_ms: told.fresh.zip(snapshot).map(|(fresh, snapshot)| millis(snapshot.at.since(fresh))),
-            pid: key.map(|(pid, _)| pid),
+            pid: key.map(|key| key.pid),
             killed: told.killed,
             result,
             result_error,
@@ -288,7 +289,7 @@ fn shortened(command: &[String]) -> Vec<String> {
 }
 
 fn started_at(meta: Option<&Meta>, key: Option<PidFileId>) -> Option<String> {
-    meta.and_then(|meta| meta.started_at.clone()).or_else(|| key.map(|(_, began)| began.rfc3339()))
+    meta.and_then(|meta| meta.started_at.clone()).or_else(|| key.map(|key| key.written.rfc3339()))
 }
 
 /// As recorded, else when the status was written.
@@ -326,7 +327,7 @@ fn elapsed(told: &StepResult, meta: Option<&Meta>, key: Option<PidFileId>) -> Op
         return Some(took);
     }
     let written = snapshot.status.stamp().map(|stamp| stamp.modified);
-    let since = |written: WallTime, (_, began): PidFileId| written.since(began);
+    let since = |at: WallTime, key: PidFileId| at.since(key.written);
     match (told.outcome.is_end(), written, key) {
         (true, Some(written), Some(key)) => Some(since(written, key)),
         (true, Some(_), None) => None,

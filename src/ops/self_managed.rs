@@ -4,7 +4,7 @@
 //! outcome: the first recorded outcome stays (I6).
 
 use crate::decide::policy::GRACE;
-use crate::decide::tracker::{observe, pid_file_id};
+use crate::decide::tracker::observe;
 use crate::error::Error;
 use crate::ops::check::CheckOptions;
 use crate::ops::report::Report;
@@ -189,7 +189,7 @@ fn end(place: &Place, ending: &Ending) -> Result<Report, Error> {
     if ending.reason == Reason::Success && observe(&snapshot).absent_since.is_some() {
         return Err(Error::not_started(absence(&directory, &place.step)));
     }
-    let written = record(&mut reader, pid_file_id(&snapshot), ending)?;
+    let written = record(&mut reader, snapshot.pid_file_id(), ending)?;
     let report = place.report()?;
     let same = match (report.outcome, ending.reason) {
         (Outcome::Success, reason) => reason == Reason::Success,

@@ -4,7 +4,6 @@
 
 use crate::decide::log_match::Patterns;
 use crate::decide::policy::{GRACE, POLL_INTERVAL, START_TIMEOUT, SettleTimes, Threshold, ThresholdOptions};
-use crate::decide::tracker::{meta_for, pid_file_id};
 use crate::error::Error;
 use crate::monitor::{
     self, Backend, LogOptions, MonitorOptions, StepProgress, StepResult, StopReason, StopWhen, WaitEvent,
@@ -323,14 +322,14 @@ fn progress(now: &StepProgress, step: &StepName, directory: &MonitorDir, request
 /// The first process that notices an end which this program did not record counts it.
 fn count(directory: &MonitorDir, step: &StepName, result: &StepResult, trouble: &mut dyn FnMut(&str)) {
     let Some(snapshot) = &result.snapshot else { return };
-    let meta = meta_for(snapshot, pid_file_id(snapshot));
+    let meta = snapshot.run_meta();
     // Who records a reason counts it before the status is out.
     if meta.is_some_and(|meta| meta.reason.is_some()) {
         return;
     }
     let has_status = snapshot.status.content().is_some_and(|status| status.word().is_some());
     // Without a status and a pid nothing tells one run from another: each caller would count it once more.
-    if !has_status && pid_file_id(snapshot).is_none() {
+    if !has_status && snapshot.pid_file_id().is_none() {
         return;
     }
     // The run's own end counts, whatever was said of its log.

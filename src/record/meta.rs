@@ -7,6 +7,7 @@
 use crate::record::evidence::TreeProcess;
 use crate::record::file_state::FileId;
 use crate::record::outcome::{Intent, Reason};
+use crate::record::pid::PidFileId;
 use crate::record::time::{MonotonicTime, WallTime};
 use crate::record::{SCHEMA, Schema, evidence};
 use serde::{Deserialize, Serialize};
@@ -168,15 +169,14 @@ impl Meta {
         self.announcements += 1;
     }
 
-    /// Whether this record speaks of the run whose `.pid` holds `pid` and was modified at `modified`; with neither, of
-    /// a run that wrote no pid.
+    /// Whether this record speaks of the run that a pid file names; without one, of a run that wrote no pid.
     ///
     /// A file's time may be finer on one side of a network filesystem than on the other: a whole second stands for all
     /// of it.
-    pub(crate) fn speaks_of(&self, run: Option<(i32, WallTime)>) -> bool {
+    pub(crate) fn speaks_of(&self, run: Option<PidFileId>) -> bool {
         let recorded = self.pid.zip(self.pid_mtime_ns.map(WallTime::from_nanos));
         match (recorded, run) {
-            (Some((of, recorded)), Some((pid, modified))) => of == pid && recorded.is_same_file_time(modified),
+            (Some((pid, written)), Some(run)) => pid == run.pid && written.is_same_file_time(run.written),
             (None, None) => true,
             (Some(_), None) | (None, Some(_)) => false,
         }
@@ -278,14 +278,15 @@ mod tests {
     #[test]
     fn a_record_speaks_only_of_the_run_with_its_pid_and_pid_time() {
         let meta = sample();
-        assert!(meta.speaks_of(Some((42, WallTime::from_nanos(7)))));
-        assert!(!meta.speaks_of(Some((42, WallTime::from_nanos(8)))));
-        assert!(!meta.speaks_of(Some((43, WallTime::from_nanos(7)))));
+        let file = |pid, written| Some(PidFileId { pid, written });
+        assert!(meta.speaks_of(file(42, WallTime::from_nanos(7))));
+        assert!(!meta.speaks_of(file(42, WallTime::from_nanos(8))));
+        assert!(!meta.speaks_of(file(43, WallTime::from_nanos(7))));
         assert!(!meta.speaks_of(None));
         assert!(Meta::default().speaks_of(None));
-        assert!(!Meta::default().speaks_of(Some((1, WallTime::from_nanos(0)))));
-        assert!(meta.speaks_of(Some((42, WallTime::from_nanos(0)))), "the same time without its fraction");
-        assert!(!meta.speaks_of(Some((42, WallTime::from_parts(1, 0)))));
+        assert!(!Meta::default().speaks_of(file(1, WallTime::from_nanos(0))));
+        assert!(meta.speaks_of(file(42, WallTime::from_nanos(0))), "the same time without its fraction");
+        assert!(!meta.speaks_of(file(42, WallTime::from_parts(1, 0))));
     }
 
     #[test]

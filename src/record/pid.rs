@@ -4,6 +4,16 @@
 //! Pid 1 is read, since a container's first process may be a wrapper, but it is never signalled.
 
 use crate::record::sanitize::quote;
+use crate::record::time::WallTime;
+
+/// Which run a `.pid` file names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PidFileId {
+    /// The pid in it.
+    pub(crate) pid: i32,
+    /// When it was written: its modification time.
+    pub(crate) written: WallTime,
+}
 
 /// The most bytes of a pid file that are read.
 pub(crate) const LONGEST: usize = 64;

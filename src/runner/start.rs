@@ -6,11 +6,11 @@
 
 use crate::decide::breaker::Admission;
 use crate::decide::snapshot::LocalContext;
-use crate::decide::tracker::PidFileId;
 use crate::env_vars;
 use crate::error::{Error, io_reason};
 use crate::record::file_names::{Record, TempFile, file_name};
 use crate::record::meta::Meta;
+use crate::record::pid::PidFileId;
 use crate::record::time::{MonotonicTime, WallTime, millis};
 use crate::runner::command_text::{not_started, recorded_command};
 use crate::runner::heartbeat::HeartbeatScheduler;
@@ -123,7 +123,7 @@ pub(super) fn start(directory: &MonitorDir, job: &Job, on_event: OnEvent<'_>) ->
     }
     let began = clock::now();
     let memory_kills = cgroup::kills();
-    let Begun { held, own, key: (pid, claimed_at), preallocated, log, child_started } =
+    let Begun { held, own, key, preallocated, log, child_started } =
         begin(&directory, &here, job, &id, lock, began, (ignore_hangup, has_older_children))
             .inspect_err(|_| remove_unpublished(&directory, &job.step, &id))?;
     let child = held.pid();
@@ -131,12 +131,12 @@ pub(super) fn start(directory: &MonitorDir, job: &Job, on_event: OnEvent<'_>) ->
     let output = LogKeeper::start(log, job, on_event);
     let fault = held.release().err().map(|error| not_started(job, &error));
     if fault.is_none() {
-        on_event(RunnerEvent::Started(pid));
+        on_event(RunnerEvent::Started(key.pid));
     }
     Ok(ActiveRun {
         own,
         directory,
-        claimed_at,
+        claimed_at: key.written,
         id,
         began,
         child,

@@ -4,7 +4,6 @@
 //! the signal only has it read there. CHLD is the one signal that a wrapper always handles and never forwards.
 
 use crate::decide::snapshot::Snapshot;
-use crate::decide::tracker::{meta_for, pid_file_id};
 use crate::record::time::MonotonicTime;
 use crate::step::outcome::{RunStatus, run_status};
 use crate::step::snapshot::SnapshotReader;
@@ -35,7 +34,7 @@ pub(super) enum WrapperAnswer {
 
 /// The wrapper, where it is one that can be asked.
 pub(super) fn askable(snapshot: &Snapshot, root: Option<ProcessInfo>) -> Option<ProcessInfo> {
-    let meta = meta_for(snapshot, pid_file_id(snapshot))?;
+    let meta = snapshot.run_meta()?;
     // Earlier versions recorded no directory, and end nothing on request.
     let can_answer = meta.locked && meta.child_pid.is_some() && meta.directory.is_some();
     root.filter(|root| can_answer && !root.stopped && meta.pid_started_at == Some(root.started))
@@ -70,10 +69,10 @@ pub(super) fn ask(
         if published_at.is_none()
             && let Ok(again) = reader.read()
         {
-            match run_status(&again, pid_file_id(snapshot)) {
+            match run_status(&again, snapshot.pid_file_id()) {
                 RunStatus::Ended | RunStatus::Replaced => published_at = Some(now),
                 RunStatus::Running => {
-                    let meta = meta_for(&again, pid_file_id(&again));
+                    let meta = again.run_meta();
                     if let Some(meta) = meta.filter(|meta| meta.intent.is_none() && meta.end_within_ms.is_none()) {
                         return WrapperAnswer::Refused(meta.survivors.clone());
                     }

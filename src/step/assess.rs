@@ -3,7 +3,7 @@
 
 use crate::decide::policy::{Policy, SettleTimes, ThresholdOptions};
 use crate::decide::snapshot::{Liveness, Observation, Snapshot};
-use crate::decide::tracker::{RunTracker, meta_for, pid_file_id};
+use crate::decide::tracker::RunTracker;
 use crate::decide::verdict::{SETTLE_START, Verdict, evaluate};
 use crate::error::Error;
 use crate::record::step_name::StepName;
@@ -39,7 +39,7 @@ pub(crate) fn assess(
 ) -> Result<Assessment, Error> {
     refuse_newer(&snapshot, step)?;
     let observation = tracker.observe(&snapshot);
-    let meta = meta_for(&snapshot, pid_file_id(&snapshot));
+    let meta = snapshot.run_meta();
     let policy = Policy::resolve(thresholds, meta)?;
     let verdict = evaluate(&observation, &policy, snapshot.at);
     Ok(Assessment { snapshot, observation, policy, verdict })
@@ -60,7 +60,7 @@ pub(crate) fn assess_settled(reader: &mut SnapshotReader) -> Result<Assessment, 
         let observation = tracker.observe(&snapshot);
         let mut policy = Policy::without_limits(snapshot.at);
         // A run that held the lock says how it ended before it lets go of it; a plain shell does so after its process's end.
-        if !meta_for(&snapshot, pid_file_id(&snapshot)).is_some_and(|meta| meta.locked) {
+        if !snapshot.run_meta().is_some_and(|meta| meta.locked) {
             policy.settle.death = SettleTimes::CONTRACT.death;
         }
         let verdict = evaluate(&observation, &policy, snapshot.at);

@@ -1,11 +1,11 @@
 //! What a terminator is about to do to a run, published in the run's record before its first signal, and taken back where
 //! nothing came of it. `step::terminate` calls it; the runner has `own_run`.
 
-use crate::decide::tracker::PidFileId;
 use crate::error::Error;
 use crate::record::evidence::TreeProcess;
 use crate::record::meta::Meta;
 use crate::record::outcome::Intent;
+use crate::record::pid::PidFileId;
 use crate::record::time::millis;
 use crate::step::outcome::{RunStatus, change_record, run_status};
 use crate::step::snapshot::SnapshotReader;

@@ -6,9 +6,10 @@
 
 use crate::decide::policy::SettleTimes;
 use crate::decide::snapshot::{Liveness, Snapshot};
-use crate::decide::tracker::{PidFileId, RunTracker, pid_file_id};
+use crate::decide::tracker::RunTracker;
 use crate::env_vars;
 use crate::error::{Error, io_reason};
+use crate::record::pid::PidFileId;
 use crate::record::status::{ParsedStatus, StatusWord};
 use crate::step::outcome::{RunStatus, run_status};
 use crate::step::snapshot::SnapshotReader;
@@ -46,7 +47,7 @@ pub(super) fn run(reader: &SnapshotReader, run: Option<PidFileId>, text: &OsStr,
     let limit = grace.saturating_add(LIMIT);
     let variables = [
         (env_vars::STEP, OsString::from(reader.step().as_str())),
-        (env_vars::PID, run.map_or_else(OsString::new, |(pid, _)| pid.to_string().into())),
+        (env_vars::PID, run.map_or_else(OsString::new, |run| run.pid.to_string().into())),
         (env_vars::DIR, env::absolute(reader.directory().path()).into_os_string()),
     ];
     let command = ShellCommand {
@@ -86,7 +87,7 @@ pub(super) fn run_after_death(
     grace: Duration,
 ) -> Result<bool, Error> {
     match reader.read() {
-        Ok(again) if matches!(run_status(&again, pid_file_id(snapshot)), RunStatus::Running) => {
+        Ok(again) if matches!(run_status(&again, snapshot.pid_file_id()), RunStatus::Running) => {
             run(reader, None, command, grace).map(|()| true)
         }
         // Another process has recorded the end, or the step is a new run's, which the command must not signal.
@@ -110,7 +111,7 @@ pub(super) fn wait_for_end(reader: &mut SnapshotReader, snapshot: &Snapshot, gra
         let now = clock::now();
         // What the kernel could not say this time the next look may say.
         if let Ok(again) = reader.read() {
-            (end, until) = match run_status(&again, pid_file_id(snapshot)) {
+            (end, until) = match run_status(&again, snapshot.pid_file_id()) {
                 RunStatus::Ended if again.status.content() == Some(&ParsedStatus::Complete(StatusWord::Success)) => {
                     return CommandEffect::Succeeded;
                 }

@@ -7,13 +7,14 @@
 
 use crate::decide::breaker::MAX_CONSECUTIVE;
 use crate::decide::snapshot::{LocalContext, Process, Snapshot, Status};
-use crate::decide::tracker::{PidFileId, meta_for, observe, pid_file_id};
+use crate::decide::tracker::observe;
 use crate::error::Error;
 use crate::record::file_names::{Record, file_name, record_lock, unpublished};
 use crate::record::file_state::{FileStamp, FileState};
 use crate::record::history::HistoryEntry;
 use crate::record::meta::{LONGEST, Meta, ParsedMeta};
 use crate::record::outcome::Reason;
+use crate::record::pid::PidFileId;
 use crate::record::status::ParsedStatus;
 use crate::record::step_name::StepName;
 use crate::record::time::MonotonicTime;
@@ -91,7 +92,7 @@ pub(crate) fn count_seen(
     let meta = known_meta(snapshot, step);
     add_to_history(directory, step, snapshot, &meta, reason);
     count(directory, &meta, reason)?;
-    if meta.counted || meta.breaker.is_none() || meta_for(snapshot, pid_file_id(snapshot)).is_none() {
+    if meta.counted || meta.breaker.is_none() || snapshot.run_meta().is_none() {
         return Ok(());
     }
     // The breaker remembers its last runs only: the run's own record keeps it from being counted again after those.
@@ -129,7 +130,7 @@ fn add_to_history(directory: &MonitorDir, step: &StepName, snapshot: &Snapshot, 
     }
     let Ok(held) = lock(directory, step) else { return };
     let ended = snapshot.status.stamp().map(|stamp| stamp.modified);
-    let took = meta.took().or_else(|| Some(ended?.since(pid_file_id(snapshot)?.1)));
+    let took = meta.took().or_else(|| Some(ended?.since(snapshot.pid_file_id()?.written)));
     let _unwritten = history::append(directory, step, HistoryEntry::of(meta, reason.outcome(), took));
     held.release();
 }
@@ -185,7 +186,7 @@ pub(super) enum RunStatus {
 }
 
 pub(super) fn run_status(snapshot: &Snapshot, run: Option<PidFileId>) -> RunStatus {
-    if pid_file_id(snapshot) != run {
+    if snapshot.pid_file_id() != run {
         return RunStatus::Replaced;
     }
     match snapshot.status.content().and_then(ParsedStatus::word) {
@@ -202,14 +203,14 @@ fn is_left_over(snapshot: &Snapshot) -> bool {
 
 /// The meta record of the run that stands there, or one made up for a plain-shell run.
 pub(crate) fn known_meta(snapshot: &Snapshot, step: &StepName) -> Meta {
-    let key = pid_file_id(snapshot);
-    if let Some(meta) = meta_for(snapshot, key) {
+    let key = snapshot.pid_file_id();
+    if let Some(meta) = snapshot.run_meta() {
         return meta.clone();
     }
     let LocalContext { host, boot_id, pid_namespace, time_namespace, local_filesystem, .. } = snapshot.here.as_ref();
     let (run_id, started) = match (key, &snapshot.process) {
-        (Some((pid, modified)), process) => (
-            format!("pid-{pid}-{}", modified.as_nanos()),
+        (Some(PidFileId { pid, written }), process) => (
+            format!("pid-{pid}-{}", written.as_nanos()),
             match process {
                 Process::Running { started, .. } => Some(*started),
                 Process::Unclaimed | Process::Gone { .. } | Process::Hidden => None,
@@ -235,13 +236,13 @@ pub(crate) fn known_meta(snapshot: &Snapshot, step: &StepName) -> Meta {
         boot_id: here.then(|| boot_id.clone()).filter(|id| !id.is_empty()),
         pid_namespace: pid_namespace.filter(|_| inside),
         time_namespace: time_namespace.filter(|_| started.is_some()),
-        pid: key.map(|(pid, _)| pid),
-        pid_mtime_ns: key.map(|(_, modified)| modified.as_nanos()),
+        pid: key.map(|key| key.pid),
+        pid_mtime_ns: key.map(|key| key.written.as_nanos()),
         pid_started_at: started,
         uid: snapshot.pid.stamp().map(|stamp| stamp.owner),
         breaker: Some(step.as_str().to_owned()),
         max_consecutive: Some(MAX_CONSECUTIVE),
-        started_at: key.map(|(_, modified)| modified.rfc3339()),
+        started_at: key.map(|key| key.written.rfc3339()),
         ..Meta::default()
     }
 }

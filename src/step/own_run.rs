@@ -4,14 +4,13 @@
 //! overwritten by another process is written again, and said in `detail`. Only another run that holds the step's lock and
 //! has published its pid makes this one give way.
 
-use crate::decide::tracker::PidFileId;
 use crate::error::Error;
 use crate::record::evidence::TreeProcess;
 use crate::record::file_names::{Record, TempFile, file_name, record_lock};
 use crate::record::file_state::{FileStamp, FileState};
 use crate::record::meta::{LONGEST, Meta, ParsedMeta};
 use crate::record::outcome::{Intent, Reason};
-use crate::record::pid::{self, ParsedPid};
+use crate::record::pid::{self, ParsedPid, PidFileId};
 use crate::record::status::{self, ParsedStatus, StatusWord};
 use crate::record::step_name::StepName;
 use crate::step::outcome::Written;
@@ -243,7 +242,7 @@ impl OwnRun {
 
     /// Whether the status is an earlier run's: older than this one's pid.
     fn has_older_status(&self) -> bool {
-        self.stamp(Record::Status).is_some_and(|stamp| stamp.modified < self.key.1)
+        self.stamp(Record::Status).is_some_and(|stamp| stamp.modified < self.key.written)
     }
 
     fn remove_end(&self) {
@@ -283,7 +282,7 @@ impl OwnRun {
         let name = file_name(&self.step, Record::Pid);
         match self.directory.read(&name, pid::LONGEST) {
             Ok(FileState::Present { content, .. }) => {
-                matches!(ParsedPid::parse(&content), ParsedPid::Pid(pid) if pid != self.key.0)
+                matches!(ParsedPid::parse(&content), ParsedPid::Pid(pid) if pid != self.key.pid)
             }
             Ok(FileState::Missing | FileState::Invalid(_)) | Err(_) => false,
         }
@@ -296,19 +295,19 @@ impl OwnRun {
         }
         let name = file_name(&self.step, Record::Pid);
         if let Ok(FileState::Present { stamp, content }) = self.directory.read(&name, pid::LONGEST)
-            && ParsedPid::parse(&content) == ParsedPid::Pid(self.key.0)
+            && ParsedPid::parse(&content) == ParsedPid::Pid(self.key.pid)
             && self.meta.pid_mtime_ns == Some(stamp.modified.as_nanos())
-            && (self.pid_file.is_none() || stamp.modified != self.key.1)
+            && (self.pid_file.is_none() || stamp.modified != self.key.written)
         {
             // Just published; or pid and record were changed together, and still name one run.
-            (self.key.1, self.pid_file) = (stamp.modified, self.pid_facts());
+            (self.key.written, self.pid_file) = (stamp.modified, self.pid_facts());
             return;
         }
-        let content = format!("{}\n", self.key.0);
-        let written = self.publisher().publish_at(Record::Pid, content.as_bytes(), Some(self.key.1));
+        let content = format!("{}\n", self.key.pid);
+        let written = self.publisher().publish_at(Record::Pid, content.as_bytes(), Some(self.key.written));
         if written.is_ok() {
             // One that was touched since, before it was looked at, is not what was published: it is written again.
-            self.pid_file = self.pid_facts().filter(|(stamp, _)| stamp.modified == self.key.1);
+            self.pid_file = self.pid_facts().filter(|(stamp, _)| stamp.modified == self.key.written);
             self.note_restored(Record::Pid);
         }
     }
@@ -334,7 +333,7 @@ impl OwnRun {
             return None;
         };
         let ParsedStatus::Complete(word) = ParsedStatus::parse(&content) else { return None };
-        if stamp.modified < self.key.1 {
+        if stamp.modified < self.key.written {
             return None;
         }
         let failed = self.meta.intent.map_or(Reason::Failed, Intent::reason);
@@ -365,7 +364,7 @@ mod tests {
             directory.touch("s.heartbeat").unwrap();
             let lock = Lock::try_take(&directory.file("s.lock")).unwrap().unwrap();
             let step = StepName::parse("s").unwrap();
-            let run = OwnRun::new(Arc::clone(&directory), step, meta.clone(), (7, at), lock);
+            let run = OwnRun::new(Arc::clone(&directory), step, meta.clone(), PidFileId { pid: 7, written: at }, lock);
             assert_eq!(std::fs::read(folder.path().join("s.pid")).unwrap(), b"7\n");
             let ParsedMeta::Known(stands) = ParsedMeta::parse(&std::fs::read(folder.path().join("s.meta")).unwrap())
             else {

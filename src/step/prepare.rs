@@ -7,11 +7,12 @@
 use crate::decide::liveness::is_copy;
 use crate::decide::policy::{Policy, ThresholdOptions};
 use crate::decide::snapshot::{Liveness, Status};
-use crate::decide::tracker::{PidFileId, meta_for, observe, pid_file_id};
+use crate::decide::tracker::observe;
 use crate::decide::warning::Warning;
 use crate::error::Error;
 use crate::record::file_names::{Record, file_name, parse_temporary_name, record_lock};
 use crate::record::outcome::{Intent, Reason};
+use crate::record::pid::PidFileId;
 use crate::record::step_name::StepName;
 use crate::step::assess::{Assessment, assess_settled};
 use crate::step::outcome::{self, count_seen, remove_unpublished};
@@ -51,7 +52,7 @@ pub(crate) fn acquire_step_lock(
                 let over = matches!(seen.status, Status::Complete { .. });
                 let starting = matches!(seen.liveness, Liveness::Starting { .. });
                 if !(over || starting) || now >= began.plus(FINISHING) {
-                    return Err(running(step, pid_file_id(&snapshot)));
+                    return Err(running(step, snapshot.pid_file_id()));
                 }
             }
             // A reader has it for a moment.
@@ -62,7 +63,7 @@ pub(crate) fn acquire_step_lock(
 }
 
 fn running(step: &StepName, key: Option<PidFileId>) -> Error {
-    let pid = key.map_or(String::new(), |(pid, _)| format!(" (pid {pid})"));
+    let pid = key.map_or(String::new(), |key| format!(" (pid {})", key.pid));
     Error::already_running(format!("step {step} is already running{pid}; wait for it with: dogwatch wait {step}"))
 }
 
@@ -93,7 +94,7 @@ pub(crate) fn finalize_previous_run(
     if seen.absent_since.is_some() {
         return Ok(());
     }
-    let key = pid_file_id(&snapshot);
+    let key = snapshot.pid_file_id();
     let copy = is_copy(&snapshot);
     let reason = match (&seen.status, seen.liveness) {
         (Status::Complete { .. }, _) => seen.recorded.unwrap_or_else(|| {
@@ -123,7 +124,7 @@ pub(crate) fn finalize_previous_run(
         }
         (_, Liveness::Elsewhere | Liveness::Unclaimed | Liveness::Starting { .. }) => {
             let stale =
-                Policy::resolve(&ThresholdOptions::ONCE, meta_for(&snapshot, key)).ok().and_then(|policy| policy.stale);
+                Policy::resolve(&ThresholdOptions::ONCE, snapshot.run_meta()).ok().and_then(|policy| policy.stale);
             let fresh = seen.heartbeat.zip(stale).is_some_and(|(beat, stale)| snapshot.at < beat.fresh.plus(stale));
             if fresh {
                 return Err(running(&step, key));

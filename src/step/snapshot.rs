@@ -8,7 +8,6 @@
 use crate::decide::liveness::has_published_its_end;
 use crate::decide::policy::HEARTBEAT_INTERVAL;
 use crate::decide::snapshot::{LocalContext, Process, Snapshot};
-use crate::decide::tracker::{meta_for, pid_file_id, recorded_meta};
 use crate::decide::warning::out_of_reach;
 use crate::error::Error;
 use crate::record::file_names::{Record, file_name};
@@ -196,11 +195,11 @@ impl SnapshotReader {
             self.read_file_clock(&mut snapshot);
         }
         // A run that has recorded its end publishes its status last: with that there too, no process need be looked for.
-        let has_recorded = meta_for(&snapshot, pid_file_id(&snapshot)).is_some_and(|meta| meta.reason.is_some());
+        let has_recorded = snapshot.run_meta().is_some_and(|meta| meta.reason.is_some());
         if has_recorded {
             snapshot.status = self.read_status()?;
         }
-        if !meta_for(&snapshot, pid_file_id(&snapshot)).is_some_and(|meta| has_published_its_end(&snapshot, meta)) {
+        if !snapshot.run_meta().is_some_and(|meta| has_published_its_end(&snapshot, meta)) {
             self.look_for_life(&mut snapshot);
             snapshot.status = self.read_status()?;
         }
@@ -237,8 +236,8 @@ impl SnapshotReader {
     }
 
     fn look_for_life(&mut self, snapshot: &mut Snapshot) {
-        let key = pid_file_id(snapshot);
-        let locked = meta_for(snapshot, key).is_some_and(|meta| meta.locked);
+        let key = snapshot.pid_file_id();
+        let locked = snapshot.run_meta().is_some_and(|meta| meta.locked);
         // With no pid a held lock says that a run is starting; with one it counts only for the run that took it.
         (snapshot.lock, snapshot.lock_file) = if self.holding.is_some() {
             (LockState::Free, self.holding)
@@ -248,16 +247,16 @@ impl SnapshotReader {
             (LockState::Unknown, None)
         };
         match key {
-            Some((pid, _)) => self.named = Some(pid),
+            Some(key) => self.named = Some(key.pid),
             None => snapshot.followed = self.followed_process(snapshot.file_wall),
         }
-        let meta = recorded_meta(snapshot).filter(|meta| meta.locked && (!snapshot.has_pid() || meta.speaks_of(key)));
+        let meta = snapshot.recorded_meta().filter(|meta| meta.locked && (!snapshot.has_pid() || meta.speaks_of(key)));
         let own_lock = meta.is_some_and(|meta| meta.lock_file.is_none() || meta.lock_file == snapshot.lock_file);
         if key.is_some() && own_lock && snapshot.lock == LockState::Held {
             return;
         }
         // Where the pid file was removed the record still says which process the run's is.
-        let claimed = key.map(|(pid, _)| pid).or_else(|| meta.and_then(|meta| meta.pid));
+        let claimed = key.map(|key| key.pid).or_else(|| meta.and_then(|meta| meta.pid));
         let Some(pid) = claimed.filter(|_| key.is_some() || !snapshot.has_pid()) else { return };
         // A run that recorded this namespace bears its number here and nowhere else.
         let in_this_namespace =
@@ -320,7 +319,7 @@ fn present_process(found: Lookup, file_wall: WallTime) -> Option<Process> {
 /// Whether the wrapper of the run is stopped. Asked only where its heartbeat is late: most looks find it fresh, and the
 /// kernel need not be asked about each of ten thousand processes.
 fn has_stopped_wrapper(snapshot: &Snapshot) -> bool {
-    let (Some(beat), Some(meta)) = (snapshot.heartbeat.stamp(), meta_for(snapshot, pid_file_id(snapshot))) else {
+    let (Some(beat), Some(meta)) = (snapshot.heartbeat.stamp(), snapshot.run_meta()) else {
         return false;
     };
     let late = meta.heartbeat_interval_ms.map_or(HEARTBEAT_INTERVAL, Duration::from_millis);

@@ -2,10 +2,10 @@
 //! `ops::self_managed` call it.
 
 use crate::decide::snapshot::LocalContext;
-use crate::decide::tracker::PidFileId;
 use crate::error::Error;
 use crate::record::file_names::{Record, TempFile, file_name};
 use crate::record::meta::Meta;
+use crate::record::pid::PidFileId;
 use crate::record::step_name::StepName;
 use crate::record::time::MonotonicTime;
 use crate::sys::fs::monitor_dir::MonitorDir;
@@ -52,7 +52,7 @@ impl StartFiles<'_> {
         meta.pid_mtime_ns = Some(modified.as_nanos());
         let encoded = meta.encode();
         self.make(Record::Meta, &encoded)?;
-        Ok(((pid, modified), encoded.len()))
+        Ok((PidFileId { pid, written: modified }, encoded.len()))
     }
 
     /// Writes one of them.

@@ -3,7 +3,6 @@
 //! `runner::start`.
 
 use crate::decide::snapshot::Snapshot;
-use crate::decide::tracker::pid_file_id;
 use crate::error::Error;
 use crate::record::file_names::{Record, file_name};
 use crate::record::file_state::FileState;
@@ -16,7 +15,7 @@ use crate::sys::fs::monitor_dir::MonitorDir;
 /// Whether a caller waits for the end of the run that stands there, or has waited for it and was not told.
 pub(crate) fn is_owed(snapshot: &Snapshot) -> bool {
     // The record may be all that is left of the run: a later run that was killed on its start has taken the pid away.
-    let is_of_run = |meta: &&Meta| !snapshot.has_pid() || meta.speaks_of(pid_file_id(snapshot));
+    let is_of_run = |meta: &&Meta| !snapshot.has_pid() || meta.speaks_of(snapshot.pid_file_id());
     match snapshot.meta.content().map(AsRef::as_ref) {
         Some(ParsedMeta::Known(meta)) => {
             Some(meta.as_ref()).filter(is_of_run).is_some_and(|meta| meta.told == Some(false))

@@ -5,13 +5,13 @@
 
 use crate::decide::liveness::is_copy;
 use crate::decide::snapshot::{Process, Snapshot};
-use crate::decide::tracker::{meta_for, pid_file_id};
 use crate::decide::warning::{Warning, out_of_reach};
 use crate::env_vars;
 use crate::error::Error;
 use crate::record::evidence::{BlockedOn, ProcessState, TreeProcess};
 use crate::record::file_state::LockState;
 use crate::record::outcome::{Intent, Reason};
+use crate::record::pid::PidFileId;
 use crate::record::time::WallTime;
 use crate::step::ask_wrapper::{WrapperAnswer, ask, askable};
 use crate::step::intent::{Announced, announce, withdraw};
@@ -89,7 +89,7 @@ pub(crate) fn terminate(
     let wrapper = wrapper.filter(|_| method.command.is_none());
     // The snapshot before the first signal is the one under the record lock: work that finished in between has finished.
     let asked = wrapper.map(|_| method.escalation);
-    let announced = announce(reader, pid_file_id(snapshot), intent, why, evidence.as_deref(), asked);
+    let announced = announce(reader, snapshot.pid_file_id(), intent, why, evidence.as_deref(), asked);
     let ending = Ending { detail: Some(why.to_owned()), ..Ending::of(intent.reason()) };
     let termination = match (announced, &method.command, killer) {
         (Ok(Announced::Ended | Announced::Replaced), _, _) => Termination { recorded: true, ..Termination::default() },
@@ -130,7 +130,7 @@ fn by_signals(
     let Some(fault) = fault(&report, snapshot) else { return finish(reader, snapshot, ending, &report) };
     if !report.signalled && announced == Announced::First {
         // What cannot be taken back stands as an intent of which nothing came.
-        let _stands = withdraw(reader, pid_file_id(snapshot), intent);
+        let _stands = withdraw(reader, snapshot.pid_file_id(), intent);
     }
     not_recorded(format!("{why}; {fault}"))
 }
@@ -146,10 +146,10 @@ fn after_wrapper(
         Ok(again) => again,
         Err(error) => return not_recorded(error.to_string()),
     };
-    match run_status(&again, pid_file_id(snapshot)) {
+    match run_status(&again, snapshot.pid_file_id()) {
         RunStatus::Replaced => Termination { recorded: true, ..Termination::default() },
         RunStatus::Ended => {
-            let meta = meta_for(&again, pid_file_id(&again));
+            let meta = again.run_meta();
             let survivors = meta.and_then(|meta| meta.survivors.as_deref()).map(still_there);
             let succeeded = meta.is_some_and(|meta| meta.reason == Some(Reason::Success));
             let killed = survivors.is_none() && !succeeded;
@@ -216,7 +216,7 @@ pub(crate) fn check_reachable(snapshot: &Snapshot) -> Result<(), Unreachable> {
     if let Some(remark) = out_of_reach(snapshot) {
         return Err(Unreachable::OutOfReach(remark));
     }
-    let Some((pid, _)) = pid_file_id(snapshot) else { return Err(Unreachable::NoPid) };
+    let Some(PidFileId { pid, .. }) = snapshot.pid_file_id() else { return Err(Unreachable::NoPid) };
     // It is not known to be dead, or `record_death` would be called; it lives where it cannot be seen, and could not be seen
     // to go either.
     if snapshot.lock != LockState::Held && matches!(snapshot.process, Process::Gone { .. } | Process::Hidden) {
@@ -227,9 +227,8 @@ pub(crate) fn check_reachable(snapshot: &Snapshot) -> Result<(), Unreachable> {
 
 fn capture_evidence(snapshot: &Snapshot, killer: &mut TreeKiller) -> Vec<TreeProcess> {
     let mut processes = diagnose::take(&killer.list());
-    let run = pid_file_id(snapshot);
-    let wrapper =
-        run.filter(|_| meta_for(snapshot, run).is_some_and(|meta| meta.child_pid.is_some())).map(|(pid, _)| pid);
+    let run = snapshot.pid_file_id();
+    let wrapper = run.filter(|_| snapshot.run_meta().is_some_and(|meta| meta.child_pid.is_some())).map(|run| run.pid);
     for process in &mut processes {
         // What the kernel shows of `run` is a wait for signals, its child's end among them; it waits for COMMAND.
         if Some(process.pid) == wrapper && process.state == ProcessState::Sleeping {
@@ -248,7 +247,7 @@ fn kill_by_command(
     (command, grace): (&OsStr, Duration),
     why: &str,
 ) -> Termination {
-    let run = pid_file_id(snapshot);
+    let run = snapshot.pid_file_id();
     let detail = kill_command::run(reader, run, command, grace).err().map(|fault| format!("{why}; {fault}"));
     let killed = detail.is_none();
     match (kill_command::wait_for_end(reader, snapshot, grace), detail) {
@@ -296,8 +295,8 @@ pub(crate) fn record_death(
     let called =
         command.map(|command| kill_command::run_after_death(reader, snapshot, command, method.escalation.grace));
     report.killed |= matches!(called, Some(Ok(true)));
-    let detail = (reason == Reason::Died).then(|| match pid_file_id(snapshot) {
-        Some((pid, _)) => format!("process {pid} is gone and left no status"),
+    let detail = (reason == Reason::Died).then(|| match snapshot.pid_file_id() {
+        Some(PidFileId { pid, .. }) => format!("process {pid} is gone and left no status"),
         None => "its process is gone and left no status".to_owned(),
     });
     let also = called.and_then(Result::err);
@@ -320,10 +319,8 @@ fn end_remains(snapshot: &Snapshot, escalation: Escalation) -> KillReport {
 
 fn finish(reader: &mut SnapshotReader, snapshot: &Snapshot, ending: &Ending, report: &KillReport) -> Termination {
     let ending = Ending { survivors: names(&report.survivors, target(snapshot).owner), ..ending.clone() };
-    let recorded = record(reader, pid_file_id(snapshot), &ending);
-    if let Some(meta) =
-        meta_for(snapshot, pid_file_id(snapshot)).filter(|meta| meta.locked && report.survivors.is_empty())
-    {
+    let recorded = record(reader, snapshot.pid_file_id(), &ending);
+    if let Some(meta) = snapshot.run_meta().filter(|meta| meta.locked && report.survivors.is_empty()) {
         remove_unpublished(reader.directory(), reader.step(), &meta.run_id);
     }
     let detail = recorded.as_ref().err().map(Error::to_string).or(fault(report, snapshot));
@@ -343,12 +340,12 @@ fn fault(report: &KillReport, snapshot: &Snapshot) -> Option<String> {
 
 /// The whole tree of a living run.
 fn target(snapshot: &Snapshot) -> KillTarget {
-    let run = pid_file_id(snapshot);
-    let meta = meta_for(snapshot, run);
+    let run = snapshot.pid_file_id();
+    let meta = snapshot.run_meta();
     KillTarget {
-        pid: run.map(|(pid, _)| pid),
+        pid: run.map(|run| run.pid),
         started: meta.and_then(|meta| meta.pid_started_at),
-        claimed_at: run.map_or(WallTime::from_nanos(0), |(_, modified)| modified),
+        claimed_at: run.map_or(WallTime::from_nanos(0), |run| run.written),
         // Without either the run has no known user, and nothing is signalled.
         owner: snapshot.pid.stamp().or(snapshot.meta.stamp()).map_or(u32::MAX, |stamp| stamp.owner),
         group: meta.and_then(|meta| meta.process_group),

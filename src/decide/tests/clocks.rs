@@ -5,7 +5,7 @@
 use crate::decide::policy::{Policy, START_TIMEOUT, SettleTimes, Threshold, ThresholdOptions};
 use crate::decide::snapshot::{Liveness, LocalContext, Process, ResultState, Snapshot, Status};
 use crate::decide::tests::looks::{GONE, local, moment, of_run, plain, snapshot, success, there, wall};
-use crate::decide::tracker::{RunTracker, meta_for, pid_file_id};
+use crate::decide::tracker::RunTracker;
 use crate::decide::verdict::{RequiredAction, Verdict, evaluate};
 use crate::record::file_state::FileState;
 use crate::record::meta::{Meta, ParsedMeta};
@@ -23,7 +23,7 @@ fn verdict(tracker: &mut RunTracker, snapshot: &Snapshot, stale: f64) -> Verdict
         until: None,
         settle: SettleTimes::CONTRACT,
     };
-    let policy = Policy::resolve(&wishes, meta_for(snapshot, pid_file_id(snapshot))).expect("a policy");
+    let policy = Policy::resolve(&wishes, snapshot.run_meta()).expect("a policy");
     evaluate(&tracker.observe(snapshot), &policy, snapshot.at)
 }
 

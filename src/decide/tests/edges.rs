@@ -6,7 +6,7 @@ use crate::decide::breaker::reset;
 use crate::decide::policy::{Policy, SettleTimes};
 use crate::decide::snapshot::{Heartbeat, Liveness, LocalContext, Observation, Process, ResultState, Snapshot, Status};
 use crate::decide::tests::looks::{GONE, local, moment, of_run, plain, snapshot, success, there, wall};
-use crate::decide::tracker::{RunTracker, meta_for};
+use crate::decide::tracker::RunTracker;
 use crate::decide::verdict::{Finding, Verdict, evaluate};
 use crate::record::breaker::{BreakerRecord, CountedRun};
 use crate::record::file_names::Record;
@@ -226,15 +226,15 @@ fn a_record_without_a_pid_speaks_of_what_is_no_more_than_two_seconds_younger() {
     for (younger, speaks) in [(-5.0, true), (1.0, true), (2.0, true), (2.001, false), (60.0, false)] {
         let status = success(100.0 + younger);
         let ended = Snapshot { meta: record(Some(Reason::Hung), None), status, ..snapshot(170.0) };
-        assert_eq!(meta_for(&ended, None).is_some(), speaks, "an end, {younger}");
+        assert_eq!(ended.run_meta().is_some(), speaks, "an end, {younger}");
         let heartbeat = there(100.0 + younger, ());
         let announced = Snapshot { meta: record(None, Some(Intent::Hung)), heartbeat, ..snapshot(170.0) };
-        assert_eq!(meta_for(&announced, None).is_some(), speaks, "an announcement, {younger}");
+        assert_eq!(announced.run_meta().is_some(), speaks, "an announcement, {younger}");
     }
     let ended = Snapshot { meta: record(Some(Reason::Hung), None), ..snapshot(170.0) };
-    assert!(meta_for(&ended, None).is_none(), "there is no end that it could speak of");
+    assert!(ended.run_meta().is_none(), "there is no end that it could speak of");
     let announced = Snapshot { meta: record(None, Some(Intent::Hung)), ..snapshot(170.0) };
-    assert!(meta_for(&announced, None).is_some());
+    assert!(announced.run_meta().is_some());
 }
 
 #[test]

@@ -6,12 +6,12 @@
 
 use crate::decide::policy::{Policy, START_TIMEOUT, SettleTimes, Threshold, ThresholdOptions};
 use crate::decide::snapshot::{LocalContext, Process, Snapshot};
-use crate::decide::tracker::{RunTracker, meta_for, pid_file_id};
+use crate::decide::tracker::RunTracker;
 use crate::decide::verdict::{RequiredAction, Verdict, evaluate};
 use crate::record::file_state::{FileStamp, FileState, LockState};
 use crate::record::meta::{Meta, ParsedMeta};
 use crate::record::outcome::{Outcome, Reason};
-use crate::record::pid::ParsedPid;
+use crate::record::pid::{ParsedPid, PidFileId};
 use crate::record::result::ParsedResult;
 use crate::record::status::{ParsedStatus, StatusWord};
 use crate::record::time::{MonotonicTime, WallTime};
@@ -127,13 +127,15 @@ fn reads() -> Vec<fn(&mut Snapshot, &World)> {
         |snapshot, world| snapshot.pid = pid(world),
         |snapshot, world| snapshot.meta = meta(world),
         |snapshot, world| {
-            let key = pid_file_id(snapshot);
-            if key.is_none() || meta_for(snapshot, key).is_some_and(|meta| meta.locked) {
+            let key = snapshot.pid_file_id();
+            if key.is_none() || snapshot.run_meta().is_some_and(|meta| meta.locked) {
                 snapshot.lock = if world.held { LockState::Held } else { LockState::Free };
             }
         },
         |snapshot, world| {
-            let Some((number, _)) = pid_file_id(snapshot).filter(|_| snapshot.lock == LockState::Absent) else {
+            let Some(PidFileId { pid: number, .. }) =
+                snapshot.pid_file_id().filter(|_| snapshot.lock == LockState::Absent)
+            else {
                 return;
             };
             snapshot.process = if number == NEW && world.lives {
@@ -210,15 +212,15 @@ fn policy(snapshot: &Snapshot, settle: SettleTimes) -> Policy {
         until: None,
         settle,
     };
-    Policy::resolve(&wishes, meta_for(snapshot, pid_file_id(snapshot))).expect("no limits")
+    Policy::resolve(&wishes, snapshot.run_meta()).expect("no limits")
 }
 
 /// Holds a verdict against what was true when the look ended.
 fn hold(verdict: &Verdict, snapshot: &Snapshot, then: &World, history: &str) {
     let Verdict::Final(finding) = verdict else { return };
     let context = || format!("{finding:?} at {snapshot:?}\nwhile {then:?}\nafter {history}");
-    let of_new = pid_file_id(snapshot).is_some_and(|(number, _)| number == NEW);
-    let recorded_old = meta_for(snapshot, pid_file_id(snapshot)).is_some_and(|meta| meta.run_id == OLD.to_string());
+    let of_new = snapshot.pid_file_id().is_some_and(|file| file.pid == NEW);
+    let recorded_old = snapshot.run_meta().is_some_and(|meta| meta.run_id == OLD.to_string());
     match finding.outcome {
         Outcome::Success => {
             assert!(

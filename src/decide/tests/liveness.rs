@@ -3,7 +3,7 @@
 use crate::decide::liveness::is_copy;
 use crate::decide::snapshot::{Liveness, Process, Snapshot};
 use crate::decide::tests::looks::{GONE, local, moment, of_run, plain, snapshot, stamp, there, wall};
-use crate::decide::tracker::{RunTracker, meta_for, pid_file_id};
+use crate::decide::tracker::RunTracker;
 use crate::record::file_state::{FileId, FileStamp, FileState, LockState};
 use crate::record::meta::Meta;
 use crate::record::outcome::Reason;
@@ -119,7 +119,7 @@ fn a_record_counts_only_where_the_pid_files_owner_or_root_wrote_it() {
     let pid = |owner| FileState::Present { stamp: FileStamp { owner, ..stamp(100.0) }, content: ParsedPid::Pid(42) };
     for (of_pid, of_meta, counts) in [(1000, 1000, true), (1000, 0, true), (1000, 1001, false), (0, 1001, false)] {
         let snapshot = Snapshot { pid: pid(of_pid), meta: owned(of_meta), ..plain(110.0) };
-        assert_eq!(meta_for(&snapshot, pid_file_id(&snapshot)).is_some(), counts, "{of_pid} {of_meta}");
+        assert_eq!(snapshot.run_meta().is_some(), counts, "{of_pid} {of_meta}");
     }
 }
 

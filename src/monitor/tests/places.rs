@@ -1,6 +1,5 @@
 //! Where the simulated files lie, and which lock is found there: copies, other mounts, lost locks, other time namespaces.
 
-use crate::decide::ids::{pid_file_id, recorded_meta};
 use crate::decide::snapshot::{Process, Snapshot};
 use crate::monitor::tests::simulated::{State, Step};
 use crate::record::file_names::Record;
@@ -113,24 +112,24 @@ impl State {
     /// Looks at the lock and the process, in the order of the real look.
     pub(super) fn look_for_life(&mut self, index: usize, snapshot: &mut Snapshot) {
         (snapshot.lock, snapshot.lock_file) = self.steps[index].seen_lock();
-        let key = pid_file_id(snapshot);
+        let key = snapshot.pid_file_id();
         match key {
-            Some((pid, _)) => self.steps[index].last_pid = Some(pid),
+            Some(key) => self.steps[index].last_pid = Some(key.pid),
             None => snapshot.followed = self.followed_process(index),
         }
         let meta =
-            recorded_meta(snapshot).filter(|meta| meta.locked && (!snapshot.pid.is_there() || meta.speaks_of(key)));
+            snapshot.recorded_meta().filter(|meta| meta.locked && (!snapshot.pid.is_there() || meta.speaks_of(key)));
         let by_lock = snapshot.lock == LockState::Held
             && key.is_some()
             && meta.is_some_and(|meta| meta.lock_file.is_none() || meta.lock_file == snapshot.lock_file);
-        let claimed = key.map(|(pid, _)| pid).or_else(|| meta.and_then(|meta| meta.pid));
+        let claimed = key.map(|key| key.pid).or_else(|| meta.and_then(|meta| meta.pid));
         let claimed = claimed.filter(|_| !by_lock && (key.is_some() || !snapshot.pid.is_there()));
         if let Some(pid) = claimed {
             snapshot.process = self.process(index, pid);
         }
         let step = &mut self.steps[index];
         let seen = by_lock || matches!(snapshot.process, Process::Running { .. }) && !step.is_of_other_time();
-        if seen && key.is_some_and(|(pid, _)| pid == step.pid) && step.gone.is_none() {
+        if seen && key.is_some_and(|key| key.pid == step.pid) && step.gone.is_none() {
             step.seen_alive = Some(step.run);
         }
     }
