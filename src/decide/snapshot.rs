@@ -3,6 +3,8 @@
 //! Plain data. A look holds raw facts, the unreadable included; an observation holds only what judgement needs, with
 //! left-overs of earlier runs already taken out. Neither says what follows: that is `evaluate`.
 
+use crate::error::Error;
+use crate::record::SCHEMA;
 use crate::record::file_names::Record;
 use crate::record::file_state::{FileId, FileStamp, FileState, LockState};
 use crate::record::meta::{Meta, ParsedMeta};
@@ -10,6 +12,7 @@ use crate::record::outcome::{Intent, Reason};
 use crate::record::pid::{ParsedPid, PidFileId};
 use crate::record::result::ParsedResult;
 use crate::record::status::{ParsedStatus, StatusWord};
+use crate::record::step_name::StepName;
 use crate::record::time::{MonotonicTime, WallTime};
 use std::sync::Arc;
 use std::time::Duration;
@@ -178,6 +181,19 @@ impl Snapshot {
         let ParsedMeta::Known(meta) = content.as_ref() else { return None };
         let trusted = self.pid.stamp().is_none_or(|pid| stamp.owner == pid.owner || stamp.owner == ROOT);
         trusted.then_some(meta)
+    }
+
+    /// Checks that this program knows the schema of the step's record.
+    ///
+    /// # Errors
+    /// [`Error`], with what to do.
+    pub(crate) fn refuse_newer(&self, step: &StepName) -> Result<(), Error> {
+        match self.meta.content().map(AsRef::as_ref) {
+            Some(ParsedMeta::Newer(schema)) => Err(Error::internal(format!(
+                "{step}.meta has schema {schema}, and this dogwatch reads up to {SCHEMA}; update dogwatch"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// The first of the step's files that is no regular file, with what it is.

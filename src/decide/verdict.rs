@@ -3,11 +3,14 @@
 //! Total: every observation has a verdict, and none makes it panic (I11). A pending verdict names a later moment, until
 //! which nothing changes by time alone and at which, if nothing else has changed, the answer is there.
 
-use crate::decide::policy::{Policy, STOPPED};
-use crate::decide::snapshot::{Liveness, Observation, ResultState, Status};
+use crate::decide::policy::{Policy, STOPPED, ThresholdOptions};
+use crate::decide::snapshot::{Liveness, Observation, ResultState, Snapshot, Status};
+use crate::decide::tracker::RunTracker;
+use crate::error::Error;
 use crate::record::file_names::Record;
 use crate::record::outcome::{Intent, Outcome, Reason};
 use crate::record::status::StatusWord;
+use crate::record::step_name::StepName;
 use crate::record::time::MonotonicTime;
 use std::time::Duration;
 
@@ -50,6 +53,37 @@ pub(crate) enum RequiredAction {
     Record(Reason),
     /// The run has to be ended first.
     Terminate(Intent),
+}
+
+/// A snapshot and its meaning.
+#[derive(Clone, Debug)]
+pub(crate) struct Assessment {
+    /// What was read.
+    pub(crate) snapshot: Snapshot,
+    /// What it means, with what earlier snapshots showed.
+    pub(crate) observation: Observation,
+    /// The thresholds of this run.
+    pub(crate) policy: Policy,
+    /// What follows.
+    pub(crate) verdict: Verdict,
+}
+
+/// Judges a step by a snapshot: the one way from a step's files to a verdict; `tracker` remembers the earlier snapshots.
+///
+/// # Errors
+/// A newer program wrote its record, or the caller's staleness does not fit the run; nothing was touched.
+pub(crate) fn assess(
+    tracker: &mut RunTracker,
+    step: &StepName,
+    snapshot: Snapshot,
+    thresholds: &ThresholdOptions,
+) -> Result<Assessment, Error> {
+    snapshot.refuse_newer(step)?;
+    let observation = tracker.observe(&snapshot);
+    let meta = snapshot.run_meta();
+    let policy = Policy::resolve(thresholds, meta)?;
+    let verdict = evaluate(&observation, &policy, snapshot.at);
+    Ok(Assessment { snapshot, observation, policy, verdict })
 }
 
 /// Decides by the rules in their order, which the README shows: the first that applies counts.

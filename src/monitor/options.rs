@@ -3,12 +3,12 @@
 use crate::decide::log_match::{LogMatch, Patterns};
 use crate::decide::policy::ThresholdOptions;
 use crate::decide::snapshot::Snapshot;
+use crate::decide::verdict::Assessment;
 use crate::error::UnknownWord;
 use crate::record::evidence::TreeProcess;
 use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
 use crate::record::time::MonotonicTime;
-use crate::step::assess::Assessment;
 use crate::sys::signals::Signal;
 use std::ffi::OsString;
 use std::path::PathBuf;

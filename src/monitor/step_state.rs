@@ -3,7 +3,7 @@
 use crate::decide::policy::{Policy, ThresholdOptions, reason_to_end, reason_while_running};
 use crate::decide::snapshot::{Liveness, Observation, Process, Snapshot, Status};
 use crate::decide::tracker::RunTracker;
-use crate::decide::verdict::Verdict;
+use crate::decide::verdict::{Assessment, Verdict, assess};
 use crate::decide::warning::{Warning, remarks};
 use crate::error::Error;
 use crate::monitor::log_scan::LogScanner;
@@ -15,7 +15,6 @@ use crate::record::outcome::{Intent, Outcome};
 use crate::record::pid::PidFileId;
 use crate::record::step_name::StepName;
 use crate::record::time::{MonotonicTime, WallTime};
-use crate::step::assess::{Assessment, assess};
 use crate::step::terminate::Termination;
 use crate::timer_wheel::Timer;
 use std::time::Duration;

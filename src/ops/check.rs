@@ -5,7 +5,7 @@ use crate::decide::policy::{Policy, Threshold, ThresholdOptions, reason_while_ru
 use crate::decide::recovery::{Plan, plan};
 use crate::decide::snapshot::{Observation, Snapshot};
 use crate::decide::tracker::RunTracker;
-use crate::decide::verdict::{Finding, RequiredAction, Verdict};
+use crate::decide::verdict::{Assessment, Finding, RequiredAction, Verdict, assess};
 use crate::decide::warning::{Warning, remarks};
 use crate::error::Error;
 use crate::monitor::StepResult;
@@ -15,7 +15,6 @@ use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
 use crate::record::time::MonotonicTime;
 use crate::record::units::shown;
-use crate::step::assess::{Assessment, assess};
 use crate::step::snapshot::{SnapshotReader, local_context};
 use crate::step::terminate::{cpu_time, cpu_time_in, evidence};
 use crate::sys::process::table::LazyProcessTable;

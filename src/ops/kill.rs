@@ -4,7 +4,7 @@
 //! the middle of ending a tree its processes are stopped.
 
 use crate::decide::policy::STOPPED;
-use crate::decide::verdict::{RequiredAction, Verdict};
+use crate::decide::verdict::{Assessment, RequiredAction, Verdict};
 use crate::error::Error;
 use crate::monitor::StepResult;
 use crate::ops::parallel::map_parallel;
@@ -12,7 +12,6 @@ use crate::ops::report::Report;
 use crate::ops::{each_once, open};
 use crate::record::outcome::{Intent, Outcome};
 use crate::record::step_name::StepName;
-use crate::step::assess::{Assessment, assess_settled};
 use crate::step::snapshot::{SnapshotReader, local_context};
 use crate::step::terminate::{KillMethod, Termination, record_death, terminate};
 use crate::sys::env;
@@ -87,7 +86,7 @@ fn kill_one(mut reader: SnapshotReader, escalation: Escalation) -> Result<(Repor
     } else {
         format!("{STOPPED}; the first signal was {}", escalation.signal)
     };
-    let before = assess_settled(&mut reader)?;
+    let before = reader.assess_settled()?;
     let termination = match &before.verdict {
         Verdict::Final(finding) => match finding.next {
             RequiredAction::Record(reason) => Some(record_death(&mut reader, &before.snapshot, reason, &method)),
@@ -102,7 +101,7 @@ fn kill_one(mut reader: SnapshotReader, escalation: Escalation) -> Result<(Repor
         return Ok((report(&reader, before, false, None), true));
     };
     // What is in the files now is the outcome: work that finished in between has finished.
-    let after = assess_settled(&mut reader)?;
+    let after = reader.assess_settled()?;
     let complete = killed || detail.is_none();
     Ok((report(&reader, after, killed, detail), complete))
 }

@@ -4,12 +4,11 @@
 //! repeated, starts the work once and tells its end at least once: a caller that is killed after the end and before it has
 //! printed it leaves the mark as it is, and callers that wait side by side each tell the end of the same run.
 
-use crate::decide::verdict::{RequiredAction, Verdict};
+use crate::decide::verdict::{Assessment, RequiredAction, Verdict};
 use crate::error::Error;
 use crate::ops::open;
 use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
-use crate::step::assess::{Assessment, assess_settled};
 use crate::step::snapshot::{SnapshotReader, local_context};
 use crate::step::telling;
 use std::path::Path;
@@ -32,7 +31,7 @@ pub(crate) enum CallStart {
 /// An internal error where the files cannot be read or the mark cannot be written.
 pub(crate) fn call_start(directory: &Path, step: &StepName) -> Result<CallStart, Error> {
     let mut reader = reader(directory, step)?;
-    let Assessment { snapshot, verdict, .. } = assess_settled(&mut reader)?;
+    let Assessment { snapshot, verdict, .. } = reader.assess_settled()?;
     let meta = snapshot.run_meta();
     let command = meta.map_or_else(Vec::new, |meta| meta.command.clone());
     let runs = match verdict {

@@ -5,7 +5,6 @@
 //! locks.
 
 mod ask_wrapper;
-pub(crate) mod assess;
 pub(crate) mod breaker_file;
 pub(crate) mod history;
 pub(crate) mod intent;

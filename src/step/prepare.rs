@@ -8,13 +8,13 @@ use crate::decide::liveness::is_copy;
 use crate::decide::policy::{Policy, ThresholdOptions};
 use crate::decide::snapshot::{Liveness, Status};
 use crate::decide::tracker::observe;
+use crate::decide::verdict::Assessment;
 use crate::decide::warning::Warning;
 use crate::error::Error;
 use crate::record::file_names::{Record, file_name, parse_temporary_name, record_lock};
 use crate::record::outcome::{Intent, Reason};
 use crate::record::pid::PidFileId;
 use crate::record::step_name::StepName;
-use crate::step::assess::{Assessment, assess_settled};
 use crate::step::outcome::{self, count_seen, remove_unpublished};
 use crate::step::snapshot::SnapshotReader;
 use crate::step::terminate::{KillMethod, record_death};
@@ -90,7 +90,7 @@ pub(crate) fn finalize_previous_run(
     trouble: &mut dyn FnMut(&str),
 ) -> Result<(), Error> {
     let step = reader.step().clone();
-    let Assessment { snapshot, observation: seen, .. } = assess_settled(reader)?;
+    let Assessment { snapshot, observation: seen, .. } = reader.assess_settled()?;
     if seen.absent_since.is_some() {
         return Ok(());
     }

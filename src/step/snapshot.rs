@@ -6,19 +6,21 @@
 //! both ends, all that was read between is of one run.
 
 use crate::decide::liveness::has_published_its_end;
-use crate::decide::policy::HEARTBEAT_INTERVAL;
-use crate::decide::snapshot::{LocalContext, Process, Snapshot};
+use crate::decide::policy::{HEARTBEAT_INTERVAL, Policy, SettleTimes};
+use crate::decide::snapshot::{Liveness, LocalContext, Process, Snapshot};
+use crate::decide::tracker::RunTracker;
+use crate::decide::verdict::{Assessment, SETTLE_START, Verdict, evaluate};
 use crate::decide::warning::out_of_reach;
 use crate::error::Error;
 use crate::record::file_names::{Record, file_name};
 use crate::record::file_state::{FileId, FileStamp, FileState, LockState};
+use crate::record::meta;
 use crate::record::meta::ParsedMeta;
 use crate::record::pid::{self, ParsedPid};
 use crate::record::result::{self, ParsedResult};
 use crate::record::status::{self, ParsedStatus, StatusWord};
 use crate::record::step_name::StepName;
 use crate::record::time::WallTime;
-use crate::record::{SCHEMA, meta};
 use crate::sys::fs::lock::{self, Lock};
 use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::platform::{fs_type, machine, process};
@@ -28,6 +30,9 @@ use crate::sys::{clock, env};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// How often a step is looked at until it stands still.
+const SETTLING: Duration = Duration::from_millis(5);
 
 /// How often a look that was overtaken by a new run is taken again before it has to do.
 const ATTEMPTS: usize = 8;
@@ -162,6 +167,34 @@ impl SnapshotReader {
     /// As [`read`](Self::read), with the step's name.
     pub(crate) fn read_again(&mut self) -> Result<Snapshot, Error> {
         self.read().map_err(|error| Error::io(format!("cannot look at {} again", self.step), error))
+    }
+
+    /// Judges a step, once it stands still, by its files and process alone: no threshold applies. A run that is just starting
+    /// has started by then, and one whose process is gone has had its time to say how it ended.
+    ///
+    /// # Errors
+    /// A sentence: it cannot be read, or a newer program wrote its record.
+    pub(crate) fn assess_settled(&mut self) -> Result<Assessment, Error> {
+        let mut tracker = RunTracker::default();
+        loop {
+            let snapshot = self.read().map_err(|error| {
+                Error::io(format!("cannot look at {} in {}", self.step, self.directory.path().display()), error)
+            })?;
+            snapshot.refuse_newer(&self.step)?;
+            let observation = tracker.observe(&snapshot);
+            let mut policy = Policy::without_limits(snapshot.at);
+            // A run that held the lock says how it ended before it lets go of it; a plain shell does so after its process's end.
+            if !snapshot.run_meta().is_some_and(|meta| meta.locked) {
+                policy.settle.death = SettleTimes::CONTRACT.death;
+            }
+            let verdict = evaluate(&observation, &policy, snapshot.at);
+            let is_starting = matches!(observation.liveness,
+                Liveness::Starting { since } if snapshot.at < since.plus(SETTLE_START));
+            if !is_starting && matches!(verdict, Verdict::Final(_)) {
+                return Ok(Assessment { snapshot, observation, policy, verdict });
+            }
+            clock::sleep_until(snapshot.at.plus(SETTLING));
+        }
     }
 
     /// Whether the files stand as a look has shown them, as far as cheap questions tell: the pid, the record and the status
@@ -330,19 +363,6 @@ fn has_stopped_wrapper(snapshot: &Snapshot) -> bool {
             Lookup::Found(entry) => entry.stopped && meta.pid_started_at == Some(entry.started),
             Lookup::NotFound | Lookup::Hidden => false,
         })
-}
-
-/// Checks that this program knows the schema of the step's record.
-///
-/// # Errors
-/// [`Error`], with what to do.
-pub(crate) fn refuse_newer(snapshot: &Snapshot, step: &StepName) -> Result<(), Error> {
-    match snapshot.meta.content().map(AsRef::as_ref) {
-        Some(ParsedMeta::Newer(schema)) => Err(Error::internal(format!(
-            "{step}.meta has schema {schema}, and this dogwatch reads up to {SCHEMA}; update dogwatch"
-        ))),
-        _ => Ok(()),
-    }
 }
 
 fn reject_oversize(file: &mut FileState<ParsedResult>) {
