@@ -1,15 +1,21 @@
-//! How the state machine inspects one step: watch its run's end, read it, search its log, and do what follows. Called by
-//! `machine` for one step at a time; each part ends with an action whose event calls the next.
+//! How the state machine inspects one step: watch its run's end, read it, search its log, and do what follows from the
+//! verdict: keep watching, have the run ended, or report. Called by `machine` for one step at a time; each part ends with an
+//! action whose event calls the next.
 
 use crate::decide::policy::{MAX_TIMEOUT, SettleTimes};
 use crate::decide::snapshot::{Process, Snapshot};
 use crate::decide::verdict::{Finding, RequiredAction, Verdict};
-use crate::monitor::event::MonitorAction;
-use crate::monitor::log_scan::{LogScanner, Scan, ScanOutcome, ScanStep};
+use crate::error::Error;
+use crate::monitor::event::{MonitorAction, Task};
+use crate::monitor::log_search::without_marker;
 use crate::monitor::machine::{Inspection, InspectionDepth, Monitor, WaitStage};
-use crate::monitor::step_state::Phase;
+use crate::monitor::options::{StepResult, StopReason, StopWhen};
+use crate::monitor::step_state::{PastTermination, Phase};
+use crate::record::evidence::TreeProcess;
 use crate::record::file_names::Record;
+use crate::record::outcome::Outcome;
 use crate::record::time::MonotonicTime;
+use crate::step::terminate::Termination;
 use crate::sys::watch::WatchResult;
 use std::time::Duration;
 
@@ -21,9 +27,6 @@ const MAX_SPINS: usize = 8;
 /// For how long every read of a step has to fail before that is believed, and how soon the first is repeated.
 const FAILURE_CONFIRM: Duration = Duration::from_millis(100);
 const RETRY_MIN: Duration = Duration::from_millis(10);
-/// For how long after the end of the caller's time a log is still read that was not read to its end: a call that only asks
-/// (`--for 0`) searches what is there.
-const LAST_READ: Duration = Duration::from_millis(500);
 
 impl Monitor<'_> {
     pub(super) fn inspect(&mut self, step: usize, depth: InspectionDepth) {
@@ -51,7 +54,7 @@ impl Monitor<'_> {
     }
 
     /// Asks to watch for the end of the step's run where it is not watched yet; whether that was needed.
-    pub(super) fn watch_exit(&mut self, step: usize) -> bool {
+    fn watch_exit(&mut self, step: usize) -> bool {
         let run = self.steps[step].exit_to_watch().filter(|run| self.inspection.exit != Some(*run));
         let Some(run) = run.filter(|_| self.stage == WaitStage::Watching) else { return false };
         self.inspection.exit = Some(run);
@@ -95,7 +98,7 @@ impl Monitor<'_> {
     }
 
     /// Goes on with a step whose snapshot is read and whose run's end is watched, as far as it can be.
-    pub(super) fn proceed(&mut self, step: usize) {
+    fn proceed(&mut self, step: usize) {
         let state = &self.steps[step];
         let writing = matches!(state.verdict(), Some(Verdict::Pending { poll_fast: true, .. }));
         // A shell makes a file and fills it some microseconds later, maybe on this very processor.
@@ -107,61 +110,50 @@ impl Monitor<'_> {
         }
     }
 
-    /// What the log says comes before the verdict: a line of it may end the wait before the run does.
-    pub(super) fn consult_log(&mut self, step: usize) {
-        let own = self.options.logs.as_ref().is_some_and(|logs| logs.file.is_none());
-        let ended = self.has_ended(step);
-        let state = &mut self.steps[step];
-        let readable = !own || state.owns_its_log();
-        let Some(scanner) = state.scanner.as_mut().filter(|_| readable) else {
-            return self.follow_up(step, MonotonicTime::NEVER);
-        };
-        if ended {
-            let next = scanner.begin(true);
-            self.scan_on(step, next);
-        } else {
-            let (watching, may_watch) = (scanner.watching, scanner.may_watch(self.now));
-            self.actions.push_back(MonitorAction::WatchLog { step, watching, may_watch });
-        }
-    }
-
     /// Whether the run is over and is not to be terminated: nothing more comes into its log then.
     pub(super) fn has_ended(&self, step: usize) -> bool {
         matches!(self.steps[step].verdict(), Some(Verdict::Final(Finding { outcome, next, .. }))
             if outcome.is_end() && !matches!(next, RequiredAction::Terminate(_)))
     }
 
-    pub(super) fn scan(&mut self, step: usize, read: impl FnOnce(&mut LogScanner, Scan) -> ScanStep) {
-        let scan = match self.steps[step].verdict() {
-            _ if self.has_ended(step) => Scan::Ended,
-            Some(Verdict::Final(_)) => Scan::Last,
-            Some(Verdict::Pending { .. }) | None => Scan::Running,
-        };
-        if let Some(scanner) = &mut self.steps[step].scanner {
-            let next = read(scanner, scan);
-            self.scan_on(step, next);
+    /// Does what follows from the verdict; the log is scanned again at `again` at the latest.
+    pub(super) fn follow_up(&mut self, step: usize, again: MonotonicTime) {
+        if self.steps[step].is_log_only() {
+            return self.follow_up_log_wait(step, again);
         }
-    }
-
-    /// Whether the caller's time is over, and with it the time that a log is read on for its sake.
-    fn may_not_read_on(&self) -> bool {
-        self.options.thresholds.until.is_some_and(|until| self.now >= until.plus(LAST_READ))
-    }
-
-    pub(super) fn scan_on(&mut self, step: usize, next: ScanStep) {
-        match next {
-            ScanStep::Measure => self.actions.push_back(MonitorAction::MeasureLog(step)),
-            ScanStep::Read => self.actions.push_back(MonitorAction::ReadLog(step)),
-            ScanStep::Done(ScanOutcome::Matched(found)) => self.finish_on_match(step, found),
-            ScanStep::Done(ScanOutcome::Unfinished) if self.may_not_read_on() => self.report_unread_log(step),
-            // Its next turn comes at once, after the other steps'.
-            ScanStep::Done(ScanOutcome::Unfinished) => self.schedule(step, self.now),
-            ScanStep::Done(ScanOutcome::Nothing(again)) => self.follow_up(step, again),
+        let Some(verdict) = self.steps[step].verdict().cloned() else { return };
+        if let Some(past) = self.steps[step].termination.take() {
+            if !past.termination.recorded || !self.steps[step].shows_other_run(past.run) {
+                return self.finish_termination(step, past, verdict);
+            }
+            // It was replaced while it was being terminated, and the new run is followed.
+            self.steps[step].evidence = None;
+        }
+        match verdict {
+            Verdict::Pending { recheck_at, poll_fast } => self.keep_watching(step, recheck_at.min(again), poll_fast),
+            Verdict::Final(Finding { outcome, next: RequiredAction::Report, detail }) => {
+                self.report(StepResult::new(step, outcome, detail));
+            }
+            // The wait is over, so nothing is begun any more.
+            Verdict::Final(_) if self.over => {}
+            Verdict::Final(Finding { outcome, next: RequiredAction::Record(_), detail }) if !self.options.kill => {
+                self.report(StepResult::new(step, outcome, detail));
+            }
+            Verdict::Final(Finding { next: RequiredAction::Terminate(_), .. }) if !self.options.kill => {
+                self.actions.push_back(MonitorAction::Diagnose(step));
+            }
+            Verdict::Final(Finding { outcome, next: RequiredAction::Terminate(intent), .. }) => {
+                let why = self.steps[step].termination_reason(intent);
+                self.terminate(step, outcome, Task::Terminate(intent, why));
+            }
+            Verdict::Final(Finding { outcome, next: RequiredAction::Record(reason), .. }) => {
+                self.terminate(step, outcome, Task::RecordDeath(reason));
+            }
         }
     }
 
     /// Sleeps on, until a file that is being written or a step that is only polled for has to be read again.
-    pub(super) fn keep_watching(&mut self, step: usize, recheck_at: MonotonicTime, poll_fast: bool) {
+    fn keep_watching(&mut self, step: usize, recheck_at: MonotonicTime, poll_fast: bool) {
         let polls = self.sources.polls;
         let state = &mut self.steps[step];
         let files = state.files_to_follow();
@@ -192,6 +184,60 @@ impl Monitor<'_> {
             self.options.poll_interval
         };
         self.schedule_no_later(step, self.now.plus(pause));
+    }
+
+    fn terminate(&mut self, step: usize, outcome: Outcome, task: Task) {
+        let run = self.steps[step].snapshot_of_run().and_then(Snapshot::pid_file_id);
+        self.steps[step].phase = Phase::Terminating(run, outcome);
+        self.actions.push_back(MonitorAction::Terminate(step, task));
+    }
+
+    pub(super) fn on_diagnosed(&mut self, step: usize, processes: Vec<TreeProcess>) {
+        self.steps[step].evidence = Some(processes);
+        if let Some(Verdict::Final(Finding { outcome, next: RequiredAction::Terminate(intent), .. })) =
+            self.steps[step].verdict()
+        {
+            let answer = StepResult::new(step, *outcome, Some(self.steps[step].overdue_reason(*intent)));
+            self.report(answer);
+        }
+    }
+
+    /// What is in the files is the outcome for everybody, this process too: work that finished in between has finished, and
+    /// another terminator may have recorded its reason first. So they are read before the answer.
+    pub(super) fn on_terminated(&mut self, step: usize, mut termination: Termination) {
+        let state = &mut self.steps[step];
+        let Phase::Terminating(run, outcome) = state.phase else { return };
+        state.phase = Phase::Watching;
+        state.evidence = termination.evidence.take();
+        state.termination = Some(PastTermination { run, outcome, termination });
+        self.mark(step, InspectionDepth::Read);
+    }
+
+    fn finish_termination(&mut self, step: usize, past: PastTermination, verdict: Verdict) {
+        let Termination { killed, recorded, detail, .. } = past.termination;
+        match verdict {
+            Verdict::Final(Finding { outcome, next: RequiredAction::Report, detail: found }) if outcome.is_end() => {
+                self.report(StepResult { killed, ..StepResult::new(step, outcome, detail.or(found)) });
+            }
+            // Its result is still to come.
+            Verdict::Pending { recheck_at, poll_fast } if recorded => {
+                self.steps[step].evidence = None;
+                self.keep_watching(step, recheck_at, poll_fast);
+            }
+            Verdict::Pending { .. } | Verdict::Final(_) => {
+                self.report(StepResult { killed, ..StepResult::new(step, past.outcome, detail) });
+            }
+        }
+    }
+
+    /// Where a termination recorded nothing, no later read could tell more than it did.
+    fn report_unrecorded(&mut self, step: usize) -> bool {
+        let unrecorded = self.steps[step].termination.take_if(|past| !past.termination.recorded);
+        let Some(PastTermination { outcome, termination: Termination { killed, detail, .. }, .. }) = unrecorded else {
+            return false;
+        };
+        self.report(StepResult { killed, ..StepResult::new(step, outcome, detail) });
+        true
     }
 
     /// The files cannot be read now, and may be the next time. Nothing is judged meanwhile, so the bounds of the wait are
@@ -225,5 +271,83 @@ impl Monitor<'_> {
 
     fn longest_failure(&self, since: MonotonicTime) -> Option<MonotonicTime> {
         self.options.thresholds.max_timeout.or(MAX_TIMEOUT).map(|limit| since.plus(limit))
+    }
+
+    /// Nothing is known of the step at the end of the wait: that it has not started would be a claim.
+    fn report_unreadable(&mut self, step: usize, reason: &str) {
+        self.report(StepResult::new(step, Outcome::Running, Some(format!("it cannot be looked at: {reason}"))));
+    }
+
+    fn report_unreadable_death(&mut self, step: usize, reason: &str) {
+        let detail = format!("its process has ended, and its files cannot be read: {reason}");
+        self.report(StepResult::new(step, Outcome::Died, Some(detail)));
+    }
+
+    fn give_up(&mut self, step: usize, reason: &str) {
+        let (label, directory) = (self.steps[step].label(), self.directory.display());
+        let sentence = format!("cannot look at {label} in {directory}: {reason}; the work was left alone");
+        self.stop(Err(Error::internal(sentence)));
+    }
+
+    pub(super) fn report(&mut self, mut result: StepResult) {
+        let step = result.index;
+        let state = &mut self.steps[step];
+        state.phase = Phase::Reported;
+        self.unreported -= 1;
+        if self.options.has_marker() && !state.is_log_only() {
+            result = without_marker(result, state);
+        }
+        if state.files_are_gone() && result.outcome.is_end() {
+            result.detail.get_or_insert_with(|| "its files are gone, and nothing could be recorded".to_owned());
+        }
+        result.detail = state.sentences(result.outcome, result.detail, result.killed);
+        (result.backend, result.evidence) = (self.sources.backend, state.evidence.take());
+        if let Some(assessment) = state.assessment.take() {
+            result = result.with_facts(assessment);
+        } else if state.is_log_only() {
+            result.began = Some(self.started);
+        }
+        let outcome = result.outcome;
+        self.cancel_timer(step);
+        if self.unreported > 0 && self.steps[step].exit.is_some() {
+            self.actions.push_back(MonitorAction::ForgetExit(step));
+        }
+        match self.options.stop_when {
+            StopWhen::AllDone => {}
+            StopWhen::FirstFailure => {
+                self.over |= outcome.is_end() && outcome != Outcome::Success || outcome == Outcome::NotStarted;
+            }
+            StopWhen::AnyDone if outcome.is_end() || outcome == Outcome::Marker => self.over = true,
+            // None has won yet: whether this is reported is known at the end.
+            StopWhen::AnyDone => {
+                self.steps[step].pending_result = Some(result);
+                return;
+            }
+        }
+        self.actions.push_back(MonitorAction::Report(Box::new(result)));
+    }
+
+    /// The last answers: the steps that are not reported yet still run, or have not started.
+    pub(super) fn close(&mut self) {
+        if self.options.stop_when == StopWhen::FirstFailure {
+            for step in 0..self.steps.len() {
+                if self.steps[step].phase != Phase::Reported {
+                    let state = &mut self.steps[step];
+                    state.termination = None;
+                    let outcome = state.outcome_so_far();
+                    self.report(StepResult::new(step, outcome, None));
+                }
+            }
+        }
+        if self.options.stop_when == StopWhen::AnyDone && !self.over {
+            let pending: Vec<StepResult> =
+                self.steps.iter_mut().filter_map(|step| step.pending_result.take()).collect();
+            let running: Vec<StepResult> =
+                pending.iter().filter(|result| result.outcome == Outcome::Running).cloned().collect();
+            // None has won: each that runs is reported, or, where none has started, the first.
+            let last = if running.is_empty() { pending.into_iter().take(1).collect() } else { running };
+            self.actions.extend(last.into_iter().map(|result| MonitorAction::Report(Box::new(result))));
+        }
+        self.stop(Ok(StopReason::Answered));
     }
 }

@@ -4,8 +4,8 @@
 //! A caller repeats: carry out every action and hand its event back at once; sleep until something happens or
 //! [`Monitor::poll_timeout`] is reached; hand in what happened, then call [`Monitor::handle_timeout`]. An event only says
 //! which step to read again (I1). The first pass reads every step before anything is watched, because what has ended needs no
-//! watch; then the watches are set, and every step is read once more (I2). How one step is inspected stands in `inspection`,
-//! what is reported of it in `answers`.
+//! watch; then the watches are set, and every step is read once more (I2). How one step is inspected, and what follows, stands
+//! in `inspection`.
 
 use crate::decide::snapshot::Snapshot;
 use crate::decide::verdict::{Finding, RequiredAction, Verdict};

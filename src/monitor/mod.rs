@@ -1,15 +1,16 @@
 //! Waiting: until steps end, lines are logged, or a directory changes. Called by `ops`.
 //!
 //! To read it, begin with `machine`, which decides everything and does nothing; `driver` does what it says and tells it what
-//! happened. `inspection` and `answers` are the machine's other parts: how one step is read, and what is reported of it.
+//! happened. `inspection` and `log_search` are the machine's other parts: how one step is read and what follows, and how its
+//! log is searched.
 
-mod answers;
 mod dir_changes;
 mod driver;
 mod event;
 mod event_sources;
 mod inspection;
 mod log_scan;
+mod log_search;
 mod machine;
 mod options;
 mod step_state;

@@ -1,0 +1,130 @@
+//! How the state machine searches the logs of its steps, and waits for a log alone. Called by `machine` and `inspection`.
+
+use crate::decide::log_match::LogMatch;
+use crate::decide::policy::Policy;
+use crate::decide::verdict::{Finding, RequiredAction, Verdict};
+use crate::monitor::event::MonitorAction;
+use crate::monitor::log_scan::{LogScanner, Scan, ScanOutcome, ScanStep};
+use crate::monitor::machine::Monitor;
+use crate::monitor::options::StepResult;
+use crate::monitor::step_state::StepState;
+use crate::record::outcome::Outcome;
+use crate::record::time::MonotonicTime;
+use std::time::Duration;
+
+/// For how long after the end of the caller's time a log is still read that was not read to its end: a call that only asks
+/// (`--for 0`) searches what is there.
+const LAST_READ: Duration = Duration::from_millis(500);
+
+impl Monitor<'_> {
+    /// What the log says comes before the verdict: a line of it may end the wait before the run does.
+    pub(super) fn consult_log(&mut self, step: usize) {
+        let own = self.options.logs.as_ref().is_some_and(|logs| logs.file.is_none());
+        let ended = self.has_ended(step);
+        let state = &mut self.steps[step];
+        let readable = !own || state.owns_its_log();
+        let Some(scanner) = state.scanner.as_mut().filter(|_| readable) else {
+            return self.follow_up(step, MonotonicTime::NEVER);
+        };
+        if ended {
+            let next = scanner.begin(true);
+            self.scan_on(step, next);
+        } else {
+            let (watching, may_watch) = (scanner.watching, scanner.may_watch(self.now));
+            self.actions.push_back(MonitorAction::WatchLog { step, watching, may_watch });
+        }
+    }
+
+    pub(super) fn scan(&mut self, step: usize, read: impl FnOnce(&mut LogScanner, Scan) -> ScanStep) {
+        let scan = match self.steps[step].verdict() {
+            _ if self.has_ended(step) => Scan::Ended,
+            Some(Verdict::Final(_)) => Scan::Last,
+            Some(Verdict::Pending { .. }) | None => Scan::Running,
+        };
+        if let Some(scanner) = &mut self.steps[step].scanner {
+            let next = read(scanner, scan);
+            self.scan_on(step, next);
+        }
+    }
+
+    /// Whether the caller's time is over, and with it the time that a log is read on for its sake.
+    fn may_not_read_on(&self) -> bool {
+        self.options.thresholds.until.is_some_and(|until| self.now >= until.plus(LAST_READ))
+    }
+
+    fn scan_on(&mut self, step: usize, next: ScanStep) {
+        match next {
+            ScanStep::Measure => self.actions.push_back(MonitorAction::MeasureLog(step)),
+            ScanStep::Read => self.actions.push_back(MonitorAction::ReadLog(step)),
+            ScanStep::Done(ScanOutcome::Matched(found)) => self.finish_on_match(step, found),
+            ScanStep::Done(ScanOutcome::Unfinished) if self.may_not_read_on() => self.report_unread_log(step),
+            // Its next turn comes at once, after the other steps'.
+            ScanStep::Done(ScanOutcome::Unfinished) => self.schedule(step, self.now),
+            ScanStep::Done(ScanOutcome::Nothing(again)) => self.follow_up(step, again),
+        }
+    }
+
+    fn finish_on_match(&mut self, step: usize, found: LogMatch) {
+        let (outcome, detail) = found.answer();
+        let run_outcome = match self.steps[step].verdict() {
+            Some(Verdict::Final(Finding { outcome, next: RequiredAction::Report, .. })) if outcome.is_end() => {
+                Some(*outcome)
+            }
+            _ => None,
+        };
+        let killed = self.steps[step].termination.take().is_some_and(|past| past.termination.killed);
+        self.report(StepResult {
+            run_outcome,
+            log_match: Some(found),
+            killed,
+            ..StepResult::new(step, outcome, detail)
+        });
+    }
+
+    /// The caller's time is over, and a marker may still stand in what was not read.
+    fn report_unread_log(&mut self, step: usize) {
+        let detail = "the time was over before its log was read to the end; nothing matched so far".to_owned();
+        self.report(StepResult::new(step, Outcome::Running, Some(detail)));
+    }
+
+    /// A log for which no step is named ends by a line, or by the bounds of the wait.
+    pub(super) fn follow_up_log_wait(&mut self, step: usize, again: MonotonicTime) {
+        let policy = match Policy::resolve(&self.options.thresholds, None) {
+            Ok(policy) => policy,
+            Err(error) => return self.stop(Err(error.into())),
+        };
+        let exists = self.steps[step].scanner.as_ref().is_some_and(LogScanner::exists);
+        let until = policy.until.unwrap_or(MonotonicTime::NEVER);
+        let given_up = if exists { MonotonicTime::NEVER } else { self.started.plus(policy.start_timeout) };
+        let over = policy.max_timeout.map_or(MonotonicTime::NEVER, |limit| self.started.plus(limit));
+        let due = |at: MonotonicTime| at != MonotonicTime::NEVER && self.now >= at;
+        let answer = if !exists && (due(given_up) || due(until)) {
+            let file = self.options.logs.as_ref().and_then(|logs| logs.file.as_deref()).unwrap_or(self.directory);
+            StepResult::new(step, Outcome::NotStarted, Some(format!("there is no file {}", file.display())))
+        } else if due(over) {
+            let limit = humantime::format_duration(policy.max_timeout.unwrap_or_default());
+            StepResult::new(step, Outcome::Timeout, Some(format!("no line matched for {limit}; nothing was ended")))
+        } else if due(until) {
+            StepResult::new(step, Outcome::Running, None)
+        } else {
+            return self.schedule(step, again.min(until).min(over).min(given_up));
+        };
+        self.report(answer);
+    }
+}
+
+/// With a marker only a line ends the wait well: a run that ends before one matched has failed to say it.
+pub(super) fn without_marker(answer: StepResult, state: &StepState) -> StepResult {
+    if answer.log_match.is_some() || !matches!(answer.outcome, Outcome::Success | Outcome::Failed) {
+        return answer;
+    }
+    let meta = state.snapshot().and_then(|snapshot| snapshot.run_meta());
+    let how = match meta.map(|meta| (meta.exit_code, meta.signal.as_deref())) {
+        Some((Some(code), _)) => format!(", exit code {code}"),
+        Some((None, Some(signal))) => format!(", {signal}"),
+        Some((None, None)) | None => String::new(),
+    };
+    let sentence = format!("ended ({}{how}) before a line matched", answer.outcome.as_str());
+    let detail = std::iter::once(sentence).chain(answer.detail.clone()).collect::<Vec<_>>().join("; ");
+    StepResult { outcome: Outcome::Failed, detail: Some(detail), ..answer }
+}
