@@ -103,12 +103,8 @@ struct Provenance {
 }
 
 impl Provenance {
-    fn is_left_over(
-        &mut self,
-        stamp: Option<FileStamp>,
-        liveness: Liveness,
-        by_age: impl FnOnce(WallTime) -> bool,
-    ) -> bool {
+    /// Takes in what stands there now; whether that is an earlier one's.
+    fn observe(&mut self, stamp: Option<FileStamp>, liveness: Liveness, by_age: impl FnOnce(WallTime) -> bool) -> bool {
         if !std::mem::replace(&mut self.seen, true) {
             self.first = stamp;
         }
@@ -244,14 +240,14 @@ impl TrackedRun {
             _ => LeftOverCutoff::of(snapshot, liveness),
         };
         self.left_over = key.map(|_| old).or(self.left_over);
-        let by_age = self.old_status.is_left_over(snapshot.status.stamp(), liveness, |modified| old.covers(modified));
+        let by_age = self.old_status.observe(snapshot.status.stamp(), liveness, |modified| old.covers(modified));
         let left_over = by_age || before.status.is_some() && snapshot.status.stamp() == before.status;
         let status = self.status(snapshot, left_over);
         // A wrapper that has been continued since the last look may not have beaten yet.
         self.stopped = self.stopped.max((snapshot.is_stopped || self.was_stopped).then_some(snapshot.at));
         self.was_stopped = snapshot.is_stopped;
         let beat = snapshot.heartbeat.stamp();
-        let old_beat = self.old_heartbeat.is_left_over(beat, liveness, |modified| old.covers_heartbeat(modified));
+        let old_beat = self.old_heartbeat.observe(beat, liveness, |modified| old.covers_heartbeat(modified));
         let heartbeat = beat.filter(|_| !old_beat).map(|stamp| self.heartbeat(snapshot, stamp));
         // Where this run's own status looks left over the clock was set back, and then its result is known by being of
         // the status's time.

@@ -47,8 +47,9 @@ impl HeartbeatScheduler {
         now >= self.next
     }
 
-    /// Whether to beat at `now`, for a log of this size and processes that were active since the last time or not.
-    pub(super) fn beats(&mut self, now: MonotonicTime, log_size: u64, active: bool) -> bool {
+    /// Takes the beat that is due at `now`; whether there is one, for a log of this size and processes that were active since
+    /// the last time or not.
+    pub(super) fn take_beat(&mut self, now: MonotonicTime, log_size: u64, active: bool) -> bool {
         if !self.may_beat(now) {
             return false;
         }
@@ -63,9 +64,9 @@ impl HeartbeatScheduler {
         }
     }
 
-    /// Whether the heartbeat, last modified at `modified`, is stale at `now`. By observed change: if another process
+    /// Takes in that the heartbeat was last modified at `modified`. Its age counts by observed change: if another process
     /// touches it, it is fresh from the look that shows it.
-    pub(super) fn is_stale(&mut self, now: MonotonicTime, modified: Option<WallTime>) -> bool {
+    pub(super) fn observe(&mut self, now: MonotonicTime, modified: Option<WallTime>) {
         if modified != self.seen {
             if let (Some(before), Some(after)) = (self.seen, modified) {
                 let gap = after.since(before);
@@ -73,6 +74,10 @@ impl HeartbeatScheduler {
             }
             self.seen = modified;
         }
+    }
+
+    /// Whether the heartbeat, as it was observed last, is stale at `now`.
+    pub(super) fn is_stale(&self, now: MonotonicTime) -> bool {
         self.stale.is_some_and(|stale| now >= self.fresh.plus(stale))
     }
 
@@ -96,21 +101,26 @@ mod tests {
         WallTime::from_parts(1_000_000 + second, 0)
     }
 
+    fn is_stale(heartbeat: &mut HeartbeatScheduler, now: MonotonicTime, modified: Option<WallTime>) -> bool {
+        heartbeat.observe(now, modified);
+        heartbeat.is_stale(now)
+    }
+
     #[test]
     fn a_process_beats_at_each_interval_and_never_twice_for_one() {
         let mut heartbeat = HeartbeatScheduler::new(HeartbeatOn::Process, 10 * SECOND, None, at(0));
-        let beats: Vec<i64> = (0..=60).filter(|&second| heartbeat.beats(at(second), 0, false)).collect();
+        let beats: Vec<i64> = (0..=60).filter(|&second| heartbeat.take_beat(at(second), 0, false)).collect();
         assert_eq!(beats, [10, 20, 30, 40, 50, 60]);
-        assert!(heartbeat.beats(at(200), 0, false) && !heartbeat.beats(at(200), 0, false));
+        assert!(heartbeat.take_beat(at(200), 0, false) && !heartbeat.take_beat(at(200), 0, false));
         assert_eq!(heartbeat.due(), at(210));
     }
 
     #[test]
     fn output_beats_only_while_the_log_has_grown() {
         let mut heartbeat = HeartbeatScheduler::new(HeartbeatOn::Output, 10 * SECOND, Some(35 * SECOND), at(0));
-        assert!(!heartbeat.beats(at(10), 0, false));
-        assert!(heartbeat.beats(at(20), 5, false));
-        assert!(!heartbeat.beats(at(30), 5, false));
+        assert!(!heartbeat.take_beat(at(10), 0, false));
+        assert!(heartbeat.take_beat(at(20), 5, false));
+        assert!(!heartbeat.take_beat(at(30), 5, false));
         assert_eq!(heartbeat.due(), at(35));
     }
 
@@ -118,27 +128,29 @@ mod tests {
     fn activity_beats_while_anything_goes_on() {
         let mut heartbeat = HeartbeatScheduler::new(HeartbeatOn::Activity, 10 * SECOND, Some(35 * SECOND), at(0));
         assert!(
-            !heartbeat.beats(at(10), 0, false) && heartbeat.beats(at(20), 0, true) && heartbeat.beats(at(30), 5, false)
+            !heartbeat.take_beat(at(10), 0, false)
+                && heartbeat.take_beat(at(20), 0, true)
+                && heartbeat.take_beat(at(30), 5, false)
         );
-        assert!(!heartbeat.beats(at(40), 5, false) && !heartbeat.beats(at(45), 5, true), "not before its time");
+        assert!(!heartbeat.take_beat(at(40), 5, false) && !heartbeat.take_beat(at(45), 5, true), "not before its time");
     }
 
     #[test]
     fn a_manual_heartbeat_is_looked_at_when_its_threshold_is_reached_and_counts_from_its_change() {
         let mut heartbeat = HeartbeatScheduler::new(HeartbeatOn::Manual, 10 * SECOND, Some(30 * SECOND), at(0));
-        assert!(!heartbeat.is_stale(at(0), Some(wall(0))));
+        assert!(!is_stale(&mut heartbeat, at(0), Some(wall(0))));
         assert_eq!(heartbeat.due(), at(30));
-        assert!(!heartbeat.is_stale(at(30), Some(wall(25))));
+        assert!(!is_stale(&mut heartbeat, at(30), Some(wall(25))));
         assert_eq!(heartbeat.due(), at(55));
-        assert!(!heartbeat.is_stale(at(54), Some(wall(25))));
-        assert!(heartbeat.is_stale(at(55), Some(wall(25))));
+        assert!(!is_stale(&mut heartbeat, at(54), Some(wall(25))));
+        assert!(is_stale(&mut heartbeat, at(55), Some(wall(25))));
         assert_eq!(heartbeat.age(at(55)), 30 * SECOND);
     }
 
     #[test]
     fn a_threshold_of_zero_never_condemns() {
         let mut heartbeat = HeartbeatScheduler::new(HeartbeatOn::Manual, 10 * SECOND, Some(Duration::ZERO), at(0));
-        assert!(!heartbeat.is_stale(at(1_000_000), Some(wall(0))));
+        assert!(!is_stale(&mut heartbeat, at(1_000_000), Some(wall(0))));
         assert_eq!(heartbeat.due(), MonotonicTime::NEVER);
     }
 }

@@ -157,7 +157,7 @@ fn beat(run: &mut ActiveRun, job: &Job, now: MonotonicTime, on_event: OnEvent<'_
         let seen = end_tree::activity(run);
         std::mem::replace(&mut run.activity, seen.clone()) != seen
     };
-    if run.heartbeat.beats(now, size, active) {
+    if run.heartbeat.take_beat(now, size, active) {
         let name = file_name(&job.step, Record::Heartbeat);
         if let Err(error) = run.directory.touch(&name) {
             on_event(RunnerEvent::Warning(&format!(
@@ -182,7 +182,8 @@ fn overdue(run: &mut ActiveRun, job: &Job, now: MonotonicTime, over_at: Monotoni
         // Not knowing is no reason to kill.
         Err(_) => return None,
     };
-    run.heartbeat.is_stale(now, modified).then(|| (Intent::Hung, silent_for(run.heartbeat.age(now), stale)))
+    run.heartbeat.observe(now, modified);
+    run.heartbeat.is_stale(now).then(|| (Intent::Hung, silent_for(run.heartbeat.age(now), stale)))
 }
 
 /// Ends COMMAND and all that it started, after a look at what it waits for where a reason is to be announced.
