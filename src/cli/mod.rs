@@ -52,9 +52,10 @@ fn run(line: &[OsString]) -> u8 {
 
 /// Flags that every command takes.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Global options")]
 struct GlobalArgs {
     /// The monitor directory [default: `$DOGWATCH_DIR`, else one of your own for this project]
-    #[arg(long, value_name = "DIR", global = true, help_heading = "Global options", value_hint = clap::ValueHint::DirPath)]
+    #[arg(long, value_name = "DIR", global = true, value_hint = clap::ValueHint::DirPath)]
     dir: Option<PathBuf>,
     /// Print machine output: one JSON object a line on standard output; `full`, or -v, gives every key of a wait's answer
     #[arg(
@@ -63,25 +64,17 @@ struct GlobalArgs {
         global = true,
         num_args = 0..=1,
         require_equals = true,
-        default_missing_value = "brief",
-        help_heading = "Global options"
+        default_missing_value = "brief"
     )]
     json: Option<JsonForm>,
     /// Print no remarks, only what was asked for
-    #[arg(short, long, global = true, help_heading = "Global options")]
+    #[arg(short, long, global = true)]
     quiet: bool,
     /// Print on standard error how changes are noticed and why; repeat for more
-    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Global options")]
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
     /// Colour: auto, always or never (`NO_COLOR` is respected)
-    #[arg(
-        long,
-        value_name = "WHEN",
-        global = true,
-        default_value = "auto",
-        hide_default_value = true,
-        help_heading = "Global options"
-    )]
+    #[arg(long, value_name = "WHEN", global = true, default_value = "auto", hide_default_value = true)]
     color: Color,
 }
 

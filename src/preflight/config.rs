@@ -8,11 +8,9 @@ use crate::preflight::checks::tcp::Address;
 use crate::preflight::{Check, CheckKind, DEFAULT_TIMEOUT, MonitorSettings};
 use crate::record::units;
 use std::collections::HashMap;
-use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeFloat, DeInteger, DeTable, DeValue};
 
 /// The most checks in a file: each has a thread of its own.
 const MAX_CHECKS: usize = 500;
@@ -20,8 +18,9 @@ const MAX_CHECKS: usize = 500;
 const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 /// The keys that every check may have.
 const COMMON_KEYS: [&str; 4] = ["name", "kind", "timeout", "fix"];
-/// Each kind with its required keys and its optional keys.
-const KINDS: [(&str, &[&str], &[&str]); 9] = [
+/// A kind with its required keys and its optional keys.
+type Kind = (&'static str, &'static [&'static str], &'static [&'static str]);
+const KINDS: [Kind; 9] = [
     ("command", &["command"], &[]),
     ("python-import", &["module"], &["python"]),
     ("venv", &["venv"], &[]),
@@ -34,6 +33,9 @@ const KINDS: [(&str, &[&str], &[&str]); 9] = [
 ];
 /// The error of a file without any check.
 const NO_CHECK: &str = "this file holds no check; add a [[check]], or remove the file to run the default checks";
+
+/// Reads a key's text.
+type Parse<T> = fn(&str) -> Result<T, Error>;
 
 /// One error in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,18 +81,32 @@ struct Reader<'text> {
     text: &'text str,
     folder: &'text Path,
     monitor: &'text MonitorSettings,
+    /// Each with the byte offset of its place.
     errors: Vec<(usize, String)>,
 }
 
 /// One `[[check]]` with its byte offset.
-struct TableEntry<'table, 'text> {
-    table: &'table DeTable<'text>,
+#[derive(Clone, Copy)]
+struct Entry<'text> {
+    table: &'text DeTable<'text>,
     at: usize,
 }
 
+impl Entry<'_> {
+    /// Where the value of a key begins, or the table where it has no such key.
+    fn place_of(self, key: &str) -> usize {
+        self.table.get(key).map_or(self.at, |value| value.span().start)
+    }
+}
+
 impl Reader<'_> {
-    fn error<T>(&mut self, span: &Range<usize>, message: impl Into<String>) -> Option<T> {
-        self.errors.push((span.start, message.into()));
+    fn error(&mut self, at: usize, message: impl Into<String>) {
+        self.errors.push((at, message.into()));
+    }
+
+    /// Reports an error in place of a value.
+    fn refuse<T>(&mut self, at: usize, message: impl Into<String>) -> Option<T> {
+        self.error(at, message);
         None
     }
 
@@ -98,38 +114,32 @@ impl Reader<'_> {
         let table = match DeTable::parse(self.text) {
             Ok(table) => table.into_inner(),
             Err(error) => {
-                let span = error.span().unwrap_or(0..0);
                 let message = error.message().lines().collect::<Vec<_>>().join(", ");
-                self.error::<()>(&span, format!("this is not TOML: {message}"));
+                self.error(error.span().map_or(0, |span| span.start), format!("this is not TOML: {message}"));
                 return Vec::new();
             }
         };
         let mut checks = Vec::new();
         for (key, value) in &table {
-            if key.get_ref() != "check" {
-                let hint = nearest(key.get_ref(), &["check"]).map_or("", |_| "; did you mean [[check]]?");
-                let message = format!("unknown key {:?}; a preflight file holds [[check]] tables{hint}", key.get_ref());
-                self.error::<()>(&key.span(), message);
+            let (name, at) = (key.get_ref(), key.span().start);
+            if name != "check" {
+                let hint = nearest(name, &["check"]).map_or("", |_| "; did you mean [[check]]?");
+                self.error(at, format!("unknown key {name:?}; a preflight file holds [[check]] tables{hint}"));
                 continue;
             }
             let DeValue::Array(entries) = value.get_ref() else {
-                let message = "checks are a list: write [[check]], with two brackets on each side";
-                self.error::<()>(&key.span(), message);
+                self.error(at, "checks are a list: write [[check]], with two brackets on each side");
                 continue;
             };
             if entries.len() > MAX_CHECKS {
-                self.error::<()>(
-                    &key.span(),
-                    format!("{} checks are too many; at most {MAX_CHECKS} can be run", entries.len()),
-                );
+                self.error(at, format!("{} checks are too many; at most {MAX_CHECKS} can be run", entries.len()));
             }
             for entry in entries {
-                let Some(table) = entry.get_ref().as_table() else {
-                    let message = "a check is a table: write [[check]] above its keys";
-                    self.error::<()>(&entry.span(), message);
-                    continue;
-                };
-                checks.extend(self.check(&TableEntry { table, at: entry.span().start }));
+                let at = entry.span().start;
+                match entry.get_ref().as_table() {
+                    Some(table) => checks.extend(self.check(Entry { table, at })),
+                    None => self.error(at, "a check is a table: write [[check]] above its keys"),
+                }
             }
         }
         self.check_unique(&checks);
@@ -142,20 +152,19 @@ impl Reader<'_> {
         for (check, at) in checks {
             let line = config_error(self.text, *at, String::new()).line;
             if let Some(first) = lines.get(check.name.as_str()) {
-                let message = format!("line {first} names a check {:?} already; rename one", check.name);
-                self.errors.push((*at, message));
+                self.error(*at, format!("line {first} names a check {:?} already; rename one", check.name));
             } else {
-                lines.insert(check.name.as_str(), line);
+                lines.insert(&check.name, line);
             }
         }
     }
 
-    fn check(&mut self, entry: &TableEntry<'_, '_>) -> Option<(Check, usize)> {
+    fn check(&mut self, entry: Entry<'_>) -> Option<(Check, usize)> {
         let before = self.errors.len();
-        let name_at = entry.table.get_key_value("name").map_or(entry.at, |(_, value)| value.span().start);
+        let name_at = entry.place_of("name");
         let name = self.string(entry, "name", "every check needs a name of its own");
         if name.as_deref().is_some_and(|name| name.trim().is_empty()) {
-            self.errors.push((name_at, "the name is empty; every check needs a name of its own".to_owned()));
+            self.error(name_at, "the name is empty; every check needs a name of its own");
         }
         let kind = self.kind_word(entry);
         if let Some((word, must, may)) = kind {
@@ -171,24 +180,20 @@ impl Reader<'_> {
         Some((check, name_at))
     }
 
-    fn kind_word(
-        &mut self,
-        entry: &TableEntry<'_, '_>,
-    ) -> Option<(&'static str, &'static [&'static str], &'static [&'static str])> {
+    fn kind_word(&mut self, entry: Entry<'_>) -> Option<Kind> {
         let words = KINDS.map(|(word, _, _)| word);
         let word = self.string(entry, "kind", &format!("write what to test: one of {}", words.join(", ")))?;
-        if let Some(known) = KINDS.iter().find(|(known, _, _)| *known == word) {
-            return Some(*known);
-        }
-        let hint = nearest(&word, &words).map_or_else(
-            || format!("; the kinds are {}", words.join(", ")),
-            |near| format!("; did you mean {near:?}?"),
-        );
-        let span = entry.table.get("kind").map_or(entry.at..entry.at, Spanned::span);
-        self.error(&span, format!("there is no kind {word:?}{hint}"))
+        let known = KINDS.into_iter().find(|(known, _, _)| *known == word);
+        known.or_else(|| {
+            let hint = match nearest(&word, &words) {
+                Some(near) => format!("; did you mean {near:?}?"),
+                None => format!("; the kinds are {}", words.join(", ")),
+            };
+            self.refuse(entry.place_of("kind"), format!("there is no kind {word:?}{hint}"))
+        })
     }
 
-    fn unknown_keys(&mut self, entry: &TableEntry<'_, '_>, word: &str, own: &[&str]) {
+    fn unknown_keys(&mut self, entry: Entry<'_>, word: &str, own: &[&str]) {
         let known: Vec<&str> = COMMON_KEYS.iter().chain(own).copied().collect();
         for (key, _) in entry.table {
             let name = key.get_ref().as_ref();
@@ -199,34 +204,29 @@ impl Reader<'_> {
                 Some(near) => format!("; did you mean {near:?}?"),
                 None => format!("; it takes {}", known.join(", ")),
             };
-            self.error::<()>(&key.span(), format!("a check of kind {word} has no key {name:?}{hint}"));
+            self.error(key.span().start, format!("a check of kind {word} has no key {name:?}{hint}"));
         }
     }
 
-    fn timeout(&mut self, entry: &TableEntry<'_, '_>) -> Duration {
+    fn timeout(&mut self, entry: Entry<'_>) -> Duration {
         let Some(value) = entry.table.get("timeout") else { return DEFAULT_TIMEOUT };
-        let read = match value.get_ref() {
-            DeValue::String(text) => units::duration(text),
-            DeValue::Integer(number) => units::duration(number.as_str()),
-            DeValue::Float(number) => units::duration(number.as_str()),
-            other @ (DeValue::Boolean(_) | DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_)) => Err(
-                Error::invalid_options(format!("\"timeout\" is {}; write a duration like \"10s\"", type_name(other))),
-            ),
+        let value = value.get_ref();
+        let number = || value.as_integer().map(DeInteger::as_str).or(value.as_float().map(DeFloat::as_str));
+        let read = match value.as_str().or_else(number) {
+            Some(text) => units::duration(text).map_err(|error| error.to_string()),
+            None => Err(format!("\"timeout\" is {}; write a duration like \"10s\"", type_name(value))),
         };
-        let bounded = read.and_then(|limit| match limit {
-            Duration::ZERO => Err(Error::invalid_options("a timeout of 0 leaves no time; write one like \"10s\"")),
-            limit if limit > MAX_TIMEOUT => {
-                Err(Error::invalid_options("a timeout may be a day at most; write one like \"10s\""))
-            }
-            limit => Ok(limit),
-        });
-        bounded.unwrap_or_else(|message| {
-            self.error::<()>(&value.span(), message.to_string());
-            DEFAULT_TIMEOUT
-        })
+        let fault = match read {
+            Ok(Duration::ZERO) => "a timeout of 0 leaves no time; write one like \"10s\"".to_owned(),
+            Ok(limit) if limit > MAX_TIMEOUT => "a timeout may be a day at most; write one like \"10s\"".to_owned(),
+            Ok(limit) => return limit,
+            Err(fault) => fault,
+        };
+        self.error(entry.place_of("timeout"), fault);
+        DEFAULT_TIMEOUT
     }
 
-    fn kind(&mut self, entry: &TableEntry<'_, '_>, word: &str) -> Option<CheckKind> {
+    fn kind(&mut self, entry: Entry<'_>, word: &str) -> Option<CheckKind> {
         let want = format!("a check of kind {word} needs it");
         match word {
             "command" => self.string(entry, "command", &want).map(CheckKind::Command),
@@ -249,62 +249,45 @@ impl Reader<'_> {
             "file" => self.string(entry, "file", &want).map(|path| CheckKind::File(path.into())),
             "disk" => {
                 let path = self.string(entry, "path", &want);
-                let min_free = self.size(entry, &want);
+                let number = entry.table.get("min_free").and_then(|value| value.get_ref().as_integer());
+                let min_free = match number {
+                    Some(number) => self.parse(entry, "min_free", number.as_str(), units::size),
+                    None => self.parsed(entry, "min_free", &want, units::size),
+                };
                 Some(CheckKind::Disk { path: path?.into(), min_free: min_free? })
             }
             _ => Some(CheckKind::Monitor(self.monitor.clone())),
         }
     }
 
-    fn size(&mut self, entry: &TableEntry<'_, '_>, why: &str) -> Option<u64> {
-        if let Some(value) = entry.table.get("min_free")
-            && let DeValue::Integer(number) = value.get_ref()
-        {
-            let size = units::size(number.as_str());
-            return size.map_or_else(|message| self.error(&value.span(), message.to_string()), Some);
-        }
-        self.parsed(entry, "min_free", why, units::size)
-    }
-
     /// A key's text, parsed.
-    fn parsed<T>(
-        &mut self,
-        entry: &TableEntry<'_, '_>,
-        key: &str,
-        why: &str,
-        parse: impl Fn(&str) -> Result<T, Error>,
-    ) -> Option<T> {
+    fn parsed<T>(&mut self, entry: Entry<'_>, key: &str, why: &str, parse: Parse<T>) -> Option<T> {
         let text = self.string(entry, key, why)?;
-        let span = entry.table.get(key).map_or(entry.at..entry.at, Spanned::span);
-        parse(&text).map_or_else(|message| self.error(&span, message.to_string()), Some)
+        self.parse(entry, key, &text, parse)
     }
 
-    fn optional(&mut self, entry: &TableEntry<'_, '_>, key: &str) -> Option<String> {
+    fn parse<T>(&mut self, entry: Entry<'_>, key: &str, text: &str, parse: Parse<T>) -> Option<T> {
+        parse(text).map_or_else(|error| self.refuse(entry.place_of(key), error.to_string()), Some)
+    }
+
+    fn optional(&mut self, entry: Entry<'_>, key: &str) -> Option<String> {
         entry.table.get(key)?;
         self.string(entry, key, "")
     }
 
     /// A required key's text, which must not be empty.
-    fn string(&mut self, entry: &TableEntry<'_, '_>, key: &str, why: &str) -> Option<String> {
+    fn string(&mut self, entry: Entry<'_>, key: &str, why: &str) -> Option<String> {
+        let at = entry.place_of(key);
         let Some(value) = entry.table.get(key) else {
-            return self.error(&(entry.at..entry.at), format!("this check has no {key:?}: {why}"));
+            return self.refuse(at, format!("this check has no {key:?}: {why}"));
         };
-        match value.get_ref() {
-            DeValue::String(text) if text.contains('\0') => {
-                self.error(&value.span(), format!("{key:?} holds a NUL character, which no file or command can"))
+        match value.get_ref().as_str() {
+            None => self.refuse(at, format!("{key:?} is {}; write text in quotes", type_name(value.get_ref()))),
+            Some(text) if text.contains('\0') => {
+                self.refuse(at, format!("{key:?} holds a NUL character, which no file or command can"))
             }
-            DeValue::String(text) if text.is_empty() && key != "name" => {
-                self.error(&value.span(), format!("{key:?} is empty; write a value or remove the key"))
-            }
-            DeValue::String(text) => Some(text.to_string()),
-            other @ (DeValue::Integer(_)
-            | DeValue::Float(_)
-            | DeValue::Boolean(_)
-            | DeValue::Datetime(_)
-            | DeValue::Array(_)
-            | DeValue::Table(_)) => {
-                self.error(&value.span(), format!("{key:?} is {}; write text in quotes", type_name(other)))
-            }
+            Some("") if key != "name" => self.refuse(at, format!("{key:?} is empty; write a value or remove the key")),
+            Some(text) => Some(text.to_owned()),
         }
     }
 }
@@ -330,11 +313,9 @@ pub(crate) fn module(text: &str) -> Result<String, Error> {
         part.chars().all(|one| one == '_' || one.is_alphanumeric()) && !part.starts_with(|one: char| one.is_numeric())
     };
     let fits = text.split('.').all(|part| !part.is_empty() && is_name(part));
-    if fits {
-        Ok(text.to_owned())
-    } else {
-        Err(Error::invalid_options(format!("{text:?} is not a module; write it like numpy or google.protobuf")))
-    }
+    fits.then(|| text.to_owned()).ok_or_else(|| {
+        Error::invalid_options(format!("{text:?} is not a module; write it like numpy or google.protobuf"))
+    })
 }
 
 /// Parses a variable's name.
@@ -343,11 +324,8 @@ pub(crate) fn module(text: &str) -> Result<String, Error> {
 /// [`Error`].
 pub(crate) fn variable(text: &str) -> Result<String, Error> {
     let fits = !text.is_empty() && !text.contains(['=', '\0', '$']) && !text.contains(char::is_whitespace);
-    if fits {
-        Ok(text.to_owned())
-    } else {
-        Err(Error::invalid_options(format!("{text:?} is not a variable; write its name, like DATABASE_URL")))
-    }
+    fits.then(|| text.to_owned())
+        .ok_or_else(|| Error::invalid_options(format!("{text:?} is not a variable; write its name, like DATABASE_URL")))
 }
 
 fn pattern(text: &str) -> Result<regex_lite::Regex, Error> {

@@ -11,6 +11,7 @@ pub(crate) mod venv;
 use crate::sys::clock;
 use crate::sys::process::shell::ShellRunner;
 use crate::sys::process::tree::KILL_LIMIT;
+use checks::command::Shell;
 use checks::http::Url;
 use checks::tcp::Address;
 use checks::{command, directory, env_file_disk, http, tcp};
@@ -107,12 +108,8 @@ impl CheckKind {
     }
 
     const fn leeway(&self) -> Duration {
-        match self {
-            Self::Command(_) | Self::PythonImport { .. } | Self::Venv(_) => KILL_LEEWAY,
-            Self::Http(_) | Self::Tcp(_) | Self::Env { .. } | Self::File(_) | Self::Disk { .. } | Self::Monitor(_) => {
-                LEEWAY
-            }
-        }
+        let has_processes = matches!(self, Self::Command(_) | Self::PythonImport { .. } | Self::Venv(_));
+        if has_processes { KILL_LEEWAY } else { LEEWAY }
     }
 }
 
@@ -154,10 +151,11 @@ type CheckResult = Result<Option<String>, Failure>;
 fn run_check(check: &Check, shells: &ShellRunner) -> CheckResult {
     let deadline = clock::now().plus(check.timeout);
     let folder = check.folder.as_path();
+    let shell = Shell { runner: shells, folder, deadline };
     match &check.kind {
-        CheckKind::Command(text) => command::check(text, check, deadline, shells),
-        CheckKind::PythonImport { module, python } => command::check_import(module, python, check, deadline, shells),
-        CheckKind::Venv(path) => venv::check(&folder.join(path), folder, deadline, shells),
+        CheckKind::Command(text) => command::check(text, check.timeout, shell),
+        CheckKind::PythonImport { module, python } => command::check_import(module, python, check.timeout, shell),
+        CheckKind::Venv(path) => venv::check(&folder.join(path), shell),
         CheckKind::Http(url) => http::check(url, check.timeout, deadline),
         CheckKind::Tcp(address) => tcp::check(address, check.timeout, deadline),
         CheckKind::Env { variable, matches } => env_file_disk::check_variable(variable, matches.as_ref()),

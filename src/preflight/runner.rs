@@ -6,7 +6,7 @@
 use crate::error::io_reason;
 use crate::preflight::checks::command::variables;
 use crate::preflight::report::{CheckReport, CheckStatus, FixResult};
-use crate::preflight::{Check, CheckResult, Failure, KILL_LEEWAY, run_check, shown};
+use crate::preflight::{Check, Failure, KILL_LEEWAY, run_check, shown};
 use crate::sys::clock;
 use crate::sys::process::shell::{ShellCommand, ShellExit, ShellMode, ShellRunner};
 use crate::sys::process::spawn::ExitStatus;
@@ -52,9 +52,7 @@ pub(crate) fn run(
         on_event(PreflightEvent::Warning(&format!("signals cannot be received: {}", io_reason(error))));
     }
     let mut runner = CheckRunner { shells: Arc::default(), signals: pending.ok() };
-    let first = runner.run_checks(checks)?;
-    let reports: Vec<CheckReport> =
-        checks.iter().zip(first).map(|(check, run)| CheckReport::new(check, run.result, run.took)).collect();
+    let reports = runner.run_checks(checks)?;
     if !fix {
         return Ok(reports);
     }
@@ -66,23 +64,17 @@ pub(crate) fn run(
     // Every check, since what a fix touches is unknown: it may repair what another check was waiting for, and it may break
     // what passed, as a rebuilt environment does that lacks a package.
     let again = runner.run_checks(checks)?;
-    let repeated = checks.iter().zip(again).zip(&reports).map(|((check, run), before)| {
+    let repeated = checks.iter().zip(again).zip(&reports).map(|((check, report), before)| {
         let own = check.fix.as_ref().and_then(|fix| fixes.get(&(check.folder.clone(), fix.clone())));
         let own = own.filter(|_| before.verdict == CheckStatus::Failed);
         let own = own.map_or(FixResult::None, |error| error.as_deref().map_or(FixResult::Done, FixResult::Failed));
-        CheckReport::new(check, run.result, run.took).after_fixes(before.verdict, own)
+        report.after_fixes(before.verdict, own)
     });
     Ok(repeated.collect())
 }
 
 /// Fixes that were run, by folder and command, each with what went wrong.
 type Fixes = BTreeMap<(PathBuf, String), Option<String>>;
-
-/// One run of a check: what it found, and how long it took.
-struct CheckRun {
-    result: CheckResult,
-    took: Duration,
-}
 
 /// What all checks share.
 struct CheckRunner {
@@ -92,32 +84,32 @@ struct CheckRunner {
 
 impl CheckRunner {
     /// Runs the checks at once, each for its timeout at most.
-    fn run_checks(&mut self, checks: &[Check]) -> Result<Vec<CheckRun>, Interrupted> {
+    fn run_checks(&mut self, checks: &[Check]) -> Result<Vec<CheckReport>, Interrupted> {
         let began = clock::now();
         let (sender, receiver) = match PollableReceiver::bounded(checks.len()) {
             Ok(made) => made,
-            Err(error) => return Ok(checks.iter().map(|_| could_not_start(&error)).collect()),
+            Err(error) => return Ok(checks.iter().map(|check| could_not_start(check, &error)).collect()),
         };
-        let mut runs: Vec<Option<CheckRun>> = Vec::new();
+        let mut reports: Vec<Option<CheckReport>> = Vec::new();
         for (index, check) in checks.iter().enumerate() {
-            runs.push(self.start(index, check, &sender).err());
+            reports.push(self.start(index, check, &sender).err().map(|error| could_not_start(check, &error)));
         }
         loop {
             let now = clock::now();
             let deadline = |index: &usize| began.plus(checks[*index].timeout).plus(checks[*index].kind.leeway());
-            let waiting: Vec<usize> = (0..checks.len()).filter(|&index| runs[index].is_none()).collect();
-            for index in waiting.iter().filter(|index| deadline(index) <= now) {
-                let result = Err(Failure::new(format!("no answer within {}", shown(checks[*index].timeout)))
-                    .with_cause("it is stuck in the kernel, perhaps on a filesystem that does not answer"));
-                runs[*index] = Some(CheckRun { result, took: now.since(began) });
+            let waiting: Vec<usize> = (0..checks.len()).filter(|&index| reports[index].is_none()).collect();
+            for &index in waiting.iter().filter(|index| deadline(index) <= now) {
+                let failure = Failure::new(format!("no answer within {}", shown(checks[index].timeout)))
+                    .with_cause("it is stuck in the kernel, perhaps on a filesystem that does not answer");
+                reports[index] = Some(CheckReport::new(&checks[index], Err(failure), now.since(began)));
             }
             let Some(next) = waiting.iter().map(deadline).filter(|deadline| *deadline > now).min() else {
-                return Ok(runs.into_iter().flatten().collect());
+                return Ok(reports.into_iter().flatten().collect());
             };
             self.wait(&receiver, next.since(now))?;
-            for (index, run) in receiver.drain() {
+            for (index, report) in receiver.drain() {
                 // A check that was given up stays so, even if it answers while others are waited for.
-                runs[index].get_or_insert(run);
+                reports[index].get_or_insert(report);
             }
         }
     }
@@ -135,16 +127,15 @@ impl CheckRunner {
     }
 
     /// Starts one check in a thread of its own.
-    fn start(&self, index: usize, check: &Check, sender: &PollableSender<(usize, CheckRun)>) -> Result<(), CheckRun> {
+    fn start(&self, index: usize, check: &Check, sender: &PollableSender<(usize, CheckReport)>) -> io::Result<()> {
         let (check, shells, sender) = (check.clone(), Arc::clone(&self.shells), sender.clone());
         let began = clock::now();
         let work = move || {
             let result = run_check(&check, &shells);
             // The receiver is gone where this check was given up and all others are done.
-            let _received = sender.try_send((index, CheckRun { result, took: clock::now().since(began) }));
+            let _received = sender.try_send((index, CheckReport::new(&check, result, clock::now().since(began))));
         };
-        let started = std::thread::Builder::new().name("check".into()).spawn(work);
-        started.map(|_detached| ()).map_err(|error| could_not_start(&error))
+        std::thread::Builder::new().name("check".into()).spawn(work).map(|_detached| ())
     }
 
     /// Runs the fixes of these checks, each once, one after the other: two at once might disturb each other.
@@ -209,7 +200,7 @@ impl CheckRunner {
     }
 }
 
-fn could_not_start(error: &io::Error) -> CheckRun {
-    let result = Err(Failure::new(format!("the check could not start: {}", io_reason(error))));
-    CheckRun { result, took: Duration::ZERO }
+fn could_not_start(check: &Check, error: &io::Error) -> CheckReport {
+    let failure = Failure::new(format!("the check could not start: {}", io_reason(error)));
+    CheckReport::new(check, Err(failure), Duration::ZERO)
 }

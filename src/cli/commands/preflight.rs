@@ -37,42 +37,49 @@ pub(super) struct PreflightArgs {
         conflicts_with_all = ["fix", "command", "python_import", "venv", "http", "tcp", "env", "exists"]
     )]
     init: bool,
+    #[command(flatten, next_help_heading = "Checks, instead of the project's file")]
+    checks: CheckFlags,
+}
+
+/// Checks that are given as flags.
+#[derive(Debug, Args)]
+struct CheckFlags {
     /// Passes if this shell command exits with 0 (repeatable, as all below)
-    #[arg(long, value_name = "TEXT", help_heading = "Checks, instead of the project's file")]
+    #[arg(long, value_name = "TEXT")]
     command: Vec<String>,
     /// Passes if python3 can import this module
-    #[arg(long, value_name = "MODULE", value_parser = module, help_heading = "Checks, instead of the project's file")]
+    #[arg(long, value_name = "MODULE", value_parser = module)]
     python_import: Vec<String>,
     /// Passes if this Python environment's scripts and activate work and its Python is unchanged
-    #[arg(long, value_name = "FOLDER", help_heading = "Checks, instead of the project's file")]
+    #[arg(long, value_name = "FOLDER")]
     venv: Vec<PathBuf>,
     /// Passes if a GET of this http:// URL is answered with 2xx
-    #[arg(long, value_name = "URL", value_parser = Url::parse, help_heading = "Checks, instead of the project's file")]
+    #[arg(long, value_name = "URL", value_parser = Url::parse)]
     http: Vec<Url>,
     /// Passes if a connection is accepted there
-    #[arg(long, value_name = "HOST:PORT", value_parser = Address::parse, help_heading = "Checks, instead of the project's file")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = Address::parse)]
     tcp: Vec<Address>,
     /// Passes if this variable is set and not empty
-    #[arg(long, value_name = "VARIABLE", value_parser = variable, help_heading = "Checks, instead of the project's file")]
+    #[arg(long, value_name = "VARIABLE", value_parser = variable)]
     env: Vec<String>,
     /// Passes if this path exists
-    #[arg(long, value_name = "PATH", help_heading = "Checks, instead of the project's file")]
+    #[arg(long, value_name = "PATH")]
     exists: Vec<PathBuf>,
 }
 
-impl PreflightArgs {
-    /// The checks that were given as flags, in the order of the help.
-    fn checks(&self) -> Vec<CheckKind> {
-        let import = |module: &String| CheckKind::PythonImport { module: module.clone(), python: "python3".to_owned() };
-        let variable = |name: &String| CheckKind::Env { variable: name.clone(), matches: None };
-        let commands = self.command.iter().cloned().map(CheckKind::Command);
+impl CheckFlags {
+    /// The checks, in the order of the help.
+    fn kinds(self) -> Vec<CheckKind> {
+        let import = |module| CheckKind::PythonImport { module, python: "python3".to_owned() };
+        let variable = |variable| CheckKind::Env { variable, matches: None };
+        let commands = self.command.into_iter().map(CheckKind::Command);
         commands
-            .chain(self.python_import.iter().map(import))
-            .chain(self.venv.iter().cloned().map(CheckKind::Venv))
-            .chain(self.http.iter().cloned().map(CheckKind::Http))
-            .chain(self.tcp.iter().cloned().map(CheckKind::Tcp))
-            .chain(self.env.iter().map(variable))
-            .chain(self.exists.iter().cloned().map(CheckKind::File))
+            .chain(self.python_import.into_iter().map(import))
+            .chain(self.venv.into_iter().map(CheckKind::Venv))
+            .chain(self.http.into_iter().map(CheckKind::Http))
+            .chain(self.tcp.into_iter().map(CheckKind::Tcp))
+            .chain(self.env.into_iter().map(variable))
+            .chain(self.exists.into_iter().map(CheckKind::File))
             .collect()
     }
 }
@@ -100,9 +107,7 @@ impl Subcommand for PreflightArgs {
     fn exec(self, context: &Context) -> Result<u8, Error> {
         let out = &context.out;
         let mut options = defaults::preflight(defaults::directory(context)?)?;
-        options.file.clone_from(&self.file);
-        options.fix = self.fix;
-        options.flags = self.checks();
+        (options.file, options.fix, options.flags) = (self.file, self.fix, self.checks.kinds());
         if self.init {
             let file = preflight::init(&options)?.to_string_lossy().into_owned();
             if out.json {
@@ -130,8 +135,7 @@ impl Subcommand for PreflightArgs {
                 print_error(&format!(
                     "{signal} came before all checks were done; what they had started was terminated"
                 ));
-                let exit = if signal == Signal::SIGINT { ExitCode::Interrupted } else { ExitCode::Terminated };
-                Ok(exit.code())
+                Ok(if signal == Signal::SIGINT { ExitCode::Interrupted } else { ExitCode::Terminated }.code())
             }
         }
     }

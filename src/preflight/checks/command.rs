@@ -3,25 +3,54 @@
 
 use crate::env_vars;
 use crate::error::io_reason;
-use crate::preflight::{Check, CheckResult, Failure, shown};
+use crate::preflight::{CheckResult, Failure, shown};
 use crate::record::time::MonotonicTime;
 use crate::sys::process::shell::{ShellCommand, ShellExit, ShellMode, ShellOutput, ShellRunner};
 use crate::sys::process::spawn::ExitStatus;
 use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::Path;
 use std::time::Duration;
 
+/// How a check runs its commands.
+#[derive(Clone, Copy)]
+pub(in crate::preflight) struct Shell<'run> {
+    /// Ends what runs when a signal comes.
+    pub(in crate::preflight) runner: &'run ShellRunner,
+    /// Where they run.
+    pub(in crate::preflight) folder: &'run Path,
+    /// When all of them have to be over.
+    pub(in crate::preflight) deadline: MonotonicTime,
+}
+
+impl Shell<'_> {
+    /// Runs a command for what it prints and how it ends.
+    ///
+    /// # Errors
+    /// No shell, process or descriptor to be had, or a signal has stopped all.
+    pub(in crate::preflight) fn capture(self, text: &str) -> io::Result<ShellOutput> {
+        self.runner.run(&ShellCommand {
+            text: OsStr::new(text),
+            folder: Some(self.folder),
+            variables: &variables(),
+            deadline: self.deadline,
+            grace: Duration::ZERO,
+            purpose: ShellMode::Capture,
+        })
+    }
+
+    fn run(self, text: &str) -> Result<ShellOutput, Failure> {
+        self.capture(text).map_err(|error| Failure::new(format!("the command could not be run: {}", io_reason(&error))))
+    }
+}
+
 /// Whether a shell command exits with 0.
-pub(in crate::preflight) fn check(
-    text: &str,
-    check: &Check,
-    deadline: MonotonicTime,
-    shells: &ShellRunner,
-) -> CheckResult {
-    let outcome = run_captured(text, check, deadline, shells)?;
+pub(in crate::preflight) fn check(text: &str, timeout: Duration, shell: Shell<'_>) -> CheckResult {
+    let outcome = shell.run(text)?;
     if outcome.end == ShellExit::Known(ExitStatus::Code(0)) {
         return Ok(None);
     }
-    let failure = Failure::new(format!("{}{}", ending(&outcome, check), quoted(&outcome)));
+    let failure = Failure::new(format!("{}{}", ending(&outcome, timeout), quoted(&outcome)));
     Err(match outcome.end {
         // What a shell ends with (POSIX, 2.8.2, Exit Status for Commands).
         ShellExit::Known(ExitStatus::Code(127)) => failure.with_cause("the shell found no such command"),
@@ -34,11 +63,10 @@ pub(in crate::preflight) fn check(
 pub(in crate::preflight) fn check_import(
     module: &str,
     python: &str,
-    check: &Check,
-    deadline: MonotonicTime,
-    shells: &ShellRunner,
+    timeout: Duration,
+    shell: Shell<'_>,
 ) -> CheckResult {
-    let outcome = run_captured(&format!("{python} -c 'import {module}'"), check, deadline, shells)?;
+    let outcome = shell.run(&format!("{python} -c 'import {module}'"))?;
     match outcome.end {
         ShellExit::Known(ExitStatus::Code(0)) => Ok(None),
         ShellExit::Known(ExitStatus::Code(127)) => {
@@ -47,24 +75,23 @@ pub(in crate::preflight) fn check_import(
         // Python tells in its last line, such as "ModuleNotFoundError: No module named 'x'".
         ShellExit::Known(ExitStatus::Code(1)) => {
             let said = last_line(&outcome).unwrap_or_else(|| "it does not say why".to_owned());
-            let which = interpreter(python, check, deadline, shells);
             let failure = Failure::new(format!("{python} cannot import {module}: {said}"));
-            Err(match which {
+            Err(match interpreter(python, shell) {
                 Some(which) => failure.with_cause(format!("{python} is {which}, and that is where it was searched")),
                 None => failure,
             })
         }
         ShellExit::Known(_) | ShellExit::Unknown | ShellExit::OutOfTime => {
-            let how = ending(&outcome, check);
+            let how = ending(&outcome, timeout);
             Err(Failure::new(format!("{python} importing {module}: {how}{}", quoted(&outcome))))
         }
     }
 }
 
 /// The interpreter's path and version.
-fn interpreter(python: &str, check: &Check, deadline: MonotonicTime, shells: &ShellRunner) -> Option<String> {
+fn interpreter(python: &str, shell: Shell<'_>) -> Option<String> {
     let text = format!("{python} -c 'import sys; print(sys.executable, \"(%d.%d.%d)\" % sys.version_info[:3])'");
-    let outcome = run_captured(&text, check, deadline, shells).ok()?;
+    let outcome = shell.capture(&text).ok()?;
     last_line(&outcome).filter(|_| outcome.end == ShellExit::Known(ExitStatus::Code(0)))
 }
 
@@ -78,29 +105,12 @@ pub(in crate::preflight) fn variables() -> [(&'static str, OsString); 2] {
     ]
 }
 
-fn run_captured(
-    text: &str,
-    check: &Check,
-    deadline: MonotonicTime,
-    shells: &ShellRunner,
-) -> Result<ShellOutput, Failure> {
-    let command = ShellCommand {
-        text: OsStr::new(text),
-        folder: Some(&check.folder),
-        variables: &variables(),
-        deadline,
-        grace: Duration::ZERO,
-        purpose: ShellMode::Capture,
-    };
-    shells.run(&command).map_err(|error| Failure::new(format!("the command could not be run: {}", io_reason(&error))))
-}
-
-fn ending(outcome: &ShellOutput, check: &Check) -> String {
+fn ending(outcome: &ShellOutput, timeout: Duration) -> String {
     match outcome.end {
         ShellExit::Known(ExitStatus::Code(code)) => format!("exit code {code}"),
         ShellExit::Known(ExitStatus::Signal(number)) => format!("ended by signal {number}"),
         ShellExit::Unknown => "the kernel did not tell how it ended".to_owned(),
-        ShellExit::OutOfTime => format!("not done within {}, and terminated", shown(check.timeout)),
+        ShellExit::OutOfTime => format!("not done within {}, and terminated", shown(timeout)),
     }
 }
 

@@ -10,10 +10,10 @@ use crate::record::time::{MonotonicTime, WallTime};
 use crate::sys::fs::FsType;
 use crate::sys::fs::foreign_writers::{ForeignWriters, foreign_writers};
 use crate::sys::fs::metadata::{self, FileKind};
-use crate::sys::fs::probe::{ProbeFile, ProbeWatch, Supplies, probe_name};
+use crate::sys::fs::probe::{ProbeFile, Supplies, has_event, probe_name, watch_for};
 use crate::sys::platform::fs_type;
 use crate::sys::platform::watch_limits::supplies;
-use crate::sys::watch::dir::Events;
+use crate::sys::watch::dir::{self, Events};
 use crate::sys::{clock, env};
 use std::path::Path;
 use std::time::Duration;
@@ -29,7 +29,7 @@ const ELSEWHERE: &str = "choose a directory of your own on a local disk: export 
 pub(in crate::preflight) fn check(settings: &MonitorSettings, deadline: MonotonicTime) -> CheckResult {
     check_intervals(settings)?;
     let directory = env::absolute(&settings.directory);
-    let folder = metadata::nearest(&directory);
+    let folder = dir::nearest(&directory);
     let is_itself = folder == directory;
     if !is_itself
         && metadata::is_there(&directory)
@@ -76,15 +76,15 @@ fn probe_directory(folder: &Path, locality: &FsType, deadline: MonotonicTime) ->
     let shown = folder.display();
     let name = probe_name();
     // On a remote filesystem this machine's own write raises an event and other machines' writes do not: it proves nothing.
-    let watch = locality.local.then(|| ProbeWatch::open(folder, &name));
+    let events = locality.local.then(|| watch_for(folder, &name));
     let probe = ProbeFile::create(folder, &name).map_err(|error| {
         Failure::new(format!("cannot write in {shown}: {}", io_reason(&error))).with_advice(ELSEWHERE)
     })?;
-    let backend = match watch {
+    let backend = match events {
         None => format!("changes are noticed by polling, since {} does not tell of what others write", locality.name),
         Some(Err(error)) => format!("changes are noticed by polling, since no events can be had: {error}"),
-        Some(Ok(mut watch)) => {
-            if !watch.wait_for_event(clock::now().plus(EVENT_TIMEOUT).min(deadline)) {
+        Some(Ok(mut events)) => {
+            if !has_event(&mut events, clock::now().plus(EVENT_TIMEOUT).min(deadline)) {
                 return Err(Failure::new(format!(
                     "a file was created in {shown} and no {} event came",
                     Events::BACKEND

@@ -95,6 +95,12 @@ fn every_error_has_its_place_and_its_message() {
         (format!("{head}kind = \"monitor\"\ntimeout = [1]"), 4, 11, "\"timeout\" is a list"),
         (format!("{head}kind = \"monitor\"\ntimeout = \"0s\""), 4, 11, "leaves no time"),
         (format!("{head}kind = \"monitor\"\n\n{head}kind = \"monitor\""), 6, 8, "line 2 names a check \"a\" already"),
+        (
+            "check = [{ name = \"a\", kind = \"monitor\" }, { name = \"a\", kind = \"monitor\" }]".to_owned(),
+            1,
+            53,
+            "line 1 names a check \"a\" already",
+        ),
         ("[[check]]\nkind = \"monitor\"".to_owned(), 1, 1, "this check has no \"name\""),
         ("[[check]]\nname = \"\"\nkind = \"monitor\"".to_owned(), 2, 8, "the name is empty"),
         (head.to_owned(), 1, 1, "this check has no \"kind\""),

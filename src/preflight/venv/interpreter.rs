@@ -2,20 +2,17 @@
 //! Called by `venv::check`.
 
 use crate::error::{Error, io_reason};
-use crate::preflight::checks::command::{last_line, variables};
+use crate::preflight::checks::command::{Shell, last_line};
 use crate::preflight::venv::cfg::{self, Version};
 use crate::preflight::venv::{Problem, Venv, VenvProblem};
 use crate::record::shell_word::shell_word;
-use crate::record::time::MonotonicTime;
 use crate::sys::fs::metadata::{self, FileKind};
-use crate::sys::process::shell::{ShellCommand, ShellExit, ShellMode, ShellRunner};
+use crate::sys::process::shell::ShellExit;
 use crate::sys::process::spawn::ExitStatus;
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// The problem with the interpreter, if there is one.
-pub(super) fn inspect(venv: &Venv<'_>, deadline: MonotonicTime, shells: &ShellRunner) -> Option<Problem> {
+pub(super) fn inspect(venv: &Venv<'_>, shell: Shell<'_>) -> Option<Problem> {
     let problem = |symptom: String, cause: String| Some(Problem { symptom, cause, kind: VenvProblem::Interpreter });
     let made = venv.cfg.version.as_ref().map_or_else(|| "its Python".to_owned(), |version| format!("Python {version}"));
     let python = venv.bin.join("python");
@@ -47,7 +44,7 @@ pub(super) fn inspect(venv: &Venv<'_>, deadline: MonotonicTime, shells: &ShellRu
         let symptom = format!("home in {} names {}, which is not there", cfg::NAME, home.display());
         return problem(symptom, format!("{made} was removed or moved from {}", home.display()));
     }
-    let real = match version_of(&python, venv, deadline, shells) {
+    let real = match version_of(&python, Shell { folder: &venv.folder, ..shell }) {
         Ok(version) => version?,
         Err(symptom) => return problem(symptom.to_string(), format!("{made} is damaged, or lacks a library it needs")),
     };
@@ -69,26 +66,13 @@ pub(super) fn inspect(venv: &Venv<'_>, deadline: MonotonicTime, shells: &ShellRu
 ///
 /// # Errors
 /// The symptom: it could not be run, failed, or did not answer before the deadline.
-fn version_of(
-    python: &Path,
-    venv: &Venv<'_>,
-    deadline: MonotonicTime,
-    shells: &ShellRunner,
-) -> Result<Option<Version>, Error> {
+fn version_of(python: &Path, shell: Shell<'_>) -> Result<Option<Version>, Error> {
     let shown = python.display();
     let text = format!(
         "{} -I -S -c 'import sys; print(\"%d.%d.%d\" % sys.version_info[:3])'",
         shell_word(&python.to_string_lossy())
     );
-    let command = ShellCommand {
-        text: OsStr::new(&text),
-        folder: Some(&venv.folder),
-        variables: &variables(),
-        deadline,
-        grace: Duration::ZERO,
-        purpose: ShellMode::Capture,
-    };
-    let output = shells.run(&command).map_err(|error| Error::io(format!("{shown} could not be run"), error))?;
+    let output = shell.capture(&text).map_err(|error| Error::io(format!("{shown} could not be run"), error))?;
     let printed = last_line(&output);
     if output.end == ShellExit::Known(ExitStatus::Code(0)) {
         return Ok(printed.as_deref().and_then(Version::parse));

@@ -11,10 +11,9 @@ mod scripts;
 pub(crate) mod shebang;
 
 use crate::error::io_reason;
+use crate::preflight::checks::command::Shell;
 use crate::preflight::{CheckResult, Failure};
-use crate::record::time::MonotonicTime;
 use crate::sys::fs::metadata::{self, FileKind};
-use crate::sys::process::shell::ShellRunner;
 use cfg::Cfg;
 pub(crate) use fix::SuggestedFix;
 use fix::{ProjectFacts, VenvProblem, suggest};
@@ -51,11 +50,11 @@ struct Problem {
     kind: VenvProblem,
 }
 
-/// Whether an environment works.
-pub(super) fn check(path: &Path, project: &Path, deadline: MonotonicTime, shells: &ShellRunner) -> CheckResult {
-    let named = path.strip_prefix(project).unwrap_or(path).to_path_buf();
-    let venv = open(path, named, project)?;
-    let mut problems: Vec<Problem> = interpreter::inspect(&venv, deadline, shells).into_iter().collect();
+/// Whether an environment of the project in the shell's folder works.
+pub(super) fn check(path: &Path, shell: Shell<'_>) -> CheckResult {
+    let named = path.strip_prefix(shell.folder).unwrap_or(path).to_path_buf();
+    let venv = open(path, named, shell.folder)?;
+    let mut problems: Vec<Problem> = interpreter::inspect(&venv, shell).into_iter().collect();
     let scripts = Scripts::read(&venv.bin)
         .map_err(|error| Failure::new(format!("cannot list {}: {}", venv.bin.display(), io_reason(&error))))?;
     problems.extend(scripts.problems(&venv, problems.is_empty()));

@@ -67,41 +67,34 @@ impl Scripts {
     /// false.
     pub(super) fn problems(&self, venv: &Venv<'_>, interpreter_works: bool) -> Vec<Problem> {
         let mut problems = Vec::new();
-        if !self.with_cr.is_empty() {
-            problems.push(Problem {
-                // Linux: fs/binfmt_script.c trims blanks and tabs at the line's end, not the carriage return.
-                symptom: format!(
-                    "{}: their first line ends with a carriage return (CRLF), which becomes part of the interpreter's \
-                     name",
-                    self.subject(&self.with_cr, "do not start")
-                ),
-                cause: "an editor, git's autocrlf or an archive changed the line ends".to_owned(),
-                kind: VenvProblem::Scripts,
-            });
-        }
-        if !self.not_executable.is_empty() {
-            problems.push(Problem {
-                symptom: format!(
-                    "{}: they have no execute bit",
-                    self.subject(&self.not_executable, "cannot be started")
-                ),
-                cause: "the folder was copied or unpacked by a tool that drops modes, or chmod took them".to_owned(),
-                kind: VenvProblem::ModeBits,
-            });
-        }
-        if !self.forbidden.is_empty() {
-            problems.push(Problem {
-                symptom: format!(
-                    "{}: this user may not execute them",
-                    self.subject(&self.forbidden, "cannot be started")
-                ),
-                cause: format!(
-                    "{} is on a filesystem that is mounted noexec, or the execute bit is another user's",
-                    venv.bin.display()
-                ),
-                kind: VenvProblem::Permission,
-            });
-        }
+        let mut add = |names: &[String], verb, fault, cause: String, kind| {
+            if !names.is_empty() {
+                problems.push(Problem { symptom: format!("{}: {fault}", self.subject(names, verb)), cause, kind });
+            }
+        };
+        add(
+            &self.with_cr,
+            "do not start",
+            // Linux: fs/binfmt_script.c trims blanks and tabs at the line's end, not the carriage return.
+            "their first line ends with a carriage return (CRLF), which becomes part of the interpreter's name",
+            "an editor, git's autocrlf or an archive changed the line ends".to_owned(),
+            VenvProblem::Scripts,
+        );
+        add(
+            &self.not_executable,
+            "cannot be started",
+            "they have no execute bit",
+            "the folder was copied or unpacked by a tool that drops modes, or chmod took them".to_owned(),
+            VenvProblem::ModeBits,
+        );
+        let bin = venv.bin.display();
+        add(
+            &self.forbidden,
+            "cannot be started",
+            "this user may not execute them",
+            format!("{bin} is on a filesystem that is mounted noexec, or the execute bit is another user's"),
+            VenvProblem::Permission,
+        );
         let wrong = |(interpreter, names): (&PathBuf, &Vec<String>)| {
             self.wrong_interpreter(interpreter, names, venv, interpreter_works)
         };

@@ -1,7 +1,8 @@
 //! Who else can replace the files of a directory. Called by `ops::run` and `preflight::checks::directory`.
 
 use crate::sys::env;
-use crate::sys::fs::metadata::{self, Permissions};
+use crate::sys::fs::at::FileAt;
+use crate::sys::fs::metadata;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -41,8 +42,18 @@ impl fmt::Display for ForeignWriters {
 /// `None` where no other user can, or where the modes cannot be read.
 pub(crate) fn foreign_writers(folder: &Path, is_monitor_dir: bool) -> Option<ForeignWriters> {
     let resolved = metadata::resolved(folder).unwrap_or_else(|_| folder.to_path_buf());
-    let upwards = resolved.ancestors().map_while(|one| Some((one.to_path_buf(), metadata::permissions(one).ok()?)));
+    let upwards = resolved.ancestors().map_while(|folder| {
+        let facts = FileAt::by_path(folder).facts().ok()?;
+        Some((folder.to_path_buf(), Permissions { owner: facts.stamp.owner, mode: facts.mode }))
+    });
     among(&upwards.collect::<Vec<_>>(), env::user(), is_monitor_dir)
+}
+
+/// Who may do what to a folder: its owner, and its permission bits with the sticky bit.
+#[derive(Clone, Copy, Debug)]
+struct Permissions {
+    owner: u32,
+    mode: u32,
 }
 
 /// The same for a folder and its ancestors, that folder first.
@@ -56,7 +67,7 @@ fn among(upwards: &[(PathBuf, Permissions)], me: u32, is_monitor_dir: bool) -> O
     // A private folder of this user above keeps all others out, whatever the modes inside.
     let closed = upwards.iter().any(|(_, above)| above.owner == me && (above.mode & 0o777) | 0o700 == 0o700);
     let shared = permissions.mode & 0o022 != 0 && permissions.mode & 0o1000 == 0;
-    (shared && !closed).then(|| ForeignWriters::Mode { folder: folder.clone(), mode: permissions.mode & 0o7777 })
+    (shared && !closed).then(|| ForeignWriters::Mode { folder: folder.clone(), mode: permissions.mode })
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@
 //! are read by `sys::fs::monitor_dir`.
 
 use crate::sys::fs::at::FileAt;
-use crate::sys::watch::dir;
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access};
 use std::ffi::OsString;
@@ -27,15 +26,6 @@ pub(crate) enum FileKind {
     Folder,
     /// A device, a FIFO, a socket.
     Other,
-}
-
-/// Who may do what to a folder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Permissions {
-    /// Its owner.
-    pub(crate) owner: u32,
-    /// Its permission bits, the sticky bit among them.
-    pub(crate) mode: u32,
 }
 
 /// What stands under a path.
@@ -70,11 +60,6 @@ pub(crate) fn resolved(path: &Path) -> io::Result<PathBuf> {
     path.canonicalize()
 }
 
-/// The nearest folder from `path` upwards that is there.
-pub(crate) fn nearest(path: &Path) -> PathBuf {
-    dir::nearest(path)
-}
-
 /// At most `limit` bytes of a regular file, from its beginning.
 ///
 /// # Errors
@@ -106,15 +91,6 @@ pub(crate) fn files(folder: &Path) -> io::Result<Vec<OsString>> {
     }
     names.sort();
     Ok(names)
-}
-
-/// Whose a folder is and who may write there, the folder itself, no link.
-///
-/// # Errors
-/// What the kernel says.
-pub(crate) fn permissions(path: &Path) -> io::Result<Permissions> {
-    let found = fs::metadata(path)?;
-    Ok(Permissions { owner: found.uid(), mode: found.mode() & 0o7777 })
 }
 
 /// Whether this user may execute a file: by its mode, its access list, and its mount (`noexec`).
@@ -176,7 +152,7 @@ mod tests {
         assert_eq!(head(&at("f"), 3).unwrap(), b"123");
         assert!(head(&at("p"), 3).is_err() && head(&at("d"), 3).is_err());
         assert_eq!(files(folder.path()).unwrap(), ["f"]);
-        assert_eq!(nearest(&at("n/m")), folder.path());
+        assert_eq!(crate::sys::watch::dir::nearest(&at("n/m")), folder.path());
         assert!(room(folder.path()).unwrap() > 0);
     }
 }

@@ -9,7 +9,6 @@ use crate::sys::watch::poll::ready;
 use crate::sys::{clock, env};
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -31,31 +30,24 @@ pub(crate) struct Supplies {
     pub(crate) watches: Supply,
 }
 
-/// A watch on a folder, set before the file is created.
-pub(crate) struct ProbeWatch {
-    events: Events,
+/// Watches a folder for a file of this name; before the file is created.
+///
+/// # Errors
+/// No instance or watch left, not supported, not permitted.
+pub(crate) fn watch_for(folder: &Path, name: &str) -> io::Result<Events> {
+    let expected = name.to_owned();
+    let wanted: Wanted = Arc::new(move |found| found == expected);
+    Events::watch(folder, &wanted, Facility::Native)
 }
 
-impl ProbeWatch {
-    /// Watches a folder.
-    ///
-    /// # Errors
-    /// No instance or watch left, not supported, not permitted.
-    pub(crate) fn open(folder: &Path, name: &str) -> io::Result<Self> {
-        let expected = name.to_owned();
-        let wanted: Wanted = Arc::new(move |found| found == expected);
-        Ok(Self { events: Events::watch(folder, &wanted, Facility::Native)? })
+/// Waits for the event of the file's creation; whether it came before the deadline.
+pub(crate) fn has_event(events: &mut Events, deadline: MonotonicTime) -> bool {
+    let mut hints = Vec::new();
+    while hints.is_empty() && clock::now() < deadline {
+        let _told = ready([events.descriptor()], deadline.since(clock::now()));
+        events.take(&mut hints);
     }
-
-    /// Waits for the event of the file's creation; whether it came before the deadline.
-    pub(crate) fn wait_for_event(&mut self, deadline: MonotonicTime) -> bool {
-        let mut hints = Vec::new();
-        while hints.is_empty() && clock::now() < deadline {
-            let _told = ready([self.events.descriptor()], deadline.since(clock::now()));
-            self.events.take(&mut hints);
-        }
-        !hints.is_empty() && !self.events.has_failed()
-    }
+    !hints.is_empty() && !events.has_failed()
 }
 
 /// The probe's file, deleted when this value is dropped.
@@ -86,9 +78,9 @@ impl ProbeFile {
     /// utimensat(2) or stat(2).
     pub(crate) fn clocks(&self) -> io::Result<(WallTime, WallTime, WallTime)> {
         let before = clock::wall();
-        FileAt::by_path(self.path.as_path()).touch()?;
-        let found = fs::metadata(&self.path)?;
-        Ok((before, WallTime::from_parts(found.mtime(), found.mtime_nsec()), clock::wall()))
+        let file = FileAt::by_path(self.path.as_path());
+        file.touch()?;
+        Ok((before, file.facts()?.stamp.modified, clock::wall()))
     }
 
     /// Locks the file; `None` if another process holds the lock, which means that locks do not work here.
@@ -116,9 +108,9 @@ mod tests {
     fn a_probe_gets_its_event_and_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let name = probe_name();
-        let mut watch = ProbeWatch::open(folder.path(), &name).unwrap();
+        let mut events = watch_for(folder.path(), &name).unwrap();
         let probe = ProbeFile::create(folder.path(), &name).unwrap();
-        assert!(watch.wait_for_event(clock::now().plus(Duration::from_secs(20))));
+        assert!(has_event(&mut events, clock::now().plus(Duration::from_secs(20))));
         let (before, made, after) = probe.clocks().unwrap();
         // The kernel stamps files by its last tick (current_time(9)).
         assert!(before.minus(Duration::from_millis(20)) <= made && made <= after);

@@ -59,12 +59,12 @@ fn of_process(process: &Path) -> (u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::fs::probe::ProbeWatch;
+    use crate::sys::fs::probe::watch_for;
 
     #[test]
     fn an_instance_and_its_watch_are_counted() {
         let folder = tempfile::tempdir().unwrap();
-        let _ear = ProbeWatch::open(folder.path(), "x").unwrap();
+        let _events = watch_for(folder.path(), "x").unwrap();
         let found = supplies().unwrap();
         // Other tests of this process have theirs.
         assert!(found.instances.used >= 1 && found.watches.used >= 1, "{found:?}");
