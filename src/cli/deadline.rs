@@ -8,10 +8,11 @@ use super::Context;
 use super::output::print_error;
 use crate::decide::policy::MAX_TIMEOUT;
 use crate::error::Error;
-use crate::exit_code::ExitCode;
+use crate::exit_code::{ExitCode, of_signal};
 use crate::ops::check::CheckOptions;
 use crate::ops::report::Report;
 use crate::ops::wait::WaitOptions;
+use crate::record::shell_word::shell_word;
 use crate::record::step_name::StepName;
 use crate::record::time::MonotonicTime;
 use crate::sys::fs::mounts::crosses_remote_mount;
@@ -43,10 +44,10 @@ impl CallDeadline {
         Self {
             directory: request.directory.clone(),
             log: request.log.clone(),
-            steps: request.steps.clone(),
+            steps: request.monitor.steps.clone(),
             at_most: request.at_most,
-            first: request.start_timeout.max(ANSWER),
-            later: request.max_timeout.or(MAX_TIMEOUT),
+            first: request.monitor.thresholds.start_timeout.max(ANSWER),
+            later: request.monitor.thresholds.max_timeout.or(MAX_TIMEOUT),
         }
     }
 
@@ -64,17 +65,11 @@ impl CallDeadline {
         span.map_or(MonotonicTime::NEVER, |span| began.plus(span))
     }
 
-    /// Does `work` within the deadlines. `interrupted` answers for a call that a signal ended before its worker could; the
-    /// exit code.
+    /// Does `work` within the deadlines, and answers for a call that a signal ended before its worker could; the exit code.
     ///
     /// # Errors
     /// As `work`; and where the filesystem does not answer.
-    pub(super) fn run_within(
-        &self,
-        context: &Context,
-        interrupted: &dyn Fn(Signal) -> u8,
-        work: impl FnOnce() -> Result<u8, Error>,
-    ) -> Result<u8, Error> {
+    pub(super) fn run_within(&self, context: &Context, work: impl FnOnce() -> Result<u8, Error>) -> Result<u8, Error> {
         if !crosses_remote_mount(&self.directory) && !self.log.as_deref().is_some_and(crosses_remote_mount) {
             return work();
         }
@@ -89,7 +84,9 @@ impl CallDeadline {
                     "the process that read {} was ended by {signal}",
                     self.directory.display()
                 ))),
-                WorkerExit::Interrupted(signal) | WorkerExit::Signaled(signal) => Ok(interrupted(signal)),
+                WorkerExit::Interrupted(signal) | WorkerExit::Signaled(signal) => {
+                    Ok(report_interrupt(signal, &self.steps, context))
+                }
                 WorkerExit::Unresponsive(answered) => self.report_unresponsive(&answered, context),
             },
         }
@@ -119,4 +116,24 @@ impl CallDeadline {
         // Whatever the others' outcomes: under `--for` a running step decides for all.
         Ok(ExitCode::Running.code())
     }
+}
+
+/// Says after a signal how to go on; the exit code.
+pub(super) fn report_interrupt(signal: Signal, steps: &[StepName], context: &Context) -> u8 {
+    if !context.out.quiet && steps.is_empty() {
+        print_error("interrupted; the same call searches the log from its beginning again");
+    } else if !context.out.quiet {
+        print_error(&format!("interrupted; the work goes on, wait again with: {}", resume_command(steps, context)));
+    }
+    of_signal(signal as i32)
+}
+
+/// The command line that goes on where this one was interrupted.
+fn resume_command(steps: &[StepName], context: &Context) -> String {
+    let mut words = vec!["dogwatch wait".to_owned()];
+    words.extend(steps.iter().map(StepName::to_string));
+    if let Some(directory) = &context.dir {
+        words.push(format!("--dir {}", shell_word(&directory.to_string_lossy())));
+    }
+    words.join(" ")
 }

@@ -47,9 +47,7 @@ fn named_or(flag: Option<&Path>, default: fn(&Path) -> PathBuf) -> Result<PathBu
     if let Some(directory) = env::variable(env_vars::DIR) {
         return Ok(directory.into());
     }
-    let folder = env::current_folder().map_err(|error| {
-        Error::internal(format!("there is no current folder ({error}); name a directory with --dir"))
-    })?;
+    let folder = env::current_folder().map_err(|error| error.advise("name a directory with --dir"))?;
     Ok(default(&folder))
 }
 

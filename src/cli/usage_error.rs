@@ -52,9 +52,9 @@ fn one_sentence(error: &clap::Error, definition: fn() -> Command) -> String {
     {
         return format!("there is no command {typed}; {hint} (see {help})");
     }
-    if let Some(typed) = word(ContextKind::InvalidArg)
+    if let (Some(typed), Some(command)) = (word(ContextKind::InvalidArg), command)
         && let Some((_, _, hint)) =
-            FLAG_HINTS.iter().find(|(of, flags, _)| command == Some(*of) && flags.contains(&typed))
+            FLAG_HINTS.iter().find(|(of, flags, _)| of.contains(&command) && flags.contains(&typed))
     {
         return format!("unexpected argument {typed}; {hint} (see {help})");
     }
@@ -96,39 +96,33 @@ const COMMAND_HINTS: &[(&[&str], &str)] = &[
     (&["version"], "use dogwatch --version"),
 ];
 
-/// The same for flags: the command, what is typed, and what does that here.
-const FLAG_HINTS: &[(&str, &[&str], &str)] = &[
+/// The same for flags: the commands, what is typed, and what does that here.
+const FLAG_HINTS: &[(&[&str], &[&str], &str)] = &[
     (
-        "wait",
+        &["wait", "recover"],
         &["--timeout", "-t", "--wait-timeout"],
         "use --for D to bound this call and leave the work running, or --max-timeout D to end work that takes longer",
     ),
+    (&["run"], &["--timeout", "-t"], "use --max-timeout D to end work that takes longer"),
+    (&["run"], &["--background", "--bg", "-b"], "use -d to leave the work running and return"),
+    (&["run"], &["--name", "-n"], "the name comes first, as in: dogwatch run STEP -- COMMAND"),
+    (&["run"], &["-i", "-it", "-ti"], "use --stdin inherit to let COMMAND read this terminal"),
+    (&["log"], &["--tail", "-t", "-l"], "use -n N for the last N lines"),
+    (&["log"], &["-F"], "use -f to follow the log"),
     (
-        "recover",
-        &["--timeout", "-t", "--wait-timeout"],
-        "use --for D to bound this call and leave the work running, or --max-timeout D to end work that takes longer",
-    ),
-    ("run", &["--timeout", "-t"], "use --max-timeout D to end work that takes longer"),
-    ("run", &["--background", "--bg", "-b"], "use -d to leave the work running and return"),
-    ("run", &["--name", "-n"], "the name comes first, as in: dogwatch run STEP -- COMMAND"),
-    ("run", &["-i", "-it", "-ti"], "use --stdin inherit to let COMMAND read this terminal"),
-    ("log", &["--tail", "-t", "-l"], "use -n N for the last N lines"),
-    ("log", &["-F"], "use -f to follow the log"),
-    (
-        "log",
+        &["log"],
         &["--timestamps", "--since", "--until"],
         "a log is what COMMAND wrote, without times: have COMMAND print them, or pipe dogwatch log STEP -f into ts",
     ),
-    ("check", &["-n", "--tail", "--lines"], "use --log-tail N for the last N lines of the log"),
-    ("wait", &["-n", "--tail", "--lines"], "use --log-tail N for the last N lines of the log"),
+    (&["check", "wait"], &["-n", "--tail", "--lines"], "use --log-tail N for the last N lines of the log"),
     (
-        "kill",
+        &["kill"],
         &["-9", "-KILL", "-SIGKILL", "-f", "--force"],
         "kill sends TERM and, after --grace, KILL; use --signal KILL to send KILL at once",
     ),
-    ("kill", &["-t", "--timeout"], "use --grace D for the time from TERM to KILL"),
-    ("list", &["-a", "--all"], "list shows all steps"),
-    ("clean", &["-f", "--force"], "end a running step first, with dogwatch kill STEP"),
+    (&["kill"], &["-t", "--timeout"], "use --grace D for the time from TERM to KILL"),
+    (&["list"], &["-a", "--all"], "list shows all steps"),
+    (&["clean"], &["-f", "--force"], "end a running step first, with dogwatch kill STEP"),
 ];
 
 #[cfg(test)]
@@ -148,9 +142,9 @@ mod tests {
         for (words, _) in COMMAND_HINTS {
             assert!(words.iter().all(|word| all.find_subcommand(word).is_none()), "{words:?}");
         }
-        for (command, flags, _) in FLAG_HINTS {
-            let command = all.find_subcommand(command).expect("a command");
-            for argument in command.get_arguments() {
+        for (commands, flags, _) in FLAG_HINTS {
+            let commands = commands.iter().map(|command| all.find_subcommand(command).expect("a command"));
+            for argument in commands.flat_map(Command::get_arguments) {
                 let long = argument.get_long().map(|long| format!("--{long}"));
                 let short = argument.get_short().map(|short| format!("-{short}"));
                 let taken = |flag: &&str| [&long, &short].iter().any(|own| own.as_deref() == Some(*flag));

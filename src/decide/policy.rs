@@ -36,8 +36,6 @@ pub(crate) struct Threshold {
 impl Threshold {
     /// From no source.
     pub(crate) const UNSET: Self = Self { flag: None, environment: None };
-    /// No limit, whatever the run and the environment say.
-    pub(crate) const NEVER: Self = Self { flag: Some(Duration::ZERO), environment: None };
 
     /// What holds for a run that says nothing of it itself; nothing for no limit.
     pub(crate) fn or(self, default: Duration) -> Option<Duration> {

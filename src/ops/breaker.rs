@@ -2,12 +2,11 @@
 //!
 //! A result that is recorded by hand counts as a run of its own.
 
-use crate::decide::breaker::{MAX_CONSECUTIVE, count, is_open, reset as closed};
+use crate::decide::breaker::{MAX_CONSECUTIVE, count, reset as closed};
 use crate::error::Error;
 use crate::ops::history::is_known;
 use crate::ops::report::BreakerStatus;
 use crate::ops::{open, steps_with};
-use crate::record::breaker::BreakerRecord;
 use crate::record::file_names::{Record, file_name};
 use crate::record::outcome::Reason;
 use crate::record::step_name::StepName;
@@ -15,15 +14,6 @@ use crate::step::breaker_file;
 use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::{clock, env};
 use std::path::Path;
-
-fn shown(record: &BreakerRecord, name: &StepName, max_consecutive: u32) -> BreakerStatus {
-    BreakerStatus {
-        name: name.as_str().to_owned(),
-        consecutive_failures: record.consecutive_failures,
-        max_consecutive,
-        open: is_open(record, max_consecutive),
-    }
-}
 
 /// The breakers of a directory, or the one that is named.
 ///
@@ -40,7 +30,8 @@ pub(crate) fn show(
         None => breakers(&directory)?,
     };
     let limit = max_consecutive.unwrap_or(MAX_CONSECUTIVE);
-    let read = |name: &StepName| breaker_file::read(&directory, name).map(|record| shown(&record, name, limit));
+    let read =
+        |name: &StepName| breaker_file::read(&directory, name).map(|record| BreakerStatus::of(&record, name, limit));
     names.iter().map(read).collect()
 }
 
@@ -57,7 +48,7 @@ pub(crate) fn reset(directory: &Path, name: Option<&StepName>) -> Result<Vec<Bre
     };
     let change = |name: &StepName| {
         let record = breaker_file::update(&directory, name, closed)?;
-        Ok(shown(&record, name, MAX_CONSECUTIVE))
+        Ok(BreakerStatus::of(&record, name, MAX_CONSECUTIVE))
     };
     names.iter().map(change).collect()
 }
@@ -77,7 +68,7 @@ pub(crate) fn record(
     let reason = if success { Reason::Success } else { Reason::Failed };
     let id = env::unique();
     let after = breaker_file::update(&directory, name, |record| count(record, &id, reason, clock::wall()))?;
-    Ok(shown(&after, name, max_consecutive.unwrap_or(MAX_CONSECUTIVE)))
+    Ok(BreakerStatus::of(&after, name, max_consecutive.unwrap_or(MAX_CONSECUTIVE)))
 }
 
 /// A breaker that is there, or that of a step without a failure.

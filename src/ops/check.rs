@@ -101,6 +101,15 @@ impl CheckOptions {
     pub fn check(&self) -> Result<Vec<Report>, Error> {
         Ok(plans(self)?.into_iter().map(|(report, _)| report).collect())
     }
+
+    /// Looks once at one step; its report.
+    ///
+    /// # Errors
+    /// As [`CheckOptions::check`].
+    pub(crate) fn check_step(self, step: &StepName) -> Result<Report, Error> {
+        let reports = self.step(step.clone()).check()?;
+        reports.into_iter().next().ok_or_else(|| Error::internal("there is nothing to report"))
+    }
 }
 
 /// As [`CheckOptions::check`], with what a recovery would do about each.

@@ -7,7 +7,7 @@ use crate::decide::policy::GRACE;
 use crate::decide::recovery::Plan;
 use crate::error::{Error, ErrorKind};
 use crate::ops::check::{CheckOptions, plans};
-use crate::ops::{absence, each_once, open};
+use crate::ops::{absence, each_once, names, open};
 use crate::record::file_names::{Record, file_name, parse_file_name, parse_temporary_name};
 use crate::record::step_name::StepName;
 use crate::record::time::WallTime;
@@ -19,20 +19,9 @@ use crate::sys::clock;
 use crate::sys::fs::monitor_dir::MonitorDir;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Which runs to delete.
-#[derive(Clone, Debug)]
-pub(crate) struct Clean {
-    /// The monitor directory.
-    pub(crate) directory: PathBuf,
-    /// Which steps.
-    pub(crate) which: Which,
-    /// Whether it is only said.
-    pub(crate) dry_run: bool,
-}
 
 /// Which steps.
 #[derive(Clone, Debug)]
@@ -59,28 +48,26 @@ pub(crate) struct Cleaned {
     pub(crate) absent: bool,
 }
 
-/// Deletes them; a step that is named and lives, or was never there, is reported.
+/// Deletes finished runs, or only says which with `dry_run`; a step that is named and lives, or was never there, is reported.
 ///
 /// # Errors
 /// `ErrorKind::Internal` where the directory cannot be read.
-pub(crate) fn clean(request: &Clean, trouble: &mut dyn FnMut(&str)) -> Result<Vec<Cleaned>, Error> {
-    let directory = open(&request.directory)?;
+pub(crate) fn clean(
+    directory: &Path,
+    which: &Which,
+    dry_run: bool,
+    trouble: &mut dyn FnMut(&str),
+) -> Result<Vec<Cleaned>, Error> {
+    let directory = open(directory)?;
     let there = records(&directory)?;
-    let (steps, named) = match &request.which {
+    let (mut steps, named) = match which {
         Which::Named(steps) => (each_once(steps), true),
-        Which::All => (there.keys().cloned().collect(), false),
-        Which::OlderThan(age) => {
-            let before = clock::wall().minus(*age);
-            (
-                there
-                    .iter()
-                    .filter(|(_, files)| newest(&directory, &files.published) <= before)
-                    .map(|(step, _)| step.clone())
-                    .collect(),
-                false,
-            )
-        }
+        Which::All | Which::OlderThan(_) => (there.keys().cloned().collect(), false),
     };
+    if let Which::OlderThan(age) = which {
+        let before = clock::wall().minus(*age);
+        steps.retain(|step| newest(&directory, &there[step].published) <= before);
+    }
     let here = Arc::new(local_context(&directory));
     let mut done = Vec::new();
     for step in steps {
@@ -89,8 +76,8 @@ pub(crate) fn clean(request: &Clean, trouble: &mut dyn FnMut(&str)) -> Result<Ve
             done.push(cleaned(false, Some(absence(&directory, &step)), true));
             continue;
         };
-        let outcome = if request.dry_run {
-            may_go(request, &step)?
+        let outcome = if dry_run {
+            may_go(directory.path(), &step)?
         } else {
             let mut reader = SnapshotReader::new(Arc::clone(&directory), step.clone(), Arc::clone(&here));
             take_away(&mut reader, files, trouble)
@@ -116,10 +103,8 @@ struct StepFiles {
 
 /// The files of each step that a clean takes away.
 fn records(directory: &MonitorDir) -> Result<BTreeMap<StepName, StepFiles>, Error> {
-    let names =
-        directory.names().map_err(|error| Error::io(format!("cannot list {}", directory.path().display()), error))?;
     let mut steps: BTreeMap<StepName, StepFiles> = BTreeMap::new();
-    for name in names {
+    for name in names(directory)? {
         let counts = |(_, record): &(&str, Record)| !matches!(record, Record::Lock | Record::Breaker);
         let published = parse_file_name(&name).filter(counts).and_then(|(step, _)| StepName::parse(step).ok());
         let unpublished = parse_temporary_name(&name).and_then(|step| StepName::parse(step).ok());
@@ -144,8 +129,8 @@ fn newest(directory: &MonitorDir, files: &[String]) -> WallTime {
     times.max().unwrap_or(WallTime::from_nanos(i64::MAX))
 }
 
-fn may_go(request: &Clean, step: &StepName) -> Result<Result<(), Error>, Error> {
-    let plans = plans(&CheckOptions::new(&request.directory).step(step.clone()))?;
+fn may_go(directory: &Path, step: &StepName) -> Result<Result<(), Error>, Error> {
+    let plans = plans(&CheckOptions::new(directory).step(step.clone()))?;
     let stays = plans.iter().any(|(_, plan)| matches!(plan, Plan::Wait | Plan::End(_)));
     Ok(if stays {
         Err(Error::already_running(format!("step {step} is running; end it first with: dogwatch kill {step}")))

@@ -23,7 +23,7 @@ use std::time::Duration;
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// A start or an end. As JSON it is one object with these keys; absent facts are null.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct RunEvent {
     schema: u64,
     event: EventKind,
@@ -37,9 +37,10 @@ pub(crate) struct RunEvent {
     tags: Vec<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum EventKind {
+    #[default]
     Start,
     End,
 }
@@ -165,17 +166,6 @@ impl KnownRuns {
 
 impl RunEvent {
     fn new(event: EventKind, step: &str) -> Self {
-        Self {
-            schema: SCHEMA,
-            event,
-            step: step.to_owned(),
-            run_id: None,
-            time: None,
-            outcome: None,
-            exit_code: None,
-            signal: None,
-            elapsed_ms: None,
-            tags: Vec::new(),
-        }
+        Self { schema: SCHEMA, event, step: step.to_owned(), ..Self::default() }
     }
 }

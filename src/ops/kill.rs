@@ -17,7 +17,7 @@ use crate::step::terminate::{KillMethod, Termination, record_death, terminate};
 use crate::sys::env;
 use crate::sys::process::tree::Escalation;
 use crate::sys::signals::{INTERRUPTS, Pending, Signal};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 /// How many runs are ended at once: each may take its grace.
@@ -37,25 +37,14 @@ pub(crate) struct Killed {
     pub(crate) interrupted: Option<Signal>,
 }
 
-/// Which runs to end.
-#[derive(Clone, Debug)]
-pub(crate) struct Kill {
-    /// The monitor directory.
-    pub(crate) directory: PathBuf,
-    /// The steps; one named twice counts once.
-    pub(crate) steps: Vec<StepName>,
-    /// How they are ended.
-    pub(crate) escalation: Escalation,
-}
-
-/// Ends them. `running` in a report means that the run could not be ended.
+/// Ends the runs of these steps; one named twice counts once. `running` in a report means that the run could not be ended.
 ///
 /// # Errors
 /// `ErrorKind::Internal` where the files cannot be read.
-pub(crate) fn kill(request: &Kill) -> Result<Killed, Error> {
-    let directory = open(&request.directory)?;
+pub(crate) fn kill(directory: &Path, steps: &[StepName], escalation: Escalation) -> Result<Killed, Error> {
+    let directory = open(directory)?;
     let here = Arc::new(local_context(&directory));
-    let steps = each_once(&request.steps);
+    let steps = each_once(steps);
     let mut signals = Pending::borrow(&INTERRUPTS).ok();
     let most = AT_ONCE as u64;
     let room = env::allow_descriptors(most * DESCRIPTORS + OTHER_DESCRIPTORS).saturating_sub(OTHER_DESCRIPTORS);
@@ -65,7 +54,7 @@ pub(crate) fn kill(request: &Kill) -> Result<Killed, Error> {
     for some in steps.chunks(at_once) {
         let readers =
             some.iter().map(|step| SnapshotReader::new(Arc::clone(&directory), step.clone(), Arc::clone(&here)));
-        for report in map_parallel(readers.collect(), &|reader| kill_one(reader, request.escalation)) {
+        for report in map_parallel(readers.collect(), &|reader| kill_one(reader, escalation)) {
             reports.push(report.unwrap_or_else(|| Err(Error::internal("a run was not ended for a fault in dogwatch"))));
         }
         interrupted = signals.as_mut().and_then(|signals| signals.fetch().first().copied());

@@ -3,10 +3,10 @@
 //! Following ends when the run ends, however it ends. A part that the size limit removed is skipped; the line that
 //! reports the removal is printed.
 
-use crate::decide::policy::{GRACE, POLL_INTERVAL, SettleTimes, Threshold, ThresholdOptions};
 use crate::error::Error;
-use crate::monitor::{self, Backend, MonitorOptions, StopReason, StopWhen, WaitEvent};
+use crate::monitor::{self, StopReason, WaitEvent};
 use crate::ops::history::is_known;
+use crate::ops::wait::{WaitOptions, monitor_options};
 use crate::ops::{absence, each_once, open};
 use crate::record::file_names::{Record, file_name};
 use crate::record::outcome::Outcome;
@@ -185,25 +185,9 @@ fn follow(
     follower: Follower,
     out: &mut Out<'_>,
 ) -> io::Result<Result<LogEnd, Error>> {
-    let options = MonitorOptions {
-        steps: vec![step.clone()],
-        thresholds: ThresholdOptions {
-            stale: Threshold::NEVER,
-            max_timeout: Threshold::NEVER,
-            start_timeout: request.start_timeout,
-            until: None,
-            settle: SettleTimes::CONTRACT,
-        },
-        stop_when: StopWhen::AllDone,
-        new: false,
-        kill: false,
-        kill_command: None,
-        grace: GRACE,
-        backend: Backend::Auto,
-        poll_interval: POLL_INTERVAL,
-        progress: false,
-        logs: None,
-    };
+    let no_limit = Duration::ZERO;
+    let wait = WaitOptions::new(&request.directory).step(step.clone()).stale(no_limit).max_timeout(no_limit);
+    let options = monitor_options(&wait.start_timeout(request.start_timeout).kill(false));
     let place = directory.clone();
     let waited = pass_during(follower, out, move || {
         let mut outcome = None;

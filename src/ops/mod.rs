@@ -33,6 +33,7 @@ use crate::error::Error;
 use crate::ops::project::Project;
 use crate::record::file_names::{Record, parse_file_name};
 use crate::record::step_name::StepName;
+use crate::step::snapshot::{SnapshotReader, local_context};
 use crate::sys::fs::monitor_dir::MonitorDir;
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
@@ -43,10 +44,17 @@ use std::sync::Arc;
 /// # Errors
 /// The directory cannot be listed.
 fn steps_with(directory: &MonitorDir, is_meant: impl Fn(Record) -> bool) -> Result<BTreeSet<StepName>, Error> {
-    let names =
-        directory.names().map_err(|error| Error::io(format!("cannot list {}", directory.path().display()), error))?;
+    let names = names(directory)?;
     let meant = names.iter().filter_map(|name| parse_file_name(name)).filter(|(_, record)| is_meant(*record));
     Ok(meant.filter_map(|(step, _)| StepName::parse(step).ok()).collect())
+}
+
+/// The names of all files of a directory.
+///
+/// # Errors
+/// The directory cannot be listed.
+fn names(directory: &MonitorDir) -> Result<Vec<String>, Error> {
+    directory.names().map_err(|error| Error::io(format!("cannot list {}", directory.path().display()), error))
 }
 
 /// The steps that have started in a directory.
@@ -91,6 +99,12 @@ fn nearest<'names>(name: &str, names: &'names [String]) -> Option<&'names str> {
     let likeness = names.iter().map(|other| (strsim::jaro_winkler(name, other), other.as_str()));
     let best = likeness.max_by(|(one, _), (other, _)| one.total_cmp(other));
     best.filter(|(likeness, _)| *likeness > SIMILAR).map(|(_, name)| name)
+}
+
+/// A reader of one step's files.
+fn reader(directory: Arc<MonitorDir>, step: &StepName) -> SnapshotReader {
+    let here = Arc::new(local_context(&directory));
+    SnapshotReader::new(directory, step.clone(), here)
 }
 
 /// A directory of steps, which need not be there.

@@ -6,13 +6,11 @@
 
 use crate::decide::verdict::{Assessment, RequiredAction, Verdict};
 use crate::error::Error;
-use crate::ops::open;
+use crate::ops::{open, reader};
 use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
-use crate::step::snapshot::{SnapshotReader, local_context};
 use crate::step::telling;
 use std::path::Path;
-use std::sync::Arc;
 
 /// How a step stands before a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +28,7 @@ pub(crate) enum CallStart {
 /// # Errors
 /// An internal error where the files cannot be read or the mark cannot be written.
 pub(crate) fn call_start(directory: &Path, step: &StepName) -> Result<CallStart, Error> {
-    let mut reader = reader(directory, step)?;
+    let mut reader = reader(open(directory)?, step);
     let Assessment { snapshot, verdict, .. } = reader.assess_settled()?;
     let meta = snapshot.run_meta();
     let command = meta.map_or_else(Vec::new, |meta| meta.command.clone());
@@ -50,7 +48,7 @@ pub(crate) fn call_start(directory: &Path, step: &StepName) -> Result<CallStart,
 /// # Errors
 /// An internal error where the mark cannot be written.
 pub(crate) fn owe(directory: &Path, step: &StepName) -> Result<(), Error> {
-    telling::owe(&mut reader(directory, step)?)
+    telling::owe(&mut reader(open(directory)?, step))
 }
 
 /// Notes that the end of this run was told: call it after the answer was written.
@@ -60,10 +58,4 @@ pub(crate) fn owe(directory: &Path, step: &StepName) -> Result<(), Error> {
 pub(crate) fn mark_told(directory: &Path, step: &StepName, run: &str) -> Result<(), Error> {
     let directory = open(directory)?;
     telling::mark_told(&directory, step, run)
-}
-
-fn reader(directory: &Path, step: &StepName) -> Result<SnapshotReader, Error> {
-    let directory = open(directory)?;
-    let here = Arc::new(local_context(&directory));
-    Ok(SnapshotReader::new(directory, step.clone(), here))
 }

@@ -7,7 +7,7 @@ pub(crate) use crate::preflight::PreflightEvent;
 use crate::preflight::report::{CheckReport, CheckStatus};
 use crate::preflight::template::{self, ProjectFindings};
 use crate::preflight::{
-    self, Check, CheckKind, DEFAULT_TIMEOUT, Interrupted, MonitorSettings, SuggestedFix, config, preventive_fix,
+    self, Check, CheckKind, DEFAULT_TIMEOUT, MonitorSettings, SuggestedFix, config, preventive_fix,
 };
 use crate::sys::env;
 use crate::sys::fs::metadata;
@@ -60,21 +60,14 @@ pub(crate) enum PreflightError {
 }
 
 impl PreflightOptions {
-    /// The project's own checks, for a process in the folder `current`.
-    pub(crate) fn new(current: PathBuf, monitor: MonitorSettings) -> Self {
-        let (project, _) = env::project(&current);
-        Self { current, project, file: None, flags: Vec::new(), monitor, fix: false }
-    }
-
     /// The own checks of the project that this process's current folder belongs to.
     ///
     /// # Errors
     /// `ErrorKind::Internal` where that folder is gone.
     pub(crate) fn of_current_folder(monitor: MonitorSettings) -> Result<Self, Error> {
-        let current = env::current_folder().map_err(|error| {
-            Error::internal(format!("there is no current folder ({error}); go to one that is there"))
-        })?;
-        Ok(Self::new(current, monitor))
+        let current = env::current_folder().map_err(|error| error.advise("go to one that is there"))?;
+        let (project, _) = env::project(&current);
+        Ok(Self { current, project, file: None, flags: Vec::new(), monitor, fix: false })
     }
 
     /// The file to read: the named one, else the project's own unless checks were given as flags.
@@ -172,8 +165,7 @@ pub(crate) fn preflight(
     on_event: &mut dyn FnMut(PreflightEvent<'_>),
 ) -> Result<PreflightReport, PreflightError> {
     let (checks, file) = options.checks().map_err(PreflightError::Config)?;
-    let checks = preflight::run(&checks, options.fix, on_event)
-        .map_err(|Interrupted(signal)| PreflightError::Interrupted(signal))?;
+    let checks = preflight::run(&checks, options.fix, on_event).map_err(PreflightError::Interrupted)?;
     Ok(PreflightReport { checks, file })
 }
 
@@ -244,7 +236,7 @@ pub(crate) fn init(options: &PreflightOptions) -> Result<PathBuf, Error> {
 
 /// What `preflight` suggests for the environment as it is, else what would repair it after a move.
 fn suggested_venv_fix(folder: &Path) -> Result<Option<SuggestedFix>, Error> {
-    let reports = preflight::run(&[venv_check(folder)], false, &mut |_| {}).map_err(|Interrupted(signal)| {
+    let reports = preflight::run(&[venv_check(folder)], false, &mut |_| {}).map_err(|signal| {
         Error::internal(format!("{signal} came while the environment was checked, so no file was written"))
     })?;
     let report = reports.into_iter().next().filter(|report| report.verdict == CheckStatus::Failed);

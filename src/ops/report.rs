@@ -8,6 +8,7 @@ use crate::decide::snapshot::{Liveness, Snapshot, Status};
 use crate::decide::tracker::observe;
 use crate::monitor::StepResult;
 use crate::record::SCHEMA;
+use crate::record::breaker::BreakerRecord;
 use crate::record::evidence::TreeProcess;
 use crate::record::file_names::{Record, file_name};
 use crate::record::file_state::FileState;
@@ -109,6 +110,18 @@ pub struct BreakerStatus {
     pub open: bool,
 }
 
+impl BreakerStatus {
+    /// What a record says of a breaker with this limit.
+    pub(crate) fn of(record: &BreakerRecord, name: &StepName, max_consecutive: u32) -> Self {
+        Self {
+            name: name.as_str().to_owned(),
+            consecutive_failures: record.consecutive_failures,
+            max_consecutive,
+            open: is_open(record, max_consecutive),
+        }
+    }
+}
+
 impl Report {
     /// A report that knows nothing but how the step stands.
     fn new(step: &str, outcome: Outcome, directory: &Path) -> Self {
@@ -151,10 +164,8 @@ impl Report {
         let key = snapshot.and_then(Snapshot::pid_file_id);
         let meta = snapshot.and_then(|snapshot| snapshot.run_meta());
         let log_path = directory.join(&file_name(step, Record::Log));
-        let log_modified = match directory.stat(&file_name(step, Record::Log)) {
-            Ok(FileState::Present { stamp, .. }) => Some(stamp.modified),
-            Ok(FileState::Missing | FileState::Invalid(_)) | Err(_) => None,
-        };
+        let log = directory.stat(&file_name(step, Record::Log));
+        let log_modified = log.ok().and_then(|log| Some(log.stamp()?.modified));
         let (result, result_error) = result(told, snapshot, meta);
         let breaker = snapshot.and_then(|_| circuit_of(meta, step, directory));
         let about = Circumstances {
@@ -348,12 +359,7 @@ fn circuit_of(meta: Option<&Meta>, step: &StepName, directory: &MonitorDir) -> O
     };
     let max_consecutive = meta.and_then(|meta| meta.max_consecutive).unwrap_or(MAX_CONSECUTIVE);
     let record = breaker_file::read(directory, &name).ok()?;
-    Some(BreakerStatus {
-        name: name.as_str().to_owned(),
-        consecutive_failures: record.consecutive_failures,
-        max_consecutive,
-        open: is_open(&record, max_consecutive),
-    })
+    Some(BreakerStatus::of(&record, &name, max_consecutive))
 }
 
 #[cfg(test)]

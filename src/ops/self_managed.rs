@@ -8,7 +8,7 @@ use crate::decide::tracker::observe;
 use crate::error::Error;
 use crate::ops::check::CheckOptions;
 use crate::ops::report::Report;
-use crate::ops::{absence, open};
+use crate::ops::{absence, open, reader};
 use crate::record::file_names::{Record, file_name};
 use crate::record::meta::Meta;
 use crate::record::outcome::{Outcome, Reason};
@@ -39,14 +39,11 @@ pub(crate) struct Place {
 
 impl Place {
     fn reader(&self) -> SnapshotReader {
-        let directory = Arc::new(MonitorDir::at(self.directory.clone()));
-        let here = Arc::new(local_context(&directory));
-        SnapshotReader::new(directory, self.step.clone(), here)
+        reader(Arc::new(MonitorDir::at(self.directory.clone())), &self.step)
     }
 
     fn report(&self) -> Result<Report, Error> {
-        let reports = CheckOptions::new(&self.directory).step(self.step.clone()).log_tail(0).check()?;
-        reports.into_iter().next().ok_or_else(|| Error::internal("there is nothing to report"))
+        CheckOptions::new(&self.directory).log_tail(0).check_step(&self.step)
     }
 }
 

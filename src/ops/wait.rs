@@ -3,7 +3,7 @@
 //! A start timeout, a staleness and a maximum are in force unless they are taken off: no wait is without a bound.
 
 use crate::decide::log_match::Patterns;
-use crate::decide::policy::{GRACE, POLL_INTERVAL, START_TIMEOUT, SettleTimes, Threshold, ThresholdOptions};
+use crate::decide::policy::{GRACE, POLL_INTERVAL, SettleTimes, ThresholdOptions};
 use crate::error::Error;
 use crate::monitor::{
     self, Backend, LogOptions, MonitorOptions, StepProgress, StepResult, StopReason, StopWhen, WaitEvent,
@@ -50,23 +50,14 @@ use std::time::Duration;
 #[must_use]
 pub struct WaitOptions {
     pub(crate) directory: PathBuf,
-    pub(crate) steps: Vec<StepName>,
-    pub(crate) stale: Threshold,
-    pub(crate) max_timeout: Threshold,
-    grace: Duration,
-    kill: bool,
-    kill_command: Option<OsString>,
+    /// What the loop is asked for, but for its deadline, when it stops, and what it searches for.
+    pub(crate) monitor: MonitorOptions,
     pub(crate) at_most: Option<Duration>,
-    pub(crate) start_timeout: Duration,
     any: bool,
     fail_fast: bool,
-    new: bool,
     log_tail: usize,
     pub(crate) log: Option<PathBuf>,
     pub(crate) patterns: Patterns,
-    backend: Backend,
-    poll_interval: Duration,
-    progress: bool,
 }
 
 impl WaitOptions {
@@ -74,67 +65,69 @@ impl WaitOptions {
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self {
             directory: directory.into(),
-            steps: Vec::new(),
-            stale: Threshold::default(),
-            max_timeout: Threshold::default(),
-            grace: GRACE,
-            kill: true,
-            kill_command: None,
+            monitor: MonitorOptions {
+                steps: Vec::new(),
+                thresholds: ThresholdOptions { settle: SettleTimes::CONTRACT, ..ThresholdOptions::ONCE },
+                stop_when: StopWhen::AllDone,
+                new: false,
+                kill: true,
+                grace: GRACE,
+                kill_command: None,
+                backend: Backend::Auto,
+                poll_interval: POLL_INTERVAL,
+                progress: false,
+                logs: None,
+            },
             at_most: None,
-            start_timeout: START_TIMEOUT,
             any: false,
             fail_fast: false,
-            new: false,
             log_tail: LOG_TAIL,
             log: None,
             patterns: Patterns::default(),
-            backend: Backend::Auto,
-            poll_interval: POLL_INTERVAL,
-            progress: false,
         }
     }
 
     /// Waits for this step too; one named twice counts once.
     pub fn step(mut self, step: StepName) -> Self {
-        self.steps.push(step);
+        self.monitor.steps.push(step);
         self
     }
 
     /// Waits for these steps too.
     pub fn steps(mut self, steps: impl IntoIterator<Item = StepName>) -> Self {
-        self.steps.extend(steps);
+        self.monitor.steps.extend(steps);
         self
     }
 
     /// A heartbeat of this age means hung; zero for never. `None`, the default, takes the run's own threshold, else 60 s.
     pub fn stale(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.stale.flag = limit.into();
+        self.monitor.thresholds.stale.flag = limit.into();
         self
     }
 
     /// A run of this age is out of time; zero for never. `None`, the default, takes the run's own limit, and 30 min for a plain
     /// shell's run.
     pub fn max_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.max_timeout.flag = limit.into();
+        self.monitor.thresholds.max_timeout.flag = limit.into();
         self
     }
 
     /// How long processes have from TERM to KILL where a run has to be ended: 5 s by default.
     pub fn grace(mut self, grace: Duration) -> Self {
-        self.grace = grace;
+        self.monitor.grace = grace;
         self
     }
 
     /// Whether a hung or overdue run is ended, as by default; else it is only reported, and nothing is recorded.
     pub fn kill(mut self, kill: bool) -> Self {
-        self.kill = kill;
+        self.monitor.kill = kill;
         self
     }
 
     /// A shell command that ends a run instead of signals, for work on a cluster or another host. It sees the step's name, its
     /// wrapper's pid and this directory as `DOGWATCH_STEP`, `DOGWATCH_PID` and `DOGWATCH_DIR`.
     pub fn kill_command(mut self, command: impl Into<OsString>) -> Self {
-        self.kill_command = Some(command.into());
+        self.monitor.kill_command = Some(command.into());
         self
     }
 
@@ -147,7 +140,7 @@ impl WaitOptions {
 
     /// How long a step may take to start: 60 s by default.
     pub fn start_timeout(mut self, limit: Duration) -> Self {
-        self.start_timeout = limit;
+        self.monitor.thresholds.start_timeout = limit;
         self
     }
 
@@ -165,7 +158,7 @@ impl WaitOptions {
 
     /// Ignores an outcome that was recorded before the call.
     pub fn ignore_existing(mut self, ignore: bool) -> Self {
-        self.new = ignore;
+        self.monitor.new = ignore;
         self
     }
 
@@ -204,19 +197,19 @@ impl WaitOptions {
 
     /// How changes are noticed: by events where they report every change, else by polling, by default.
     pub fn backend(mut self, backend: Backend) -> Self {
-        self.backend = backend;
+        self.monitor.backend = backend;
         self
     }
 
     /// How often files are read where there are no events: every second by default.
     pub fn poll_interval(mut self, interval: Duration) -> Self {
-        self.poll_interval = interval;
+        self.monitor.poll_interval = interval;
         self
     }
 
     /// Whether [`Event::Progress`] is reported.
     pub fn progress(mut self, progress: bool) -> Self {
-        self.progress = progress;
+        self.monitor.progress = progress;
         self
     }
 
@@ -252,18 +245,15 @@ pub(crate) fn wait(request: &WaitOptions, on_event: &mut dyn FnMut(Event<'_>)) -
     let directory = open(&request.directory)?;
     let options = monitor_options(request);
     warn_of_missing(&directory, request, on_event);
-    let reason = monitor::wait(&directory, &options, &mut |event| {
-        relay(event, &directory, &options, request, on_event);
-    })?;
-    Ok(reason)
+    monitor::wait(&directory, &options, &mut |event| relay(event, &directory, &options, request, on_event))
 }
 
 /// Warns at once of a name that is not there, where other steps are: it may be misspelt, and the wait for its start is long.
 fn warn_of_missing(directory: &MonitorDir, request: &WaitOptions, on_event: &mut dyn FnMut(Event<'_>)) {
-    if request.start_timeout.is_zero() || request.at_most.is_some_and(|span| span.is_zero()) {
+    if request.monitor.thresholds.start_timeout.is_zero() || request.at_most.is_some_and(|span| span.is_zero()) {
         return;
     }
-    for step in request.steps.iter().filter(|step| !is_known(directory, step)) {
+    for step in request.monitor.steps.iter().filter(|step| !is_known(directory, step)) {
         if !steps_there(directory).is_empty() {
             on_event(Event::Warning(&format!("{}; waiting for it to start", absence(directory, step))));
         }
@@ -347,29 +337,20 @@ fn count(directory: &MonitorDir, step: &StepName, result: &StepResult, trouble: 
     }
 }
 
-fn monitor_options(request: &WaitOptions) -> MonitorOptions {
+/// What the loop is asked for, from this moment on.
+pub(super) fn monitor_options(request: &WaitOptions) -> MonitorOptions {
+    let WaitOptions { monitor, patterns, .. } = request;
+    let until = request.at_most.map(|span| clock::now().plus(span));
+    let log = || LogOptions { patterns: Arc::new(patterns.clone()), file: request.log.clone() };
     MonitorOptions {
-        steps: each_once(&request.steps),
-        thresholds: ThresholdOptions {
-            stale: request.stale,
-            max_timeout: request.max_timeout,
-            start_timeout: request.start_timeout,
-            until: request.at_most.map(|span| clock::now().plus(span)),
-            settle: SettleTimes::CONTRACT,
-        },
+        steps: each_once(&monitor.steps),
+        thresholds: ThresholdOptions { until, ..monitor.thresholds },
         stop_when: match (request.any, request.fail_fast) {
             (true, _) => StopWhen::AnyDone,
             (false, true) => StopWhen::FirstFailure,
             (false, false) => StopWhen::AllDone,
         },
-        new: request.new,
-        kill: request.kill,
-        grace: request.grace,
-        kill_command: request.kill_command.clone(),
-        backend: request.backend,
-        poll_interval: request.poll_interval,
-        progress: request.progress,
-        logs: (!request.patterns.is_empty())
-            .then(|| LogOptions { patterns: Arc::new(request.patterns.clone()), file: request.log.clone() }),
+        logs: (!patterns.is_empty()).then(log),
+        ..monitor.clone()
     }
 }

@@ -15,7 +15,7 @@ use checks::command::Shell;
 use checks::http::Url;
 use checks::tcp::Address;
 use checks::{command, directory, env_file_disk, http, tcp};
-pub(crate) use runner::{Interrupted, PreflightEvent, run};
+pub(crate) use runner::{PreflightEvent, run};
 use std::path::PathBuf;
 use std::time::Duration;
 pub(crate) use venv::{SuggestedFix, preventive_fix};

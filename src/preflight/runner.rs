@@ -34,19 +34,15 @@ pub(crate) enum PreflightEvent<'run> {
     Warning(&'run str),
 }
 
-/// A signal ended the preflight before it had an answer. Everything that it had started is terminated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Interrupted(pub(crate) Signal);
-
 /// Runs all checks at once; with `fix`, then the fixes of those that failed, and then all checks again.
 ///
 /// # Errors
-/// [`Interrupted`] on INT, TERM or HUP.
+/// INT, TERM or HUP, which came first. Everything that was started is terminated.
 pub(crate) fn run(
     checks: &[Check],
     fix: bool,
     on_event: &mut dyn FnMut(PreflightEvent<'_>),
-) -> Result<Vec<CheckReport>, Interrupted> {
+) -> Result<Vec<CheckReport>, Signal> {
     let pending = Pending::borrow(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
     if let Err(error) = &pending {
         on_event(PreflightEvent::Warning(&format!("signals cannot be received: {}", io_reason(error))));
@@ -84,7 +80,7 @@ struct CheckRunner {
 
 impl CheckRunner {
     /// Runs the checks at once, each for its timeout at most.
-    fn run_checks(&mut self, checks: &[Check]) -> Result<Vec<CheckReport>, Interrupted> {
+    fn run_checks(&mut self, checks: &[Check]) -> Result<Vec<CheckReport>, Signal> {
         let began = clock::now();
         let (sender, receiver) = match PollableReceiver::bounded(checks.len()) {
             Ok(made) => made,
@@ -115,13 +111,13 @@ impl CheckRunner {
     }
 
     /// Waits for messages, at most so long.
-    fn wait<T>(&mut self, receiver: &PollableReceiver<T>, longest: Duration) -> Result<(), Interrupted> {
+    fn wait<T>(&mut self, receiver: &PollableReceiver<T>, longest: Duration) -> Result<(), Signal> {
         ready([Some(receiver.descriptor()), self.signals.as_ref().map(Pending::descriptor)], longest);
         match self.signals.as_mut().and_then(|signals| signals.fetch().first().copied()) {
             None => Ok(()),
             Some(signal) => {
                 self.shells.stop();
-                Err(Interrupted(signal))
+                Err(signal)
             }
         }
     }
@@ -143,7 +139,7 @@ impl CheckRunner {
         &mut self,
         checks: impl Iterator<Item = &'check Check>,
         on_event: &mut dyn FnMut(PreflightEvent<'_>),
-    ) -> Result<Fixes, Interrupted> {
+    ) -> Result<Fixes, Signal> {
         let mut fixes = Fixes::new();
         for check in checks {
             let Some(text) = &check.fix else { continue };
@@ -158,7 +154,7 @@ impl CheckRunner {
     }
 
     /// Runs one fix; what went wrong with it, as a clause that follows "and".
-    fn run_fix(&mut self, check: &Check, text: &str) -> Result<Option<String>, Interrupted> {
+    fn run_fix(&mut self, check: &Check, text: &str) -> Result<Option<String>, Signal> {
         let not_run = |error: &io::Error| Ok(Some(format!("it could not be run: {}", io_reason(error))));
         let (sender, receiver) = match PollableReceiver::bounded(1) {
             Ok(made) => made,

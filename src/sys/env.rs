@@ -2,6 +2,7 @@
 //!
 //! Variables are returned as text; `cli` parses them.
 
+use crate::error::Error;
 use crate::sys::platform::machine;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Uid, gethostname, getuid};
@@ -27,8 +28,8 @@ pub(crate) fn variables() -> Vec<(String, String)> {
 ///
 /// # Errors
 /// Where it was removed, or may not be read.
-pub(crate) fn current_folder() -> std::io::Result<PathBuf> {
-    std::env::current_dir()
+pub(crate) fn current_folder() -> Result<PathBuf, Error> {
+    std::env::current_dir().map_err(|error| Error::internal(format!("there is no current folder ({error})")))
 }
 
 /// A path from the root on; links stay as they are.

@@ -3,7 +3,7 @@
 use super::completions::steps;
 use super::tags::TagArgs;
 use super::thresholds::{LogTailArgs, ThresholdArgs, check_options};
-use super::wait::{OUTCOME_CODES, report_interrupt};
+use super::wait::OUTCOME_CODES;
 use super::{Help, Subcommand};
 use crate::cli::Context;
 use crate::cli::deadline::CallDeadline;
@@ -38,16 +38,12 @@ impl Subcommand for CheckArgs {
     fn exec(self, context: &Context) -> Result<u8, Error> {
         let steps = self.tags.steps(self.steps, MeantSteps::All, context)?;
         let options = check_options(self.thresholds, context)?.steps(steps).log_tail(self.log_tail.log_tail);
-        CallDeadline::of_check(&options).run_within(
-            context,
-            &|signal| report_interrupt(signal, &options.steps, context),
-            || {
-                let reports = options.check()?;
-                for report in &reports {
-                    context.out.print_report(report);
-                }
-                Ok(of_all(reports.iter().map(|report| report.outcome), false).code())
-            },
-        )
+        CallDeadline::of_check(&options).run_within(context, || {
+            let reports = options.check()?;
+            for report in &reports {
+                context.out.print_report(report);
+            }
+            Ok(of_all(reports.iter().map(|report| report.outcome), false).code())
+        })
     }
 }

@@ -48,8 +48,8 @@ impl Subcommand for CleanArgs {
             None if self.all => clean::Which::All,
             None => clean::Which::Named(self.steps),
         };
-        let request = clean::Clean { directory: defaults::directory(context)?, which, dry_run: self.dry_run };
-        let done = clean::clean(&request, &mut |line| print_error(line))?;
+        let directory = defaults::directory(context)?;
+        let done = clean::clean(&directory, &which, self.dry_run, &mut |line| print_error(line))?;
         for one in done.iter().filter(|one| out.json || one.detail.is_some() || self.dry_run) {
             match &one.detail {
                 _ if out.json => out.print_json(one),

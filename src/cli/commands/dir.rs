@@ -43,7 +43,5 @@ fn why(context: &Context) -> Result<String, Error> {
     if env::variable(env_vars::DIR).is_some() {
         return Ok(format!("the directory was named by ${}", env_vars::DIR));
     }
-    let folder =
-        env::current_folder().map_err(|error| Error::internal(format!("there is no current folder ({error})")))?;
-    Ok(Project::of(&folder).reason())
+    Ok(Project::of(&env::current_folder()?).reason())
 }

@@ -53,8 +53,8 @@ impl Subcommand for KillArgs {
     fn exec(self, context: &Context) -> Result<u8, Error> {
         let grace = defaults::duration(self.grace, env_vars::GRACE)?.unwrap_or(GRACE);
         let escalation = Escalation { signal: self.signal, grace };
-        let request = kill::Kill { directory: defaults::directory(context)?, steps: self.steps, escalation };
-        let kill::Killed { reports, complete, interrupted } = kill::kill(&request)?;
+        let directory = defaults::directory(context)?;
+        let kill::Killed { reports, complete, interrupted } = kill::kill(&directory, &self.steps, escalation)?;
         for report in &reports {
             context.out.print_report(report);
         }

@@ -4,8 +4,7 @@ use super::{ALL, Help, MAIN_HELP, Subcommand, definition};
 use crate::cli::Context;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
-use crate::sys::env;
-use crate::sys::fs::monitor_dir::MonitorDir;
+use crate::sys::fs::atomic_write::write_into;
 use clap::Args;
 use clap_mangen::Man;
 use std::io;
@@ -33,24 +32,15 @@ impl Subcommand for ManArgs {
             context.out.print(&page(&program, "dogwatch", MAIN_HELP)?);
             return Ok(ExitCode::Success.code());
         };
-        let folder = MonitorDir::at(env::absolute(&folder));
-        folder.create()?;
-        write(&folder, &program, "dogwatch", MAIN_HELP)?;
+        let write = |command, name: &str, help| write_into(&folder, &format!("{name}.1"), &page(command, name, help)?);
+        write(&program, "dogwatch", MAIN_HELP)?;
         for entry in &ALL {
             if let Some(command) = program.find_subcommand(entry.name) {
-                write(&folder, command, &format!("dogwatch-{}", entry.name), entry.help)?;
+                write(command, &format!("dogwatch-{}", entry.name), entry.help)?;
             }
         }
         Ok(ExitCode::Success.code())
     }
-}
-
-fn write(folder: &MonitorDir, command: &clap::Command, name: &str, help: Help) -> Result<(), Error> {
-    let file = format!("{name}.1");
-    let content = page(command, name, help)?;
-    folder
-        .publish(&format!(".{file}.{}.tmp", env::unique()), &file, &content)
-        .map_err(|error| Error::io(format!("cannot write {}", folder.join(&file).display()), error))
 }
 
 /// One page, in the sections and the order of man-pages(7).

@@ -4,7 +4,7 @@
 
 use super::run_listener::{RunListener, read_told, tell};
 use super::thresholds::ThresholdArgs;
-use super::wait::{self, ExitPolicy, base_options, report_interrupt};
+use super::wait::{self, ExitPolicy, base_options};
 use crate::cli::deadline::CallDeadline;
 use crate::cli::output::print_error;
 use crate::cli::{Context, exit_code_of};
@@ -65,8 +65,7 @@ pub(super) fn exec(
         .at_most(deadline.since(clock::now()))
         .start_timeout(GONE);
     wait.directory.clone_from(&call.options.directory);
-    let interrupted = |signal| report_interrupt(signal, &wait.steps, context);
-    CallDeadline::of_wait(&wait).run_within(context, &interrupted, || call.wait(&wait))
+    CallDeadline::of_wait(&wait).run_within(context, || call.wait(&wait))
 }
 
 /// What came of a start.
@@ -103,18 +102,18 @@ impl Call<'_> {
     /// The detached process: runs COMMAND to its end. Tells the caller as `run --detach` does, and 75 where a run is there.
     fn be_the_run(&self, caller: Stream) -> u8 {
         let mut listener = RunListener::new(self.step().as_str(), false);
-        listener.set_caller(caller);
+        listener.caller = Some(caller);
         match self.options.run_with(&mut |event| listener.on_event(&event)) {
             Ok(ran) => {
                 if let Some(fault) = &ran.fault {
-                    tell(listener.take_caller(), ran.exit_code, fault);
+                    tell(listener.caller.take(), ran.exit_code, fault);
                 }
                 ran.exit_code
             }
             Err(error) => {
                 let is_there = error.kind() == ErrorKind::AlreadyRunning;
                 let code = if is_there { ExitCode::Running } else { exit_code_of(&error) };
-                tell(listener.take_caller(), code.code(), &error);
+                tell(listener.caller.take(), code.code(), &error);
                 code.code()
             }
         }
@@ -145,8 +144,7 @@ impl Call<'_> {
 
     /// Waits and prints; notes that the end was told once it was written, or that it is owed.
     fn wait(&self, wait: &WaitOptions) -> Result<u8, Error> {
-        let policy = ExitPolicy { result_only: false, capture: None, propagate: false, notify: false };
-        let waited = wait::wait_and_print(wait, policy, self.context)?;
+        let waited = wait::wait_and_print(wait, ExitPolicy::default(), self.context)?;
         for told in &waited.ended {
             let marked = match (told.outcome, &told.run_id) {
                 (Outcome::Running, _) => owe(&self.options.directory, self.step()),

@@ -3,7 +3,7 @@
 use super::completions::steps;
 use super::tags::TagArgs;
 use super::thresholds::check_options;
-use super::wait::{OUTCOME_CODES, WaitFlags, options, report_interrupt, wait_within_deadline};
+use super::wait::{OUTCOME_CODES, WaitFlags, options, wait_within_deadline};
 use super::{Help, Subcommand};
 use crate::cli::Context;
 use crate::cli::deadline::CallDeadline;
@@ -51,21 +51,18 @@ impl Subcommand for RecoverArgs {
         if !self.dry_run {
             return wait_within_deadline(&request, self.flags.exit_policy(), context);
         }
-        let request =
-            check_options(self.flags.thresholds, context)?.steps(request.steps).log_tail(self.flags.log_tail.log_tail);
-        CallDeadline::of_check(&request).run_within(
-            context,
-            &|signal| report_interrupt(signal, &request.steps, context),
-            || {
-                let plans = plans(&request)?;
-                for (report, plan) in &plans {
-                    context.out.print_report(report);
-                    if !context.out.json && !context.out.quiet {
-                        context.out.print_line(&format!("{}: recover {}", report.step, plan.as_str()));
-                    }
+        let request = check_options(self.flags.thresholds, context)?
+            .steps(request.monitor.steps)
+            .log_tail(self.flags.log_tail.log_tail);
+        CallDeadline::of_check(&request).run_within(context, || {
+            let plans = plans(&request)?;
+            for (report, plan) in &plans {
+                context.out.print_report(report);
+                if !context.out.json && !context.out.quiet {
+                    context.out.print_line(&format!("{}: recover {}", report.step, plan.as_str()));
                 }
-                Ok(of_all(plans.iter().map(|(report, _)| report.outcome), false).code())
-            },
-        )
+            }
+            Ok(of_all(plans.iter().map(|(report, _)| report.outcome), false).code())
+        })
     }
 }

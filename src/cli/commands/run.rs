@@ -10,7 +10,7 @@ use crate::cli::output::{format, print_error};
 use crate::cli::{Context, defaults, exit_code_of};
 use crate::decide::policy::{GRACE, HEARTBEAT_INTERVAL};
 use crate::env_vars;
-use crate::error::{Error, ErrorKind, UnknownWord};
+use crate::error::{Error, ErrorKind};
 use crate::exit_code::ExitCode;
 use crate::ops::check::CheckOptions;
 use crate::ops::report::Report;
@@ -24,8 +24,8 @@ use crate::sys::env;
 use crate::sys::process::daemonize::{Daemonized, detach};
 use crate::sys::process::spawn::Stream;
 use crate::sys::terminal::stdin_is_terminal;
-use clap::Args;
 use clap::builder::TypedValueParser;
+use clap::{Args, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -75,7 +75,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     cwd: Option<PathBuf>,
     /// COMMAND's standard input
-    #[arg(long, value_name = "WHICH", default_value = "null", value_parser = stdin())]
+    #[arg(long, value_name = "WHICH", default_value = "null")]
     stdin: Stdin,
     /// Return as soon as COMMAND runs, and print the pid; the work goes on by itself
     #[arg(short, long, conflicts_with_all = ["tee"])]
@@ -115,18 +115,12 @@ fn assignment(word: &str) -> Result<(String, String), String> {
 }
 
 /// `--stdin`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Stdin {
+    /// /dev/null
     Null,
+    /// The standard input of this process
     Inherit,
-}
-
-impl std::str::FromStr for Stdin {
-    type Err = UnknownWord;
-
-    fn from_str(word: &str) -> Result<Self, UnknownWord> {
-        UnknownWord::find(word, &[("null", Self::Null), ("inherit", Self::Inherit)])
-    }
 }
 
 fn heartbeat_on() -> impl TypedValueParser<Value = HeartbeatOn> {
@@ -153,10 +147,6 @@ fn result_from() -> impl TypedValueParser<Value = ResultFrom> {
         ("stdout", "COMMAND's standard output"),
         ("file", "The file in $DOGWATCH_RESULT; it is an error if it is missing"),
     ])
-}
-
-fn stdin() -> impl TypedValueParser<Value = Stdin> {
-    one_of(&[("null", "/dev/null"), ("inherit", "The standard input of this process")])
 }
 
 impl Subcommand for RunArgs {
@@ -195,31 +185,31 @@ impl Subcommand for RunArgs {
                 .map_err(|error| Error::internal(format!("cannot detach: {error}")))?
             {
                 Daemonized::Caller(pipe) => return self.report_detached(pipe, &options, context),
-                Daemonized::Worker(caller) => listener.set_caller(caller),
+                Daemonized::Worker(caller) => listener.caller = Some(caller),
             }
         }
         let ran = options.run_with(&mut |event| listener.on_event(&event));
-        match (ran, listener.take_caller()) {
+        match (ran, listener.caller.take()) {
             (Ok(ran), caller) => {
                 if let Some(fault) = &ran.fault {
                     listener.print_error(fault);
                     tell(caller, ran.exit_code, fault);
                 }
                 if context.out.json && !self.detach {
-                    self.print_end(&options, context)?;
+                    context.out.print_json(&self.report(&options)?);
                 } else if ran.outcome != Outcome::Success && ran.fault.is_none() && for_people {
                     self.print_failure(&options, &mut listener);
                 }
                 Ok(ran.exit_code)
             }
             (Err(error), None) if self.attach && self.is_running(&error, &options) => {
-                let policy = ExitPolicy { result_only: false, capture: None, propagate: true, notify: false };
+                let policy = ExitPolicy { propagate: true, ..ExitPolicy::default() };
                 let wait = base_options(ThresholdArgs::default(), self.grace, context)?.step(self.step);
                 wait_and_print(&wait, policy, context).map(|waited| waited.code)
             }
             (Err(error), caller @ Some(_)) if self.attach && self.is_running(&error, &options) => {
                 // It runs detached from this caller as well: its pid is all that was asked for.
-                match self.running_pid(&options) {
+                match self.report(&options).ok().and_then(|report| report.pid) {
                     Some(pid) => tell(caller, ExitCode::Success.code(), pid),
                     None => tell(caller, ExitCode::InternalError.code(), &error),
                 }
@@ -293,19 +283,14 @@ impl RunArgs {
     fn is_running(&self, error: &Error, options: &RunOptions) -> bool {
         match error.kind() {
             ErrorKind::AlreadyRunning => true,
-            ErrorKind::BreakerOpen => {
-                self.check(options).is_ok_and(|reports| reports.iter().any(|report| report.outcome == Outcome::Running))
-            }
+            ErrorKind::BreakerOpen => self.report(options).is_ok_and(|report| report.outcome == Outcome::Running),
             ErrorKind::InvalidOptions | ErrorKind::NotStarted | ErrorKind::Internal => false,
         }
     }
 
-    fn check(&self, options: &RunOptions) -> Result<Vec<Report>, Error> {
-        CheckOptions::new(&options.directory).step(self.step.clone()).check()
-    }
-
-    fn running_pid(&self, options: &RunOptions) -> Option<i32> {
-        self.check(options).ok()?.into_iter().next()?.pid
+    /// How the step stands now.
+    fn report(&self, options: &RunOptions) -> Result<Report, Error> {
+        CheckOptions::new(&options.directory).check_step(&self.step)
     }
 
     /// Reports what a detached run tells its caller.
@@ -321,7 +306,7 @@ impl RunArgs {
         if !started {
             context.out.failed(&rest, code);
         } else if context.out.json {
-            self.print_end(options, context)?;
+            context.out.print_json(&self.report(options)?);
         } else if !context.out.quiet {
             context.out.print_line(&rest);
         }
@@ -331,16 +316,9 @@ impl RunArgs {
     /// One line on standard error where the run did not succeed: how it ended, and where its log is.
     fn print_failure(&self, options: &RunOptions, listener: &mut RunListener<'_>) {
         // The exit code says that it failed; without a report there is nothing to add.
-        let Some(report) = self.check(options).ok().and_then(|reports| reports.into_iter().next()) else { return };
+        let Ok(report) = self.report(options) else { return };
         let log = report.log.as_deref().map_or_else(String::new, |log| format!("; its log: {log}"));
         listener.print_error(&format!("{}{log}", format::result_line(&report, Styles::PLAIN)));
-    }
-
-    fn print_end(&self, options: &RunOptions, context: &Context) -> Result<(), Error> {
-        for report in &self.check(options)? {
-            context.out.print_json(report);
-        }
-        Ok(())
     }
 }
 

@@ -12,8 +12,8 @@ use std::io::{Read, Write};
 /// Prints what a run reports while it goes on.
 pub(super) struct RunListener<'call> {
     step: &'call str,
-    /// Where a detached run tells its caller that it has started.
-    caller: Option<Stream>,
+    /// Where a detached run tells its caller that it has started; none once it was told.
+    pub(super) caller: Option<Stream>,
     /// Whether people read standard error.
     for_people: bool,
     /// What is printed while COMMAND runs must not wait for a reader.
@@ -31,18 +31,6 @@ impl<'call> RunListener<'call> {
         self.stderr.print(error_line(sentence));
     }
 
-    /// From now on the caller of a detached run is told when it has started.
-    pub(super) fn set_caller(&mut self, caller: Stream) {
-        self.caller = Some(caller);
-    }
-
-    /// The caller, where it was not told yet.
-    pub(super) fn take_caller(&mut self) -> Option<Stream> {
-        self.caller.take()
-    }
-}
-
-impl RunListener<'_> {
     /// Prints, or tells the caller.
     pub(super) fn on_event(&mut self, event: &Event<'_>) {
         match *event {

@@ -4,7 +4,7 @@ use super::completions::steps;
 use super::tags::TagArgs;
 use super::thresholds::{LogTailArgs, ThresholdArgs};
 use super::{Help, Subcommand, one_of};
-use crate::cli::deadline::CallDeadline;
+use crate::cli::deadline::{CallDeadline, report_interrupt};
 use crate::cli::output::progress::ProgressDisplay;
 use crate::cli::output::styles::Styles;
 use crate::cli::output::{format, notify, print_error, print_stderr};
@@ -19,7 +19,6 @@ use crate::ops::report::Report;
 use crate::ops::select::MeantSteps;
 use crate::ops::wait::{WaitOptions, wait};
 use crate::record::outcome::Outcome;
-use crate::record::shell_word::shell_word;
 use crate::record::step_name::StepName;
 use crate::record::units;
 use crate::sys::process::isolated_worker;
@@ -179,7 +178,7 @@ pub(super) fn base_options(
 ) -> Result<WaitOptions, Error> {
     let grace = defaults::duration(grace, env_vars::GRACE)?.unwrap_or(GRACE);
     let mut options = WaitOptions::new(defaults::directory(context)?).grace(grace);
-    (options.stale, options.max_timeout) = thresholds.resolve()?;
+    (options.monitor.thresholds.stale, options.monitor.thresholds.max_timeout) = thresholds.resolve()?;
     Ok(options)
 }
 
@@ -248,7 +247,7 @@ fn add_markers(mut options: WaitOptions, flags: &WaitFlags, several: bool) -> Re
 }
 
 /// Which exit code a wait ends with, and what it prints.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct ExitPolicy {
     /// Whether only the result is printed.
     pub(super) result_only: bool,
@@ -268,12 +267,11 @@ pub(super) fn wait_within_deadline(options: &WaitOptions, policy: ExitPolicy, co
     if let Some(at_most) = options.at_most {
         stdio::set_deadline(clock::now().plus(at_most));
     }
-    let interrupted = |signal| report_interrupt(signal, &options.steps, context);
     let wants_notification = policy.notify;
-    let code = CallDeadline::of_wait(options)
-        .run_within(context, &interrupted, || Ok(wait_and_print(options, policy, context)?.code))?;
+    let code =
+        CallDeadline::of_wait(options).run_within(context, || Ok(wait_and_print(options, policy, context)?.code))?;
     if wants_notification {
-        let steps: Vec<&str> = options.steps.iter().map(StepName::as_str).collect();
+        let steps: Vec<&str> = options.monitor.steps.iter().map(StepName::as_str).collect();
         notify(&format!("dogwatch: {}: {}", steps.join(" "), ExitCode::describe(code)));
     }
     Ok(code)
@@ -300,7 +298,7 @@ pub(super) fn wait_and_print(options: &WaitOptions, policy: ExitPolicy, context:
     match end? {
         StopReason::Answered => {}
         StopReason::Interrupted(signal) => {
-            let code = report_interrupt(signal, &options.steps, context);
+            let code = report_interrupt(signal, &options.monitor.steps, context);
             return Ok(Waited { code, ended: printer.ended });
         }
     }
@@ -384,16 +382,6 @@ impl Printer<'_> {
     }
 }
 
-/// Says after a signal how to go on; the exit code.
-pub(super) fn report_interrupt(signal: Signal, steps: &[StepName], context: &Context) -> u8 {
-    if !context.out.quiet && steps.is_empty() {
-        print_error("interrupted; the same call searches the log from its beginning again");
-    } else if !context.out.quiet {
-        print_error(&format!("interrupted; the work goes on, wait again with: {}", resume_command(steps, context)));
-    }
-    of_signal(signal as i32)
-}
-
 /// COMMAND's own code as a shell would report it.
 fn command_exit_code(exit_code: Option<i32>, signal: Option<&str>) -> Option<u8> {
     if let Some(code) = exit_code {
@@ -406,14 +394,4 @@ fn command_exit_code(exit_code: Option<i32>, signal: Option<&str>) -> Option<u8>
         Err(_) => signal.strip_prefix("SIG")?.parse().ok()?,
     };
     Some(of_signal(number))
-}
-
-/// The command line that goes on where this one was interrupted.
-fn resume_command(steps: &[StepName], context: &Context) -> String {
-    let mut words = vec!["dogwatch wait".to_owned()];
-    words.extend(steps.iter().map(StepName::to_string));
-    if let Some(directory) = &context.dir {
-        words.push(format!("--dir {}", shell_word(&directory.to_string_lossy())));
-    }
-    words.join(" ")
 }

@@ -2,7 +2,6 @@
 
 pub(super) mod columns;
 pub(super) mod format;
-pub(super) mod json;
 pub(super) mod progress;
 pub(super) mod styles;
 pub(super) mod table;
@@ -13,10 +12,11 @@ use crate::error::io_reason;
 use crate::exit_code::{ExitCode, of_signal};
 use crate::ops::report::Report;
 use crate::record::SCHEMA;
-use crate::record::sanitize::sanitize_for_terminal;
+use crate::record::sanitize::{sanitize_for_terminal, sanitize_json};
 use crate::sys::signals::interruption;
 use crate::sys::stdio;
 use crate::sys::terminal::{stderr_can_erase, stderr_size};
+use serde::Serialize;
 use std::cell::RefCell;
 use std::ffi::OsString;
 use std::io::{self, ErrorKind};
@@ -90,13 +90,13 @@ impl Output {
     }
 
     /// One JSON object on a line of its own.
-    pub(super) fn print_json(&self, object: &impl serde::Serialize) {
+    pub(super) fn print_json(&self, object: &impl Serialize) {
         let _kept = self.print_json_line(object);
     }
 
     /// One JSON object on a line of its own, as one of a stream. Returns whether there may still be a reader.
-    pub(super) fn print_json_line(&self, object: &impl serde::Serialize) -> bool {
-        match json::line(object) {
+    pub(super) fn print_json_line(&self, object: &impl Serialize) -> bool {
+        match serde_json::to_string(object).map(|object| sanitize_json(&object)) {
             Ok(line) => self.try_print(format!("{line}\n").as_bytes()).is_ok(),
             Err(error) => {
                 print_error(&format!("cannot write JSON: {error}"));
@@ -138,7 +138,7 @@ impl Output {
     /// One sentence on why a command has no result: on standard error, or as one object where results are JSON.
     pub(super) fn failed(&self, sentence: &str, exit_code: u8) {
         if self.json {
-            self.print_json(&json::ErrorObject { schema: SCHEMA, error: sentence, exit_code });
+            self.print_json(&ErrorObject { schema: SCHEMA, error: sentence, exit_code });
         } else {
             print_error(sentence);
         }
@@ -160,6 +160,15 @@ impl Output {
             }
         }
     }
+}
+
+/// Why a command has no result. As JSON it is one object with these keys.
+#[derive(Debug, Serialize)]
+struct ErrorObject<'call> {
+    schema: u64,
+    /// One sentence: what is wrong and what to do.
+    error: &'call str,
+    exit_code: u8,
 }
 
 /// One sentence on standard error, under the program's name.
