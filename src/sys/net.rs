@@ -8,15 +8,15 @@
 
 use crate::record::time::MonotonicTime;
 use crate::sys::clock;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 /// The most bytes of an answer that are read in search of its status line; servers bound theirs at 8 or 16 KiB.
-const LONGEST_HEAD: usize = 64 << 10;
+const LONGEST_HEAD: u64 = 64 << 10;
 
-/// How much of an answer that is no HTTP is waited for.
-const TOLD: usize = 64;
+/// How much of an answer's line is read: the code is in the first 12 bytes.
+const TOLD: u64 = 64;
 
 /// Why there was no connection or no answer.
 #[derive(Debug)]
@@ -90,51 +90,62 @@ pub(crate) fn status(
         "GET {target} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: dogwatch/{}\r\nAccept: */*\r\nConnection: close\r\n\r\n",
         env!("CARGO_PKG_VERSION")
     );
-    limit(stream, deadline)?;
-    let mut stream = stream;
+    let mut stream = TimedStream { stream, deadline };
     stream.write_all(request.as_bytes()).map_err(fault)?;
-    let mut head = Vec::new();
+    // Bounded as a whole, so that no answer is read for ever.
+    let mut answer = BufReader::new(stream).take(LONGEST_HEAD);
     loop {
-        let more = more(stream, deadline);
-        let ended = matches!(&more, Ok(bytes) if bytes.is_empty());
-        let more = more.map(|bytes| head.extend(bytes));
-        match (code(&head), more) {
-            (Head::Code(code), Ok(())) => return Ok(code),
-            // As much as a person needs to know whose words these are.
-            (Head::Foreign, Ok(())) if !ended && head.len() < TOLD && !head.contains(&b'\n') => {}
-            (Head::Foreign, _) => return Err(NetError::NotHttp(head)),
-            (_, Err(fault)) => return Err(fault),
-            (Head::Unfinished, Ok(())) if ended && head.is_empty() => {
-                return Err(NetError::Broken(io::ErrorKind::UnexpectedEof.into()));
-            }
-            (Head::Unfinished, Ok(())) if ended || head.len() > LONGEST_HEAD => return Err(NetError::NotHttp(head)),
-            (Head::Unfinished, Ok(())) => {}
+        let mut line = Vec::new();
+        // As much as holds the code, and as a person needs to know whose words these are.
+        let read = answer.by_ref().take(TOLD).read_until(b'\n', &mut line);
+        match (code(&line), read) {
+            (Some(100..=199), Ok(_)) => skip_head(&mut answer).map_err(fault)?,
+            (Some(code), Ok(_)) => return Ok(code),
+            (None, Err(error)) if is_http(&line) => return Err(fault(error)),
+            (None, Ok(0)) => return Err(NetError::Broken(io::ErrorKind::UnexpectedEof.into())),
+            (_, _) => return Err(NetError::NotHttp(line)),
         }
     }
 }
 
-/// What comes next; nothing at the end.
-fn more(mut stream: &TcpStream, deadline: MonotonicTime) -> Result<Vec<u8>, NetError> {
-    let mut buffer = vec![0; 4096];
-    loop {
-        limit(stream, deadline)?;
-        match stream.read(&mut buffer) {
-            Ok(length) => {
-                buffer.truncate(length);
-                return Ok(buffer);
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(fault(error)),
-        }
+/// Reads the rest of an informational answer, up to the empty line that ends it.
+fn skip_head(answer: &mut impl BufRead) -> io::Result<()> {
+    let mut line = Vec::new();
+    while answer.read_until(b'\n', &mut line)? > 0 && line != b"\r\n" {
+        line.clear();
+    }
+    Ok(())
+}
+
+/// A connection of which no read or write goes on past the deadline.
+struct TimedStream<'call> {
+    stream: &'call TcpStream,
+    deadline: MonotonicTime,
+}
+
+impl TimedStream<'_> {
+    fn left(&self) -> io::Result<Option<Duration>> {
+        let left = self.deadline.since(clock::now());
+        if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(Some(left)) }
     }
 }
 
-fn limit(stream: &TcpStream, deadline: MonotonicTime) -> Result<(), NetError> {
-    let left = deadline.since(clock::now());
-    if left.is_zero() {
-        return Err(NetError::NoAnswer);
+impl Read for TimedStream<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.set_read_timeout(self.left()?)?;
+        self.stream.read(buffer)
     }
-    stream.set_read_timeout(Some(left)).and_then(|()| stream.set_write_timeout(Some(left))).map_err(NetError::Broken)
+}
+
+impl Write for TimedStream<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.set_write_timeout(self.left()?)?;
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn fault(error: io::Error) -> NetError {
@@ -143,71 +154,88 @@ fn fault(error: io::Error) -> NetError {
     if late { NetError::NoAnswer } else { NetError::Broken(error) }
 }
 
-/// What the beginning of an answer says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Head {
-    /// The final status code.
-    Code(u16),
-    /// It may still become one.
-    Unfinished,
-    /// It is no HTTP/1.
-    Foreign,
+/// Whether this can be the beginning of a status line.
+fn is_http(line: &[u8]) -> bool {
+    b"HTTP/1.".iter().zip(line).all(|(expected, found)| expected == found)
 }
 
-/// The final status code: what is informational (1xx) is passed over, as RFC 9110, 15.2, asks for.
-fn code(mut head: &[u8]) -> Head {
-    loop {
-        let prefix = b"HTTP/1.".iter().zip(head).all(|(expected, found)| expected == found);
-        if !prefix {
-            return Head::Foreign;
-        }
-        let Some(end) = head.iter().position(|&byte| byte == b'\n') else { return Head::Unfinished };
-        let line = &head[..end];
-        let digits = line.get(9..12).and_then(|digits| std::str::from_utf8(digits).ok());
-        let code = digits.and_then(|digits| digits.parse::<u16>().ok());
-        let separated = line.get(8) == Some(&b' ');
-        match code.filter(|_| separated) {
-            None => return Head::Foreign,
-            Some(100..=199) => {
-                let Some(next) = head.windows(4).position(|four| four == b"\r\n\r\n") else { return Head::Unfinished };
-                head = &head[next + 4..];
-            }
-            Some(code) => return Head::Code(code),
-        }
-    }
+/// The code of a status line, of which the end may be missing only where it is longer than what is read of it.
+fn code(line: &[u8]) -> Option<u16> {
+    let is_whole = line.ends_with(b"\n") || line.len() as u64 == TOLD;
+    let digits = line.get(9..12).filter(|_| is_whole && is_http(line) && line[8] == b' ')?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::net::TcpListener;
 
     #[test]
-    fn the_first_final_status_line_counts() {
-        for (head, expected) in [
-            ("HTTP/1.1 200 OK\r\n", Head::Code(200)),
-            ("HTTP/1.0 503\n", Head::Code(503)),
-            ("HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 204 \r\n", Head::Code(204)),
-            ("HTTP/1.1 103 Early Hints\r\nLink: x\r\n", Head::Unfinished),
-            ("HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n", Head::Unfinished),
-            ("", Head::Unfinished),
-            ("HTT", Head::Unfinished),
-            ("HTTP/1.1 20", Head::Unfinished),
-            ("HTTP/1.1 2x0 OK\r\n", Head::Foreign),
-            ("HTTP/1.1\r\n", Head::Foreign),
-            ("HTTP/2 200\r\n", Head::Foreign),
-            ("SSH-2.0-OpenSSH_9.2", Head::Foreign),
+    fn a_status_line_is_told_from_other_words() {
+        let long = format!("HTTP/1.1 200 {}", "x".repeat(51));
+        for (line, expected) in [
+            ("HTTP/1.1 200 OK\r\n", Some(200)),
+            ("HTTP/1.0 503\n", Some(503)),
+            (&long, Some(200)),
+            ("", None),
+            ("HTT", None),
+            ("HTTP/1.1 20", None),
+            ("HTTP/1.1 200", None),
+            ("HTTP/1.1 2x0 OK\r\n", None),
+            ("HTTP/1.1\r\n", None),
+            ("HTTP/2 200\r\n", None),
+            ("SSH-2.0-OpenSSH_9.2\r\n", None),
         ] {
-            assert_eq!(code(head.as_bytes()), expected, "{head:?}");
+            assert_eq!(code(line.as_bytes()), expected, "{line:?}");
+        }
+        for (line, expected) in [("", true), ("HTT", true), ("HTTP/1.1 2", true), ("HTTP/2", false), ("SSH", false)] {
+            assert_eq!(is_http(line.as_bytes()), expected, "{line:?}");
+        }
+    }
+
+    /// What is made of a service that answers so and closes the connection.
+    fn answered(answer: &'static [u8]) -> Result<u16, NetError> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let service = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = Vec::new();
+            let mut reader = BufReader::new(stream.try_clone().unwrap());
+            while !request.ends_with(b"\r\n\r\n") {
+                reader.read_until(b'\n', &mut request).unwrap();
+            }
+            stream.write_all(answer).unwrap();
+        });
+        let deadline = clock::now().plus(Duration::from_secs(20));
+        let stream = connect("127.0.0.1", port, deadline).unwrap();
+        let told = status(&stream, "h", "/", deadline);
+        service.join().unwrap();
+        told
+    }
+
+    #[test]
+    fn the_first_final_status_counts_and_what_is_no_answer_is_told() {
+        assert_eq!(answered(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap(), 204);
+        let hints = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 503 \r\n";
+        assert_eq!(answered(hints).unwrap(), 503);
+        let long =
+            b"HTTP/1.1 103 Early hints, and more words than are read at first of a line\r\n\r\nHTTP/1.1 200 OK\r\n";
+        assert_eq!(answered(long).unwrap(), 200);
+        for cut in [&b""[..], b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n", b"HTTP/1.1 103 Early Hints\r\n\r\n"] {
+            assert!(matches!(answered(cut), Err(NetError::Broken(_))), "{cut:?}");
+        }
+        for other in [&b"HTTP/1.1 20"[..], b"SSH-2.0-OpenSSH_9.2\r\n", b"\x05\0"] {
+            assert!(matches!(answered(other), Err(NetError::NotHttp(said)) if said == other), "{other:?}");
         }
     }
 
     proptest! {
         #[test]
-        fn no_answer_makes_it_panic(head in proptest::collection::vec(any::<u8>(), 0..200), cut in 0usize..80) {
-            let _any = code(&head);
-            let answer = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n";
-            let _cut = code(&answer[..cut.min(answer.len())]);
+        fn no_line_makes_it_panic(line in proptest::collection::vec(any::<u8>(), 0..80), cut in 0usize..20) {
+            let _any = (code(&line), is_http(&line));
+            let _cut = code(&b"HTTP/1.1 204 No Content\r\n"[..cut]);
         }
     }
 }

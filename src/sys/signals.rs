@@ -25,7 +25,13 @@ pub(crate) struct Pending {
     /// Goes after the handler that writes to its other end: such a write would be a SIGPIPE, which not everybody ignores
     /// who uses this library.
     _read: Arc<UnixStream>,
-    _listening: Listening,
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        // Before the handlers go, so that no signal is swallowed in between: it does what it did before.
+        listeners().change(|count| count - 1);
+    }
 }
 
 impl Pending {
@@ -49,19 +55,14 @@ impl Pending {
     /// # Errors
     /// No descriptors left.
     pub(crate) fn borrow(signals: &[Signal]) -> io::Result<Self> {
-        let (mut wanted, mut defaults) = (Vec::new(), Vec::new());
         let dispositions = Dispositions::now();
-        for &signal in signals.iter().filter(|signal| !dispositions.ignores(**signal)) {
-            // Nothing handles it yet, this function included.
-            if !dispositions.catches(signal) {
-                defaults.push(signal);
-            }
-            wanted.push(signal);
-        }
+        let mut wanted = signals.to_vec();
+        wanted.retain(|&signal| !dispositions.ignores(signal));
         let _held = SignalMaskGuard::begin(&wanted)?;
         let listening = Self::listen(&wanted)?;
         // Unblocked only now that the handlers are installed: earlier, a signal would end this process.
-        for signal in defaults {
+        // Of one that is caught already a handler stands, perhaps by this function.
+        for &signal in wanted.iter().filter(|&&signal| !dispositions.catches(signal)) {
             register_conditional_default(signal as i32, Arc::clone(&listeners().none))?;
             let number = usize::try_from(signal as i32).unwrap_or_default();
             register_usize(signal as i32, Arc::clone(&listeners().borrowed), number)?;
@@ -74,7 +75,8 @@ impl Pending {
         let read = Arc::new(read);
         let numbers: Vec<i32> = signals.iter().map(|&signal| signal as i32).collect();
         let delivery = SignalDelivery::with_pipe(Arc::clone(&read), write, SignalOnly, numbers)?;
-        Ok(Self { delivery, _read: read, _listening: Listening::begin() })
+        listeners().change(|count| count + 1);
+        Ok(Self { delivery, _read: read })
     }
 
     /// What poll(2) waits for.
@@ -120,23 +122,6 @@ impl Listeners {
         let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
         *count = to(*count);
         self.none.store(*count == 0, Ordering::Release);
-    }
-}
-
-/// One that listens.
-#[derive(Debug)]
-struct Listening;
-
-impl Listening {
-    fn begin() -> Self {
-        listeners().change(|count| count + 1);
-        Self
-    }
-}
-
-impl Drop for Listening {
-    fn drop(&mut self) {
-        listeners().change(|count| count - 1);
     }
 }
 

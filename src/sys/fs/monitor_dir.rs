@@ -138,18 +138,16 @@ impl MonitorDir {
     /// # Errors
     /// A sentence that says what is wrong and what to do.
     pub(crate) fn check_readable(&self) -> Result<(), Error> {
-        let shown = self.path.display();
+        let fault = |what: &str, error| {
+            Error::io(format!("{what} {}", self.path.display()), error).advise("choose another with --dir")
+        };
         match fs::metadata(&self.path) {
-            Ok(there) if !there.is_dir() => return Err(self.no_directory()),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => {
-                return Err(Error::io(format!("cannot look at {shown}"), error).advise("choose another with --dir"));
-            }
+            Ok(there) if !there.is_dir() => Err(self.no_directory()),
+            Ok(_) => access(&self.path, AccessFlags::R_OK | AccessFlags::X_OK)
+                .map_err(|errno| fault("cannot read", errno.into())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(fault("cannot look at", error)),
         }
-        access(&self.path, AccessFlags::R_OK | AccessFlags::X_OK).map_err(|errno| {
-            Error::io(format!("cannot read {shown}"), errno.into()).advise("choose another with --dir")
-        })
     }
 
     /// Takes the lock of this file.
@@ -261,12 +259,9 @@ impl MonitorDir {
         self.open_and_read(&path, limit)
     }
 
-    fn open(&self, path: &FileAt<'_>) -> io::Result<fs::File> {
-        if self.far.is_far() { remote::open(path) } else { path.open_to_read() }
-    }
-
     fn open_and_read(&self, path: &FileAt<'_>, limit: usize) -> io::Result<FileState<Vec<u8>>> {
-        let file = match self.open(path) {
+        let opened = if self.far.is_far() { remote::open(path) } else { path.open_to_read() };
+        let file = match opened {
             Ok(file) => file,
             Err(error) => return absent_or_unfit(error),
         };

@@ -13,7 +13,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What is known of a directory's filesystem; shared by all who look at the directory.
 #[derive(Debug, Default)]
@@ -24,45 +24,37 @@ pub(crate) struct RemoteFs {
 #[derive(Clone, Copy, Debug, Default)]
 struct Known {
     far: bool,
-    clock: Clock,
-}
-
-/// The clock that stamps the files.
-#[derive(Clone, Copy, Debug, Default)]
-enum Clock {
-    /// Not measured yet.
-    #[default]
-    Unasked,
-    /// So many nanoseconds ahead of this machine's.
-    Ahead(i64),
-    /// It cannot be asked.
-    Hidden,
+    /// Whether the clock that stamps the files was asked.
+    asked: bool,
+    /// By how many nanoseconds that clock is ahead of this machine's; `None` if it cannot be asked.
+    ahead: Option<i64>,
 }
 
 impl RemoteFs {
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Notes whether the directory is far; what its clock said belongs to the filesystem that was there before.
     pub(crate) fn note(&self, far: bool) {
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Known { far, clock: Clock::Unasked };
+        *self.lock() = Known { far, ..Known::default() };
     }
 
     pub(crate) fn is_far(&self) -> bool {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).far
+        self.lock().far
     }
 
     /// How far the filesystem's clock is ahead, probed once.
     pub(crate) fn ahead(&self, probe: impl FnOnce() -> io::Result<i64>) -> Option<i64> {
         // Held while the probe goes on: one is enough.
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.lock();
         if !known.far {
             return Some(0);
         }
-        if let Clock::Unasked = known.clock {
-            known.clock = probe().map_or(Clock::Hidden, Clock::Ahead);
+        if !known.asked {
+            (known.asked, known.ahead) = (true, probe().ok());
         }
-        match known.clock {
-            Clock::Ahead(ahead) => Some(ahead),
-            Clock::Unasked | Clock::Hidden => None,
-        }
+        known.ahead
     }
 }
 

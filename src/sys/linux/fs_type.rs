@@ -89,20 +89,15 @@ pub(crate) fn remote_mount_point(line: &[u8]) -> Option<PathBuf> {
 
 /// A path with its `\040` and the like read as the bytes they stand for.
 fn unescaped(text: &[u8]) -> PathBuf {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((&first, after)) = rest.split_first() {
-        let octal = after.get(..3).filter(|_| first == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
-        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &after[3..];
-            }
-            None => {
-                bytes.push(first);
-                rest = after;
-            }
-        }
+    let mut parts = text.split(|&byte| byte == b'\\');
+    let mut bytes = parts.next().unwrap_or_default().to_vec();
+    for part in parts {
+        let octal = part
+            .split_at_checked(3)
+            .and_then(|(digits, rest)| Some((u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok()?, rest)));
+        let (first, rest) = octal.unwrap_or((b'\\', part));
+        bytes.push(first);
+        bytes.extend(rest);
     }
     std::ffi::OsString::from_vec(bytes).into()
 }

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, SysconfVar, sysconf};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 use std::collections::HashSet;
 use std::io;
@@ -246,12 +246,10 @@ pub(crate) fn wait_for_any(handles: &[&Handle], limit: Duration) {
         .collect();
     // Without pidfds there is nothing to be told by; the caller looks again soon.
     let limit = if polled.len() == handles.len() { limit } else { limit.min(Duration::from_millis(10)) };
-    let timeout = rustix::event::Timespec {
-        tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: i64::from(limit.subsec_nanos()),
-    };
+    // Without a limit where it is longer than the kernel can count.
+    let timeout = Timespec::try_from(limit).ok();
     // An interruption or an error only makes the caller look earlier.
-    let _ready = poll(&mut polled, Some(&timeout));
+    let _ready = poll(&mut polled, timeout.as_ref());
 }
 
 #[cfg(test)]

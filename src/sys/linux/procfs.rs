@@ -37,11 +37,8 @@ pub(crate) struct Stat {
 /// Reads `/proc/PID/stat`.
 pub(crate) fn stat(bytes: &[u8]) -> Option<Stat> {
     let open = bytes.iter().position(|&byte| byte == b'(')?;
-    let close = bytes.iter().rposition(|&byte| byte == b')')?;
     let pid = std::str::from_utf8(bytes.get(..open)?).ok()?.trim().parse().ok()?;
-    let rest = std::str::from_utf8(bytes.get(close + 1..)?).ok()?;
-    // The first field after the name is the third of the line.
-    let mut fields = rest.split_ascii_whitespace();
+    let mut fields = fields(bytes)?;
     let state = fields.next()?.chars().next()?;
     let parent = fields.next()?.parse().ok()?;
     let group = fields.next()?.parse().ok()?;
@@ -58,6 +55,12 @@ pub(crate) fn stat(bytes: &[u8]) -> Option<Stat> {
     Some(Stat { pid, state, parent, group, session, kernel_thread, exiting, is_thread, started, used })
 }
 
+/// The fields of `/proc/PID/stat` after the name; the first of them is the third of the line.
+pub(crate) fn fields(bytes: &[u8]) -> Option<std::str::SplitAsciiWhitespace<'_>> {
+    let close = bytes.iter().rposition(|&byte| byte == b')')?;
+    Some(std::str::from_utf8(bytes.get(close + 1..)?).ok()?.split_ascii_whitespace())
+}
+
 /// The name in `/proc/PID/stat`: of the program, or what the process made of it.
 pub(crate) fn name(bytes: &[u8]) -> Option<&[u8]> {
     let open = bytes.iter().position(|&byte| byte == b'(')?;
@@ -67,9 +70,7 @@ pub(crate) fn name(bytes: &[u8]) -> Option<&[u8]> {
 
 /// Where the stack begins, by `/proc/PID/stat`: the 28th field. Zero in the middle of an exec.
 pub(crate) fn stack(bytes: &[u8]) -> Option<u64> {
-    let close = bytes.iter().rposition(|&byte| byte == b')')?;
-    let rest = std::str::from_utf8(bytes.get(close + 1..)?).ok()?;
-    rest.split_ascii_whitespace().nth(25)?.parse().ok()
+    fields(bytes)?.nth(25)?.parse().ok()
 }
 
 /// The process that a thread's number belongs to, of `/proc/PID/status`.

@@ -2,6 +2,7 @@
 //!
 //! Counters that also grow while a process only waits are not used.
 
+use crate::sys::linux::procfs;
 use crate::sys::linux::procfs_read::{record, whole};
 
 /// What one process, with the children that it has reaped, has done so far.
@@ -23,15 +24,8 @@ pub(crate) fn of(pid: i32) -> Option<Work> {
 
 /// The fields 14 to 17 of `/proc/PID/stat` (`proc_pid_stat(5)`): user and system time, its own and its children's.
 fn ticks(stat: &[u8]) -> Option<u64> {
-    let close = stat.iter().rposition(|&byte| byte == b')')?;
-    let rest = std::str::from_utf8(stat.get(close + 1..)?).ok()?;
-    // The first field after the name is the third of the line.
-    let mut fields = rest.split_ascii_whitespace().skip(11);
-    let mut sum = 0_u64;
-    for _ in 0..4 {
-        sum = sum.saturating_add(fields.next()?.parse().ok()?);
-    }
-    Some(sum)
+    let mut fields = procfs::fields(stat)?.skip(11);
+    (0..4).try_fold(0_u64, |sum, _| Some(sum.saturating_add(fields.next()?.parse().ok()?)))
 }
 
 fn bytes(io: &str) -> u64 {

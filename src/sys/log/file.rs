@@ -11,7 +11,7 @@ use crate::sys::fs::io::{next_data, read_at_most};
 use crate::sys::platform::machine;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -102,29 +102,24 @@ pub(crate) fn descriptor_path(file: &File) -> PathBuf {
 
 /// When a log was last written; `None` if there is none.
 pub(crate) fn modified(path: &Path) -> Option<WallTime> {
-    let metadata = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
-    Some(WallTime::from_parts(metadata.mtime(), metadata.mtime_nsec()))
+    FileAt::by_path(path).facts().ok().filter(FileFacts::is_file).map(|facts| facts.stamp.modified)
 }
 
 /// The last `count` lines as a person sees them, each cut after 2,000 bytes; none where there is no log.
 pub(crate) fn tail(path: &Path, count: usize) -> Vec<String> {
-    if count == 0 {
-        return Vec::new();
-    }
-    let Ok(file) = FileAt::by_path(path).open_to_read() else { return Vec::new() };
-    tail_of(&file, count)
+    if count == 0 { Vec::new() } else { read_tail(path, count).unwrap_or_default() }
 }
 
-fn tail_of(file: &File, count: usize) -> Vec<String> {
-    let Ok(metadata) = file.metadata() else { return Vec::new() };
+fn read_tail(path: &Path, count: usize) -> io::Result<Vec<String>> {
+    let file = FileAt::by_path(path).open_to_read()?;
+    let metadata = file.metadata()?;
     if !metadata.is_file() {
-        return Vec::new();
+        return Ok(Vec::new());
     }
     let start = metadata.size().saturating_sub(if count == 1 { LAST } else { TAIL });
     let mut bytes = vec![0; usize::try_from(metadata.size() - start).unwrap_or(0)];
-    let Ok(length) = read_at_most(file, &mut bytes, start) else { return Vec::new() };
-    bytes.truncate(length);
-    last_lines(&bytes, count, start == 0)
+    let length = read_at_most(&file, &mut bytes, start)?;
+    Ok(last_lines(&bytes[..length], count, start == 0))
 }
 
 /// The last line; `None` if there is no log, or an empty one.
@@ -244,6 +239,7 @@ impl SizeLimit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::io::Write;
 
     #[test]

@@ -5,12 +5,13 @@
 //! truncated between two reads, and grew past the last offset with the same bytes at that place.
 
 use crate::error::io_reason;
-use crate::sys::fs::at::FileAt;
+use crate::record::file_state::FileId;
+use crate::sys::fs::at::{FileAt, FileFacts};
 use crate::sys::fs::io::{next_data, read_at_most};
 use crate::sys::fs::remote;
 use crate::sys::log::file::descriptor_path;
 use crate::sys::platform::fs_type;
-use std::fs::{self, File, Metadata};
+use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -53,7 +54,7 @@ pub(crate) struct Follower {
 #[derive(Debug)]
 struct Opened {
     file: File,
-    identity: (u64, u64),
+    identity: FileId,
     offset: u64,
     /// What stood right before `offset` when it was read.
     before: Vec<u8>,
@@ -119,7 +120,7 @@ impl Follower {
         if self.opened.as_ref().is_some_and(|opened| opened.alone) {
             return FileIdentity::Current;
         }
-        let there = fs::metadata(&self.path).ok().map(|metadata| identity(&metadata));
+        let there = FileAt::by_path(&self.path).facts().ok().map(|facts| facts.id());
         match &self.opened {
             Some(opened) if there != Some(opened.identity) => FileIdentity::Replaced,
             None if there.is_none() => FileIdentity::Missing,
@@ -192,11 +193,11 @@ impl Follower {
 
 impl Opened {
     fn new(file: File, far: bool, alone: bool) -> io::Result<Self> {
-        let metadata = file.metadata()?;
-        if !metadata.is_file() {
+        let facts = FileFacts::of(&file)?;
+        if !facts.is_file() {
             return Err(io::Error::other("it is no regular file"));
         }
-        let (identity, before) = (identity(&metadata), Vec::new());
+        let (identity, before) = (facts.id(), Vec::new());
         Ok(Self { file, identity, offset: 0, before, in_hole: false, compared: true, leaving: false, far, alone })
     }
 
@@ -249,10 +250,6 @@ impl Opened {
     }
 }
 
-fn identity(metadata: &Metadata) -> (u64, u64) {
-    (metadata.dev(), metadata.ino())
-}
-
 fn open(path: &Path) -> io::Result<Option<Opened>> {
     let file = match FileAt::by_path(path).open_to_read() {
         Ok(file) => file,
@@ -264,10 +261,9 @@ fn open(path: &Path) -> io::Result<Option<Opened>> {
 }
 
 /// The file that has taken the name over and holds something.
-fn successor(path: &Path, current: (u64, u64)) -> io::Result<Option<Opened>> {
-    let taken =
-        fs::metadata(path).is_ok_and(|there| there.is_file() && there.size() > 0 && identity(&there) != current);
-    if !taken {
+fn successor(path: &Path, current: FileId) -> io::Result<Option<Opened>> {
+    let has_taken = |there: FileFacts| there.is_file() && there.stamp.size > 0 && there.id() != current;
+    if !FileAt::by_path(path).facts().is_ok_and(has_taken) {
         return Ok(None);
     }
     Ok(open(path)?.filter(|next| next.identity != current))
@@ -276,6 +272,7 @@ fn successor(path: &Path, current: (u64, u64)) -> io::Result<Option<Opened>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::io::Write;
 
     /// All that is there now: what it says, with `|` where it began anew.

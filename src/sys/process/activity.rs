@@ -24,7 +24,7 @@ pub(crate) fn below_myself(group: Option<i32>, own_children: bool) -> Activity {
         .filter(|entry| own_children && entry.parent == current_pid() || in_group(entry))
         .map(|entry| (entry.pid, *entry))
         .collect();
-    add_descendants(&all, &mut below);
+    add_descendants(&all, &mut below, |_| true);
     Activity(below.into_values().map(|entry| ((entry.pid, entry.started), usage::of(entry.pid))).collect())
 }
 

@@ -1,7 +1,7 @@
 //! Who this process itself is, and who descends from whom.
 
 use crate::sys::platform;
-use crate::sys::process::{Lookup, ProcessInfo};
+use crate::sys::process::ProcessInfo;
 use std::collections::{BTreeMap, HashSet};
 
 /// This process's number.
@@ -19,19 +19,20 @@ pub(crate) fn start_of(pid: i32) -> Option<u64> {
     platform::process::look(pid).found().map(|entry| entry.started)
 }
 
-/// Adds to `members` everybody of `all` who descends from one of them.
-pub(crate) fn add_descendants(all: &BTreeMap<i32, ProcessInfo>, members: &mut BTreeMap<i32, ProcessInfo>) {
+/// Adds to `members` everybody of `all` who descends from one of them, each generation only where `is_meant` says so.
+pub(crate) fn add_descendants(
+    all: &BTreeMap<i32, ProcessInfo>,
+    members: &mut BTreeMap<i32, ProcessInfo>,
+    is_meant: impl Fn(&ProcessInfo) -> bool,
+) {
     loop {
-        let children: Vec<ProcessInfo> = all
-            .values()
-            .filter(|entry| !members.contains_key(&entry.pid))
-            .filter(|entry| {
-                members
-                    .get(&entry.parent)
-                    .is_some_and(|parent| !platform::process::STARTS_ARE_ORDERED || parent.started <= entry.started)
-            })
-            .copied()
-            .collect();
+        let is_child = |entry: &&ProcessInfo| {
+            let parent = members.get(&entry.parent).filter(|_| !members.contains_key(&entry.pid));
+            let is_born_after = |parent: &ProcessInfo| parent.started <= entry.started;
+            parent.is_some_and(|parent| !platform::process::STARTS_ARE_ORDERED || is_born_after(parent))
+                && is_meant(entry)
+        };
+        let children: Vec<ProcessInfo> = all.values().filter(is_child).copied().collect();
         if children.is_empty() {
             return;
         }
@@ -41,28 +42,18 @@ pub(crate) fn add_descendants(all: &BTreeMap<i32, ProcessInfo>, members: &mut BT
 
 /// This process's ancestors, the nearest first, as far as they are visible.
 pub(crate) fn my_ancestors() -> Vec<ProcessInfo> {
-    let mut chain = Vec::new();
-    let mut seen = HashSet::new();
-    let mut pid = current_pid();
+    let look = |pid| platform::process::look(pid).found();
+    let parent = |process: &ProcessInfo| Some(process.parent).filter(|&pid| pid > 0).and_then(look);
     // The set bounds the walk even where processes change parents while it goes on.
-    while let Lookup::Found(entry) = platform::process::look(pid) {
-        if !seen.insert(pid) {
-            break;
-        }
-        if pid != current_pid() {
-            chain.push(entry);
-        }
-        if entry.parent <= 0 {
-            break;
-        }
-        pid = entry.parent;
-    }
-    chain
+    let mut seen = HashSet::from([current_pid()]);
+    let ancestors = std::iter::successors(look(current_pid()).as_ref().and_then(parent), parent);
+    ancestors.take_while(|process| seen.insert(process.pid)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::process::Lookup;
 
     #[test]
     fn this_process_is_seen_with_its_parent_among_its_ancestors() {

@@ -10,13 +10,12 @@ use crate::record::time::MonotonicTime;
 use crate::sys::clock;
 use crate::sys::platform::machine;
 use crate::sys::process::daemonize::close_inherited;
-use crate::sys::process::spawn::{null_input, pipe_closed_on_exec};
+use crate::sys::process::spawn::{ExitStatus, null_input, pipe_closed_on_exec, wait_for_child};
 use crate::sys::signals::{Pending, Signal};
 use crate::sys::stdio;
-use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::kill;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, fork, setpgid};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -222,16 +221,13 @@ impl Worker {
 
     /// The worker has closed its stream, which it does by ending.
     fn reap(self) -> WorkerExit {
-        loop {
-            match waitpid(self.pid, Some(WaitPidFlag::empty())) {
-                Ok(WaitStatus::Exited(_, code)) => {
-                    return WorkerExit::Exited(u8::try_from(code & 0xff).unwrap_or(u8::MAX));
-                }
-                Ok(WaitStatus::Signaled(_, signal, _)) => return WorkerExit::Signaled(signal),
-                Ok(_) | Err(Errno::EINTR) => {}
-                // It was reaped elsewhere: it has exited, and how is not known.
-                Err(_) => return WorkerExit::Signaled(Signal::SIGKILL),
+        match wait_for_child(Some(self.pid.as_raw()), true) {
+            Ok(Some((_, ExitStatus::Code(code)))) => WorkerExit::Exited(u8::try_from(code).unwrap_or(u8::MAX)),
+            Ok(Some((_, ExitStatus::Signal(number)))) => {
+                WorkerExit::Signaled(Signal::try_from(number).unwrap_or(Signal::SIGKILL))
             }
+            // It was reaped elsewhere: it has exited, and how is not known.
+            Ok(None) | Err(_) => WorkerExit::Signaled(Signal::SIGKILL),
         }
     }
 }

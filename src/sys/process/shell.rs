@@ -9,13 +9,11 @@ use crate::record::time::MonotonicTime;
 use crate::sys::platform::process as machine;
 use crate::sys::platform::process::Handle;
 use crate::sys::process::info::start_of;
-use crate::sys::process::spawn::{CommandSpec, ExitStatus, HeldChild, null_input};
+use crate::sys::process::spawn::{CommandSpec, ExitStatus, HeldChild, null_input, wait_for_child};
 use crate::sys::process::tree::{self, Escalation, KillTarget, Wrapper};
 use crate::sys::{clock, env, signals};
 use crossbeam_channel::{Receiver, bounded};
-use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -218,17 +216,9 @@ fn overdue(pid: i32, target: &KillTarget, command: &ShellCommand<'_>) -> ShellEx
 
 /// Takes a child's end from the kernel, waiting for it where `wait` says so; `None` if it goes on.
 fn reap(pid: i32, wait: bool) -> Option<ShellExit> {
-    let flags = (!wait).then_some(WaitPidFlag::WNOHANG);
-    loop {
-        return match waitpid(Pid::from_raw(pid), flags) {
-            Ok(WaitStatus::Exited(_, code)) => Some(ShellExit::Known(ExitStatus::Code(code))),
-            Ok(WaitStatus::Signaled(_, signal, _)) => Some(ShellExit::Known(ExitStatus::Signal(signal as i32))),
-            Ok(WaitStatus::StillAlive) => None,
-            Err(Errno::EINTR) => continue,
-            // A real-time signal, for which nix has no value; or SIGCHLD is ignored, and the kernel has thrown the end
-            // away (waitpid(2), NOTES).
-            Ok(_) | Err(_) => Some(ShellExit::Unknown),
-        };
+    match wait_for_child(Some(pid), wait) {
+        Ok(end) => end.map(|(_, status)| ShellExit::Known(status)),
+        Err(_) => Some(ShellExit::Unknown),
     }
 }
 

@@ -8,6 +8,7 @@
 
 use crate::sys::platform::machine;
 use crate::sys::process::exec::Prepared;
+use nix::errno::Errno;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, killpg, sigaction, sigprocmask};
 use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, fork, setsid};
 use std::ffi::{CString, OsString};
@@ -158,14 +159,14 @@ fn become_command(
     wait_for_go: &OwnedFd,
     tell_failure: &OwnedFd,
 ) -> ! {
-    let set_up = || -> Result<(), nix::errno::Errno> {
+    let set_up = || -> Result<(), Errno> {
         // A session of its own is a process group of its own too, has no terminal to be stopped by, and marks the
         // run's processes for whoever has to find them after the wrapper was killed.
         setsid()?;
-        machine::die_with_parent().map_err(|_| nix::errno::Errno::last())?;
+        machine::die_with_parent().map_err(|_| Errno::last())?;
         // The parent may have ended before that call took effect (PR_SET_PDEATHSIG(2const), CAVEATS).
         if nix::unistd::getppid() != parent {
-            return Err(nix::errno::Errno::ESRCH);
+            return Err(Errno::ESRCH);
         }
         if let Some(file) = &program.stdin {
             dup2_stdin(file)?;
@@ -185,8 +186,8 @@ fn become_command(
         loop {
             match nix::unistd::read(wait_for_go.as_fd(), &mut word) {
                 Ok(1) => return Ok(()),
-                Err(nix::errno::Errno::EINTR) => {}
-                Ok(_) | Err(_) => return Err(nix::errno::Errno::ESRCH),
+                Err(Errno::EINTR) => {}
+                Ok(_) | Err(_) => return Err(Errno::ESRCH),
             }
         }
     };
@@ -287,21 +288,36 @@ pub(crate) fn ignore(signal: Signal) -> io::Result<()> {
 }
 
 /// Reaps every child that has ended, or only this one; with whether any of them is left.
-///
-/// By libc's call, since nix has no value for an end by a real-time signal and would lose it.
 pub(crate) fn reap(only: Option<i32>) -> (Vec<(i32, ExitStatus)>, bool) {
     let mut ended = Vec::new();
+    loop {
+        match wait_for_child(only, false) {
+            Ok(Some(end)) => ended.push(end),
+            Ok(None) => return (ended, true),
+            Err(_) => return (ended, false),
+        }
+    }
+}
+
+/// Reaps one child, this one or any; where none has ended it waits for that, or says `None`.
+///
+/// By libc's call, since nix has no value for an end by a real-time signal and would lose it.
+///
+/// # Errors
+/// `ECHILD`: there is no such child, or SIGCHLD is ignored, and the kernel has thrown the end away (waitpid(2), NOTES).
+pub(crate) fn wait_for_child(only: Option<i32>, wait: bool) -> Result<Option<(i32, ExitStatus)>, Errno> {
+    let flags = if wait { 0 } else { libc::WNOHANG };
     loop {
         let mut status = 0;
         // SAFETY: the pointer is to a local that outlives the call.
         #[expect(unsafe_code, reason = "waitpid's safe form cannot tell of a real-time signal")]
-        let pid = unsafe { libc::waitpid(only.unwrap_or(-1), &raw mut status, libc::WNOHANG) };
+        let pid = unsafe { libc::waitpid(only.unwrap_or(-1), &raw mut status, flags) };
         match pid {
-            0 => return (ended, true),
-            -1 if nix::errno::Errno::last() == nix::errno::Errno::EINTR => {}
-            -1 => return (ended, false),
-            pid if libc::WIFEXITED(status) => ended.push((pid, ExitStatus::Code(libc::WEXITSTATUS(status)))),
-            pid if libc::WIFSIGNALED(status) => ended.push((pid, ExitStatus::Signal(libc::WTERMSIG(status)))),
+            0 => return Ok(None),
+            -1 if Errno::last() == Errno::EINTR => {}
+            -1 => return Err(Errno::last()),
+            pid if libc::WIFEXITED(status) => return Ok(Some((pid, ExitStatus::Code(libc::WEXITSTATUS(status))))),
+            pid if libc::WIFSIGNALED(status) => return Ok(Some((pid, ExitStatus::Signal(libc::WTERMSIG(status))))),
             // Stops and continuations are not asked for.
             _ => {}
         }

@@ -3,13 +3,13 @@
 //! An event names a file to read again, or says that any file may have changed; it is never proof of what happened
 //! (I1). A failure here is returned as a value, and the caller polls instead.
 
+use crate::record::file_state::FileId;
+use crate::sys::fs::at::FileAt;
 use crate::sys::platform::dir_watcher::PlatformWatcher;
 use crate::sys::watch::DirEvent;
 use crate::sys::watch::notify_source::NotifySource;
-use std::fs;
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -86,7 +86,7 @@ pub(crate) struct Events {
     watched: PathBuf,
     /// Its device and inode when the watch was set; `None` once it was moved or removed, since another that takes its place
     /// may be given the same inode number.
-    identity: Option<(u64, u64)>,
+    identity: Option<FileId>,
     /// Whether it is an ancestor, because the directory is not there yet: any event may be its coming.
     is_ancestor: bool,
 }
@@ -173,14 +173,15 @@ pub(crate) fn nearest(directory: &Path) -> PathBuf {
     found.map_or_else(|| PathBuf::from("/"), Path::to_path_buf)
 }
 
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+fn identity(path: &Path) -> Option<FileId> {
+    FileAt::by_path(path).facts().ok().map(|facts| facts.id())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::sys::watch::poll::ready;
+    use std::fs;
     use std::time::Duration;
 
     const PATIENCE: Duration = Duration::from_secs(20);

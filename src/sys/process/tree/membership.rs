@@ -7,7 +7,7 @@
 
 use crate::error::Error;
 use crate::sys::platform::process as machine;
-use crate::sys::process::info::current_pid;
+use crate::sys::process::info::{add_descendants, current_pid};
 use crate::sys::process::tree::{KillTarget, Protected, Wrapper, claim, granularity, started_after};
 use crate::sys::process::{Environment, Lookup, ProcessInfo};
 use crate::sys::{clock, env};
@@ -148,7 +148,7 @@ impl Membership {
                 }
             }
         }
-        self.add_descendants(&all, &mut own);
+        add_descendants(&all, &mut own, |child| self.inherits(child));
         let members: Members = own
             .into_values()
             .map(|entry| (entry.pid, RunProcess { entry, may_signal: self.may_signal(&entry) }))
@@ -218,23 +218,11 @@ impl Membership {
             || machine::STARTS_ARE_ORDERED && oldest.is_some_and(|oldest| entry.started < oldest)
     }
 
-    /// Adds everything that descends from a member. A wrapper that had children before COMMAND, by an exec in their shell,
-    /// may have adopted their orphans too: of its children only those count that show by themselves that they are the run's.
-    fn add_descendants(&self, all: &BTreeMap<i32, ProcessInfo>, members: &mut BTreeMap<i32, ProcessInfo>) {
-        let is_root = |pid: i32| self.root.is_some_and(|root| root.pid == pid);
-        loop {
-            let is_child = |entry: &&ProcessInfo| {
-                let parent = members.get(&entry.parent).filter(|_| !members.contains_key(&entry.pid));
-                parent.is_some_and(|parent| !machine::STARTS_ARE_ORDERED || parent.started <= entry.started)
-                    && !(self.target.has_older_children && is_root(entry.parent))
-                    && !self.is_excluded(entry)
-            };
-            let children: Vec<ProcessInfo> = all.values().filter(is_child).copied().collect();
-            if children.is_empty() {
-                return;
-            }
-            members.extend(children.into_iter().map(|entry| (entry.pid, entry)));
-        }
+    /// Whether a child of a member is one too. A wrapper that had children before COMMAND, by an exec in their shell, may have
+    /// adopted their orphans too: of its children only those count that show by themselves that they are the run's.
+    fn inherits(&self, child: &ProcessInfo) -> bool {
+        let is_wrappers = self.root.is_some_and(|root| root.pid == child.parent);
+        !(self.is_excluded(child) || self.target.has_older_children && is_wrappers)
     }
 
     /// The group and session to take whole: led by the claimed process itself, or made by `run` for COMMAND.

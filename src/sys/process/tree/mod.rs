@@ -146,44 +146,43 @@ impl Protected {
 /// Checks the claim in `.pid`. No process at all is no refusal: what it left may still be there.
 fn claim(target: &KillTarget, protected: &Protected) -> Result<Option<ProcessInfo>, Error> {
     let Some(pid) = target.pid else { return Ok(None) };
+    let refuse = |why: &str| Err(Error::internal(format!("process {pid} {why}")));
     if pid <= 1 {
-        return Err(Error::internal(format!("process {pid} is never signalled: it is no run's own process")));
+        return refuse("is never signalled: it is no run's own process");
     }
     if pid == current_pid() {
-        return Err(Error::internal(format!("process {pid} is this one and was not signalled")));
+        return refuse("is this one and was not signalled");
     }
     if protected.pids.contains(&pid) {
-        return Err(Error::internal(format!("process {pid} is an ancestor of this one and was not signalled")));
+        return refuse("is an ancestor of this one and was not signalled");
     }
     let entry = match machine::look(pid) {
+        Lookup::Found(entry) if entry.kernel_thread => {
+            return refuse("is a thread of the kernel and was not signalled");
+        }
         Lookup::Found(entry) => entry,
         Lookup::NotFound => return Ok(None),
-        Lookup::Hidden => {
-            return Err(Error::internal(format!("process {pid} cannot be seen from here and was not signalled")));
-        }
+        Lookup::Hidden => return refuse("cannot be seen from here and was not signalled"),
     };
-    if entry.kernel_thread {
-        return Err(Error::internal(format!("process {pid} is a thread of the kernel and was not signalled")));
-    }
     // Where it is another's the run is dead: the other is left alone, and that is no refusal.
     match target.started {
         Some(started) if started != entry.started => return Ok(None),
         None if started_after(&entry, target.claimed_at, RECYCLED) => return Ok(None),
         // A clock that was set forward in between makes the run's own process look so too.
         None if started_after(&entry, target.claimed_at, granularity(target.claimed_at)) => {
-            return Err(Error::internal(format!(
-                "process {pid} seems to have started after the pid file was written, so it may be another's, and was not signalled"
-            )));
+            return refuse(
+                "seems to have started after the pid file was written, so it may be another's, and was not signalled",
+            );
         }
         _ => {}
     }
+    let owner = target.owner;
     match machine::user(pid) {
-        Some(user) if user == target.owner => {}
+        Some(user) if user == owner => {}
         Some(user) => {
-            return Err(Error::internal(format!(
-                "process {pid} belongs to user {user}, not to user {} who wrote the pid file, and was not signalled",
-                target.owner
-            )));
+            return refuse(&format!(
+                "belongs to user {user}, not to user {owner} who wrote the pid file, and was not signalled"
+            ));
         }
         None => {
             return Err(Error::internal(format!(
@@ -191,11 +190,8 @@ fn claim(target: &KillTarget, protected: &Protected) -> Result<Option<ProcessInf
             )));
         }
     }
-    if !env::is_root() && target.owner != env::user() {
-        return Err(Error::internal(format!(
-            "process {pid} belongs to user {}, not to you, and was not signalled",
-            target.owner
-        )));
+    if !env::is_root() && owner != env::user() {
+        return refuse(&format!("belongs to user {owner}, not to you, and was not signalled"));
     }
     Ok(Some(entry))
 }
