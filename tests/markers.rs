@@ -261,6 +261,8 @@ fn the_groups_of_a_marker_are_reported_and_one_can_be_printed_alone() {
     let matched = wait(&place, &["s", "--marker", pattern]);
     let groups = json!({"1": "here", "2": "8080", "3": null, "host": "here", "path": null});
     assert_eq!(matched.json()["marker"], json!({"line": "up on here:8080", "captures": groups}), "{matched:?}");
+    let dashed = printed(b"--- FAIL: TestX\n");
+    found(&wait(&dashed, &["s", "--marker", "--- FAIL"]), "--- FAIL: TestX");
     let none = wait(&place, &["s", "--marker", "^up"]);
     assert_eq!(none.json()["marker"], json!({"line": "up on here:8080", "captures": {}}));
     let capture = |group: &str| place.dogwatch(["wait", "s", "--marker", pattern, "--capture", group]);

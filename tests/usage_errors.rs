@@ -15,7 +15,7 @@ fn run(command: &mut Command) -> Ended {
 #[test]
 fn a_call_that_cannot_be_meant_is_a_usage_error_that_names_its_fault() {
     let place = Place::new();
-    let bad: [(&str, &str); 21] = [
+    let bad: [(&str, &str); 27] = [
         ("wiat s", "wiat"),
         ("log", "STEP"),
         ("wait s --frobnicate", "--frobnicate"),
@@ -25,6 +25,12 @@ fn a_call_that_cannot_be_meant_is_a_usage_error_that_names_its_fault() {
         ("wait s --stale soon", "soon"),
         ("wait s --stale 1parsec", "1parsec"),
         ("wait s --for=-1", "-1"),
+        ("wait s --for -5s", "is no duration"),
+        ("run s --stale -1 -- true", "is no duration"),
+        ("wait s --for --quiet", "is no duration"),
+        ("run s --tag a/b -- true", "is no tag"),
+        ("run s --breaker a/b -- true", "is no circuit breaker's name"),
+        ("wait s -x", "unexpected argument '-x' found (see"),
         ("wait s --max-timeout 1e999", "1e999"),
         ("wait s --grace nan", "nan"),
         ("wait s --start-timeout 5x", "5x"),

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::ops::directory;
 use crate::ops::preflight::PreflightOptions;
 use crate::preflight::MonitorSettings;
-use crate::record::step_name::StepName;
+use crate::record::step_name::{InvalidStepName, StepName};
 use crate::record::units;
 use crate::sys::env;
 use std::fmt::Display;
@@ -78,12 +78,20 @@ pub(super) fn duration(flag: Option<Duration>, name: &str) -> Result<Option<Dura
     or_variable(flag, name, units::duration)
 }
 
+/// Parses a tag.
+///
+/// # Errors
+/// It is none: a tag follows the rule of a step's name.
+pub(super) fn tag(word: &str) -> Result<StepName, InvalidStepName> {
+    StepName::parse(word).map_err(|error| error.of("tag"))
+}
+
 /// The tags of a run: those that were given, and the environment's, which a coding agent's session sets.
 ///
 /// # Errors
 /// As [`or_variable`].
 pub(super) fn tags(given: &[StepName]) -> Result<Vec<String>, Error> {
-    let of_session = or_variable(None, env_vars::TAG, StepName::parse)?;
+    let of_session = or_variable(None, env_vars::TAG, tag)?;
     let mut tags: Vec<String> = Vec::new();
     for tag in given.iter().chain(&of_session).map(StepName::as_str) {
         if !tags.iter().any(|known| known == tag) {

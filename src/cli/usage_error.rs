@@ -61,7 +61,8 @@ fn one_sentence(error: &clap::Error, definition: fn() -> Command) -> String {
     let mut said: Vec<String> = Vec::new();
     for paragraph in text.split("\n\n") {
         let paragraph = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
-        if paragraph.starts_with("Usage:") || paragraph.starts_with("For more information") {
+        // The third would be wrong: no STEP begins with a hyphen.
+        if ["Usage:", "For more information", "tip: to pass "].iter().any(|begin| paragraph.starts_with(begin)) {
             continue;
         }
         said.push(paragraph.trim_start_matches("error: ").trim_start_matches("tip: ").to_owned());

@@ -29,7 +29,9 @@ impl StepName {
         };
         match fault {
             None => Ok(Self(text.into())),
-            Some(fault) => Err(InvalidStepName { text: crate::record::sanitize::quote(text.as_bytes()), fault }),
+            Some(fault) => {
+                Err(InvalidStepName { text: crate::record::sanitize::quote(text.as_bytes()), fault, what: "step name" })
+            }
         }
     }
 
@@ -73,6 +75,14 @@ impl std::borrow::Borrow<str> for StepName {
 pub struct InvalidStepName {
     text: String,
     fault: NameFault,
+    what: &'static str,
+}
+
+impl InvalidStepName {
+    /// The same of a word that follows the rule and names something else, such as a tag.
+    pub(crate) fn of(self, what: &'static str) -> Self {
+        Self { what, ..self }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,8 +95,8 @@ enum NameFault {
 
 impl fmt::Display for InvalidStepName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { text, fault } = self;
-        write!(formatter, "{text} is no step name: ")?;
+        let Self { text, fault, what } = self;
+        write!(formatter, "{text} is no {what}: ")?;
         match fault {
             NameFault::Empty => {
                 write!(formatter, "it is empty; use 1 to {LONGEST} characters of A-Z a-z 0-9 . _ @ + = : -")

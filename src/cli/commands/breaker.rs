@@ -7,7 +7,7 @@ use crate::cli::{Context, defaults};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::ops::breaker;
-use crate::record::step_name::StepName;
+use crate::record::step_name::{InvalidStepName, StepName};
 use clap::{Args, ValueEnum};
 
 #[derive(Debug, Args)]
@@ -21,24 +21,32 @@ enum BreakerAction {
     /// Show one breaker, or all of the directory
     Show {
         /// Its name; a step's own breaker has the step's name
-        #[arg(add = steps())]
+        #[arg(value_parser = breaker_name, add = steps())]
         name: Option<StepName>,
     },
     /// Close one breaker, or all of the directory
     Reset {
         /// Its name
-        #[arg(add = steps())]
+        #[arg(value_parser = breaker_name, add = steps())]
         name: Option<StepName>,
     },
     /// Count a success or a failure by hand
     Record {
         /// Its name
-        #[arg(add = steps())]
+        #[arg(value_parser = breaker_name, add = steps())]
         name: StepName,
         /// What to count
         #[arg(value_name = "success|failed")]
         outcome: Counted,
     },
+}
+
+/// Parses the name of a breaker, which follows the rule of a step's.
+///
+/// # Errors
+/// It is none.
+pub(super) fn breaker_name(word: &str) -> Result<StepName, InvalidStepName> {
+    StepName::parse(word).map_err(|error| error.of("circuit breaker's name"))
 }
 
 /// What is counted by hand.

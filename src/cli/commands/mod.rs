@@ -31,7 +31,7 @@ use super::{Context, GlobalArgs};
 use crate::error::{Error, UnknownWord};
 use crate::exit_code::ExitCode;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use clap::{ArgMatches, Args, Command};
+use clap::{Arg, ArgMatches, Args, Command};
 use std::ffi::OsString;
 use std::str::FromStr;
 
@@ -99,13 +99,21 @@ const fn entry<S: Subcommand>() -> SubcommandEntry {
         name: S::NAME,
         about: S::ABOUT,
         help: S::HELP,
-        define: |command| S::augment_args(command).about(S::ABOUT).after_help(S::HELP.text()),
+        define: |command| S::augment_args(command).mut_args(allow_hyphen).about(S::ABOUT).after_help(S::HELP.text()),
         exec: |matches, context| {
             // clap has matched them against the same definition.
             let arguments = S::from_arg_matches(matches).map_err(|error| Error::invalid_options(error.to_string()))?;
             arguments.exec(context)
         },
     }
+}
+
+/// Lets a value begin with a hyphen: text and patterns may (`--marker '--- FAIL'`), and a negative duration is answered with
+/// how one is written.
+fn allow_hyphen(argument: Arg) -> Arg {
+    const NAMES: [&str; 7] = ["D", "N", "SIZE", "PID", "REGEX", "TEXT", "JSON"];
+    let may = argument.get_value_names().is_some_and(|names| names.iter().any(|name| NAMES.contains(&name.as_str())));
+    argument.allow_hyphen_values(may)
 }
 
 /// All subcommands, in the order of `--help`.

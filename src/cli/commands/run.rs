@@ -1,5 +1,6 @@
 //! `dogwatch run`: in the foreground, detached, or attached to a run that is there already.
 
+use super::breaker::breaker_name;
 use super::completions::steps;
 use super::run_listener::{RunListener, read_told, tell};
 use super::thresholds::ThresholdArgs;
@@ -84,13 +85,13 @@ pub(super) struct RunArgs {
     #[arg(long = "for", value_name = "D", value_parser = units::duration, conflicts_with_all = ["tee", "detach", "attach"])]
     at_most: Option<Duration>,
     /// A word by which the run can be chosen; repeatable [default: `$DOGWATCH_TAG`]
-    #[arg(long = "tag", value_name = "TAG")]
+    #[arg(long = "tag", value_name = "TAG", value_parser = defaults::tag)]
     tags: Vec<StepName>,
     /// Where the step runs already, wait for that run instead of failing
     #[arg(long)]
     attach: bool,
     /// The circuit breaker that counts this run [default: the step's own]
-    #[arg(long, value_name = "NAME", add = steps(), conflicts_with = "no_breaker")]
+    #[arg(long, value_name = "NAME", value_parser = breaker_name, add = steps(), conflicts_with = "no_breaker")]
     breaker: Option<StepName>,
     /// How many failures in a row open the breaker (0: never) [default: 3]
     #[arg(long, value_name = "N")]
@@ -181,9 +182,7 @@ impl Subcommand for RunArgs {
         if self.detach {
             // A detached run does not change its folder and needs the directory's whole name.
             options.directory = env::absolute(&options.directory);
-            match detach(self.stdin == Stdin::Inherit)
-                .map_err(|error| Error::internal(format!("cannot detach: {error}")))?
-            {
+            match detach(self.stdin == Stdin::Inherit).map_err(|error| Error::io("cannot detach", error))? {
                 Daemonized::Caller(pipe) => return self.report_detached(pipe, &options, context),
                 Daemonized::Worker(caller) => listener.caller = Some(caller),
             }

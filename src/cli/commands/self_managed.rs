@@ -52,7 +52,7 @@ pub(super) struct SucceedArgs {
     #[arg(add = steps())]
     step: StepName,
     /// One JSON value, or - to read it from standard input [default: no result]
-    #[arg(long, value_name = "JSON", allow_hyphen_values = true)]
+    #[arg(long, value_name = "JSON")]
     result: Option<String>,
 }
 
@@ -76,7 +76,7 @@ pub(super) struct FailArgs {
     #[arg(add = steps())]
     step: StepName,
     /// A sentence on why
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    #[arg(long, value_name = "TEXT")]
     detail: Option<String>,
 }
 

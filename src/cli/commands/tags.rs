@@ -1,7 +1,7 @@
 //! `--tag`, and the steps that are meant where none is named. `wait`, `check`, `recover`, `list` and `events` take it.
 
 use super::thresholds::{ThresholdArgs, check_options};
-use crate::cli::Context;
+use crate::cli::{Context, defaults};
 use crate::error::Error;
 use crate::ops::select::{self, MeantSteps};
 use crate::record::step_name::StepName;
@@ -11,7 +11,7 @@ use clap::Args;
 #[derive(Clone, Debug, Args)]
 pub(super) struct TagArgs {
     /// Only steps whose run has this tag; repeated: all of these tags
-    #[arg(long = "tag", value_name = "TAG")]
+    #[arg(long = "tag", value_name = "TAG", value_parser = defaults::tag)]
     pub(super) tags: Vec<StepName>,
 }
 
