@@ -119,6 +119,24 @@ fn a_slow_reader_of_a_tee_gets_every_byte() {
 }
 
 #[test]
+fn output_that_cannot_be_passed_on_is_told_and_changes_no_end() {
+    let place = Place::new();
+    let run = |stdout: Stdio| {
+        let mut command = place.command(["run", "s", "--tee", "--", "echo", "hello"]);
+        let output = command.stdout(stdout).stderr(Stdio::piped()).output().expect("it runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
+    let (code, told) = run(full.into());
+    assert!(code == Some(0) && told.contains("no space left on device") && told.contains("s.log"), "{code:?} {told}");
+    assert_eq!(place.read("s.log"), "hello\n");
+    // A reader that has gone has read enough.
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    assert_eq!(run(writer.into()), (Some(0), String::new()));
+}
+
+#[test]
 fn a_stopped_terminal_delays_no_limit_and_no_end() {
     let place = Place::new();
     let terminal = nix::pty::openpty(None, None).expect("a terminal");

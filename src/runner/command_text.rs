@@ -2,6 +2,7 @@
 
 use crate::error::io_reason;
 use crate::exit_code::ExitCode;
+use crate::record::shell_word::shell_word;
 use crate::runner::{ExecError, Job};
 use crate::sys::process::exec::missing_interpreter;
 use std::ffi::OsString;
@@ -14,20 +15,20 @@ pub(super) fn not_started(job: &Job, error: &std::io::Error) -> ExecError {
     let program = job.command.first().map(OsString::as_os_str).unwrap_or_default();
     let name = program.to_string_lossy();
     let missing = error.kind() == std::io::ErrorKind::NotFound;
-    let why = match missing.then(|| missing_interpreter(program)) {
+    let why = match missing.then(|| missing_interpreter(program, &job.env)) {
         Some(Some(interpreter)) if interpreter.ends_with('\r') => format!(
             "its first line names {}, which is not there; give the file Unix line ends",
             interpreter.escape_debug()
         ),
         Some(Some(interpreter)) => format!("its first line names {}, which is not there", interpreter.escape_debug()),
         Some(None) if name.contains(char::is_whitespace) => {
-            format!("there is no such program; a whole line takes a shell: sh -c '{}'", name.replace('\'', "'\\''"))
+            format!("there is no such program; a whole line takes a shell: sh -c {}", shell_word(&name))
         }
         Some(None) => "there is no such program".to_owned(),
         None => io_reason(error),
     };
     let exit_code = if missing { ExitCode::NotFound } else { ExitCode::NotExecutable };
-    ExecError { exit_code, sentence: format!("cannot run {name}: {why}") }
+    ExecError { exit_code, sentence: format!("cannot run {}: {why}", shell_word(&name)) }
 }
 
 /// What the record says of COMMAND, bounded: a command line may have megabytes, and JSON makes six bytes of a control

@@ -3,6 +3,7 @@
 //! The status is published after every process of the run has ended (unless the caller asked otherwise), because its
 //! reader may start the next step on the same files.
 
+use crate::error::io_reason;
 use crate::exit_code::{ExitCode, of_signal};
 use crate::record::file_names::{Record, TempFile, file_name};
 use crate::record::file_state::FileState;
@@ -58,12 +59,9 @@ pub(super) fn finish(mut run: ActiveRun, job: &Job, exit: &Exit, on_event: OnEve
         let files = last.map(|record| directory.join(&file_name(&job.step, record)));
         fsync::sync(directory.path(), &files);
     }
-    if let Some(rest) = output.close(&mut signals) {
+    if let Some(loss) = output.close(&mut signals) {
         let log = directory.join(&file_name(&job.step, Record::Log));
-        on_event(RunnerEvent::Warning(&format!(
-            "the last {rest} bytes of the output were not read; they are in {}",
-            log.display()
-        )));
+        on_event(RunnerEvent::Warning(&format!("{loss}; it is in {}", log.display())));
     }
     let exit_code = exit_code(reason.outcome(), exit.ended, fault.as_ref());
     RunResult { outcome: reason.outcome(), exit_code, fault: fault.map(|fault| fault.sentence) }
@@ -140,7 +138,7 @@ fn result(run: &ActiveRun, job: &Job, succeeded: bool, elapsed: u64) -> (Option<
         Ok(FileState::Present { content, .. }) => Ok(Some(content)),
         Ok(FileState::Missing) => Ok(None),
         Ok(FileState::Invalid(fault)) => Err(format!("the result file {fault}")),
-        Err(error) => Err(format!("the result cannot be read: {error}")),
+        Err(error) => Err(format!("the result cannot be read: {}", io_reason(&error))),
     };
     let fault = match (given, job.result) {
         (Ok(Some(bytes)), _) if bytes.len() > LONGEST => {

@@ -136,8 +136,8 @@ impl LogKeeper {
     }
 
     /// Holds the log against its bound for the last time, and passes the rest of the output through; after the end of the
-    /// run is published, for its reader may be slow. Returns how many bytes the reader did not take in time.
-    pub(super) fn close(mut self, signals: &mut Pending) -> Option<u64> {
+    /// run is published, for its reader may be slow. Says what was not passed on.
+    pub(super) fn close(mut self, signals: &mut Pending) -> Option<String> {
         if let (Some(limit), Some(log)) = (&mut self.limit, &self.log) {
             // That it cannot be kept was told at an earlier look.
             let _kept = limit.apply(log);

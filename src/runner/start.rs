@@ -339,8 +339,8 @@ fn variables(directory: &MonitorDir, job: &Job, id: &str, result: &std::path::Pa
         variable(env_vars::RESULT, result.into()),
         variable(MARK, id.into()),
     ];
-    let given = job.env.iter().filter(|(name, _)| own.iter().all(|(taken, _)| taken != name));
-    given.cloned().chain(own.iter().cloned()).collect()
+    // The last value of a variable counts.
+    job.env.iter().cloned().chain(own).collect()
 }
 
 fn first_meta(files: &StartFiles<'_>, here: &LocalContext, job: &Job, began: MonotonicTime) -> Meta {

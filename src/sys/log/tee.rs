@@ -3,6 +3,7 @@
 //! It reads the log file, not a pipe from COMMAND: a reader that is slow, or gone, holds up this thread alone. `run` waits
 //! for it in the end, as long as the reader takes anything.
 
+use crate::error::io_reason;
 use crate::sys::clock;
 use crate::sys::log::follower::{Chunk, FileIdentity, Follower};
 use crate::sys::platform::write_watcher::WriteWatcher;
@@ -14,6 +15,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// How long the thread sleeps between reads if the growth of the log raises no event.
@@ -36,6 +38,8 @@ pub(crate) struct Tee {
     stop: UnixStream,
     /// Readable once the thread has ended.
     ended: UnixStream,
+    /// Gives the error of a write that failed for another reason than a reader that has gone.
+    thread: JoinHandle<Option<io::Error>>,
 }
 
 impl Tee {
@@ -51,10 +55,15 @@ impl Tee {
         let (ended, ends) = UnixStream::pair()?;
         let passed = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&passed);
-        std::thread::Builder::new().name("tee".into()).spawn(move || {
+        let thread = std::thread::Builder::new().name("tee".into()).spawn(move || {
+            let mut failure = None;
             let all = pass(follower, &stopped, &mut |bytes| {
                 for part in bytes.chunks(PART) {
-                    write_all(&mut out, part)?;
+                    write_all(&mut out, part).map_err(|error| {
+                        let kind = error.kind();
+                        failure = Some(error);
+                        kind
+                    })?;
                     count.fetch_add(part.len() as u64, Ordering::Relaxed);
                 }
                 Ok(())
@@ -64,21 +73,23 @@ impl Tee {
                 count.store(u64::MAX, Ordering::Relaxed);
             }
             drop(ends);
+            failure.filter(|error| error.kind() != io::ErrorKind::BrokenPipe)
         })?;
-        Ok(Self { log, passed, stop, ended })
+        Ok(Self { log, passed, stop, ended, thread })
     }
 
-    /// Passes on the rest and ends. Gives up where the reader takes nothing for 5 s, or a signal asks for the end; returns
-    /// how many bytes were not passed on then.
-    pub(crate) fn finish(self, signals: &mut Pending) -> Option<u64> {
-        let Self { log, passed, stop, ended } = self;
+    /// Passes on the rest and ends. Gives up where the reader takes nothing for 5 s, or a signal asks for the end; says what
+    /// was not passed on.
+    pub(crate) fn finish(self, signals: &mut Pending) -> Option<String> {
+        let Self { log, passed, stop, ended, thread } = self;
         drop(stop);
         let taken = || passed.load(Ordering::Relaxed);
         let (mut last, mut since) = (taken(), clock::now());
         loop {
             let [has_ended, _signalled] = ready([Some(ended.as_fd()), Some(signals.descriptor())], LOOK);
             if has_ended {
-                return None;
+                let failure = thread.join().ok().flatten()?;
+                return Some(format!("the output could not be passed on ({})", io_reason(&failure)));
             }
             let now = clock::now();
             if taken() != last {
@@ -88,7 +99,8 @@ impl Tee {
                 |signal: &Signal| matches!(signal, Signal::SIGINT | Signal::SIGTERM | Signal::SIGHUP | Signal::SIGQUIT);
             if signals.fetch().iter().any(asks) || now >= since.plus(STUCK) {
                 let size = log.metadata().map_or(0, |metadata| metadata.len());
-                return Some(size.saturating_sub(last)).filter(|&rest| rest != 0);
+                let rest = size.saturating_sub(last);
+                return (rest != 0).then(|| format!("the last {rest} bytes of the output were not read"));
             }
         }
     }

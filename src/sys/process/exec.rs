@@ -51,14 +51,17 @@ impl Prepared {
         let text = |bytes: Vec<u8>| CString::new(bytes).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput));
         let name = command.first().map(OsString::as_os_str).unwrap_or_default();
         let candidates: Vec<CString> =
-            places(name, std::env::var_os("PATH").as_deref()).into_iter().map(text).collect::<io::Result<_>>()?;
+            places(name, search_path(variables).as_deref()).into_iter().map(text).collect::<io::Result<_>>()?;
         let arguments: Vec<CString> =
             command.iter().map(|argument| text(argument.as_bytes().to_vec())).collect::<io::Result<_>>()?;
         let mut through_shell = vec![text(b"sh".to_vec())?, text(Vec::new())?];
         through_shell.extend(arguments.iter().skip(1).cloned());
         let is_set = |name: &OsStr| variables.iter().any(|(set, _)| name == set.as_str());
         let inherited = std::env::vars_os().filter(|(name, _)| !is_set(name));
-        let set = variables.iter().map(|(name, value)| (OsString::from(name), value.clone()));
+        // Of several values the last counts, as with env(1); getenv(3) would find the first.
+        let is_last = |at: usize, name: &String| variables.iter().skip(at + 1).all(|(later, _)| later != name);
+        let last = variables.iter().enumerate().filter(|&(at, (name, _))| is_last(at, name));
+        let set = last.map(|(_, (name, value))| (OsString::from(name), value.clone()));
         let environment = inherited
             .chain(set)
             .map(|(name, value)| {
@@ -76,6 +79,12 @@ impl Prepared {
             environment: Pointers::to(environment),
         })
     }
+}
+
+/// The PATH by which a program with these variables is looked for: its own, as env(1) has it.
+fn search_path(variables: &[(String, OsString)]) -> Option<OsString> {
+    let set = variables.iter().rfind(|(name, _)| name == "PATH").map(|(_, value)| value.clone());
+    set.or_else(|| std::env::var_os("PATH"))
 }
 
 /// The files that execvp(3) would try for this name.
@@ -98,8 +107,8 @@ fn places(name: &OsStr, path: Option<&OsStr>) -> Vec<Vec<u8>> {
 
 /// The interpreter that the first line of a program names, where the program is there and that interpreter is not:
 /// execve(2) answers both with `ENOENT`.
-pub(crate) fn missing_interpreter(name: &OsStr) -> Option<String> {
-    places(name, std::env::var_os("PATH").as_deref()).into_iter().find_map(|place| {
+pub(crate) fn missing_interpreter(name: &OsStr, variables: &[(String, OsString)]) -> Option<String> {
+    places(name, search_path(variables).as_deref()).into_iter().find_map(|place| {
         let path = PathBuf::from(OsString::from_vec(place));
         let head = read_prefix(&path, LONGEST_FIRST_LINE).ok()?;
         let line = head.strip_prefix(b"#!")?.split(|&byte| byte == b'\n').next()?;
