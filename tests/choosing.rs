@@ -5,7 +5,7 @@ mod support;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
-use support::{Ended, Place, lives, until};
+use support::{Ended, Place, kill, lives, until};
 
 fn steps(ended: &Ended) -> Vec<String> {
     let mut steps: Vec<String> =
@@ -100,6 +100,13 @@ fn a_misspelt_name_is_answered_at_once_and_waited_for_all_the_same() {
     assert!(lives(waiter.id().cast_signed()), "it waits for the step to start");
     place.dogwatch(["run", "biuld", "--", "true"]);
     assert_eq!(waiter.wait().expect("it ends").code(), Some(0));
+    // Interrupted, it says of no work that it goes on.
+    let absent = place.start_undisturbed(["wait", "biuldd"]);
+    until("it waits", || absent.has_events());
+    kill("TERM", absent.pid());
+    let ended = absent.end_at_all();
+    assert!(ended.code == 143 && ended.stderr.ends_with("wait again with: dogwatch wait biuldd\n"), "{ended:?}");
+    assert!(!ended.stderr.contains("goes on"), "{ended:?}");
     // A step that is there, or the first of all, needs no remark.
     assert_eq!(place.dogwatch(["wait", "build"]).stderr, "");
     let alone = Place::new();

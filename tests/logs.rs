@@ -5,7 +5,7 @@
 mod support;
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use support::{Place, Running, kill, until};
@@ -116,6 +116,23 @@ fn a_followed_log_may_come_later() {
     place.dogwatch(["run", "s", "--", "echo", "at last"]);
     let ended = log.end_at_all();
     assert_eq!((ended.code, ended.stdout.as_str()), (0, "at last\n"), "{ended:?}");
+}
+
+#[test]
+fn a_misspelt_name_is_told_at_once_and_followed_all_the_same() {
+    let place = Place::new();
+    place.dogwatch(["run", "build", "--", "true"]);
+    let mut command = place.command(["log", "-f", "biuld"]);
+    let mut log = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut line = String::new();
+    BufReader::new(log.stderr.take().expect("its words")).read_line(&mut line).expect("a line");
+    assert!(line.contains("there is no step biuld") && line.contains("did you mean build?"), "{line}");
+    place.dogwatch(["run", "biuld", "--", "true"]);
+    assert_eq!(log.wait().expect("it ends").code(), Some(0));
+    // What is there, or is not waited for, needs no remark.
+    assert_eq!(place.dogwatch(["log", "-f", "build"]).stderr, "");
+    let missing = place.dogwatch(["log", "other"]);
+    assert_eq!((missing.code, missing.stderr.lines().count()), (5, 1), "{missing:?}");
 }
 
 #[test]

@@ -250,6 +250,41 @@ impl Drop for SmallGroup {
 }
 
 #[test]
+fn a_beat_for_a_name_that_may_be_misspelt_counts_and_is_told() {
+    let place = Place::new();
+    assert_eq!(place.dogwatch(["beat", "first"]).stderr, "", "no other step is there");
+    place.dogwatch(["run", "build", "--", "true"]);
+    let told = place.dogwatch(["beat", "biuld"]);
+    assert!(told.code == 0 && told.stderr.contains("did you mean build?"), "{told:?}");
+    assert!(place.file("biuld.heartbeat").exists());
+    for known in ["biuld", "build", "first"] {
+        assert_eq!(place.dogwatch(["beat", known]).stderr, "", "{known}");
+    }
+    std::fs::remove_file(place.file("build.heartbeat")).expect("removed");
+    assert_eq!(place.dogwatch(["beat", "build"]).stderr, "", "its other files are there");
+}
+
+#[test]
+fn variables_given_to_run_count_as_with_env() {
+    let place = Place::new();
+    std::fs::create_dir(place.file("tools")).expect("a folder");
+    place.write("tools/true", "#!/bin/sh\necho the own one, $A\n");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(place.file("tools/true"), mode).expect("executable");
+    let path = format!("PATH={}:/bin", place.file("tools").display());
+    let run = |more: &[&str]| place.dogwatch([&["run", "s", "--no-breaker", "--env", path.as_str()], more].concat());
+    // PATH as COMMAND has it says which program COMMAND is.
+    assert_eq!(run(&["--", "true"]).code, 0);
+    assert_eq!(place.read("s.log"), "the own one,\n");
+    // awk asks by getenv(3), which finds the first of several.
+    let script = "BEGIN { print ENVIRON[\"A\"], ENVIRON[\"DOGWATCH_STEP\"] }";
+    assert_eq!(run(&["--env", "A=1", "--env", "A=2", "--env", "DOGWATCH_STEP=t", "--", "awk", script]).code, 0);
+    assert_eq!(place.read("s.log"), "2 s\n");
+    let missing = run(&["--env", "PATH=/nonexistent", "--", "true"]);
+    assert_eq!(missing.code, 127, "{missing:?}");
+}
+
+#[test]
 fn a_command_that_is_killed_for_memory_is_told_so() {
     let Some(group) = SmallGroup::new() else {
         eprintln!("skipped: no control group with a memory limit can be made here");

@@ -175,7 +175,13 @@ fn is_refused(place: &Place, pid: i32) {
 
 #[test]
 fn an_ancestor_of_the_waiter_is_never_signalled() {
-    is_refused(&Place::new(), std::process::id().cast_signed());
+    let place = Place::new();
+    let own = std::process::id().cast_signed();
+    is_refused(&place, own);
+    // Nor said to be stopped.
+    let ended = place.dogwatch(["kill", "s"]);
+    let detail = format!(": process {own} is an ancestor of this one and was not signalled\n");
+    assert!(ended.code == 125 && ended.stdout.ends_with(&detail), "{ended:?}");
 }
 
 /// Names itself as the step's wrapper, calls, and notes a signal.

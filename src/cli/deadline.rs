@@ -74,7 +74,7 @@ impl CallDeadline {
             return work();
         }
         let signals = not_ignored(&INTERRUPTS);
-        match fork_worker(&signals).map_err(|error| Error::internal(format!("cannot start a process: {error}")))? {
+        match fork_worker(&signals).map_err(|error| Error::io("cannot start a process", error))? {
             ForkSide::Worker => work(),
             ForkSide::Supervisor(worker) => match worker
                 .supervise(|began, answered| self.deadline(began, answered), &|bytes| context.out.print(bytes))
@@ -123,7 +123,10 @@ pub(super) fn report_interrupt(signal: Signal, steps: &[StepName], context: &Con
     if !context.out.quiet && steps.is_empty() {
         print_error("interrupted; the same call searches the log from its beginning again");
     } else if !context.out.quiet {
-        print_error(&format!("interrupted; the work goes on, wait again with: {}", resume_command(steps, context)));
+        print_error(&format!(
+            "interrupted; the work is left alone, wait again with: {}",
+            resume_command(steps, context)
+        ));
     }
     of_signal(signal as i32)
 }

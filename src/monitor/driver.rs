@@ -218,7 +218,8 @@ impl<'call> Driver<'call> {
     }
 
     fn log_failed(&self, step: usize, error: &io::Error) -> MonitorEvent<'static> {
-        MonitorEvent::LogFailed(format!("cannot read the log {}: {error}", self.followers[step].path().display()))
+        let path = self.followers[step].path().display();
+        MonitorEvent::LogFailed(format!("cannot read the log {path}: {}", io_reason(error)))
     }
 
     /// Terminates a run in a thread of its own: the grace of one must not delay the others.

@@ -1,21 +1,28 @@
 //! `beat`: a sign of life, for scripts that are their own wrapper and commands that beat for themselves.
 //!
-//! If the heartbeat file exists, this is one system call.
+//! For a step that is there it takes two system calls.
 
 use crate::error::Error;
+use crate::ops::history::is_known;
+use crate::ops::{absence, steps_there};
 use crate::record::file_names::{Record, file_name};
 use crate::record::step_name::StepName;
 use crate::sys::fs::at::FileAt;
 use crate::sys::fs::monitor_dir::MonitorDir;
 use std::path::{Path, PathBuf};
 
-/// Beats for a step of a directory.
+/// Beats for a step of a directory. A sentence where the name may be misspelt: the beat is the first sign of the step, and
+/// other steps are there.
 ///
 /// # Errors
 /// `ErrorKind::Internal` where the heartbeat cannot be written.
-pub(crate) fn beat(directory: PathBuf, step: &StepName) -> Result<(), Error> {
+pub(crate) fn beat(directory: PathBuf, step: &StepName) -> Result<Option<String>, Error> {
     let directory = MonitorDir::at(directory);
-    beat_at(&directory.join(&file_name(step, Record::Heartbeat)))
+    let path = directory.join(&file_name(step, Record::Heartbeat));
+    let is_first = !is_known(&directory, step) && !steps_there(&directory).is_empty();
+    let warning = is_first.then(|| format!("{}; this heartbeat is its first sign", absence(&directory, step)));
+    beat_at(&path)?;
+    Ok(warning)
 }
 
 /// Beats at the place that a run told its COMMAND.

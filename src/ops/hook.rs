@@ -139,7 +139,16 @@ fn polls(line: &str) -> Option<&'static str> {
     let line = outside_quotes(line);
     let matches = |pattern: &str| Regex::new(pattern).is_ok_and(|regex| regex.is_match(&line));
     let begins = r"(?:^|[;&|({\n]|\bdo\b|\bthen\b)\s*";
-    if matches(&format!(r"(?s){begins}(?:while|until)\b.*\bdo\b.*\bsleep\s+[0-9.]")) {
+    if Regex::new(&format!(r"{begins}(?:while|until)\s+((?:\w+=\S*\s+)*\w+)?")).is_ok_and(|regex| {
+        // A loop over lines that pauses between them waits for nothing.
+        let is_read = |condition: &str| condition.rsplit(char::is_whitespace).next() == Some("read");
+        let sleeps = |rest| Regex::new(r"(?s)\bdo\b.*\bsleep\s+[0-9.]").is_ok_and(|regex| regex.is_match(rest));
+        let mut loops = regex.captures_iter(&line);
+        loops.any(|found| {
+            let end = found.get(0).map_or(0, |whole| whole.end());
+            !found.get(1).is_some_and(|condition| is_read(condition.as_str())) && sleeps(&line[end..])
+        })
+    }) {
         return Some("This loop polls: it notices late, and never ends where the work has died.");
     }
     if matches(&format!(r"{begins}tail\s+(?:\S+\s+)*?(?:-[a-zA-Z0-9]*[fF]\b|--follow\b)")) {
@@ -209,6 +218,7 @@ mod tests {
             "until grep -q ready log\ndo\n  sleep 0.5\ndone",
             "cd x && while kill -0 7; do sleep 5; done; echo over",
             "for i in 1 2; do while true; do sleep 3; done; done",
+            "while read url; do until curl $url; do sleep 1; done; done < list",
             "sleep 60; cat build.log",
             "sleep 2m && make",
             "tail -f build.log | grep -m1 ready",
@@ -224,6 +234,8 @@ mod tests {
             "grep -rn 'tail -f' .",
             "tail -n 20 build.log",
             "while read -r line; do echo \"$line\"; done < list",
+            "while IFS= read -r line; do curl \"$line\"; sleep 0.5; done < list",
+            "find . -name '*.c' | while read file; do touch $file; sleep 1; done",
             "timeout 10 tail -f build.log",
             "make sleep 60",
             "",

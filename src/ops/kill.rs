@@ -89,6 +89,9 @@ fn kill_one(mut reader: SnapshotReader, escalation: Escalation) -> Result<(Repor
     let Some(Termination { killed, detail, .. }) = termination else {
         return Ok((report(&reader, before, false, None), true));
     };
+    // What was refused has not stopped.
+    let refusal = detail.as_ref().filter(|_| !killed).and_then(|detail| detail.strip_prefix(&why)?.strip_prefix("; "));
+    let detail = refusal.map(str::to_owned).or(detail);
     // What is in the files now is the outcome: work that finished in between has finished.
     let after = reader.assess_settled()?;
     let complete = killed || detail.is_none();

@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::monitor::{self, StopReason, WaitEvent};
 use crate::ops::history::is_known;
 use crate::ops::wait::{WaitOptions, monitor_options};
-use crate::ops::{absence, each_once, open};
+use crate::ops::{absence, each_once, open, warn_of_missing};
 use crate::record::file_names::{Record, file_name};
 use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
@@ -59,9 +59,12 @@ type Out<'call> = dyn FnMut(&[u8]) -> io::Result<()> + 'call;
 ///
 /// # Errors
 /// `ErrorKind::Internal` where a log cannot be read.
-pub(crate) fn log(request: &Log, out: &mut Out<'_>) -> Result<Vec<LogEnd>, Error> {
+pub(crate) fn log(request: &Log, out: &mut Out<'_>, warn: &mut dyn FnMut(&str)) -> Result<Vec<LogEnd>, Error> {
     let directory = open(&request.directory)?;
     let steps = each_once(&request.steps);
+    if request.follow && !request.start_timeout.is_zero() {
+        warn_of_missing(&directory, &steps, warn);
+    }
     if let [step] = &steps[..] {
         return Ok(vec![log_one(request, &directory, step, out)?]);
     }

@@ -30,6 +30,7 @@ pub(crate) mod skill;
 pub(crate) mod wait;
 
 use crate::error::Error;
+use crate::ops::history::is_known;
 use crate::ops::project::Project;
 use crate::record::file_names::{Record, parse_file_name};
 use crate::record::step_name::StepName;
@@ -90,6 +91,15 @@ fn absence(directory: &MonitorDir, step: &StepName) -> String {
         if there.len() == 1 { "is" } else { "are:" },
         there[..there.len().min(SHOWN)].join(", ")
     )
+}
+
+/// Warns at once of names that are not there, where other steps are: they may be misspelt, and the wait for a start is long.
+fn warn_of_missing(directory: &MonitorDir, steps: &[StepName], warn: &mut dyn FnMut(&str)) {
+    for step in steps.iter().filter(|step| !is_known(directory, step)) {
+        if !steps_there(directory).is_empty() {
+            warn(&format!("{}; waiting for it to start", absence(directory, step)));
+        }
+    }
 }
 
 /// The name that was probably meant: the most similar one, where it is similar enough.

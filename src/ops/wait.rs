@@ -10,9 +10,8 @@ use crate::monitor::{
 };
 use crate::ops::check::LOG_TAIL;
 use crate::ops::event::{Event, Progress};
-use crate::ops::history::is_known;
 use crate::ops::report::Report;
-use crate::ops::{absence, each_once, open, steps_there};
+use crate::ops::{each_once, open, warn_of_missing};
 use crate::record::file_names::{Record, file_name};
 use crate::record::outcome::{Intent, Outcome, Reason};
 use crate::record::step_name::StepName;
@@ -244,20 +243,10 @@ impl WaitOptions {
 pub(crate) fn wait(request: &WaitOptions, on_event: &mut dyn FnMut(Event<'_>)) -> Result<StopReason, Error> {
     let directory = open(&request.directory)?;
     let options = monitor_options(request);
-    warn_of_missing(&directory, request, on_event);
+    if !request.monitor.thresholds.start_timeout.is_zero() && request.at_most.is_none_or(|span| !span.is_zero()) {
+        warn_of_missing(&directory, &request.monitor.steps, &mut |sentence| on_event(Event::Warning(sentence)));
+    }
     monitor::wait(&directory, &options, &mut |event| relay(event, &directory, &options, request, on_event))
-}
-
-/// Warns at once of a name that is not there, where other steps are: it may be misspelt, and the wait for its start is long.
-fn warn_of_missing(directory: &MonitorDir, request: &WaitOptions, on_event: &mut dyn FnMut(Event<'_>)) {
-    if request.monitor.thresholds.start_timeout.is_zero() || request.at_most.is_some_and(|span| span.is_zero()) {
-        return;
-    }
-    for step in request.monitor.steps.iter().filter(|step| !is_known(directory, step)) {
-        if !steps_there(directory).is_empty() {
-            on_event(Event::Warning(&format!("{}; waiting for it to start", absence(directory, step))));
-        }
-    }
 }
 
 /// Passes on what the loop reports, with the facts that callers want to know.

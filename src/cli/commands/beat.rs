@@ -2,6 +2,7 @@
 
 use super::completions::steps;
 use super::{Help, Subcommand};
+use crate::cli::output::print_error;
 use crate::cli::{Context, defaults};
 use crate::env_vars;
 use crate::error::Error;
@@ -35,7 +36,10 @@ impl Subcommand for BeatArgs {
             Some(step) => step,
             None => step_of_run()?,
         };
-        beat::beat(defaults::directory(context)?, &step)?;
+        let warning = beat::beat(defaults::directory(context)?, &step)?;
+        if let Some(sentence) = warning.filter(|_| !context.out.quiet) {
+            print_error(&sentence);
+        }
         Ok(ExitCode::Success.code())
     }
 }

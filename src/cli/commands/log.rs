@@ -61,10 +61,11 @@ impl Subcommand for LogArgs {
             stdio::set_deadline(MonotonicTime::NEVER);
         }
         let mut sanitizer = stdout_is_terminal().then(StreamSanitizer::default);
-        let ends = log(&request, &mut |bytes| match &mut sanitizer {
+        let mut print = |bytes: &[u8]| match &mut sanitizer {
             Some(sanitizer) => context.out.try_print(sanitizer.feed(bytes).as_bytes()),
             None => context.out.try_print(bytes),
-        })?;
+        };
+        let ends = log(&request, &mut print, &mut print_error)?;
         if let Some(mut sanitizer) = sanitizer {
             context.out.print(sanitizer.finish().as_bytes());
         }

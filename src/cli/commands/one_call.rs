@@ -91,9 +91,7 @@ impl Call<'_> {
     }
 
     fn start(&self) -> Result<Started, Error> {
-        match detach(self.options.job.inherit_stdin)
-            .map_err(|error| Error::internal(format!("cannot detach: {error}")))?
-        {
+        match detach(self.options.job.inherit_stdin).map_err(|error| Error::io("cannot detach", error))? {
             Daemonized::Caller(pipe) => Ok(self.started(pipe)),
             Daemonized::Worker(caller) => Ok(Started::Worker(self.be_the_run(caller))),
         }

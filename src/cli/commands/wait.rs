@@ -31,7 +31,7 @@ use std::time::Duration;
 
 #[derive(Debug, Args)]
 pub(super) struct WaitArgs {
-    /// The steps to wait for [default: all that run here; with --log none]
+    /// The steps to wait for [default: all that run here; none beside --log]
     #[arg(value_name = "STEP", add = steps())]
     steps: Vec<StepName>,
     #[command(flatten)]
@@ -230,7 +230,7 @@ fn add_markers(mut options: WaitOptions, flags: &WaitFlags, several: bool) -> Re
     }
     if let Some(group) = flags.capture.as_ref().filter(|group| !options.patterns.has_group(group)) {
         return Err(Error::invalid_options(format!(
-            "--capture {group:?} is no group of --marker; name one of its groups, like (?<{group}>...), or give a number"
+            "--capture {group:?} is no group of --marker; name one of its groups, written (?<name>...), or give its number"
         )));
     }
     let Some(log) = &flags.log else { return Ok(options) };

@@ -82,7 +82,9 @@ fn probe_directory(folder: &Path, locality: &FsType, deadline: MonotonicTime) ->
     })?;
     let backend = match events {
         None => format!("changes are noticed by polling, since {} does not tell of what others write", locality.name),
-        Some(Err(error)) => format!("changes are noticed by polling, since no events can be had: {error}"),
+        Some(Err(error)) => {
+            format!("changes are noticed by polling, since no events can be had: {}", io_reason(&error))
+        }
         Some(Ok(mut events)) => {
             if !has_event(&mut events, clock::now().plus(EVENT_TIMEOUT).min(deadline)) {
                 return Err(Failure::new(format!(
