@@ -80,7 +80,15 @@ fn tags_choose_steps_and_stand_in_every_report() {
     }
     let none = place.dogwatch(["check", "--tag", "nosuch"]);
     assert_eq!((none.code, none.stderr.contains("no step with tag nosuch")), (5, true), "{none:?}");
+    let none = place.dogwatch(["list", "--tag", "nosuch"]);
+    assert_eq!((none.code, none.stderr.contains("no step with tag nosuch")), (0, true), "{none:?}");
     assert_eq!(place.dogwatch(["wait", "one", "--tag", "mine"]).code, 2, "names or tags");
+    // One that ended before the call is chosen as if it was named: its failure is not passed over.
+    tagged(&place, "lint", &["ci"], "exit 3");
+    assert_eq!(place.dogwatch(["wait", "lint"]).code, 1);
+    tagged(&place, "test", &["ci"], "sleep 0.2");
+    let ended = place.dogwatch(["wait", "--tag", "ci", "--json"]);
+    assert_eq!((ended.code, steps(&ended)), (1, vec!["lint".to_owned(), "test".to_owned()]), "{ended:?}");
     // The environment's tag is one more.
     let mut run = place.command(["run", "four", "--tag", "mine", "--", "true"]);
     assert!(run.env("DOGWATCH_TAG", "session-7").status().expect("it runs").success());

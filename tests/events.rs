@@ -71,6 +71,17 @@ fn each_start_and_each_end_is_one_line_also_of_runs_that_come_and_go_at_once() {
         assert_eq!((&start["event"], &end["event"]), (&json!("start"), &json!("end")), "{start} {end}");
         assert_eq!((&end["exit_code"], &start["run_id"]), (&json!(code), &end["run_id"]), "{start} {end}");
     }
+    // Of a run that another has replaced meanwhile the time is known too.
+    kill("STOP", stream.child.id().cast_signed());
+    for _ in 0..2 {
+        place.dogwatch(["run", "twice", "--", "true"]);
+    }
+    kill("CONT", stream.child.id().cast_signed());
+    for _ in 0..2 {
+        let (start, end) = (stream.next("twice"), stream.next("twice"));
+        assert_eq!((&start["event"], &end["event"]), (&json!("start"), &json!("end")), "{start} {end}");
+        assert!(end["time"].as_str() >= start["time"].as_str() && start["time"].is_string(), "{start} {end}");
+    }
     // Nothing is told twice, and nothing of before.
     place.dogwatch(["wait", "busy", "quick", "before"]);
     place.dogwatch(["run", "last", "--", "true"]);

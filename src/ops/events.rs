@@ -120,7 +120,8 @@ impl KnownRuns {
         }
         if Self::is_new(&mut self.ended, &report.step, &entry.run_id) {
             events.push(RunEvent {
-                time: report.ended_at.clone().filter(|_| is_present),
+                // The report may be of a later run, or be older than the entry.
+                time: report.ended_at.clone().filter(|_| is_present).or_else(|| entry.ended_at()),
                 outcome: Some(entry.outcome),
                 exit_code: entry.exit_code,
                 signal: entry.signal.clone(),

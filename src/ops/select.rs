@@ -32,7 +32,8 @@ pub(crate) fn steps(request: &CheckOptions, which: MeantSteps) -> Result<Vec<Ste
     Err(Error::not_started(none(&request, which, reports.len())))
 }
 
-fn none(request: &CheckOptions, which: MeantSteps, ended: usize) -> String {
+/// The sentence about a directory where no step is meant; `ended` have the tags and do not run.
+pub(crate) fn none(request: &CheckOptions, which: MeantSteps, ended: usize) -> String {
     let place = request.directory.display();
     let tagged = match request.tags.as_slice() {
         [] => String::new(),

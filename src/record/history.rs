@@ -3,7 +3,7 @@
 
 use crate::record::meta::Meta;
 use crate::record::outcome::Outcome;
-use crate::record::time::millis;
+use crate::record::time::{WallTime, millis};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -44,6 +44,12 @@ impl HistoryEntry {
             exit_code: meta.exit_code,
             signal: meta.signal.clone(),
         }
+    }
+
+    /// When it ended (RFC 3339, UTC).
+    pub(crate) fn ended_at(&self) -> Option<String> {
+        let began = WallTime::parse(self.started_at.as_deref()?)?;
+        Some(began.plus(Duration::from_millis(self.elapsed_ms?)).rfc3339())
     }
 }
 

@@ -12,6 +12,7 @@ use crate::exit_code::{ExitCode, of_signal};
 use crate::ops::check::CheckOptions;
 use crate::ops::list::{Listing, Row, reports, rows, watch};
 use crate::ops::report::Report;
+use crate::ops::select::{MeantSteps, none};
 use crate::record::outcome::Outcome;
 use crate::record::sanitize::sanitize_for_terminal;
 use crate::sys::terminal::{Size, stdout_can_erase, stdout_size};
@@ -66,14 +67,10 @@ impl Subcommand for ListArgs {
             print_error(fault);
         }
         if count == 0 && faults.is_empty() && !out.quiet {
-            print_error(&empty(&request));
+            print_error(&none(&request, MeantSteps::All, 0));
         }
         Ok(ExitCode::Success.code())
     }
-}
-
-fn empty(request: &CheckOptions) -> String {
-    format!("no step has started in {}; start one with: dogwatch run STEP -- COMMAND", request.directory.display())
 }
 
 fn text(lines: &[String]) -> String {
@@ -134,7 +131,7 @@ impl Screen<'_> {
     fn draw(&mut self, rows: &[Row], size: Size) {
         let room = size.rows.saturating_sub(2).max(1);
         let mut lines = if rows.is_empty() {
-            vec![fit(&sanitize_for_terminal(&empty(self.request)), size.columns).into_owned()]
+            vec![fit(&sanitize_for_terminal(&none(self.request, MeantSteps::All, 0)), size.columns).into_owned()]
         } else if rows.len() <= room {
             table(rows, self.context.out.styles, Some(size.columns))
         } else {

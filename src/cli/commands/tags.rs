@@ -10,7 +10,7 @@ use clap::Args;
 /// The choice of steps by tag.
 #[derive(Clone, Debug, Args)]
 pub(super) struct TagArgs {
-    /// Only steps whose run has this tag; repeated: all of these tags
+    /// The steps whose run has this tag, ended or not; repeated: all of these tags
     #[arg(long = "tag", value_name = "TAG", value_parser = defaults::tag)]
     pub(super) tags: Vec<StepName>,
 }
@@ -37,7 +37,8 @@ impl TagArgs {
             (true, _) => {
                 let mut request = check_options(ThresholdArgs::default(), context)?;
                 request.tags = self.words();
-                select::steps(&request, which)
+                // A tag chooses as names do: of `run -d a --tag t; wait --tag t` the end may come before the wait.
+                select::steps(&request, if self.tags.is_empty() { which } else { MeantSteps::All })
             }
         }
     }
