@@ -23,7 +23,7 @@ const DEBOUNCE: Duration = Duration::from_millis(50);
 pub(crate) enum WakeReason {
     /// Look.
     Look,
-    /// A signal asked this process to stop.
+    /// A signal asked this process to end.
     Interrupted(Signal),
 }
 

@@ -7,7 +7,7 @@ use crate::monitor::event::{MonitorAction, MonitorEvent, SourceStatus, Task};
 use crate::monitor::event_sources::EventSources;
 use crate::monitor::log_scan::LogWatch;
 use crate::monitor::machine::{Monitor, SAFETY_RESCAN};
-use crate::monitor::options::{LogOptions, MonitorOptions, StopReason, WaitEvent};
+use crate::monitor::options::{LogOptions, MonitorOptions, WaitEnd, WaitEvent};
 use crate::monitor::terminations::TerminationPool;
 use crate::record::file_names::{Record, file_name};
 use crate::record::file_state::LockState;
@@ -37,12 +37,12 @@ pub(crate) fn wait(
     directory: &MonitorDir,
     options: &MonitorOptions,
     on_event: &mut dyn FnMut(WaitEvent<'_>),
-) -> Result<StopReason, Error> {
+) -> Result<WaitEnd, Error> {
     let mut driver = Driver::new(directory, options);
     let mut monitor = Monitor::new(options, directory.path(), options.progress, clock::now());
     loop {
         while let Some(action) = monitor.poll_action() {
-            if let MonitorAction::Stop(end) = action {
+            if let MonitorAction::End(end) = action {
                 // Terminations that have begun are finished: no tree is left half terminated.
                 driver.terminations.finish(driver.sources.signals());
                 return end;
@@ -167,7 +167,7 @@ impl<'call> Driver<'call> {
                 return Ok(());
             }
             // The caller has taken it.
-            MonitorAction::Stop(_) => return Ok(()),
+            MonitorAction::End(_) => return Ok(()),
         };
         monitor.handle_event(event, clock::now());
         Ok(())

@@ -4,7 +4,7 @@
 use crate::decide::snapshot::{Process, Snapshot};
 use crate::error::Error;
 use crate::monitor::log_scan::LogWatch;
-use crate::monitor::options::{StepProgress, StepResult, StopReason};
+use crate::monitor::options::{StepProgress, StepResult, WaitEnd};
 use crate::record::evidence::TreeProcess;
 use crate::record::file_names::Record;
 use crate::record::outcome::{Intent, Reason};
@@ -46,8 +46,8 @@ pub(super) enum MonitorAction {
     Report(Box<StepResult>),
     /// Show how these steps stand, and how many more there are.
     ShowProgress(Vec<StepProgress>, usize),
-    /// Stop: nothing follows.
-    Stop(Result<StopReason, Error>),
+    /// End the wait: nothing follows.
+    End(Result<WaitEnd, Error>),
 }
 
 /// What has to be done to a run.
@@ -111,6 +111,6 @@ pub(super) enum MonitorEvent<'event> {
     Diagnosed(usize, Vec<TreeProcess>),
     /// What came of a termination.
     Terminated(usize, Termination),
-    /// A signal asked this process to stop.
+    /// A signal asked this process to end.
     Signal(Signal),
 }

@@ -21,7 +21,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Catches the signals that ask a wait to stop, those of a closed terminal included: a wait that died while it ends a tree
+/// Catches the signals that ask a wait to end, those of a closed terminal included: a wait that died while it ends a tree
 /// would leave that stopped.
 ///
 /// # Errors
@@ -182,7 +182,7 @@ impl EventSources {
         SourceStatus { backend: self.name(), polls: !self.log_only && self.armed && self.events.is_none() }
     }
 
-    /// Where the signals come that ask this process to stop.
+    /// Where the signals come that ask this process to end.
     pub(super) fn signals(&mut self) -> Option<&mut Pending> {
         self.signals.as_mut()
     }
@@ -214,7 +214,7 @@ impl EventSources {
         }
     }
 
-    /// Arms what tells of a log for which no step is waited, with the signals that ask this process to stop.
+    /// Arms what tells of a log for which no step is waited, with the signals that ask this process to end.
     ///
     /// # Errors
     /// Signals cannot be caught.

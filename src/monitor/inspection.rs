@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::monitor::event::{MonitorAction, Task};
 use crate::monitor::log_search::without_marker;
 use crate::monitor::machine::{Inspection, InspectionDepth, Monitor, WaitStage};
-use crate::monitor::options::{StepResult, StopReason, StopWhen};
+use crate::monitor::options::{StepResult, WaitEnd, WaitMode};
 use crate::monitor::step_state::{PastTermination, Phase};
 use crate::record::evidence::TreeProcess;
 use crate::record::file_names::Record;
@@ -86,7 +86,7 @@ impl Monitor<'_> {
         let options = self.options;
         self.inspection.has_read = true;
         if let Err(error) = self.steps[step].observe(snapshot, &options.thresholds, options.new) {
-            return self.stop(Err(error));
+            return self.end(Err(error));
         }
         if self.stage == WaitStage::FirstReads {
             return;
@@ -286,7 +286,7 @@ impl Monitor<'_> {
     fn give_up(&mut self, step: usize, reason: &str) {
         let (label, directory) = (self.steps[step].label(), self.directory.display());
         let sentence = format!("cannot look at {label} in {directory}: {reason}; the work was left alone");
-        self.stop(Err(Error::internal(sentence)));
+        self.end(Err(Error::internal(sentence)));
     }
 
     pub(super) fn report(&mut self, mut result: StepResult) {
@@ -312,14 +312,14 @@ impl Monitor<'_> {
         if self.unreported > 0 && self.steps[step].exit.is_some() {
             self.actions.push_back(MonitorAction::ForgetExit(step));
         }
-        match self.options.stop_when {
-            StopWhen::AllDone => {}
-            StopWhen::FirstFailure => {
+        match self.options.mode {
+            WaitMode::All => {}
+            WaitMode::FailFast => {
                 self.over |= outcome.is_end() && outcome != Outcome::Success || outcome == Outcome::NotStarted;
             }
-            StopWhen::AnyDone if outcome.is_end() || outcome == Outcome::Marker => self.over = true,
+            WaitMode::Any if outcome.is_end() || outcome == Outcome::Marker => self.over = true,
             // None has won yet: whether this is reported is known at the end.
-            StopWhen::AnyDone => {
+            WaitMode::Any => {
                 self.steps[step].pending_result = Some(result);
                 return;
             }
@@ -329,7 +329,7 @@ impl Monitor<'_> {
 
     /// The last answers: the steps that are not reported yet still run, or have not started.
     pub(super) fn close(&mut self) {
-        if self.options.stop_when == StopWhen::FirstFailure {
+        if self.options.mode == WaitMode::FailFast {
             for step in 0..self.steps.len() {
                 if self.steps[step].phase != Phase::Reported {
                     let state = &mut self.steps[step];
@@ -339,7 +339,7 @@ impl Monitor<'_> {
                 }
             }
         }
-        if self.options.stop_when == StopWhen::AnyDone && !self.over {
+        if self.options.mode == WaitMode::Any && !self.over {
             let pending: Vec<StepResult> =
                 self.steps.iter_mut().filter_map(|step| step.pending_result.take()).collect();
             let running: Vec<StepResult> =
@@ -348,6 +348,6 @@ impl Monitor<'_> {
             let last = if running.is_empty() { pending.into_iter().take(1).collect() } else { running };
             self.actions.extend(last.into_iter().map(|result| MonitorAction::Report(Box::new(result))));
         }
-        self.stop(Ok(StopReason::Answered));
+        self.end(Ok(WaitEnd::Answered));
     }
 }

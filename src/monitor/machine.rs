@@ -12,7 +12,7 @@ use crate::decide::verdict::{Finding, RequiredAction, Verdict};
 use crate::error::Error;
 use crate::monitor::event::{MonitorAction, MonitorEvent, SourceStatus};
 use crate::monitor::log_scan::LogScanner;
-use crate::monitor::options::{MonitorOptions, StopReason, StopWhen};
+use crate::monitor::options::{MonitorOptions, WaitEnd, WaitMode};
 use crate::monitor::step_state::{Phase, StepState};
 use crate::record::file_names::parse_file_name;
 use crate::record::pid::PidFileId;
@@ -50,8 +50,8 @@ pub(super) enum WaitStage {
     Arming,
     /// Events and timers say what to read.
     Watching,
-    /// `Stop` is among the actions.
-    Stopped,
+    /// `End` is among the actions.
+    Over,
 }
 
 /// How a step is to be inspected; a later one includes an earlier one.
@@ -188,11 +188,11 @@ impl<'call> Monitor<'call> {
             if let Some(action) = self.actions.pop_front() {
                 return Some(action);
             }
-            if self.stage == WaitStage::Stopped {
+            if self.stage == WaitStage::Over {
                 return None;
             }
             // With --fail-fast what is marked is inspected first: it may have ended too.
-            let inspects_on = self.options.stop_when == StopWhen::FirstFailure && !self.dirty.is_empty();
+            let inspects_on = self.options.mode == WaitMode::FailFast && !self.dirty.is_empty();
             if self.unreported == 0 || self.over && !inspects_on {
                 self.close();
             } else if std::mem::take(&mut self.rewatch_due) {
@@ -208,7 +208,7 @@ impl<'call> Monitor<'call> {
                         return Some(MonitorAction::Arm);
                     }
                     WaitStage::Watching if self.progress_due => self.show_progress(),
-                    WaitStage::Arming | WaitStage::Watching | WaitStage::Stopped => return None,
+                    WaitStage::Arming | WaitStage::Watching | WaitStage::Over => return None,
                 }
             }
         }
@@ -244,7 +244,7 @@ impl<'call> Monitor<'call> {
             }
             MonitorEvent::LogSize(step, remaining) => self.scan(step, |scanner, _| scanner.on_size(remaining)),
             MonitorEvent::LogChunk(step, chunk) => self.scan(step, |scanner, scan| scanner.on_chunk(&chunk, scan, now)),
-            MonitorEvent::LogFailed(sentence) => self.stop(Err(Error::internal(sentence))),
+            MonitorEvent::LogFailed(sentence) => self.end(Err(Error::internal(sentence))),
             MonitorEvent::LogGrew(step) => {
                 self.steps[step].scanner.iter_mut().for_each(|scanner| scanner.watching = false);
                 self.mark(step, InspectionDepth::Read);
@@ -259,7 +259,7 @@ impl<'call> Monitor<'call> {
             }
             MonitorEvent::Diagnosed(step, processes) => self.on_diagnosed(step, processes),
             MonitorEvent::Terminated(step, termination) => self.on_terminated(step, termination),
-            MonitorEvent::Signal(signal) => self.stop(Ok(StopReason::Interrupted(signal))),
+            MonitorEvent::Signal(signal) => self.end(Ok(WaitEnd::Interrupted(signal))),
         }
     }
 
@@ -291,7 +291,7 @@ impl<'call> Monitor<'call> {
             }
             _ => None,
         };
-        let any = self.options.stop_when == StopWhen::AnyDone;
+        let any = self.options.mode == WaitMode::Any;
         match (0..self.steps.len()).filter(|_| any).filter_map(ended).min() {
             Some((_, earliest)) => self.mark(earliest, InspectionDepth::Verdict),
             None => self.mark_all(InspectionDepth::Verdict),
@@ -367,8 +367,8 @@ impl<'call> Monitor<'call> {
         u64::try_from(at.since(self.started).as_millis()).unwrap_or(u64::MAX)
     }
 
-    pub(super) fn stop(&mut self, end: Result<StopReason, Error>) {
-        self.stage = WaitStage::Stopped;
-        self.actions.push_back(MonitorAction::Stop(end));
+    pub(super) fn end(&mut self, end: Result<WaitEnd, Error>) {
+        self.stage = WaitStage::Over;
+        self.actions.push_back(MonitorAction::End(end));
     }
 }

@@ -22,4 +22,4 @@ mod tests;
 pub(crate) use dir_changes::{ChangeWaiter, WakeReason};
 pub(crate) use driver::wait;
 pub use options::Backend;
-pub(crate) use options::{LogOptions, MonitorOptions, StepProgress, StepResult, StopReason, StopWhen, WaitEvent};
+pub(crate) use options::{LogOptions, MonitorOptions, StepProgress, StepResult, WaitEnd, WaitEvent, WaitMode};

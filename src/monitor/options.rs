@@ -24,7 +24,7 @@ pub(crate) struct MonitorOptions {
     /// The thresholds that the caller gave.
     pub(crate) thresholds: ThresholdOptions,
     /// Which ends end the wait.
-    pub(crate) stop_when: StopWhen,
+    pub(crate) mode: WaitMode,
     /// Whether an outcome recorded before the call is ignored.
     pub(crate) new: bool,
     /// Whether a hung or overdue run is terminated; else it is only reported.
@@ -88,13 +88,13 @@ impl FromStr for Backend {
 
 /// Which ends end the wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum StopWhen {
+pub(crate) enum WaitMode {
     /// Every step's.
-    AllDone,
+    All,
     /// The first one, whatever it is.
-    AnyDone,
+    Any,
     /// Every step's, or the first bad one.
-    FirstFailure,
+    FailFast,
 }
 
 /// The answer about one step.
@@ -181,9 +181,9 @@ pub(crate) enum WaitEvent<'event> {
 
 /// How the wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum StopReason {
+pub(crate) enum WaitEnd {
     /// Every answer was reported.
     Answered,
-    /// A signal asked this process to stop; the work was left alone.
+    /// A signal asked this process to end; the work was left alone.
     Interrupted(Signal),
 }

@@ -14,7 +14,7 @@ mod stories;
 use crate::decide::log_match::Patterns;
 use crate::decide::policy::{SettleTimes, Threshold, ThresholdOptions};
 use crate::monitor::machine::Monitor;
-use crate::monitor::options::{Backend, LogOptions, MonitorOptions, StopWhen};
+use crate::monitor::options::{Backend, LogOptions, MonitorOptions, WaitMode};
 use crate::record::step_name::StepName;
 use crate::record::time::MonotonicTime;
 use crate::sys::env::variable as variable_text;
@@ -46,7 +46,7 @@ fn options(state: &State) -> MonitorOptions {
             until: limits.until.map(MonotonicTime::from_nanos),
             settle: SettleTimes::CONTRACT,
         },
-        stop_when: limits.ends,
+        mode: limits.ends,
         new: false,
         kill: true,
         grace: Duration::from_secs(5),
@@ -70,7 +70,7 @@ fn play(seed: u64) -> [u64; 8] {
     positions.sort_unstable();
     positions.dedup();
     assert_eq!(positions.len(), told.len(), "reported twice: {told:?}");
-    let all = options.stop_when == StopWhen::AnyDone || told.len() == options.steps.len();
+    let all = options.mode == WaitMode::Any || told.len() == options.steps.len();
     assert!(all, "not all were reported: {told:?}");
     let mut counts = [0; 8];
     for (_, outcome) in &told {

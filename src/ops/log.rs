@@ -4,7 +4,7 @@
 //! reports the removal is printed.
 
 use crate::error::Error;
-use crate::monitor::{self, StopReason, WaitEvent};
+use crate::monitor::{self, WaitEnd, WaitEvent};
 use crate::ops::history::is_known;
 use crate::ops::wait::{WaitOptions, monitor_options};
 use crate::ops::{absence, each_once, open, warn_of_missing};
@@ -203,8 +203,8 @@ fn follow(
     })?;
     Ok(match waited {
         Some(Err(failure)) => Err(failure),
-        Some(Ok((StopReason::Interrupted(signal), _))) => Ok(LogEnd::Interrupted(signal)),
-        Some(Ok((StopReason::Answered, Some(Outcome::NotStarted)))) => Ok(missing(directory, step)),
-        None | Some(Ok((StopReason::Answered, _))) => Ok(LogEnd::All),
+        Some(Ok((WaitEnd::Interrupted(signal), _))) => Ok(LogEnd::Interrupted(signal)),
+        Some(Ok((WaitEnd::Answered, Some(Outcome::NotStarted)))) => Ok(missing(directory, step)),
+        None | Some(Ok((WaitEnd::Answered, _))) => Ok(LogEnd::All),
     })
 }

@@ -6,7 +6,7 @@ use crate::decide::log_match::Patterns;
 use crate::decide::policy::{GRACE, POLL_INTERVAL, SettleTimes, ThresholdOptions};
 use crate::error::Error;
 use crate::monitor::{
-    self, Backend, LogOptions, MonitorOptions, StepProgress, StepResult, StopReason, StopWhen, WaitEvent,
+    self, Backend, LogOptions, MonitorOptions, StepProgress, StepResult, WaitEnd, WaitEvent, WaitMode,
 };
 use crate::ops::check::LOG_TAIL;
 use crate::ops::event::{Event, Progress};
@@ -67,7 +67,7 @@ impl WaitOptions {
             monitor: MonitorOptions {
                 steps: Vec::new(),
                 thresholds: ThresholdOptions { settle: SettleTimes::CONTRACT, ..ThresholdOptions::ONCE },
-                stop_when: StopWhen::AllDone,
+                mode: WaitMode::All,
                 new: false,
                 kill: true,
                 grace: GRACE,
@@ -240,7 +240,7 @@ impl WaitOptions {
 }
 
 /// As [`WaitOptions::wait_with`], with why the wait stopped.
-pub(crate) fn wait(request: &WaitOptions, on_event: &mut dyn FnMut(Event<'_>)) -> Result<StopReason, Error> {
+pub(crate) fn wait(request: &WaitOptions, on_event: &mut dyn FnMut(Event<'_>)) -> Result<WaitEnd, Error> {
     let directory = open(&request.directory)?;
     let options = monitor_options(request);
     if !request.monitor.thresholds.start_timeout.is_zero() && request.at_most.is_none_or(|span| !span.is_zero()) {
@@ -334,10 +334,10 @@ pub(super) fn monitor_options(request: &WaitOptions) -> MonitorOptions {
     MonitorOptions {
         steps: each_once(&monitor.steps),
         thresholds: ThresholdOptions { until, ..monitor.thresholds },
-        stop_when: match (request.any, request.fail_fast) {
-            (true, _) => StopWhen::AnyDone,
-            (false, true) => StopWhen::FirstFailure,
-            (false, false) => StopWhen::AllDone,
+        mode: match (request.any, request.fail_fast) {
+            (true, _) => WaitMode::Any,
+            (false, true) => WaitMode::FailFast,
+            (false, false) => WaitMode::All,
         },
         logs: (!patterns.is_empty()).then(log),
         ..monitor.clone()

@@ -13,7 +13,7 @@ use crate::decide::policy::{GRACE, POLL_INTERVAL, START_TIMEOUT};
 use crate::env_vars;
 use crate::error::Error;
 use crate::exit_code::{ExitCode, of_all, of_signal};
-use crate::monitor::{Backend, StopReason};
+use crate::monitor::{Backend, WaitEnd};
 use crate::ops::event::Event;
 use crate::ops::report::Report;
 use crate::ops::select::MeantSteps;
@@ -296,8 +296,8 @@ pub(super) fn wait_and_print(options: &WaitOptions, policy: ExitPolicy, context:
     let end = wait(&options, &mut |event| printer.on_event(event));
     printer.live.erase();
     match end? {
-        StopReason::Answered => {}
-        StopReason::Interrupted(signal) => {
+        WaitEnd::Answered => {}
+        WaitEnd::Interrupted(signal) => {
             let code = report_interrupt(signal, &options.monitor.steps, context);
             return Ok(Waited { code, ended: printer.ended });
         }

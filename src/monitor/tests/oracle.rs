@@ -4,7 +4,7 @@
 //! snapshots, late notices and file times. An answer must have been true at some moment of the snapshot that it rests
 //! on, and must not have been true and unreported for longer than the simulated delays allow.
 
-use crate::monitor::StopWhen;
+use crate::monitor::WaitMode;
 use crate::monitor::tests::script::{Change, MILLISECOND, SECOND};
 use crate::monitor::tests::simulated::{State, Step};
 use crate::record::outcome::Outcome;
@@ -264,9 +264,9 @@ impl State {
             None => self.check(index, outcome),
         }
         self.over |= match self.limits.ends {
-            StopWhen::AllDone => false,
-            StopWhen::AnyDone => outcome.is_end() || outcome == Outcome::Marker,
-            StopWhen::FirstFailure => !matches!(outcome, Outcome::Success | Outcome::Running | Outcome::Marker),
+            WaitMode::All => false,
+            WaitMode::Any => outcome.is_end() || outcome == Outcome::Marker,
+            WaitMode::FailFast => !matches!(outcome, Outcome::Success | Outcome::Running | Outcome::Marker),
         };
     }
 }

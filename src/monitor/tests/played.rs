@@ -3,7 +3,7 @@
 
 use crate::monitor::event::{MonitorAction, MonitorEvent, SourceStatus, Task};
 use crate::monitor::machine::{Monitor, SAFETY_RESCAN};
-use crate::monitor::options::StopReason;
+use crate::monitor::options::WaitEnd;
 use crate::monitor::tests::script::{MILLISECOND, SECOND};
 use crate::monitor::tests::simulated::{Notice, State};
 use crate::record::outcome::Outcome;
@@ -19,8 +19,8 @@ impl State {
         let mut told = Vec::new();
         loop {
             while let Some(action) = monitor.poll_action() {
-                if let MonitorAction::Stop(end) = action {
-                    assert_eq!(end.expect("an end"), StopReason::Answered);
+                if let MonitorAction::End(end) = action {
+                    assert_eq!(end.expect("an end"), WaitEnd::Answered);
                     return told;
                 }
                 if let MonitorAction::Report(result) = action {
@@ -83,7 +83,7 @@ impl State {
                 assert!(!steps.is_empty() && steps.len() <= 8 && steps.len() + more <= self.waited_for);
                 return;
             }
-            MonitorAction::Report(_) | MonitorAction::Stop(_) => unreachable!("taken by the caller"),
+            MonitorAction::Report(_) | MonitorAction::End(_) => unreachable!("taken by the caller"),
         };
         monitor.handle_event(event, self.moment());
     }

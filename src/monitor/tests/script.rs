@@ -2,7 +2,7 @@
 //!
 //! Plain values; refuses to say what follows from them.
 
-use crate::monitor::StopWhen;
+use crate::monitor::WaitMode;
 use crate::record::file_names::Record;
 use crate::record::outcome::Reason;
 use std::fmt;
@@ -75,7 +75,7 @@ pub(super) struct Limits {
     pub(super) longest: Option<i64>,
     pub(super) start: i64,
     pub(super) until: Option<i64>,
-    pub(super) ends: StopWhen,
+    pub(super) ends: WaitMode,
     /// Whether a line of the log is waited for.
     pub(super) marker: bool,
 }

@@ -3,7 +3,7 @@
 //! A left-over file and a new run within the slack that the contract allows for clocks cannot be told apart, so no
 //! history contains them.
 
-use crate::monitor::StopWhen;
+use crate::monitor::WaitMode;
 use crate::monitor::tests::places::Place;
 use crate::monitor::tests::script::{Change, Limits, MILLISECOND, Random, SECOND, Weather};
 use crate::monitor::tests::simulated::State;
@@ -21,7 +21,7 @@ pub(super) fn history(random: &mut Random) -> State {
         longest: random.one_of(&[Some(1800 * SECOND), Some(1800 * SECOND), Some(90 * SECOND), Some(20 * SECOND)]),
         start: random.one_of(&[60 * SECOND, 5 * SECOND]),
         until: random.one_of(&[None, None, Some(patience)]),
-        ends: random.one_of(&[StopWhen::AllDone, StopWhen::AllDone, StopWhen::AnyDone, StopWhen::FirstFailure]),
+        ends: random.one_of(&[WaitMode::All, WaitMode::All, WaitMode::Any, WaitMode::FailFast]),
         marker: random.happens(30),
     };
     let bad = Weather {
