@@ -37,13 +37,10 @@ fn run(line: &[OsString]) -> u8 {
     if let Some(code) = commands::completions::answer(line) {
         return code;
     }
-    let matches = match commands::parse(line) {
-        Ok(matches) => matches,
-        Err(error) => return usage_error::print(&error, line, commands::definition),
-    };
-    let global = match GlobalArgs::from_arg_matches(&matches) {
-        Ok(global) => global,
-        Err(error) => return usage_error::print(&error, line, commands::definition),
+    let parsed = commands::parse(line).and_then(|matches| Ok((GlobalArgs::from_arg_matches(&matches)?, matches)));
+    let (global, matches) = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => return usage_error::print(&error, line),
     };
     let context = Context { out: Output::new(&global), dir: global.dir };
     let code = commands::exec(&matches, &context).unwrap_or_else(|error| context.out.error(&error));

@@ -1,5 +1,6 @@
 //! Usage errors in one sentence: what is wrong, what was meant, and where help is. Called by `cli::run`.
 
+use super::commands::definition;
 use super::output::Output;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
@@ -7,29 +8,28 @@ use clap::Command;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use std::ffi::OsString;
 
-/// Prints what clap, which parses by `definition`, answers: help and version were asked for; everything else is a usage
-/// error. The exit code.
-pub(super) fn print(error: &clap::Error, line: &[OsString], definition: fn() -> Command) -> u8 {
+/// Prints what clap answers: help and version were asked for; everything else is a usage error. The exit code.
+pub(super) fn print(error: &clap::Error, line: &[OsString]) -> u8 {
     let out = Output::before_parsing(line);
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         let text = error.render();
-        let text = if out.styles.enabled() { text.ansi().to_string() } else { text.to_string() };
+        let text = if out.styles.enabled { text.ansi().to_string() } else { text.to_string() };
         out.print(text.as_bytes());
         return out.finish(ExitCode::Success.code());
     }
-    let unknown = without_help(error, line, definition);
-    out.error(&Error::invalid_options(one_sentence(unknown.as_ref().unwrap_or(error), definition)))
+    let unknown = without_help(error, line);
+    out.error(&Error::invalid_options(one_sentence(unknown.as_ref().unwrap_or(error))))
 }
 
 /// The error about an unknown command itself, where its help was asked for: `dogwatch help wiat`. Only there does clap name
 /// the similar command.
-fn without_help(error: &clap::Error, line: &[OsString], definition: fn() -> Command) -> Option<clap::Error> {
+fn without_help(error: &clap::Error, line: &[OsString]) -> Option<clap::Error> {
     let help = line.iter().position(|word| word == "help").filter(|_| error.kind() == ErrorKind::InvalidSubcommand)?;
     definition().try_get_matches_from([&line[..help], &line[help + 1..]].concat()).err()
 }
 
 /// A usage error in one sentence: what clap says in several lines, and where help is.
-fn one_sentence(error: &clap::Error, definition: fn() -> Command) -> String {
+fn one_sentence(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let usage = text.lines().find_map(|line| line.trim_start().strip_prefix("Usage: dogwatch "));
     let command =
@@ -129,11 +129,10 @@ const FLAG_HINTS: &[(&[&str], &[&str], &str)] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::commands::definition;
 
     fn refused(line: &str) -> String {
         let words = std::iter::once("dogwatch").chain(line.split_whitespace()).map(OsString::from);
-        one_sentence(&definition().try_get_matches_from(words).unwrap_err(), definition)
+        one_sentence(&definition().try_get_matches_from(words).unwrap_err())
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub(crate) fn directory_to_start_in(folder: &Path) -> PathBuf {
 fn choose(bases: &[PathBuf], name: &OsStr, may_have_ended_in: &dyn Fn(&Path) -> bool) -> PathBuf {
     let usable = bases.iter().find(|base| can_be_used(base)).or(bases.first());
     let first = usable.map_or_else(|| PathBuf::from(name), |base| base.join(name));
-    let others = bases.iter().filter(|base| base.join(name) != first && env::is_folder(&base.join(name)));
+    let others = bases.iter().filter(|base| base.join(name) != first && MonitorDir::at(base.join(name)).is_there());
     let others: Vec<&PathBuf> = others.collect();
     if others.is_empty() || has_running(&first) {
         return first;

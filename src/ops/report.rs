@@ -192,7 +192,7 @@ impl Report {
             run_id: meta.map(|meta| meta.run_id.clone()),
             command: meta.map(|meta| meta.command.as_slice()).filter(|command| !command.is_empty()).map(shortened),
             cwd: meta.and_then(|meta| meta.cwd.clone()),
-            started_at: started_at(meta, key),
+            started_at: meta.and_then(|meta| meta.started_at.clone()).or_else(|| Some(key?.written.rfc3339())),
             ended_at: ended_at(meta, snapshot).filter(|_| told.outcome.is_end() && !about.still_running),
             expected_ms: history::expected(directory, step),
             tags: meta.map_or_else(Vec::new, |meta| meta.tags.clone()),
@@ -299,10 +299,6 @@ fn shortened(command: &[String]) -> Vec<String> {
     words
 }
 
-fn started_at(meta: Option<&Meta>, key: Option<PidFileId>) -> Option<String> {
-    meta.and_then(|meta| meta.started_at.clone()).or_else(|| key.map(|key| key.written.rfc3339()))
-}
-
 /// As recorded, else when the status was written.
 fn ended_at(meta: Option<&Meta>, snapshot: Option<&Snapshot>) -> Option<String> {
     let recorded = meta.filter(|meta| meta.reason.is_some()).and_then(|meta| meta.ended_at.clone());
@@ -332,17 +328,13 @@ fn evidence(told: &StepResult, meta: Option<&Meta>) -> Option<Vec<TreeProcess>> 
 /// By the run's own two stamps, by its two files' times, or until the last look.
 fn elapsed(told: &StepResult, meta: Option<&Meta>, key: Option<PidFileId>) -> Option<Duration> {
     let snapshot = told.snapshot.as_ref()?;
-    if told.outcome.is_end()
-        && let Some(took) = meta.and_then(Meta::took)
-    {
+    let is_end = told.outcome.is_end();
+    if let Some(took) = meta.filter(|_| is_end).and_then(Meta::took) {
         return Some(took);
     }
-    let written = snapshot.status.stamp().map(|stamp| stamp.modified);
-    let since = |at: WallTime, key: PidFileId| at.since(key.written);
-    match (told.outcome.is_end(), written, key) {
-        (true, Some(written), Some(key)) => Some(since(written, key)),
-        (true, Some(_), None) => None,
-        _ => told.began.map(|began| snapshot.at.since(began)),
+    match snapshot.status.stamp().filter(|_| is_end) {
+        Some(status) => Some(status.modified.since(key?.written)),
+        None => Some(snapshot.at.since(told.began?)),
     }
 }
 

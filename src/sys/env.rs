@@ -67,11 +67,6 @@ pub(crate) fn base_dirs() -> Vec<PathBuf> {
     bases
 }
 
-/// Whether a folder is there, be it by a link.
-pub(crate) fn is_folder(path: &Path) -> bool {
-    path.is_dir()
-}
-
 /// The nearest folder from `start` upwards that holds `.git`, or `start` itself, and whether it holds `.git`; links resolved.
 pub(crate) fn project(start: &Path) -> (PathBuf, bool) {
     let start = start.canonicalize().unwrap_or_else(|_| start.to_path_buf());

@@ -43,7 +43,7 @@ impl Subcommand for ListArgs {
         let mut request = check_options(ThresholdArgs::default(), context)?.log_tail(1);
         request.tags = self.tags.words();
         if self.watch {
-            let mut screen = Screen { request: &request, context, shown: HashMap::new(), has_shown: false, size: None };
+            let mut screen = Screen { request: &request, context, shown: None, size: None };
             let signal = watch(&request, &mut || screen.show())?;
             if !out.json && stdout_size().is_some() {
                 // The terminal has echoed ^C where the prompt will be.
@@ -83,9 +83,8 @@ fn text(lines: &[String]) -> String {
 struct Screen<'call> {
     request: &'call CheckOptions,
     context: &'call Context,
-    /// What was last shown of each step, ages left out.
-    shown: HashMap<String, ShownState>,
-    has_shown: bool,
+    /// What was last shown of each step, ages left out; none before the first time.
+    shown: Option<HashMap<String, ShownState>>,
     /// The size of the terminal when it was last drawn on.
     size: Option<Size>,
 }
@@ -97,7 +96,8 @@ impl Screen<'_> {
         let (now, faults): (HashMap<String, ShownState>, _) = if self.context.out.json {
             let Listing { steps, faults } = reports(self.request)?;
             let mark = |report: &Report| (report.outcome, report.run_id.clone(), report.pid);
-            let is_new = |report: &&Report| self.shown.get(&report.step) != Some(&mark(report));
+            let shown = |step: &str| self.shown.as_ref()?.get(step);
+            let is_new = |report: &&Report| shown(&report.step) != Some(&mark(report));
             for report in steps.iter().filter(is_new) {
                 self.context.out.print_json(report);
             }
@@ -108,7 +108,7 @@ impl Screen<'_> {
             let now = steps.iter().map(mark).collect();
             match stdout_size().filter(|_| stdout_can_erase()) {
                 Some(size) => self.draw(&steps, size),
-                None if now != self.shown && !steps.is_empty() => {
+                None if self.shown.as_ref() != Some(&now) && !steps.is_empty() => {
                     let mut lines = table(&steps, self.context.out.styles, None);
                     // A table a change, an empty line between two.
                     lines.push(String::new());
@@ -118,12 +118,12 @@ impl Screen<'_> {
             }
             (now, faults)
         };
-        if !self.has_shown || now != self.shown {
+        if self.shown.as_ref() != Some(&now) {
             for fault in &faults {
                 print_error(fault);
             }
         }
-        (self.shown, self.has_shown) = (now, true);
+        self.shown = Some(now);
         Ok(())
     }
 

@@ -117,7 +117,7 @@ fn allow_hyphen(argument: Arg) -> Arg {
 }
 
 /// All subcommands, in the order of `--help`.
-pub(super) const ALL: [SubcommandEntry; 22] = [
+pub(super) static ALL: [SubcommandEntry; 22] = [
     entry::<run::RunArgs>(),
     entry::<wait::WaitArgs>(),
     entry::<check::CheckArgs>(),
@@ -194,8 +194,7 @@ pub(super) fn exec(matches: &ArgMatches, context: &Context) -> Result<u8, Error>
 
 /// The subcommand of this name.
 pub(super) fn find(name: &str) -> Option<&'static SubcommandEntry> {
-    static ENTRIES: [SubcommandEntry; ALL.len()] = ALL;
-    ENTRIES.iter().find(|entry| entry.name == name)
+    ALL.iter().find(|entry| entry.name == name)
 }
 
 /// Parses one of the words of a type, each with its help.

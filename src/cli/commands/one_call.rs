@@ -47,7 +47,7 @@ pub(super) fn exec(
             CallStart::Free => match call.start()? {
                 Started::Run => break,
                 Started::ByAnother => {}
-                Started::Worker(code) | Started::Not(code) => return Ok(code),
+                Started::Over(code) => return Ok(code),
             },
             CallStart::Running(command) => {
                 call.note_other_command(&command, "this call joined it");
@@ -74,10 +74,9 @@ enum Started {
     Run,
     /// Another caller was faster.
     ByAnother,
-    /// No run was begun; the reason was printed. The exit code.
-    Not(u8),
-    /// This is the process of the run, which has ended. Its exit code.
-    Worker(u8),
+    /// There is no run to wait for, and the reason was printed; or this is the process of the run, which has ended. The exit
+    /// code.
+    Over(u8),
 }
 
 struct Call<'call> {
@@ -93,7 +92,7 @@ impl Call<'_> {
     fn start(&self) -> Result<Started, Error> {
         match detach(self.options.job.inherit_stdin).map_err(|error| Error::io("cannot detach", error))? {
             Daemonized::Caller(pipe) => Ok(self.started(pipe)),
-            Daemonized::Worker(caller) => Ok(Started::Worker(self.be_the_run(caller))),
+            Daemonized::Worker(caller) => Ok(Started::Over(self.be_the_run(caller))),
         }
     }
 
@@ -120,7 +119,7 @@ impl Call<'_> {
     fn started(&self, pipe: Stream) -> Started {
         let (code, sentence) = match read_told(pipe) {
             Ok(told) => told,
-            Err(code) => return Started::Not(code),
+            Err(code) => return Started::Over(code),
         };
         let is = |exit: ExitCode| exit.code() == code;
         if is(ExitCode::Success) {
@@ -137,7 +136,7 @@ impl Call<'_> {
             return Started::ByAnother;
         }
         self.context.out.failed(&sentence, code);
-        Started::Not(code)
+        Started::Over(code)
     }
 
     /// Waits and prints; notes that the end was told once it was written, or that it is owed.

@@ -9,7 +9,7 @@ use anstyle::{AnsiColor, Style};
 /// Colours for text, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::cli) struct Styles {
-    enabled: bool,
+    pub(in crate::cli) enabled: bool,
 }
 
 impl Styles {
@@ -23,11 +23,6 @@ impl Styles {
             Color::Auto => stdout_has_colors(),
         };
         Self { enabled }
-    }
-
-    /// Whether there are any.
-    pub(in crate::cli) const fn enabled(self) -> bool {
-        self.enabled
     }
 
     /// The word for how a step stands, in its outcome's colour.

@@ -50,7 +50,7 @@ pub(in crate::cli) fn table(steps: &[Row], styles: Styles, columns: Option<usize
     }
     let head = line(&HEADS.map(Cow::Borrowed), &widths, columns, None);
     let body = rows.iter().zip(steps).map(|(row, step)| {
-        let color = styles.enabled().then(|| (step.state, styles.state(step.outcome, step.state)));
+        let color = styles.enabled.then(|| (step.state, styles.state(step.outcome, step.state)));
         line(row, &widths, columns, color.as_ref().map(|(word, painted)| (*word, painted.as_str())))
     });
     std::iter::once(head).chain(body).collect()

@@ -152,6 +152,15 @@ impl FileFacts {
         Ok(Self::from(fstat(file)?))
     }
 
+    /// The same of a file that has to be a regular one.
+    ///
+    /// # Errors
+    /// As fstat(2); that it is none.
+    pub(crate) fn of_regular(file: impl AsFd) -> io::Result<Self> {
+        let facts = Self::of(file)?;
+        if facts.is_file() { Ok(facts) } else { Err(io::Error::other("it is no regular file")) }
+    }
+
     /// Which file it is, whatever its name is.
     pub(crate) fn id(&self) -> FileId {
         FileId { device: self.device, inode: self.stamp.inode }

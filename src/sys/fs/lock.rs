@@ -150,8 +150,7 @@ fn open(path: &FileAt<'_>, flags: OFlag) -> io::Result<(File, FileFacts)> {
         Some(libc::ELOOP) => io::Error::other("it is a symbolic link; remove it"),
         _ => error,
     })?;
-    match FileFacts::of(&file)? {
-        facts if !facts.is_file() => Err(io::Error::other("it is no regular file")),
+    match FileFacts::of_regular(&file)? {
         facts if facts.links > 1 => Err(io::Error::other("it has another name elsewhere (a hard link); remove it")),
         facts => Ok((file, facts)),
     }

@@ -3,13 +3,13 @@
 //! Files that are not regular are opened without blocking, and reads are bounded. The files of the monitor directory
 //! are read by `sys::fs::monitor_dir`.
 
-use crate::sys::fs::at::FileAt;
+use crate::sys::fs::at::{FileAt, FileFacts};
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access};
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// What stands under a path, links followed.
@@ -67,11 +67,7 @@ pub(crate) fn resolved(path: &Path) -> io::Result<PathBuf> {
 pub(crate) fn head(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     // O_NONBLOCK: a FIFO must not block the open (fifo(7)).
     let file = FileAt::by_path(path).open_to_read()?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(io::Error::other("it is no regular file"));
-    }
-    let room = usize::try_from(metadata.size()).unwrap_or(limit).min(limit);
+    let room = usize::try_from(FileFacts::of_regular(&file)?.stamp.size).unwrap_or(limit).min(limit);
     let mut content = Vec::with_capacity(room + 1);
     file.take(limit as u64).read_to_end(&mut content)?;
     Ok(content)

@@ -3,16 +3,14 @@
 //! Without a readable counter there is no answer: a KILL alone does not prove that memory ran out.
 
 use crate::sys::linux::procfs_read;
-use std::io;
 use std::path::PathBuf;
 
 /// The count, where it can be read: of the unified hierarchy (cgroup v2, `memory.events`), else of the memory controller's
 /// own (cgroup v1, `memory.oom_control`).
 pub(crate) fn kills() -> Option<u64> {
-    let text = |bytes: io::Result<Vec<u8>>| String::from_utf8(bytes.ok()?).ok();
-    let groups = text(procfs_read::whole("/proc/self/cgroup"))?;
-    let mounts = text(procfs_read::whole("/proc/self/mountinfo"))?;
-    counters(&groups, &mounts).iter().find_map(|file| count(&text(procfs_read::record(file))?))
+    let groups = procfs_read::text("/proc/self/cgroup")?;
+    let mounts = procfs_read::text("/proc/self/mountinfo")?;
+    counters(&groups, &mounts).iter().find_map(|file| count(&String::from_utf8_lossy(&procfs_read::record(file).ok()?)))
 }
 
 /// The files that may hold the count, from `/proc/PID/cgroup` (cgroups(7)) and `/proc/PID/mountinfo`

@@ -51,8 +51,7 @@ pub(crate) fn clock_offset() -> i64 {
     if matches!(time_namespace(), None | Some(INITIAL_TIME_NAMESPACE)) {
         return 0;
     }
-    let text = procfs_read::whole("/proc/self/timens_offsets").unwrap_or_default();
-    procfs::clock_offset(&String::from_utf8_lossy(&text))
+    procfs_read::text("/proc/self/timens_offsets").map_or(0, |text| procfs::clock_offset(&text))
 }
 
 /// Makes orphans among this process's descendants its own children, so that they can be seen and reaped

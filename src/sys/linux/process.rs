@@ -21,11 +21,6 @@ use std::time::Duration;
 /// Whether a child's raw start time is never below its parent's: ticks since boot are set by no clock.
 pub(crate) const STARTS_ARE_ORDERED: bool = true;
 
-/// The same as text. A process gives itself a name of any bytes, and the rest is to be read all the same.
-fn text(path: &str) -> Option<String> {
-    Some(String::from_utf8_lossy(&procfs_read::whole(path).ok()?).into_owned())
-}
-
 /// What the kernel says of one process.
 pub(crate) fn look(pid: i32) -> Lookup {
     match procfs_read::record(format!("/proc/{pid}/stat")) {
@@ -97,12 +92,12 @@ pub(crate) fn newest_pid() -> Option<i32> {
 
 /// The process that this number is a thread of, where it is no process's own.
 pub(crate) fn process_of_thread(number: i32) -> Option<i32> {
-    procfs::thread_group(&text(&format!("/proc/{number}/status"))?).filter(|&process| process != number)
+    procfs::thread_group(&procfs_read::text(format!("/proc/{number}/status"))?).filter(|&process| process != number)
 }
 
 /// The real user of a process.
 pub(crate) fn user(pid: i32) -> Option<u32> {
-    procfs::user(&text(&format!("/proc/{pid}/status"))?)
+    procfs::user(&procfs_read::text(format!("/proc/{pid}/status"))?)
 }
 
 /// Whether a process was given exactly this variable (`NAME=value`).
@@ -157,7 +152,7 @@ pub(crate) fn has_children() -> bool {
 
 /// The numbers that visible processes bear in PID namespaces of their own: a look at every process.
 pub(crate) fn borne_elsewhere() -> HashSet<i32> {
-    let inner = |pid| procfs::inner_pid(&text(&format!("/proc/{pid}/status"))?);
+    let inner = |pid| procfs::inner_pid(&procfs_read::text(format!("/proc/{pid}/status"))?);
     pids().into_iter().filter_map(inner).collect()
 }
 

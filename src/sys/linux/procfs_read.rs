@@ -22,6 +22,11 @@ pub(crate) fn whole(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
     part(path, LONGEST)
 }
 
+/// The same as text. A process gives itself a name of any bytes, and the rest is to be read all the same.
+pub(crate) fn text(path: impl AsRef<Path>) -> Option<String> {
+    whole(path).ok().map(|content| String::from_utf8_lossy(&content).into_owned())
+}
+
 /// The beginning of it.
 ///
 /// # Errors

@@ -142,43 +142,40 @@ fn call(number: i64, [first, second, third, ..]: [u64; 6]) -> SyscallWait {
     }
 }
 
-/// Reads `/proc/PID/wchan`, the kernel function in which it sleeps: less exact, but told of more processes. Where a
-/// kernel named a function otherwise in some version, both names are here.
+/// Functions of the kernel in which a thread sleeps, by their whole names. Where a kernel named a function otherwise in some
+/// version, both names are here.
+const FUNCTIONS: [(&[&str], SyscallWait); 3] = [
+    (&["wait_woken"], SyscallWait::SomePeer),
+    (
+        &["do_poll", "do_sys_poll", "poll_schedule_timeout", "do_select", "core_sys_select", "ep_poll"],
+        SyscallWait::Some,
+    ),
+    (&["do_wait"], SyscallWait::For(BlockedOn::Child)),
+];
+/// The same by a part of the name; the first that fits counts.
+const FUNCTION_PARTS: [(&[&str], SyscallWait); 10] = [
+    (
+        &["unix_", "pipe_write", "pipe_wait_writable", "wait_for_partner", "fifo_open"],
+        SyscallWait::For(BlockedOn::Pipe),
+    ),
+    (&["pipe_read", "pipe_wait"], SyscallWait::SomePipe),
+    (&["n_tty_read"], SyscallWait::For(BlockedOn::Stdin)),
+    (&["lock_inode_wait", "fcntl_setlk", "do_lock_file_wait", "semtimedop"], SyscallWait::For(BlockedOn::Lock)),
+    (&["futex"], SyscallWait::Futex),
+    (&["inet_", "sk_wait", "sk_stream_wait", "tcp_", "udp_", "skb_wait"], SyscallWait::For(BlockedOn::Network)),
+    (&["nanosleep", "do_pause", "sys_pause"], SyscallWait::For(BlockedOn::Sleep)),
+    (&["sigsuspend", "sigtimedwait"], SyscallWait::Signal),
+    (&["request_wait_answer", "io_schedule", "folio_wait", "wait_on_page"], SyscallWait::For(BlockedOn::Disk)),
+    (&["wait_for_vfork_done", "kernel_clone", "_do_fork"], SyscallWait::For(BlockedOn::Child)),
+];
+
+/// Reads `/proc/PID/wchan`, the kernel function in which it sleeps: less exact, but told of more processes.
 pub(crate) fn by_place(text: &str) -> SyscallWait {
     // The compiler makes `name.isra.0` and `name.constprop.0` of one that it changed.
     let name = text.trim_end().split('.').next().unwrap_or_default();
-    let within = |parts: &[&str]| parts.iter().any(|part| name.contains(part));
-    if within(&["unix_", "pipe_write", "pipe_wait_writable", "wait_for_partner", "fifo_open"]) {
-        SyscallWait::For(BlockedOn::Pipe)
-    } else if within(&["pipe_read", "pipe_wait"]) {
-        SyscallWait::SomePipe
-    } else if name == "wait_woken" {
-        SyscallWait::SomePeer
-    } else if within(&["n_tty_read"]) {
-        SyscallWait::For(BlockedOn::Stdin)
-    } else if is_multiplexed(name) {
-        SyscallWait::Some
-    } else if within(&["lock_inode_wait", "fcntl_setlk", "do_lock_file_wait", "semtimedop"]) {
-        SyscallWait::For(BlockedOn::Lock)
-    } else if within(&["futex"]) {
-        SyscallWait::Futex
-    } else if within(&["inet_", "sk_wait", "sk_stream_wait", "tcp_", "udp_", "skb_wait"]) {
-        SyscallWait::For(BlockedOn::Network)
-    } else if within(&["nanosleep", "do_pause", "sys_pause"]) {
-        SyscallWait::For(BlockedOn::Sleep)
-    } else if within(&["sigsuspend", "sigtimedwait"]) {
-        SyscallWait::Signal
-    } else if within(&["request_wait_answer", "io_schedule", "folio_wait", "wait_on_page"]) {
-        SyscallWait::For(BlockedOn::Disk)
-    } else if within(&["wait_for_vfork_done", "kernel_clone", "_do_fork"]) || name == "do_wait" {
-        SyscallWait::For(BlockedOn::Child)
-    } else {
-        SyscallWait::Unknown
-    }
-}
-
-fn is_multiplexed(name: &str) -> bool {
-    matches!(name, "do_poll" | "do_sys_poll" | "poll_schedule_timeout" | "do_select" | "core_sys_select" | "ep_poll")
+    let whole = FUNCTIONS.iter().find(|(names, _)| names.contains(&name));
+    let part = || FUNCTION_PARTS.iter().find(|(parts, _)| parts.iter().any(|part| name.contains(part)));
+    whole.or_else(part).map_or(SyscallWait::Unknown, |(_, wait)| *wait)
 }
 
 /// What a read from, or a write to, this descriptor waits for.

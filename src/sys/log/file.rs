@@ -68,9 +68,7 @@ impl LogFile {
     /// As open(2), read(2) and write(2); that it is no regular file.
     pub(crate) fn append_file(&self, path: &FileAt<'_>) -> io::Result<()> {
         let mut from = path.open_to_read()?;
-        if !FileFacts::of(&from)?.is_file() {
-            return Err(io::Error::other("it is no regular file"));
-        }
+        FileFacts::of_regular(&from)?;
         io::copy(&mut from, &mut &*self.append).map(|_length| ())
     }
 

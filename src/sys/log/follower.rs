@@ -193,11 +193,7 @@ impl Follower {
 
 impl Opened {
     fn new(file: File, far: bool, alone: bool) -> io::Result<Self> {
-        let facts = FileFacts::of(&file)?;
-        if !facts.is_file() {
-            return Err(io::Error::other("it is no regular file"));
-        }
-        let (identity, before) = (facts.id(), Vec::new());
+        let (identity, before) = (FileFacts::of_regular(&file)?.id(), Vec::new());
         Ok(Self { file, identity, offset: 0, before, in_hole: false, compared: true, leaving: false, far, alone })
     }
 

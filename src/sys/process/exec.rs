@@ -79,6 +79,29 @@ impl Prepared {
             environment: Pointers::to(environment),
         })
     }
+
+    /// Tries every candidate as execvp(3) does; the errno that tells most where none works. Called in the child.
+    pub(crate) fn exec(&mut self) -> i32 {
+        let Self { searched, candidates, arguments, through_shell, environment } = self;
+        let mut forbidden = false;
+        for file in candidates {
+            let mut errno = exec_once(file, arguments, environment);
+            if errno == libc::ENOEXEC {
+                if let Some(place) = through_shell.array.get_mut(1) {
+                    *place = file.as_ptr();
+                }
+                errno = exec_once(c"/bin/sh", through_shell, environment);
+            }
+            match errno {
+                // A folder of PATH that may not be searched answers so too, and no program was found there: shells go on
+                // and say "not found", where execvp(3) would forbid.
+                libc::EACCES => forbidden |= !*searched || is_there(file),
+                libc::ENOENT | libc::ENOTDIR => {}
+                other => return other,
+            }
+        }
+        if forbidden { libc::EACCES } else { libc::ENOENT }
+    }
 }
 
 /// The PATH by which a program with these variables is looked for: its own, as env(1) has it.
@@ -117,31 +140,6 @@ pub(crate) fn missing_interpreter(name: &OsStr, variables: &[(String, OsString)]
         let is_missing = !Path::new(OsStr::from_bytes(interpreter)).exists();
         is_missing.then(|| String::from_utf8_lossy(interpreter).into_owned())
     })
-}
-
-impl Prepared {
-    /// Tries every candidate as execvp(3) does; the errno that tells most where none works. Called in the child.
-    pub(crate) fn exec(&mut self) -> i32 {
-        let Self { searched, candidates, arguments, through_shell, environment } = self;
-        let mut forbidden = false;
-        for file in candidates {
-            let mut errno = exec_once(file, arguments, environment);
-            if errno == libc::ENOEXEC {
-                if let Some(place) = through_shell.array.get_mut(1) {
-                    *place = file.as_ptr();
-                }
-                errno = exec_once(c"/bin/sh", through_shell, environment);
-            }
-            match errno {
-                // A folder of PATH that may not be searched answers so too, and no program was found there: shells go on
-                // and say "not found", where execvp(3) would forbid.
-                libc::EACCES => forbidden |= !*searched || is_there(file),
-                libc::ENOENT | libc::ENOTDIR => {}
-                other => return other,
-            }
-        }
-        if forbidden { libc::EACCES } else { libc::ENOENT }
-    }
 }
 
 fn is_there(file: &std::ffi::CStr) -> bool {

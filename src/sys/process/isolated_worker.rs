@@ -98,8 +98,7 @@ pub(crate) fn fork_worker(signals: &[Signal]) -> io::Result<ForkSide> {
         let (word, answered) = (Vec::new(), Vec::new());
         return Ok(ForkSide::Supervisor(Worker { pid: child, streams, signals, word, answered, began, next: None }));
     }
-    let [(hear_out, out), (hear_error, error), (hear_word, word)] = pipes;
-    drop((hear_out, hear_error, hear_word));
+    let [out, error, word] = pipes.map(|(_read, write)| write);
     machine::die_with_parent()?;
     // A terminal's signals go to the watcher, which passes them on: once each.
     setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
