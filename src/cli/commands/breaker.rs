@@ -64,7 +64,7 @@ impl Subcommand for BreakerArgs {
     const HELP: Help = Help {
         examples: &["dogwatch breaker reset build"],
         notes: "`run` does not start once so many failures in a row were counted; any success closes the circuit again.",
-        exit_codes: &[(ExitCode::Success, None), (ExitCode::Usage, None), (ExitCode::InternalError, None)],
+        exit_codes: &[ExitCode::Success, ExitCode::Usage, ExitCode::InternalError],
     };
 
     fn exec(self, context: &Context) -> Result<u8, Error> {

@@ -1,7 +1,7 @@
 //! `dogwatch clean`.
 
 use super::completions::ended_steps;
-use super::{Help, Subcommand};
+use super::{Help, Meanings, Subcommand};
 use crate::cli::output::print_error;
 use crate::cli::{Context, defaults};
 use crate::error::Error;
@@ -34,12 +34,12 @@ impl Subcommand for CleanArgs {
     const HELP: Help = Help {
         examples: &["dogwatch clean --older-than 7d --dry-run"],
         notes: "",
-        exit_codes: &[
-            (ExitCode::Success, Some("all of them are gone")),
-            (ExitCode::NotStarted, None),
-            (ExitCode::InternalError, Some("one still runs, or could not be deleted; the line says why")),
-        ],
+        exit_codes: &[ExitCode::Success, ExitCode::NotStarted, ExitCode::InternalError],
     };
+    const MEANINGS: Meanings = &[
+        (ExitCode::Success, "all of them are gone"),
+        (ExitCode::InternalError, "one still runs, or could not be deleted; the line says why"),
+    ];
 
     fn exec(self, context: &Context) -> Result<u8, Error> {
         let out = &context.out;

@@ -34,12 +34,7 @@ impl Subcommand for EventsArgs {
         examples: &["dogwatch events --for 1h", "dogwatch events | jq -r 'select(.event == \"end\") | .step'"],
         notes: "What has started or ended before the call is no event. A run that starts and ends at once is told as well, \
                 unless `dogwatch clean` removes it at once.",
-        exit_codes: &[
-            (ExitCode::Success, None),
-            (ExitCode::InternalError, None),
-            (ExitCode::Interrupted, None),
-            (ExitCode::Terminated, None),
-        ],
+        exit_codes: &[ExitCode::Success, ExitCode::InternalError, ExitCode::Interrupted, ExitCode::Terminated],
     };
 
     fn exec(self, context: &Context) -> Result<u8, Error> {

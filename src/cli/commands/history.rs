@@ -25,7 +25,7 @@ impl Subcommand for HistoryArgs {
     const HELP: Help = Help {
         examples: &["dogwatch history build"],
         notes: "With --json one object a run. `clean` deletes a step's history with its other files.",
-        exit_codes: &[(ExitCode::Success, None), (ExitCode::NotStarted, None), (ExitCode::InternalError, None)],
+        exit_codes: &[ExitCode::Success, ExitCode::NotStarted, ExitCode::InternalError],
     };
 
     fn exec(self, context: &Context) -> Result<u8, Error> {

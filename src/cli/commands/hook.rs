@@ -2,7 +2,7 @@
 //!
 //! It never ends with 2, which agents take for "refuse what is about to happen": a hook that fails must hold nothing up.
 
-use super::{Help, Subcommand};
+use super::{Help, Meanings, Subcommand};
 use crate::cli::{Context, defaults};
 use crate::env_vars;
 use crate::error::Error;
@@ -35,11 +35,12 @@ impl Subcommand for HookArgs {
                 session-start: tells which steps run or were lost, and gives the session's steps its id as their tag \
                 (DOGWATCH_TAG). pre-bash: refuses a polling loop or a long sleep, and names the call that replaces it. stop: \
                 keeps a turn from ending, once, while steps with the session's own tag run.",
-        exit_codes: &[
-            (ExitCode::Success, Some("answered, or there was nothing to say")),
-            (ExitCode::InternalError, Some("the hook could not be answered; agents go on")),
-        ],
+        exit_codes: &[ExitCode::Success, ExitCode::InternalError],
     };
+    const MEANINGS: Meanings = &[
+        (ExitCode::Success, "answered, or there was nothing to say"),
+        (ExitCode::InternalError, "the hook could not be answered; agents go on"),
+    ];
 
     fn exec(self, context: &Context) -> Result<u8, Error> {
         let input = stdin::read(LONGEST).map_err(|error| Error::io("cannot read the hook's input", error))?;

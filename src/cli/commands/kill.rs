@@ -1,7 +1,7 @@
 //! `dogwatch kill`.
 
 use super::completions::running_steps;
-use super::{Help, Subcommand};
+use super::{Help, Meanings, Subcommand};
 use crate::cli::{Context, defaults};
 use crate::decide::policy::GRACE;
 use crate::env_vars;
@@ -42,12 +42,12 @@ impl Subcommand for KillArgs {
     const HELP: Help = Help {
         examples: &["dogwatch kill build --grace 10s", "dogwatch kill server --signal INT"],
         notes: "The run is recorded as failed, stopped on request; it counts for no circuit breaker.",
-        exit_codes: &[
-            (ExitCode::Success, Some("none of them is running now")),
-            (ExitCode::NotStarted, None),
-            (ExitCode::InternalError, Some("one could not be ended; the line says why")),
-        ],
+        exit_codes: &[ExitCode::Success, ExitCode::NotStarted, ExitCode::InternalError],
     };
+    const MEANINGS: Meanings = &[
+        (ExitCode::Success, "none of them is running now"),
+        (ExitCode::InternalError, "one could not be ended; the line says why"),
+    ];
 
     /// How a run ended is not what the call failed at: once none of them runs, it has done what it should.
     fn exec(self, context: &Context) -> Result<u8, Error> {

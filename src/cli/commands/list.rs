@@ -35,7 +35,7 @@ impl Subcommand for ListArgs {
         examples: &["dogwatch list --watch"],
         notes: "With --json one object a step, as `check --json` has it but for what its processes do; with --watch one for \
                 each step that has changed.",
-        exit_codes: &[(ExitCode::Success, None), (ExitCode::InternalError, None), (ExitCode::Interrupted, None)],
+        exit_codes: &[ExitCode::Success, ExitCode::InternalError, ExitCode::Interrupted],
     };
 
     fn exec(self, context: &Context) -> Result<u8, Error> {

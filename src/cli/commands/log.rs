@@ -40,11 +40,11 @@ impl Subcommand for LogArgs {
         notes: "Into a pipe or file the bytes go as they were written; on a terminal control characters are shown as text. \
                 With -f it ends with 0 when the steps have ended, whatever their outcome: `wait` says how.",
         exit_codes: &[
-            (ExitCode::Success, None),
-            (ExitCode::NotStarted, None),
-            (ExitCode::InternalError, None),
-            (ExitCode::Interrupted, None),
-            (ExitCode::Terminated, None),
+            ExitCode::Success,
+            ExitCode::NotStarted,
+            ExitCode::InternalError,
+            ExitCode::Interrupted,
+            ExitCode::Terminated,
         ],
     };
 

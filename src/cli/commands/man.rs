@@ -1,6 +1,6 @@
 //! `dogwatch man`: man pages made from the definition that parses the command line.
 
-use super::{ALL, Help, MAIN_HELP, Subcommand, definition};
+use super::{ALL, Help, MAIN_HELP, Meanings, Subcommand, definition};
 use crate::cli::Context;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
@@ -29,14 +29,16 @@ impl Subcommand for ManArgs {
         // Only a built definition knows the usage lines of its commands.
         program.build();
         let Some(folder) = self.out else {
-            context.out.print(&page(&program, "dogwatch", MAIN_HELP)?);
+            context.out.print(&page(&program, "dogwatch", MAIN_HELP, &[])?);
             return Ok(ExitCode::Success.code());
         };
-        let write = |command, name: &str, help| write_into(&folder, &format!("{name}.1"), &page(command, name, help)?);
-        write(&program, "dogwatch", MAIN_HELP)?;
+        let write = |command, name: &str, help, meanings| {
+            write_into(&folder, &format!("{name}.1"), &page(command, name, help, meanings)?)
+        };
+        write(&program, "dogwatch", MAIN_HELP, &[])?;
         for entry in &ALL {
             if let Some(command) = program.find_subcommand(entry.name) {
-                write(command, &format!("dogwatch-{}", entry.name), entry.help)?;
+                write(command, &format!("dogwatch-{}", entry.name), entry.help, entry.meanings)?;
             }
         }
         Ok(ExitCode::Success.code())
@@ -44,11 +46,12 @@ impl Subcommand for ManArgs {
 }
 
 /// One page, in the sections and the order of man-pages(7).
-fn page(command: &clap::Command, title: &str, help: Help) -> Result<Vec<u8>, Error> {
-    render(command, title, help).map_err(|error| Error::internal(format!("cannot make the man page: {error}")))
+fn page(command: &clap::Command, title: &str, help: Help, meanings: Meanings) -> Result<Vec<u8>, Error> {
+    render(command, title, help, meanings)
+        .map_err(|error| Error::internal(format!("cannot make the man page: {error}")))
 }
 
-fn render(command: &clap::Command, title: &str, help: Help) -> io::Result<Vec<u8>> {
+fn render(command: &clap::Command, title: &str, help: Help, meanings: Meanings) -> io::Result<Vec<u8>> {
     let usage = command.clone().render_usage().to_string();
     let man = Man::new(command.clone()).title(title);
     let mut page = Vec::new();
@@ -68,7 +71,7 @@ fn render(command: &clap::Command, title: &str, help: Help) -> io::Result<Vec<u8
     }
     if !help.exit_codes.is_empty() {
         section(&mut page, "EXIT STATUS");
-        for (code, meaning) in help.exit_codes() {
+        for (code, meaning) in help.exit_codes(meanings) {
             page.extend_from_slice(format!(".TP\n\\fB{}\\fR\n{}\n", code.code(), roff(meaning)).as_bytes());
         }
     }

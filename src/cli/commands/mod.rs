@@ -43,6 +43,8 @@ pub(super) trait Subcommand: Args {
     const ABOUT: &'static str;
     /// What `--help` and the man page say beside the arguments.
     const HELP: Help;
+    /// What exit codes mean here where that differs from the table.
+    const MEANINGS: Meanings = &[];
 
     /// Does it, and returns the exit code.
     ///
@@ -58,13 +60,16 @@ pub(super) struct Help {
     pub(super) examples: &'static [&'static str],
     /// Paragraphs of text.
     pub(super) notes: &'static str,
-    /// The exit codes, and what they mean where that differs from the table.
-    pub(super) exit_codes: &'static [(ExitCode, Option<&'static str>)],
+    /// The exit codes that are worth naming.
+    pub(super) exit_codes: &'static [ExitCode],
 }
+
+/// Exit codes with a meaning of their own.
+type Meanings = &'static [(ExitCode, &'static str)];
 
 impl Help {
     /// The text below the arguments in `--help`.
-    fn text(&self) -> String {
+    fn text(&self, meanings: Meanings) -> String {
         let title = if self.examples.len() == 1 { "Example" } else { "Examples" };
         let examples: Vec<String> = self.examples.iter().map(|line| format!("  {line}")).collect();
         let mut parts = vec![format!("{title}:\n{}", examples.join("\n"))];
@@ -72,7 +77,7 @@ impl Help {
             parts.push(self.notes.to_owned());
         }
         let codes: Vec<String> =
-            self.exit_codes().map(|(code, meaning)| format!("  {:>3}  {meaning}", code.code())).collect();
+            self.exit_codes(meanings).map(|(code, meaning)| format!("  {:>3}  {meaning}", code.code())).collect();
         if !codes.is_empty() {
             parts.push(format!("Exit codes:\n{}", codes.join("\n")));
         }
@@ -80,8 +85,9 @@ impl Help {
     }
 
     /// Each exit code with its meaning.
-    pub(super) fn exit_codes(&self) -> impl Iterator<Item = (ExitCode, &'static str)> {
-        self.exit_codes.iter().map(|&(code, meaning)| (code, meaning.unwrap_or(code.meaning())))
+    fn exit_codes(&self, meanings: Meanings) -> impl Iterator<Item = (ExitCode, &'static str)> {
+        let own = move |code| meanings.iter().find(|(known, _)| *known == code).map(|(_, meaning)| *meaning);
+        self.exit_codes.iter().map(move |&code| (code, own(code).unwrap_or(code.meaning())))
     }
 }
 
@@ -89,7 +95,8 @@ impl Help {
 pub(super) struct SubcommandEntry {
     pub(super) name: &'static str,
     about: &'static str,
-    pub(super) help: Help,
+    help: Help,
+    meanings: Meanings,
     define: fn(Command) -> Command,
     exec: fn(&ArgMatches, &Context) -> Result<u8, Error>,
 }
@@ -99,7 +106,10 @@ const fn entry<S: Subcommand>() -> SubcommandEntry {
         name: S::NAME,
         about: S::ABOUT,
         help: S::HELP,
-        define: |command| S::augment_args(command).mut_args(allow_hyphen).about(S::ABOUT).after_help(S::HELP.text()),
+        meanings: S::MEANINGS,
+        define: |command| {
+            S::augment_args(command).mut_args(allow_hyphen).about(S::ABOUT).after_help(S::HELP.text(S::MEANINGS))
+        },
         exec: |matches, context| {
             // clap has matched them against the same definition.
             let arguments = S::from_arg_matches(matches).map_err(|error| Error::invalid_options(error.to_string()))?;
@@ -146,15 +156,7 @@ pub(super) static ALL: [SubcommandEntry; 22] = [
 pub(super) const MAIN_HELP: Help = Help {
     examples: &["dogwatch run build -- cargo build &", "dogwatch wait build && echo go"],
     notes: "The files of all steps are in one directory; `dogwatch dir` prints it.",
-    exit_codes: &{
-        let mut codes = [(ExitCode::Success, None); ExitCode::ALL.len()];
-        let mut index = 0;
-        while index < codes.len() {
-            codes[index] = (ExitCode::ALL[index], None);
-            index += 1;
-        }
-        codes
-    },
+    exit_codes: &ExitCode::ALL,
 };
 
 /// The whole definition of the command line.
@@ -178,7 +180,7 @@ fn definition_with<'entries>(entries: impl Iterator<Item = &'entries SubcommandE
         .about("Runs background work and tells you the moment it succeeded, failed, hung, died or ran out of time.")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .after_help(MAIN_HELP.text());
+        .after_help(MAIN_HELP.text(&[]));
     program.subcommands(entries.map(|entry| Command::new(entry.name).about(entry.about).defer(entry.define)))
 }
 

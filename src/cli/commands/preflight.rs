@@ -101,7 +101,7 @@ impl Subcommand for PreflightArgs {
                 --json: one object a check, in the file's order, always with all keys: check, kind, verdict (passed, failed,\n\
                 fixed), detail (of a check that passed), symptom, cause, fix, fix_source (configured, suggested), fixed (whether\n\
                 fixes helped; null if none was run), elapsed_ms, schema (1). Absent facts are null.",
-        exit_codes: &[(ExitCode::Success, None), (ExitCode::Failed, None), (ExitCode::Usage, None)],
+        exit_codes: &[ExitCode::Success, ExitCode::Failed, ExitCode::Usage],
     };
 
     fn exec(self, context: &Context) -> Result<u8, Error> {

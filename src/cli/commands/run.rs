@@ -5,7 +5,7 @@ use super::completions::steps;
 use super::run_listener::{RunListener, read_told, tell};
 use super::thresholds::ThresholdArgs;
 use super::wait::{ExitPolicy, base_options, wait_and_print};
-use super::{Help, Subcommand, one_call, one_of};
+use super::{Help, Meanings, Subcommand, one_call, one_of};
 use crate::cli::output::styles::Styles;
 use crate::cli::output::{format, print_error};
 use crate::cli::{Context, defaults, exit_code_of};
@@ -162,15 +162,16 @@ impl Subcommand for RunArgs {
                 the same line while it ends with 75; it starts the work once, and tells its end even if that came between \
                 two calls.",
         exit_codes: &[
-            (ExitCode::Hung, None),
-            (ExitCode::CircuitOpen, None),
-            (ExitCode::Running, Some("still running (`--for` only): call again")),
-            (ExitCode::Timeout, None),
-            (ExitCode::InternalError, None),
-            (ExitCode::NotExecutable, None),
-            (ExitCode::NotFound, None),
+            ExitCode::Hung,
+            ExitCode::CircuitOpen,
+            ExitCode::Running,
+            ExitCode::Timeout,
+            ExitCode::InternalError,
+            ExitCode::NotExecutable,
+            ExitCode::NotFound,
         ],
     };
+    const MEANINGS: Meanings = &[(ExitCode::Running, "still running (`--for` only): call again")];
 
     fn exec(self, context: &Context) -> Result<u8, Error> {
         if let Some(at_most) = self.at_most {

@@ -15,8 +15,7 @@ use crate::ops::self_managed::{self, Place};
 use crate::record::step_name::StepName;
 use clap::Args;
 
-const EXIT_CODES: &[(ExitCode, Option<&str>)] =
-    &[(ExitCode::Success, None), (ExitCode::Usage, None), (ExitCode::InternalError, None)];
+const EXIT_CODES: &[ExitCode] = &[ExitCode::Success, ExitCode::Usage, ExitCode::InternalError];
 const ONE_OUTCOME: &str = "A run has one outcome: the same once more is fine, another is refused (125).";
 
 #[derive(Debug, Args)]

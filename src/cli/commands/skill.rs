@@ -24,7 +24,7 @@ impl Subcommand for SkillArgs {
         examples: &["dogwatch skill --install"],
         notes: "With --install it prints each file it wrote: ~/.claude/skills/dogwatch/SKILL.md for Claude Code, and\n\
                 ~/.agents/skills/dogwatch/SKILL.md for Codex and Gemini. An edited one is left as it is (125).",
-        exit_codes: &[(ExitCode::Success, None), (ExitCode::InternalError, None)],
+        exit_codes: &[ExitCode::Success, ExitCode::InternalError],
     };
 
     fn exec(self, context: &Context) -> Result<u8, Error> {

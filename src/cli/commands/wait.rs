@@ -114,14 +114,14 @@ fn backend() -> impl clap::builder::TypedValueParser<Value = Backend> {
 }
 
 /// How `wait`, `recover` and `check` end where they have an answer.
-pub(super) const OUTCOME_CODES: &[(ExitCode, Option<&str>)] = &[
-    (ExitCode::Success, None),
-    (ExitCode::Failed, None),
-    (ExitCode::Hung, None),
-    (ExitCode::Died, None),
-    (ExitCode::NotStarted, None),
-    (ExitCode::Running, None),
-    (ExitCode::Timeout, None),
+pub(super) const OUTCOME_CODES: &[ExitCode] = &[
+    ExitCode::Success,
+    ExitCode::Failed,
+    ExitCode::Hung,
+    ExitCode::Died,
+    ExitCode::NotStarted,
+    ExitCode::Running,
+    ExitCode::Timeout,
 ];
 
 impl Subcommand for WaitArgs {
@@ -134,17 +134,17 @@ impl Subcommand for WaitArgs {
         ],
         notes: "Of several steps the worst outcome decides.",
         exit_codes: &[
-            (ExitCode::Success, None),
-            (ExitCode::Failed, None),
-            (ExitCode::Usage, None),
-            (ExitCode::Hung, None),
-            (ExitCode::Died, None),
-            (ExitCode::NotStarted, None),
-            (ExitCode::Running, None),
-            (ExitCode::Timeout, None),
-            (ExitCode::InternalError, None),
-            (ExitCode::Interrupted, None),
-            (ExitCode::Terminated, None),
+            ExitCode::Success,
+            ExitCode::Failed,
+            ExitCode::Usage,
+            ExitCode::Hung,
+            ExitCode::Died,
+            ExitCode::NotStarted,
+            ExitCode::Running,
+            ExitCode::Timeout,
+            ExitCode::InternalError,
+            ExitCode::Interrupted,
+            ExitCode::Terminated,
         ],
     };
 
@@ -190,9 +190,7 @@ pub(super) fn options(steps: Vec<StepName>, flags: &WaitFlags, context: &Context
     let several = steps.iter().any(|step| *step != steps[0]);
     let start_timeout = defaults::duration(flags.start_timeout, env_vars::START_TIMEOUT)?.unwrap_or(START_TIMEOUT);
     let poll_interval = defaults::duration(flags.poll_interval, env_vars::POLL_INTERVAL)?.unwrap_or(POLL_INTERVAL);
-    if poll_interval.is_zero() {
-        return Err(Error::invalid_options("a poll interval of 0 would never sleep; use one like 1s"));
-    }
+    refuse_if(poll_interval.is_zero(), "a poll interval of 0 would never sleep; use one like 1s")?;
     let backend = defaults::or_variable(flags.backend, env_vars::BACKEND, str::parse)?.unwrap_or(Backend::Auto);
     let mut options = base_options(flags.thresholds, flags.grace, context)?
         .steps(steps)
@@ -207,17 +205,16 @@ pub(super) fn options(steps: Vec<StepName>, flags: &WaitFlags, context: &Context
         .backend(backend)
         .poll_interval(poll_interval);
     if let Some(command) = &flags.kill_command {
-        if command.is_empty() {
-            return Err(Error::invalid_options(
-                "--kill-command is empty; name a command, or use --no-kill to end nothing",
-            ));
-        }
+        refuse_if(command.is_empty(), "--kill-command is empty; name a command, or use --no-kill to end nothing")?;
         options = options.kill_command(command);
     }
-    if several && flags.propagate {
-        return Err(Error::invalid_options("--propagate passes on one step's exit code; name one step"));
-    }
+    refuse_if(several && flags.propagate, "--propagate passes on one step's exit code; name one step")?;
     add_markers(options, flags, several)
+}
+
+/// An error of the call where `fault` holds.
+fn refuse_if(fault: bool, sentence: &str) -> Result<(), Error> {
+    if fault { Err(Error::invalid_options(sentence)) } else { Ok(()) }
 }
 
 /// What is searched for, in which log.
@@ -234,15 +231,9 @@ fn add_markers(mut options: WaitOptions, flags: &WaitFlags, several: bool) -> Re
         )));
     }
     let Some(log) = &flags.log else { return Ok(options) };
-    if options.patterns.is_empty() {
-        return Err(Error::invalid_options("--log names a log to search; say for what with --marker REGEX"));
-    }
-    if log.as_os_str().is_empty() {
-        return Err(Error::invalid_options("--log is empty; name a file"));
-    }
-    if several {
-        return Err(Error::invalid_options("--log is one step's log; name one step, or none"));
-    }
+    refuse_if(options.patterns.is_empty(), "--log names a log to search; say for what with --marker REGEX")?;
+    refuse_if(log.as_os_str().is_empty(), "--log is empty; name a file")?;
+    refuse_if(several, "--log is one step's log; name one step, or none")?;
     Ok(options.log(log))
 }
 
