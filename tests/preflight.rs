@@ -204,7 +204,9 @@ fn a_fix_that_several_checks_share_runs_once_and_only_when_it_is_asked_for() {
     project.checks(&[&check, &check, other, "kind = \"env\"\nvariable = \"PATH\"\nfix = \"touch never\""]);
     let ended = project.dogwatch(&["preflight"]);
     assert!(ended.code == 1 && !project.file("log").exists(), "{ended:?}");
-    assert!(ended.stdout.contains("run the fix of 2 with: dogwatch preflight --fix"), "{ended:?}");
+    assert!(ended.stdout.contains("run the fix of 2 with: dogwatch preflight --fix\n"), "{ended:?}");
+    let ended = project.dogwatch(&["preflight", "--file", "preflight.toml"]);
+    assert!(ended.stdout.contains("with: dogwatch preflight --fix --file preflight.toml\n"), "{ended:?}");
     let ended = project.dogwatch(&["preflight", "--fix", "--json"]);
     let found = ended.lines();
     assert_eq!((ended.code, verdicts(&found)), (0, vec!["fixed", "fixed", "fixed", "passed"]), "{ended:?}");

@@ -121,7 +121,7 @@ impl CallDeadline {
 /// Says after a signal how to go on; the exit code.
 pub(super) fn report_interrupt(signal: Signal, steps: &[StepName], context: &Context) -> u8 {
     if !context.out.quiet && steps.is_empty() {
-        print_error("interrupted; the same call searches the log from its beginning again");
+        print_error("interrupted; the work is left alone, the same call searches the log from its beginning again");
     } else if !context.out.quiet {
         print_error(&format!(
             "interrupted; the work is left alone, wait again with: {}",

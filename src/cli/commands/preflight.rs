@@ -14,6 +14,7 @@ use crate::preflight::config::{module, variable};
 use crate::preflight::report::{CheckReport, CheckStatus, FixSource};
 use crate::record::SCHEMA;
 use crate::record::sanitize::sanitize_for_terminal;
+use crate::record::shell_word::shell_word;
 use crate::sys::signals::Signal;
 use clap::Args;
 use serde::Serialize;
@@ -123,7 +124,11 @@ impl Subcommand for PreflightArgs {
             PreflightEvent::Warning(sentence) => print_error(sentence),
         };
         match preflight::preflight(&options, &mut on_event) {
-            Ok(report) => Ok(print_report(&report, options.fix, context)),
+            Ok(report) => {
+                let file = options.file.as_ref().map(|file| format!(" --file {}", shell_word(&file.to_string_lossy())));
+                let fix = format!("dogwatch preflight --fix{}", file.unwrap_or_default());
+                Ok(print_report(&report, (!options.fix).then_some(&fix), context))
+            }
             Err(PreflightError::Config(sentences)) if out.json => Err(Error::invalid_options(sentences.join("; "))),
             Err(PreflightError::Config(sentences)) => {
                 for sentence in &sentences {
@@ -148,21 +153,21 @@ struct WrittenFile {
     schema: u64,
 }
 
-/// Prints the report; returns the exit code.
-fn print_report(report: &PreflightReport, fixes_were_run: bool, context: &Context) -> u8 {
+/// Prints the report, with what runs the fixes where they were not run; returns the exit code.
+fn print_report(report: &PreflightReport, fix: Option<&String>, context: &Context) -> u8 {
     let out = &context.out;
     if out.json {
         for check in &report.checks {
             out.print_json(check);
         }
     } else if !out.quiet {
-        for line in table(report, fixes_were_run, out.styles) {
+        for line in table(report, fix, out.styles) {
             out.print_line(&line);
         }
     }
     let without_fix: Vec<&str> =
         report.checks.iter().filter(|check| check.lacks_fix()).map(|check| check.check.as_str()).collect();
-    if fixes_were_run && !without_fix.is_empty() && !out.quiet {
+    if fix.is_none() && !without_fix.is_empty() && !out.quiet {
         let how = how_to_configure(report.file.as_deref());
         print_error(&format!("no fix is configured for {}; {how}", without_fix.join(", ")));
     }
@@ -179,7 +184,7 @@ fn how_to_configure(file: Option<&Path>) -> String {
 }
 
 /// A row a check; under a failed one its symptom, cause and fix.
-fn table(report: &PreflightReport, fixes_were_run: bool, styles: Styles) -> Vec<String> {
+fn table(report: &PreflightReport, fix: Option<&String>, styles: Styles) -> Vec<String> {
     let checks = &report.checks;
     let names: Vec<Cow<'_, str>> = checks.iter().map(|check| sanitize_for_terminal(&check.check)).collect();
     let widths = names.iter().map(|name| name.chars().count()).filter(|&width| width <= MAX_NAME_WIDTH);
@@ -198,24 +203,22 @@ fn table(report: &PreflightReport, fixes_were_run: bool, styles: Styles) -> Vec<
             }
         }
     }
-    lines.extend(summary(report, fixes_were_run));
+    lines.extend(summary(report, fix));
     lines
 }
 
 /// The last line: how many checks failed, and what runs their fixes. After `--fix` there is nothing left to run.
-fn summary(report: &PreflightReport, fixes_were_run: bool) -> Option<String> {
+fn summary(report: &PreflightReport, fix: Option<&String>) -> Option<String> {
     let failed: Vec<&CheckReport> = report.checks.iter().filter(|check| check.verdict == CheckStatus::Failed).collect();
     if failed.is_empty() {
         return None;
     }
     let count = format!("{} of {} checks failed", failed.len(), report.checks.len());
-    if fixes_were_run {
-        return Some(count);
-    }
+    let Some(fix) = fix else { return Some(count) };
     let source = |source| failed.iter().filter(|check| check.fix_source == Some(source)).count();
     let (configured, suggested) = (source(FixSource::Configured), source(FixSource::Suggested));
     Some(if configured > 0 {
-        format!("{count}; run the fix of {configured} with: dogwatch preflight --fix")
+        format!("{count}; run the fix of {configured} with: {fix}")
     } else if suggested > 0 {
         format!("{count}; to let --fix run a suggested fix, {}", how_to_configure(report.file.as_deref()))
     } else {

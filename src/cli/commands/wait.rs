@@ -289,7 +289,9 @@ pub(super) fn wait_and_print(options: &WaitOptions, policy: ExitPolicy, context:
     match end? {
         WaitEnd::Answered => {}
         WaitEnd::Interrupted(signal) => {
-            let code = report_interrupt(signal, &options.monitor.steps, context);
+            // Without what it searches for, the wait would be another one.
+            let steps = if options.patterns.is_empty() { options.monitor.steps.as_slice() } else { &[] };
+            let code = report_interrupt(signal, steps, context);
             return Ok(Waited { code, ended: printer.ended });
         }
     }
