@@ -145,6 +145,8 @@ fn a_step_that_only_says_how_it_ended_is_counted_each_time() {
         fine(&place.dogwatch(["fail", "s"]));
         assert_eq!(place.wait_json("s", &[])["breaker"]["consecutive_failures"], expected);
     }
+    fine(&place.dogwatch(["fail", "t", "--detail", " "]));
+    assert_eq!(place.dogwatch(["wait", "t"]).stdout, "t: failed\n", "a detail without a word is none");
 }
 
 #[test]

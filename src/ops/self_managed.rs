@@ -171,7 +171,9 @@ fn with_line_end(mut bytes: Vec<u8>) -> Vec<u8> {
 /// # Errors
 /// `ErrorKind::Internal` where the run has ended otherwise.
 pub(crate) fn fail(place: &Place, detail: Option<&str>) -> Result<Report, Error> {
-    end(place, &Ending { detail: detail.map(|detail| cut(detail.as_bytes())), ..Ending::of(Reason::Failed) })
+    // `--detail "$(command)"` may have nothing to say.
+    let detail = detail.filter(|detail| !detail.trim().is_empty()).map(|detail| cut(detail.as_bytes()));
+    end(place, &Ending { detail, ..Ending::of(Reason::Failed) })
 }
 
 fn end(place: &Place, ending: &Ending) -> Result<Report, Error> {
