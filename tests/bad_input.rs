@@ -85,6 +85,29 @@ fn a_directory_that_may_not_be_written_or_read_is_refused() {
     assert!(place.snapshot().is_empty());
 }
 
+#[test]
+fn what_root_does_in_a_users_directory_locks_the_user_out_of_nothing() {
+    if !nix::unistd::geteuid().is_root() || cfg!(target_os = "macos") {
+        return eprintln!("skipped: only root can work in another user's directory, and it takes setpriv");
+    }
+    let (place, tools) = (Place::new(), Place::new());
+    let binary = reachable_binary(tools.path());
+    std::os::unix::fs::chown(place.path(), Some(65534), Some(65534)).expect("a chown");
+    let user = as_user(65534);
+    let call = |line: &str| {
+        let mut command = Command::new(&user[0]);
+        command.args(&user[1..]).arg(&binary).arg("--dir").arg(place.path()).args(line.split(' '));
+        run(command.current_dir("/").env_remove("DOGWATCH_DIR"))
+    };
+    assert_eq!(call("run -d s -- sleep 300").code, 0);
+    assert_eq!(place.dogwatch(["kill", "s"]).code, 0);
+    assert_eq!(place.dogwatch(["run", "t", "--", "false"]).code, 1);
+    for (line, code) in [("run s -- false", 1), ("run t -- false", 1), ("breaker reset t", 0), ("clean s t", 0)] {
+        let ended = call(line);
+        assert!(ended.code == code && !ended.stderr.contains("cannot"), "{line}: {ended:?}");
+    }
+}
+
 /// The default base of a user whom nobody is, gone with the test.
 struct Base(PathBuf);
 

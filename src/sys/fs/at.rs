@@ -91,6 +91,15 @@ impl<'a> FileAt<'a> {
         Ok(FileFacts::from(fstatat(self.base, self.path.as_ref(), AtFlags::empty())?))
     }
 
+    /// The user who owns the directory that it is in.
+    ///
+    /// # Errors
+    /// As stat(2).
+    pub(crate) fn directory_owner(&self) -> io::Result<u32> {
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Ok(FileFacts::from(fstatat(self.base, folder, AtFlags::empty())?).stamp.owner)
+    }
+
     /// Lets its owner read and write it, where that is this process's user and it is a regular file; whether it did.
     pub(crate) fn give_to_owner(&self) -> bool {
         let found = fstatat(self.base, self.path.as_ref(), AtFlags::AT_SYMLINK_NOFOLLOW).map(FileFacts::from);

@@ -9,6 +9,7 @@ use crate::sys::fs::at::{FileAt, FileFacts, OWNER_ONLY};
 use crate::sys::{clock, env};
 use nix::fcntl::OFlag;
 use nix::sys::stat::fchmod;
+use nix::unistd::{Uid, fchown};
 use std::fs::{File, TryLockError};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -41,7 +42,7 @@ impl Lock {
     /// As open(2) and flock(2).
     pub(crate) fn try_take(path: &FileAt<'_>) -> io::Result<Option<Self>> {
         for _ in 0..ATTEMPTS {
-            let (file, facts) = open(path, OFlag::O_RDWR | OFlag::O_CREAT)?;
+            let (file, facts) = open_or_create(path)?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Ok(None),
@@ -135,6 +136,28 @@ pub(crate) fn probe(path: &FileAt<'_>) -> (LockState, Option<FileId>) {
         Err(TryLockError::Error(_)) => LockState::Unknown,
     };
     (state, Some(facts.id()))
+}
+
+fn open_or_create(path: &FileAt<'_>) -> io::Result<(File, FileFacts)> {
+    match open(path, OFlag::O_RDWR) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        opened => return opened,
+    }
+    match open(path, OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL) {
+        Ok((file, facts)) => {
+            // `sudo dogwatch kill` in a user's directory must not lock the user out of it. No file but one that was just
+            // made here is given away. What cannot be given stays as it is.
+            if env::user() == 0
+                && let Ok(owner @ 1..) = path.directory_owner()
+            {
+                let _stays = fchown(&file, Some(Uid::from_raw(owner)), None);
+            }
+            Ok((file, facts))
+        }
+        // Another process was faster.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open(path, OFlag::O_RDWR),
+        failed => failed,
+    }
 }
 
 fn open(path: &FileAt<'_>, flags: OFlag) -> io::Result<(File, FileFacts)> {
