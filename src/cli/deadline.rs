@@ -1,8 +1,8 @@
 //! Deadlines for calls on a directory whose filesystem may not answer. Called by `wait`, `recover` and `check`.
 //!
-//! The call goes on in a process of its own (`sys::process::isolated_worker`); this one passes on what it prints, and answers in its place
-//! once a deadline is past and nothing came. It invents no outcome: what cannot be read is running as far as is known, or
-//! the call has failed. Where the filesystem is local nothing of this happens.
+//! The call goes on in a process of its own (`sys::process::isolated_worker`); this one passes on what it prints, and answers
+//! in its place once a deadline is past and nothing came. It invents no outcome: what cannot be read is running as far as is
+//! known, or the call has failed. Where the filesystem is local nothing of this happens.
 
 use super::Context;
 use super::output::print_error;

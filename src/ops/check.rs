@@ -99,7 +99,7 @@ impl CheckOptions {
     /// [`ErrorKind::InvalidOptions`](crate::ErrorKind) where a threshold does not fit the run,
     /// [`ErrorKind::Internal`](crate::ErrorKind) where the files cannot be read.
     pub fn check(&self) -> Result<Vec<Report>, Error> {
-        Ok(plans(self)?.into_iter().map(|(report, _)| report).collect())
+        Ok(plans(self)?.into_iter().map(|checked| checked.report).collect())
     }
 
     /// Looks once at one step; its report.
@@ -116,7 +116,7 @@ impl CheckOptions {
 ///
 /// # Errors
 /// As [`CheckOptions::check`].
-pub(crate) fn plans(request: &CheckOptions) -> Result<Vec<(Report, Plan)>, Error> {
+pub(crate) fn plans(request: &CheckOptions) -> Result<Vec<Checked>, Error> {
     let directory = open(&request.directory)?;
     let here = Arc::new(local_context(&directory));
     each_once(&request.steps)
@@ -124,8 +124,7 @@ pub(crate) fn plans(request: &CheckOptions) -> Result<Vec<(Report, Plan)>, Error
         .enumerate()
         .map(|(index, step)| {
             let mut reader = SnapshotReader::new(Arc::clone(&directory), step, Arc::clone(&here));
-            let checked = check_one(request, index, &mut reader, Depth::Processes)?;
-            Ok((checked.report, checked.plan))
+            check_one(request, index, &mut reader, Depth::Processes)
         })
         .collect()
 }

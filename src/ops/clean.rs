@@ -131,7 +131,7 @@ fn newest(directory: &MonitorDir, files: &[String]) -> WallTime {
 
 fn may_go(directory: &Path, step: &StepName) -> Result<Result<(), Error>, Error> {
     let plans = plans(&CheckOptions::new(directory).step(step.clone()))?;
-    let stays = plans.iter().any(|(_, plan)| matches!(plan, Plan::Wait | Plan::End(_)));
+    let stays = plans.iter().any(|checked| matches!(checked.plan, Plan::Wait | Plan::End(_)));
     Ok(if stays {
         Err(Error::already_running(format!("step {step} is running; end it first with: dogwatch kill {step}")))
     } else {

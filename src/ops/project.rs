@@ -55,7 +55,7 @@ impl Project {
     }
 }
 
-/// FNV-1a, 64 bits. std's hashers may change between releases, and with them everybody's directory.
+/// FNV-1a, 64 bits. std's hashers may change between releases, and with them the names of all directories.
 pub(crate) fn stable_hash(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

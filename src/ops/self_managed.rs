@@ -99,7 +99,7 @@ fn own_process(pid: i32) -> Result<ProcessInfo, Error> {
                 None => format!("there is no process {pid}"),
             });
         }
-        Lookup::Hidden => return refuse(format!("process {pid} is not to be seen")),
+        Lookup::Hidden => return refuse(format!("process {pid} cannot be seen from here")),
     };
     match process::user(pid) {
         Some(user) if user == env::user() => Ok(entry),

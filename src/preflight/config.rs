@@ -307,7 +307,7 @@ fn type_name(value: &DeValue<'_>) -> &'static str {
 /// Parses a module's name: Python names with dots between them, and so nothing that a shell expands.
 ///
 /// # Errors
-/// [`Error`].
+/// It is none; a sentence that shows one.
 pub(crate) fn module(text: &str) -> Result<String, Error> {
     let is_name = |part: &str| {
         part.chars().all(|one| one == '_' || one.is_alphanumeric()) && !part.starts_with(|one: char| one.is_numeric())
@@ -321,7 +321,7 @@ pub(crate) fn module(text: &str) -> Result<String, Error> {
 /// Parses a variable's name.
 ///
 /// # Errors
-/// [`Error`].
+/// It is none; a sentence that shows one.
 pub(crate) fn variable(text: &str) -> Result<String, Error> {
     let fits = !text.is_empty() && !text.contains(['=', '\0', '$']) && !text.contains(char::is_whitespace);
     fits.then(|| text.to_owned())

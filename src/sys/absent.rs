@@ -63,8 +63,8 @@ pub(crate) fn signal_dispositions() -> Option<(u64, u64)> {
     None
 }
 
-/// Makes orphans among this process's descendants its own children: they go to launchd, which reaps them. Whoever ends the
-/// tree finds them by group, session and mark.
+/// Makes orphans among this process's descendants its own children: they go to launchd, which reaps them. The process
+/// that ends the tree finds them by group, session and mark.
 ///
 /// # Errors
 /// None here.
@@ -74,7 +74,7 @@ pub(crate) fn adopt_orphans() -> io::Result<bool> {
 }
 
 /// Has the kernel kill this process when the thread that forked it ends: it does not. A COMMAND whose wrapper was killed
-/// runs on until the run is ended, by whoever finds its group, session or mark.
+/// runs on until a waiter, which finds it by its group, session or mark, ends the run.
 ///
 /// # Errors
 /// None here.

@@ -22,8 +22,8 @@ pub(crate) const INTERRUPTS: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Sig
 /// Signals that wait to be fetched, and a descriptor that is readable while some do.
 pub(crate) struct Pending {
     delivery: SignalDelivery<Arc<UnixStream>, SignalOnly>,
-    /// Goes after the handler that writes to its other end: such a write would be a SIGPIPE, which not everybody ignores
-    /// who uses this library.
+    /// Goes after the handler that writes to its other end: such a write would raise SIGPIPE, which not every
+    /// program that uses this library ignores.
     _read: Arc<UnixStream>,
 }
 

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 /// At most `limit` bytes of standard input.
 ///
 /// # Errors
-/// What the kernel says.
+/// As read(2).
 pub(crate) fn read(limit: usize) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     io::stdin().lock().take(limit as u64).read_to_end(&mut content)?;

@@ -3,7 +3,9 @@
 use crate::sys::env;
 use nix::unistd::{getpgrp, tcgetpgrp};
 use std::ffi::OsStr;
-use std::io::{IsTerminal, stderr, stdin, stdout};
+use std::io::{IsTerminal, stderr, stdout};
+use std::os::fd::AsFd;
+use terminal_size::terminal_size_of;
 
 /// Columns and rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,34 +16,16 @@ pub(crate) struct Size {
     pub(crate) rows: usize,
 }
 
-/// Whether standard input is a terminal.
-pub(crate) fn stdin_is_terminal() -> bool {
-    stdin().is_terminal()
+/// The size of the terminal that a stream is, or of a usual one where it does not tell; `None` if it is none.
+pub(crate) fn size(stream: impl IsTerminal + AsFd) -> Option<Size> {
+    let told = stream.is_terminal().then(|| terminal_size_of(stream))?;
+    let (columns, rows) = told.map_or((80, 24), |(width, height)| (width.0, height.0));
+    Some(Size { columns: columns.into(), rows: rows.into() })
 }
 
-/// Whether standard output is a terminal.
-pub(crate) fn stdout_is_terminal() -> bool {
-    stdout().is_terminal()
-}
-
-/// The size of the terminal on standard output, or of a usual one where it does not tell; `None` if it is none.
-pub(crate) fn stdout_size() -> Option<Size> {
-    stdout().is_terminal().then(|| size(terminal_size::terminal_size_of(stdout())))
-}
-
-/// As [`stdout_size`], of standard error.
-pub(crate) fn stderr_size() -> Option<Size> {
-    stderr().is_terminal().then(|| size(terminal_size::terminal_size_of(stderr())))
-}
-
-/// Whether standard output is a terminal whose cursor can be moved.
-pub(crate) fn stdout_can_erase() -> bool {
-    stdout().is_terminal() && has_cursor_control()
-}
-
-/// As [`stdout_can_erase`], of standard error.
-pub(crate) fn stderr_can_erase() -> bool {
-    stderr().is_terminal() && has_cursor_control()
+/// Whether a stream is a terminal whose cursor can be moved.
+pub(crate) fn can_erase(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && has_cursor_control()
 }
 
 /// `TERM=dumb` says that escape sequences are shown as text, and no `TERM` that nothing is known.
@@ -54,7 +38,7 @@ fn has_cursor_control() -> bool {
 pub(crate) fn stdout_has_colors() -> bool {
     let is = |name: &str, fits: fn(&OsStr) -> bool| env::variable(name).is_some_and(|value| fits(&value));
     let is_forced = is("CLICOLOR_FORCE", |value| value != "0");
-    !is("NO_COLOR", |_| true) && (is_forced || (stdout_can_erase() && !is("CLICOLOR", |value| value == "0")))
+    !is("NO_COLOR", |_| true) && (is_forced || (can_erase(&stdout()) && !is("CLICOLOR", |value| value == "0")))
 }
 
 /// Whether the terminal that standard error is belongs to this process's job at the moment. A background job that draws
@@ -62,11 +46,4 @@ pub(crate) fn stdout_has_colors() -> bool {
 /// one knows no jobs (`ENOTTY`).
 pub(crate) fn stderr_is_in_foreground() -> bool {
     tcgetpgrp(stderr()).map_or(true, |group| group == getpgrp())
-}
-
-fn size(told: Option<(terminal_size::Width, terminal_size::Height)>) -> Size {
-    told.map_or(Size { columns: 80, rows: 24 }, |(width, height)| Size {
-        columns: width.0.into(),
-        rows: height.0.into(),
-    })
 }

@@ -15,9 +15,10 @@ use crate::ops::report::Report;
 use crate::ops::select::{MeantSteps, none};
 use crate::record::outcome::Outcome;
 use crate::record::sanitize::sanitize_for_terminal;
-use crate::sys::terminal::{Size, stdout_can_erase, stdout_size};
+use crate::sys::terminal::{self, Size, can_erase};
 use clap::Args;
 use std::collections::HashMap;
+use std::io::{IsTerminal, stdout};
 
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
@@ -45,7 +46,7 @@ impl Subcommand for ListArgs {
         if self.watch {
             let mut screen = Screen { request: &request, context, shown: None, size: None };
             let signal = watch(&request, &mut || screen.show())?;
-            if !out.json && stdout_size().is_some() {
+            if !out.json && stdout().is_terminal() {
                 // The terminal has echoed ^C where the prompt will be.
                 out.print(b"\n");
             }
@@ -59,7 +60,7 @@ impl Subcommand for ListArgs {
             (steps.len(), faults)
         } else {
             let Listing { steps, faults } = rows(&request)?;
-            let columns = stdout_size().map(|size| size.columns);
+            let columns = terminal::size(stdout()).map(|size| size.columns);
             out.print(text(&table(&steps, out.styles, columns)).as_bytes());
             (steps.len(), faults)
         };
@@ -106,7 +107,7 @@ impl Screen<'_> {
             let Listing { steps, faults } = rows(self.request)?;
             let mark = |row: &Row| (row.step.clone(), (row.outcome, row.run_id.clone(), row.pid));
             let now = steps.iter().map(mark).collect();
-            match stdout_size().filter(|_| stdout_can_erase()) {
+            match terminal::size(stdout()).filter(|_| can_erase(&stdout())) {
                 Some(size) => self.draw(&steps, size),
                 None if self.shown.as_ref() != Some(&now) && !steps.is_empty() => {
                     let mut lines = table(&steps, self.context.out.styles, None);

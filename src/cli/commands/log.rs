@@ -16,8 +16,8 @@ use crate::record::sanitize::StreamSanitizer;
 use crate::record::step_name::StepName;
 use crate::record::time::MonotonicTime;
 use crate::sys::stdio;
-use crate::sys::terminal::stdout_is_terminal;
 use clap::Args;
+use std::io::{self, IsTerminal};
 
 #[derive(Debug, Args)]
 pub(super) struct LogArgs {
@@ -60,7 +60,7 @@ impl Subcommand for LogArgs {
             // The thread that waits for the step takes signals from any moment on, and this one may be printing by then.
             stdio::set_deadline(MonotonicTime::NEVER);
         }
-        let mut sanitizer = stdout_is_terminal().then(StreamSanitizer::default);
+        let mut sanitizer = io::stdout().is_terminal().then(StreamSanitizer::default);
         let mut print = |bytes: &[u8]| match &mut sanitizer {
             Some(sanitizer) => context.out.try_print(sanitizer.feed(bytes).as_bytes()),
             None => context.out.try_print(bytes),

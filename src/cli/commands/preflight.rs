@@ -17,7 +17,7 @@ use crate::record::sanitize::sanitize_for_terminal;
 use crate::record::shell_word::shell_word;
 use crate::sys::signals::Signal;
 use clap::Args;
-use serde::Serialize;
+use serde_json::json;
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
@@ -112,7 +112,7 @@ impl Subcommand for PreflightArgs {
         if self.init {
             let file = preflight::init(&options)?.to_string_lossy().into_owned();
             if out.json {
-                out.print_json(&WrittenFile { file, schema: SCHEMA });
+                out.print_json(&json!({ "file": file, "schema": SCHEMA }));
             } else if !out.quiet {
                 out.print_line(&sanitize_for_terminal(&file));
             }
@@ -144,13 +144,6 @@ impl Subcommand for PreflightArgs {
             }
         }
     }
-}
-
-/// The answer of `--init --json`.
-#[derive(Serialize)]
-struct WrittenFile {
-    file: String,
-    schema: u64,
 }
 
 /// Prints the report, with what runs the fixes where they were not run; returns the exit code.

@@ -9,7 +9,7 @@ use crate::cli::Context;
 use crate::cli::deadline::CallDeadline;
 use crate::error::Error;
 use crate::exit_code::of_all;
-use crate::ops::check::plans;
+use crate::ops::check::{Checked, plans};
 use crate::ops::select::MeantSteps;
 use crate::record::step_name::StepName;
 use clap::Args;
@@ -56,13 +56,13 @@ impl Subcommand for RecoverArgs {
             .log_tail(self.flags.log_tail.log_tail);
         CallDeadline::of_check(&request).run_within(context, || {
             let plans = plans(&request)?;
-            for (report, plan) in &plans {
+            for Checked { report, plan, .. } in &plans {
                 context.out.print_report(report);
                 if !context.out.json && !context.out.quiet {
                     context.out.print_line(&format!("{}: recover {}", report.step, plan.as_str()));
                 }
             }
-            Ok(of_all(plans.iter().map(|(report, _)| report.outcome), false).code())
+            Ok(of_all(plans.iter().map(|checked| checked.report.outcome), false).code())
         })
     }
 }

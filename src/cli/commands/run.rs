@@ -24,10 +24,10 @@ use crate::runner::{HeartbeatOn, LogStreams, ResultFrom};
 use crate::sys::env;
 use crate::sys::process::daemonize::{Daemonized, detach};
 use crate::sys::process::spawn::Stream;
-use crate::sys::terminal::stdin_is_terminal;
 use clap::builder::TypedValueParser;
 use clap::{Args, ValueEnum};
 use std::ffi::OsString;
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -238,7 +238,7 @@ impl RunArgs {
             ));
         }
         let inherits_stdin = self.stdin == Stdin::Inherit;
-        if (self.detach || self.at_most.is_some()) && inherits_stdin && stdin_is_terminal() {
+        if (self.detach || self.at_most.is_some()) && inherits_stdin && io::stdin().is_terminal() {
             return Err(Error::invalid_options(
                 "--stdin inherit with --detach takes a pipe or a file: a detached run has no terminal to read from",
             ));

@@ -91,8 +91,8 @@ pub(in crate::cli) fn process_tree(processes: &[TreeProcess]) -> Vec<String> {
     lines
 }
 
-/// Each process once, with its depth, after its parent. A record may be anybody's, one in which a process is its own
-/// ancestor included: who is reached from no top is at the top.
+/// Each process once, with its depth, after its parent. A record may come from any writer, and
+/// may even make a process its own ancestor: a process that is reached from no top is put at the top.
 fn by_ancestry(processes: &[TreeProcess]) -> Vec<(usize, &TreeProcess)> {
     let mut ordered = Vec::with_capacity(processes.len());
     let mut told = BTreeSet::new();
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn children_stand_below_their_parents_and_commands_are_sanitize_for_terminal() {
+    fn children_stand_below_their_parents_and_commands_are_sanitized() {
         let mut reader = process(7, 5, "cat \u{1b}[2J");
         reader.blocked_on = Some(BlockedOn::Stdin);
         let lines =

@@ -15,11 +15,11 @@ use crate::record::SCHEMA;
 use crate::record::sanitize::{sanitize_for_terminal, sanitize_json};
 use crate::sys::signals::interruption;
 use crate::sys::stdio;
-use crate::sys::terminal::{stderr_can_erase, stderr_size};
+use crate::sys::terminal::can_erase;
 use serde::Serialize;
 use std::cell::RefCell;
 use std::ffi::OsString;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, IsTerminal};
 use styles::Styles;
 
 /// Standard output, and how much goes to it in which form.
@@ -190,10 +190,10 @@ pub(super) fn print_stderr(line: &str) {
 /// Has the terminal on standard error tell of something: by its bell, and, where it knows escape sequences, by a desktop
 /// notification (OSC 9, which iTerm2, Windows Terminal, kitty and others show). Elsewhere nothing is written.
 pub(super) fn notify(text: &str) {
-    if stderr_size().is_none() {
+    if !io::stderr().is_terminal() {
         return;
     }
     let notification =
-        if stderr_can_erase() { format!("\u{1b}]9;{}\u{7}", sanitize_for_terminal(text)) } else { String::new() };
+        if can_erase(&io::stderr()) { format!("\u{1b}]9;{}\u{7}", sanitize_for_terminal(text)) } else { String::new() };
     let _failed = stdio::write_all(&mut io::stderr().lock(), format!("\u{7}{notification}").as_bytes());
 }

@@ -11,7 +11,7 @@ use crate::record::time::millis;
 use crate::record::units::shown;
 use crate::sys::signals::was_continued;
 use crate::sys::stdio;
-use crate::sys::terminal::{Size, stderr_can_erase, stderr_is_in_foreground, stderr_size};
+use crate::sys::terminal::{self, Size, can_erase, stderr_is_in_foreground};
 use std::io::stderr;
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub(in crate::cli) struct ProgressDisplay {
 
 impl ProgressDisplay {
     pub(in crate::cli) fn new(out: &Output) -> Self {
-        let wanted = !out.json && !out.quiet && stderr_can_erase();
+        let wanted = !out.json && !out.quiet && can_erase(&stderr());
         if wanted {
             was_continued();
         }
@@ -44,7 +44,7 @@ impl ProgressDisplay {
     /// Draws the lines in place of those before.
     pub(in crate::cli) fn draw(&mut self, steps: &[Progress], more: usize) {
         // Asked each time: a terminal is resized, and a job moves between foreground and background.
-        let Some(size) = stderr_size().filter(|_| self.wanted) else { return };
+        let Some(size) = terminal::size(stderr()).filter(|_| self.wanted) else { return };
         self.forget_after_stop();
         if !stderr_is_in_foreground() {
             // The shell draws its prompt over what was there.
@@ -71,7 +71,7 @@ impl ProgressDisplay {
         let drawn = std::mem::take(&mut self.drawn);
         if !drawn.is_empty()
             && stderr_is_in_foreground()
-            && let Some(size) = stderr_size()
+            && let Some(size) = terminal::size(stderr())
         {
             write(&clear_sequence(&drawn, size.columns));
         }

@@ -32,7 +32,7 @@ impl Address {
     /// Reads `host:port`; an IPv6 address is in brackets.
     ///
     /// # Errors
-    /// [`Error`].
+    /// It is no such text; a sentence that shows one.
     pub(crate) fn parse(text: &str) -> Result<Self, Error> {
         let invalid = || {
             Error::invalid_options(format!("{text:?} is not an address; write it like localhost:5432 or [::1]:5432"))

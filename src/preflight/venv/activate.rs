@@ -3,8 +3,9 @@
 //! Reinstalling packages rewrites console scripts and leaves `bin/activate` as it was, so after a move the two can disagree:
 //! the scripts run, and who sources `activate` gets another Python or none.
 
-use crate::preflight::venv::shebang::{HEAD, first_line_ends_with_cr, shell_word};
+use crate::preflight::venv::shebang::{HEAD, first_line_ends_with_cr};
 use crate::preflight::venv::{Problem, Venv, VenvProblem};
+use crate::record::shell_word::first_shell_word;
 use crate::sys::fs::metadata;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -81,7 +82,7 @@ pub(crate) fn virtual_env(script: &[u8]) -> Option<PathBuf> {
         if !posix && value.contains(&b'\\') {
             return None;
         }
-        let word = shell_word(value)?;
+        let word = first_shell_word(value)?;
         word.starts_with(b"/").then(|| OsString::from_vec(word).into())
     })
 }

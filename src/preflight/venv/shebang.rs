@@ -3,6 +3,7 @@
 //! Only the forms that installers write are understood (distlib `scripts.py`, `_build_shebang`; uv
 //! `uv-install-wheel/src/wheel.rs`, `format_shebang`); any other shell script is run by its shell.
 
+use crate::record::shell_word::first_shell_word;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
@@ -56,30 +57,9 @@ fn through_shell(line: &[u8]) -> Option<Shebang> {
     if line.starts_with(b"\"$(") {
         const END: &[u8] = b")\"/";
         let end = line.windows(END.len()).rposition(|three| three == END)?;
-        return shell_word(&line[end + END.len()..]).map(|name| Shebang::Beside(path(&name)));
+        return first_shell_word(&line[end + END.len()..]).map(|name| Shebang::Beside(path(&name)));
     }
-    shell_word(line).map(|program| Shebang::Program(path(&program)))
-}
-
-/// The first word of a shell's line, without its quotes (POSIX, 2.2, Quoting); `None` where they do not end.
-pub(crate) fn shell_word(line: &[u8]) -> Option<Vec<u8>> {
-    let mut word = Vec::new();
-    let mut quote = None;
-    let mut bytes = line.iter().copied();
-    while let Some(byte) = bytes.next() {
-        match (quote, byte) {
-            (Some(b'\''), b'\'') | (Some(b'"'), b'"') => quote = None,
-            (None, b'\'' | b'"') => quote = Some(byte),
-            (None, b' ' | b'\t') => break,
-            (None, b'\\') => word.push(bytes.next()?),
-            (Some(b'"'), b'\\') => match bytes.next()? {
-                escaped @ (b'"' | b'\\' | b'$' | b'`') => word.push(escaped),
-                plain => word.extend([b'\\', plain]),
-            },
-            (_, byte) => word.push(byte),
-        }
-    }
-    (quote.is_none() && !word.is_empty()).then_some(word)
+    first_shell_word(line).map(|program| Shebang::Program(path(&program)))
 }
 
 fn path(bytes: &[u8]) -> PathBuf {

@@ -10,7 +10,7 @@ use std::path::Path;
 /// Writes a file into a folder, in place of what stands there.
 ///
 /// # Errors
-/// [`Error`].
+/// The folder cannot be made, or the file cannot be written.
 pub(crate) fn write_into(folder: &Path, name: &str, content: &[u8]) -> Result<(), Error> {
     let say = |error| Error::io(format!("cannot write {}", folder.join(name).display()), error);
     fs::create_dir_all(folder).map_err(say)?;
@@ -21,7 +21,7 @@ pub(crate) fn write_into(folder: &Path, name: &str, content: &[u8]) -> Result<()
 /// Appends to a file of another program's, in one write; the file is created where it is missing.
 ///
 /// # Errors
-/// [`Error`].
+/// It cannot be written.
 pub(crate) fn append(path: &Path, content: &[u8]) -> Result<(), Error> {
     let say = |error| Error::io(format!("cannot write {}", path.display()), error);
     let mut file = fs::OpenOptions::new().append(true).create(true).open(path).map_err(say)?;
@@ -31,7 +31,7 @@ pub(crate) fn append(path: &Path, content: &[u8]) -> Result<(), Error> {
 /// What stands in a file; `None` if there is none.
 ///
 /// # Errors
-/// [`Error`].
+/// It is there and cannot be read.
 pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     match fs::read(path) {
         Ok(content) => Ok(Some(content)),

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 /// Reads once, also where a signal interrupts it.
 ///
 /// # Errors
-/// What the kernel says.
+/// As read(2).
 pub(crate) fn read_once(file: &mut File, bytes: &mut [u8]) -> io::Result<usize> {
     loop {
         match file.read(bytes) {
@@ -20,7 +20,7 @@ pub(crate) fn read_once(file: &mut File, bytes: &mut [u8]) -> io::Result<usize> 
 /// Reads as much as there is from `start` on, up to the buffer's length; how many bytes that were.
 ///
 /// # Errors
-/// What the kernel says.
+/// As pread(2).
 pub(crate) fn read_at_most(file: &File, bytes: &mut [u8], start: u64) -> io::Result<usize> {
     let mut done = 0;
     while done < bytes.len() {

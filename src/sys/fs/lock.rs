@@ -1,8 +1,8 @@
 //! flock on a file: proof by the kernel that its holder lives, and mutual exclusion around read-modify-write.
 //!
 //! No wait is without a bound. The descriptor is closed in every program that is started: a lock belongs to the open file,
-//! and a child that inherited it would keep a dead run alive. Lock files are 0600: whoever may open a file for reading may
-//! lock it too (flock(2)), and so keep an end from being recorded.
+//! and a child that inherited it would keep a dead run alive. Lock files are 0600: a user who may open a file for reading
+//! may lock it too (flock(2)), and so keep an end from being recorded.
 
 use crate::record::file_state::{FileId, LockState};
 use crate::sys::fs::at::{FileAt, FileFacts, OWNER_ONLY};
@@ -65,7 +65,7 @@ impl Lock {
     /// Takes the lock, for which it waits 3 s at most; `None` if it was not to be had.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// As [`Lock::try_take`].
     pub(crate) fn take(path: &FileAt<'_>) -> io::Result<Option<Self>> {
         let deadline = clock::now().plus(PATIENCE);
         loop {

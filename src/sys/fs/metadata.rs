@@ -31,7 +31,7 @@ pub(crate) enum FileKind {
 /// What stands under a path.
 ///
 /// # Errors
-/// What the kernel says, but not that there is nothing.
+/// As stat(2), but for a path under which nothing stands.
 pub(crate) fn kind(path: &Path) -> io::Result<FileKind> {
     match fs::metadata(path) {
         Ok(found) if found.is_file() => Ok(FileKind::File { executable: found.permissions().mode() & 0o111 != 0 }),
@@ -55,7 +55,7 @@ pub(crate) fn leads_to(path: &Path) -> Option<PathBuf> {
 /// The path with every link in it resolved.
 ///
 /// # Errors
-/// What the kernel says; also that there is nothing.
+/// As realpath(3); so also where nothing stands.
 pub(crate) fn resolved(path: &Path) -> io::Result<PathBuf> {
     path.canonicalize()
 }
@@ -63,7 +63,7 @@ pub(crate) fn resolved(path: &Path) -> io::Result<PathBuf> {
 /// At most `limit` bytes of a regular file, from its beginning.
 ///
 /// # Errors
-/// What the kernel says; that it is no regular file.
+/// As open(2) and read(2); that it is no regular file.
 pub(crate) fn head(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     // O_NONBLOCK: a FIFO must not block the open (fifo(7)).
     let file = FileAt::by_path(path).open_to_read()?;
@@ -76,7 +76,7 @@ pub(crate) fn head(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
 /// The names of a folder's regular files, links left out, in order.
 ///
 /// # Errors
-/// What the kernel says.
+/// As opendir(3) and readdir(3).
 pub(crate) fn files(folder: &Path) -> io::Result<Vec<OsString>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder)? {
@@ -97,7 +97,7 @@ pub(crate) fn may_execute(path: &Path) -> bool {
 /// How many bytes an ordinary user may still write on the filesystem of a path.
 ///
 /// # Errors
-/// What the kernel says.
+/// As statvfs(3).
 pub(crate) fn room(path: &Path) -> io::Result<u64> {
     let found = statvfs(path)?;
     // Both are narrower than 64 bits on macOS.
@@ -109,7 +109,7 @@ pub(crate) fn room(path: &Path) -> io::Result<u64> {
 /// Writes a file that must not be there yet.
 ///
 /// # Errors
-/// `AlreadyExists`, or what the kernel says.
+/// `AlreadyExists`; others as open(2) and write(2).
 pub(crate) fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = FileAt::by_path(path).create_new()?;
     let written = file.write_all(content);

@@ -169,7 +169,7 @@ impl MonitorDir {
     /// Renames a file of the directory; its modification time stays.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// As rename(2).
     pub(crate) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         self.file(from).rename(&self.file(to))
     }
@@ -252,7 +252,7 @@ impl MonitorDir {
                     return Ok(FileState::Invalid(fault.to_owned()));
                 }
             }
-            // A far filesystem may not have heard of it: only opening it tells.
+            // A far filesystem's cache may not have it yet: only opening it asks the server.
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.far.is_far() => {}
             Err(error) => return absent_or_unfit(error),
         }

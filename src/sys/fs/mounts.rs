@@ -56,14 +56,10 @@ fn may_be_same(one: &Path, other: &Path, exact: bool) -> bool {
     if exact {
         return one == other;
     }
-    let (mut one, mut other) = (one.components(), other.components());
-    loop {
-        match (one.next(), other.next()) {
-            (None, None) => return true,
-            (Some(one), Some(other)) if may_be_same_name(one.as_os_str(), other.as_os_str()) => {}
-            _ => return false,
-        }
-    }
+    let (one, other) = (one.components(), other.components());
+    let may_be_same =
+        |(one, other): (Component<'_>, Component<'_>)| may_be_same_name(one.as_os_str(), other.as_os_str());
+    one.clone().count() == other.clone().count() && one.zip(other).all(may_be_same)
 }
 
 /// Whether a filesystem that ignores case and Unicode normalization may take these names for one.

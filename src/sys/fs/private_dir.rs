@@ -51,19 +51,17 @@ pub(crate) fn check_private(base: &Path) -> Result<bool, Error> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(Error::io(format!("cannot look at {shown}"), error)),
     };
+    let refuse = |fault: &str, advice| Err(Error::internal(format!("{shown} {fault}")).advise(advice));
     if metadata.file_type().is_symlink() {
-        return Err(Error::internal(format!(
-            "{shown} is a symbolic link and could lead anywhere; remove it or choose a directory with --dir"
-        )));
+        let fault = "is a symbolic link and could lead anywhere";
+        return refuse(fault, "remove it or choose a directory with --dir");
     }
     if !metadata.is_dir() {
-        return Err(Error::internal(format!("{shown} is no directory; remove it or choose a directory with --dir")));
+        return refuse("is no directory", "remove it or choose a directory with --dir");
     }
     if metadata.uid() != env::user() {
-        return Err(Error::internal(format!(
-            "{shown} belongs to user {}, not to you; choose a directory of your own with --dir",
-            metadata.uid()
-        )));
+        let fault = format!("belongs to user {}, not to you", metadata.uid());
+        return refuse(&fault, "choose a directory of your own with --dir");
     }
     Ok(true)
 }

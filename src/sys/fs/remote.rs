@@ -62,7 +62,7 @@ impl RemoteFs {
 /// times anew.
 ///
 /// # Errors
-/// What the kernel says.
+/// As open(2).
 pub(crate) fn open(path: &FileAt<'_>) -> io::Result<File> {
     let file = path.open_to_read()?;
     fs_type::refresh(&file);

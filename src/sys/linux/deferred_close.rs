@@ -14,8 +14,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 /// A second reference to a descriptor, which a kernel worker closes once this value, or this process, is gone.
 ///
 /// The reference is in a message that is never received. The message waits at the socket `carried`, which is itself in
-/// the message: with this process's own references gone, the two keep each other open, and only the garbage collector
-/// of
+/// the message: with this process's own references gone, the two keep each other open, and only the garbage collector of
 /// `AF_UNIX` (`net/unix/garbage.c`) frees them. It runs when `sender` is closed, since Linux 6.9 on a worker; before that in
 /// the closing task, which then waits as it would have without this value.
 #[derive(Debug)]

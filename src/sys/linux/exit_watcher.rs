@@ -43,7 +43,7 @@ impl ExitWatcher {
         if self.watched.len() >= self.most {
             return Err(rustix::io::Errno::MFILE.into());
         }
-        // A pidfd becomes readable when the process ends, also as a zombie, whoever its parent is (pidfd_open(2)).
+        // A pidfd becomes readable when the process ends, also as a zombie, and of any parent's child (pidfd_open(2)).
         let descriptor = match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(descriptor) => descriptor,
             Err(rustix::io::Errno::SRCH) => return Ok(WatchResult::AlreadyExited),

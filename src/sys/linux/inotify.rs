@@ -152,7 +152,7 @@ mod tests {
         watches.set(&1, &one, WatchFlags::MODIFY).unwrap();
         write(&two).unwrap().unwrap();
         assert_eq!(told(&mut watches), [(2, ReadFlags::MODIFY, String::new())]);
-        // Nobody wants the old file any more: its watch goes.
+        // The old file has no key left: its watch is removed.
         fs::remove_file(&two).unwrap();
         fs::write(&two, "").unwrap();
         watches.set(&2, &two, WatchFlags::MODIFY).unwrap();

@@ -58,7 +58,7 @@ pub(crate) fn clock_offset() -> i64 {
 /// (`PR_SET_CHILD_SUBREAPER(2const)`); whether that is so now.
 ///
 /// # Errors
-/// What the kernel says.
+/// As prctl(2).
 pub(crate) fn adopt_orphans() -> io::Result<bool> {
     nix::sys::prctl::set_child_subreaper(true).map(|()| true).map_err(io::Error::from)
 }
@@ -67,7 +67,7 @@ pub(crate) fn adopt_orphans() -> io::Result<bool> {
 /// system call and nothing else.
 ///
 /// # Errors
-/// What the kernel says.
+/// As prctl(2).
 pub(crate) fn die_with_parent() -> io::Result<()> {
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL).map_err(io::Error::from)
 }

@@ -1,4 +1,4 @@
-//! Linux: pidfd, procfs, inotify, statfs. The same signatures stand in `os/macos`.
+//! Linux: pidfd, procfs, inotify, statfs. `sys/macos` has the same functions.
 
 pub(crate) mod cgroup;
 mod deferred_close;

@@ -102,32 +102,26 @@ pub(crate) fn user(pid: i32) -> Option<u32> {
 
 /// Whether a process was given exactly this variable (`NAME=value`).
 pub(crate) fn environment_holds(pid: i32, variable: &str) -> Environment {
-    let environment = || procfs_read::whole(format!("/proc/{pid}/environ"));
-    let holds = |block: &[u8]| Environment::of(procfs::environment_holds(block, variable));
-    let unread = |error: &io::Error| {
-        if error.kind() == io::ErrorKind::PermissionDenied { Environment::Hidden } else { Environment::Changing }
+    let read = || match procfs_read::whole(format!("/proc/{pid}/environ")) {
+        Ok(block) if block.is_empty() => None,
+        Ok(block) => Some(Environment::of(procfs::environment_holds(&block, variable))),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Some(Environment::Hidden),
+        Err(_) => Some(Environment::Changing),
     };
     // In an exec the new variables come some time after the old ones are gone (`exec_mmap` in `fs/exec.c`, then
     // `create_elf_tables` in `fs/binfmt_elf.c`), and after both the address of the stack is written down. With the same
     // address before and after, it was one program all the while, and it has no environment.
     let stack = || procfs::stack(&procfs_read::record(format!("/proc/{pid}/stat")).ok()?).filter(|&start| start != 0);
-    match environment() {
-        Ok(block) if block.is_empty() => {}
-        Ok(block) => return holds(&block),
-        Err(error) => return unread(&error),
-    }
-    let Some(before) = stack() else { return Environment::Changing };
-    match environment() {
-        Ok(block) if block.is_empty() && stack() == Some(before) => Environment::Lacks,
-        Ok(block) if block.is_empty() => Environment::Changing,
-        Ok(block) => holds(&block),
-        Err(error) => unread(&error),
-    }
+    read().unwrap_or_else(|| {
+        let Some(before) = stack() else { return Environment::Changing };
+        let is_same = || stack() == Some(before);
+        read().unwrap_or_else(|| if is_same() { Environment::Lacks } else { Environment::Changing })
+    })
 }
 
 /// Tells each child of this process that has not ended, found by asking for every number from `first` on: for where no
-/// list of processes can be had; until `is_over`, which is asked now and then. About a second of system calls where numbers go up to the greatest limit (`PID_MAX_LIMIT`,
-/// `include/linux/threads.h`).
+/// list of processes can be had; until `is_over`, which is asked now and then. About a second of system calls where numbers
+/// go up to the greatest limit (`PID_MAX_LIMIT`, `include/linux/threads.h`).
 pub(crate) fn for_each_own_child(first: i32, tell: &mut dyn FnMut(i32), is_over: &mut dyn FnMut() -> bool) {
     const GREATEST: i32 = 4 << 20;
     let most = procfs_read::record("/proc/sys/kernel/pid_max").ok();

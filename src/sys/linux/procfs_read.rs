@@ -17,7 +17,7 @@ const LONGEST: u64 = 16 << 20;
 /// All that such a file holds, up to 16 MiB.
 ///
 /// # Errors
-/// What the kernel says.
+/// As open(2) and read(2).
 pub(crate) fn whole(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
     part(path, LONGEST)
 }
@@ -30,7 +30,7 @@ pub(crate) fn text(path: impl AsRef<Path>) -> Option<String> {
 /// The beginning of it.
 ///
 /// # Errors
-/// What the kernel says.
+/// As [`whole`].
 pub(crate) fn part(path: impl AsRef<Path>, limit: u64) -> io::Result<Vec<u8>> {
     let mut text = Vec::with_capacity(ROOM);
     // Bounded, because then nothing asks for a size.
@@ -42,7 +42,7 @@ pub(crate) fn part(path: impl AsRef<Path>, limit: u64) -> io::Result<Vec<u8>> {
 /// (`single_open` in `fs/seq_file.c`).
 ///
 /// # Errors
-/// What the kernel says.
+/// As [`whole`].
 pub(crate) fn record(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
     let mut file = File::open(path)?;
     let mut text = vec![0; ROOM];

@@ -194,8 +194,8 @@ pub(crate) fn by_descriptor(number: i32, input: bool, kind: FdKind) -> Option<Bl
 
 /// What a wait for any of these is for: the most telling of them.
 ///
-/// Local sockets do not count here: nearly every event loop has one to wake itself up by, and of the few that are for
-/// somebody else these cannot be told apart. Nor do files, for which such a wait never sleeps.
+/// Local sockets do not count here: nearly every event loop has one to wake itself up by, and such a socket looks the same as
+/// one to another process. Nor do files, for which such a wait never sleeps.
 pub(crate) fn by_set(set: &[(i32, bool, FdKind)]) -> Option<BlockedOn> {
     const TELLING: [BlockedOn; 5] =
         [BlockedOn::Network, BlockedOn::Pipe, BlockedOn::Stdin, BlockedOn::Child, BlockedOn::Sleep];

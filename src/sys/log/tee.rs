@@ -7,7 +7,7 @@ use crate::error::io_reason;
 use crate::sys::clock;
 use crate::sys::log::follower::{Chunk, FileIdentity, Follower};
 use crate::sys::platform::write_watcher::WriteWatcher;
-use crate::sys::signals::{Pending, Signal};
+use crate::sys::signals::{INTERRUPTS, Pending};
 use crate::sys::watch::poll::ready;
 use std::fs::File;
 use std::io::{self, Write};
@@ -95,9 +95,7 @@ impl Tee {
             if taken() != last {
                 (last, since) = (taken(), now);
             }
-            let asks =
-                |signal: &Signal| matches!(signal, Signal::SIGINT | Signal::SIGTERM | Signal::SIGHUP | Signal::SIGQUIT);
-            if signals.fetch().iter().any(asks) || now >= since.plus(STUCK) {
+            if signals.fetch().iter().any(|signal| INTERRUPTS.contains(signal)) || now >= since.plus(STUCK) {
                 let size = log.metadata().map_or(0, |metadata| metadata.len());
                 let rest = size.saturating_sub(last);
                 return (rest != 0).then(|| format!("the last {rest} bytes of the output were not read"));

@@ -126,7 +126,7 @@ pub(crate) fn pids() -> Vec<i32> {
 /// Reads a value of the kernel into `buffer` and says how long it is; with an empty buffer only the latter.
 ///
 /// # Errors
-/// What the kernel says; `ENOMEM` where the buffer is too short.
+/// As sysctl(3); `ENOMEM` where the buffer is too short.
 pub(crate) fn sysctl(name: &[c_int], buffer: &mut [u8]) -> Result<usize, Errno> {
     let mut length = buffer.len();
     let place = if buffer.is_empty() { null_mut() } else { buffer.as_mut_ptr() };
@@ -155,7 +155,7 @@ pub(crate) fn sysctl_by_name(name: &CStr, buffer: &mut [u8]) -> Result<usize, Er
 /// Makes a hole of a file's first `length` bytes, which are whole blocks.
 ///
 /// # Errors
-/// What the kernel says.
+/// As fcntl(2), `F_PUNCHHOLE`.
 pub(crate) fn punch_hole(file: &File, length: i64) -> Result<(), Errno> {
     let hole = libc::fpunchhole_t { fp_flags: 0, reserved: 0, fp_offset: 0, fp_length: length };
     // SAFETY: F_PUNCHHOLE takes a pointer to this structure and only reads it (fcntl(2)).

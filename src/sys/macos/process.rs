@@ -78,7 +78,7 @@ pub(crate) fn find(pid: i32) -> Result<Info, Errno> {
     match ffi::process(pid) {
         Ok(found) => Ok(from_libproc(&found)),
         // libproc tells of other users' processes only to root (xnu bsd/kern/proc_info.c, proc_security_policy); sysctl
-        // tells everybody, as it does for pgrep(1).
+        // tells every user, as it does for pgrep(1).
         Err(Errno::EPERM) => of_another_user(pid).ok_or(Errno::EPERM),
         Err(errno) => Err(errno),
     }
@@ -154,7 +154,7 @@ pub(crate) fn user(pid: i32) -> Option<u32> {
 
 /// Whether a process was given exactly this variable (`NAME=value`).
 ///
-/// The environment of Apple's own restricted programs, /bin/sh among them, is hidden from everybody while System Integrity
+/// The environment of Apple's own restricted programs, /bin/sh among them, is hidden from every user while System Integrity
 /// Protection is on: those are found by their group, session or parent only.
 pub(crate) fn environment_holds(pid: i32, variable: &str) -> Environment {
     match arguments(pid) {
@@ -266,7 +266,7 @@ pub(crate) fn wait_for_any(handles: &[&Handle], limit: Duration) {
         Err(Errno::EINTR) => false,
         Err(_) => true,
     };
-    // One that is on its way out is refused (ESRCH), and then kqueue waits for nobody (xnu bsd/kern/kern_event.c,
+    // One that is on its way out is refused (ESRCH), and then kqueue does not wait at all (xnu bsd/kern/kern_event.c,
     // kevent_internal); but it is there until it is a zombie, and the caller must not look without a rest.
     if refused {
         sleep(limit.min(LOOK_AGAIN));

@@ -19,7 +19,8 @@ pub(crate) fn start_of(pid: i32) -> Option<u64> {
     platform::process::look(pid).found().map(|entry| entry.started)
 }
 
-/// Adds to `members` everybody of `all` who descends from one of them, each generation only where `is_meant` says so.
+/// Adds to `members` each process of `all` that descends from one of them; a process for which `is_meant` is false is left
+/// out, with what descends from it.
 pub(crate) fn add_descendants(
     all: &BTreeMap<i32, ProcessInfo>,
     members: &mut BTreeMap<i32, ProcessInfo>,

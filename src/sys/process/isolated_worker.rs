@@ -113,7 +113,7 @@ pub(crate) fn fork_worker(signals: &[Signal]) -> io::Result<ForkSide> {
 
 impl Worker {
     /// Passes on what the worker says until it has ended, or is both past `limit` and silent. The limit is asked for
-    /// with the moment of the call and whether the worker was ever heard of. `print` writes to standard output.
+    /// with the moment of the call and whether the worker has sent a status message. `print` writes to standard output.
     pub(crate) fn supervise(
         mut self,
         limit: impl Fn(MonotonicTime, bool) -> MonotonicTime,

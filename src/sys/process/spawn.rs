@@ -62,7 +62,7 @@ pub(crate) enum ExitStatus {
 /// An open `/dev/null` for reading.
 ///
 /// # Errors
-/// What the kernel says.
+/// As open(2).
 pub(crate) fn null_input() -> io::Result<File> {
     File::open("/dev/null")
 }
@@ -70,7 +70,7 @@ pub(crate) fn null_input() -> io::Result<File> {
 /// An open `/dev/null` for writing.
 ///
 /// # Errors
-/// What the kernel says.
+/// As open(2).
 pub(crate) fn null_output() -> io::Result<File> {
     OpenOptions::new().write(true).open("/dev/null")
 }
@@ -92,22 +92,17 @@ impl HeldChild {
         // SAFETY: the child's branch makes only async-signal-safe calls and never returns: all that allocates was done
         // in `Prepared::new`.
         #[expect(unsafe_code, reason = "fork has no safe form")]
-        let forked = unsafe { fork() };
-        match forked {
+        let child = match unsafe { fork() } {
             Ok(ForkResult::Child) => {
                 drop_in_child(&go);
                 drop_in_child(&failure);
                 become_command(program, &mut prepared, parent, dispositions, &wait_for_go, &tell_failure)
             }
-            Ok(ForkResult::Parent { child }) => {
-                sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
-                Ok(Self { pid: child.as_raw(), go, failure })
-            }
-            Err(errno) => {
-                sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
-                Err(errno.into())
-            }
-        }
+            Ok(ForkResult::Parent { child }) => Ok(child),
+            Err(errno) => Err(errno),
+        };
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
+        Ok(Self { pid: child?.as_raw(), go, failure })
     }
 
     /// The child's pid, which is also its process group and session.
@@ -161,7 +156,7 @@ fn become_command(
 ) -> ! {
     let set_up = || -> Result<(), Errno> {
         // A session of its own is a process group of its own too, has no terminal to be stopped by, and marks the
-        // run's processes for whoever has to find them after the wrapper was killed.
+        // run's processes, so that a waiter finds them after the wrapper was killed.
         setsid()?;
         machine::die_with_parent().map_err(|_| Errno::last())?;
         // The parent may have ended before that call took effect (PR_SET_PDEATHSIG(2const), CAVEATS).

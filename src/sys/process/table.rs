@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// All processes, each question about them answered by one look at everybody when it is first asked.
+/// All processes; each table is read once, when it is first asked for.
 #[derive(Debug, Default)]
 pub(crate) struct LazyProcessTable {
     table: OnceLock<ProcessTable>,

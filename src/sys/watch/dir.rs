@@ -68,10 +68,7 @@ impl AnyWatcher {
     fn follow(&mut self, path: &Path) -> io::Result<()> {
         match self {
             Self::Native(watcher) => watcher.follow(path),
-            #[cfg(target_os = "linux")]
             Self::Notify(watcher) => watcher.follow(path),
-            #[cfg(not(target_os = "linux"))]
-            Self::Notify(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 }
@@ -80,7 +77,7 @@ impl AnyWatcher {
 pub(crate) struct Events {
     watcher: AnyWatcher,
     wanted: Wanted,
-    /// Whether nothing is heard any more.
+    /// Whether events can no longer be read.
     failed: bool,
     /// What is watched: the directory, or its nearest ancestor that is there.
     watched: PathBuf,
@@ -127,7 +124,7 @@ impl Events {
     /// The hints that have come; without waiting for more.
     pub(crate) fn take(&mut self, hints: &mut Vec<DirHint>) {
         let (wanted, is_ancestor, identity) = (&self.wanted, self.is_ancestor, &mut self.identity);
-        let heard = self.watcher.take(&mut |word| match word {
+        let read = self.watcher.take(&mut |event| match event {
             DirEvent::Entry(name) if !is_ancestor => {
                 hints.extend(name.to_str().filter(|name| wanted(name)).map(|name| DirHint::Name(name.to_owned())));
             }
@@ -137,7 +134,7 @@ impl Events {
             }
             DirEvent::Entry(_) | DirEvent::Folder | DirEvent::Lost => hints.push(DirHint::Everything),
         });
-        if heard.is_err() {
+        if read.is_err() {
             self.failed = true;
             hints.push(DirHint::Everything);
         }

@@ -23,15 +23,13 @@ const CAPACITY: usize = 1024;
 /// How long the library may take to open a folder.
 const OPEN_LIMIT: Duration = Duration::from_secs(2);
 
-/// A watch on a folder, and on Linux on single files too.
+/// A watch on a folder and on single files.
 pub(crate) struct NotifySource {
     folder: Watch,
     /// The watch on single files, made with the first.
-    #[cfg(target_os = "linux")]
     files: Option<Watch>,
     path: PathBuf,
     events: PollableReceiver<PathBuf>,
-    #[cfg(target_os = "linux")]
     sender: PollableSender<PathBuf>,
 }
 
@@ -53,21 +51,18 @@ impl NotifySource {
         let (sender, events) = PollableReceiver::bounded(CAPACITY)?;
         Ok(Self {
             folder: open_within(OPEN_LIMIT, folder, sender.clone())?,
-            #[cfg(target_os = "linux")]
             files: None,
             path: folder.to_path_buf(),
             events,
-            #[cfg(target_os = "linux")]
             sender,
         })
     }
 
-    /// Watches the file that has this path now for writes, instead of the one that had it before. On macOS the library would
-    /// open the file, and block on a FIFO that took its place: there the caller has a watch of its own.
+    /// Watches the file that has this path now for writes, instead of the one that had it before. Not called on macOS, where
+    /// the library would open the file, and block on a FIFO that took its place.
     ///
     /// # Errors
     /// No watch left, or no such file.
-    #[cfg(target_os = "linux")]
     pub(crate) fn follow(&mut self, path: &Path) -> io::Result<()> {
         if self.files.is_none() {
             self.files = Some(watcher(EventKindMask::MODIFY_DATA, &self.sender)?);
@@ -106,14 +101,8 @@ impl NotifySource {
         Ok(())
     }
 
-    #[cfg(target_os = "linux")]
     fn states(&self) -> impl Iterator<Item = &State> {
         std::iter::once(&self.folder).chain(&self.files).map(|watch| &*watch.state)
-    }
-
-    #[cfg(target_os = "macos")]
-    fn states(&self) -> impl Iterator<Item = &State> {
-        std::iter::once(&*self.folder.state)
     }
 }
 
@@ -146,7 +135,6 @@ impl Watch {
         guarded(|| watcher.watch(path, RecursiveMode::NonRecursive))
     }
 
-    #[cfg(target_os = "linux")]
     fn remove(&mut self, path: &Path) -> io::Result<()> {
         let Some(watcher) = &mut self.watcher else { return Ok(()) };
         guarded(|| watcher.unwatch(path))
