@@ -10,6 +10,7 @@ mod support;
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 use support::servers::has;
 use support::thief::{self, THEFTS, Theft, files, record_name};
@@ -351,4 +352,55 @@ fn a_status_of_an_earlier_run_that_comes_beside_a_living_one_goes_at_its_next_be
             "{killed:?}"
         );
     }
+}
+
+/// What may come in the place of a file, by another process or by a hand. Root reads the last one all the same.
+const STANDINS: [&str; 3] = ["FIFO", "folder", "unreadable file"];
+
+fn replace(path: &Path, by: &str) {
+    if by == "unreadable file" {
+        return fs::set_permissions(path, fs::Permissions::from_mode(0o000)).expect("its owner");
+    }
+    fs::remove_file(path).expect("it was there");
+    match by {
+        "FIFO" => nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO"),
+        _ => fs::create_dir(path).expect("a folder"),
+    }
+}
+
+#[test]
+fn what_comes_in_the_place_of_a_file_of_a_recorded_end_changes_no_answer() {
+    let outcomes = [("exit 0", 0, "success"), ("exit 3", 1, "failed")];
+    in_parallel(STANDINS.len() * 3 * outcomes.len(), 4, |at| {
+        let (script, code, outcome) = outcomes[at % 2];
+        let (record, kind) = (["status", "pid", "result"][at / 2 % 3], STANDINS[at / 6]);
+        let place = Place::new();
+        place.dogwatch(["run", "s", "--", "sh", "-c", &format!("echo 7 > $DOGWATCH_RESULT; {script}")]);
+        replace(&place.file(&format!("s.{record}")), kind);
+        for command in ["wait", "check"] {
+            let ended = place.dogwatch([command, "s", "--json=full"]);
+            let answer = ended.json();
+            assert_eq!((ended.code, answer["outcome"].as_str()), (code, Some(outcome)), "{kind}, {record}: {ended:?}");
+            let has_result = record != "result" || kind == "unreadable file" && answer["result"] == 7;
+            if outcome == "success" {
+                assert_eq!(answer["result"] == 7, has_result, "{kind}, {record}: {ended:?}");
+                assert_eq!(answer["result_error"].is_null(), has_result, "{kind}, {record}: {ended:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn what_comes_in_the_place_of_a_file_of_a_living_run_fails_it_not() {
+    in_parallel(STANDINS.len() * 2, 4, |at| {
+        let (record, kind) = (["pid", "heartbeat"][at % 2], STANDINS[at / 2]);
+        let place = Place::new();
+        place.detach("s", "until [ -e \"$DOGWATCH_DIR/go\" ]; do sleep 0.02; done");
+        replace(&place.file(&format!("s.{record}")), kind);
+        let check = place.dogwatch(["check", "s", "--json"]);
+        check.said(75, "running", false);
+        let waiter = place.start(["wait", "s", "--json"]);
+        place.write("go", "");
+        assert_eq!(waiter.end_at_all().json()["outcome"], "success", "{kind}, {record}");
+    });
 }

@@ -126,10 +126,10 @@ impl Snapshot {
         self.pid.is_there() || self.heartbeat.is_there() || self.status.is_there() || self.meta.is_there()
     }
 
-    /// Whether a pid file says anything. An empty one is about to be written, or was truncated by another process: it names
-    /// no run, and takes none from the record.
+    /// Whether a pid file says anything. An empty one is about to be written, or was truncated by another process; that and
+    /// one that cannot be read name no run, and take none from the record.
     pub(crate) fn has_pid(&self) -> bool {
-        self.pid.is_there() && !matches!(self.pid.content(), Some(ParsedPid::Unfinished))
+        matches!(self.pid.content(), Some(ParsedPid::Pid(_) | ParsedPid::Bad(_)))
     }
 
     /// The run that the pid file names.

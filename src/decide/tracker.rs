@@ -9,6 +9,7 @@ use crate::decide::liveness::{PidState, RECYCLED_SLACK, assess_pid, is_of_other_
 use crate::decide::snapshot::{
     Heartbeat, LEFT_OVER_SLACK, Liveness, Observation, Process, ResultState, Snapshot, Status,
 };
+use crate::record::file_names::Record;
 use crate::record::file_state::{FileStamp, FileState, LockState};
 use crate::record::pid::PidFileId;
 use crate::record::result::ParsedResult;
@@ -196,6 +197,12 @@ impl RunTracker {
     }
 }
 
+/// Whether it fails a step that a file of this record is none, or cannot be read. Not while a run of this program lives, which
+/// writes its files again; and a pid is not needed where the record names the process.
+fn counts(snapshot: &Snapshot, record: Record) -> bool {
+    snapshot.lock != LockState::Held && !(record == Record::Pid && snapshot.run_meta().is_some())
+}
+
 /// What a status says of the failure itself.
 fn written_detail(snapshot: &Snapshot) -> Option<String> {
     match snapshot.status.content() {
@@ -277,7 +284,7 @@ impl TrackedRun {
             result,
             heartbeat,
             began: self.began,
-            invalid: snapshot.first_invalid_file(),
+            invalid: snapshot.first_invalid_file().filter(|(record, _)| counts(snapshot, *record)),
         }
     }
 

@@ -98,9 +98,13 @@ pub(crate) fn evaluate(seen: &Observation, policy: &Policy, now: MonotonicTime) 
         Some(verdict) if seen.succeeded() && !matches!(seen.liveness, Liveness::Starting { .. }) => return verdict,
         _ => {}
     }
-    // A complete status that still waits for its result has decided; another broken sentinel changes nothing then.
+    // A complete status that still waits for its result has decided; another broken sentinel changes nothing then. Nor does
+    // any where the record has the end (I6).
     if let (Some((_, fault)), false) = (&seen.invalid, matches!(seen.status, Status::Complete { .. })) {
-        return report(Outcome::Failed, Some(fault.clone()));
+        return match seen.recorded {
+            Some(reason) => report(reason.outcome(), recorded_detail(seen, reason)),
+            None => report(Outcome::Failed, Some(fault.clone())),
+        };
     }
     let by_death = judge_death(seen, policy, now);
     match by_death {
@@ -184,7 +188,7 @@ fn judge_complete(
         (StatusWord::Failed, Some(intent)) => report(intent.reason().outcome(), recorded_detail(seen, intent.reason())),
         (StatusWord::Failed, None) => report(Outcome::Failed, seen.recorded_detail.clone()),
         (StatusWord::Success, _) => {
-            if let Some((Record::Result, fault)) = &seen.invalid {
+            if let (Some((Record::Result, fault)), None) = (&seen.invalid, seen.recorded) {
                 return report(Outcome::Failed, Some(fault.clone()));
             }
             // Our own writers publish the result first; a dead writer brings none; a foreign one may be second.

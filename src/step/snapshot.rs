@@ -16,6 +16,7 @@ use crate::record::file_names::{Record, file_name};
 use crate::record::file_state::{FileId, FileStamp, FileState, LockState};
 use crate::record::meta;
 use crate::record::meta::ParsedMeta;
+use crate::record::outcome::Reason;
 use crate::record::pid::{self, ParsedPid};
 use crate::record::result::{self, ParsedResult};
 use crate::record::status::{self, ParsedStatus, StatusWord};
@@ -236,14 +237,17 @@ impl SnapshotReader {
             self.look_for_life(&mut snapshot);
             snapshot.status = self.read_status()?;
         }
-        if let Some(word) = snapshot.status.content().and_then(ParsedStatus::word) {
+        let word = snapshot.status.content().and_then(ParsedStatus::word);
+        if word.is_some() {
             // The reason was published before the status: read again, it is there.
             snapshot.meta = self.read_meta()?;
-            if word == StatusWord::Success {
-                let read = self.directory.read(&self.name(Record::Result), result::LONGEST)?;
-                snapshot.result = read.map(|bytes| ParsedResult::parse(&bytes));
-                reject_oversize(&mut snapshot.result);
-            }
+        }
+        // Where the status cannot be read the record tells.
+        let recorded = || snapshot.run_meta().and_then(|meta| meta.reason) == Some(Reason::Success);
+        if word == Some(StatusWord::Success) || matches!(snapshot.status, FileState::Invalid(_)) && recorded() {
+            let read = self.directory.read(&self.name(Record::Result), result::LONGEST)?;
+            snapshot.result = read.map(|bytes| ParsedResult::parse(&bytes));
+            reject_oversize(&mut snapshot.result);
         }
         if self.keeps_result {
             snapshot.standing_result = self.directory.stat(&self.name(Record::Result))?.stamp();
