@@ -10,7 +10,7 @@ use crate::ops::report::Report;
 use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
 use crate::record::units::{duration, shown};
-use regex_lite::Regex;
+use regex_lite::{Captures, Regex};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -163,26 +163,12 @@ fn polls(line: &str) -> Option<&'static str> {
         .map(|_| "This sleeps and then looks: it notices late, and costs a turn each time.")
 }
 
-/// A command line with what stands in quotes replaced: that is text, and no command.
+/// A command line with what stands in quotes replaced: that is text, and no command. What a backslash escapes is left out.
 fn outside_quotes(line: &str) -> String {
-    let mut text = String::with_capacity(line.len());
-    let mut quote = None;
-    let mut rest = line.chars();
-    while let Some(one) = rest.next() {
-        match (one, quote) {
-            ('\\', None | Some('"')) => {
-                let _escaped = rest.next();
-            }
-            ('\'' | '"', None) => {
-                quote = Some(one);
-                text.push('_');
-            }
-            (end, Some(begin)) if end == begin => quote = None,
-            (one, None) => text.push(one),
-            (_, Some(_)) => {}
-        }
-    }
-    text
+    // A quote that is not closed reaches to the end.
+    let Ok(quoted) = Regex::new(r#"(?s)\\.|'[^']*'?|"(?:\\.|[^"\\])*"?"#) else { return line.to_owned() };
+    let blank = |found: &Captures<'_>| if found[0].starts_with('\\') { "" } else { "_" };
+    quoted.replace_all(line, blank).into_owned()
 }
 
 /// For the end of a turn: keeps it from ending once while steps that carry one of the session's own tags run.
@@ -210,6 +196,21 @@ pub(crate) fn stop(input: &HookInput, directory: PathBuf, tags: &[String]) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn quoted_text_is_replaced_and_an_escaped_character_left_out() {
+        for (line, outside) in [
+            ("a 'b \\' c", "a _ c"),
+            (r#"a "b \" c" d"#, "a _ d"),
+            (r"a \' b", "a  b"),
+            ("a \\\nb", "a b"),
+            ("a ' b", "a _"),
+            (r#"a "b"#, "a _"),
+            ("''\"\"", "__"),
+        ] {
+            assert_eq!(outside_quotes(line), outside, "{line:?}");
+        }
+    }
 
     #[test]
     fn what_polls_is_told_from_what_only_names_it() {

@@ -50,6 +50,13 @@ pub(crate) struct PreflightReport {
     pub(crate) file: Option<PathBuf>,
 }
 
+impl PreflightReport {
+    /// The checks that failed.
+    pub(crate) fn failed(&self) -> Vec<&CheckReport> {
+        self.checks.iter().filter(|check| check.verdict == CheckStatus::Failed).collect()
+    }
+}
+
 /// Why there is no report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum PreflightError {
@@ -188,12 +195,7 @@ pub(super) fn gate(options: &PreflightOptions, warn: &mut dyn FnMut(&str)) -> Re
             Error::internal(format!("{signal} came while the preflight ran, so nothing was started"))
         }
     })?;
-    let failed: Vec<&str> = report
-        .checks
-        .iter()
-        .filter(|check| check.verdict == CheckStatus::Failed)
-        .map(|check| check.check.as_str())
-        .collect();
+    let failed: Vec<&str> = report.failed().into_iter().map(|check| check.check.as_str()).collect();
     if failed.is_empty() {
         return Ok(());
     }

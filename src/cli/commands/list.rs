@@ -75,9 +75,7 @@ impl Subcommand for ListArgs {
 }
 
 fn text(lines: &[String]) -> String {
-    let mut text = String::with_capacity(lines.iter().map(|line| line.len() + 1).sum());
-    text.extend(lines.iter().flat_map(|line| [line.as_str(), "\n"]));
-    text
+    lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect()
 }
 
 /// A listing that is drawn again and again.

@@ -11,7 +11,7 @@ use crate::preflight::CheckKind;
 use crate::preflight::checks::http::Url;
 use crate::preflight::checks::tcp::Address;
 use crate::preflight::config::{module, variable};
-use crate::preflight::report::{CheckReport, CheckStatus, FixSource};
+use crate::preflight::report::{CheckStatus, FixSource};
 use crate::record::SCHEMA;
 use crate::record::sanitize::sanitize_for_terminal;
 use crate::record::shell_word::shell_word;
@@ -164,8 +164,7 @@ fn print_report(report: &PreflightReport, fix: Option<&String>, context: &Contex
         let how = how_to_configure(report.file.as_deref());
         print_error(&format!("no fix is configured for {}; {how}", without_fix.join(", ")));
     }
-    let failed = report.checks.iter().any(|check| check.verdict == CheckStatus::Failed);
-    if failed { ExitCode::Failed } else { ExitCode::Success }.code()
+    if report.failed().is_empty() { ExitCode::Success } else { ExitCode::Failed }.code()
 }
 
 /// How to give a check a fix that `--fix` runs.
@@ -202,7 +201,7 @@ fn table(report: &PreflightReport, fix: Option<&String>, styles: Styles) -> Vec<
 
 /// The last line: how many checks failed, and what runs their fixes. After `--fix` there is nothing left to run.
 fn summary(report: &PreflightReport, fix: Option<&String>) -> Option<String> {
-    let failed: Vec<&CheckReport> = report.checks.iter().filter(|check| check.verdict == CheckStatus::Failed).collect();
+    let failed = report.failed();
     if failed.is_empty() {
         return None;
     }

@@ -7,7 +7,7 @@ use crate::sys::clock;
 use crate::sys::platform::process as machine;
 use crate::sys::platform::process::Handle;
 use crate::sys::process::info::current_pid;
-use crate::sys::process::tree::membership::{Members, Membership, RunProcess};
+use crate::sys::process::tree::membership::{Members, Membership};
 use crate::sys::process::tree::{Children, Escalation, KillReport, KillTarget};
 use crate::sys::process::{Lookup, ProcessInfo};
 use nix::sys::signal::Signal;
@@ -100,10 +100,10 @@ impl TreeKiller {
         let (mut asked, mut quiet) = (BTreeSet::new(), 0);
         loop {
             let mut still = true;
-            let mut members: Vec<RunProcess> = self.membership.scan(&mut |_, _| {}).members.into_values().collect();
-            members.retain(|member| member.may_signal);
-            members.sort_by_key(|member| (member.entry.started, member.entry.pid));
-            for RunProcess { entry, .. } in members {
+            let members = self.membership.scan(&mut |_, _| {}).members;
+            let mut entries: Vec<ProcessInfo> = signalable(&members).collect();
+            entries.sort_by_key(|entry| (entry.started, entry.pid));
+            for entry in entries {
                 still &= entry.stopped;
                 if asked.insert((entry.pid, entry.started)) {
                     self.send(&entry, Signal::SIGSTOP);
