@@ -35,8 +35,6 @@ pub(crate) const MAX_CONSECUTIVE: &str = "DOGWATCH_MAX_CONSECUTIVE";
 pub(crate) const LOG_MAX: &str = "DOGWATCH_LOG_MAX";
 /// One more tag for every run; a coding agent's session sets it.
 pub(crate) const TAG: &str = "DOGWATCH_TAG";
-/// Any value but `0` makes `run` do the project's preflight checks first.
-pub(crate) const PREFLIGHT: &str = "DOGWATCH_PREFLIGHT";
 
 /// Set by the completion script of a shell, to the shell's name: the program answers with completions.
 pub(crate) const COMPLETE: &str = "DOGWATCH_COMPLETE";

@@ -46,7 +46,7 @@ fn a_directory_that_is_gone_is_said_and_not_made_again() {
     let ended = Ended::of(&command.env("DOGWATCH_DIR", &gone).output().expect("it runs"));
     assert_eq!(ended.code, 4, "{ended:?}");
     assert!(ended.stderr.contains(&gone.display().to_string()), "{ended:?}");
-    assert!(!gone.exists());
+    assert!(!gone.exists() && !ended.stderr.contains("not_started"), "{ended:?}");
 }
 
 #[test]

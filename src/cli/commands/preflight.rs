@@ -98,7 +98,7 @@ impl Subcommand for PreflightArgs {
                 `sh -c` without standard input; a check that is over its time is terminated with all that it started. Fixes run\n\
                 one after the other, at most 10 minutes each, their output on standard error; then all checks run again. --fix\n\
                 runs only a check's own `fix`, never a suggested one, and nothing is changed without --fix.\n\
-                `dogwatch run --preflight` (or DOGWATCH_PREFLIGHT=1) starts nothing if a check fails.\n\n\
+                `dogwatch run --preflight` starts nothing if a check fails.\n\n\
                 --json: one object a check, in the file's order, always with all keys: check, kind, verdict (passed, failed,\n\
                 fixed), detail (of a check that passed), symptom, cause, fix, fix_source (configured, suggested), fixed (whether\n\
                 fixes helped; null if none was run), elapsed_ms, schema (1). Absent facts are null.",

@@ -272,8 +272,7 @@ impl RunArgs {
             options = options.breaker(name.clone());
         }
         options.job.tags = defaults::tags(&self.tags)?;
-        let by_variable = || env::variable(env_vars::PREFLIGHT).is_some_and(|value| value != "0");
-        if self.preflight || by_variable() {
+        if self.preflight {
             options.preflight = Some(defaults::preflight(options.directory.clone())?);
         }
         Ok(options)
@@ -315,8 +314,10 @@ impl RunArgs {
 
     /// One line on standard error where the run did not succeed: how it ended, and where its log is.
     fn print_failure(&self, options: &RunOptions, listener: &mut RunListener<'_>) {
-        // The exit code says that it failed; without a report there is nothing to add.
-        let Ok(report) = self.report(options) else { return };
+        // The exit code says that it failed; without a report, or where its files are gone, there is nothing to add.
+        let Some(report) = self.report(options).ok().filter(|report| report.outcome != Outcome::NotStarted) else {
+            return;
+        };
         let log = report.log.as_deref().map_or_else(String::new, |log| format!("; its log: {log}"));
         listener.print_error(&format!("{}{log}", format::result_line(&report, Styles::PLAIN)));
     }

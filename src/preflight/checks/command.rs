@@ -1,7 +1,6 @@
 //! Checks that run a command: any shell command, or an interpreter that imports a module. `config` has made sure that a
 //! module's name is no more than a name to a shell.
 
-use crate::env_vars;
 use crate::error::io_reason;
 use crate::preflight::{CheckResult, Failure, shown};
 use crate::record::time::MonotonicTime;
@@ -96,13 +95,9 @@ fn interpreter(python: &str, shell: Shell<'_>) -> Option<String> {
 }
 
 /// The variables that checks and fixes get.
-pub(in crate::preflight) fn variables() -> [(&'static str, OsString); 2] {
-    [
-        // A check that starts a run must not start that run's own preflight, which would run the check again.
-        (env_vars::PREFLIGHT, "0".into()),
-        // An import must not write `__pycache__` beside the modules.
-        ("PYTHONDONTWRITEBYTECODE", "1".into()),
-    ]
+pub(in crate::preflight) fn variables() -> [(&'static str, OsString); 1] {
+    // An import must not write `__pycache__` beside the modules.
+    [("PYTHONDONTWRITEBYTECODE", "1".into())]
 }
 
 fn ending(outcome: &ShellOutput, timeout: Duration) -> String {
