@@ -59,7 +59,7 @@ fn what_is_no_record_is_said_and_kept() {
     for words in [&["show", "b"][..], &["record", "b", "failed"], &["reset", "b"]] {
         let ended = breaker(&place, words);
         assert_eq!((ended.code, ended.stderr.lines().count()), (125, 1), "{words:?}: {ended:?}");
-        assert!(ended.stderr.contains("b.breaker"), "{ended:?}");
+        assert!(ended.stderr.contains("b.breaker") && ended.stderr.contains("remove it"), "{ended:?}");
     }
     assert_eq!(place.read("b.breaker"), "{ not mine");
 }

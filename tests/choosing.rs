@@ -5,7 +5,7 @@ mod support;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
-use support::{Ended, Place, kill, lives, until};
+use support::{Ended, Place, Running, kill, lives, until};
 
 fn steps(ended: &Ended) -> Vec<String> {
     let mut steps: Vec<String> =
@@ -41,6 +41,29 @@ fn a_wait_without_names_is_for_all_that_run_and_check_and_recover_are_of_all() {
     let none = place.dogwatch(["wait"]);
     assert_eq!((none.code, none.stdout.as_str(), none.stderr.lines().count()), (5, "", 1), "{none:?}");
     assert!(none.stderr.contains("3 have ended"), "{none:?}");
+}
+
+#[test]
+fn a_wait_inside_a_run_or_a_script_waits_for_the_others() {
+    let place = Place::new();
+    // It would keep its own run, and the run around that, from ending.
+    let inner = "\"$0\" run -d work -- sleep 0.2; for call in wait recover; do \"$0\" $call --json; echo $?; done";
+    let script =
+        "echo $$ > own.pid; \"$0\" run outer -- \"$0\" run inner -- sh -c \"$1\" \"$0\"; echo SUCCESS > own.status";
+    let ended = Running::start(place.through(&["sh", "-c", script], [inner])).end_at_all();
+    assert_eq!((ended.code, place.read("own.status").as_str()), (0, "SUCCESS\n"), "{ended:?}");
+    let log = place.read("inner.log");
+    let [_pid, waited, zero, recovered, none] = log.lines().collect::<Vec<_>>()[..] else { panic!("{log}") };
+    assert_eq!((zero, none), ("0", "0"), "{log}");
+    for answer in [waited, recovered] {
+        assert!(answer.contains("\"step\":\"work\",\"outcome\":\"success\""), "{log}");
+    }
+    // With no other step there is nothing to wait for.
+    let place = Place::new();
+    let binary = support::binary();
+    let alone = place.dogwatch(["run", "alone", "--", binary.to_str().expect("text"), "wait"]);
+    assert_eq!(alone.code, 5, "{alone:?}");
+    assert!(place.read("alone.log").contains("no other step has started"), "{alone:?}");
 }
 
 #[test]

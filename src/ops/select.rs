@@ -3,14 +3,18 @@
 use crate::error::Error;
 use crate::ops::check::CheckOptions;
 use crate::ops::list::{Listing, reports};
+use crate::ops::report::Report;
 use crate::record::step_name::StepName;
+use crate::sys::process::info::my_ancestors;
 
 /// Which steps are meant without names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MeantSteps {
     /// All.
     All,
-    /// Those that run.
+    /// All but those that this process is a part of: a wait for them would keep them from ending.
+    Others,
+    /// Of those the ones that run.
     Running,
 }
 
@@ -21,7 +25,12 @@ pub(crate) enum MeantSteps {
 pub(crate) fn steps(request: &CheckOptions, which: MeantSteps) -> Result<Vec<StepName>, Error> {
     let request = CheckOptions { log_tail: 0, ..request.clone() };
     let Listing { steps: reports, faults } = reports(&request)?;
-    let meant = reports.iter().filter(|report| which == MeantSteps::All || report.still_runs);
+    let ancestors = if which == MeantSteps::All { Vec::new() } else { my_ancestors() };
+    let is_own = |report: &&Report| {
+        report.still_runs && report.pid.is_some_and(|pid| ancestors.iter().any(|ancestor| ancestor.pid == pid))
+    };
+    let others: Vec<&Report> = reports.iter().filter(|report| !is_own(report)).collect();
+    let meant = others.iter().filter(|report| which != MeantSteps::Running || report.still_runs);
     let steps: Vec<StepName> = meant.filter_map(|report| StepName::parse(&report.step).ok()).collect();
     if !steps.is_empty() {
         return Ok(steps);
@@ -29,11 +38,12 @@ pub(crate) fn steps(request: &CheckOptions, which: MeantSteps) -> Result<Vec<Ste
     if let Some(fault) = faults.into_iter().next() {
         return Err(Error::internal(fault));
     }
-    Err(Error::not_started(none(&request, which, reports.len())))
+    let subject = if others.len() < reports.len() { "no other step" } else { "no step" };
+    Err(Error::not_started(none(&request, which, subject, others.len())))
 }
 
 /// The sentence about a directory where no step is meant; `ended` have the tags and do not run.
-pub(crate) fn none(request: &CheckOptions, which: MeantSteps, ended: usize) -> String {
+pub(crate) fn none(request: &CheckOptions, which: MeantSteps, subject: &str, ended: usize) -> String {
     let place = request.directory.display();
     let tagged = match request.tags.as_slice() {
         [] => String::new(),
@@ -41,11 +51,11 @@ pub(crate) fn none(request: &CheckOptions, which: MeantSteps, ended: usize) -> S
     };
     match (which, ended) {
         (MeantSteps::Running, 1..) => format!(
-            "no step{tagged} runs in {place}; {ended} {} ended: look with dogwatch check",
+            "{subject}{tagged} runs in {place}; {ended} {} ended: look with dogwatch check",
             if ended == 1 { "has" } else { "have" }
         ),
-        (MeantSteps::Running | MeantSteps::All, _) => {
-            format!("no step{tagged} has started in {place}; start one with: dogwatch run STEP -- COMMAND")
+        (MeantSteps::All | MeantSteps::Others | MeantSteps::Running, _) => {
+            format!("{subject}{tagged} has started in {place}; start one with: dogwatch run STEP -- COMMAND")
         }
     }
 }

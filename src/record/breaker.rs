@@ -54,8 +54,9 @@ impl BreakerRecord {
     /// # Errors
     /// A sentence where the bytes are no such record or one of a higher schema.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Error> {
-        let record: Self = serde_json::from_slice(bytes)
-            .map_err(|error| Error::internal(format!("it is no breaker record: {error}")))?;
+        let record: Self = serde_json::from_slice(bytes).map_err(|error| {
+            Error::internal(format!("it is no breaker record: {error}; remove it to close the breaker"))
+        })?;
         if record.schema.0 > SCHEMA {
             return Err(Error::internal(format!(
                 "it has schema {}, and this dogwatch reads up to {SCHEMA}; update dogwatch",

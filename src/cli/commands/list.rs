@@ -68,7 +68,7 @@ impl Subcommand for ListArgs {
             print_error(fault);
         }
         if count == 0 && faults.is_empty() && !out.quiet {
-            print_error(&none(&request, MeantSteps::All, 0));
+            print_error(&none(&request, MeantSteps::All, "no step", 0));
         }
         Ok(ExitCode::Success.code())
     }
@@ -130,7 +130,10 @@ impl Screen<'_> {
     fn draw(&mut self, rows: &[Row], size: Size) {
         let room = size.rows.saturating_sub(2).max(1);
         let mut lines = if rows.is_empty() {
-            vec![fit(&sanitize_for_terminal(&none(self.request, MeantSteps::All, 0)), size.columns).into_owned()]
+            vec![
+                fit(&sanitize_for_terminal(&none(self.request, MeantSteps::All, "no step", 0)), size.columns)
+                    .into_owned(),
+            ]
         } else if rows.len() <= room {
             table(rows, self.context.out.styles, Some(size.columns))
         } else {

@@ -44,7 +44,7 @@ impl Subcommand for RecoverArgs {
         if self.steps.is_empty() && self.flags.log.is_some() {
             return Err(Error::invalid_options("a log alone has no run to recover; name its step"));
         }
-        let steps = self.tags.steps(self.steps, MeantSteps::All, context)?;
+        let steps = self.tags.steps(self.steps, MeantSteps::Others, context)?;
         // What has not started has no run to recover.
         let start_timeout = self.flags.start_timeout.unwrap_or(Duration::ZERO);
         let request = options(steps, &self.flags, context)?.start_timeout(start_timeout);

@@ -38,7 +38,9 @@ impl TagArgs {
                 let mut request = check_options(ThresholdArgs::default(), context)?;
                 request.tags = self.words();
                 // A tag chooses as names do: of `run -d a --tag t; wait --tag t` the end may come before the wait.
-                select::steps(&request, if self.tags.is_empty() { which } else { MeantSteps::All })
+                let which =
+                    if which == MeantSteps::Running && !self.tags.is_empty() { MeantSteps::Others } else { which };
+                select::steps(&request, which)
             }
         }
     }

@@ -31,7 +31,7 @@ use std::time::Duration;
 
 #[derive(Debug, Args)]
 pub(super) struct WaitArgs {
-    /// The steps to wait for [default: all that run here; none beside --log]
+    /// The steps to wait for [default: all that run here, but not the run that calls; none beside --log]
     #[arg(value_name = "STEP", add = steps())]
     steps: Vec<StepName>,
     #[command(flatten)]
