@@ -198,9 +198,11 @@ impl RunTracker {
 }
 
 /// Whether it fails a step that a file of this record is none, or cannot be read. Not while a run of this program lives, which
-/// writes its files again; and a pid is not needed where the record names the process.
+/// writes its files again; and pid and record stand in for each other.
 fn counts(snapshot: &Snapshot, record: Record) -> bool {
-    snapshot.lock != LockState::Held && !(record == Record::Pid && snapshot.run_meta().is_some())
+    let is_made_up_for =
+        record == Record::Pid && snapshot.run_meta().is_some() || record == Record::Meta && snapshot.has_pid();
+    snapshot.lock != LockState::Held && !is_made_up_for
 }
 
 /// What a status says of the failure itself.

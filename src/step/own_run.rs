@@ -29,8 +29,9 @@ pub(crate) struct OwnRun {
     step: StepName,
     /// Its record as published last, with what other processes announced in it since.
     meta: Meta,
-    meta_stamp: Option<FileStamp>,
-    /// The pid file as it was when this run's pid was read in it, with its permission bits.
+    /// The record's file as it was when that was read in it, with its permission bits.
+    meta_file: Option<(FileStamp, u32)>,
+    /// The pid file likewise.
     pid_file: Option<(FileStamp, u32)>,
     key: PidFileId,
     lock: Lock,
@@ -53,18 +54,15 @@ impl OwnRun {
     /// The run whose start files have just been published. Another process may have written into them before they had
     /// their names, so they are read once. Call it with the record lock still held, where it was to be had.
     pub(crate) fn new(directory: Arc<MonitorDir>, step: StepName, meta: Meta, key: PidFileId, lock: Lock) -> Self {
-        let mut run = Self { directory, step, meta, meta_stamp: None, pid_file: None, key, lock, restored: Vec::new() };
+        let mut run = Self { directory, step, meta, meta_file: None, pid_file: None, key, lock, restored: Vec::new() };
         // Where another run has the step already, the end says so.
         let _is_own = run.restore_files();
         run
     }
 
-    fn stamp(&self, record: Record) -> Option<FileStamp> {
-        self.directory.stat(&file_name(&self.step, record)).ok()?.stamp()
-    }
-
-    fn pid_facts(&self) -> Option<(FileStamp, u32)> {
-        let facts = self.directory.file(&file_name(&self.step, Record::Pid)).facts().ok()?;
+    /// A file as it stands there, with its permission bits.
+    fn facts(&self, record: Record) -> Option<(FileStamp, u32)> {
+        let facts = self.directory.file(&file_name(&self.step, record)).facts().ok()?;
         Some((facts.stamp, facts.mode))
     }
 
@@ -171,11 +169,12 @@ impl OwnRun {
 
     /// Reads the record where it has changed, and takes over what is said of this run in it; whether it is this run's.
     fn read_meta(&mut self) -> bool {
-        if self.meta_stamp.is_some() && self.stamp(Record::Meta) == self.meta_stamp {
+        let file = self.facts(Record::Meta);
+        if self.meta_file.is_some() && file == self.meta_file {
             return true;
         }
         let name = file_name(&self.step, Record::Meta);
-        let Ok(FileState::Present { stamp, content }) = self.directory.read(&name, LONGEST) else { return false };
+        let Ok(FileState::Present { content, .. }) = self.directory.read(&name, LONGEST) else { return false };
         match ParsedMeta::parse(&content) {
             ParsedMeta::Known(meta) if meta.run_id == self.meta.run_id => {
                 let before = std::mem::replace(&mut self.meta, *meta);
@@ -191,7 +190,8 @@ impl OwnRun {
                         ..self.meta.clone()
                     };
                 }
-                self.meta_stamp = Some(stamp);
+                // Asked before it was read: what changed in between is read again.
+                self.meta_file = file;
                 true
             }
             ParsedMeta::Known(_) | ParsedMeta::Newer(_) | ParsedMeta::Broken(_) => false,
@@ -237,7 +237,7 @@ impl OwnRun {
 
     /// Whether the status is an earlier run's: older than this one's pid.
     fn has_older_status(&self) -> bool {
-        self.stamp(Record::Status).is_some_and(|stamp| stamp.modified < self.key.written)
+        self.facts(Record::Status).is_some_and(|(stamp, _)| stamp.modified < self.key.written)
     }
 
     fn remove_end(&self) {
@@ -285,7 +285,7 @@ impl OwnRun {
 
     /// Writes the pid again where it is not what this run published, with the time that its record names it by.
     fn restore_pid(&mut self) {
-        if self.pid_file.is_some() && self.pid_facts() == self.pid_file {
+        if self.pid_file.is_some() && self.facts(Record::Pid) == self.pid_file {
             return;
         }
         let name = file_name(&self.step, Record::Pid);
@@ -295,21 +295,21 @@ impl OwnRun {
             && (self.pid_file.is_none() || stamp.modified != self.key.written)
         {
             // Just published; or pid and record were changed together, and still name one run.
-            (self.key.written, self.pid_file) = (stamp.modified, self.pid_facts());
+            (self.key.written, self.pid_file) = (stamp.modified, self.facts(Record::Pid));
             return;
         }
         let content = format!("{}\n", self.key.pid);
         let written = self.publisher().publish_at(Record::Pid, content.as_bytes(), Some(self.key.written));
         if written.is_ok() {
             // One that was touched since, before it was looked at, is not what was published: it is written again.
-            self.pid_file = self.pid_facts().filter(|(stamp, _)| stamp.modified == self.key.written);
+            self.pid_file = self.facts(Record::Pid).filter(|(stamp, _)| stamp.modified == self.key.written);
             self.note_restored(Record::Pid);
         }
     }
 
     fn publish_meta(&mut self) -> Result<(), Error> {
         self.publisher().publish_meta(&self.meta, None)?;
-        self.meta_stamp = self.stamp(Record::Meta);
+        self.meta_file = self.facts(Record::Meta);
         Ok(())
     }
 
