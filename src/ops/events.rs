@@ -16,7 +16,7 @@ use crate::sys::clock;
 use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::signals::Signal;
 use serde::Serialize;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
 /// How often the steps are read where no event comes: a death writes no file.
@@ -76,11 +76,11 @@ pub(crate) fn events(
     }
 }
 
-/// The runs whose start and end were seen, by step.
+/// The runs whose start and end were seen, each by its step and its id.
 #[derive(Debug, Default)]
 struct KnownRuns {
-    started: HashMap<String, HashSet<String>>,
-    ended: HashMap<String, HashSet<String>>,
+    started: HashSet<(String, String)>,
+    ended: HashSet<(String, String)>,
 }
 
 impl KnownRuns {
@@ -103,10 +103,6 @@ impl KnownRuns {
         Ok(if first { Vec::new() } else { events })
     }
 
-    fn is_new(runs: &mut HashMap<String, HashSet<String>>, step: &str, run: &str) -> bool {
-        runs.entry(step.to_owned()).or_default().insert(run.to_owned())
-    }
-
     fn add_ended_run(&mut self, report: &Report, entry: &HistoryEntry, events: &mut Vec<RunEvent>) {
         let is_present = report.run_id.as_ref() == Some(&entry.run_id);
         let event = |kind| RunEvent {
@@ -115,10 +111,11 @@ impl KnownRuns {
             tags: if is_present { report.tags.clone() } else { Vec::new() },
             ..RunEvent::new(kind, &report.step)
         };
-        if Self::is_new(&mut self.started, &report.step, &entry.run_id) {
+        let run = (report.step.clone(), entry.run_id.clone());
+        if self.started.insert(run.clone()) {
             events.push(event(EventKind::Start));
         }
-        if Self::is_new(&mut self.ended, &report.step, &entry.run_id) {
+        if self.ended.insert(run) {
             events.push(RunEvent {
                 // The report may be of a later run, or be older than the entry.
                 time: report.ended_at.clone().filter(|_| is_present).or_else(|| entry.ended_at()),
@@ -142,17 +139,17 @@ impl KnownRuns {
             Some(pid) => format!("{pid} {:?}", report.started_at),
             None => format!("{:?}", report.ended_at),
         };
-        let run = report.run_id.clone().unwrap_or_else(plain);
+        let run = (report.step.clone(), report.run_id.clone().unwrap_or_else(plain));
         let event = |kind| RunEvent {
             run_id: report.run_id.clone(),
             time: report.started_at.clone(),
             tags: report.tags.clone(),
             ..RunEvent::new(kind, &report.step)
         };
-        if Self::is_new(&mut self.started, &report.step, &run) {
+        if self.started.insert(run.clone()) {
             events.push(event(EventKind::Start));
         }
-        if is_over && Self::is_new(&mut self.ended, &report.step, &run) {
+        if is_over && self.ended.insert(run) {
             events.push(RunEvent {
                 time: report.ended_at.clone(),
                 outcome: Some(report.outcome),

@@ -62,9 +62,9 @@ pub(crate) fn kill(directory: &Path, steps: &[StepName], escalation: Escalation)
             break;
         }
     }
-    let reports: Vec<(Report, bool)> = reports.into_iter().collect::<Result<_, _>>()?;
-    let complete = reports.iter().all(|(_, complete)| *complete);
-    Ok(Killed { reports: reports.into_iter().map(|(report, _)| report).collect(), complete, interrupted })
+    let ended: Vec<(Report, bool)> = reports.into_iter().collect::<Result<_, _>>()?;
+    let (reports, complete): (_, Vec<bool>) = ended.into_iter().unzip();
+    Ok(Killed { reports, complete: !complete.contains(&false), interrupted })
 }
 
 /// Ends one; with whether nothing of it is left.

@@ -12,8 +12,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// How many notices are taken from the kernel at once.
 const BATCH: usize = 64;
-/// A time that is over at once.
-const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// A set of watched processes. Each has the caller's own number, which is what a notice carries.
 #[derive(Debug)]
@@ -60,7 +58,7 @@ impl ExitWatcher {
     pub(crate) fn has_ended(&self, number: u64) -> bool {
         self.watched.get(&number).is_none_or(|descriptor| {
             // Where it cannot be told a look tells.
-            poll(&mut [PollFd::new(descriptor, PollFlags::IN)], Some(&NOW)) != Ok(0)
+            poll(&mut [PollFd::new(descriptor, PollFlags::IN)], Some(&Timespec::default())) != Ok(0)
         })
     }
 
@@ -81,7 +79,8 @@ impl ExitWatcher {
         loop {
             events.clear();
             // Notices that cannot be had this time are found by the looks that come anyway.
-            let _count = epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), Some(&NOW));
+            let _count =
+                epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), Some(&Timespec::default()));
             ended.extend(events.iter().map(|event: &epoll::Event| event.data.u64()));
             if events.len() < BATCH {
                 return;

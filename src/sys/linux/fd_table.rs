@@ -9,7 +9,7 @@ use crate::sys::linux::procfs_read::part;
 use crate::sys::linux::wait_reason::{self, FdKind, SyscallWait};
 use crate::sys::process::ProcessInfo;
 use crate::sys::process::pipes::PipeEnds;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags, openat, statx};
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -80,8 +80,7 @@ fn has_no_writer(path: &str) -> bool {
     let options = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let Ok(reader) = openat(CWD, path, options, Mode::empty()) else { return false };
     let mut polled = [PollFd::new(&reader, PollFlags::IN)];
-    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
-    poll(&mut polled, Some(&now)).is_ok() && polled[0].revents().contains(PollFlags::HUP)
+    poll(&mut polled, Some(&Timespec::default())).is_ok() && polled[0].revents().contains(PollFlags::HUP)
 }
 
 /// The descriptors of one process.

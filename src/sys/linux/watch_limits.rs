@@ -5,7 +5,7 @@
 use crate::sys::env;
 use crate::sys::fs::probe::{Supplies, Supply};
 use crate::sys::linux::procfs;
-use std::fs;
+use std::fs::{self, DirEntry};
 use std::path::Path;
 
 /// What an inotify descriptor's link in `/proc/PID/fd` says.
@@ -21,18 +21,13 @@ pub(crate) fn supplies() -> Option<Supplies> {
     };
     let instances = limit("max_user_instances", "max_inotify_instances")?;
     let watches = limit("max_user_watches", "max_inotify_watches")?;
-    let (mut used, mut watched) = (0, 0);
     let me = env::user();
-    for entry in fs::read_dir("/proc").ok()?.flatten() {
-        let folder = entry.path();
+    let is_own = |entry: &DirEntry| {
         let is_process = entry.file_name().to_str().is_some_and(|name| name.parse::<u32>().is_ok());
-        if !is_process || owner(&folder) != Some(me) {
-            continue;
-        }
-        let (more, watching) = of_process(&folder);
-        used += more;
-        watched += watching;
-    }
+        is_process && owner(&entry.path()) == Some(me)
+    };
+    let own = fs::read_dir("/proc").ok()?.flatten().filter(is_own).map(|entry| of_process(&entry.path()));
+    let (used, watched) = own.fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
     Some(Supplies { instances: Supply { used, limit: instances }, watches: Supply { used: watched, limit: watches } })
 }
 
@@ -42,18 +37,13 @@ fn owner(process: &Path) -> Option<u32> {
 
 /// One process's instances and watches; none where it may not be looked into, or is gone.
 fn of_process(process: &Path) -> (u64, u64) {
-    let (mut instances, mut watches) = (0, 0);
     let Ok(descriptors) = fs::read_dir(process.join("fd")) else { return (0, 0) };
-    for descriptor in descriptors.flatten() {
-        let is_instance = fs::read_link(descriptor.path()).is_ok_and(|link| link.as_os_str() == INSTANCE);
-        if is_instance {
-            instances += 1;
-            let text = fs::read_to_string(process.join("fdinfo").join(descriptor.file_name())).unwrap_or_default();
-            // A line a watch (proc_pid_fdinfo(5)).
-            watches += text.lines().filter(|line| line.starts_with("inotify ")).count() as u64;
-        }
-    }
-    (instances, watches)
+    let is_instance = |entry: &DirEntry| fs::read_link(entry.path()).is_ok_and(|link| link.as_os_str() == INSTANCE);
+    descriptors.flatten().filter(is_instance).fold((0, 0), |(instances, watches), entry| {
+        let text = fs::read_to_string(process.join("fdinfo").join(entry.file_name())).unwrap_or_default();
+        // A line a watch (proc_pid_fdinfo(5)).
+        (instances + 1, watches + text.lines().filter(|line| line.starts_with("inotify ")).count() as u64)
+    })
 }
 
 #[cfg(test)]
