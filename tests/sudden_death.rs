@@ -183,7 +183,7 @@ fn an_interrupted_wait_leaves_the_work_alone_and_the_next_one_goes_on() {
         let shell = Shell::start(&place, script, &[]);
         until("the step has started", || place.file("s.heartbeat").exists());
         let interrupted = place.start_undisturbed(["wait", "s"]);
-        until("the signal is caught", || catches(interrupted.pid(), signal));
+        until("the signal is caught", || support::catches(interrupted.pid(), signal));
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(interrupted.pid()), signal).expect("a signal");
         let ended = interrupted.end_at_all();
         assert_eq!((ended.code, ended.stdout.as_str()), (code, ""), "{ended:?}");
@@ -220,13 +220,6 @@ fn a_signal_ends_a_wait_that_is_just_getting_ready_for_it() {
     // From the moment on when it is caught it is answered, and by the last change it is.
     let said = said.into_inner().unwrap_or_else(PoisonError::into_inner);
     assert!(said.is_sorted() && said.last() == Some(&true), "{said:?}");
-}
-
-#[cfg(target_os = "linux")]
-fn catches(pid: i32, signal: nix::sys::signal::Signal) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or("0");
-    u64::from_str_radix(mask.trim(), 16).is_ok_and(|mask| mask & (1 << (signal as i32 - 1)) != 0)
 }
 
 #[test]

@@ -248,13 +248,7 @@ fn the_advised_command_works_in_a_directory_with_blanks() {
     let shown = folder.to_string_lossy().into_owned();
     assert_eq!(place.dogwatch(["--dir", &shown, "run", "-d", "s", "--", "sleep", "300"]).code, 0);
     let wait = place.start_undisturbed(["--dir", &shown, "wait", "s"]);
-    // Signals that are caught are a mask in hexadecimal digits (proc_pid_status(5)); SIGINT is the second.
-    let catches_int = || {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", wait.pid())).unwrap_or_default();
-        let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or("0").trim().to_owned();
-        u64::from_str_radix(&mask, 16).is_ok_and(|mask| mask & 2 != 0)
-    };
-    until("it catches Ctrl-C", catches_int);
+    until("it catches Ctrl-C", || support::catches(wait.pid(), nix::sys::signal::Signal::SIGINT));
     support::kill("INT", wait.pid());
     let ended = wait.end_at_all();
     let advised = ended.stderr.trim_end().rsplit_once(": ").map(|(_, line)| line.to_owned());

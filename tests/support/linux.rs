@@ -20,6 +20,13 @@ pub fn lives(pid: i32) -> bool {
         .is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X'])))
 }
 
+/// Whether a process has a handler for a signal (`proc_pid_status(5)`).
+pub fn catches(pid: i32, signal: nix::sys::signal::Signal) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or("0");
+    u64::from_str_radix(mask.trim(), 16).is_ok_and(|mask| mask & (1 << (signal as i32 - 1)) != 0)
+}
+
 /// The living processes whose environment carries this variable.
 pub fn marked(variable: &str) -> Vec<i32> {
     let entries = std::fs::read_dir("/proc").expect("/proc");

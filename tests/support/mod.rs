@@ -20,6 +20,8 @@ pub mod screen;
 pub mod servers;
 pub mod thief;
 
+#[cfg(target_os = "linux")]
+pub use machine::catches;
 pub use machine::{APART, DEADLY, lives, marked, open_files, shows_marks};
 pub use place::{Place, event_backend};
 pub use processes::{Bystander, Shell, end_marked, kill, own_namespace};
