@@ -189,7 +189,13 @@ fn a_limit_on_file_sizes_ends_neither_the_wrapper_nor_the_record() {
     assert_eq!(place.wait_json("u", &[])["exit_code"], 153);
 }
 
-const UNTIL_GO: &str = "echo ready; until [ -e $DOGWATCH_DIR/go ]; do sleep 0.02; done; exit 0";
+const UNTIL_GO: &str = "echo ready; read -r word < $DOGWATCH_DIR/go; exit 0";
+
+/// Makes the FIFO that COMMAND reads: it starts no process meanwhile, since a shell that has called vfork(2) is not seen to
+/// stop before its child has gone on.
+fn make_go(place: &Place) {
+    nix::unistd::mkfifo(&place.file("go"), nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+}
 
 /// Waits until a waiter with this staleness has had reason to look at a heartbeat twice since the stop.
 fn stays_stale(place: &Place, limit: Duration) {
@@ -200,6 +206,7 @@ fn stays_stale(place: &Place, limit: Duration) {
 #[test]
 fn a_waiter_takes_no_stopped_run_for_a_hung_one() {
     let (place, stale) = (Place::new(), ["--stale", "2s"]);
+    make_go(&place);
     let run = place.start(["run", "s", "--heartbeat-interval", "100ms", "--", "bash", "-c", UNTIL_GO]);
     until("COMMAND is ready", || std::fs::read_to_string(place.file("s.log")).is_ok_and(|log| log == "ready\n"));
     let child = place.meta("s")["child_pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).expect("a pid");
@@ -232,6 +239,7 @@ fn a_waiter_takes_no_stopped_run_for_a_hung_one() {
 fn ctrl_z_and_fg_at_a_prompt_end_no_run_that_is_waited_for() {
     let place = Place::new();
     let Some(screen) = Screen::start(&place, 100, "bash --norc -i") else { return };
+    make_go(&place);
     place.write("work", UNTIL_GO);
     let line = "\"$D\" run s --heartbeat-interval 100ms -- sh work; echo ended with $?";
     screen.press(&[line, "Enter"]);
