@@ -355,7 +355,7 @@ fn a_status_of_an_earlier_run_that_comes_beside_a_living_one_goes_at_its_next_be
 }
 
 /// What may come in the place of a file, by another process or by a hand. Root reads the last one all the same.
-const STANDINS: [&str; 3] = ["FIFO", "folder", "unreadable file"];
+const STANDINS: [&str; 4] = ["FIFO", "folder", "unreadable file", "other words"];
 
 fn replace(path: &Path, by: &str) {
     if by == "unreadable file" {
@@ -363,6 +363,12 @@ fn replace(path: &Path, by: &str) {
     }
     fs::remove_file(path).expect("it was there");
     match by {
+        // Long enough ago for a status to be believed.
+        "other words" => {
+            fs::write(path, "DONE\n").expect("a file");
+            let file = fs::File::options().write(true).open(path).expect("that file");
+            file.set_modified(std::time::SystemTime::now() - Duration::from_secs(5)).expect("its time");
+        }
         "FIFO" => nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO"),
         _ => fs::create_dir(path).expect("a folder"),
     }

@@ -155,6 +155,10 @@ fn judge_status(seen: &Observation, policy: &Policy, now: MonotonicTime) -> Opti
         Status::Complete { since, word } => return Some(judge_complete(seen, policy, *since, *word, now)),
         Status::Unfinished { since, word } | Status::Odd { since, word } => (since.plus(SETTLE_STATUS), word),
     };
+    // What was written over the status of a run changes nothing of its end, which the record has (I6).
+    if let Some(reason) = seen.recorded {
+        return Some(report(reason.outcome(), recorded_detail(seen, reason)));
+    }
     if settled_at != MonotonicTime::NEVER && now >= settled_at {
         return Some(report(Outcome::Failed, Some(unreadable_status(word))));
     }

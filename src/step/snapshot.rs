@@ -242,9 +242,9 @@ impl SnapshotReader {
             // The reason was published before the status: read again, it is there.
             snapshot.meta = self.read_meta()?;
         }
-        // Where the status cannot be read the record tells.
+        // Where the status says neither word, or cannot be read, the record tells.
         let recorded = || snapshot.run_meta().and_then(|meta| meta.reason) == Some(Reason::Success);
-        if word == Some(StatusWord::Success) || matches!(snapshot.status, FileState::Invalid(_)) && recorded() {
+        if word == Some(StatusWord::Success) || word.is_none() && snapshot.status.is_there() && recorded() {
             let read = self.directory.read(&self.name(Record::Result), result::LONGEST)?;
             snapshot.result = read.map(|bytes| ParsedResult::parse(&bytes));
             reject_oversize(&mut snapshot.result);
