@@ -201,7 +201,7 @@ impl Source<'_> {
 
     fn process(&mut self) -> Process {
         match self.byte() % 4 {
-            0 => Process::Unclaimed,
+            0 => Process::NotAsked,
             1 => Process::Hidden,
             2 => Process::Gone { borne_elsewhere: self.byte().is_multiple_of(2) },
             _ => Process::Running {

@@ -62,8 +62,8 @@ pub(super) fn assess_pid(snapshot: &Snapshot, seen_started: Option<u64>, seen_al
     // machine's. A run of this program has recorded that it is of this one.
     let proves = seen_alive || snapshot.here.local_filesystem || locked;
     match snapshot.process {
-        Process::Unclaimed if by_lock == PidState::Dead => PidState::Dead,
-        Process::Unclaimed => PidState::NoPid,
+        Process::NotAsked if by_lock == PidState::Dead => PidState::Dead,
+        Process::NotAsked => PidState::NoPid,
         Process::Hidden => by_lock,
         Process::Running { started, started_wall } => {
             let recycled = match meta.and_then(|meta| meta.pid_started_at) {

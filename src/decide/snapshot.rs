@@ -26,8 +26,8 @@ pub(super) const LEFT_OVER_SLACK: Duration = Duration::from_secs(2);
 /// What the kernel says of the process that `.pid` names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Process {
-    /// Nobody asked: there is no pid.
-    Unclaimed,
+    /// Nobody asked: there is no pid, or the files and the lock say enough.
+    NotAsked,
     /// It is there and no zombie.
     Running {
         /// The kernel's raw start time, as `.meta` has it.
@@ -61,7 +61,7 @@ pub(crate) struct LocalContext {
     pub(crate) local_filesystem: bool,
 }
 
-/// All that one look shows. The liveness facts were gathered before the status (I4).
+/// All that one look shows. Where a process was asked about, that came before the status (I4).
 #[derive(Clone, Debug)]
 pub(crate) struct Snapshot {
     /// The awake clock, read before anything else (I3).
@@ -90,7 +90,7 @@ pub(crate) struct Snapshot {
     pub(crate) is_stopped: bool,
     /// `STEP.status`.
     pub(crate) status: FileState<ParsedStatus>,
-    /// `STEP.result`; absent as long as the status is no SUCCESS.
+    /// `STEP.result`; absent as long as neither the status nor the record says success.
     pub(crate) result: FileState<ParsedResult>,
     /// The result's stamp whatever the status says, where a reader was asked to keep that in view.
     pub(crate) standing_result: Option<FileStamp>,
@@ -111,8 +111,8 @@ impl Snapshot {
             meta: FileState::Missing,
             lock: LockState::Unknown,
             lock_file: None,
-            process: Process::Unclaimed,
-            followed: Process::Unclaimed,
+            process: Process::NotAsked,
+            followed: Process::NotAsked,
             is_stopped: false,
             status: FileState::Missing,
             result: FileState::Missing,
@@ -196,7 +196,7 @@ impl Snapshot {
         }
     }
 
-    /// The first of the step's files that is no regular file, with what it is.
+    /// The first of the step's files that is no regular file or cannot be read, with what is wrong with it.
     pub(crate) fn first_invalid_file(&self) -> Option<(Record, String)> {
         let faults = [
             (Record::Status, fault(&self.status)),
@@ -259,7 +259,7 @@ pub(crate) enum Status {
         /// What is there, quoted.
         word: String,
     },
-    /// A word that is none of the two.
+    /// Neither SUCCESS nor FAILED.
     Odd {
         /// Since when it has not changed.
         since: MonotonicTime,
@@ -319,7 +319,7 @@ pub(crate) struct Observation {
     pub(crate) heartbeat: Option<Heartbeat>,
     /// When the run began; judged from then.
     pub(crate) began: MonotonicTime,
-    /// The first record that is no regular file, and what is wrong with it.
+    /// The first file that fails the step by not being a regular one, or by not being readable, and what is wrong with it.
     pub(crate) invalid: Option<(Record, String)>,
 }
 

@@ -2,7 +2,8 @@
 //! status stands still, whether its process was ever seen alive.
 //!
 //! An observed change is preferred to a comparison of a file's time with this machine's clock: clocks of file servers
-//! are skewed, wall clocks are set, machines sleep. Only the first snapshot of a file uses its age.
+//! are skewed, wall clocks are set, machines sleep. The age of a file decides alone only at its
+//! first snapshot.
 
 use crate::decide::left_over::LeftOverCutoff;
 use crate::decide::liveness::{PidState, RECYCLED_SLACK, assess_pid, is_of_other_machine, is_of_other_time};
@@ -105,7 +106,7 @@ struct Provenance {
 
 impl Provenance {
     /// Takes in what stands there now; whether that is an earlier one's.
-    fn observe(&mut self, stamp: Option<FileStamp>, liveness: Liveness, by_age: impl FnOnce(WallTime) -> bool) -> bool {
+    fn note(&mut self, stamp: Option<FileStamp>, liveness: Liveness, by_age: impl FnOnce(WallTime) -> bool) -> bool {
         if !std::mem::replace(&mut self.seen, true) {
             self.first = stamp;
         }
@@ -152,7 +153,7 @@ impl RunTracker {
         run.is_some_and(|run| match process {
             Process::Gone { .. } => true,
             Process::Running { started, .. } => run.started.is_some_and(|known| known != started),
-            Process::Hidden | Process::Unclaimed => false,
+            Process::Hidden | Process::NotAsked => false,
         })
     }
 
@@ -193,13 +194,13 @@ impl RunTracker {
             Some(run) => run,
             None => TrackedRun::begin(snapshot),
         };
-        self.run.insert(run).observe(snapshot, self.old)
+        self.run.insert(run).update(snapshot, self.old)
     }
 }
 
-/// Whether it fails a step that a file of this record is none, or cannot be read. Not while a run of this program lives, which
+/// Whether a file that is no regular one, or cannot be read, fails its step. Not while a run of this program lives, which
 /// writes its files again; and pid and record stand in for each other.
-fn counts(snapshot: &Snapshot, record: Record) -> bool {
+fn fails_step(snapshot: &Snapshot, record: Record) -> bool {
     let is_made_up_for =
         record == Record::Pid && snapshot.run_meta().is_some() || record == Record::Meta && snapshot.has_pid();
     snapshot.lock != LockState::Held && !is_made_up_for
@@ -240,7 +241,7 @@ impl TrackedRun {
         }
     }
 
-    fn observe(&mut self, snapshot: &Snapshot, before: OldFiles) -> Observation {
+    fn update(&mut self, snapshot: &Snapshot, before: OldFiles) -> Observation {
         let (key, meta) = (snapshot.pid_file_id(), snapshot.run_meta());
         let liveness = self.liveness(snapshot);
         let old = match self.left_over {
@@ -249,14 +250,14 @@ impl TrackedRun {
             _ => LeftOverCutoff::of(snapshot, liveness),
         };
         self.left_over = key.map(|_| old).or(self.left_over);
-        let by_age = self.old_status.observe(snapshot.status.stamp(), liveness, |modified| old.covers(modified));
+        let by_age = self.old_status.note(snapshot.status.stamp(), liveness, |modified| old.covers(modified));
         let left_over = by_age || before.status.is_some() && snapshot.status.stamp() == before.status;
         let status = self.status(snapshot, left_over);
         // A wrapper that has been continued since the last look may not have beaten yet.
         self.stopped = self.stopped.max((snapshot.is_stopped || self.was_stopped).then_some(snapshot.at));
         self.was_stopped = snapshot.is_stopped;
         let beat = snapshot.heartbeat.stamp();
-        let old_beat = self.old_heartbeat.observe(beat, liveness, |modified| old.covers_heartbeat(modified));
+        let old_beat = self.old_heartbeat.note(beat, liveness, |modified| old.covers_heartbeat(modified));
         let heartbeat = beat.filter(|_| !old_beat).map(|stamp| self.heartbeat(snapshot, stamp));
         // Where this run's own status looks left over the clock was set back, and then its result is known by being of
         // the status's time.
@@ -286,7 +287,7 @@ impl TrackedRun {
             result,
             heartbeat,
             began: self.began,
-            invalid: snapshot.first_invalid_file().filter(|(record, _)| counts(snapshot, *record)),
+            invalid: snapshot.first_invalid_file().filter(|(record, _)| fails_step(snapshot, *record)),
         }
     }
 
@@ -308,7 +309,7 @@ impl TrackedRun {
                 Some(if recycled { PidState::Dead } else { PidState::Alive })
             }
             Process::Gone { .. } => Some(PidState::Dead),
-            Process::Hidden | Process::Unclaimed => None,
+            Process::Hidden | Process::NotAsked => None,
         }
     }
 
@@ -417,7 +418,7 @@ fn recorded_id(snapshot: &Snapshot) -> Option<&str> {
 /// starts without taking the old files away.
 fn shows_newer_run(snapshot: &Snapshot) -> bool {
     let Some(status) = snapshot.status.stamp() else { return false };
-    let seen = TrackedRun::begin(snapshot).observe(snapshot, OldFiles::default());
+    let seen = TrackedRun::begin(snapshot).update(snapshot, OldFiles::default());
     let beats = snapshot.heartbeat.stamp().is_some_and(|beat| beat.modified > status.modified.plus(LEFT_OVER_SLACK));
     seen.status == Status::Absent || snapshot.pid_file_id().is_none() && beats
 }

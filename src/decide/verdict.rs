@@ -1,7 +1,7 @@
 //! The decision tree: one observation, one policy, one moment, one verdict.
 //!
 //! Total: every observation has a verdict, and none makes it panic (I11). A pending verdict names a later moment, until
-//! which nothing changes by time alone and at which, if nothing else has changed, the answer is there.
+//! which nothing changes by time alone and at which it has to be judged again.
 
 use crate::decide::policy::{Policy, STOPPED, ThresholdOptions};
 use crate::decide::snapshot::{Liveness, Observation, ResultState, Snapshot, Status};
@@ -47,7 +47,7 @@ pub(crate) struct Finding {
 /// What has to be done before an answer is true.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RequiredAction {
-    /// Nothing: it stands in the files, or it is an answer about the call alone.
+    /// Nothing: the files say it, or it is an answer about the call alone.
     Report,
     /// The run is over and its end is not recorded.
     Record(Reason),
@@ -160,12 +160,12 @@ fn judge_status(seen: &Observation, policy: &Policy, now: MonotonicTime) -> Opti
         return Some(report(reason.outcome(), recorded_detail(seen, reason)));
     }
     if settled_at != MonotonicTime::NEVER && now >= settled_at {
-        return Some(report(Outcome::Failed, Some(unreadable_status(word))));
+        return Some(report(Outcome::Failed, Some(wrong_word(word))));
     }
     Some(Verdict::Pending { recheck_at: settled_at, poll_fast: true })
 }
 
-fn unreadable_status(word: &str) -> String {
+fn wrong_word(word: &str) -> String {
     format!("the status file holds {word}, which is neither SUCCESS nor FAILED")
 }
 
@@ -226,7 +226,7 @@ fn judge_death(seen: &Observation, policy: &Policy, now: MonotonicTime) -> Optio
     if settled_at != MonotonicTime::NEVER && now >= settled_at {
         return Some(match (&seen.status, seen.recorded) {
             (Status::Unfinished { word, .. } | Status::Odd { word, .. }, None) => {
-                report(Outcome::Failed, Some(unreadable_status(word)))
+                report(Outcome::Failed, Some(wrong_word(word)))
             }
             // Recorded and not published: its writer died between the two, and what it recorded is the truth.
             (_, Some(reason)) => Verdict::Final(Finding {

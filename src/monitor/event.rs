@@ -1,5 +1,5 @@
-//! What goes in and out of the state machine: an [`MonitorEvent`] says what happened, an [`MonitorAction`] what is to be done. Steps are named
-//! by their position in the options.
+//! What goes in and out of the state machine: a [`MonitorEvent`] says what happened, a [`MonitorAction`] what is to be
+//! done. Steps are named by their position in the options.
 
 use crate::decide::snapshot::{Process, Snapshot};
 use crate::error::Error;

@@ -70,7 +70,7 @@ impl Monitor<'_> {
                 state.exit_notified = watch == WatchResult::AlreadyExited;
                 true
             }
-            // From now on it is polled for; the read that found this out came before.
+            // From now on it is polled for.
             None => !std::mem::replace(&mut state.polls_for_exit, true),
         };
         // An end between the read and the watch is reported by nothing else: read once more (I2).
@@ -85,7 +85,7 @@ impl Monitor<'_> {
     pub(super) fn on_snapshot(&mut self, step: usize, snapshot: Snapshot) {
         let options = self.options;
         self.inspection.has_read = true;
-        if let Err(error) = self.steps[step].observe(snapshot, &options.thresholds, options.new) {
+        if let Err(error) = self.steps[step].assess(snapshot, &options.thresholds, options.new) {
             return self.end(Err(error));
         }
         if self.stage == WaitStage::FirstReads {
@@ -97,7 +97,7 @@ impl Monitor<'_> {
         }
     }
 
-    /// Goes on with a step whose snapshot is read and whose run's end is watched, as far as it can be.
+    /// Goes on with a step whose snapshot is read. The end of its run is watched by now, where that can be.
     fn proceed(&mut self, step: usize) {
         let state = &self.steps[step];
         let writing = matches!(state.verdict(), Some(Verdict::Pending { poll_fast: true, .. }));
@@ -135,7 +135,7 @@ impl Monitor<'_> {
                 self.report(StepResult::new(step, outcome, detail));
             }
             // The wait is over, so nothing is begun any more.
-            Verdict::Final(_) if self.over => {}
+            Verdict::Final(_) if self.decided_early => {}
             Verdict::Final(Finding { outcome, next: RequiredAction::Record(_), detail }) if !self.options.kill => {
                 self.report(StepResult::new(step, outcome, detail));
             }
@@ -315,9 +315,9 @@ impl Monitor<'_> {
         match self.options.mode {
             WaitMode::All => {}
             WaitMode::FailFast => {
-                self.over |= outcome.is_end() && outcome != Outcome::Success || outcome == Outcome::NotStarted;
+                self.decided_early |= outcome.is_end() && outcome != Outcome::Success || outcome == Outcome::NotStarted;
             }
-            WaitMode::Any if outcome.is_end() || outcome == Outcome::Marker => self.over = true,
+            WaitMode::Any if outcome.is_end() || outcome == Outcome::Marker => self.decided_early = true,
             // None has won yet: whether this is reported is known at the end.
             WaitMode::Any => {
                 self.steps[step].pending_result = Some(result);
@@ -339,7 +339,7 @@ impl Monitor<'_> {
                 }
             }
         }
-        if self.options.mode == WaitMode::Any && !self.over {
+        if self.options.mode == WaitMode::Any && !self.decided_early {
             let pending: Vec<StepResult> =
                 self.steps.iter_mut().filter_map(|step| step.pending_result.take()).collect();
             let running: Vec<StepResult> =

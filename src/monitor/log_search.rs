@@ -17,7 +17,7 @@ use std::time::Duration;
 const LAST_READ: Duration = Duration::from_millis(500);
 
 impl Monitor<'_> {
-    /// What the log says comes before the verdict: a line of it may end the wait before the run does.
+    /// Looks into the log before what follows from the verdict: a line of it may end the wait before the run does.
     pub(super) fn consult_log(&mut self, step: usize) {
         let own = self.options.logs.as_ref().is_some_and(|logs| logs.file.is_none());
         let ended = self.has_ended(step);
@@ -35,6 +35,7 @@ impl Monitor<'_> {
         }
     }
 
+    /// Gives the scanner what came of the last thing that it asked for, and does what it asks for next.
     pub(super) fn scan(&mut self, step: usize, read: impl FnOnce(&mut LogScanner, Scan) -> ScanStep) {
         let scan = match self.steps[step].verdict() {
             _ if self.has_ended(step) => Scan::Ended,

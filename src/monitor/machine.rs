@@ -1,5 +1,5 @@
-//! The waiting loop as a state machine without I/O: what happened goes in as an [`MonitorEvent`], what is to be done comes out as
-//! an [`MonitorAction`]. Called by `driver`, and by the simulation in `tests`.
+//! The waiting loop as a state machine without I/O: what happened goes in as a [`MonitorEvent`], what is to be done comes out as
+//! a [`MonitorAction`]. Called by `driver`, and by the simulation in `tests`.
 //!
 //! A caller repeats: carry out every action and hand its event back at once; sleep until something happens or
 //! [`Monitor::poll_timeout`] is reached; hand in what happened, then call [`Monitor::handle_timeout`]. An event only says
@@ -100,7 +100,7 @@ pub(super) struct Monitor<'call> {
     rewatch_due: bool,
     pub(super) unreported: usize,
     /// Whether an answer ended the wait before all were there.
-    pub(super) over: bool,
+    pub(super) decided_early: bool,
 }
 
 impl<'call> Monitor<'call> {
@@ -132,7 +132,7 @@ impl<'call> Monitor<'call> {
             rescan: None,
             rewatch_due: false,
             unreported: steps.len(),
-            over: false,
+            decided_early: false,
             steps,
             directory,
             options,
@@ -193,7 +193,7 @@ impl<'call> Monitor<'call> {
             }
             // With --fail-fast what is marked is inspected first: it may have ended too.
             let inspects_on = self.options.mode == WaitMode::FailFast && !self.dirty.is_empty();
-            if self.unreported == 0 || self.over && !inspects_on {
+            if self.unreported == 0 || self.decided_early && !inspects_on {
                 self.close();
             } else if std::mem::take(&mut self.rewatch_due) {
                 // First: what changes from here on is reported again.
@@ -275,7 +275,7 @@ impl<'call> Monitor<'call> {
         self.rewatch_due = true;
     }
 
-    /// After a rescan's watch: nothing was reported, so of thousands of steps those are read that do not run steadily.
+    /// After the watch was looked at. Where that still stands, of thousands of steps those are read that do not run steadily.
     fn on_rewatched(&mut self, sources: SourceStatus, moved: bool) {
         self.sources = sources;
         self.mark_all(if moved || sources.polls { InspectionDepth::Read } else { InspectionDepth::IfChanged });
@@ -311,7 +311,7 @@ impl<'call> Monitor<'call> {
         (0..self.steps.len()).filter(|&step| self.steps[step].phase != Phase::Reported)
     }
 
-    /// Has a step read again then, instead of at any other time.
+    /// Sets a step's timer, by which it is read again, to this time.
     pub(super) fn schedule(&mut self, step: usize, at: MonotonicTime) {
         self.steps[step].deadline = at;
         if at == MonotonicTime::NEVER {
@@ -325,7 +325,7 @@ impl<'call> Monitor<'call> {
         }
     }
 
-    /// Has a step read again then at the latest.
+    /// Sets it to this time where it would be due later.
     pub(super) fn schedule_no_later(&mut self, step: usize, at: MonotonicTime) {
         if at < self.steps[step].deadline {
             self.schedule(step, at);

@@ -112,12 +112,7 @@ impl StepState {
     ///
     /// # Errors
     /// The snapshot cannot be judged.
-    pub(super) fn observe(
-        &mut self,
-        snapshot: Snapshot,
-        thresholds: &ThresholdOptions,
-        new: bool,
-    ) -> Result<(), Error> {
+    pub(super) fn assess(&mut self, snapshot: Snapshot, thresholds: &ThresholdOptions, new: bool) -> Result<(), Error> {
         let Some(name) = &self.name else { return Ok(()) };
         self.read_failure = None;
         if new && !std::mem::replace(&mut self.skipped_existing, true) {

@@ -1,5 +1,5 @@
-//! Ends the wrapper's own tree: COMMAND and all that descends from it. `runner::supervise` calls it for a limit or a
-//! request, `runner::finish` for what COMMAND left.
+//! Ends the wrapper's own tree: COMMAND and all that descends from it. `runner::supervise` calls it for a limit, a
+//! request or a signal, `runner::left_behind` for what COMMAND left.
 //!
 //! The wrapper adopts orphans, so the kernel itself proves that nothing is left: this process has no child then (`ECHILD`,
 //! wait(2)). Where it has children that are not the run's, scans have to do.

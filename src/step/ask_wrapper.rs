@@ -40,7 +40,7 @@ pub(super) fn askable(snapshot: &Snapshot, root: Option<ProcessInfo>) -> Option<
     root.filter(|root| can_answer && !root.stopped && meta.pid_started_at == Some(root.started))
 }
 
-/// Asks it, after the request was announced; from TERM to KILL it has `grace`.
+/// Asks it, after the request was announced; from the first signal to KILL it has `grace`.
 pub(super) fn ask(
     reader: &mut SnapshotReader,
     snapshot: &Snapshot,

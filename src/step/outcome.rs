@@ -1,9 +1,9 @@
 //! Records the end of a run once: the first process to notice it records it; all others read that record (I6).
 //!
 //! An outcome is never overwritten, and none is written for a run that another has replaced: the files are read again
-//! under the step's record lock before anything is written. The order is result, meta, breaker, status: a reader that
-//! sees the status finds all the others, and if the writer dies in between, its meta tells the next writer how to go
-//! on.
+//! under the step's record lock before anything is written. The order is result, breaker, meta, status, history: a reader
+//! that sees the status finds all that come before it, and if the writer dies in between, its meta tells the next writer
+//! how to go on.
 
 use crate::decide::breaker::MAX_CONSECUTIVE;
 use crate::decide::snapshot::{LocalContext, Process, Snapshot, Status};
@@ -206,7 +206,7 @@ pub(crate) fn known_meta(snapshot: &Snapshot, step: &StepName) -> Meta {
             format!("pid-{pid}-{}", written.as_nanos()),
             match process {
                 Process::Running { started, .. } => Some(*started),
-                Process::Unclaimed | Process::Gone { .. } | Process::Hidden => None,
+                Process::NotAsked | Process::Gone { .. } | Process::Hidden => None,
             },
         ),
         (None, _) => {
@@ -221,7 +221,7 @@ pub(crate) fn known_meta(snapshot: &Snapshot, step: &StepName) -> Meta {
     let (here, inside) = match snapshot.process {
         Process::Running { .. } => (true, true),
         Process::Gone { borne_elsewhere: true } | Process::Hidden => (*local_filesystem, false),
-        Process::Gone { borne_elsewhere: false } | Process::Unclaimed => (*local_filesystem, *local_filesystem),
+        Process::Gone { borne_elsewhere: false } | Process::NotAsked => (*local_filesystem, *local_filesystem),
     };
     Meta {
         run_id,

@@ -1,6 +1,6 @@
 //! The files of the run that this process is: the runner keeps them whole and records its end in them.
 //!
-//! What the run is stands in memory, so that no file decides whether its end is told: what was removed, replaced or
+//! What the run is stands in memory, so that no missing file keeps its end from being told: what was removed, replaced or
 //! overwritten by another process is written again, and said in `detail`. Only another run that holds the step's lock and
 //! has published its pid makes this one give way.
 
@@ -82,7 +82,8 @@ impl OwnRun {
         Some(Escalation { signal: named.unwrap_or(Signal::SIGTERM), grace })
     }
 
-    /// Takes a request back that could not be carried out: the run goes on. With the processes that are still there.
+    /// Takes a request back that could not be carried out: the run goes on. The record names the processes that are still
+    /// there.
     ///
     /// # Errors
     /// A sentence: the record could not be written.

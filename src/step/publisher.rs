@@ -1,6 +1,6 @@
 //! Publishes the records of a step: whole, in the order that readers rely on, in disk space that was reserved for them.
 //!
-//! Called with the record lock held.
+//! Called with the record lock held, where that was to be had: a run records its own end without it rather than not at all.
 
 use crate::error::Error;
 use crate::record::file_names::{Record, file_name, temporary_name};

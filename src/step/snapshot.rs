@@ -306,7 +306,7 @@ impl SnapshotReader {
 
     /// The process that the last pid file named, for a run whose files, or whose whole directory, went away.
     pub(crate) fn followed_process(&self, file_wall: WallTime) -> Process {
-        let Some(pid) = self.named else { return Process::Unclaimed };
+        let Some(pid) = self.named else { return Process::NotAsked };
         // Seen here before, so its absence here means that it has ended.
         present_process(process::look(pid), file_wall).unwrap_or(Process::Gone { borne_elsewhere: false })
     }

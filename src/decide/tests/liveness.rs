@@ -20,7 +20,7 @@ fn a_held_lock_means_alive_and_a_free_one_decides_only_where_the_kernel_cannot_b
     let in_other_time = || Meta { time_namespace: Some(2), ..here() };
     for (meta, lock, lock_file, process, expected) in [
         (here(), LockState::Held, own, GONE, Liveness::Alive),
-        (here(), LockState::Held, own, Process::Unclaimed, Liveness::Alive),
+        (here(), LockState::Held, own, Process::NotAsked, Liveness::Alive),
         (here(), LockState::Free, own, running(7), Liveness::Alive),
         (here(), LockState::Free, own, running(8), dead),
         (here(), LockState::Free, own, GONE, dead),
@@ -55,7 +55,7 @@ fn a_run_of_another_time_namespace_that_was_seen_alive_by_its_lock_is_not_dead_w
     let meta =
         || Meta { locked: true, pid_started_at: Some(7), lock_file: Some(own), time_namespace: Some(2), ..local() };
     // While its lock is held, the process is not looked up.
-    let process = Process::Unclaimed;
+    let process = Process::NotAsked;
     let held = Snapshot { meta: of_run(meta()), lock: LockState::Held, lock_file: Some(own), process, ..plain(110.0) };
     // LocalContext its process has another start time than the run recorded.
     let process = Process::Running { started: 9, started_wall: wall(100.0) };

@@ -350,7 +350,7 @@ impl State {
     /// The process that the last pid file named.
     pub(super) fn followed_process(&self, index: usize) -> Process {
         let named = self.steps[index].last_pid.filter(|_| !self.steps[index].unseen);
-        named.map_or(Process::Unclaimed, |pid| self.process(index, pid))
+        named.map_or(Process::NotAsked, |pid| self.process(index, pid))
     }
 
     /// A look in the order of the real one, while the world goes on.

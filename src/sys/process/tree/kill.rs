@@ -19,7 +19,7 @@ use std::time::Duration;
 pub(crate) const KILL_LIMIT: Duration = Duration::from_secs(4);
 /// How often the tree is scanned anew while it ends, for what it forks meanwhile.
 const RESCAN: Duration = Duration::from_millis(20);
-/// How many times the tree is scanned while TERM is sent, until nothing new is in it: a chain of forks never settles.
+/// How many times the tree is scanned while the first signal is sent, until nothing new is in it: a chain of forks never settles.
 const ROUNDS: usize = 20;
 /// How long it may take until all of a tree are stopped: one that waits for a disk does not stop.
 const STOP_LIMIT: Duration = Duration::from_millis(200);
