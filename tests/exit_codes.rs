@@ -243,11 +243,14 @@ fn what_the_command_leaves_running_is_ended_unless_it_may_live() {
         let mut command = place.command(["run", "s"].iter().chain(flags).chain(&["--", "sh", "-c", &leaves]));
         let ended = Ended::of(&command.env("TEST_MARK", &value).output().expect("dogwatch runs"));
         let mark = format!("TEST_MARK={value}");
+        let mut found = marked(&mark);
         if left > 0 {
             // A process in the middle of execve(2) shows no environment for a moment.
-            until("what was left shows its mark", || marked(&mark).len() == left);
+            until("what was left shows its mark", || {
+                found = marked(&mark);
+                found.len() == left
+            });
         }
-        let found = marked(&mark);
         for &pid in &found {
             kill("KILL", pid);
         }
