@@ -15,6 +15,9 @@ use crate::sys::{clock, env};
 use std::fmt::Display;
 use std::time::Duration;
 
+/// How long the breaker's lock is waited for; it is held for one read and one rename.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Reads a breaker; one that was never written is closed.
 ///
 /// # Errors
@@ -40,7 +43,7 @@ pub(crate) fn update(
     name: &StepName,
     change: impl FnOnce(BreakerRecord) -> BreakerRecord,
 ) -> Result<BreakerRecord, Error> {
-    let held = directory.lock(&breaker_lock(name))?;
+    let held = directory.lock(&breaker_lock(name), PATIENCE)?;
     let before = read(directory, name)?;
     let after = change(before.clone());
     if after != before {

@@ -17,12 +17,19 @@ use crate::record::outcome::Reason;
 use crate::record::pid::PidFileId;
 use crate::record::status::ParsedStatus;
 use crate::record::step_name::StepName;
+use crate::record::time::MonotonicTime;
 use crate::step::history;
 use crate::step::publisher::{Ending, PreallocatedFiles, Publisher, count, publish_end};
 use crate::step::snapshot::SnapshotReader;
-use crate::sys::env;
 use crate::sys::fs::lock::Lock;
 use crate::sys::fs::monitor_dir::MonitorDir;
+use crate::sys::{clock, env};
+use std::time::Duration;
+
+/// How long the record lock is waited for; it is held for a few reads and renames.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a run that starts waits for it.
+const START_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What came of recording or announcing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,7 +144,7 @@ fn add_to_history(directory: &MonitorDir, step: &StepName, snapshot: &Snapshot, 
 /// [`Error`].
 pub(crate) fn take_record_lock(directory: &MonitorDir, step: &StepName) -> Result<Option<Lock>, Error> {
     let name = record_lock(step);
-    let taken = Lock::take(&directory.file(&name));
+    let taken = Lock::take(&directory.file(&name), clock::now().plus(START_PATIENCE));
     taken.map_err(|error| Error::io(format!("cannot make {}", directory.join(&name).display()), error))
 }
 
@@ -146,7 +153,7 @@ pub(crate) fn take_record_lock(directory: &MonitorDir, step: &StepName) -> Resul
 /// # Errors
 /// A sentence: it cannot be opened, or stays taken.
 pub(super) fn lock(directory: &MonitorDir, step: &StepName) -> Result<Lock, Error> {
-    directory.lock(&record_lock(step))
+    directory.lock(&record_lock(step), PATIENCE)
 }
 
 /// Changes the record of the run that stands there, under the record lock; published where `by` says that it changed.
@@ -240,14 +247,18 @@ pub(crate) fn known_meta(snapshot: &Snapshot, step: &StepName) -> Meta {
     }
 }
 
+/// How long to wait for a lock that another process holds.
+pub(crate) fn patience() -> MonotonicTime {
+    clock::now().plus(PATIENCE)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::record::file_state::LockState;
     use crate::record::pid::ParsedPid;
-    use crate::record::time::{MonotonicTime, WallTime};
+    use crate::record::time::WallTime;
     use std::sync::Arc;
-    use std::time::Duration;
 
     fn snapshot(process: Process, local_filesystem: bool) -> Snapshot {
         let stamp = FileStamp { modified: WallTime::from_nanos(7), size: 2, inode: 1, owner: 0 };

@@ -15,12 +15,17 @@ use crate::record::status::{self, ParsedStatus, StatusWord};
 use crate::record::step_name::StepName;
 use crate::step::outcome::Written;
 use crate::step::publisher::{Ending, PreallocatedFiles, Publisher, publish_end};
+use crate::sys::clock;
 use crate::sys::fs::lock::Lock;
 use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::process::tree::Escalation;
 use crate::sys::signals::Signal;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// How long the record lock is waited for. It is held for some reads and renames; a process that is stopped while it
+/// holds the lock does not keep a run from recording its own end.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What a run knows of itself.
 #[derive(Debug)]
@@ -156,7 +161,7 @@ impl OwnRun {
 
     /// `None` if another process keeps the lock, or the directory has none to give.
     fn lock_record(&self) -> Option<Lock> {
-        Lock::take(&self.directory.file(&record_lock(&self.step))).ok().flatten()
+        Lock::take(&self.directory.file(&record_lock(&self.step)), clock::now().plus(PATIENCE)).ok().flatten()
     }
 
     fn restored_sentence(&self) -> Option<String> {

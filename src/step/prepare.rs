@@ -15,7 +15,7 @@ use crate::record::file_names::{Record, file_name, parse_temporary_name, record_
 use crate::record::outcome::{Intent, Reason};
 use crate::record::pid::PidFileId;
 use crate::record::step_name::StepName;
-use crate::step::outcome::{count_seen, remove_unpublished};
+use crate::step::outcome::{self, count_seen, remove_unpublished};
 use crate::step::snapshot::SnapshotReader;
 use crate::step::terminate::{KillMethod, record_death};
 use crate::sys::clock;
@@ -157,7 +157,7 @@ pub(crate) fn remove_previous_records(directory: &MonitorDir, step: &StepName) -
 /// Removes those of these files that a killed writer left for the step. The record lock keeps living writers out
 /// meanwhile.
 pub(crate) fn remove_stale_temp_files(directory: &MonitorDir, step: &StepName, names: &[String]) {
-    let Ok(Some(_held)) = Lock::take(&directory.file(&record_lock(step))) else { return };
+    let Ok(Some(_held)) = Lock::take(&directory.file(&record_lock(step)), outcome::patience()) else { return };
     for name in names.iter().filter(|name| parse_temporary_name(name) == Some(step.as_str())) {
         // What cannot be removed does no harm: no reader takes it for a record.
         let _stays = directory.remove(name);

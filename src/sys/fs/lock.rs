@@ -5,6 +5,7 @@
 //! may lock it too (flock(2)), and so keep an end from being recorded.
 
 use crate::record::file_state::{FileId, LockState};
+use crate::record::time::MonotonicTime;
 use crate::sys::fs::at::{FileAt, FileFacts, OWNER_ONLY};
 use crate::sys::{clock, env};
 use nix::fcntl::OFlag;
@@ -17,10 +18,6 @@ use std::time::Duration;
 
 /// How often a taken lock is tried again. Holders of short locks are done in well under a millisecond.
 const RETRY: Duration = Duration::from_millis(1);
-
-/// How long a taken lock is waited for. It is held for some reads and renames; a process that is stopped while it holds one
-/// keeps nobody for longer.
-const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How often a lock file that was replaced between opening and locking is opened again before the lock counts as taken.
 const ATTEMPTS: usize = 8;
@@ -62,12 +59,11 @@ impl Lock {
         Ok(None)
     }
 
-    /// Takes the lock, for which it waits 3 s at most; `None` if it was not to be had.
+    /// Takes the lock, waiting for it until `deadline`; `None` if it was not to be had.
     ///
     /// # Errors
     /// As [`Lock::try_take`].
-    pub(crate) fn take(path: &FileAt<'_>) -> io::Result<Option<Self>> {
-        let deadline = clock::now().plus(PATIENCE);
+    pub(crate) fn take(path: &FileAt<'_>, deadline: MonotonicTime) -> io::Result<Option<Self>> {
         loop {
             if let Some(lock) = Self::try_take(path)? {
                 return Ok(Some(lock));
@@ -192,6 +188,7 @@ mod tests {
         let lock = Lock::try_take(&path).unwrap().unwrap();
         assert_eq!(probe(&path).0, LockState::Held);
         assert!(Lock::try_take(&path).unwrap().is_none());
+        assert!(Lock::take(&path, clock::now().plus(Duration::from_millis(3))).unwrap().is_none());
         lock.release();
         assert_eq!(probe(&path).0, LockState::Free);
     }
