@@ -257,8 +257,13 @@ mod tests {
         let ends = settled();
         assert!(!ends.reads.is_empty() && !ends.writes.is_empty() && ends.at_end.is_empty(), "{ends:?}");
         drop(child.stdin.take());
-        let ends = settled();
-        assert_eq!(ends.at_end.len(), 1, "{ends:?}");
+        // A process that another test has forked holds a copy of this end until its exec.
+        let ends = loop {
+            let ends = settled();
+            if ends.at_end.len() == 1 {
+                break ends;
+            }
+        };
         assert!(ends.at_end.is_subset(&ends.reads), "{ends:?}");
         child.kill().unwrap();
         let zombie = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
