@@ -86,12 +86,11 @@ fn kill_one(mut reader: SnapshotReader, escalation: Escalation) -> Result<(Repor
         },
         Verdict::Pending { .. } => None,
     };
-    let Some(Termination { killed, detail, .. }) = termination else {
+    let Some(Termination { killed, detail, refusal, .. }) = termination else {
         return Ok((report(&reader, before, false, None), true));
     };
-    // What was refused has not stopped.
-    let refusal = detail.as_ref().filter(|_| !killed).and_then(|detail| detail.strip_prefix(&why)?.strip_prefix("; "));
-    let detail = refusal.map(str::to_owned).or(detail);
+    // A run that was not ended has not stopped: the reason for ending it is not told.
+    let detail = refusal.or(detail);
     // What is in the files now is the outcome: work that finished in between has finished.
     let after = reader.assess_settled()?;
     let complete = killed || detail.is_none();

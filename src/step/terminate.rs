@@ -55,6 +55,8 @@ pub(crate) struct Termination {
     pub(crate) recorded: bool,
     /// What a person should know.
     pub(crate) detail: Option<String>,
+    /// Why the run was not ended, without the reason for ending it, which `detail` begins with.
+    pub(crate) refusal: Option<String>,
     /// The tree before the first signal, where it was looked at.
     pub(crate) evidence: Option<Vec<TreeProcess>>,
 }
@@ -70,15 +72,15 @@ pub(crate) fn terminate(
     let within = check_reachable(snapshot);
     match &within {
         // Not by a command either: it would end the original.
-        Err(obstacle) if method.command.is_none() || is_copy(snapshot) => return not_recorded(obstacle.sentence(why)),
+        Err(obstacle) if method.command.is_none() || is_copy(snapshot) => return obstacle.termination(why),
         Err(_) | Ok(()) => {}
     }
-    let mut killer = within.map_err(|obstacle| obstacle.sentence(why)).and_then(|()| {
+    let mut killer = within.map_err(|obstacle| obstacle.termination(why)).and_then(|()| {
         // A refused terminator announces nothing: the run's own end will be reported as it is.
-        TreeKiller::open(target(snapshot)).map_err(|refusal| format!("{why}; {refusal}"))
+        TreeKiller::open(target(snapshot)).map_err(|refusal| refused(why, &refusal.to_string()))
     });
     if let (Err(refusal), None) = (&killer, &method.command) {
-        return not_recorded(refusal.clone());
+        return refusal.clone();
     }
     // Before anything is signalled, the wrapper's own STOP included: a stopped process waits for nothing.
     let evidence = match &mut killer {
@@ -99,7 +101,7 @@ pub(crate) fn terminate(
         (Ok(announced), None, Ok(killer)) => {
             by_signals(reader, snapshot, &ending, (killer, wrapper, method.escalation), (intent, announced))
         }
-        (Ok(_), None, Err(refusal)) => not_recorded(refusal),
+        (Ok(_), None, Err(refusal)) => refusal,
         (Err(error), _, _) => not_recorded(error.to_string()),
     };
     Termination { evidence, ..termination }
@@ -119,7 +121,7 @@ fn by_signals(
         Some(WrapperAnswer::Refused(survivors)) => {
             let survivors = survivors.as_deref().map(still_there);
             let refusal = survivors.unwrap_or_else(|| "the wrapper could not end it".to_owned());
-            return not_recorded(format!("{why}; {refusal}"));
+            return refused(&why, &refusal);
         }
         // One that was stopped has not begun; one that is slow has had its time.
         Some(WrapperAnswer::Silent) if wrapper.is_some_and(|wrapper| is_stopped(&wrapper)) => escalation.grace,
@@ -132,7 +134,7 @@ fn by_signals(
         // What cannot be taken back stands as an intent of which nothing came.
         let _stands = withdraw(reader, snapshot.pid_file_id(), intent);
     }
-    not_recorded(format!("{why}; {fault}"))
+    refused(&why, &fault)
 }
 
 /// What came of a run whose wrapper has ended it, or has gone without a word.
@@ -197,12 +199,13 @@ pub(crate) enum Unreachable {
 }
 
 impl Unreachable {
-    fn sentence(&self, why: &str) -> String {
+    /// What comes of ending such a run for this reason.
+    fn termination(&self, why: &str) -> Termination {
         match self {
-            Self::OutOfReach(remark) => remark.to_string(),
-            Self::NoPid => format!("{why}; no pid says which process to end, so nothing was signalled"),
+            Self::OutOfReach(remark) => not_recorded(remark.to_string()),
+            Self::NoPid => refused(why, "no pid says which process to end, so nothing was signalled"),
             Self::Unseen(pid) => {
-                format!("{why}; process {pid} is not to be seen from here, so nothing was signalled")
+                refused(why, &format!("process {pid} is not to be seen from here, so nothing was signalled"))
             }
         }
     }
@@ -252,7 +255,7 @@ fn kill_by_command(
     let killed = detail.is_none();
     match (kill_command::wait_for_end(reader, snapshot, grace), detail) {
         (CommandEffect::Succeeded, detail) => Termination { recorded: true, detail, ..Termination::default() },
-        (CommandEffect::Recorded, detail) => Termination { killed, recorded: true, detail, evidence: None },
+        (CommandEffect::Recorded, detail) => Termination { killed, recorded: true, detail, ..Termination::default() },
         // Dead as any dead run: what it left here is ended.
         (CommandEffect::Gone, detail) => {
             let report = KillReport { killed, ..end_remains(snapshot, Escalation::term(grace)) };
@@ -272,7 +275,7 @@ fn kill_by_command(
                 killed,
                 recorded: recorded.is_ok(),
                 detail: recorded.err().map(|error| error.to_string()),
-                evidence: None,
+                ..Termination::default()
             }
         }
     }
@@ -324,11 +327,15 @@ fn finish(reader: &mut SnapshotReader, snapshot: &Snapshot, ending: &Ending, rep
         remove_unpublished(reader.directory(), reader.step(), &meta.run_id);
     }
     let detail = recorded.as_ref().err().map(Error::to_string).or(fault(report, snapshot));
-    Termination { killed: report.killed, recorded: recorded.is_ok(), detail, evidence: None }
+    Termination { killed: report.killed, recorded: recorded.is_ok(), detail, ..Termination::default() }
 }
 
 fn not_recorded(detail: String) -> Termination {
     Termination { detail: Some(detail), ..Termination::default() }
+}
+
+fn refused(why: &str, refusal: &str) -> Termination {
+    Termination { refusal: Some(refusal.to_owned()), ..not_recorded(format!("{why}; {refusal}")) }
 }
 
 fn fault(report: &KillReport, snapshot: &Snapshot) -> Option<String> {

@@ -399,7 +399,7 @@ impl State {
         };
         let now: FileState<ParsedPid> = self.read(index, Record::Pid, ParsedPid::parse);
         self.steps[index].busy = self.now;
-        let nothing = Termination { killed: false, recorded: true, detail: None, evidence: None };
+        let nothing = Termination { recorded: true, ..Termination::default() };
         if now.stamp() != snapshot.pid.stamp() {
             // Where only the pid file has gone it is the same run, of which nothing is recorded: it may be told as announced.
             let acted = self.steps[index].acted;
