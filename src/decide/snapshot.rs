@@ -17,7 +17,7 @@ use crate::record::time::{MonotonicTime, WallTime};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The user who may write what everybody believes.
+/// The user whose records every user believes.
 const ROOT: u32 = 0;
 
 /// How much older than `.pid` a dead run's own status may be: `work & echo $! > s.pid` may write the pid second.
@@ -26,7 +26,7 @@ pub(super) const LEFT_OVER_SLACK: Duration = Duration::from_secs(2);
 /// What the kernel says of the process that `.pid` names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Process {
-    /// Nobody asked: there is no pid, or the files and the lock say enough.
+    /// The kernel was not asked: there is no pid, or the files and the lock tell enough.
     NotAsked,
     /// It is there and no zombie.
     Running {
@@ -148,8 +148,8 @@ impl Snapshot {
     ///
     /// With no pid file it may also be the record of a run whose wrapper was killed between publishing it and its pid, of one
     /// whose pid a next starter withdrew before it was killed itself, or of one whose pid file was removed while it lives.
-    /// Nobody holds its lock then, or the lock file is gone too. A heartbeat that goes on after it is another run's, unless
-    /// the process that it names lives.
+    /// No process holds its lock then, or the lock file is gone too. A heartbeat that was written later than the record is
+    /// another run's, unless the process that the record names lives.
     pub(crate) fn run_meta(&self) -> Option<&Meta> {
         let (meta, stamp) = (self.recorded_meta()?, self.meta.stamp()?);
         let orphaned = || {
@@ -181,6 +181,11 @@ impl Snapshot {
         let ParsedMeta::Known(meta) = content.as_ref() else { return None };
         let trusted = self.pid.stamp().is_none_or(|pid| stamp.owner == pid.owner || stamp.owner == ROOT);
         trusted.then_some(meta)
+    }
+
+    /// The meta record that stands there, unless the pid file names another run.
+    pub(crate) fn possible_meta(&self) -> Option<&Meta> {
+        self.recorded_meta().filter(|meta| !self.has_pid() || meta.speaks_of(self.pid_file_id()))
     }
 
     /// Checks that this program knows the schema of the step's record.

@@ -2,8 +2,7 @@
 //! status stands still, whether its process was ever seen alive.
 //!
 //! An observed change is preferred to a comparison of a file's time with this machine's clock: clocks of file servers
-//! are skewed, wall clocks are set, machines sleep. The age of a file decides alone only at its
-//! first snapshot.
+//! are skewed, wall clocks are set, machines sleep. The age of a file decides alone only at its first snapshot.
 
 use crate::decide::left_over::LeftOverCutoff;
 use crate::decide::liveness::{PidState, RECYCLED_SLACK, assess_pid, is_of_other_machine, is_of_other_time};
@@ -56,9 +55,7 @@ struct Ignored {
 
 impl Ignored {
     fn is_all(&self, snapshot: &Snapshot) -> bool {
-        let key = snapshot.pid_file_id();
-        let recorded = snapshot.recorded_meta().filter(|meta| !snapshot.has_pid() || meta.speaks_of(key));
-        let of_same_run = self.run.is_some() && recorded.map(|meta| &meta.run_id) == self.run.as_ref();
+        let of_same_run = self.run.is_some() && snapshot.possible_meta().map(|meta| &meta.run_id) == self.run.as_ref();
         snapshot.status.stamp() == Some(self.status) || of_same_run
     }
 }

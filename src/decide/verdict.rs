@@ -68,7 +68,15 @@ pub(crate) struct Assessment {
     pub(crate) verdict: Verdict,
 }
 
-/// Judges a step by a snapshot: the one way from a step's files to a verdict; `tracker` remembers the earlier snapshots.
+impl Assessment {
+    /// Judges what was observed.
+    pub(crate) fn of(snapshot: Snapshot, observation: Observation, policy: Policy) -> Self {
+        let verdict = evaluate(&observation, &policy, snapshot.at);
+        Self { snapshot, observation, policy, verdict }
+    }
+}
+
+/// Judges a step by a snapshot and the caller's thresholds; `tracker` remembers the earlier snapshots.
 ///
 /// # Errors
 /// A newer program wrote its record, or the caller's staleness does not fit the run; nothing was touched.
@@ -80,16 +88,23 @@ pub(crate) fn assess(
 ) -> Result<Assessment, Error> {
     snapshot.refuse_newer(step)?;
     let observation = tracker.observe(&snapshot);
-    let meta = snapshot.run_meta();
-    let policy = Policy::resolve(thresholds, meta)?;
-    let verdict = evaluate(&observation, &policy, snapshot.at);
-    Ok(Assessment { snapshot, observation, policy, verdict })
+    let policy = Policy::resolve(thresholds, snapshot.run_meta())?;
+    Ok(Assessment::of(snapshot, observation, policy))
 }
 
 /// Decides by the rules in their order, which the README shows: the first that applies counts.
 pub(crate) fn evaluate(seen: &Observation, policy: &Policy, now: MonotonicTime) -> Verdict {
     if let Some(since) = seen.absent_since {
         return judge_absent(since, policy, now);
+    }
+    // Where the record has the end, neither other words in the status nor a file that cannot be read change it (I6).
+    let is_broken = match seen.status {
+        Status::Unfinished { .. } | Status::Odd { .. } => true,
+        Status::Absent => seen.invalid.is_some(),
+        Status::Complete { .. } => false,
+    };
+    if let Some(reason) = seen.recorded.filter(|_| is_broken) {
+        return report(reason.outcome(), recorded_detail(seen, reason));
     }
     let by_status = judge_status(seen, policy, now);
     match by_status {
@@ -98,13 +113,9 @@ pub(crate) fn evaluate(seen: &Observation, policy: &Policy, now: MonotonicTime) 
         Some(verdict) if seen.succeeded() && !matches!(seen.liveness, Liveness::Starting { .. }) => return verdict,
         _ => {}
     }
-    // A complete status that still waits for its result has decided; another broken sentinel changes nothing then. Nor does
-    // any where the record has the end (I6).
+    // A complete status that still waits for its result has decided; another broken sentinel changes nothing then.
     if let (Some((_, fault)), false) = (&seen.invalid, matches!(seen.status, Status::Complete { .. })) {
-        return match seen.recorded {
-            Some(reason) => report(reason.outcome(), recorded_detail(seen, reason)),
-            None => report(Outcome::Failed, Some(fault.clone())),
-        };
+        return report(Outcome::Failed, Some(fault.clone()));
     }
     let by_death = judge_death(seen, policy, now);
     match by_death {
@@ -155,10 +166,6 @@ fn judge_status(seen: &Observation, policy: &Policy, now: MonotonicTime) -> Opti
         Status::Complete { since, word } => return Some(judge_complete(seen, policy, *since, *word, now)),
         Status::Unfinished { since, word } | Status::Odd { since, word } => (since.plus(SETTLE_STATUS), word),
     };
-    // What was written over the status of a run changes nothing of its end, which the record has (I6).
-    if let Some(reason) = seen.recorded {
-        return Some(report(reason.outcome(), recorded_detail(seen, reason)));
-    }
     if settled_at != MonotonicTime::NEVER && now >= settled_at {
         return Some(report(Outcome::Failed, Some(wrong_word(word))));
     }

@@ -9,7 +9,7 @@ use crate::decide::liveness::has_published_its_end;
 use crate::decide::policy::{HEARTBEAT_INTERVAL, Policy, SettleTimes};
 use crate::decide::snapshot::{Liveness, LocalContext, Process, Snapshot};
 use crate::decide::tracker::RunTracker;
-use crate::decide::verdict::{Assessment, SETTLE_START, Verdict, evaluate};
+use crate::decide::verdict::{Assessment, SETTLE_START, Verdict};
 use crate::decide::warning::out_of_reach;
 use crate::error::Error;
 use crate::record::file_names::{Record, file_name};
@@ -188,13 +188,14 @@ impl SnapshotReader {
             if !snapshot.run_meta().is_some_and(|meta| meta.locked) {
                 policy.settle.death = SettleTimes::CONTRACT.death;
             }
-            let verdict = evaluate(&observation, &policy, snapshot.at);
+            let at = snapshot.at;
             let is_starting = matches!(observation.liveness,
-                Liveness::Starting { since } if snapshot.at < since.plus(SETTLE_START));
-            if !is_starting && matches!(verdict, Verdict::Final(_)) {
-                return Ok(Assessment { snapshot, observation, policy, verdict });
+                Liveness::Starting { since } if at < since.plus(SETTLE_START));
+            let assessment = Assessment::of(snapshot, observation, policy);
+            if !is_starting && matches!(assessment.verdict, Verdict::Final(_)) {
+                return Ok(assessment);
             }
-            clock::sleep_until(snapshot.at.plus(SETTLING));
+            clock::sleep_until(at.plus(SETTLING));
         }
     }
 
@@ -287,7 +288,7 @@ impl SnapshotReader {
             Some(key) => self.named = Some(key.pid),
             None => snapshot.followed = self.followed_process(snapshot.file_wall),
         }
-        let meta = snapshot.recorded_meta().filter(|meta| meta.locked && (!snapshot.has_pid() || meta.speaks_of(key)));
+        let meta = snapshot.possible_meta().filter(|meta| meta.locked);
         let own_lock = meta.is_some_and(|meta| meta.lock_file.is_none() || meta.lock_file == snapshot.lock_file);
         if key.is_some() && own_lock && snapshot.lock == LockState::Held {
             return;
