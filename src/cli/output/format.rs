@@ -91,8 +91,8 @@ pub(in crate::cli) fn process_tree(processes: &[TreeProcess]) -> Vec<String> {
     lines
 }
 
-/// Each process once, with its depth, after its parent. A record may come from any writer, and
-/// may even make a process its own ancestor: a process that is reached from no top is put at the top.
+/// Each process once, with its depth, after its parent. A record may come from any writer, and may even make a process its own
+/// ancestor: a process that is reached from no top is put at the top.
 fn by_ancestry(processes: &[TreeProcess]) -> Vec<(usize, &TreeProcess)> {
     let mut ordered = Vec::with_capacity(processes.len());
     let mut told = BTreeSet::new();

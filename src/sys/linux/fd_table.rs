@@ -260,10 +260,12 @@ mod tests {
         // A process that another test has forked holds a copy of this end until its exec.
         let ends = loop {
             let ends = settled();
-            if ends.at_end.len() == 1 {
+            if !ends.at_end.is_empty() {
                 break ends;
             }
+            std::thread::yield_now();
         };
+        assert_eq!(ends.at_end.len(), 1, "{ends:?}");
         assert!(ends.at_end.is_subset(&ends.reads), "{ends:?}");
         child.kill().unwrap();
         let zombie = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;

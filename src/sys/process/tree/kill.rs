@@ -1,5 +1,6 @@
 //! Ends a process tree: stop, TERM or another first signal, continue, KILL after a grace, and scans until one shows that
-//! nothing is left. `step::terminate` ends the trees of dead, stopped and foreign wrappers with it, `runner::end_tree` the wrapper's own.
+//! nothing is left. `step::terminate` ends the trees of dead, stopped and foreign wrappers with it, `runner::end_tree` the
+//! wrapper's own.
 
 use crate::error::Error;
 use crate::record::time::MonotonicTime;
@@ -19,7 +20,8 @@ use std::time::Duration;
 pub(crate) const KILL_LIMIT: Duration = Duration::from_secs(4);
 /// How often the tree is scanned anew while it ends, for what it forks meanwhile.
 const RESCAN: Duration = Duration::from_millis(20);
-/// How many times the tree is scanned while the first signal is sent, until nothing new is in it: a chain of forks never settles.
+/// How many times the tree is scanned while the first signal is sent, until nothing new is in it: a chain of forks never
+/// settles.
 const ROUNDS: usize = 20;
 /// How long it may take until all of a tree are stopped: one that waits for a disk does not stop.
 const STOP_LIMIT: Duration = Duration::from_millis(200);
