@@ -5,10 +5,11 @@
 
 mod support;
 
+use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
-use support::{Bystander, Ended, Place, Running, Shell, kill, lives, marked, unique, until};
+use support::{Bystander, Ended, Place, Running, Shell, kill, lives, marked, started, unique, until};
 
 /// Runs a script in the place's folder; `$DOGWATCH` is the program.
 fn script(place: &Place, text: &str) -> Ended {
@@ -147,30 +148,31 @@ fn what_may_not_be_signalled_is_named_and_is_no_success_of_kill() {
 
 #[test]
 fn a_group_of_job_control_handles_term_and_is_not_hung_up() {
-    let place = Place::new();
-    let jobs = "set -m; for i in 1 2 3 4 5 6 7 8; do \
+    let jobs = "cd \"$DOGWATCH_DIR\"; set -m; for i in 1 2 3 4 5 6 7 8; do \
         ( trap \"sleep 0.1; echo ok > ok.$i; exit 0\" TERM; trap 'echo > hup' HUP; echo > up.$i; \
         while :; do sleep 0.05; done ) & done; wait";
-    let count = |name: &str| (1..9).filter(|number| place.file(&format!("{name}.{number}")).exists()).count();
-    for stopped in [false, true] {
-        let ended = script(
-            &place,
-            &format!("\"$DOGWATCH\" run -d s --no-breaker -- bash -c '{}'", jobs.replace('\'', "'\\''")),
-        );
-        assert_eq!(ended.code, 0, "{ended:?}");
+    // A stopped wrapper is made to go on: were its tree ended from outside, it would go on in the middle of that, and stop
+    // the jobs again while their shell exits. A script that is its own wrapper is ended from outside.
+    for wrapper in ["running", "stopped", "foreign"] {
+        let place = Place::new();
+        let count = |name: &str| (1..9).filter(|number| place.file(&format!("{name}.{number}")).exists()).count();
+        let mut script = None;
+        if wrapper == "foreign" {
+            let mut shell = Command::new("bash");
+            shell.args(["-c", &format!("echo $$ > \"$DOGWATCH_DIR/s.pid\"; {jobs}")]).env("DOGWATCH_DIR", place.path());
+            script = Some(Running::start(shell));
+        } else {
+            let run = place.dogwatch(["run", "-d", "s", "--no-breaker", "--", "bash", "-c", jobs]);
+            assert_eq!(run.code, 0, "{run:?}");
+        }
         until("all jobs run", || count("up") == 8);
-        // Also where the tree is ended from outside.
-        if stopped {
+        if wrapper == "stopped" {
             kill("STOP", place.pid("s"));
         }
         let ended = place.start(["kill", "s", "--grace", "20s"]).end_at_all();
-        assert_eq!((ended.code, count("ok")), (0, 8), "{stopped}: {ended:?}");
-        assert!(!place.file("hup").exists(), "{stopped}: {ended:?}");
-        for number in 1..9 {
-            for name in ["up", "ok"] {
-                std::fs::remove_file(place.file(&format!("{name}.{number}"))).expect("removed");
-            }
-        }
+        assert_eq!((ended.code, count("ok")), (0, 8), "{wrapper}: {ended:?}");
+        assert!(!place.file("hup").exists(), "{wrapper}: {ended:?}");
+        script.map(Running::end_at_all);
     }
 }
 
@@ -355,12 +357,19 @@ fn under_an_init_that_reaps_nothing_no_call_leaves_a_zombie() {
 #[test]
 fn a_wrapper_that_answers_no_request_has_its_tree_ended_from_outside() {
     let place = Place::new();
-    let wrapper = place.detach("s", "sleep 300 & echo $! > \"$DOGWATCH_DIR/inner\"; wait");
+    // A shell that the record calls the run's wrapper: it reads no request.
+    let text = "sleep 300 & echo $! > inner; wait";
+    let wrapper = Shell::start(&place, text, &[]);
     let inner = number(&place, "inner");
-    kill("STOP", wrapper);
-    let began = std::time::Instant::now();
-    let ended = place.start(["kill", "s", "--grace", "1s"]).end_at_all();
+    let lock = std::fs::File::create(place.file("held")).expect("a lock file");
+    lock.lock().expect("the wrapper's lock");
+    place.forge(wrapper.pid(), Duration::ZERO, |meta| {
+        meta["pid_started_at"] = json!(started(wrapper.pid()));
+        (meta["child_pid"], meta["child_started_at"]) = (json!(inner), json!(started(inner)));
+        (meta["locked"], meta["lock_file"]) = (json!(true), Value::Null);
+    });
+    std::fs::rename(place.file("held"), place.file("s.lock")).expect("renamed");
+    let ended = place.start(["kill", "s", "--grace", "0.1s"]).end_at_all();
     assert_eq!(ended.code, 0, "{ended:?}");
-    assert!(!lives(wrapper) && !lives(inner), "{ended:?}");
-    assert!(began.elapsed() < Duration::from_secs(30));
+    assert!(!lives(wrapper.pid()) && !lives(inner), "{ended:?}");
 }

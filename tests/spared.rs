@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 use std::time::Duration;
+#[cfg(target_os = "linux")]
+use support::started;
 use support::{Bystander, Ended, Place, Shell, lives, own_namespace, until};
 
 fn wait(place: &Place, more: &[&str]) -> (Ended, Value) {
@@ -44,14 +46,6 @@ fn a_process_that_is_younger_than_the_pid_file_is_somebody_elses_and_the_run_is_
     wait(&place, &[]).0.said(4, "died", false);
     assert!(lives(foreign.pid()));
     assert_eq!(place.meta("s")["reason"], "died");
-}
-
-/// A process's start in the kernel's own ticks, as proc(5) has it. No tool of macOS tells it as exactly as it is recorded.
-#[cfg(target_os = "linux")]
-fn started(pid: i32) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a living process");
-    let (_, rest) = stat.rsplit_once(") ").expect("a name in brackets");
-    rest.split(' ').nth(19).and_then(|ticks| ticks.parse().ok()).expect("a number")
 }
 
 #[cfg(target_os = "linux")]

@@ -1,7 +1,10 @@
 //! Asks a living wrapper to end its own run, and waits for what comes of it; `step::terminate` calls it.
 //!
 //! Only the wrapper can prove that nothing of the run is left, because it adopts orphans. The request stands in the record;
-//! the signal only has it read there. CHLD is the one signal that a wrapper always handles and never forwards.
+//! the signal only has it read there. CHLD is the one signal that a wrapper always handles and never forwards. A stopped
+//! wrapper is made to go on: were its tree ended from outside, it would go on in the middle of that, ended by the same
+//! signals, and begin to end the tree itself. Two that stop and continue the same processes undo each other's order, which
+//! `TreeKiller` needs.
 
 use crate::decide::snapshot::Snapshot;
 use crate::record::time::MonotonicTime;
@@ -28,7 +31,7 @@ pub(super) enum WrapperAnswer {
     Over,
     /// The wrapper could not end COMMAND, and took the request back. With which processes are still there.
     Refused(Option<String>),
-    /// It is stopped or did not answer in time.
+    /// It did not answer in time.
     Silent,
 }
 
@@ -37,7 +40,7 @@ pub(super) fn askable(snapshot: &Snapshot, root: Option<ProcessInfo>) -> Option<
     let meta = snapshot.run_meta()?;
     // Earlier versions recorded no directory, and end nothing on request.
     let can_answer = meta.locked && meta.child_pid.is_some() && meta.directory.is_some();
-    root.filter(|root| can_answer && !root.stopped && meta.pid_started_at == Some(root.started))
+    root.filter(|root| can_answer && meta.pid_started_at == Some(root.started))
 }
 
 /// Asks it, after the request was announced; from the first signal to KILL it has `grace`.
@@ -61,8 +64,11 @@ pub(super) fn ask(
         if published_at.is_some_and(|at| now >= at.plus(EXIT_PATIENCE)) {
             return WrapperAnswer::Over;
         }
-        let is_stopped = matches!(process::look(wrapper.pid), Lookup::Found(entry) if entry.stopped);
-        if published_at.is_none() && (is_stopped || now >= deadline) {
+        if matches!(process::look(wrapper.pid), Lookup::Found(entry) if entry.stopped) {
+            // Where that is refused, or a debugger has it, it does not answer in time.
+            let _goes_on = handle.signal(Signal::SIGCONT);
+        }
+        if published_at.is_none() && now >= deadline {
             return WrapperAnswer::Silent;
         }
         // What the kernel could not say this time the next snapshot may say.

@@ -19,11 +19,10 @@ use crate::step::kill_command::{self, CommandEffect};
 use crate::step::outcome::{RunStatus, record, remove_unpublished, run_status};
 use crate::step::publisher::{Ending, still_there};
 use crate::step::snapshot::SnapshotReader;
-use crate::sys::platform::process;
+use crate::sys::process::ProcessInfo;
 use crate::sys::process::diagnose;
 use crate::sys::process::table::ProcessTable;
 use crate::sys::process::tree::{self, Children, Escalation, KillReport, KillTarget, TreeKiller, Wrapper, names};
-use crate::sys::process::{Lookup, ProcessInfo};
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
@@ -123,8 +122,7 @@ fn by_signals(
             let refusal = survivors.unwrap_or_else(|| "the wrapper could not end it".to_owned());
             return refused(&why, &refusal);
         }
-        // One that was stopped has not begun; one that is slow has had its time.
-        Some(WrapperAnswer::Silent) if wrapper.is_some_and(|wrapper| is_stopped(&wrapper)) => escalation.grace,
+        // One that is slow has had its time.
         Some(WrapperAnswer::Silent) => Duration::ZERO,
         None => escalation.grace,
     };
@@ -162,10 +160,6 @@ fn after_wrapper(
             finish(reader, snapshot, ending, &report)
         }
     }
-}
-
-fn is_stopped(entry: &ProcessInfo) -> bool {
-    matches!(process::look(entry.pid), Lookup::Found(now) if now.started == entry.started && now.stopped)
 }
 
 /// The processes of a run that is not ended, only reported on; none where they are not to be seen from here.

@@ -20,6 +20,13 @@ pub fn lives(pid: i32) -> bool {
         .is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X'])))
 }
 
+/// A process's start in the kernel's own ticks, as proc(5) has it. No tool of macOS tells it as exactly as it is recorded.
+pub fn started(pid: i32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a living process");
+    let (_, rest) = stat.rsplit_once(") ").expect("a name in brackets");
+    rest.split(' ').nth(19).and_then(|ticks| ticks.parse().ok()).expect("a number")
+}
+
 /// Whether a process has a handler for a signal (`proc_pid_status(5)`).
 pub fn catches(pid: i32, signal: nix::sys::signal::Signal) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();

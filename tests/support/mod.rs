@@ -20,9 +20,9 @@ pub mod screen;
 pub mod servers;
 pub mod thief;
 
-#[cfg(target_os = "linux")]
-pub use machine::catches;
 pub use machine::{APART, DEADLY, lives, marked, open_files, shows_marks};
+#[cfg(target_os = "linux")]
+pub use machine::{catches, started};
 pub use place::{Place, event_backend};
 pub use processes::{Bystander, Shell, end_marked, kill, own_namespace};
 use serde_json::Value;

@@ -1,5 +1,5 @@
 //! Ends a process tree: stop, TERM or another first signal, continue, KILL after a grace, and scans until one shows that
-//! nothing is left. `step::terminate` ends the trees of dead, stopped and foreign wrappers with it, `runner::end_tree` the
+//! nothing is left. `step::terminate` ends the trees of dead, silent and foreign wrappers with it, `runner::end_tree` the
 //! wrapper's own.
 
 use crate::error::Error;
