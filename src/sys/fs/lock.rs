@@ -14,10 +14,7 @@ use nix::unistd::{Uid, fchown};
 use std::fs::{File, TryLockError};
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::time::Duration;
-
-/// How often a taken lock is tried again. Holders of short locks are done in well under a millisecond.
-const RETRY: Duration = Duration::from_millis(1);
+use std::sync::Arc;
 
 /// How often a lock file that was replaced between opening and locking is opened again before the lock counts as taken.
 const ATTEMPTS: usize = 8;
@@ -28,7 +25,7 @@ const LONGEST_NOTE: usize = 64;
 /// A held lock; given back when dropped, or by the kernel when the process ends.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    file: File,
+    file: Arc<File>,
     id: FileId,
 }
 
@@ -38,12 +35,24 @@ impl Lock {
     /// # Errors
     /// As open(2) and flock(2).
     pub(crate) fn try_take(path: &FileAt<'_>) -> io::Result<Option<Self>> {
+        Self::take_by(path, try_lock)
+    }
+
+    /// Takes the lock, waiting for it until `deadline`; `None` if it was not to be had.
+    ///
+    /// # Errors
+    /// As [`Lock::try_take`].
+    pub(crate) fn take(path: &FileAt<'_>, deadline: MonotonicTime) -> io::Result<Option<Self>> {
+        Self::take_by(path, |file| Ok(try_lock(file)? || lock_until(file, deadline)?))
+    }
+
+    /// `lock` tells whether it has locked the file.
+    fn take_by(path: &FileAt<'_>, lock: impl Fn(&Arc<File>) -> io::Result<bool>) -> io::Result<Option<Self>> {
         for _ in 0..ATTEMPTS {
             let (file, facts) = open_or_create(path)?;
-            match file.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => return Ok(None),
-                Err(TryLockError::Error(error)) => return Err(error),
+            let file = Arc::new(file);
+            if !lock(&file)? {
+                return Ok(None);
             }
             // A file that was removed or replaced since it was opened excludes no process: the next one locks another
             // file.
@@ -57,23 +66,6 @@ impl Lock {
             }
         }
         Ok(None)
-    }
-
-    /// Takes the lock, waiting for it until `deadline`; `None` if it was not to be had.
-    ///
-    /// # Errors
-    /// As [`Lock::try_take`].
-    pub(crate) fn take(path: &FileAt<'_>, deadline: MonotonicTime) -> io::Result<Option<Self>> {
-        loop {
-            if let Some(lock) = Self::try_take(path)? {
-                return Ok(Some(lock));
-            }
-            let now = clock::now();
-            if now >= deadline {
-                return Ok(None);
-            }
-            clock::sleep_until(now.plus(RETRY).min(deadline));
-        }
     }
 
     /// Gives the lock back before the value goes out of scope.
@@ -115,6 +107,29 @@ impl Lock {
             named.id() == self.id && (named.mode & 0o600 == 0o600 || fchmod(&self.file, OWNER_ONLY).is_ok())
         })
     }
+}
+
+fn try_lock(file: &Arc<File>) -> io::Result<bool> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Waits for the lock in a thread, since flock(2) has no time limit. Processes that wait so take no processor time from the
+/// one that has the lock; a hundred that tried again and again did.
+fn lock_until(file: &Arc<File>, deadline: MonotonicTime) -> io::Result<bool> {
+    let (sender, receiver) = crossbeam_channel::bounded(1);
+    let waited_for = Arc::clone(file);
+    // Where it gets the lock too late, the file is closed with the thread, and the lock is free again.
+    let thread = std::thread::Builder::new().spawn(move || {
+        let _too_late = sender.send(waited_for.lock());
+    })?;
+    let Ok(locked) = receiver.recv_timeout(deadline.since(clock::now())) else { return Ok(false) };
+    // A child that is forked from here on must be of the only thread (fork(2)).
+    let _panicked = thread.join();
+    locked.map(|()| true)
 }
 
 /// Whether a process holds the lock, without waiting; with which file that is.
@@ -178,6 +193,7 @@ fn open(path: &FileAt<'_>, flags: OFlag) -> io::Result<(File, FileFacts)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[test]
     fn a_lock_is_held_until_it_is_dropped_and_a_probe_takes_nothing() {
@@ -187,10 +203,14 @@ mod tests {
         assert_eq!(probe(&path).0, LockState::Absent);
         let lock = Lock::try_take(&path).unwrap().unwrap();
         assert_eq!(probe(&path).0, LockState::Held);
+        lock.release();
+        assert_eq!(probe(&path).0, LockState::Free);
+        let lock = Lock::try_take(&path).unwrap().unwrap();
         assert!(Lock::try_take(&path).unwrap().is_none());
         assert!(Lock::take(&path, clock::now().plus(Duration::from_millis(3))).unwrap().is_none());
         lock.release();
-        assert_eq!(probe(&path).0, LockState::Free);
+        // Who came too late may have it for a moment.
+        assert!(Lock::take(&path, MonotonicTime::NEVER).unwrap().is_some());
     }
 
     #[test]
