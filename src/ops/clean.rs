@@ -142,7 +142,7 @@ fn may_go(directory: &Path, step: &StepName) -> Result<Result<(), Error>, Error>
 /// With the lock held and the pid removed first, a concurrent reader sees a step that has not started.
 fn take_away(reader: &mut SnapshotReader, files: &StepFiles, trouble: &mut dyn FnMut(&str)) -> Result<(), Error> {
     let (directory, step) = (&Arc::clone(reader.directory()), &reader.step().clone());
-    let lock = acquire_step_lock(directory, reader, step)?;
+    let lock = acquire_step_lock(reader)?;
     reader.assume_lock_held(&lock);
     finalize_previous_run(reader, GRACE, trouble)?;
     remove_previous_records(directory, step)?;

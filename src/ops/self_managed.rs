@@ -63,7 +63,7 @@ pub(crate) fn start(
     directory.create()?;
     let mut reader = place.reader();
     let (step, id) = (&place.step, env::unique());
-    let lock = acquire_step_lock(&directory, &mut reader, step)?;
+    let lock = acquire_step_lock(&mut reader)?;
     reader.assume_lock_held(&lock);
     finalize_previous_run(&mut reader, GRACE, trouble)?;
     adopt_lock_file(&lock, &directory, step, &id);

@@ -89,7 +89,7 @@ pub(super) fn start(directory: &MonitorDir, job: &Job, on_event: OnEvent<'_>) ->
         return Err(Error::invalid_options(format!("a run has at most {MAX_TAGS} tags; {tags} were given")));
     }
     directory.create()?;
-    let path = absolute(directory);
+    let path = env::absolute(directory.path());
     let what = format!("cannot open {}", path.display());
     let directory = Arc::new(MonitorDir::hold(path).map_err(|error| Error::io(what, error))?);
     let id = env::unique();
@@ -98,7 +98,7 @@ pub(super) fn start(directory: &MonitorDir, job: &Job, on_event: OnEvent<'_>) ->
     admit(&directory, job, None)?;
     let here = Arc::new(local_context(&directory));
     let mut reader = SnapshotReader::new(Arc::clone(&directory), job.step.clone(), Arc::clone(&here));
-    let lock = acquire_step_lock(&directory, &mut reader, &job.step)?;
+    let lock = acquire_step_lock(&mut reader)?;
     reader.assume_lock_held(&lock);
     if job.owes_end {
         refuse_untold(&mut reader)?;
@@ -229,21 +229,12 @@ fn begin(
     Ok(Begun { held, own, key, preallocated, log: files.log, child_started })
 }
 
-fn absolute(directory: &MonitorDir) -> PathBuf {
-    env::absolute(directory.path())
-}
-
 /// Asks the breaker; for the run that is named, which then starts.
 fn admit(directory: &MonitorDir, job: &Job, run: Option<&str>) -> Result<(), Error> {
     let Some(name) = &job.breaker else { return Ok(()) };
-    let answer = match run {
-        Some(run) => breaker_file::try_admit(directory, name, job.max_consecutive, job.cooldown, run),
-        None => breaker_file::check(directory, name, job.max_consecutive, job.cooldown),
-    };
-    let (admission, record) = answer?;
-    match admission {
-        Admission::Closed | Admission::Trial => Ok(()),
-        Admission::Open => Err(Error::breaker_open(format!(
+    match breaker_file::ask(directory, name, job.max_consecutive, job.cooldown, run)? {
+        (Admission::Closed | Admission::Trial, _) => Ok(()),
+        (Admission::Open, record) => Err(Error::breaker_open(format!(
             "circuit breaker {name} is open after {} failures in a row; look at {}, then close it with: dogwatch breaker reset {name}",
             record.consecutive_failures,
             directory.join(&file_name(&job.step, Record::Log)).display(),

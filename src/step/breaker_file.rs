@@ -43,7 +43,7 @@ pub(crate) fn update(
     name: &StepName,
     change: impl FnOnce(BreakerRecord) -> BreakerRecord,
 ) -> Result<BreakerRecord, Error> {
-    let held = directory.lock(&breaker_lock(name), PATIENCE)?;
+    let _held = directory.lock(&breaker_lock(name), PATIENCE)?;
     let before = read(directory, name)?;
     let after = change(before.clone());
     if after != before {
@@ -53,7 +53,6 @@ pub(crate) fn update(
             .publish(&temporary, &file, &after.encode())
             .map_err(|error| Error::io(format!("cannot write {}", directory.join(&file).display()), error))?;
     }
-    held.release();
     Ok(after)
 }
 
@@ -75,35 +74,21 @@ pub(crate) fn count_end(
     update(directory, name, |record| count(record, run, reason, clock::wall()))
 }
 
-/// Asks whether a run may start, without changing anything.
-///
-/// # Errors
-/// As [`read`].
-pub(crate) fn check(
-    directory: &MonitorDir,
-    name: &StepName,
-    max_consecutive: u32,
-    cooldown: Option<Duration>,
-) -> Result<(Admission, BreakerRecord), Error> {
-    let record = read(directory, name)?;
-    Ok((admit(&record, max_consecutive, cooldown, clock::wall()), record))
-}
-
-/// Asks for a run that starts now; a trial is written down, so that no second one starts beside it.
+/// Asks whether a run may start. With the id of a run that starts now, a trial is written down, so that no second one
+/// starts beside it.
 ///
 /// # Errors
 /// As [`update`].
-pub(crate) fn try_admit(
+pub(crate) fn ask(
     directory: &MonitorDir,
     name: &StepName,
     max_consecutive: u32,
     cooldown: Option<Duration>,
-    run: &str,
+    run: Option<&str>,
 ) -> Result<(Admission, BreakerRecord), Error> {
-    let (admission, record) = check(directory, name, max_consecutive, cooldown)?;
-    if admission != Admission::Trial {
-        return Ok((admission, record));
-    }
+    let record = read(directory, name)?;
+    let admission = admit(&record, max_consecutive, cooldown, clock::wall());
+    let Some(run) = run.filter(|_| admission == Admission::Trial) else { return Ok((admission, record)) };
     let mut admission = Admission::Open;
     let record = update(directory, name, |record| {
         // Asked again under the lock: another run may have taken the trial since.

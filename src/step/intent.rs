@@ -18,10 +18,8 @@ pub(crate) enum Announced {
     First,
     /// Another terminator had announced its own, and that stays.
     Joined,
-    /// The run had an outcome already.
-    Ended,
-    /// Another run has the step now.
-    Replaced,
+    /// The run had an outcome already, or another run has the step now: nothing is to be ended.
+    Over,
 }
 
 /// Announces what a terminator is about to record, with the tree as it then was. With `escalation` the wrapper is asked to
@@ -54,8 +52,7 @@ pub(crate) fn announce(
     })?;
     Ok(match status {
         RunStatus::Running => announced,
-        RunStatus::Ended => Announced::Ended,
-        RunStatus::Replaced => Announced::Replaced,
+        RunStatus::Ended | RunStatus::Replaced => Announced::Over,
     })
 }
 

@@ -10,14 +10,12 @@ use crate::decide::snapshot::{LocalContext, Process, Snapshot, Status};
 use crate::decide::tracker::observe;
 use crate::error::Error;
 use crate::record::file_names::{Record, file_name, record_lock, unpublished};
-use crate::record::file_state::{FileStamp, FileState};
 use crate::record::history::HistoryEntry;
 use crate::record::meta::{LONGEST, Meta, ParsedMeta};
 use crate::record::outcome::Reason;
 use crate::record::pid::PidFileId;
 use crate::record::status::ParsedStatus;
 use crate::record::step_name::StepName;
-use crate::record::time::MonotonicTime;
 use crate::step::history;
 use crate::step::publisher::{Ending, PreallocatedFiles, Publisher, count, publish_end};
 use crate::step::snapshot::SnapshotReader;
@@ -27,7 +25,7 @@ use crate::sys::{clock, env};
 use std::time::Duration;
 
 /// How long the record lock is waited for; it is held for a few reads and renames.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a run that starts waits for it.
 const START_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -51,22 +49,17 @@ pub(crate) fn record(reader: &mut SnapshotReader, run: Option<PidFileId>, ending
     let directory = reader.directory().clone();
     let step = reader.step().clone();
     let publisher = Publisher { directory: &directory, step: &step };
-    let held = lock(&directory, &step)?;
+    let _held = lock(&directory, &step)?;
     let snapshot = reader.read_again()?;
-    let written = match run_status(&snapshot, run) {
-        RunStatus::Replaced => Written::Replaced,
-        RunStatus::Ended => Written::Already,
+    match run_status(&snapshot, run) {
+        RunStatus::Replaced => Ok(Written::Replaced),
+        RunStatus::Ended => Ok(Written::Already),
         RunStatus::Running => {
             let (_, faults) =
                 publish_end(&publisher, known_meta(&snapshot, &step), ending, PreallocatedFiles::default());
-            if let Some(fault) = faults.into_iter().next() {
-                return Err(fault);
-            }
-            Written::ByUs
+            faults.into_iter().next().map_or(Ok(Written::ByUs), Err)
         }
-    };
-    held.release();
-    Ok(written)
+    }
 }
 
 /// Removes what a run that has ended, or never began, left unpublished. Its id is in every name, so nothing of another
@@ -110,14 +103,21 @@ pub(super) fn change_record_of(
     by: impl FnOnce(&mut Meta) -> bool,
 ) -> Result<(), Error> {
     let _held = lock(directory, step)?;
-    let Ok(FileState::Present { content, .. }) = directory.read(&file_name(step, Record::Meta), LONGEST) else {
-        return Ok(());
-    };
-    let ParsedMeta::Known(mut meta) = ParsedMeta::parse(&content) else { return Ok(()) };
-    if meta.run_id != run || !by(&mut meta) {
-        return Ok(());
+    if let Some(mut meta) = standing_meta(directory, step).filter(|meta| meta.run_id == run)
+        && by(&mut meta)
+    {
+        Publisher { directory, step }.publish_meta(&meta, None)?;
     }
-    Publisher { directory, step }.publish_meta(&meta, None)
+    Ok(())
+}
+
+/// The record that stands there, whatever run it speaks of; `None` if there is none that this program understands.
+pub(super) fn standing_meta(directory: &MonitorDir, step: &StepName) -> Option<Box<Meta>> {
+    let read = directory.read(&file_name(step, Record::Meta), LONGEST).ok()?;
+    match ParsedMeta::parse(read.content()?) {
+        ParsedMeta::Known(meta) => Some(meta),
+        ParsedMeta::Newer(_) | ParsedMeta::Broken(_) => None,
+    }
 }
 
 /// Adds a run to the history whose writer kept none. No error is reported: a reader of another user's directory may not
@@ -128,11 +128,10 @@ fn add_to_history(directory: &MonitorDir, step: &StepName, snapshot: &Snapshot, 
     if entries.iter().any(|known| known.run_id == meta.run_id) || entries.is_empty() && reason == Reason::Success {
         return;
     }
-    let Ok(held) = lock(directory, step) else { return };
+    let Ok(_held) = lock(directory, step) else { return };
     let ended = snapshot.status.stamp().map(|stamp| stamp.modified);
     let took = meta.took().or_else(|| Some(ended?.since(snapshot.pid_file_id()?.written)));
     let _unwritten = history::append(directory, step, HistoryEntry::of(meta, reason.outcome(), took));
-    held.release();
 }
 
 /// Takes the lock under which an outcome is recorded, for a run that starts: as long as its files come to stand, no process
@@ -165,13 +164,12 @@ pub(super) fn change_record(
     by: impl FnOnce(&mut Meta, &Snapshot) -> bool,
 ) -> Result<(), Error> {
     let (directory, step) = (reader.directory().clone(), reader.step().clone());
-    let held = lock(&directory, &step)?;
+    let _held = lock(&directory, &step)?;
     let snapshot = reader.read_again()?;
     let mut meta = known_meta(&snapshot, &step);
     if by(&mut meta, &snapshot) {
         Publisher { directory: &directory, step: &step }.publish_meta(&meta, None)?;
     }
-    held.release();
     Ok(())
 }
 
@@ -208,20 +206,15 @@ pub(crate) fn known_meta(snapshot: &Snapshot, step: &StepName) -> Meta {
         return meta.clone();
     }
     let LocalContext { host, boot_id, pid_namespace, time_namespace, local_filesystem, .. } = snapshot.here.as_ref();
-    let (run_id, started) = match (key, &snapshot.process) {
-        (Some(PidFileId { pid, written }), process) => (
-            format!("pid-{pid}-{}", written.as_nanos()),
-            match process {
-                Process::Running { started, .. } => Some(*started),
-                Process::NotAsked | Process::Gone { .. } | Process::Hidden => None,
-            },
-        ),
-        (None, _) => {
-            // With nothing there at all the run is one that only says how it ended: none has its id.
-            let stamp = snapshot.status.stamp().or(snapshot.heartbeat.stamp());
-            let of_stamp = |stamp: FileStamp| format!("status-{}", stamp.modified.as_nanos());
-            (stamp.map_or_else(env::unique, of_stamp), None)
-        }
+    let run_id = match (key, snapshot.status.stamp().or(snapshot.heartbeat.stamp())) {
+        (Some(PidFileId { pid, written }), _) => format!("pid-{pid}-{}", written.as_nanos()),
+        (None, Some(stamp)) => format!("status-{}", stamp.modified.as_nanos()),
+        // With nothing there at all the run is one that only says how it ended: none has its id.
+        (None, None) => env::unique(),
+    };
+    let started = match (key, snapshot.process) {
+        (Some(_), Process::Running { started, .. }) => Some(started),
+        _ => None,
     };
     // On a shared filesystem a process that is not to be seen may be another host's, and here another namespace's: what
     // is not known is not written down.
@@ -247,17 +240,12 @@ pub(crate) fn known_meta(snapshot: &Snapshot, step: &StepName) -> Meta {
     }
 }
 
-/// How long to wait for a lock that another process holds.
-pub(crate) fn patience() -> MonotonicTime {
-    clock::now().plus(PATIENCE)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::file_state::LockState;
+    use crate::record::file_state::{FileStamp, FileState, LockState};
     use crate::record::pid::ParsedPid;
-    use crate::record::time::WallTime;
+    use crate::record::time::{MonotonicTime, WallTime};
     use std::sync::Arc;
 
     fn snapshot(process: Process, local_filesystem: bool) -> Snapshot {

@@ -8,12 +8,12 @@ use crate::error::Error;
 use crate::record::evidence::TreeProcess;
 use crate::record::file_names::{Record, TempFile, file_name, record_lock};
 use crate::record::file_state::{FileStamp, FileState};
-use crate::record::meta::{LONGEST, Meta, ParsedMeta};
+use crate::record::meta::Meta;
 use crate::record::outcome::{Intent, Reason};
 use crate::record::pid::{self, ParsedPid, PidFileId};
 use crate::record::status::{self, ParsedStatus, StatusWord};
 use crate::record::step_name::StepName;
-use crate::step::outcome::Written;
+use crate::step::outcome::{Written, standing_meta};
 use crate::step::publisher::{Ending, PreallocatedFiles, Publisher, publish_end};
 use crate::sys::clock;
 use crate::sys::fs::lock::Lock;
@@ -179,29 +179,24 @@ impl OwnRun {
         if self.meta_file.is_some() && file == self.meta_file {
             return true;
         }
-        let name = file_name(&self.step, Record::Meta);
-        let Ok(FileState::Present { content, .. }) = self.directory.read(&name, LONGEST) else { return false };
-        match ParsedMeta::parse(&content) {
-            ParsedMeta::Known(meta) if meta.run_id == self.meta.run_id => {
-                let before = std::mem::replace(&mut self.meta, *meta);
-                // An older copy of the record lacks what was announced since.
-                if self.meta.announcements < before.announcements {
-                    self.meta = Meta {
-                        intent: before.intent,
-                        announcements: before.announcements,
-                        end_within_ms: before.end_within_ms,
-                        end_signal: before.end_signal,
-                        detail: before.detail,
-                        evidence: before.evidence,
-                        ..self.meta.clone()
-                    };
-                }
-                // Asked before it was read: what changed in between is read again.
-                self.meta_file = file;
-                true
-            }
-            ParsedMeta::Known(_) | ParsedMeta::Newer(_) | ParsedMeta::Broken(_) => false,
+        let standing = standing_meta(&self.directory, &self.step).filter(|meta| meta.run_id == self.meta.run_id);
+        let Some(meta) = standing else { return false };
+        let before = std::mem::replace(&mut self.meta, *meta);
+        // An older copy of the record lacks what was announced since.
+        if self.meta.announcements < before.announcements {
+            self.meta = Meta {
+                intent: before.intent,
+                announcements: before.announcements,
+                end_within_ms: before.end_within_ms,
+                end_signal: before.end_signal,
+                detail: before.detail,
+                evidence: before.evidence,
+                ..self.meta.clone()
+            };
         }
+        // Asked before it was read: what changed in between is read again.
+        self.meta_file = file;
+        true
     }
 
     /// Sees to it that lock, pid, heartbeat and record are this run's, and that no end of an earlier run stands beside them.
@@ -236,9 +231,7 @@ impl OwnRun {
     /// Whether the record is an earlier run's, with its end. A process that met an older pid file in place of this run's,
     /// while this process was stopped, may have recorded that end, whose status would stand as this run's.
     fn has_others_end(&self) -> bool {
-        let record = self.directory.read(&file_name(&self.step, Record::Meta), LONGEST);
-        let Ok(FileState::Present { content, .. }) = record else { return false };
-        matches!(ParsedMeta::parse(&content), ParsedMeta::Known(other) if other.reason.is_some())
+        standing_meta(&self.directory, &self.step).is_some_and(|other| other.reason.is_some())
     }
 
     /// Whether the status is an earlier run's: older than this one's pid.
@@ -281,12 +274,9 @@ impl OwnRun {
     /// Whether another run has published its pid.
     fn is_followed(&self) -> bool {
         let name = file_name(&self.step, Record::Pid);
-        match self.directory.read(&name, pid::LONGEST) {
-            Ok(FileState::Present { content, .. }) => {
-                matches!(ParsedPid::parse(&content), ParsedPid::Pid(pid) if pid != self.key.pid)
-            }
-            Ok(FileState::Missing | FileState::Invalid(_)) | Err(_) => false,
-        }
+        let read = self.directory.read(&name, pid::LONGEST);
+        matches!(read, Ok(FileState::Present { content, .. })
+            if matches!(ParsedPid::parse(&content), ParsedPid::Pid(pid) if pid != self.key.pid))
     }
 
     /// Writes the pid again where it is not what this run published, with the time that its record names it by.
@@ -345,6 +335,7 @@ impl OwnRun {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::meta::ParsedMeta;
     use crate::record::time::WallTime;
 
     #[test]

@@ -15,13 +15,14 @@ use crate::record::file_names::{Record, file_name, parse_temporary_name, record_
 use crate::record::outcome::{Intent, Reason};
 use crate::record::pid::PidFileId;
 use crate::record::step_name::StepName;
-use crate::step::outcome::{self, count_seen, remove_unpublished};
+use crate::step::outcome::{PATIENCE, count_seen, remove_unpublished};
 use crate::step::snapshot::SnapshotReader;
 use crate::step::terminate::{KillMethod, record_death};
 use crate::sys::clock;
 use crate::sys::fs::lock::Lock;
 use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::process::tree::Escalation;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a newcomer waits for a lock that a run with a complete status has not dropped yet.
@@ -33,17 +34,14 @@ const LOOKERS: Duration = Duration::from_millis(50);
 ///
 /// # Errors
 /// [`Error`].
-pub(crate) fn acquire_step_lock(
-    directory: &MonitorDir,
-    reader: &mut SnapshotReader,
-    step: &StepName,
-) -> Result<Lock, Error> {
-    let path = directory.join(&file_name(step, Record::Lock));
+pub(crate) fn acquire_step_lock(reader: &mut SnapshotReader) -> Result<Lock, Error> {
+    let (directory, step) = (Arc::clone(reader.directory()), reader.step().clone());
+    let name = file_name(&step, Record::Lock);
     let began = clock::now();
     loop {
         let now = clock::now();
-        let taken = Lock::try_take(&directory.file(&file_name(step, Record::Lock)))
-            .map_err(|error| Error::io(format!("cannot lock {}", path.display()), error))?;
+        let taken = Lock::try_take(&directory.file(&name))
+            .map_err(|error| Error::io(format!("cannot lock {}", directory.join(&name).display()), error))?;
         match taken {
             Some(lock) => return Ok(lock),
             None if now >= began.plus(LOOKERS) => {
@@ -52,7 +50,7 @@ pub(crate) fn acquire_step_lock(
                 let over = matches!(seen.status, Status::Complete { .. });
                 let starting = matches!(seen.liveness, Liveness::Starting { .. });
                 if !(over || starting) || now >= began.plus(FINISHING) {
-                    return Err(running(step, snapshot.pid_file_id()));
+                    return Err(running(&step, snapshot.pid_file_id()));
                 }
             }
             // A reader has it for a moment.
@@ -157,7 +155,7 @@ pub(crate) fn remove_previous_records(directory: &MonitorDir, step: &StepName) -
 /// Removes those of these files that a killed writer left for the step. The record lock keeps living writers out
 /// meanwhile.
 pub(crate) fn remove_stale_temp_files(directory: &MonitorDir, step: &StepName, names: &[String]) {
-    let Ok(Some(_held)) = Lock::take(&directory.file(&record_lock(step)), outcome::patience()) else { return };
+    let Ok(Some(_held)) = Lock::take(&directory.file(&record_lock(step)), clock::now().plus(PATIENCE)) else { return };
     for name in names.iter().filter(|name| parse_temporary_name(name) == Some(step.as_str())) {
         // What cannot be removed does no harm: no reader takes it for a record.
         let _stays = directory.remove(name);

@@ -93,7 +93,7 @@ pub(crate) fn terminate(
     let announced = announce(reader, snapshot.pid_file_id(), intent, why, evidence.as_deref(), asked);
     let ending = Ending { detail: Some(why.to_owned()), ..Ending::of(intent.reason()) };
     let termination = match (announced, &method.command, killer) {
-        (Ok(Announced::Ended | Announced::Replaced), _, _) => Termination { recorded: true, ..Termination::default() },
+        (Ok(Announced::Over), _, _) => Termination { recorded: true, ..Termination::default() },
         (Ok(_), Some(command), _) => {
             kill_by_command(reader, snapshot, &ending, (command, method.escalation.grace), why)
         }
@@ -308,7 +308,8 @@ pub(crate) fn record_death(
 /// Ends what a dead run left here, as far as that may be signalled.
 fn end_remains(snapshot: &Snapshot, escalation: Escalation) -> KillReport {
     if out_of_reach(snapshot).is_none() {
-        tree::terminate(&leftover_target(snapshot), escalation)
+        // Never the pid in its pid file, which may have been reused.
+        tree::terminate(&KillTarget { pid: None, ..target(snapshot) }, escalation)
     } else {
         KillReport::default()
     }
@@ -333,10 +334,8 @@ fn refused(why: &str, refusal: &str) -> Termination {
 }
 
 fn fault(report: &KillReport, snapshot: &Snapshot) -> Option<String> {
-    if let Some(refusal) = &report.refusal {
-        return Some(refusal.clone());
-    }
-    names(&report.survivors, target(snapshot).owner).as_deref().map(still_there)
+    let survivors = || names(&report.survivors, target(snapshot).owner).as_deref().map(still_there);
+    report.refusal.clone().or_else(survivors)
 }
 
 /// The whole tree of a living run.
@@ -355,9 +354,4 @@ fn target(snapshot: &Snapshot) -> KillTarget {
         wrapper: Wrapper::Other,
         has_older_children: meta.is_some_and(|meta| meta.has_older_children),
     }
-}
-
-/// What a dead wrapper left: never the pid in its pid file, which may have been reused.
-fn leftover_target(snapshot: &Snapshot) -> KillTarget {
-    KillTarget { pid: None, ..target(snapshot) }
 }
