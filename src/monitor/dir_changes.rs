@@ -18,15 +18,6 @@ use std::time::Duration;
 /// The least time between two awakenings: a thousand steps that end at once are one change.
 const DEBOUNCE: Duration = Duration::from_millis(50);
 
-/// What ended a rest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum WakeReason {
-    /// Look.
-    Look,
-    /// A signal asked this process to end.
-    Interrupted(Signal),
-}
-
 /// What tells of changes.
 pub(crate) struct ChangeWaiter {
     events: Option<Events>,
@@ -43,19 +34,19 @@ impl ChangeWaiter {
         Ok(Self { signals: catch_interrupts()?, events: told(directory), directory: directory.clone() })
     }
 
-    /// Rests until something changes, and `longest` at most.
-    pub(crate) fn wait(&mut self, longest: Duration) -> WakeReason {
+    /// Rests until something changes, and `longest` at most. The signal that asks this process to end; `None` to look.
+    pub(crate) fn wait(&mut self, longest: Duration) -> Option<Signal> {
         let began = clock::now();
         let mut hints = Vec::new();
         while hints.is_empty() && clock::now() < began.plus(longest) {
             if let Some(signal) = self.sleep(true, began.plus(longest)) {
-                return WakeReason::Interrupted(signal);
+                return Some(signal);
             }
             self.take(&mut hints);
         }
         while clock::now() < began.plus(DEBOUNCE) {
             if let Some(signal) = self.sleep(false, began.plus(DEBOUNCE)) {
-                return WakeReason::Interrupted(signal);
+                return Some(signal);
             }
         }
         self.take(&mut hints);
@@ -68,7 +59,7 @@ impl ChangeWaiter {
             self.events = None;
             self.events = told(&self.directory);
         }
-        WakeReason::Look
+        None
     }
 
     fn sleep(&mut self, hearing: bool, until: MonotonicTime) -> Option<Signal> {

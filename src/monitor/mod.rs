@@ -19,7 +19,7 @@ mod terminations;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use dir_changes::{ChangeWaiter, WakeReason};
+pub(crate) use dir_changes::ChangeWaiter;
 pub(crate) use driver::wait;
 pub use options::Backend;
 pub(crate) use options::{LogOptions, MonitorOptions, StepProgress, StepResult, WaitEnd, WaitEvent, WaitMode};

@@ -2,7 +2,7 @@
 //! steps; runs that came and went between two looks are in the steps' histories.
 
 use crate::error::Error;
-use crate::monitor::{ChangeWaiter, WakeReason};
+use crate::monitor::ChangeWaiter;
 use crate::ops::check::CheckOptions;
 use crate::ops::list::reports;
 use crate::ops::report::Report;
@@ -70,7 +70,7 @@ pub(crate) fn events(
         if left.is_zero() {
             return Ok(None);
         }
-        if let WakeReason::Interrupted(signal) = changes.wait(left.min(INTERVAL)) {
+        if let Some(signal) = changes.wait(left.min(INTERVAL)) {
             return Ok(Some(signal));
         }
     }

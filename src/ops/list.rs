@@ -3,7 +3,7 @@
 //! All processes are read once for all steps, and the steps are looked at on as many threads as there are processors.
 
 use crate::error::Error;
-use crate::monitor::{ChangeWaiter, WakeReason};
+use crate::monitor::ChangeWaiter;
 use crate::ops::check::{CheckOptions, Checked, Depth, check_one};
 use crate::ops::parallel::map_parallel;
 use crate::ops::report::Report;
@@ -153,7 +153,7 @@ pub(crate) fn watch(request: &CheckOptions, show: &mut dyn FnMut() -> Result<(),
         let began = clock::now();
         show()?;
         let rest = PACE.max(clock::now().since(began).saturating_mul(9));
-        if let WakeReason::Interrupted(signal) = changes.wait(rest) {
+        if let Some(signal) = changes.wait(rest) {
             return Ok(signal);
         }
     }
