@@ -47,7 +47,7 @@ impl CallDeadline {
             steps: request.monitor.steps.clone(),
             at_most: request.at_most,
             first: request.monitor.thresholds.start_timeout.max(ANSWER),
-            later: request.monitor.thresholds.max_timeout.or(MAX_TIMEOUT),
+            later: request.monitor.thresholds.max_timeout.resolve(None, MAX_TIMEOUT),
         }
     }
 

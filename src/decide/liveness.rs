@@ -95,7 +95,7 @@ pub(crate) fn has_published_its_end(snapshot: &Snapshot, meta: &Meta) -> bool {
 }
 
 /// Whether `STEP.lock` is the file that the run holds its lock on. Records of older versions do not say which it is.
-fn is_lock_of(snapshot: &Snapshot, meta: &Meta) -> bool {
+pub(crate) fn is_lock_of(snapshot: &Snapshot, meta: &Meta) -> bool {
     meta.lock_file.is_none() || meta.lock_file == snapshot.lock_file
 }
 

@@ -8,7 +8,6 @@ use crate::error::Error;
 use crate::record::meta::Meta;
 use crate::record::outcome::Intent;
 use crate::record::time::{MonotonicTime, millis};
-use std::fmt;
 use std::time::Duration;
 
 /// How often a run beats by default.
@@ -37,9 +36,12 @@ impl Threshold {
     /// From no source.
     pub(crate) const UNSET: Self = Self { flag: None, environment: None };
 
-    /// What holds for a run that says nothing of it itself; nothing for no limit.
-    pub(crate) fn or(self, default: Duration) -> Option<Duration> {
-        Some(self.flag.or(self.environment).unwrap_or(default)).filter(|limit| !limit.is_zero())
+    /// What holds for a run: the flag, then what its record says, then the environment, then the default; nothing for no
+    /// limit.
+    pub(crate) fn resolve(self, recorded_ms: Option<u64>, default: Duration) -> Option<Duration> {
+        let recorded = recorded_ms.map(Duration::from_millis);
+        let span = self.flag.or(recorded).or(self.environment).unwrap_or(default);
+        (!span.is_zero()).then_some(span)
     }
 }
 
@@ -103,33 +105,6 @@ pub(crate) struct Policy {
     pub(crate) settle: SettleTimes,
 }
 
-/// A `--stale` that this run cannot be held to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct StaleTooShort {
-    stale: Duration,
-    interval: Duration,
-}
-
-impl fmt::Display for StaleTooShort {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { stale, interval } = *self;
-        write!(
-            formatter,
-            "--stale {} is not above twice the run's heartbeat interval of {}, so a healthy run would be called hung; \
-             use more than {}",
-            humantime::format_duration(stale),
-            humantime::format_duration(interval),
-            humantime::format_duration(interval.saturating_mul(2)),
-        )
-    }
-}
-
-impl From<StaleTooShort> for Error {
-    fn from(error: StaleTooShort) -> Self {
-        Self::invalid_options(error.to_string())
-    }
-}
-
 impl Policy {
     /// Holds a run to no limit, and blocks no longer than `until`.
     pub(crate) fn without_limits(until: MonotonicTime) -> Self {
@@ -143,51 +118,44 @@ impl Policy {
         }
     }
 
-    /// Puts the thresholds together: the flag, then the run's own meta, then the environment, then the default. A run that
-    /// was recorded at its start has no default limit.
+    /// Puts the thresholds of a run together.
     ///
     /// # Errors
-    /// [`StaleTooShort`] where the flag's staleness is not above twice the interval that the run recorded.
-    pub(crate) fn resolve(wishes: &ThresholdOptions, meta: Option<&Meta>) -> Result<Self, StaleTooShort> {
+    /// The flag's staleness is not above twice the interval that the run recorded.
+    pub(crate) fn resolve(wishes: &ThresholdOptions, meta: Option<&Meta>) -> Result<Self, Error> {
         let recorded_interval = meta.and_then(Meta::heartbeat_interval);
-        let least = recorded_interval.map(|interval| interval.saturating_mul(2));
-        if let (Some(stale), Some(interval), Some(least)) = (wishes.stale.flag, recorded_interval, least)
-            && !stale.is_zero()
-            && stale <= least
-        {
-            return Err(StaleTooShort { stale, interval });
-        }
-        let recorded = |millis: Option<u64>| millis.map(Duration::from_millis);
-        let mut stale = wishes
-            .stale
-            .flag
-            .or(recorded(meta.and_then(|meta| meta.stale_ms)))
-            .or(wishes.stale.environment)
-            .unwrap_or(STALE);
-        // A default, which the caller did not choose, widens to three of its beats, where a flag is refused.
-        if let (Some(interval), Some(least)) = (recorded_interval, least)
-            && !stale.is_zero()
-            && stale <= least
-        {
-            stale = interval.saturating_mul(3);
-        }
-        let max_timeout = wishes
-            .max_timeout
-            .flag
-            .or(recorded(meta.and_then(|meta| meta.max_timeout_ms)))
-            .or(wishes.max_timeout.environment)
-            // A run that was recorded at its start and was given no limit has none: it may be a server.
-            .unwrap_or(if meta.is_some_and(Meta::is_from_start) { Duration::ZERO } else { MAX_TIMEOUT });
-        let some = |span: Duration| (!span.is_zero()).then_some(span);
+        let stale = wishes.stale.resolve(meta.and_then(|meta| meta.stale_ms), STALE);
+        let stale = match (stale, recorded_interval) {
+            (Some(stale), Some(interval)) if stale <= interval.saturating_mul(2) => {
+                if wishes.stale.flag.is_some() {
+                    return Err(stale_too_short(stale, interval));
+                }
+                // What the caller did not choose widens to three of the run's beats.
+                Some(interval.saturating_mul(3))
+            }
+            _ => stale,
+        };
+        // A run that was recorded at its start and was given no limit has none: it may be a server.
+        let default_limit = if meta.is_some_and(Meta::is_from_start) { Duration::ZERO } else { MAX_TIMEOUT };
         Ok(Self {
-            stale: some(stale),
-            max_timeout: some(max_timeout),
+            stale,
+            max_timeout: wishes.max_timeout.resolve(meta.and_then(|meta| meta.max_timeout_ms), default_limit),
             heartbeat_interval: recorded_interval.unwrap_or(HEARTBEAT_INTERVAL),
             start_timeout: wishes.start_timeout,
             until: wishes.until,
             settle: wishes.settle,
         })
     }
+}
+
+fn stale_too_short(stale: Duration, interval: Duration) -> Error {
+    Error::invalid_options(format!(
+        "--stale {} is not above twice the run's heartbeat interval of {}, so a healthy run would be called hung; \
+         use more than {}",
+        humantime::format_duration(stale),
+        humantime::format_duration(interval),
+        humantime::format_duration(interval.saturating_mul(2)),
+    ))
 }
 
 /// Why a hung or overdue run is ended, for its record and for people.
@@ -243,7 +211,7 @@ mod tests {
     #[test]
     fn what_a_run_does_not_say_is_the_flags_then_the_environments_then_the_default_and_zero_is_none() {
         let or_nine = |flag: Option<u64>, environment: Option<u64>| {
-            Threshold { flag: flag.map(seconds), environment: environment.map(seconds) }.or(seconds(9))
+            Threshold { flag: flag.map(seconds), environment: environment.map(seconds) }.resolve(None, seconds(9))
         };
         assert_eq!(or_nine(Some(1), Some(2)), Some(seconds(1)));
         assert_eq!(or_nine(None, Some(2)), Some(seconds(2)));

@@ -24,9 +24,10 @@ const ROOT: u32 = 0;
 pub(super) const LEFT_OVER_SLACK: Duration = Duration::from_secs(2);
 
 /// What the kernel says of the process that `.pid` names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Process {
     /// The kernel was not asked: there is no pid, or the files and the lock tell enough.
+    #[default]
     NotAsked,
     /// It is there and no zombie.
     Running {
@@ -62,7 +63,7 @@ pub(crate) struct LocalContext {
 }
 
 /// All that one look shows. Where a process was asked about, that came before the status (I4).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Snapshot {
     /// The awake clock, read before anything else (I3).
     pub(crate) at: MonotonicTime,
@@ -101,24 +102,7 @@ pub(crate) struct Snapshot {
 impl Snapshot {
     /// A look that has begun and seen nothing yet, on a filesystem whose clock is taken to be this machine's.
     pub(crate) fn empty(at: MonotonicTime, wall: WallTime, slept: Duration, here: Arc<LocalContext>) -> Self {
-        Self {
-            at,
-            wall,
-            file_wall: wall,
-            slept,
-            here,
-            pid: FileState::Missing,
-            meta: FileState::Missing,
-            lock: LockState::Unknown,
-            lock_file: None,
-            process: Process::NotAsked,
-            followed: Process::NotAsked,
-            is_stopped: false,
-            status: FileState::Missing,
-            result: FileState::Missing,
-            standing_result: None,
-            heartbeat: FileState::Missing,
-        }
+        Self { at, wall, file_wall: wall, slept, here, ..Self::default() }
     }
 
     /// Whether a file is there that shows that the step has started.
@@ -232,7 +216,7 @@ fn fault<T>(file: &FileState<T>) -> Option<&str> {
 }
 
 /// Whether the run's process lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Liveness {
     /// It does.
     Alive,
@@ -244,6 +228,7 @@ pub(crate) enum Liveness {
     /// It may, where this reader cannot see: heartbeat and time decide.
     Elsewhere,
     /// No usable pid says which process it is: heartbeat and time decide.
+    #[default]
     Unclaimed,
     /// A new run holds the lock and has not published its pid: what stands there may be the old run's.
     Starting {
@@ -253,9 +238,10 @@ pub(crate) enum Liveness {
 }
 
 /// The status, with left-overs taken out.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Status {
     /// None of this run.
+    #[default]
     Absent,
     /// Empty, or the beginning of a word.
     Unfinished {
@@ -281,9 +267,10 @@ pub(crate) enum Status {
 }
 
 /// How far the result has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum ResultState {
     /// None of this run.
+    #[default]
     Absent,
     /// There, and no JSON yet.
     Unfinished,
@@ -304,7 +291,7 @@ pub(crate) struct Heartbeat {
 }
 
 /// What judgement needs.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Observation {
     /// Since when no file of the step is there; `None` if one is.
     pub(crate) absent_since: Option<MonotonicTime>,
@@ -331,18 +318,7 @@ pub(crate) struct Observation {
 impl Observation {
     /// The step whose files have not been there since this moment.
     pub(crate) fn absent(since: MonotonicTime) -> Self {
-        Self {
-            absent_since: Some(since),
-            liveness: Liveness::Unclaimed,
-            status: Status::Absent,
-            recorded: None,
-            recorded_detail: None,
-            intent: None,
-            result: ResultState::Absent,
-            heartbeat: None,
-            began: since,
-            invalid: None,
-        }
+        Self { absent_since: Some(since), began: since, ..Self::default() }
     }
 
     /// Whether this run's status says SUCCESS.

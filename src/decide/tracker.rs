@@ -31,37 +31,33 @@ pub(crate) struct RunTracker {
     /// Since when no file of the step is there.
     absent_since: Option<MonotonicTime>,
     /// The outcome that stood there before the call and is not to be reported.
-    ignored: Option<Ignored>,
-    /// That outcome's status and the result beside it: a plain shell leaves both there until its next run ends.
-    old: OldFiles,
+    old: OldOutcome,
+    /// Whether nothing newer than that outcome was seen yet.
+    ignores_old: bool,
     /// Whether the run followed first was replaced by another.
     replaced: bool,
 }
 
-/// Files of before the call, by their stamps.
-#[derive(Clone, Copy, Debug, Default)]
-struct OldFiles {
+/// An outcome of before the call: its status and the result beside it, which a plain shell leaves there until its next run
+/// ends, and the run whose record stands beside them.
+#[derive(Clone, Debug, Default)]
+struct OldOutcome {
     status: Option<FileStamp>,
     result: Option<FileStamp>,
-}
-
-/// An outcome that is passed over: its status, and the run whose record stands beside it. A starter that is killed on its
-/// way may have taken the status away already; whoever finds the record alone publishes the same end once more.
-#[derive(Clone, Debug)]
-struct Ignored {
-    status: FileStamp,
     run: Option<String>,
 }
 
-impl Ignored {
+impl OldOutcome {
+    /// Whether the snapshot shows nothing else. A starter that is killed on its way may have taken the status away already;
+    /// whoever finds the record alone publishes the same end once more.
     fn is_all(&self, snapshot: &Snapshot) -> bool {
         let of_same_run = self.run.is_some() && snapshot.possible_meta().map(|meta| &meta.run_id) == self.run.as_ref();
-        snapshot.status.stamp() == Some(self.status) || of_same_run
+        snapshot.status.stamp() == self.status || of_same_run
     }
 }
 
 /// What is remembered of one run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct TrackedRun {
     key: Option<PidFileId>,
     /// The id that `run` gave it.
@@ -133,15 +129,17 @@ pub(crate) fn observe(snapshot: &Snapshot) -> Observation {
 impl RunTracker {
     /// From now on takes the status that this look shows for one of before the call.
     pub(crate) fn skip_existing(&mut self, snapshot: &Snapshot) {
+        let Some(status) = snapshot.status.stamp() else { return };
         // Only `run` writes a new record for each run; beside a plain shell's next outcome the old one stays.
         let run = snapshot.recorded_meta().filter(|meta| meta.locked && meta.reason.is_some());
-        let run = run.map(|meta| meta.run_id.clone());
-        self.ignored = snapshot.status.stamp().map(|status| Ignored { status, run });
         // One that came long after that outcome is the next run's, which says so in a moment.
-        let is_old = |result: &FileStamp| {
-            snapshot.status.stamp().is_some_and(|status| result.modified <= status.modified.plus(LEFT_OVER_SLACK))
+        let is_old = |result: &FileStamp| result.modified <= status.modified.plus(LEFT_OVER_SLACK);
+        self.old = OldOutcome {
+            status: Some(status),
+            result: snapshot.standing_result.filter(is_old),
+            run: run.map(|meta| meta.run_id.clone()),
         };
-        self.old = OldFiles { status: snapshot.status.stamp(), result: snapshot.standing_result.filter(is_old) };
+        self.ignores_old = true;
     }
 
     /// Whether the process of the run that was seen alive has ended, where its files cannot be read.
@@ -161,8 +159,7 @@ impl RunTracker {
 
     /// Folds one look into the memory and says what it means.
     pub(crate) fn observe(&mut self, snapshot: &Snapshot) -> Observation {
-        let ignored =
-            self.ignored.as_ref().is_some_and(|ignored| ignored.is_all(snapshot)) && !shows_newer_run(snapshot);
+        let ignored = self.ignores_old && self.old.is_all(snapshot) && !shows_newer_run(snapshot);
         let there = snapshot.shows_start();
         // A run that was seen alive is followed by its process: its files, or their filesystem, may go away before it.
         let followed = !there && self.run.as_ref().is_some_and(|run| run.followed(snapshot).is_some());
@@ -170,7 +167,7 @@ impl RunTracker {
             let since = *self.absent_since.get_or_insert(snapshot.at);
             return Observation::absent(since);
         }
-        self.ignored = None;
+        self.ignores_old = false;
         self.absent_since = None;
         let key = snapshot.pid_file_id();
         let run = match self.run.take() {
@@ -191,7 +188,7 @@ impl RunTracker {
             Some(run) => run,
             None => TrackedRun::begin(snapshot),
         };
-        self.run.insert(run).update(snapshot, self.old)
+        self.run.insert(run).update(snapshot, &self.old)
     }
 }
 
@@ -221,24 +218,14 @@ impl TrackedRun {
             claimed: key.map(|PidFileId { written, .. }| {
                 snapshot.at.minus(snapshot.file_wall.since(written)).plus(coarseness(written))
             }),
-            seen_alive: false,
-            started: None,
-            dead_since: None,
-            starting_since: None,
-            status: None,
-            heartbeat: None,
-            stopped: None,
-            was_stopped: false,
-            left_over: None,
-            old_status: Provenance::default(),
-            old_heartbeat: Provenance::default(),
             // No look came before: any age is possible.
             last_look: MonotonicTime::from_nanos(i64::MIN),
             slept: snapshot.slept,
+            ..Self::default()
         }
     }
 
-    fn update(&mut self, snapshot: &Snapshot, before: OldFiles) -> Observation {
+    fn update(&mut self, snapshot: &Snapshot, before: &OldOutcome) -> Observation {
         let (key, meta) = (snapshot.pid_file_id(), snapshot.run_meta());
         let liveness = self.liveness(snapshot);
         let old = match self.left_over {
@@ -415,7 +402,7 @@ fn recorded_id(snapshot: &Snapshot) -> Option<&str> {
 /// starts without taking the old files away.
 fn shows_newer_run(snapshot: &Snapshot) -> bool {
     let Some(status) = snapshot.status.stamp() else { return false };
-    let seen = TrackedRun::begin(snapshot).update(snapshot, OldFiles::default());
+    let seen = TrackedRun::begin(snapshot).update(snapshot, &OldOutcome::default());
     let beats = snapshot.heartbeat.stamp().is_some_and(|beat| beat.modified > status.modified.plus(LEFT_OVER_SLACK));
     seen.status == Status::Absent || snapshot.pid_file_id().is_none() && beats
 }

@@ -140,10 +140,10 @@ pub(crate) fn evaluate(seen: &Observation, policy: &Policy, now: MonotonicTime) 
     let over_at = policy.max_timeout.map(|limit| seen.began.plus(limit));
     let due = |at: Option<MonotonicTime>| at.is_some_and(|at| at != MonotonicTime::NEVER && now >= at);
     if due(stale_at) {
-        return terminate(Outcome::Hung, Intent::Hung);
+        return terminate(Intent::Hung);
     }
     if due(over_at) {
-        return terminate(Outcome::Timeout, Intent::Timeout);
+        return terminate(Intent::Timeout);
     }
     let recheck_at = [stale_at, over_at].into_iter().flatten().fold(MonotonicTime::NEVER, MonotonicTime::min);
     patience(policy, now, Verdict::Pending { recheck_at, poll_fast: false })
@@ -236,19 +236,8 @@ fn judge_death(seen: &Observation, policy: &Policy, now: MonotonicTime) -> Optio
                 report(Outcome::Failed, Some(wrong_word(word)))
             }
             // Recorded and not published: its writer died between the two, and what it recorded is the truth.
-            (_, Some(reason)) => Verdict::Final(Finding {
-                outcome: reason.outcome(),
-                next: RequiredAction::Record(reason),
-                detail: recorded_detail(seen, reason),
-            }),
-            (_, None) => {
-                let reason = seen.intent.map_or(Reason::Died, Intent::reason);
-                Verdict::Final(Finding {
-                    outcome: reason.outcome(),
-                    next: RequiredAction::Record(reason),
-                    detail: None,
-                })
-            }
+            (_, Some(reason)) => record(reason, recorded_detail(seen, reason)),
+            (_, None) => record(seen.intent.map_or(Reason::Died, Intent::reason), None),
         });
     }
     Some(Verdict::Pending { recheck_at: settled_at, poll_fast: false })
@@ -278,6 +267,11 @@ fn report(outcome: Outcome, detail: Option<String>) -> Verdict {
     Verdict::Final(Finding { outcome, next: RequiredAction::Report, detail })
 }
 
-fn terminate(outcome: Outcome, intent: Intent) -> Verdict {
+fn record(reason: Reason, detail: Option<String>) -> Verdict {
+    Verdict::Final(Finding { outcome: reason.outcome(), next: RequiredAction::Record(reason), detail })
+}
+
+fn terminate(intent: Intent) -> Verdict {
+    let outcome = intent.reason().outcome();
     Verdict::Final(Finding { outcome, next: RequiredAction::Terminate(intent), detail: None })
 }

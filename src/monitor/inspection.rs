@@ -270,7 +270,7 @@ impl Monitor<'_> {
     }
 
     fn longest_failure(&self, since: MonotonicTime) -> Option<MonotonicTime> {
-        self.options.thresholds.max_timeout.or(MAX_TIMEOUT).map(|limit| since.plus(limit))
+        self.options.thresholds.max_timeout.resolve(None, MAX_TIMEOUT).map(|limit| since.plus(limit))
     }
 
     /// Nothing is known of the step at the end of the wait: that it has not started would be a claim.

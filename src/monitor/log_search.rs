@@ -92,7 +92,7 @@ impl Monitor<'_> {
     pub(super) fn follow_up_log_wait(&mut self, step: usize, again: MonotonicTime) {
         let policy = match Policy::resolve(&self.options.thresholds, None) {
             Ok(policy) => policy,
-            Err(error) => return self.end(Err(error.into())),
+            Err(error) => return self.end(Err(error)),
         };
         let exists = self.steps[step].scanner.as_ref().is_some_and(LogScanner::exists);
         let until = policy.until.unwrap_or(MonotonicTime::NEVER);

@@ -6,9 +6,10 @@ use crate::record::time::WallTime;
 use serde::{Deserialize, Serialize};
 
 /// One file under a record's name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum FileState<T> {
     /// Nothing stands there.
+    #[default]
     Missing,
     /// Something stands there that cannot be what it should be: a sentence without its subject, such as "is a FIFO".
     Invalid(String),
@@ -46,7 +47,7 @@ pub(crate) struct FileId {
 }
 
 /// Whether a process holds a lock on a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum LockState {
     /// There is no such file.
     Absent,
@@ -55,6 +56,7 @@ pub(crate) enum LockState {
     /// A process does.
     Held,
     /// The file or its filesystem does not tell.
+    #[default]
     Unknown,
 }
 

@@ -47,7 +47,7 @@ impl MonotonicTime {
 }
 
 /// A wall-clock time as files carry it, in nanoseconds since 1970 (UTC).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Default, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct WallTime(i64);
 
 impl WallTime {

@@ -5,7 +5,7 @@
 //! new run withdraws it before it touches anything else and publishes it after everything else: where it is the same at
 //! both ends, all that was read between is of one run.
 
-use crate::decide::liveness::has_published_its_end;
+use crate::decide::liveness::{has_published_its_end, is_lock_of};
 use crate::decide::policy::{HEARTBEAT_INTERVAL, Policy, SettleTimes};
 use crate::decide::snapshot::{Liveness, LocalContext, Process, Snapshot};
 use crate::decide::tracker::RunTracker;
@@ -152,14 +152,12 @@ impl SnapshotReader {
     /// # Errors
     /// What the kernel could not say this time; the next read may be able to.
     pub(crate) fn read(&mut self) -> io::Result<Snapshot> {
-        let mut attempt = 1;
-        loop {
-            let (snapshot, overtaken) = self.attempt()?;
-            if !overtaken || attempt == ATTEMPTS {
+        for _ in 1..ATTEMPTS {
+            if let (snapshot, false) = self.attempt()? {
                 return Ok(snapshot);
             }
-            attempt += 1;
         }
+        self.attempt().map(|(snapshot, _)| snapshot)
     }
 
     /// Reads the step once more.
@@ -289,7 +287,7 @@ impl SnapshotReader {
             None => snapshot.followed = self.followed_process(snapshot.file_wall),
         }
         let meta = snapshot.possible_meta().filter(|meta| meta.locked);
-        let own_lock = meta.is_some_and(|meta| meta.lock_file.is_none() || meta.lock_file == snapshot.lock_file);
+        let own_lock = meta.is_some_and(|meta| is_lock_of(snapshot, meta));
         if key.is_some() && own_lock && snapshot.lock == LockState::Held {
             return;
         }
@@ -360,7 +358,7 @@ fn has_stopped_wrapper(snapshot: &Snapshot) -> bool {
     let (Some(beat), Some(meta)) = (snapshot.heartbeat.stamp(), snapshot.run_meta()) else {
         return false;
     };
-    let late = meta.heartbeat_interval_ms.map_or(HEARTBEAT_INTERVAL, Duration::from_millis);
+    let late = meta.heartbeat_interval().unwrap_or(HEARTBEAT_INTERVAL);
     let is_here = meta.locked && meta.reason.is_none() && out_of_reach(snapshot).is_none();
     is_here
         && snapshot.file_wall.since(beat.modified) > late
