@@ -39,7 +39,7 @@ pub(crate) fn wait(
     on_event: &mut dyn FnMut(WaitEvent<'_>),
 ) -> Result<WaitEnd, Error> {
     let mut driver = Driver::new(directory, options);
-    let mut monitor = Monitor::new(options, directory.path(), options.progress, clock::now());
+    let mut monitor = Monitor::new(options, directory.path(), clock::now());
     loop {
         while let Some(action) = monitor.poll_action() {
             if let MonitorAction::End(end) = action {
@@ -120,14 +120,14 @@ impl<'call> Driver<'call> {
                 }
             }
             MonitorAction::CheckUnchanged(step) => {
-                let same = monitor.snapshot(step).is_some_and(|snapshot| self.readers[step].is_unchanged(snapshot));
+                let same =
+                    monitor.steps[step].snapshot().is_some_and(|snapshot| self.readers[step].is_unchanged(snapshot));
                 MonitorEvent::Unchanged(step, same && !self.sources.has_ended(step))
             }
             MonitorAction::SpinUntilChanged(step) => MonitorEvent::Spun(step, self.changes_soon(step, monitor)),
             MonitorAction::WatchExit(step, pid) => {
-                let watch = self.sources.watch_exit(pid, step);
-                self.sources.tell(&mut |line| on_event(WaitEvent::Diagnostic(line)));
-                MonitorEvent::ExitWatch(step, watch)
+                let verbose = &mut |line: &str| on_event(WaitEvent::Diagnostic(line));
+                MonitorEvent::ExitWatch(step, self.sources.watch_exit(pid, step, verbose))
             }
             MonitorAction::ForgetExit(step) => {
                 self.sources.forget_exit(step);
@@ -135,9 +135,8 @@ impl<'call> Driver<'call> {
             }
             MonitorAction::WatchWrites(step, record) => {
                 let path = self.directory.join(&file_name(&self.options.steps[step], record));
-                let watched = self.sources.follow(&path);
-                self.sources.tell(&mut |line| on_event(WaitEvent::Diagnostic(line)));
-                MonitorEvent::WritesWatched(step, record, watched)
+                let verbose = &mut |line: &str| on_event(WaitEvent::Diagnostic(line));
+                MonitorEvent::WritesWatched(step, record, self.sources.follow(&path, verbose))
             }
             MonitorAction::WatchLog { step, watching, may_watch } => {
                 MonitorEvent::LogWatched(step, self.watch_log(step, watching, may_watch))
@@ -151,7 +150,7 @@ impl<'call> Driver<'call> {
                 Err(error) => self.log_failed(step, &error),
             },
             MonitorAction::Diagnose(step) => {
-                let processes = monitor.snapshot_of_run(step).map(evidence).unwrap_or_default();
+                let processes = monitor.steps[step].snapshot_of_run().map(evidence).unwrap_or_default();
                 MonitorEvent::Diagnosed(step, processes)
             }
             MonitorAction::Terminate(step, task) => {
@@ -175,7 +174,7 @@ impl<'call> Driver<'call> {
 
     /// Whether a file that decides changes within the time that a shell takes to fill one.
     fn changes_soon(&self, step: usize, monitor: &Monitor<'_>) -> bool {
-        let Some(snapshot) = monitor.snapshot(step) else { return false };
+        let Some(snapshot) = monitor.steps[step].snapshot() else { return false };
         (0..SPIN_STATS).any(|_| {
             clock::give_way();
             !self.readers[step].is_unchanged(snapshot)
@@ -224,7 +223,7 @@ impl<'call> Driver<'call> {
 
     /// Terminates a run in a thread of its own: the grace of one must not delay the others.
     fn terminate(&mut self, step: usize, task: Task, monitor: &Monitor<'_>) {
-        let Some(snapshot) = monitor.snapshot_of_run(step) else { return };
+        let Some(snapshot) = monitor.steps[step].snapshot_of_run() else { return };
         let name = self.options.steps[step].clone();
         let reader = SnapshotReader::new(Arc::clone(self.readers[step].directory()), name, Arc::clone(&self.here));
         let method =

@@ -16,6 +16,7 @@ use crate::sys::watch::WatchResult;
 use crate::sys::watch::dir::{DirHint, Events, Facility, Wanted};
 use crate::sys::watch::poll::ready;
 use std::collections::HashSet;
+use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -39,7 +40,6 @@ pub(super) struct EventSources {
     log_events: Option<Events>,
     exits: Option<ExitWatcher>,
     signals: Option<Pending>,
-    armed: bool,
     /// Whether only a log is waited for.
     log_only: bool,
     requested_backend: Backend,
@@ -48,8 +48,6 @@ pub(super) struct EventSources {
     filesystem: Option<FsType>,
     /// Whether the facility failed once; it is not asked for again.
     refused: bool,
-    /// Notes on how changes are noticed that were not printed yet.
-    unsaid: Vec<String>,
     /// Whether it was said that files written in place cannot be followed.
     said_unfollowed: bool,
     /// Whether it was said that some processes' ends are looked for.
@@ -65,13 +63,11 @@ impl EventSources {
             log_events: None,
             exits: None,
             signals: None,
-            armed: false,
             log_only: false,
             requested_backend: Backend::Poll,
             wanted: Arc::new(|_| false),
             filesystem: None,
             refused: false,
-            unsaid: Vec::new(),
             said_unfollowed: false,
             said_unnoticed: false,
         }
@@ -90,7 +86,6 @@ impl EventSources {
         spare: usize,
         verbose: &mut dyn FnMut(&str),
     ) -> Result<(), Error> {
-        self.armed = true;
         self.log_only = options.steps.is_empty();
         self.requested_backend = options.backend;
         if let Some(logs) = options.logs.as_ref().filter(|_| self.log_only) {
@@ -179,7 +174,7 @@ impl EventSources {
 
     /// What tells of changes at present.
     pub(super) fn status(&self) -> SourceStatus {
-        SourceStatus { backend: self.name(), polls: !self.log_only && self.armed && self.events.is_none() }
+        SourceStatus { backend: self.name(), polls: !self.log_only && self.signals.is_some() && self.events.is_none() }
     }
 
     /// Where the signals come that ask this process to end.
@@ -273,7 +268,8 @@ impl EventSources {
     /// The name of what tells of changes, as JSON has it.
     fn name(&self) -> &'static str {
         let by_events = if self.log_only { self.growths.is_some() } else { self.events.is_some() };
-        match (self.armed, by_events) {
+        // Signals are caught in every case, once a wait is armed.
+        match (self.signals.is_some(), by_events) {
             (false, _) => "none",
             (true, true) => Events::BACKEND,
             (true, false) => "poll",
@@ -281,20 +277,13 @@ impl EventSources {
     }
 
     /// Asks for a notice of a process's end; `None` if none can be had.
-    pub(super) fn watch_exit(&mut self, pid: i32, index: usize) -> Option<WatchResult> {
-        match self.exits.as_mut()?.watch(pid, index as u64) {
-            Ok(armed) => Some(armed),
-            Err(error) => {
-                if !self.said_unnoticed {
-                    self.said_unnoticed = true;
-                    self.unsaid.push(format!(
-                        "looking for the ends of processes: no notice to be had ({})",
-                        io_reason(&error)
-                    ));
-                }
-                None
-            }
+    pub(super) fn watch_exit(&mut self, pid: i32, index: usize, verbose: &mut dyn FnMut(&str)) -> Option<WatchResult> {
+        let watched = self.exits.as_mut()?.watch(pid, index as u64);
+        if let Err(error) = &watched {
+            let what = "looking for the ends of processes: no notice to be had";
+            say_once(&mut self.said_unnoticed, what, error, verbose);
         }
+        watched.ok()
     }
 
     /// Whether a process has ended whose end was to be noticed, or its end would not be.
@@ -309,28 +298,14 @@ impl EventSources {
     }
 
     /// Asks for notices of one file's being written in place; whether they will come.
-    pub(super) fn follow(&mut self, path: &Path) -> bool {
+    pub(super) fn follow(&mut self, path: &Path, verbose: &mut dyn FnMut(&str)) -> bool {
         let Some(events) = &mut self.events else { return false };
-        match events.follow(path) {
-            Ok(()) => true,
-            Err(error) => {
-                if !self.said_unfollowed {
-                    self.said_unfollowed = true;
-                    self.unsaid.push(format!(
-                        "looking for what is written in place: it cannot be followed ({})",
-                        io_reason(&error)
-                    ));
-                }
-                false
-            }
+        let followed = events.follow(path);
+        if let Err(error) = &followed {
+            let what = "looking for what is written in place: it cannot be followed";
+            say_once(&mut self.said_unfollowed, what, error, verbose);
         }
-    }
-
-    /// Says what the arming of single files had to say.
-    pub(super) fn tell(&mut self, verbose: &mut dyn FnMut(&str)) {
-        for line in self.unsaid.drain(..) {
-            verbose(&line);
-        }
+        followed.is_ok()
     }
 
     /// Sets the watch anew where the directory is another one now, has come into being, or lies on another filesystem;
@@ -358,6 +333,13 @@ impl EventSources {
             }
         }
         is_lost || moved
+    }
+}
+
+/// Says what is polled for instead of watched, once for all steps.
+fn say_once(said: &mut bool, sentence: &str, error: &io::Error, verbose: &mut dyn FnMut(&str)) {
+    if !std::mem::replace(said, true) {
+        verbose(&format!("{sentence} ({})", io_reason(error)));
     }
 }
 

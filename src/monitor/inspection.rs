@@ -2,7 +2,7 @@
 //! verdict: keep watching, have the run ended, or report. Called by `machine` for one step at a time; each part ends with an
 //! action whose event calls the next.
 
-use crate::decide::policy::{MAX_TIMEOUT, SettleTimes};
+use crate::decide::policy::{MAX_TIMEOUT, SettleTimes, reason_to_end, reason_while_running};
 use crate::decide::snapshot::{Process, Snapshot};
 use crate::decide::verdict::{Finding, RequiredAction, Verdict};
 use crate::error::Error;
@@ -143,7 +143,7 @@ impl Monitor<'_> {
                 self.actions.push_back(MonitorAction::Diagnose(step));
             }
             Verdict::Final(Finding { outcome, next: RequiredAction::Terminate(intent), .. }) => {
-                let why = self.steps[step].termination_reason(intent);
+                let why = self.steps[step].sentence(intent, reason_to_end);
                 self.terminate(step, outcome, Task::Terminate(intent, why));
             }
             Verdict::Final(Finding { outcome, next: RequiredAction::Record(reason), .. }) => {
@@ -197,8 +197,8 @@ impl Monitor<'_> {
         if let Some(Verdict::Final(Finding { outcome, next: RequiredAction::Terminate(intent), .. })) =
             self.steps[step].verdict()
         {
-            let answer = StepResult::new(step, *outcome, Some(self.steps[step].overdue_reason(*intent)));
-            self.report(answer);
+            let why = self.steps[step].sentence(*intent, reason_while_running);
+            self.report(StepResult::new(step, *outcome, Some(why)));
         }
     }
 
@@ -254,39 +254,27 @@ impl Monitor<'_> {
         // Once is nothing: it is repeated, soon at first, before that is an answer.
         let sure = failure.since.plus(FAILURE_CONFIRM);
         let bound = |at: Option<MonotonicTime>| at.map_or(MonotonicTime::NEVER, |at| at.max(sure));
-        let (until, given_up) = (bound(self.options.thresholds.until), bound(self.longest_failure(failure.since)));
+        let thresholds = &self.options.thresholds;
+        let longest = thresholds.max_timeout.resolve(None, MAX_TIMEOUT);
+        let (until, given_up) = (bound(thresholds.until), bound(longest.map(|longest| failure.since.plus(longest))));
         // The directory may be gone for good, and the run with it.
         let died = bound(failure.dead_since.map(|since| since.plus(SettleTimes::CONTRACT.death)));
+        let reason = failure.reason;
         if now >= died {
-            self.report_unreadable_death(step, &failure.reason);
+            let detail = format!("its process has ended, and its files cannot be read: {reason}");
+            self.report(StepResult::new(step, Outcome::Died, Some(detail)));
         } else if now >= until && died == MonotonicTime::NEVER {
-            self.report_unreadable(step, &failure.reason);
+            // Nothing is known of the step at the end of the wait: that it has not started would be a claim.
+            let detail = format!("it cannot be looked at: {reason}");
+            self.report(StepResult::new(step, Outcome::Running, Some(detail)));
         } else if now >= given_up {
-            self.give_up(step, &failure.reason);
+            let (label, directory) = (self.steps[step].label(), self.directory.display());
+            let sentence = format!("cannot look at {label} in {directory}: {reason}; the work was left alone");
+            self.end(Err(Error::internal(sentence)));
         } else {
             let pause = now.since(failure.since).max(RETRY_MIN).min(self.options.poll_interval);
             self.schedule(step, now.plus(pause).min(until.max(now.plus(RETRY_MIN))).min(given_up).min(died));
         }
-    }
-
-    fn longest_failure(&self, since: MonotonicTime) -> Option<MonotonicTime> {
-        self.options.thresholds.max_timeout.resolve(None, MAX_TIMEOUT).map(|limit| since.plus(limit))
-    }
-
-    /// Nothing is known of the step at the end of the wait: that it has not started would be a claim.
-    fn report_unreadable(&mut self, step: usize, reason: &str) {
-        self.report(StepResult::new(step, Outcome::Running, Some(format!("it cannot be looked at: {reason}"))));
-    }
-
-    fn report_unreadable_death(&mut self, step: usize, reason: &str) {
-        let detail = format!("its process has ended, and its files cannot be read: {reason}");
-        self.report(StepResult::new(step, Outcome::Died, Some(detail)));
-    }
-
-    fn give_up(&mut self, step: usize, reason: &str) {
-        let (label, directory) = (self.steps[step].label(), self.directory.display());
-        let sentence = format!("cannot look at {label} in {directory}: {reason}; the work was left alone");
-        self.end(Err(Error::internal(sentence)));
     }
 
     pub(super) fn report(&mut self, mut result: StepResult) {
@@ -294,7 +282,8 @@ impl Monitor<'_> {
         let state = &mut self.steps[step];
         state.phase = Phase::Reported;
         self.unreported -= 1;
-        if self.options.has_marker() && !state.is_log_only() {
+        let has_marker = self.options.logs.as_ref().is_some_and(|logs| logs.patterns.has_marker());
+        if has_marker && !state.is_log_only() {
             result = without_marker(result, state);
         }
         if state.files_are_gone() && result.outcome.is_end() {

@@ -47,18 +47,11 @@ pub(super) enum ScanStep {
     Measure,
     /// The next chunk.
     Read,
-    /// Nothing: the slice is done.
-    Done(ScanOutcome),
-}
-
-/// What a slice came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum ScanOutcome {
-    /// A line matched.
+    /// Nothing: a line matched.
     Matched(LogMatch),
-    /// No line matched; scan again then at the latest.
-    Nothing(MonotonicTime),
-    /// The log has to be read further before anything is reported.
+    /// Nothing: no line matched. Scan again then at the latest.
+    Unmatched(MonotonicTime),
+    /// Another slice, before anything is reported.
     Unfinished,
 }
 
@@ -164,7 +157,7 @@ impl LogScanner {
                 self.total = self.total.saturating_add(bytes.len() as u64);
                 self.matcher.feed(bytes);
                 self.unended_since = self.matcher.has_unended_line().then_some(now);
-                if self.slice < SLICE { ScanStep::Read } else { ScanStep::Done(self.outcome(false, scan, now)) }
+                if self.slice < SLICE { ScanStep::Read } else { self.end_slice(false, scan, now) }
             }
             Chunk::Restarted => {
                 self.matcher.finish();
@@ -175,11 +168,11 @@ impl LogScanner {
                 }
                 ScanStep::Read
             }
-            Chunk::Eof => ScanStep::Done(self.outcome(true, scan, now)),
+            Chunk::Eof => self.end_slice(true, scan, now),
         }
     }
 
-    fn outcome(&mut self, at_end: bool, scan: Scan, now: MonotonicTime) -> ScanOutcome {
+    fn end_slice(&mut self, at_end: bool, scan: Scan, now: MonotonicTime) -> ScanStep {
         let ended = scan == Scan::Ended;
         let enough = at_end || self.goal.is_some_and(|goal| self.total >= goal);
         let mut again = self.again;
@@ -196,10 +189,10 @@ impl LogScanner {
         }
         // The log of a run that has ended is read whole first: a fail marker anywhere in it beats a marker.
         match self.matcher.found().filter(|_| enough || !ended) {
-            Some(found) => ScanOutcome::Matched(found.clone()),
-            None if at_end => ScanOutcome::Nothing(again),
-            None if enough => ScanOutcome::Nothing(now),
-            None => ScanOutcome::Unfinished,
+            Some(found) => ScanStep::Matched(found.clone()),
+            None if at_end => ScanStep::Unmatched(again),
+            None if enough => ScanStep::Unmatched(now),
+            None => ScanStep::Unfinished,
         }
     }
 }

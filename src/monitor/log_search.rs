@@ -4,7 +4,7 @@ use crate::decide::log_match::LogMatch;
 use crate::decide::policy::Policy;
 use crate::decide::verdict::{Finding, RequiredAction, Verdict};
 use crate::monitor::event::MonitorAction;
-use crate::monitor::log_scan::{LogScanner, Scan, ScanOutcome, ScanStep};
+use crate::monitor::log_scan::{LogScanner, Scan, ScanStep};
 use crate::monitor::machine::Monitor;
 use crate::monitor::options::StepResult;
 use crate::monitor::step_state::StepState;
@@ -57,11 +57,15 @@ impl Monitor<'_> {
         match next {
             ScanStep::Measure => self.actions.push_back(MonitorAction::MeasureLog(step)),
             ScanStep::Read => self.actions.push_back(MonitorAction::ReadLog(step)),
-            ScanStep::Done(ScanOutcome::Matched(found)) => self.finish_on_match(step, found),
-            ScanStep::Done(ScanOutcome::Unfinished) if self.may_not_read_on() => self.report_unread_log(step),
+            ScanStep::Matched(found) => self.finish_on_match(step, found),
+            ScanStep::Unfinished if self.may_not_read_on() => {
+                // A marker may still stand in what was not read.
+                let detail = "the time was over before its log was read to the end; nothing matched so far".to_owned();
+                self.report(StepResult::new(step, Outcome::Running, Some(detail)));
+            }
             // Its next turn comes at once, after the other steps'.
-            ScanStep::Done(ScanOutcome::Unfinished) => self.schedule(step, self.now),
-            ScanStep::Done(ScanOutcome::Nothing(again)) => self.follow_up(step, again),
+            ScanStep::Unfinished => self.schedule(step, self.now),
+            ScanStep::Unmatched(again) => self.follow_up(step, again),
         }
     }
 
@@ -80,12 +84,6 @@ impl Monitor<'_> {
             killed,
             ..StepResult::new(step, outcome, detail)
         });
-    }
-
-    /// The caller's time is over, and a marker may still stand in what was not read.
-    fn report_unread_log(&mut self, step: usize) {
-        let detail = "the time was over before its log was read to the end; nothing matched so far".to_owned();
-        self.report(StepResult::new(step, Outcome::Running, Some(detail)));
     }
 
     /// A log for which no step is named ends by a line, or by the bounds of the wait.

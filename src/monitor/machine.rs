@@ -7,7 +7,6 @@
 //! watch; then the watches are set, and every step is read once more (I2). How one step is inspected, and what follows, stands
 //! in `inspection`.
 
-use crate::decide::snapshot::Snapshot;
 use crate::decide::verdict::{Finding, RequiredAction, Verdict};
 use crate::error::Error;
 use crate::monitor::event::{MonitorAction, MonitorEvent, SourceStatus};
@@ -94,7 +93,6 @@ pub(super) struct Monitor<'call> {
     wheel: TimerWheel<TimerKind>,
     pub(super) started: MonotonicTime,
     pub(super) now: MonotonicTime,
-    shows_progress: bool,
     progress_due: bool,
     rescan: Option<Timer>,
     rewatch_due: bool,
@@ -105,12 +103,7 @@ pub(super) struct Monitor<'call> {
 
 impl<'call> Monitor<'call> {
     /// Starts at `now` with nothing read.
-    pub(super) fn new(
-        options: &'call MonitorOptions,
-        directory: &'call Path,
-        shows_progress: bool,
-        now: MonotonicTime,
-    ) -> Self {
+    pub(super) fn new(options: &'call MonitorOptions, directory: &'call Path, now: MonotonicTime) -> Self {
         let scanner = || options.logs.as_ref().map(|logs| LogScanner::new(&logs.patterns));
         let mut steps: Vec<StepState> =
             options.steps.iter().cloned().map(|name| StepState::new(Some(name), scanner())).collect();
@@ -127,7 +120,6 @@ impl<'call> Monitor<'call> {
             wheel: TimerWheel::new(0),
             started: now,
             now,
-            shows_progress,
             progress_due: false,
             rescan: None,
             rewatch_due: false,
@@ -137,16 +129,6 @@ impl<'call> Monitor<'call> {
             directory,
             options,
         }
-    }
-
-    /// The last snapshot of a step.
-    pub(super) fn snapshot(&self, step: usize) -> Option<&Snapshot> {
-        self.steps[step].snapshot()
-    }
-
-    /// The snapshot by which a step's run is terminated.
-    pub(super) fn snapshot_of_run(&self, step: usize) -> Option<&Snapshot> {
-        self.steps[step].snapshot_of_run()
     }
 
     /// When [`Monitor::handle_timeout`] has something to do; `now` or earlier for at once.
@@ -251,10 +233,8 @@ impl<'call> Monitor<'call> {
             }
             MonitorEvent::LogFolderChanged => self.mark_all(InspectionDepth::Read),
             MonitorEvent::LogEventsLost => {
-                self.steps
-                    .iter_mut()
-                    .filter_map(|step| step.scanner.as_mut())
-                    .for_each(|scanner| scanner.watching = false);
+                let scanners = self.steps.iter_mut().filter_map(|step| step.scanner.as_mut());
+                scanners.for_each(|scanner| scanner.watching = false);
                 self.read_all_and_rewatch();
             }
             MonitorEvent::Diagnosed(step, processes) => self.on_diagnosed(step, processes),
@@ -348,7 +328,7 @@ impl<'call> Monitor<'call> {
     }
 
     fn schedule_progress(&mut self) {
-        if self.shows_progress {
+        if self.options.progress {
             let tick = self.tick(self.now.plus(PROGRESS_INTERVAL)).saturating_add(1);
             self.wheel.schedule(tick, TimerKind::Progress);
         }

@@ -43,13 +43,6 @@ pub(crate) struct MonitorOptions {
     pub(crate) logs: Option<LogOptions>,
 }
 
-impl MonitorOptions {
-    /// Whether only a line ends the wait well.
-    pub(crate) fn has_marker(&self) -> bool {
-        self.logs.as_ref().is_some_and(|logs| logs.patterns.has_marker())
-    }
-}
-
 /// What to search logs for.
 #[derive(Clone, Debug)]
 pub(crate) struct LogOptions {

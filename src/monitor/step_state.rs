@@ -1,6 +1,6 @@
 //! What the state machine remembers of one step: its tracker, its last assessment, and what is watched for it.
 
-use crate::decide::policy::{Policy, ThresholdOptions, reason_to_end, reason_while_running};
+use crate::decide::policy::{Policy, ThresholdOptions};
 use crate::decide::snapshot::{Liveness, Observation, Process, Snapshot, Status};
 use crate::decide::tracker::RunTracker;
 use crate::decide::verdict::{Assessment, Verdict, assess};
@@ -227,17 +227,12 @@ impl StepState {
         pause
     }
 
-    /// Why a run is terminated, for its record.
-    pub(super) fn termination_reason(&self, intent: Intent) -> String {
-        self.sentence(intent, reason_to_end)
-    }
-
-    /// Why a run could be terminated that is only reported.
-    pub(super) fn overdue_reason(&self, intent: Intent) -> String {
-        self.sentence(intent, reason_while_running)
-    }
-
-    fn sentence(&self, intent: Intent, about: fn(Intent, &Observation, &Policy, MonotonicTime) -> String) -> String {
+    /// Why a run is terminated, or could be, in the words of `about`.
+    pub(super) fn sentence(
+        &self,
+        intent: Intent,
+        about: fn(Intent, &Observation, &Policy, MonotonicTime) -> String,
+    ) -> String {
         let Some(Assessment { snapshot, observation, policy, .. }) = &self.assessment else { return String::new() };
         about(intent, observation, policy, snapshot.at)
     }

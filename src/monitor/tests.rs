@@ -61,10 +61,9 @@ fn options(state: &State) -> MonitorOptions {
 /// Plays one history; what is reported is held against the oracle as it comes.
 fn play(seed: u64) -> [u64; 8] {
     let mut state = stories::history(&mut Random::new(seed));
-    let options = options(&state);
-    let shows_progress = state.random.happens(10);
-    let mut monitor =
-        Monitor::new(&options, Path::new("/simulated"), shows_progress, MonotonicTime::from_nanos(state.now));
+    let mut options = options(&state);
+    options.progress = state.random.happens(10);
+    let mut monitor = Monitor::new(&options, Path::new("/simulated"), MonotonicTime::from_nanos(state.now));
     let told = state.drive(&mut monitor);
     let mut positions: Vec<usize> = told.iter().map(|(index, _)| *index).collect();
     positions.sort_unstable();

@@ -52,12 +52,12 @@ impl State {
             MonitorAction::Rewatch => MonitorEvent::Rewatched(self.status(), false),
             MonitorAction::ReadSnapshot(step) => self.read_snapshot(step),
             MonitorAction::CheckUnchanged(step) => {
-                let same = monitor.snapshot(step).is_some_and(|snapshot| self.is_unchanged(step, snapshot));
+                let same = monitor.steps[step].snapshot().is_some_and(|snapshot| self.is_unchanged(step, snapshot));
                 // The kernel knows also where its notice was lost.
                 MonitorEvent::Unchanged(step, same && self.exits.values().any(|of| *of == step))
             }
             MonitorAction::SpinUntilChanged(step) => {
-                let changed = monitor.snapshot(step).cloned().is_some_and(|snapshot| {
+                let changed = monitor.steps[step].snapshot().cloned().is_some_and(|snapshot| {
                     (0..40).any(|_| {
                         let until = self.now + self.random.between(0, 30_000);
                         self.advance(until, None);
@@ -118,7 +118,9 @@ impl State {
     }
 
     fn terminate(&mut self, step: usize, task: Task, monitor: &Monitor<'_>) {
-        let Some(snapshot) = monitor.snapshot_of_run(step).cloned() else { panic!("nothing was read of {step}") };
+        let Some(snapshot) = monitor.steps[step].snapshot_of_run().cloned() else {
+            panic!("nothing was read of {step}")
+        };
         let (outcome, longest) = match &task {
             Task::Terminate(intent, _) => (intent.reason().outcome(), 3 * SECOND),
             Task::RecordDeath(reason) => (reason.outcome(), 5 * MILLISECOND),
