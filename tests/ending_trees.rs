@@ -89,6 +89,13 @@ fn turning_root(place: &Place) -> Option<PathBuf> {
     made.is_ok_and(|made| made.success()).then_some(program)
 }
 
+/// Whether its real user is root. A program that has turned root's at its exec can still be signalled by the real user
+/// (kill(2)).
+fn is_roots(pid: i32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
+    status.lines().any(|line| line.starts_with("Uid:\t0\t"))
+}
+
 #[test]
 fn what_may_not_be_signalled_is_named_and_is_no_success_of_kill() {
     let place = Place::new();
@@ -99,9 +106,7 @@ fn what_may_not_be_signalled_is_named_and_is_no_success_of_kill() {
     let survivor = |place: &Place| {
         let pid = number(place, "survivor");
         std::fs::remove_file(place.file("survivor")).expect("removed");
-        let owned =
-            || std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(format!("/proc/{pid}")).expect("it lives"));
-        until("it is root's", || owned() == 0);
+        until("it is root's", || is_roots(pid));
         pid
     };
     // On request: the run is over, and what is left of it is told.
@@ -134,9 +139,7 @@ fn what_may_not_be_signalled_is_named_and_is_no_success_of_kill() {
     assert_eq!(ended.code, 0, "{ended:?}");
     let meta = || -> serde_json::Value { serde_json::from_str(&place.read("own/s.meta")).expect("a record") };
     let command = i32::try_from(meta()["child_pid"].as_i64().expect("a pid")).expect("a pid");
-    let owned =
-        || std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(format!("/proc/{command}")).expect("it lives"));
-    until("it is root's", || owned() == 0);
+    until("it is root's", || is_roots(command));
     let ended = script(&place, &format!("{user} kill s --grace 0.5s"));
     assert_eq!(ended.code, 125, "{ended:?}");
     assert!(ended.stdout.contains(&command.to_string()), "{ended:?}");
@@ -152,8 +155,10 @@ fn a_group_of_job_control_handles_term_and_is_not_hung_up() {
         ( trap \"sleep 0.1; echo ok > ok.$i; exit 0\" TERM; trap 'echo > hup' HUP; echo > up.$i; \
         while :; do sleep 0.05; done ) & done; wait";
     // A stopped wrapper is made to go on: were its tree ended from outside, it would go on in the middle of that, and stop
-    // the jobs again while their shell exits. A script that is its own wrapper is ended from outside.
-    for wrapper in ["running", "stopped", "foreign"] {
+    // the jobs again while their shell exits. A script that is its own wrapper is ended from outside, by one process at a time.
+    for (wrapper, killers) in
+        [("running", 1), ("stopped", 1), ("foreign", 1), ("running", 4), ("stopped", 4), ("foreign", 4)]
+    {
         let place = Place::new();
         let count = |name: &str| (1..9).filter(|number| place.file(&format!("{name}.{number}")).exists()).count();
         let mut script = None;
@@ -169,10 +174,32 @@ fn a_group_of_job_control_handles_term_and_is_not_hung_up() {
         if wrapper == "stopped" {
             kill("STOP", place.pid("s"));
         }
-        let ended = place.start(["kill", "s", "--grace", "20s"]).end_at_all();
-        assert_eq!((ended.code, count("ok")), (0, 8), "{wrapper}: {ended:?}");
-        assert!(!place.file("hup").exists(), "{wrapper}: {ended:?}");
+        let killers: Vec<Running> = (0..killers).map(|_| place.start(["kill", "s", "--grace", "20s"])).collect();
+        for killer in killers {
+            let ended = killer.end_at_all();
+            assert_eq!((ended.code, count("ok")), (0, 8), "{wrapper}: {ended:?}");
+            assert!(!place.file("hup").exists(), "{wrapper}: {ended:?}");
+        }
         script.map(Running::end_at_all);
+    }
+}
+
+#[test]
+fn a_tree_that_another_process_ends_is_left_to_it_for_the_grace_at_most() {
+    let place = Place::new();
+    let grace = Duration::from_millis(300);
+    for step in ["living", "dead"] {
+        let mut script = Shell::start(&place, &format!("echo $$ > pid; mv pid {step}.pid; sleep 300"), &[]);
+        until("the pid is there", || place.file(&format!("{step}.pid")).exists());
+        if step == "dead" {
+            script.kill();
+        }
+        let other = std::fs::File::create(place.file(&format!(".{step}.termination"))).expect("a lock file");
+        other.lock().expect("the other one's lock");
+        let began = std::time::Instant::now();
+        let ended = place.start(["kill", step, "--grace", "0.3s"]).end_at_all();
+        assert!(began.elapsed() >= grace, "{step}: {ended:?}");
+        assert_ne!(place.read(&format!("{step}.status")), "", "{step}: {ended:?}");
     }
 }
 

@@ -75,6 +75,11 @@ pub(crate) fn record_lock(step: &StepName) -> String {
     format!(".{step}.record")
 }
 
+/// The file that is locked (flock) while a process other than the wrapper ends the tree of this step's run.
+pub(crate) fn termination_lock(step: &StepName) -> String {
+    format!(".{step}.termination")
+}
+
 /// The file that is locked (flock) while this breaker is changed.
 pub(crate) fn breaker_lock(name: &StepName) -> String {
     format!(".{name}.breaker.lock")
@@ -175,9 +180,12 @@ mod tests {
     #[test]
     fn temporary_and_lock_names_are_no_records() {
         let step = StepName::parse("build").unwrap();
-        for hidden in
-            [temporary_name(&step, Record::Status, "7-1"), record_lock(&step), breaker_lock(&step), ".status".into()]
-        {
+        for hidden in [
+            temporary_name(&step, Record::Status, "7-1"),
+            record_lock(&step),
+            termination_lock(&step),
+            breaker_lock(&step),
+        ] {
             assert!(hidden.starts_with('.'));
             assert_eq!(parse_file_name(&hidden), None, "{hidden}");
         }

@@ -9,6 +9,7 @@ use crate::decide::warning::{Warning, out_of_reach};
 use crate::env_vars;
 use crate::error::Error;
 use crate::record::evidence::{BlockedOn, ProcessState, TreeProcess};
+use crate::record::file_names::termination_lock;
 use crate::record::file_state::LockState;
 use crate::record::outcome::{Intent, Reason};
 use crate::record::pid::PidFileId;
@@ -19,6 +20,8 @@ use crate::step::kill_command::{self, CommandEffect};
 use crate::step::outcome::{RunStatus, record, remove_unpublished, run_status};
 use crate::step::publisher::{Ending, still_there};
 use crate::step::snapshot::SnapshotReader;
+use crate::sys::clock;
+use crate::sys::fs::lock::Lock;
 use crate::sys::process::ProcessInfo;
 use crate::sys::process::diagnose;
 use crate::sys::process::table::ProcessTable;
@@ -126,6 +129,12 @@ fn by_signals(
         Some(WrapperAnswer::Silent) => Duration::ZERO,
         None => escalation.grace,
     };
+    let (_held, grace) = exclude_others(reader, grace);
+    // Another terminator may have been faster.
+    if reader.read_again().is_ok_and(|again| !matches!(run_status(&again, snapshot.pid_file_id()), RunStatus::Running))
+    {
+        return after_wrapper(reader, snapshot, ending, escalation);
+    }
     let report = killer.end(Escalation { grace, ..escalation }, &mut || Children::Unknown);
     let Some(fault) = fault(&report, snapshot) else { return finish(reader, snapshot, ending, &report) };
     if !report.signalled && announced == Announced::First {
@@ -133,6 +142,18 @@ fn by_signals(
         let _stands = withdraw(reader, snapshot.pid_file_id(), intent);
     }
     refused(&why, &fault)
+}
+
+/// Waits as long as another process ends this run's tree, and keeps others from it then. Two that stop and continue the
+/// same processes undo each other's order, which `TreeKiller` needs. How much of the grace is left: none where the other
+/// process needed all of it. It may be stopped, or its own grace be longer.
+fn exclude_others(reader: &SnapshotReader, grace: Duration) -> (Option<Lock>, Duration) {
+    match Lock::take(&reader.directory().file(&termination_lock(reader.step())), clock::now().plus(grace)) {
+        Ok(Some(lock)) => (Some(lock), grace),
+        Ok(None) => (None, Duration::ZERO),
+        // Where no lock can be had, ending the run is worth more than the order.
+        Err(_) => (None, grace),
+    }
 }
 
 /// What came of a run whose wrapper has ended it, or has gone without a word.
@@ -286,7 +307,9 @@ pub(crate) fn record_death(
     if is_copy(snapshot) {
         return not_recorded(format!("the process is gone and left no status; {}", Warning::Copy));
     }
-    let mut report = end_remains(snapshot, method.escalation);
+    let (held, grace) = exclude_others(reader, method.escalation.grace);
+    let mut report = end_remains(snapshot, Escalation { grace, ..method.escalation });
+    drop(held);
     // One that said how it ended, and could only not publish it, has ended its work.
     let command = method.command.as_ref().filter(|_| !matches!(reason, Reason::Success | Reason::Failed));
     let called =
