@@ -4,7 +4,7 @@
 
 use crate::error::Error;
 use crate::record::outcome::Reason;
-use crate::record::{SCHEMA, Schema};
+use crate::record::{SCHEMA, Schema, json_line};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -68,9 +68,7 @@ impl BreakerRecord {
 
     /// The record as the bytes of its file.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut bytes = serde_json::to_vec(self).unwrap_or_default();
-        bytes.push(b'\n');
-        bytes
+        json_line(self)
     }
 
     /// Whether the run with this key is among those kept.

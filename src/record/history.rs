@@ -1,6 +1,7 @@
 //! `STEP.history`: one JSON line for each ended run of a step, the oldest first. Written by the process that records an end,
 //! read for `dogwatch history` and for how long a run of the step usually takes.
 
+use crate::record::json_line;
 use crate::record::meta::Meta;
 use crate::record::outcome::Outcome;
 use crate::record::time::{WallTime, millis};
@@ -60,13 +61,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Vec<HistoryEntry> {
 
 /// The last [`KEPT`] of these runs as the bytes of the file.
 pub(crate) fn encode(entries: &[HistoryEntry]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for entry in &entries[entries.len().saturating_sub(KEPT)..] {
-        // Plain values cannot fail to serialise.
-        bytes.extend(serde_json::to_vec(entry).unwrap_or_default());
-        bytes.push(b'\n');
-    }
-    bytes
+    entries[entries.len().saturating_sub(KEPT)..].iter().flat_map(json_line).collect()
 }
 
 /// How long a run usually takes, in milliseconds: the median of the last successes; `None` if there are fewer than

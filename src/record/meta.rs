@@ -9,7 +9,7 @@ use crate::record::file_state::FileId;
 use crate::record::outcome::{Intent, Reason};
 use crate::record::pid::PidFileId;
 use crate::record::time::{MonotonicTime, WallTime};
-use crate::record::{SCHEMA, Schema, evidence};
+use crate::record::{SCHEMA, Schema, evidence, json_line};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::time::Duration;
@@ -144,10 +144,7 @@ impl ParsedMeta {
 impl Meta {
     /// The record as the bytes of its file.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        // A map with text keys and plain values cannot fail to serialise.
-        let mut bytes = serde_json::to_vec(self).unwrap_or_default();
-        bytes.push(b'\n');
-        bytes
+        json_line(self)
     }
 
     /// Announces what is about to be recorded of the run, with its tree as it then was. The first announcer's word counts, so
@@ -199,13 +196,9 @@ impl Meta {
 
     /// How long the run took, by its own two stamps.
     pub(crate) fn took(&self) -> Option<Duration> {
-        between(self.started_at.as_deref()?, self.ended_at.as_deref()?)
+        let parse = |text: &Option<String>| humantime::parse_rfc3339(text.as_deref()?).ok();
+        parse(&self.ended_at)?.duration_since(parse(&self.started_at)?).ok()
     }
-}
-
-fn between(start: &str, end: &str) -> Option<Duration> {
-    let parse = |text| humantime::parse_rfc3339(text).ok();
-    parse(end)?.duration_since(parse(start)?).ok()
 }
 
 #[cfg(test)]

@@ -23,6 +23,14 @@ pub(crate) mod units;
 /// The schema that this program writes, and the highest that it reads, in every JSON record.
 pub(crate) const SCHEMA: u64 = 1;
 
+/// A record as one line of JSON, with its line end.
+pub(crate) fn json_line(record: &impl serde::Serialize) -> Vec<u8> {
+    // A map with text keys and plain values cannot fail to serialise.
+    let mut line = serde_json::to_vec(record).unwrap_or_default();
+    line.push(b'\n');
+    line
+}
+
 /// The schema that a record has: the one that this program writes, where none is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]

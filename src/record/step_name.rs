@@ -2,6 +2,7 @@
 //!
 //! A name that could leave the monitor directory, be a hidden file, or look like an option is invalid.
 
+use crate::record::sanitize::quote;
 use std::fmt;
 use std::str::FromStr;
 
@@ -19,20 +20,17 @@ impl StepName {
     /// A name outside the rule: the error says in one sentence what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, InvalidStepName> {
         let fault = if text.is_empty() {
-            Some(NameFault::Empty)
+            format!("it is empty; use 1 to {LONGEST} characters of A-Z a-z 0-9 . _ @ + = : -")
         } else if text.chars().count() > LONGEST {
-            Some(NameFault::Long)
+            format!("it is longer than {LONGEST} characters; use a shorter one")
         } else if text.starts_with(['.', '-']) {
-            Some(NameFault::Start)
+            "it begins with '.' or '-'; begin it with a letter or a digit".to_owned()
+        } else if let Some(character) = text.chars().find(|&character| !allowed(character)) {
+            format!("it holds {character:?}; use only A-Z a-z 0-9 . _ @ + = : -")
         } else {
-            text.chars().find(|&character| !allowed(character)).map(NameFault::Character)
+            return Ok(Self(text.into()));
         };
-        match fault {
-            None => Ok(Self(text.into())),
-            Some(fault) => {
-                Err(InvalidStepName { text: crate::record::sanitize::quote(text.as_bytes()), fault, what: "step name" })
-            }
-        }
+        Err(InvalidStepName { text: quote(text.as_bytes()), fault, what: "step name" })
     }
 
     /// The name as text.
@@ -74,7 +72,7 @@ impl std::borrow::Borrow<str> for StepName {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidStepName {
     text: String,
-    fault: NameFault,
+    fault: String,
     what: &'static str,
 }
 
@@ -85,28 +83,10 @@ impl InvalidStepName {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum NameFault {
-    Empty,
-    Long,
-    Start,
-    Character(char),
-}
-
 impl fmt::Display for InvalidStepName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { text, fault, what } = self;
-        write!(formatter, "{text} is no {what}: ")?;
-        match fault {
-            NameFault::Empty => {
-                write!(formatter, "it is empty; use 1 to {LONGEST} characters of A-Z a-z 0-9 . _ @ + = : -")
-            }
-            NameFault::Long => write!(formatter, "it is longer than {LONGEST} characters; use a shorter one"),
-            NameFault::Start => write!(formatter, "it begins with '.' or '-'; begin it with a letter or a digit"),
-            NameFault::Character(character) => {
-                write!(formatter, "it holds {character:?}; use only A-Z a-z 0-9 . _ @ + = : -")
-            }
-        }
+        write!(formatter, "{text} is no {what}: {fault}")
     }
 }
 
