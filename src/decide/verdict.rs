@@ -118,17 +118,12 @@ pub(crate) fn evaluate(seen: &Observation, policy: &Policy, now: MonotonicTime) 
         return report(Outcome::Failed, Some(fault.clone()));
     }
     let by_death = judge_death(seen, policy, now);
-    match by_death {
-        // Or callers in short slices would never learn of a death, or learn of one that was none.
-        Some(death) if matches!(seen.liveness, Liveness::Dead { .. }) => {
-            return by_status.map_or(death.clone(), |status| earlier(status, death));
-        }
-        _ => {}
-    }
-    // A status that is being written, a run that is just starting: each is settled in a moment, and until then nothing
-    // may be terminated. Only the caller's own patience ends sooner.
+    // A status that is being written, a death that may still be explained, a run that is just starting: each is settled in a
+    // moment, and until then nothing may be terminated. Only the caller's own patience ends sooner, and not where the process
+    // is dead, or callers in short slices would never learn of a death, or learn of one that was none.
     if let Some(settling) = by_status.into_iter().chain(by_death).reduce(earlier) {
-        return patience(policy, now, settling);
+        let is_dead = matches!(seen.liveness, Liveness::Dead { .. });
+        return if is_dead { settling } else { patience(policy, now, settling) };
     }
     let stale_at = seen.heartbeat.and_then(|beat| {
         let stale = policy.stale?;
@@ -138,11 +133,10 @@ pub(crate) fn evaluate(seen: &Observation, policy: &Policy, now: MonotonicTime) 
         Some(beat.unconfirmed.map_or(due, |since| due.max(since.plus(policy.heartbeat_interval))))
     });
     let over_at = policy.max_timeout.map(|limit| seen.began.plus(limit));
-    let due = |at: Option<MonotonicTime>| at.is_some_and(|at| at != MonotonicTime::NEVER && now >= at);
-    if due(stale_at) {
+    if stale_at.is_some_and(|at| at.is_reached(now)) {
         return terminate(Intent::Hung);
     }
-    if due(over_at) {
+    if over_at.is_some_and(|at| at.is_reached(now)) {
         return terminate(Intent::Timeout);
     }
     let recheck_at = [stale_at, over_at].into_iter().flatten().fold(MonotonicTime::NEVER, MonotonicTime::min);
@@ -152,7 +146,7 @@ pub(crate) fn evaluate(seen: &Observation, policy: &Policy, now: MonotonicTime) 
 fn judge_absent(since: MonotonicTime, policy: &Policy, now: MonotonicTime) -> Verdict {
     let given_up = since.plus(policy.start_timeout);
     let over = policy.until.is_some_and(|until| now >= until);
-    if over || (given_up != MonotonicTime::NEVER && now >= given_up) {
+    if over || given_up.is_reached(now) {
         return report(Outcome::NotStarted, None);
     }
     let recheck_at = policy.until.map_or(given_up, |until| until.min(given_up));
@@ -166,7 +160,7 @@ fn judge_status(seen: &Observation, policy: &Policy, now: MonotonicTime) -> Opti
         Status::Complete { since, word } => return Some(judge_complete(seen, policy, *since, *word, now)),
         Status::Unfinished { since, word } | Status::Odd { since, word } => (since.plus(SETTLE_STATUS), word),
     };
-    if settled_at != MonotonicTime::NEVER && now >= settled_at {
+    if settled_at.is_reached(now) {
         return Some(report(Outcome::Failed, Some(wrong_word(word))));
     }
     Some(Verdict::Pending { recheck_at: settled_at, poll_fast: true })
@@ -185,7 +179,7 @@ fn judge_complete(
 ) -> Verdict {
     if let Liveness::Starting { since } = seen.liveness {
         let believed = since.plus(SETTLE_START);
-        if believed == MonotonicTime::NEVER || now < believed {
+        if !believed.is_reached(now) {
             return Verdict::Pending { recheck_at: believed, poll_fast: true };
         }
     }
@@ -230,14 +224,14 @@ fn judge_death(seen: &Observation, policy: &Policy, now: MonotonicTime) -> Optio
         Liveness::Alive | Liveness::Elsewhere | Liveness::Unclaimed => return None,
     };
     let settled_at = since.plus(policy.settle.death);
-    if settled_at != MonotonicTime::NEVER && now >= settled_at {
+    if settled_at.is_reached(now) {
         return Some(match (&seen.status, seen.recorded) {
             (Status::Unfinished { word, .. } | Status::Odd { word, .. }, None) => {
                 report(Outcome::Failed, Some(wrong_word(word)))
             }
             // Recorded and not published: its writer died between the two, and what it recorded is the truth.
             (_, Some(reason)) => record(reason, recorded_detail(seen, reason)),
-            (_, None) => record(seen.intent.map_or(Reason::Died, Intent::reason), None),
+            (_, None) => record(Reason::settled(None, seen.intent, Reason::Died), None),
         });
     }
     Some(Verdict::Pending { recheck_at: settled_at, poll_fast: false })

@@ -178,7 +178,7 @@ pub(crate) fn check_one(
     let assessment = assess(&mut RunTracker::default(), &step, snapshot, &thresholds)?;
     let Assessment { snapshot, observation: seen, policy, verdict } = &assessment;
     let plan = plan(verdict);
-    let tree = (matches!(depth, Depth::Processes) && matches!(plan, Plan::End(_))).then(|| evidence(snapshot));
+    let tree = (matches!(depth, Depth::Processes) && plan == Plan::End).then(|| evidence(snapshot));
     let (outcome, detail) = match verdict {
         Verdict::Final(Finding { outcome, next: RequiredAction::Terminate(intent), .. }) => {
             (*outcome, Some(reason_while_running(*intent, seen, policy, snapshot.at)))

@@ -8,11 +8,12 @@ use crate::decide::recovery::Plan;
 use crate::error::{Error, ErrorKind};
 use crate::ops::check::{CheckOptions, plans};
 use crate::ops::{absence, each_once, names, open};
-use crate::record::file_names::{Record, file_name, parse_file_name, parse_temporary_name};
+use crate::record::file_names::{Record, parse_file_name, parse_temporary_name};
 use crate::record::step_name::StepName;
 use crate::record::time::WallTime;
 use crate::step::prepare::{
-    acquire_step_lock, adopt_lock_file, finalize_previous_run, remove_previous_records, remove_stale_temp_files,
+    acquire_step_lock, adopt_lock_file, finalize_previous_run, remove_previous_records, remove_records,
+    remove_stale_temp_files,
 };
 use crate::step::snapshot::{SnapshotReader, local_context};
 use crate::sys::clock;
@@ -131,7 +132,7 @@ fn newest(directory: &MonitorDir, files: &[String]) -> WallTime {
 
 fn may_go(directory: &Path, step: &StepName) -> Result<Result<(), Error>, Error> {
     let plans = plans(&CheckOptions::new(directory).step(step.clone()))?;
-    let stays = plans.iter().any(|checked| matches!(checked.plan, Plan::Wait | Plan::End(_)));
+    let stays = plans.iter().any(|checked| matches!(checked.plan, Plan::Wait | Plan::End));
     Ok(if stays {
         Err(Error::already_running(format!("step {step} is running; end it first with: dogwatch kill {step}")))
     } else {
@@ -146,12 +147,7 @@ fn take_away(reader: &mut SnapshotReader, files: &StepFiles, trouble: &mut dyn F
     reader.assume_lock_held(&lock);
     finalize_previous_run(reader, GRACE, trouble)?;
     remove_previous_records(directory, step)?;
-    for record in [Record::Heartbeat, Record::Log, Record::Meta, Record::History] {
-        let name = file_name(step, record);
-        directory
-            .remove(&name)
-            .map_err(|error| Error::io(format!("cannot remove {}", directory.join(&name).display()), error))?;
-    }
+    remove_records(directory, step, &[Record::Heartbeat, Record::Log, Record::Meta, Record::History])?;
     // What killed runs left unpublished.
     adopt_lock_file(&lock, directory, step, "");
     remove_stale_temp_files(directory, step, &files.unpublished);

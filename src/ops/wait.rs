@@ -13,7 +13,7 @@ use crate::ops::event::{Event, Progress};
 use crate::ops::report::Report;
 use crate::ops::{each_once, open, warn_of_missing};
 use crate::record::file_names::{Record, file_name};
-use crate::record::outcome::{Intent, Outcome, Reason};
+use crate::record::outcome::{Outcome, Reason};
 use crate::record::step_name::StepName;
 use crate::step::history;
 use crate::step::outcome::count_seen;
@@ -316,7 +316,7 @@ fn count(directory: &MonitorDir, step: &StepName, result: &StepResult, trouble: 
         Some(Outcome::Success) => Reason::Success,
         // What a run writes while it is terminated is its terminator's, and was not counted yet.
         Some(outcome) if has_status || outcome == Outcome::Failed => {
-            meta.and_then(|meta| meta.intent).map_or(Reason::Failed, Intent::reason)
+            Reason::settled(None, meta.and_then(|meta| meta.intent), Reason::Failed)
         }
         // The others were counted when they were recorded.
         _ => return,

@@ -72,6 +72,13 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
+    /// Why a run ended whose end says `ended` by itself: the reason that was recorded first stays. A success wins over what a
+    /// terminator has announced; any other end is the terminator's.
+    pub(crate) fn settled(recorded: Option<Self>, announced: Option<Intent>, ended: Self) -> Self {
+        let announced = announced.filter(|_| ended != Self::Success).map(Intent::reason);
+        recorded.or(announced).unwrap_or(ended)
+    }
+
     /// The outcome that a reader of this record reports; `killed` reports as failed.
     pub(crate) const fn outcome(self) -> Outcome {
         match self {

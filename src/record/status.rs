@@ -1,6 +1,7 @@
 //! `STEP.status`: how the word that ends a run is read, from any writer. Called by `step::snapshot`; how long a half-written
 //! word is waited for is `decide`'s.
 
+use crate::record::outcome::Reason;
 use crate::record::sanitize::{cut, quote};
 
 /// The most bytes of a status file that are read.
@@ -21,6 +22,14 @@ impl StatusWord {
         match self {
             Self::Success => "SUCCESS",
             Self::Failed => "FAILED",
+        }
+    }
+
+    /// Why the run ended, as far as the word alone tells.
+    pub(crate) const fn reason(self) -> Reason {
+        match self {
+            Self::Success => Reason::Success,
+            Self::Failed => Reason::Failed,
         }
     }
 

@@ -40,6 +40,11 @@ impl MonotonicTime {
         Self(self.0.saturating_sub(nanos(span)))
     }
 
+    /// Whether this deadline has come at `now`; [`MonotonicTime::NEVER`] does not.
+    pub(crate) fn is_reached(self, now: Self) -> bool {
+        now >= self && self != Self::NEVER
+    }
+
     /// The time from `earlier` to here; zero where `earlier` is the later one.
     pub(crate) fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))

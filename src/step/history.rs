@@ -15,10 +15,8 @@ const WRITER: Duration = Duration::from_secs(1);
 
 /// The ended runs of a step, the oldest first; none where there is no history, or one that cannot be read.
 pub(crate) fn read(directory: &MonitorDir, step: &StepName) -> Vec<HistoryEntry> {
-    match directory.read(&file_name(step, Record::History), LONGEST) {
-        Ok(FileState::Present { content, .. }) => parse(&content),
-        Ok(FileState::Missing | FileState::Invalid(_)) | Err(_) => Vec::new(),
-    }
+    let read = directory.read(&file_name(step, Record::History), LONGEST);
+    read.ok().as_ref().and_then(FileState::content).map(|bytes| parse(bytes)).unwrap_or_default()
 }
 
 /// The same, after a process that has just recorded an end has added it: the status is out before the history is.

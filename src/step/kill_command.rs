@@ -13,7 +13,7 @@ use crate::record::pid::PidFileId;
 use crate::record::status::{ParsedStatus, StatusWord};
 use crate::step::outcome::{RunStatus, run_status};
 use crate::step::snapshot::SnapshotReader;
-use crate::sys::process::shell::{self, ShellCommand, ShellMode, ShellRunner};
+use crate::sys::process::shell::{ShellCommand, ShellExit, ShellMode, ShellRunner};
 use crate::sys::process::spawn::ExitStatus;
 use crate::sys::{clock, env};
 use std::ffi::{OsStr, OsString};
@@ -59,21 +59,17 @@ pub(super) fn run(reader: &SnapshotReader, run: Option<PidFileId>, text: &OsStr,
         // Whatever it leaves in the background is its own affair.
         purpose: ShellMode::Inherit,
     };
-    match ShellRunner::default().run(&command).map(|outcome| outcome.end) {
-        Ok(shell::ShellExit::Known(ExitStatus::Code(0))) => Ok(()),
-        Ok(shell::ShellExit::Known(ExitStatus::Code(code))) => {
-            Err(Error::internal(format!("the kill command ended with exit code {code}")))
+    let fault = match ShellRunner::default().run(&command).map(|outcome| outcome.end) {
+        Ok(ShellExit::Known(ExitStatus::Code(0))) => return Ok(()),
+        Ok(ShellExit::Known(ExitStatus::Code(code))) => format!("the kill command ended with exit code {code}"),
+        Ok(ShellExit::Known(ExitStatus::Signal(number))) => format!("the kill command was ended by signal {number}"),
+        Ok(ShellExit::Unknown) => "the kernel did not say how the kill command ended".to_owned(),
+        Ok(ShellExit::OutOfTime) => {
+            format!("the kill command did not end within {} and was killed", humantime::format_duration(limit))
         }
-        Ok(shell::ShellExit::Known(ExitStatus::Signal(number))) => {
-            Err(Error::internal(format!("the kill command was ended by signal {number}")))
-        }
-        Ok(shell::ShellExit::Unknown) => Err(Error::internal("the kernel did not say how the kill command ended")),
-        Ok(shell::ShellExit::OutOfTime) => Err(Error::internal(format!(
-            "the kill command did not end within {} and was killed",
-            humantime::format_duration(limit)
-        ))),
-        Err(error) => Err(Error::internal(format!("the kill command could not be run ({})", io_reason(&error)))),
-    }
+        Err(error) => format!("the kill command could not be run ({})", io_reason(&error)),
+    };
+    Err(Error::internal(fault))
 }
 
 /// The same for a run whose process is dead: its pid may have been reused. Returns whether the command was run.

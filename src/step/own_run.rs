@@ -11,7 +11,7 @@ use crate::record::file_state::{FileStamp, FileState};
 use crate::record::meta::Meta;
 use crate::record::outcome::{Intent, Reason};
 use crate::record::pid::{self, ParsedPid, PidFileId};
-use crate::record::status::{self, ParsedStatus, StatusWord};
+use crate::record::status::{self, ParsedStatus};
 use crate::record::step_name::StepName;
 use crate::step::outcome::{Written, standing_meta};
 use crate::step::publisher::{Ending, PreallocatedFiles, Publisher, publish_end};
@@ -327,8 +327,7 @@ impl OwnRun {
         if stamp.modified < self.key.written {
             return None;
         }
-        let failed = self.meta.intent.map_or(Reason::Failed, Intent::reason);
-        Some(self.meta.reason.unwrap_or(if word == StatusWord::Success { Reason::Success } else { failed }))
+        Some(Reason::settled(self.meta.reason, self.meta.intent, word.reason()))
     }
 }
 

@@ -12,7 +12,7 @@ use crate::decide::verdict::Assessment;
 use crate::decide::warning::Warning;
 use crate::error::Error;
 use crate::record::file_names::{Record, file_name, parse_temporary_name, record_lock};
-use crate::record::outcome::{Intent, Reason};
+use crate::record::outcome::Reason;
 use crate::record::pid::PidFileId;
 use crate::record::step_name::StepName;
 use crate::step::outcome::{PATIENCE, count_seen, remove_unpublished};
@@ -95,10 +95,7 @@ pub(crate) fn finalize_previous_run(
     let key = snapshot.pid_file_id();
     let copy = is_copy(&snapshot);
     let reason = match (&seen.status, seen.liveness) {
-        (Status::Complete { .. }, _) => seen.recorded.unwrap_or_else(|| {
-            let failed = seen.intent.map_or(Reason::Failed, Intent::reason);
-            if seen.succeeded() { Reason::Success } else { failed }
-        }),
+        (Status::Complete { word, .. }, _) => Reason::settled(seen.recorded, seen.intent, word.reason()),
         (_, Liveness::Alive) if copy => {
             return Err(Error::already_running(format!("{}; {}", running(&step, key), Warning::Copy)));
         }
@@ -107,13 +104,9 @@ pub(crate) fn finalize_previous_run(
         (_, Liveness::Dead { .. }) if copy => return Ok(()),
         (Status::Unfinished { .. } | Status::Odd { .. }, Liveness::Dead { .. }) => Reason::Failed,
         (_, Liveness::Dead { .. }) => {
-            let reason = seen.recorded.or(seen.intent.map(Intent::reason));
-            let recorded = record_death(
-                reader,
-                &snapshot,
-                reason.unwrap_or(Reason::Died),
-                &KillMethod::signals(Escalation::term(grace)),
-            );
+            let reason = Reason::settled(seen.recorded, seen.intent, Reason::Died);
+            let method = KillMethod::signals(Escalation::term(grace));
+            let recorded = record_death(reader, &snapshot, reason, &method);
             if let Some(sentence) = recorded.detail {
                 trouble(&sentence);
             }
@@ -143,13 +136,19 @@ pub(crate) fn finalize_previous_run(
 /// # Errors
 /// [`Error`].
 pub(crate) fn remove_previous_records(directory: &MonitorDir, step: &StepName) -> Result<(), Error> {
-    for record in [Record::Pid, Record::Status, Record::Result] {
+    remove_records(directory, step, &[Record::Pid, Record::Status, Record::Result])
+}
+
+/// Removes these records of a step, in this order.
+///
+/// # Errors
+/// [`Error`].
+pub(crate) fn remove_records(directory: &MonitorDir, step: &StepName, records: &[Record]) -> Result<(), Error> {
+    records.iter().try_for_each(|&record| {
         let name = file_name(step, record);
-        directory
-            .remove(&name)
-            .map_err(|error| Error::io(format!("cannot remove {}", directory.join(&name).display()), error))?;
-    }
-    Ok(())
+        let removed = directory.remove(&name);
+        removed.map_err(|error| Error::io(format!("cannot remove {}", directory.join(&name).display()), error))
+    })
 }
 
 /// Removes those of these files that a killed writer left for the step. The record lock keeps living writers out

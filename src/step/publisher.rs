@@ -71,11 +71,7 @@ pub(super) fn publish_end(
     ending: &Ending,
     files: PreallocatedFiles,
 ) -> (Reason, Vec<Error>) {
-    let reason = match (meta.reason, meta.intent) {
-        (Some(recorded), _) => recorded,
-        (None, Some(intent)) if ending.reason != Reason::Success => intent.reason(),
-        (None, _) => ending.reason,
-    };
+    let reason = Reason::settled(meta.reason, meta.intent, ending.reason);
     meta.reason = Some(reason);
     meta.ended_at.get_or_insert_with(|| clock::wall().rfc3339());
     // COMMAND may answer TERM with exit code 0 (`trap 'exit 0' TERM`). The record then says why dogwatch asked it to end, and

@@ -6,7 +6,6 @@ use crate::decide::snapshot::Snapshot;
 use crate::error::Error;
 use crate::record::file_names::{Record, file_name};
 use crate::record::file_state::FileState;
-use crate::record::meta::{Meta, ParsedMeta};
 use crate::record::step_name::StepName;
 use crate::step::outcome::{change_record, change_record_of};
 use crate::step::snapshot::SnapshotReader;
@@ -15,13 +14,7 @@ use crate::sys::fs::monitor_dir::MonitorDir;
 /// Whether a caller waits for the end of the run that stands there, or has waited for it and was not told.
 pub(crate) fn is_owed(snapshot: &Snapshot) -> bool {
     // The record may be all that is left of the run: a later run that was killed on its start has taken the pid away.
-    let is_of_run = |meta: &&Meta| !snapshot.has_pid() || meta.speaks_of(snapshot.pid_file_id());
-    match snapshot.meta.content().map(AsRef::as_ref) {
-        Some(ParsedMeta::Known(meta)) => {
-            Some(meta.as_ref()).filter(is_of_run).is_some_and(|meta| meta.told == Some(false))
-        }
-        _ => false,
-    }
+    snapshot.possible_meta().is_some_and(|meta| meta.told == Some(false))
 }
 
 /// Notes in the record of the run that stands there that its end is owed to a caller.

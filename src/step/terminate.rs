@@ -71,17 +71,14 @@ pub(crate) fn terminate(
     why: &str,
     method: &KillMethod,
 ) -> Termination {
-    let within = check_reachable(snapshot);
-    match &within {
-        // Not by a command either: it would end the original.
-        Err(obstacle) if method.command.is_none() || is_copy(snapshot) => return obstacle.termination(why),
-        Err(_) | Ok(()) => {}
-    }
-    let mut killer = within.map_err(|obstacle| obstacle.termination(why)).and_then(|()| {
-        // A refused terminator announces nothing: the run's own end will be reported as it is.
-        TreeKiller::open(target(snapshot)).map_err(|refusal| refused(why, &refusal.to_string()))
-    });
-    if let (Err(refusal), None) = (&killer, &method.command) {
+    let mut killer = check_reachable(snapshot)
+        .map_err(|obstacle| obstacle.termination(why))
+        .and_then(|()| TreeKiller::open(target(snapshot)).map_err(|refusal| refused(why, &refusal.to_string())));
+    // A refused terminator announces nothing: the run's own end will be reported as it is. A copy's run is not ended by a
+    // command either: it would end the original.
+    if let Err(refusal) = &killer
+        && (method.command.is_none() || is_copy(snapshot))
+    {
         return refusal.clone();
     }
     // Before anything is signalled, the wrapper's own STOP included: a stopped process waits for nothing.

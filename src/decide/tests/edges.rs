@@ -280,7 +280,7 @@ fn a_pid_file_of_another_run_says_nothing_of_this_one() {
 fn a_plan_and_a_remark_each_say_something_of_their_own() {
     use crate::decide::recovery::Plan;
     use crate::decide::warning::Warning;
-    let plans = [Plan::Take, Plan::Record(Reason::Died), Plan::End(Intent::Hung), Plan::Wait, Plan::Start];
+    let plans = [Plan::Take, Plan::Record, Plan::End, Plan::Wait, Plan::Start];
     assert!(plans.iter().all(|plan| plan.as_str().starts_with("would ")), "{plans:?}");
     let remarks = [
         (Warning::BadPid("\"x\"".into()), "\"x\""),
