@@ -129,25 +129,24 @@ impl Monitor<'_> {
             // It was replaced while it was being terminated, and the new run is followed.
             self.steps[step].evidence = None;
         }
-        match verdict {
-            Verdict::Pending { recheck_at, poll_fast } => self.keep_watching(step, recheck_at.min(again), poll_fast),
-            Verdict::Final(Finding { outcome, next: RequiredAction::Report, detail }) => {
-                self.report(StepResult::new(step, outcome, detail));
+        let Finding { outcome, next, detail } = match verdict {
+            Verdict::Pending { recheck_at, poll_fast } => {
+                return self.keep_watching(step, recheck_at.min(again), poll_fast);
             }
+            Verdict::Final(finding) => finding,
+        };
+        match next {
+            RequiredAction::Report => self.report(StepResult::new(step, outcome, detail)),
             // The wait is over, so nothing is begun any more.
-            Verdict::Final(_) if self.decided_early => {}
-            Verdict::Final(Finding { outcome, next: RequiredAction::Record(_), detail }) if !self.options.kill => {
-                self.report(StepResult::new(step, outcome, detail));
-            }
-            Verdict::Final(Finding { next: RequiredAction::Terminate(_), .. }) if !self.options.kill => {
+            RequiredAction::Record(_) | RequiredAction::Terminate(_) if self.decided_early => {}
+            RequiredAction::Record(_) if !self.options.kill => self.report(StepResult::new(step, outcome, detail)),
+            RequiredAction::Record(reason) => self.terminate(step, outcome, Task::RecordDeath(reason)),
+            RequiredAction::Terminate(_) if !self.options.kill => {
                 self.actions.push_back(MonitorAction::Diagnose(step));
             }
-            Verdict::Final(Finding { outcome, next: RequiredAction::Terminate(intent), .. }) => {
+            RequiredAction::Terminate(intent) => {
                 let why = self.steps[step].sentence(intent, reason_to_end);
                 self.terminate(step, outcome, Task::Terminate(intent, why));
-            }
-            Verdict::Final(Finding { outcome, next: RequiredAction::Record(reason), .. }) => {
-                self.terminate(step, outcome, Task::RecordDeath(reason));
             }
         }
     }
@@ -319,22 +318,18 @@ impl Monitor<'_> {
     /// The last answers: the steps that are not reported yet still run, or have not started.
     pub(super) fn close(&mut self) {
         if self.options.mode == WaitMode::FailFast {
-            for step in 0..self.steps.len() {
-                if self.steps[step].phase != Phase::Reported {
-                    let state = &mut self.steps[step];
-                    state.termination = None;
-                    let outcome = state.outcome_so_far();
-                    self.report(StepResult::new(step, outcome, None));
-                }
+            let open: Vec<usize> = self.open_steps().collect();
+            for step in open {
+                self.steps[step].termination = None;
+                self.report(StepResult::new(step, self.steps[step].outcome_so_far(), None));
             }
         }
         if self.options.mode == WaitMode::Any && !self.decided_early {
-            let pending: Vec<StepResult> =
-                self.steps.iter_mut().filter_map(|step| step.pending_result.take()).collect();
-            let running: Vec<StepResult> =
-                pending.iter().filter(|result| result.outcome == Outcome::Running).cloned().collect();
+            let pending = self.steps.iter_mut().filter_map(|step| step.pending_result.take());
+            let (running, others): (Vec<StepResult>, Vec<StepResult>) =
+                pending.partition(|result| result.outcome == Outcome::Running);
             // None has won: each that runs is reported, or, where none has started, the first.
-            let last = if running.is_empty() { pending.into_iter().take(1).collect() } else { running };
+            let last = if running.is_empty() { others.into_iter().take(1).collect() } else { running };
             self.actions.extend(last.into_iter().map(|result| MonitorAction::Report(Box::new(result))));
         }
         self.end(Ok(WaitEnd::Answered));

@@ -63,7 +63,7 @@ pub(super) struct LogScanner {
     pub(super) watching: bool,
     watched_at: MonotonicTime,
     /// Whether a file was ever there.
-    exists: bool,
+    pub(super) exists: bool,
     /// How many bytes were read.
     total: u64,
     /// How many bytes there were at least when the log was first measured, and again when its run was first seen ended: until
@@ -94,11 +94,6 @@ impl LogScanner {
             again: MonotonicTime::NEVER,
             unended_since: None,
         }
-    }
-
-    /// Whether a file was ever there.
-    pub(super) fn exists(&self) -> bool {
-        self.exists
     }
 
     /// Whether a new watch may be set: not more often than once in the interval.

@@ -2,7 +2,7 @@
 
 use crate::decide::log_match::LogMatch;
 use crate::decide::policy::Policy;
-use crate::decide::verdict::{Finding, RequiredAction, Verdict};
+use crate::decide::verdict::Verdict;
 use crate::monitor::event::MonitorAction;
 use crate::monitor::log_scan::{LogScanner, Scan, ScanStep};
 use crate::monitor::machine::Monitor;
@@ -71,12 +71,7 @@ impl Monitor<'_> {
 
     fn finish_on_match(&mut self, step: usize, found: LogMatch) {
         let (outcome, detail) = found.answer();
-        let run_outcome = match self.steps[step].verdict() {
-            Some(Verdict::Final(Finding { outcome, next: RequiredAction::Report, .. })) if outcome.is_end() => {
-                Some(*outcome)
-            }
-            _ => None,
-        };
+        let run_outcome = self.steps[step].recorded_end();
         let killed = self.steps[step].termination.take().is_some_and(|past| past.termination.killed);
         self.report(StepResult {
             run_outcome,
@@ -92,11 +87,11 @@ impl Monitor<'_> {
             Ok(policy) => policy,
             Err(error) => return self.end(Err(error)),
         };
-        let exists = self.steps[step].scanner.as_ref().is_some_and(LogScanner::exists);
+        let exists = self.steps[step].scanner.as_ref().is_some_and(|scanner| scanner.exists);
         let until = policy.until.unwrap_or(MonotonicTime::NEVER);
         let given_up = if exists { MonotonicTime::NEVER } else { self.started.plus(policy.start_timeout) };
         let over = policy.max_timeout.map_or(MonotonicTime::NEVER, |limit| self.started.plus(limit));
-        let due = |at: MonotonicTime| at != MonotonicTime::NEVER && self.now >= at;
+        let due = |at: MonotonicTime| at.is_reached(self.now);
         let answer = if !exists && (due(given_up) || due(until)) {
             let file = self.options.logs.as_ref().and_then(|logs| logs.file.as_deref()).unwrap_or(self.directory);
             StepResult::new(step, Outcome::NotStarted, Some(format!("there is no file {}", file.display())))

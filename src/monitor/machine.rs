@@ -7,7 +7,6 @@
 //! watch; then the watches are set, and every step is read once more (I2). How one step is inspected, and what follows, stands
 //! in `inspection`.
 
-use crate::decide::verdict::{Finding, RequiredAction, Verdict};
 use crate::error::Error;
 use crate::monitor::event::{MonitorAction, MonitorEvent, SourceStatus};
 use crate::monitor::log_scan::LogScanner;
@@ -265,12 +264,7 @@ impl<'call> Monitor<'call> {
     /// Judges what the first pass has read: with `--any` the earliest end wins, not the first in order.
     fn judge_first_reads(&mut self) {
         self.stage = WaitStage::FirstVerdicts;
-        let ended = |step: usize| match self.steps[step].verdict() {
-            Some(Verdict::Final(Finding { outcome, next: RequiredAction::Report, .. })) if outcome.is_end() => {
-                Some((self.steps[step].ended_at(), step))
-            }
-            _ => None,
-        };
+        let ended = |step: usize| self.steps[step].recorded_end().map(|_| (self.steps[step].ended_at(), step));
         let any = self.options.mode == WaitMode::Any;
         match (0..self.steps.len()).filter(|_| any).filter_map(ended).min() {
             Some((_, earliest)) => self.mark(earliest, InspectionDepth::Verdict),
@@ -287,7 +281,7 @@ impl<'call> Monitor<'call> {
         (0..self.steps.len()).for_each(|step| self.mark(step, depth));
     }
 
-    fn open_steps(&self) -> impl Iterator<Item = usize> {
+    pub(super) fn open_steps(&self) -> impl Iterator<Item = usize> {
         (0..self.steps.len()).filter(|&step| self.steps[step].phase != Phase::Reported)
     }
 

@@ -85,9 +85,8 @@ impl TerminationPool {
 
     /// Waits for the terminations that have begun, so that no tree is left half terminated; the others are not begun
     /// any more. A second interruption ends this wait at once.
-    pub(super) fn finish(&mut self, interrupts: Option<&mut Pending>) {
+    pub(super) fn finish(&mut self, mut interrupts: Option<&mut Pending>) {
         self.waiting.clear();
-        let mut interrupts = interrupts;
         while self.running > self.done.len() {
             let _told = ready([self.descriptor(), interrupts.as_deref().map(Pending::descriptor)], LONGEST);
             if interrupts.as_deref_mut().is_some_and(|signals| !signals.fetch().is_empty()) {
