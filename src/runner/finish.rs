@@ -10,9 +10,9 @@ use crate::record::file_state::FileState;
 use crate::record::outcome::{Outcome, Reason};
 use crate::record::result::{LONGEST, ParsedResult};
 use crate::record::time::millis;
+use crate::runner::end_tree::TreeEnd;
 use crate::runner::left_behind::{self, LeftBehind};
 use crate::runner::start::ActiveRun;
-use crate::runner::supervise::Exit;
 use crate::runner::{ExecError, Job, OnEvent, ResultFrom, RunResult, RunnerEvent};
 use crate::step::outcome::Written;
 use crate::step::own_run::RecordedEnd;
@@ -24,37 +24,38 @@ use crate::sys::process::spawn::ExitStatus;
 use crate::sys::signals::Signal;
 
 /// Publishes the end of a run whose COMMAND has ended.
-pub(super) fn finish(mut run: ActiveRun, job: &Job, exit: &Exit, on_event: OnEvent<'_>) -> RunResult {
-    let elapsed = millis(clock::now().since(run.began));
-    let settles = !exit.is_gone && exit.survivors.is_none() && !job.keep_children;
+pub(super) fn finish(mut run: ActiveRun, job: &Job, tree: TreeEnd, on_event: OnEvent<'_>) -> RunResult {
+    let now = clock::now();
+    let interrupted = run.interruptions.cause(tree.command, now, job.grace);
+    let elapsed = millis(now.since(run.began));
+    let settles = !tree.is_gone && tree.survivors.is_none() && !job.keep_children;
     let left = if settles { left_behind::settle(&mut run, job, on_event) } else { LeftBehind::default() };
-    let survivors = exit.survivors.clone().or(left.survivors.clone());
-    let left = left.sentence();
-    let mut ending = Ending { survivors, ..ending(&run, exit) };
+    let sentence = left.sentence();
+    let mut ending = Ending { survivors: tree.survivors.or(left.survivors), ..ending(&run, tree.command, interrupted) };
     let succeeded = ending.reason == Reason::Success;
     (ending.result, ending.result_error) = result(&run, job, succeeded, elapsed);
     let no_result = ending.result_error.iter().filter(|_| succeeded);
     let no_result: Vec<String> = no_result.map(|fault| format!("{fault}; the run succeeded all the same")).collect();
     let loss = run.output.loss();
-    let killed = !succeeded && !is_sigkill(exit) && run.has_memory_kill();
+    let killed = !succeeded && !is_sigkill(tree.command) && run.has_memory_kill();
     let killed = killed.then(|| "a process was killed for using too much memory while COMMAND ran".to_owned());
-    let mut left: Vec<String> = left.into_iter().chain(loss).chain(killed).collect();
+    let mut told: Vec<String> = sentence.into_iter().chain(loss).chain(killed).collect();
     ending.detail =
-        ending.detail.into_iter().chain(left.iter().cloned()).reduce(|one, other| format!("{one}; {other}"));
+        ending.detail.into_iter().chain(told.iter().cloned()).reduce(|one, other| format!("{one}; {other}"));
     // The line that tells of a failure has it in its detail; a success prints no line.
-    left.extend(ending.survivors.as_deref().filter(|_| succeeded).map(still_there));
+    told.extend(ending.survivors.as_deref().filter(|_| succeeded).map(still_there));
     let ActiveRun { own, preallocated, directory, output, fault, mut signals, .. } = run;
     let RecordedEnd { written, reason, troubles } = own.record_end(ending, preallocated);
     let by_other = (written == Written::Already && succeeded != (reason == Reason::Success)).then(|| {
         format!("another process had recorded its end as {}, which is what waiters are told", reason.outcome().as_str())
     });
-    for sentence in left.into_iter().chain(no_result).chain(troubles).chain(by_other) {
+    for sentence in told.into_iter().chain(no_result).chain(troubles).chain(by_other) {
         let removed =
             if directory.is_removed() { " (the monitor directory was removed while COMMAND ran)" } else { "" };
         on_event(RunnerEvent::Warning(&format!("{sentence}{removed}")));
     }
     // The process that sent the signal looks for survivors, and may be waiting for this one.
-    if job.detached && written == Written::ByUs && exit.interrupted.is_none() {
+    if job.detached && written == Written::ByUs && interrupted.is_none() {
         let last = [Record::Result, Record::Meta, Record::Status];
         let files = last.map(|record| directory.join(&file_name(&job.step, record)));
         fsync::sync(directory.path(), &files);
@@ -63,7 +64,7 @@ pub(super) fn finish(mut run: ActiveRun, job: &Job, exit: &Exit, on_event: OnEve
         let log = directory.join(&file_name(&job.step, Record::Log));
         on_event(RunnerEvent::Warning(&format!("{loss}; it is in {}", log.display())));
     }
-    let exit_code = exit_code(reason.outcome(), exit.ended, fault.as_ref());
+    let exit_code = exit_code(reason.outcome(), tree.command, fault.as_ref());
     RunResult { outcome: reason.outcome(), exit_code, fault: fault.map(|fault| fault.sentence) }
 }
 
@@ -81,29 +82,30 @@ fn exit_code(outcome: Outcome, ended: Option<ExitStatus>, fault: Option<&ExecErr
     }
 }
 
-fn ending(run: &ActiveRun, exit: &Exit) -> Ending {
+fn ending(run: &ActiveRun, command: Option<ExitStatus>, interrupted: Option<Signal>) -> Ending {
     if let Some(fault) = &run.fault {
         let exit_code = Some(fault.exit_code.code().into());
         return Ending { detail: Some(fault.sentence.clone()), exit_code, ..Ending::of(Reason::Failed) };
     }
-    match exit.ended {
+    // An interrupted run was killed, which says nothing about the work.
+    let failed = Ending {
+        detail: interrupted.map(|signal| format!("interrupted by {}", signal.as_str())),
+        ..Ending::of(if interrupted.is_some() { Reason::Killed } else { Reason::Failed })
+    };
+    match command {
         Some(ExitStatus::Code(0)) => Ending { exit_code: Some(0), ..Ending::of(Reason::Success) },
-        Some(ExitStatus::Code(code)) => {
-            Ending { exit_code: Some(code), detail: interruption(exit), ..Ending::of(failure(exit)) }
+        Some(ExitStatus::Code(code)) => Ending { exit_code: Some(code), ..failed },
+        Some(ExitStatus::Signal(_)) if is_sigkill(command) && run.has_memory_kill() => {
+            let detail = "killed for using too much memory".to_owned();
+            Ending { signal: Some("SIGKILL".to_owned()), detail: Some(detail), ..failed }
         }
-        Some(ExitStatus::Signal(number)) => {
-            let name = signal_name(number);
-            let for_memory = is_sigkill(exit) && run.has_memory_kill();
-            let detail =
-                if for_memory { Some("killed for using too much memory".to_owned()) } else { interruption(exit) };
-            Ending { signal: Some(name), detail, ..Ending::of(failure(exit)) }
-        }
-        None => Ending { detail: Some("COMMAND could not be ended".to_owned()), ..Ending::of(failure(exit)) },
+        Some(ExitStatus::Signal(number)) => Ending { signal: Some(signal_name(number)), ..failed },
+        None => Ending { detail: Some("COMMAND could not be ended".to_owned()), ..failed },
     }
 }
 
-fn is_sigkill(exit: &Exit) -> bool {
-    matches!(exit.ended, Some(ExitStatus::Signal(number)) if number == Signal::SIGKILL as i32)
+fn is_sigkill(command: Option<ExitStatus>) -> bool {
+    command == Some(ExitStatus::Signal(Signal::SIGKILL as i32))
 }
 
 impl ActiveRun {
@@ -113,17 +115,8 @@ impl ActiveRun {
     }
 }
 
-/// An interrupted run was killed, which says nothing about the work.
-fn failure(exit: &Exit) -> Reason {
-    if exit.interrupted.is_some() { Reason::Killed } else { Reason::Failed }
-}
-
-fn interruption(exit: &Exit) -> Option<String> {
-    exit.interrupted.map(|signal| format!("interrupted by {}", signal.as_str()))
-}
-
 /// The name of a signal's number; real-time signals have none but their number.
-pub(super) fn signal_name(number: i32) -> String {
+fn signal_name(number: i32) -> String {
     Signal::try_from(number).map_or_else(|_| format!("SIG{number}"), |signal| signal.as_str().to_owned())
 }
 

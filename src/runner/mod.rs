@@ -89,20 +89,13 @@ pub enum HeartbeatOn {
 }
 
 impl HeartbeatOn {
-    /// The word in `.meta` and on the command line.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Process => "process",
-            Self::Output => "output",
-            Self::Activity => "activity",
-            Self::Manual => "manual",
-        }
-    }
-}
-
-impl HeartbeatOn {
     const WORDS: [(&'static str, Self); 4] =
         [("process", Self::Process), ("output", Self::Output), ("activity", Self::Activity), ("manual", Self::Manual)];
+
+    /// The word in `.meta` and on the command line.
+    pub(crate) fn as_str(self) -> &'static str {
+        Self::WORDS.into_iter().find_map(|(word, on)| (on == self).then_some(word)).unwrap_or_default()
+    }
 }
 
 impl FromStr for HeartbeatOn {
@@ -206,6 +199,6 @@ pub(crate) type OnEvent<'call> = &'call mut dyn FnMut(RunnerEvent<'_>);
 /// [`Error`] where no run was begun.
 pub(crate) fn run(directory: &MonitorDir, job: &Job, on_event: OnEvent<'_>) -> Result<RunResult, Error> {
     let mut run = start::start(directory, job, on_event)?;
-    let exit = supervise::supervise(&mut run, job, on_event);
-    Ok(finish::finish(run, job, &exit, on_event))
+    let tree = supervise::supervise(&mut run, job, on_event);
+    Ok(finish::finish(run, job, tree, on_event))
 }

@@ -198,7 +198,7 @@ fn begin(
     };
     let program = CommandSpec {
         command: job.command.clone(),
-        variables: variables(directory, job, id, &files.result),
+        variables: variables(directory, job, id),
         folder: folder(job)?,
         stdin,
         stdout: files.stdout,
@@ -268,43 +268,35 @@ struct OutputFiles {
     log: Option<LogFile>,
     stdout: Option<Arc<Stream>>,
     stderr: Option<Arc<Stream>>,
-    result: PathBuf,
 }
 
 /// The log under a temporary name: as long as the run may not begin, the log of the run before stays.
 fn open_files(directory: &MonitorDir, job: &Job, id: &str) -> Result<OutputFiles, Error> {
     let name = TempFile::Start(Record::Log).of(&job.step, id);
-    let result = TempFile::Given.of(&job.step, id);
     let cannot_open = |name: &str, error| Error::io(format!("cannot open {}", directory.join(name).display()), error);
-    let log = match job.log {
-        LogStreams::None => None,
-        LogStreams::Both | LogStreams::Stdout | LogStreams::Stderr => {
-            Some(LogFile::create(&directory.file(&name)).map_err(|error| cannot_open(&name, error))?)
-        }
+    let create = || LogFile::create(&directory.file(&name)).map_err(|error| cannot_open(&name, error));
+    let log = (job.log != LogStreams::None).then(create).transpose()?;
+    let writer = || log.as_ref().map(LogFile::writer);
+    let stdout = if job.result == ResultFrom::Stdout {
+        let result = TempFile::Given.of(&job.step, id);
+        Some(Arc::new(directory.file(&result).create_new().map_err(|error| cannot_open(&result, error))?))
+    } else if job.log == LogStreams::Stderr {
+        None
+    } else {
+        writer()
     };
-    let stdout = match (job.result, job.log, &log) {
-        (ResultFrom::Stdout, _, _) => {
-            Some(Arc::new(directory.file(&result).create_new().map_err(|error| cannot_open(&result, error))?))
-        }
-        (_, LogStreams::Both | LogStreams::Stdout, Some(log)) => Some(log.writer()),
-        _ => None,
-    };
-    let stderr = match (job.log, &log) {
-        (LogStreams::Both | LogStreams::Stderr, Some(log)) => Some(log.writer()),
-        _ => None,
-    };
-    Ok(OutputFiles { log, stdout, stderr, result: directory.join(&result) })
+    let stderr = if job.log == LogStreams::Stdout { None } else { writer() };
+    Ok(OutputFiles { log, stdout, stderr })
 }
 
 /// Puts the new log in the old one's place. The old run's log goes with its inode, so that a process of that run which
 /// still has it open cannot write into the new one.
 fn replace_log(directory: &MonitorDir, job: &Job, id: &str) -> Result<(), Error> {
     let name = file_name(&job.step, Record::Log);
-    let replaced = match job.log {
-        LogStreams::None => directory.remove(&name),
-        LogStreams::Both | LogStreams::Stdout | LogStreams::Stderr => {
-            directory.rename(&TempFile::Start(Record::Log).of(&job.step, id), &name)
-        }
+    let replaced = if job.log == LogStreams::None {
+        directory.remove(&name)
+    } else {
+        directory.rename(&TempFile::Start(Record::Log).of(&job.step, id), &name)
     };
     replaced.map_err(|error| Error::io(format!("cannot replace {}", directory.join(&name).display()), error))
 }
@@ -320,14 +312,14 @@ fn folder(job: &Job) -> Result<Option<CString>, Error> {
     CString::new(cwd.as_os_str().as_bytes()).map(Some).map_err(|error| Error::io("cannot use --cwd", error.into()))
 }
 
-fn variables(directory: &MonitorDir, job: &Job, id: &str, result: &std::path::Path) -> Vec<(String, OsString)> {
+fn variables(directory: &MonitorDir, job: &Job, id: &str) -> Vec<(String, OsString)> {
     let variable = |name: &str, value: OsString| (name.to_owned(), value);
     let step = &job.step;
     let own = [
         variable(env_vars::DIR, directory.path().into()),
         variable(env_vars::STEP, step.as_str().into()),
         variable(env_vars::HEARTBEAT, directory.join(&file_name(step, Record::Heartbeat)).into()),
-        variable(env_vars::RESULT, result.into()),
+        variable(env_vars::RESULT, directory.join(&TempFile::Given.of(step, id)).into()),
         variable(MARK, id.into()),
     ];
     // The last value of a variable counts.

@@ -5,7 +5,6 @@
 use crate::decide::policy::{ran_for, silent_for};
 use crate::error::io_reason;
 use crate::record::file_names::{Record, file_name};
-use crate::record::file_state::FileState;
 use crate::record::outcome::Intent;
 use crate::record::time::MonotonicTime;
 use crate::runner::end_tree::{self, TreeEnd, reap_command};
@@ -15,26 +14,13 @@ use crate::step::publisher::still_there;
 use crate::sys::clock;
 use crate::sys::process::diagnose;
 use crate::sys::process::info::current_pid;
-use crate::sys::process::spawn::{ExitStatus, signal_group};
+use crate::sys::process::spawn::signal_group;
 use crate::sys::process::tree::Escalation;
 use crate::sys::signals::{self, Signal};
 use crate::sys::watch::poll::ready;
 
-/// How COMMAND's part came to its end.
-#[derive(Clone, Debug)]
-pub(super) struct Exit {
-    /// How COMMAND itself ended.
-    pub(super) ended: Option<ExitStatus>,
-    /// The signal by which this wrapper was asked to end it.
-    pub(super) interrupted: Option<Signal>,
-    /// Which processes were still there after this wrapper had ended the tree.
-    pub(super) survivors: Option<String>,
-    /// Whether the kernel has said by then that no process of the run is left: the usual case.
-    pub(super) is_gone: bool,
-}
-
 /// Watches over COMMAND until it has ended.
-pub(super) fn supervise(run: &mut ActiveRun, job: &Job, on_event: OnEvent<'_>) -> Exit {
+pub(super) fn supervise(run: &mut ActiveRun, job: &Job, on_event: OnEvent<'_>) -> TreeEnd {
     let over_at =
         job.max_timeout.filter(|limit| !limit.is_zero()).map_or(MonotonicTime::NEVER, |limit| run.began.plus(limit));
     loop {
@@ -44,11 +30,8 @@ pub(super) fn supervise(run: &mut ActiveRun, job: &Job, on_event: OnEvent<'_>) -
         for signal in run.signals.fetch() {
             handle_signal(run, job, signal, on_event);
         }
-        if let Some(tree) = reap_command(run) {
-            return exit(run, job, tree);
-        }
-        if let Some(tree) = end_on_request(run, on_event) {
-            return exit(run, job, tree);
+        if let Some(tree) = reap_command(run).or_else(|| end_on_request(run, on_event)) {
+            return tree;
         }
         let now = clock::now();
         tend(run, job, now, on_event);
@@ -58,17 +41,11 @@ pub(super) fn supervise(run: &mut ActiveRun, job: &Job, on_event: OnEvent<'_>) -
             overdue(run, job, now, over_at).map(Some)
         };
         if let Some(reason) = end_for {
-            let tree = end(run, job, reason, on_event);
-            return exit(run, job, tree);
+            return end(run, job, reason, on_event);
         }
         let next = run.heartbeat.due().min(run.output.due()).min(over_at).min(run.interruptions.end_at());
         sleep(run, next);
     }
-}
-
-fn exit(run: &ActiveRun, job: &Job, tree: TreeEnd) -> Exit {
-    let TreeEnd { command: ended, survivors, is_gone } = tree;
-    Exit { ended, interrupted: run.interruptions.cause(ended, clock::now(), job.grace), survivors, is_gone }
 }
 
 /// Ends COMMAND and all that it started where a terminator has asked for that; `None` if none has, or where COMMAND may
@@ -171,18 +148,14 @@ fn beat(run: &mut ActiveRun, job: &Job, now: MonotonicTime, on_event: OnEvent<'_
 
 /// Whether the run is over one of the limits that it was given.
 fn overdue(run: &mut ActiveRun, job: &Job, now: MonotonicTime, over_at: MonotonicTime) -> Option<(Intent, String)> {
-    if now >= over_at && over_at != MonotonicTime::NEVER {
+    if over_at.is_reached(now) {
         return Some((Intent::Timeout, ran_for(now.since(run.began), job.max_timeout.unwrap_or_default())));
     }
     let stale = job.stale.filter(|stale| !stale.is_zero())?;
     let name = file_name(&job.step, Record::Heartbeat);
-    let modified = match run.directory.stat(&name) {
-        Ok(FileState::Present { stamp, .. }) => Some(stamp.modified),
-        Ok(FileState::Missing | FileState::Invalid(_)) => None,
-        // Not knowing is no reason to kill.
-        Err(_) => return None,
-    };
-    run.heartbeat.observe(now, modified);
+    // Not knowing is no reason to kill.
+    let file = run.directory.stat(&name).ok()?;
+    run.heartbeat.observe(now, file.stamp().map(|stamp| stamp.modified));
     run.heartbeat.is_stale(now).then(|| (Intent::Hung, silent_for(run.heartbeat.age(now), stale)))
 }
 
