@@ -7,7 +7,7 @@ mod support;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::process::Stdio;
-use support::{Ended, Place, Shell, in_parallel, until};
+use support::{Ended, Place, Shell, in_parallel, lives, until};
 
 /// A process to start steps for; gone with the test.
 fn process(place: &Place) -> Shell {
@@ -166,4 +166,32 @@ fn of_many_who_say_different_things_at_once_one_is_heard() {
         );
     });
     shell.kill();
+}
+
+#[test]
+fn work_that_goes_on_after_its_outcome_is_refused_a_next_run_and_ended_by_kill() {
+    let place = Place::new();
+    let program = support::binary();
+    let says = [
+        ("told", "exit 3", format!("{} succeed told", program.display())),
+        ("echoed", "", "echo FAILED > \"$DOGWATCH_DIR/echoed.status\"".to_owned()),
+    ];
+    for (step, at_term, say) in says {
+        let script = format!("trap '{at_term}' TERM; {say}; while :; do sleep 0.05; done");
+        let run = place.dogwatch(["run", "-d", step, "--grace", "0.1s", "--", "sh", "-c", &script]);
+        assert_eq!(run.code, 0, "{run:?}");
+        let wrapper = place.pid(step);
+        until("its outcome is recorded", || place.dogwatch(["check", step]).code < 75);
+        let status = place.read(&format!("{step}.status"));
+        if step == "told" {
+            let next = place.dogwatch(["run", step, "--", "true"]);
+            assert_eq!((next.code, next.stderr.contains("dogwatch kill told")), (125, true), "{next:?}");
+        }
+        for kills in [true, false] {
+            let killed = place.dogwatch(["kill", step, "--json"]);
+            assert_eq!((killed.code, &killed.json()["killed"]), (0, &json!(kills)), "{killed:?}");
+            assert!(!lives(wrapper), "{killed:?}");
+            assert_eq!(place.read(&format!("{step}.status")), status, "the outcome stays");
+        }
+    }
 }

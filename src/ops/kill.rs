@@ -13,7 +13,7 @@ use crate::ops::{each_once, open};
 use crate::record::outcome::{Intent, Outcome};
 use crate::record::step_name::StepName;
 use crate::step::snapshot::{SnapshotReader, local_context};
-use crate::step::terminate::{KillMethod, Termination, record_death, terminate};
+use crate::step::terminate::{KillMethod, Termination, end_after_outcome, record_death, terminate};
 use crate::sys::env;
 use crate::sys::process::tree::Escalation;
 use crate::sys::signals::{INTERRUPTS, Pending, Signal};
@@ -82,7 +82,8 @@ fn kill_one(mut reader: SnapshotReader, escalation: Escalation) -> Result<(Repor
             RequiredAction::Report if finding.outcome == Outcome::Running => {
                 Some(terminate(&mut reader, &before.snapshot, Intent::Killed, &why, &method))
             }
-            RequiredAction::Report | RequiredAction::Terminate(_) => None,
+            RequiredAction::Report => end_after_outcome(&reader, &before.snapshot, escalation),
+            RequiredAction::Terminate(_) => None,
         },
         Verdict::Pending { .. } => None,
     };

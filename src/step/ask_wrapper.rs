@@ -88,3 +88,20 @@ pub(super) fn ask(
         process::wait_for_any(&[&handle], PAUSE);
     }
 }
+
+/// Sends TERM to a wrapper whose run has an outcome already, so that its record can ask for nothing any more. `is_over` is
+/// asked until it is; whether it was in time. COMMAND gets that TERM, and what ignores it is ended by the wrapper.
+pub(super) fn end_by_term(wrapper: ProcessInfo, grace: Duration, is_over: &dyn Fn() -> bool) -> bool {
+    let Some(handle) = Handle::open(wrapper.pid, wrapper.started) else { return true };
+    // What cannot be signalled is not over in time.
+    let _sent = handle.signal(Signal::SIGTERM).and_then(|_sent| handle.signal(Signal::SIGCONT));
+    let deadline = clock::now().plus(grace).plus(KILL_LIMIT).plus(PATIENCE);
+    while !handle.has_ended() && !is_over() {
+        if clock::now() >= deadline {
+            return false;
+        }
+        process::wait_for_any(&[&handle], PAUSE);
+    }
+    process::wait_for_any(&[&handle], EXIT_PATIENCE);
+    true
+}

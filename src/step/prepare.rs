@@ -49,6 +49,12 @@ pub(crate) fn acquire_step_lock(reader: &mut SnapshotReader) -> Result<Lock, Err
                 let seen = observe(&snapshot);
                 let over = matches!(seen.status, Status::Complete { .. });
                 let starting = matches!(seen.liveness, Liveness::Starting { .. });
+                if over && now >= began.plus(FINISHING) {
+                    let pid = snapshot.pid_file_id().map_or(String::new(), |key| format!(" (pid {})", key.pid));
+                    return Err(Error::already_running(format!(
+                        "the outcome of step {step} is recorded, and its work goes on{pid}; end that with: dogwatch kill {step}"
+                    )));
+                }
                 if !(over || starting) || now >= began.plus(FINISHING) {
                     return Err(running(&step, snapshot.pid_file_id()));
                 }

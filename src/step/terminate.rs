@@ -9,19 +9,19 @@ use crate::decide::warning::{Warning, out_of_reach};
 use crate::env_vars;
 use crate::error::Error;
 use crate::record::evidence::{BlockedOn, ProcessState, TreeProcess};
-use crate::record::file_names::termination_lock;
+use crate::record::file_names::{Record, file_name, termination_lock};
 use crate::record::file_state::LockState;
 use crate::record::outcome::{Intent, Reason};
 use crate::record::pid::PidFileId;
 use crate::record::time::WallTime;
-use crate::step::ask_wrapper::{WrapperAnswer, ask, askable};
+use crate::step::ask_wrapper::{WrapperAnswer, ask, askable, end_by_term};
 use crate::step::intent::{Announced, announce, withdraw};
 use crate::step::kill_command::{self, CommandEffect};
 use crate::step::outcome::{RunStatus, record, remove_unpublished, run_status};
 use crate::step::publisher::{Ending, still_there};
 use crate::step::snapshot::SnapshotReader;
 use crate::sys::clock;
-use crate::sys::fs::lock::Lock;
+use crate::sys::fs::lock::{self, Lock};
 use crate::sys::process::ProcessInfo;
 use crate::sys::process::diagnose;
 use crate::sys::process::table::ProcessTable;
@@ -31,6 +31,12 @@ use std::time::Duration;
 
 /// The variable by which every process of a run can be found.
 pub(crate) const MARK: &str = env_vars::RUN_ID;
+
+/// How long a wrapper whose run has an outcome may hold its lock, and how often that is looked at.
+const EXIT_PATIENCE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(10);
+/// What is said of a run whose work goes on.
+const STILL_RUNS: &str = "it went on after its outcome was recorded";
 
 /// By what a run is ended.
 #[derive(Clone, Debug)]
@@ -323,6 +329,47 @@ pub(crate) fn record_death(
         termination.detail = Some(fault);
     }
     termination
+}
+
+/// Ends the work of a run that goes on after its outcome was recorded, by COMMAND itself (`dogwatch succeed`) or by a plain
+/// `echo`; the outcome stays. `None` if nothing of it goes on.
+pub(crate) fn end_after_outcome(
+    reader: &SnapshotReader,
+    snapshot: &Snapshot,
+    escalation: Escalation,
+) -> Option<Termination> {
+    let meta = snapshot.run_meta().filter(|meta| meta.locked && meta.child_pid.is_some())?;
+    let name = file_name(reader.step(), Record::Lock);
+    let path = reader.directory().file(&name);
+    let is_over = || {
+        let (state, file) = lock::probe(&path);
+        state != LockState::Held || meta.lock_file.is_some() && meta.lock_file != file
+    };
+    // The wrapper gives the lock back right after it has published the status.
+    let exits_by = clock::now().plus(EXIT_PATIENCE);
+    while clock::now() < exits_by {
+        if is_over() {
+            return None;
+        }
+        clock::sleep_until(clock::now().plus(PAUSE));
+    }
+    let killer = match check_reachable(snapshot) {
+        Ok(()) => TreeKiller::open(target(snapshot)).map_err(|refusal| refused(STILL_RUNS, &refusal.to_string())),
+        Err(obstacle) => Err(obstacle.termination(STILL_RUNS)),
+    };
+    let (killer, wrapper) = match killer {
+        // Without its process the lock is the next run's, which is starting.
+        Ok(killer) => killer.root().map(|wrapper| (killer, wrapper))?,
+        Err(refusal) => return Some(refusal),
+    };
+    let survivors = if end_by_term(wrapper, escalation.grace, &is_over) {
+        Vec::new()
+    } else {
+        killer.end(Escalation { grace: Duration::ZERO, ..escalation }, &mut || Children::Unknown).survivors
+    };
+    let survivors = names(&survivors, target(snapshot).owner);
+    let detail = survivors.as_deref().map_or_else(|| "it was ended".to_owned(), still_there);
+    Some(Termination { killed: survivors.is_none(), ..not_recorded(format!("{STILL_RUNS}; {detail}")) })
 }
 
 /// Ends what a dead run left here, as far as that may be signalled.
