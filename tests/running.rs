@@ -5,8 +5,9 @@
 mod support;
 
 use serde_json::{Value, json};
+use std::ffi::OsStr;
 use std::time::Duration;
-use support::{Place, Running, kill, lives, until};
+use support::{Place, Running, is_refused, kill, lives, until};
 
 #[test]
 fn a_run_over_its_own_limits_ends_itself_with_nobody_waiting() {
@@ -263,6 +264,8 @@ fn a_beat_for_a_name_that_may_be_misspelt_counts_and_is_told() {
     }
     std::fs::remove_file(place.file("build.heartbeat")).expect("removed");
     assert_eq!(place.dogwatch(["beat", "build"]).stderr, "", "its other files are there");
+    let nowhere = place.dogwatch([OsStr::new("--dir"), place.file("none").as_os_str(), "beat".as_ref(), "s".as_ref()]);
+    is_refused(&nowhere, 5, &["there is no directory", "dogwatch run s -- COMMAND"]);
 }
 
 #[test]

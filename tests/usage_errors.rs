@@ -174,6 +174,10 @@ fn under_json_usage_and_own_errors_are_one_object_on_standard_output() {
         ("run s --json -- true", 125, &["s"]),
         ("run -d s --json -- true", 125, &["s"]),
         ("preflight --json --file none.toml", 2, &["none.toml"]),
+        ("log none --json", 5, &["no step none"]),
+        ("history none --json", 5, &["no step none"]),
+        ("breaker reset none --json", 5, &["no circuit breaker none"]),
+        ("succeed none --json", 5, &["no step none"]),
     ] {
         is_error_object(&place.dogwatch(line.split(' ')), code, words);
     }

@@ -18,7 +18,7 @@ pub(super) fn print(error: &clap::Error, line: &[OsString]) -> u8 {
         return out.finish(ExitCode::Success.code());
     }
     let unknown = without_help(error, line);
-    out.error(&Error::invalid_options(one_sentence(unknown.as_ref().unwrap_or(error))))
+    out.error(&Error::invalid_options(one_sentence(unknown.as_ref().unwrap_or(error), line)))
 }
 
 /// The error about an unknown command itself, where its help was asked for: `dogwatch help wiat`. Only there does clap name
@@ -29,11 +29,14 @@ fn without_help(error: &clap::Error, line: &[OsString]) -> Option<clap::Error> {
 }
 
 /// A usage error in one sentence: what clap says in several lines, and where help is.
-fn one_sentence(error: &clap::Error) -> String {
+fn one_sentence(error: &clap::Error, line: &[OsString]) -> String {
     let text = error.render().to_string();
     let usage = text.lines().find_map(|line| line.trim_start().strip_prefix("Usage: dogwatch "));
     let command =
         usage.and_then(|usage| usage.split_whitespace().next()).filter(|word| word.starts_with(char::is_alphabetic));
+    // Of a value that does not fit clap tells no usage.
+    let is_about_a_value = matches!(error.kind(), ErrorKind::InvalidValue | ErrorKind::ValueValidation);
+    let command = command.or_else(|| command_of(line).filter(|_| is_about_a_value));
     let help = command.map_or_else(|| "dogwatch --help".to_owned(), |command| format!("dogwatch {command} --help"));
     // The second kind renders the whole help, which buries the mistake.
     if matches!(error.kind(), ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand) {
@@ -79,6 +82,13 @@ fn one_sentence(error: &clap::Error) -> String {
         _ => {}
     }
     format!("{} (see {help})", said.join("; "))
+}
+
+/// The command that a line names.
+fn command_of(line: &[OsString]) -> Option<&str> {
+    let all = definition();
+    let words = line.iter().skip(1).take_while(|word| *word != "--").filter_map(|word| word.to_str());
+    words.into_iter().find(|word| all.find_subcommand(word).is_some())
 }
 
 /// What users of docker, pueue, gh, systemctl and the shell type, and what does that here.
@@ -131,8 +141,8 @@ mod tests {
     use super::*;
 
     fn refused(line: &str) -> String {
-        let words = std::iter::once("dogwatch").chain(line.split_whitespace()).map(OsString::from);
-        one_sentence(&definition().try_get_matches_from(words).unwrap_err())
+        let words: Vec<_> = std::iter::once("dogwatch").chain(line.split_whitespace()).map(OsString::from).collect();
+        one_sentence(&definition().try_get_matches_from(&words).unwrap_err(), &words)
     }
 
     #[test]
@@ -160,8 +170,14 @@ mod tests {
             ("--json", "no command", "dogwatch --help"),
             ("", "no command", "dogwatch --help"),
             ("log", "<STEP>", "dogwatch log --help"),
-            ("wait a/b", "no step name", "--help"),
-            ("wait b --stale soon", "is no duration", "--help"),
+            ("wait a/b", "no step name", "dogwatch wait --help"),
+            ("wait b --stale soon", "is no duration", "dogwatch wait --help"),
+            ("run b --color blue -- wait", "possible values", "dogwatch run --help"),
+            ("--dir", "a value is required", "dogwatch --help"),
+            ("log b -n some", "is no whole number", "dogwatch log --help"),
+            ("run b --max-consecutive -1 -- true", "is no whole number", "dogwatch run --help"),
+            ("start b --pid x", "is no whole number", "dogwatch start --help"),
+            ("wait b --log-tail 1.5", "is no whole number", "dogwatch wait --help"),
             ("run build", "<COMMAND>", "dogwatch run --help"),
             ("run build make", "comes after --", "dogwatch run --help"),
             ("clean", "--older-than 7d", "dogwatch clean --help"),
@@ -178,9 +194,9 @@ mod tests {
             ("log build --timestamps", "COMMAND print them", "dogwatch log --help"),
             ("kill -9 build", "--signal KILL", "dogwatch kill --help"),
             ("kill build -9", "--signal KILL", "dogwatch kill --help"),
-            ("kill -s FOO build", "is no signal", "--help"),
+            ("kill -s FOO build", "is no signal", "dogwatch kill --help"),
             ("help nosuch", "nosuch", "dogwatch --help"),
-            ("run build --log-max huge -- true", "is no size", "--help"),
+            ("run build --log-max huge -- true", "is no size", "dogwatch run --help"),
         ] {
             let sentence = refused(line);
             assert!(sentence.contains(fault) && sentence.contains(help), "{line}: {sentence}");

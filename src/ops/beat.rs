@@ -15,13 +15,14 @@ use std::path::{Path, PathBuf};
 /// other steps are there.
 ///
 /// # Errors
-/// `ErrorKind::Internal` where the heartbeat cannot be written.
+/// `ErrorKind::NotStarted` where the directory is not there, `ErrorKind::Internal` where the heartbeat cannot be written.
 pub(crate) fn beat(directory: PathBuf, step: &StepName) -> Result<Option<String>, Error> {
     let directory = MonitorDir::at(directory);
     let path = directory.join(&file_name(step, Record::Heartbeat));
     let is_first = !is_known(&directory, step) && !steps_there(&directory).is_empty();
     let warning = is_first.then(|| format!("{}; this heartbeat is its first sign", absence(&directory, step)));
-    beat_at(&path)?;
+    let beaten = beat_at(&path);
+    beaten.map_err(|error| if directory.is_there() { error } else { Error::not_started(absence(&directory, step)) })?;
     Ok(warning)
 }
 

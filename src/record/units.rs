@@ -53,6 +53,16 @@ pub(crate) fn size(text: &str) -> Result<u64, Error> {
     number.checked_mul(factor).ok_or_else(unfit)
 }
 
+/// Reads a whole number, as a count or a process id.
+///
+/// # Errors
+/// [`Error`].
+pub(crate) fn whole<Number: std::str::FromStr>(text: &str) -> Result<Number, Error> {
+    let unfit =
+        |_| Error::invalid_options(format!("{text:?} is no whole number from 0 up; write it in digits, like 20"));
+    text.trim().parse().map_err(unfit)
+}
+
 /// A span for people: one unit below a minute, two above.
 pub(crate) fn shown(millis: u64) -> String {
     let seconds = millis / 1000;

@@ -15,6 +15,7 @@ use crate::ops::log::{Log, LogEnd, log};
 use crate::record::sanitize::StreamSanitizer;
 use crate::record::step_name::StepName;
 use crate::record::time::MonotonicTime;
+use crate::record::units;
 use crate::sys::stdio;
 use clap::Args;
 use std::io::{self, IsTerminal};
@@ -28,7 +29,7 @@ pub(super) struct LogArgs {
     #[arg(short, long)]
     follow: bool,
     /// Only the last N lines [default: all]
-    #[arg(short = 'n', long, value_name = "N")]
+    #[arg(short = 'n', long, value_name = "N", value_parser = units::whole::<u64>)]
     lines: Option<u64>,
 }
 
@@ -69,18 +70,23 @@ impl Subcommand for LogArgs {
         if let Some(mut sanitizer) = sanitizer {
             context.out.print(sanitizer.finish().as_bytes());
         }
-        let mut exit = ExitCode::Success;
+        let mut absent = Vec::new();
         for end in ends {
             match end {
                 LogEnd::All => {}
                 LogEnd::None(sentence) => print_error(&sentence),
-                LogEnd::NotStarted(sentence) => {
-                    print_error(&sentence);
-                    exit = ExitCode::NotStarted;
-                }
+                LogEnd::NotStarted(sentence) => absent.push(sentence),
                 LogEnd::Interrupted(signal) => return Ok(of_signal(signal as i32)),
             }
         }
-        Ok(exit.code())
+        match absent.pop() {
+            Some(last) => {
+                for sentence in &absent {
+                    print_error(sentence);
+                }
+                Err(Error::not_started(last))
+            }
+            None => Ok(ExitCode::Success.code()),
+        }
     }
 }

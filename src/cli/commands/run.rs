@@ -94,7 +94,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "NAME", value_parser = breaker_name, add = steps(), conflicts_with = "no_breaker")]
     breaker: Option<StepName>,
     /// How many failures in a row open the breaker (0: never) [default: 3]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = units::whole::<u32>)]
     max_consecutive: Option<u32>,
     /// Start even if the circuit breaker is open, and do not count this run
     #[arg(long)]

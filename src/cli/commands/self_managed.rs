@@ -13,6 +13,7 @@ use crate::exit_code::ExitCode;
 use crate::ops::report::Report;
 use crate::ops::self_managed::{self, Place};
 use crate::record::step_name::StepName;
+use crate::record::units;
 use clap::Args;
 
 const EXIT_CODES: &[ExitCode] = &[ExitCode::Success, ExitCode::Usage, ExitCode::InternalError];
@@ -24,7 +25,7 @@ pub(super) struct StartArgs {
     #[arg(add = steps())]
     step: StepName,
     /// The process whose end is the run's: in a shell, its own `$$`
-    #[arg(long, value_name = "PID")]
+    #[arg(long, value_name = "PID", value_parser = units::whole::<i32>)]
     pid: i32,
 }
 

@@ -24,7 +24,7 @@ pub(super) struct ThresholdArgs {
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct LogTailArgs {
     /// How many of the log's last lines to show on anything but success
-    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = units::whole::<usize>)]
     pub(super) log_tail: usize,
 }
 
