@@ -48,8 +48,10 @@ impl LogMatch {
     }
 }
 
-fn compile(flag: &str, text: &str) -> Result<Regex, Error> {
+fn compile(flag: &str, text: Option<&str>) -> Result<Option<Regex>, Error> {
+    let Some(text) = text else { return Ok(None) };
     Regex::new(text)
+        .map(Some)
         .map_err(|error| Error::invalid_options(format!("{flag} {text:?} is no regular expression: {error}")))
 }
 
@@ -59,7 +61,6 @@ impl Patterns {
     /// # Errors
     /// [`Error`]: one is no regular expression.
     pub(crate) fn new(marker: Option<&str>, fail: Option<&str>) -> Result<Self, Error> {
-        let compile = |flag, text: Option<&str>| text.map(|text| compile(flag, text)).transpose();
         Ok(Self { marker: compile("--marker", marker)?, fail: compile("--fail-marker", fail)? })
     }
 

@@ -3,10 +3,8 @@
 //! Called wherever a step is judged. A staleness threshold that is not above twice the run's heartbeat interval is an error:
 //! it would call a healthy run hung.
 
-use crate::decide::snapshot::Observation;
 use crate::error::Error;
 use crate::record::meta::Meta;
-use crate::record::outcome::Intent;
 use crate::record::time::{MonotonicTime, millis};
 use std::time::Duration;
 
@@ -158,33 +156,8 @@ fn stale_too_short(stale: Duration, interval: Duration) -> Error {
     ))
 }
 
-/// Why a hung or overdue run is ended, for its record and for people.
-pub(crate) fn reason_to_end(intent: Intent, seen: &Observation, policy: &Policy, now: MonotonicTime) -> String {
-    match intent {
-        Intent::Hung => silence(seen, policy, now),
-        Intent::Timeout => ran_for(now.since(seen.began), policy.max_timeout.unwrap_or_default()),
-        Intent::Killed => STOPPED.to_owned(),
-    }
-}
-
-/// The same of a run that nothing was done to: it may be ended, and is not.
-pub(crate) fn reason_while_running(intent: Intent, seen: &Observation, policy: &Policy, now: MonotonicTime) -> String {
-    match intent {
-        Intent::Hung => format!("{} and still running", silence(seen, policy, now)),
-        Intent::Timeout => {
-            format!("over its limit of {} and still running", shown(policy.max_timeout.unwrap_or_default()))
-        }
-        Intent::Killed => STOPPED.to_owned(),
-    }
-}
-
 /// What is recorded of a run that was ended on request.
 pub(crate) const STOPPED: &str = "stopped on request";
-
-fn silence(seen: &Observation, policy: &Policy, now: MonotonicTime) -> String {
-    let age = seen.heartbeat.map_or(Duration::ZERO, |beat| now.since(beat.fresh));
-    silent_for(age, policy.stale.unwrap_or_default())
-}
 
 /// Why a run is ended that is over its time.
 pub(crate) fn ran_for(span: Duration, limit: Duration) -> String {
@@ -196,7 +169,8 @@ pub(crate) fn silent_for(age: Duration, limit: Duration) -> String {
     format!("no heartbeat for {} (limit {})", shown(age), shown(limit))
 }
 
-fn shown(span: Duration) -> humantime::FormattedDuration {
+/// A span as the sentences about thresholds have it.
+pub(super) fn shown(span: Duration) -> humantime::FormattedDuration {
     humantime::format_duration(Duration::from_millis(millis(span)))
 }
 

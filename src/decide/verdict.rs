@@ -3,7 +3,7 @@
 //! Total: every observation has a verdict, and none makes it panic (I11). A pending verdict names a later moment, until
 //! which nothing changes by time alone and at which it has to be judged again.
 
-use crate::decide::policy::{Policy, STOPPED, ThresholdOptions};
+use crate::decide::policy::{Policy, STOPPED, ThresholdOptions, ran_for, shown, silent_for};
 use crate::decide::snapshot::{Liveness, Observation, ResultState, Snapshot, Status};
 use crate::decide::tracker::RunTracker;
 use crate::error::Error;
@@ -73,6 +73,33 @@ impl Assessment {
     pub(crate) fn of(snapshot: Snapshot, observation: Observation, policy: Policy) -> Self {
         let verdict = evaluate(&observation, &policy, snapshot.at);
         Self { snapshot, observation, policy, verdict }
+    }
+
+    /// Why a hung or overdue run is ended, for its record and for people.
+    pub(crate) fn reason_to_end(&self, intent: Intent) -> String {
+        match intent {
+            Intent::Hung => self.silence(),
+            Intent::Timeout => ran_for(self.snapshot.at.since(self.observation.began), self.limit()),
+            Intent::Killed => STOPPED.to_owned(),
+        }
+    }
+
+    /// The same of a run that nothing was done to: it may be ended, and is not.
+    pub(crate) fn reason_while_running(&self, intent: Intent) -> String {
+        match intent {
+            Intent::Hung => format!("{} and still running", self.silence()),
+            Intent::Timeout => format!("over its limit of {} and still running", shown(self.limit())),
+            Intent::Killed => STOPPED.to_owned(),
+        }
+    }
+
+    fn silence(&self) -> String {
+        let age = self.observation.heartbeat.map_or(Duration::ZERO, |beat| self.snapshot.at.since(beat.fresh));
+        silent_for(age, self.policy.stale.unwrap_or_default())
+    }
+
+    fn limit(&self) -> Duration {
+        self.policy.max_timeout.unwrap_or_default()
     }
 }
 

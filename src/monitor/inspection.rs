@@ -2,7 +2,7 @@
 //! verdict: keep watching, have the run ended, or report. Called by `machine` for one step at a time; each part ends with an
 //! action whose event calls the next.
 
-use crate::decide::policy::{MAX_TIMEOUT, SettleTimes, reason_to_end, reason_while_running};
+use crate::decide::policy::{MAX_TIMEOUT, SettleTimes};
 use crate::decide::snapshot::{Process, Snapshot};
 use crate::decide::verdict::{Finding, RequiredAction, Verdict};
 use crate::error::Error;
@@ -116,6 +116,24 @@ impl Monitor<'_> {
             if outcome.is_end() && !matches!(next, RequiredAction::Terminate(_)))
     }
 
+    /// Looks into the log before what follows from the verdict: a line of it may end the wait before the run does.
+    pub(super) fn consult_log(&mut self, step: usize) {
+        let own = self.options.logs.as_ref().is_some_and(|logs| logs.file.is_none());
+        let ended = self.has_ended(step);
+        let state = &mut self.steps[step];
+        let readable = !own || state.owns_its_log();
+        let Some(scanner) = state.scanner.as_mut().filter(|_| readable) else {
+            return self.follow_up(step, MonotonicTime::NEVER);
+        };
+        if ended {
+            let next = scanner.begin(true);
+            self.scan_on(step, next);
+        } else {
+            let (watching, may_watch) = (scanner.watching, scanner.may_watch(self.now));
+            self.actions.push_back(MonitorAction::WatchLog { step, watching, may_watch });
+        }
+    }
+
     /// Does what follows from the verdict; the log is scanned again at `again` at the latest.
     pub(super) fn follow_up(&mut self, step: usize, again: MonotonicTime) {
         if self.steps[step].is_log_only() {
@@ -145,7 +163,8 @@ impl Monitor<'_> {
                 self.actions.push_back(MonitorAction::Diagnose(step));
             }
             RequiredAction::Terminate(intent) => {
-                let why = self.steps[step].sentence(intent, reason_to_end);
+                let last = self.steps[step].assessment.as_ref();
+                let why = last.map_or_else(String::new, |last| last.reason_to_end(intent));
                 self.terminate(step, outcome, Task::Terminate(intent, why));
             }
         }
@@ -193,10 +212,9 @@ impl Monitor<'_> {
 
     pub(super) fn on_diagnosed(&mut self, step: usize, processes: Vec<TreeProcess>) {
         self.steps[step].evidence = Some(processes);
-        if let Some(Verdict::Final(Finding { outcome, next: RequiredAction::Terminate(intent), .. })) =
-            self.steps[step].verdict()
-        {
-            let why = self.steps[step].sentence(*intent, reason_while_running);
+        let Some(assessment) = &self.steps[step].assessment else { return };
+        if let Verdict::Final(Finding { outcome, next: RequiredAction::Terminate(intent), .. }) = &assessment.verdict {
+            let why = assessment.reason_while_running(*intent);
             self.report(StepResult::new(step, *outcome, Some(why)));
         }
     }

@@ -1,7 +1,7 @@
 //! How the state machine searches the logs of its steps, and waits for a log alone. Called by `machine` and `inspection`.
 
 use crate::decide::log_match::LogMatch;
-use crate::decide::policy::Policy;
+use crate::decide::policy::MAX_TIMEOUT;
 use crate::decide::verdict::Verdict;
 use crate::monitor::event::MonitorAction;
 use crate::monitor::log_scan::{LogScanner, Scan, ScanStep};
@@ -17,24 +17,6 @@ use std::time::Duration;
 const LAST_READ: Duration = Duration::from_millis(500);
 
 impl Monitor<'_> {
-    /// Looks into the log before what follows from the verdict: a line of it may end the wait before the run does.
-    pub(super) fn consult_log(&mut self, step: usize) {
-        let own = self.options.logs.as_ref().is_some_and(|logs| logs.file.is_none());
-        let ended = self.has_ended(step);
-        let state = &mut self.steps[step];
-        let readable = !own || state.owns_its_log();
-        let Some(scanner) = state.scanner.as_mut().filter(|_| readable) else {
-            return self.follow_up(step, MonotonicTime::NEVER);
-        };
-        if ended {
-            let next = scanner.begin(true);
-            self.scan_on(step, next);
-        } else {
-            let (watching, may_watch) = (scanner.watching, scanner.may_watch(self.now));
-            self.actions.push_back(MonitorAction::WatchLog { step, watching, may_watch });
-        }
-    }
-
     /// Gives the scanner what came of the last thing that it asked for, and does what it asks for next.
     pub(super) fn scan(&mut self, step: usize, read: impl FnOnce(&mut LogScanner, Scan) -> ScanStep) {
         let scan = match self.steps[step].verdict() {
@@ -53,7 +35,8 @@ impl Monitor<'_> {
         self.options.thresholds.until.is_some_and(|until| self.now >= until.plus(LAST_READ))
     }
 
-    fn scan_on(&mut self, step: usize, next: ScanStep) {
+    /// Does what the scanner needs next.
+    pub(super) fn scan_on(&mut self, step: usize, next: ScanStep) {
         match next {
             ScanStep::Measure => self.actions.push_back(MonitorAction::MeasureLog(step)),
             ScanStep::Read => self.actions.push_back(MonitorAction::ReadLog(step)),
@@ -83,22 +66,19 @@ impl Monitor<'_> {
 
     /// A log for which no step is named ends by a line, or by the bounds of the wait.
     pub(super) fn follow_up_log_wait(&mut self, step: usize, again: MonotonicTime) {
-        let policy = match Policy::resolve(&self.options.thresholds, None) {
-            Ok(policy) => policy,
-            Err(error) => return self.end(Err(error)),
-        };
+        let thresholds = &self.options.thresholds;
+        let limit = thresholds.max_timeout.resolve(None, MAX_TIMEOUT);
         let exists = self.steps[step].scanner.as_ref().is_some_and(|scanner| scanner.exists);
-        let until = policy.until.unwrap_or(MonotonicTime::NEVER);
-        let given_up = if exists { MonotonicTime::NEVER } else { self.started.plus(policy.start_timeout) };
-        let over = policy.max_timeout.map_or(MonotonicTime::NEVER, |limit| self.started.plus(limit));
-        let due = |at: MonotonicTime| at.is_reached(self.now);
-        let answer = if !exists && (due(given_up) || due(until)) {
+        let until = thresholds.until.unwrap_or(MonotonicTime::NEVER);
+        let given_up = if exists { MonotonicTime::NEVER } else { self.started.plus(thresholds.start_timeout) };
+        let over = limit.map_or(MonotonicTime::NEVER, |limit| self.started.plus(limit));
+        let answer = if !exists && given_up.min(until).is_reached(self.now) {
             let file = self.options.logs.as_ref().and_then(|logs| logs.file.as_deref()).unwrap_or(self.directory);
             StepResult::new(step, Outcome::NotStarted, Some(format!("there is no file {}", file.display())))
-        } else if due(over) {
-            let limit = humantime::format_duration(policy.max_timeout.unwrap_or_default());
+        } else if over.is_reached(self.now) {
+            let limit = humantime::format_duration(limit.unwrap_or_default());
             StepResult::new(step, Outcome::Timeout, Some(format!("no line matched for {limit}; nothing was ended")))
-        } else if due(until) {
+        } else if until.is_reached(self.now) {
             StepResult::new(step, Outcome::Running, None)
         } else {
             return self.schedule(step, again.min(until).min(over).min(given_up));

@@ -16,7 +16,7 @@ use crate::record::file_names::parse_file_name;
 use crate::record::pid::PidFileId;
 use crate::record::step_name::StepName;
 use crate::record::time::MonotonicTime;
-use crate::timer_wheel::{Timer, TimerWheel};
+use crate::timer_wheel::TimerWheel;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::Path;
 use std::time::Duration;
@@ -42,10 +42,8 @@ enum TimerKind {
 pub(super) enum WaitStage {
     /// Every step is read once, and none judged.
     FirstReads,
-    /// They are judged by that.
+    /// They are judged by that, and then the watches are set.
     FirstVerdicts,
-    /// The watches are being set.
-    Arming,
     /// Events and timers say what to read.
     Watching,
     /// `End` is among the actions.
@@ -93,7 +91,6 @@ pub(super) struct Monitor<'call> {
     pub(super) started: MonotonicTime,
     pub(super) now: MonotonicTime,
     progress_due: bool,
-    rescan: Option<Timer>,
     rewatch_due: bool,
     pub(super) unreported: usize,
     /// Whether an answer ended the wait before all were there.
@@ -120,7 +117,6 @@ impl<'call> Monitor<'call> {
             started: now,
             now,
             progress_due: false,
-            rescan: None,
             rewatch_due: false,
             unreported: steps.len(),
             decided_early: false,
@@ -148,8 +144,8 @@ impl<'call> Monitor<'call> {
                     self.mark(step, InspectionDepth::Read);
                 }
                 TimerKind::Rescan => {
-                    self.rescan = None;
                     self.rewatch_due = true;
+                    self.schedule_rescan();
                 }
                 TimerKind::Progress => {
                     self.progress_due = true;
@@ -184,12 +180,9 @@ impl<'call> Monitor<'call> {
             } else {
                 match self.stage {
                     WaitStage::FirstReads => self.judge_first_reads(),
-                    WaitStage::FirstVerdicts => {
-                        self.stage = WaitStage::Arming;
-                        return Some(MonitorAction::Arm);
-                    }
+                    WaitStage::FirstVerdicts => return Some(MonitorAction::Arm),
                     WaitStage::Watching if self.progress_due => self.show_progress(),
-                    WaitStage::Arming | WaitStage::Watching | WaitStage::Over => return None,
+                    WaitStage::Watching | WaitStage::Over => return None,
                 }
             }
         }
@@ -258,7 +251,6 @@ impl<'call> Monitor<'call> {
     fn on_rewatched(&mut self, sources: SourceStatus, moved: bool) {
         self.sources = sources;
         self.mark_all(if moved || sources.polls { InspectionDepth::Read } else { InspectionDepth::IfChanged });
-        self.schedule_rescan();
     }
 
     /// Judges what the first pass has read: with `--any` the earliest end wins, not the first in order.
@@ -313,12 +305,9 @@ impl<'call> Monitor<'call> {
     }
 
     fn schedule_rescan(&mut self) {
-        if self.rescan.is_some() {
-            return;
-        }
         // Where it polls too: the directory may be another one by then, on another filesystem.
         let tick = self.tick(self.now.plus(SAFETY_RESCAN)).saturating_add(1);
-        self.rescan = Some(self.wheel.schedule(tick, TimerKind::Rescan));
+        self.wheel.schedule(tick, TimerKind::Rescan);
     }
 
     fn schedule_progress(&mut self) {

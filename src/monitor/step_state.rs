@@ -1,7 +1,7 @@
 //! What the state machine remembers of one step: its tracker, its last assessment, and what is watched for it.
 
-use crate::decide::policy::{Policy, ThresholdOptions};
-use crate::decide::snapshot::{Liveness, Observation, Process, Snapshot, Status};
+use crate::decide::policy::ThresholdOptions;
+use crate::decide::snapshot::{Liveness, Process, Snapshot, Status};
 use crate::decide::tracker::RunTracker;
 use crate::decide::verdict::{Assessment, Finding, RequiredAction, Verdict, assess};
 use crate::decide::warning::{Warning, remarks};
@@ -11,7 +11,7 @@ use crate::monitor::options::{StepProgress, StepResult};
 use crate::record::evidence::TreeProcess;
 use crate::record::file_names::Record;
 use crate::record::file_state::FileStamp;
-use crate::record::outcome::{Intent, Outcome};
+use crate::record::outcome::Outcome;
 use crate::record::pid::PidFileId;
 use crate::record::step_name::StepName;
 use crate::record::time::{MonotonicTime, WallTime};
@@ -235,16 +235,6 @@ impl StepState {
         let pause = shortest.saturating_mul(1 << (self.soon / 2).min(6)).min(longest);
         self.soon = self.soon.saturating_add(1);
         pause
-    }
-
-    /// Why a run is terminated, or could be, in the words of `about`.
-    pub(super) fn sentence(
-        &self,
-        intent: Intent,
-        about: fn(Intent, &Observation, &Policy, MonotonicTime) -> String,
-    ) -> String {
-        let Some(Assessment { snapshot, observation, policy, .. }) = &self.assessment else { return String::new() };
-        about(intent, observation, policy, snapshot.at)
     }
 
     /// When the outcome that is there was recorded, by the status file's time.

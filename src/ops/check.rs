@@ -1,7 +1,7 @@
 //! `check`: the decision tree of `wait`, once. Nothing is waited for, ended or recorded.
 
 use crate::decide::liveness::is_copy;
-use crate::decide::policy::{Policy, Threshold, ThresholdOptions, reason_while_running};
+use crate::decide::policy::{Policy, Threshold, ThresholdOptions};
 use crate::decide::recovery::{Plan, plan};
 use crate::decide::snapshot::{Observation, Snapshot};
 use crate::decide::tracker::RunTracker;
@@ -181,7 +181,7 @@ pub(crate) fn check_one(
     let tree = (matches!(depth, Depth::Processes) && plan == Plan::End).then(|| evidence(snapshot));
     let (outcome, detail) = match verdict {
         Verdict::Final(Finding { outcome, next: RequiredAction::Terminate(intent), .. }) => {
-            (*outcome, Some(reason_while_running(*intent, seen, policy, snapshot.at)))
+            (*outcome, Some(assessment.reason_while_running(*intent)))
         }
         Verdict::Final(finding) => (finding.outcome, finding.detail.clone()),
         Verdict::Pending { .. } => (Outcome::Running, None),
