@@ -34,8 +34,8 @@ pub(super) fn finish(mut run: ActiveRun, job: &Job, tree: TreeEnd, on_event: OnE
     let mut ending = Ending { survivors: tree.survivors.or(left.survivors), ..ending(&run, tree.command, interrupted) };
     let succeeded = ending.reason == Reason::Success;
     (ending.result, ending.result_error) = result(&run, job, succeeded, elapsed);
-    let no_result = ending.result_error.iter().filter(|_| succeeded);
-    let no_result: Vec<String> = no_result.map(|fault| format!("{fault}; the run succeeded all the same")).collect();
+    let no_result = ending.result_error.as_ref().filter(|_| succeeded);
+    let no_result = no_result.map(|fault| format!("{fault}; the run succeeded all the same"));
     let loss = run.output.loss();
     let killed = !succeeded && !is_sigkill(tree.command) && run.has_memory_kill();
     let killed = killed.then(|| "a process was killed for using too much memory while COMMAND ran".to_owned());

@@ -16,17 +16,12 @@ pub(super) struct Interruptions {
     /// The first INT, TERM or QUIT, and when the last of them came.
     asked: Option<(Signal, MonotonicTime)>,
     hung_up: bool,
-    /// When COMMAND's processes are ended.
-    end_at: MonotonicTime,
+    /// When COMMAND's processes are ended, if it has not ended by then.
+    pub(super) end_at: MonotonicTime,
 }
 
 impl Interruptions {
     pub(super) const NONE: Self = Self { asked: None, hung_up: false, end_at: MonotonicTime::NEVER };
-
-    /// When COMMAND's processes are ended, if it has not ended by then.
-    pub(super) fn end_at(&self) -> MonotonicTime {
-        self.end_at
-    }
 
     /// The signal that COMMAND's end came from; `None` if it ended by itself. A signal that COMMAND took, and went on
     /// after for longer than the grace, ended nothing; HUP, by which servers read their configuration again, only where
@@ -57,11 +52,6 @@ impl Interruptions {
     /// Notes a QUIT.
     pub(super) fn note_quit(&mut self, now: MonotonicTime) {
         self.asked.get_or_insert((Signal::SIGQUIT, now));
-    }
-
-    /// COMMAND's processes are ended now.
-    pub(super) fn end_now(&mut self, now: MonotonicTime) {
-        self.end_at = now;
     }
 
     /// Notes an INT or TERM; what to tell about it.
@@ -101,14 +91,14 @@ mod tests {
     fn the_second_signal_ends_the_run_and_one_that_came_twice_at_once_does_not() {
         let mut seen = Interruptions::NONE;
         assert!(seen.note(Signal::SIGINT, at(0), GRACE).is_some_and(|text| text.contains("again")));
-        assert_eq!(seen.end_at(), MonotonicTime::NEVER, "INT alone sets no limit");
+        assert_eq!(seen.end_at, MonotonicTime::NEVER, "INT alone sets no limit");
         assert_eq!(seen.note(Signal::SIGINT, at(50), GRACE), None);
-        assert_eq!(seen.end_at(), MonotonicTime::NEVER);
+        assert_eq!(seen.end_at, MonotonicTime::NEVER);
         assert!(seen.note(Signal::SIGTERM, at(500), GRACE).is_some());
-        assert_eq!(seen.end_at(), at(500));
+        assert_eq!(seen.end_at, at(500));
         let mut seen = Interruptions::NONE;
         assert!(seen.note(Signal::SIGTERM, at(0), GRACE).is_some_and(|text| text.contains("5s")));
-        assert_eq!(seen.end_at(), at(5000));
+        assert_eq!(seen.end_at, at(5000));
     }
 
     #[test]

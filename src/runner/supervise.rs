@@ -35,7 +35,7 @@ pub(super) fn supervise(run: &mut ActiveRun, job: &Job, on_event: OnEvent<'_>) -
         }
         let now = clock::now();
         tend(run, job, now, on_event);
-        let end_for = if now >= run.interruptions.end_at() {
+        let end_for = if now >= run.interruptions.end_at {
             Some(interruption_reason(run))
         } else {
             overdue(run, job, now, over_at).map(Some)
@@ -43,7 +43,7 @@ pub(super) fn supervise(run: &mut ActiveRun, job: &Job, on_event: OnEvent<'_>) -
         if let Some(reason) = end_for {
             return end(run, job, reason, on_event);
         }
-        let next = run.heartbeat.due().min(run.output.due()).min(over_at).min(run.interruptions.end_at());
+        let next = run.heartbeat.due().min(run.output.due()).min(over_at).min(run.interruptions.end_at);
         sleep(run, next);
     }
 }
@@ -80,7 +80,7 @@ fn handle_signal(run: &mut ActiveRun, job: &Job, signal: Signal, on_event: OnEve
         Signal::SIGCONT => go_on(run),
         // Another dogwatch ends the run: it has announced in the record why. It asks by CHLD first, and sends TERM where this
         // process did not answer in time.
-        Signal::SIGTERM if run.own.announced().is_some() => run.interruptions.end_now(now),
+        Signal::SIGTERM if run.own.announced().is_some() => run.interruptions.end_at = now,
         Signal::SIGINT | Signal::SIGTERM => {
             if run.interruptions.asked().is_none() {
                 signal_group(run.child, signal);
