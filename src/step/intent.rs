@@ -1,15 +1,35 @@
-//! What a terminator is about to do to a run, published in the run's record before its first signal, and taken back where
-//! nothing came of it. `step::terminate` calls it; the runner has `own_run`.
+//! How a terminator has a run ended: it publishes in the run's record what it is about to do, before its first signal; asks the
+//! wrapper, where one lives that can be asked, to end its own tree; and takes the intent back where nothing came of it.
+//! `step::terminate` calls it; the runner has `own_run`.
+//!
+//! Only the wrapper can prove that nothing of the run is left, because it adopts orphans. The request stands in the record;
+//! the signal only has it read there. CHLD is the one signal that a wrapper always handles and never forwards. A stopped
+//! wrapper is made to go on: were its tree ended from outside, it would go on in the middle of that, ended by the same
+//! signals, and begin to end the tree itself. Two that stop and continue the same processes undo each other's order, which
+//! `TreeKiller` needs.
 
+use crate::decide::snapshot::Snapshot;
 use crate::error::Error;
 use crate::record::evidence::TreeProcess;
 use crate::record::meta::Meta;
 use crate::record::outcome::Intent;
 use crate::record::pid::PidFileId;
-use crate::record::time::millis;
+use crate::record::time::{MonotonicTime, millis};
 use crate::step::outcome::{RunStatus, change_record, run_status};
 use crate::step::snapshot::SnapshotReader;
-use crate::sys::process::tree::Escalation;
+use crate::sys::clock;
+use crate::sys::platform::process::{self, Handle};
+use crate::sys::process::tree::{Escalation, KILL_LIMIT};
+use crate::sys::process::{Lookup, ProcessInfo};
+use crate::sys::signals::Signal;
+use std::time::Duration;
+
+/// How much longer than the grace and KILL's own limit a wrapper may take to answer.
+const PATIENCE: Duration = Duration::from_secs(4);
+/// How long a wrapper whose end is published may take to exit. The program that runs it as a library does not exit at all.
+const EXIT_PATIENCE: Duration = Duration::from_secs(1);
+/// How often the files are read meanwhile.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// What came of announcing an intent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +89,88 @@ pub(crate) fn withdraw(reader: &mut SnapshotReader, run: Option<PidFileId>, inte
         stands
     })
     .map(|_status| ())
+}
+
+/// What came of asking.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum WrapperAnswer {
+    /// The run is over: its end is published, or the wrapper has gone.
+    Over,
+    /// The wrapper could not end COMMAND, and took the request back. With which processes are still there.
+    Refused(Option<String>),
+    /// It did not answer in time.
+    Silent,
+}
+
+/// The wrapper, where it is one that can be asked.
+pub(super) fn askable(snapshot: &Snapshot, root: Option<ProcessInfo>) -> Option<ProcessInfo> {
+    let meta = snapshot.run_meta()?;
+    // Earlier versions recorded no directory, and end nothing on request.
+    let can_answer = meta.locked && meta.child_pid.is_some() && meta.directory.is_some();
+    root.filter(|root| can_answer && meta.pid_started_at == Some(root.started))
+}
+
+/// Asks it, after the request was announced; from the first signal to KILL it has `grace`.
+pub(super) fn ask(
+    reader: &mut SnapshotReader,
+    snapshot: &Snapshot,
+    wrapper: ProcessInfo,
+    grace: Duration,
+) -> WrapperAnswer {
+    let Some(handle) = Handle::open(wrapper.pid, wrapper.started) else { return WrapperAnswer::Over };
+    if handle.signal(Signal::SIGCHLD).is_err() {
+        return WrapperAnswer::Silent;
+    }
+    let deadline = clock::now().plus(grace).plus(KILL_LIMIT).plus(PATIENCE);
+    let mut published_at: Option<MonotonicTime> = None;
+    loop {
+        if handle.has_ended() {
+            return WrapperAnswer::Over;
+        }
+        let now = clock::now();
+        if published_at.is_some_and(|at| now >= at.plus(EXIT_PATIENCE)) {
+            return WrapperAnswer::Over;
+        }
+        if matches!(process::look(wrapper.pid), Lookup::Found(entry) if entry.stopped) {
+            // Where that is refused, or a debugger has it, it does not answer in time.
+            let _goes_on = handle.signal(Signal::SIGCONT);
+        }
+        if published_at.is_none() && now >= deadline {
+            return WrapperAnswer::Silent;
+        }
+        // What the kernel could not say this time the next snapshot may say.
+        if published_at.is_none()
+            && let Ok(again) = reader.read()
+        {
+            match run_status(&again, snapshot.pid_file_id()) {
+                RunStatus::Ended | RunStatus::Replaced => published_at = Some(now),
+                RunStatus::Running => {
+                    let meta = again.run_meta();
+                    if let Some(meta) = meta.filter(|meta| meta.intent.is_none() && meta.end_within_ms.is_none()) {
+                        return WrapperAnswer::Refused(meta.survivors.clone());
+                    }
+                }
+            }
+        }
+        process::wait_for_any(&[&handle], PAUSE);
+    }
+}
+
+/// Sends TERM to a wrapper whose run has an outcome already, so that its record can ask for nothing any more. `is_over` is
+/// asked until it is; whether it was in time. COMMAND gets that TERM, and what ignores it is ended by the wrapper.
+pub(super) fn end_by_term(wrapper: ProcessInfo, grace: Duration, is_over: &dyn Fn() -> bool) -> bool {
+    let Some(handle) = Handle::open(wrapper.pid, wrapper.started) else { return true };
+    // What cannot be signalled is not over in time.
+    let _sent = handle.signal(Signal::SIGTERM).and_then(|_sent| handle.signal(Signal::SIGCONT));
+    let deadline = clock::now().plus(grace).plus(KILL_LIMIT).plus(PATIENCE);
+    while !handle.has_ended() && !is_over() {
+        if clock::now() >= deadline {
+            return false;
+        }
+        process::wait_for_any(&[&handle], PAUSE);
+    }
+    process::wait_for_any(&[&handle], EXIT_PATIENCE);
+    true
 }
 
 /// Changes the record of a run that has no outcome yet; published where `by` says that it changed.

@@ -4,7 +4,6 @@
 //! and carries out what follows from a verdict, once, whichever other processes do the same. It waits for nothing but short
 //! locks.
 
-mod ask_wrapper;
 pub(crate) mod breaker_file;
 pub(crate) mod history;
 pub(crate) mod intent;

@@ -14,8 +14,7 @@ use crate::record::file_state::LockState;
 use crate::record::outcome::{Intent, Reason};
 use crate::record::pid::PidFileId;
 use crate::record::time::WallTime;
-use crate::step::ask_wrapper::{WrapperAnswer, ask, askable, end_by_term};
-use crate::step::intent::{Announced, announce, withdraw};
+use crate::step::intent::{Announced, WrapperAnswer, announce, ask, askable, end_by_term, withdraw};
 use crate::step::kill_command::{self, CommandEffect};
 use crate::step::outcome::{RunStatus, record, remove_unpublished, run_status};
 use crate::step::publisher::{Ending, still_there};
@@ -97,54 +96,121 @@ pub(crate) fn terminate(
     // The snapshot before the first signal is the one under the record lock: work that finished in between has finished.
     let asked = wrapper.map(|_| method.escalation);
     let announced = announce(reader, snapshot.pid_file_id(), intent, why, evidence.as_deref(), asked);
-    let ending = Ending { detail: Some(why.to_owned()), ..Ending::of(intent.reason()) };
+    let mut terminator = Terminator { reader, snapshot, intent, why, escalation: method.escalation };
     let termination = match (announced, &method.command, killer) {
         (Ok(Announced::Over), _, _) => Termination { recorded: true, ..Termination::default() },
-        (Ok(_), Some(command), _) => {
-            kill_by_command(reader, snapshot, &ending, (command, method.escalation.grace), why)
-        }
-        (Ok(announced), None, Ok(killer)) => {
-            by_signals(reader, snapshot, &ending, (killer, wrapper, method.escalation), (intent, announced))
-        }
+        (Ok(_), Some(command), _) => terminator.by_command(command),
+        (Ok(announced), None, Ok(killer)) => terminator.by_signals(killer, wrapper, announced),
         (Ok(_), None, Err(refusal)) => refusal,
         (Err(error), _, _) => not_recorded(error.to_string()),
     };
     Termination { evidence, ..termination }
 }
 
-/// Has the living wrapper end the run, or ends it from here where there is none, or it does not answer.
-fn by_signals(
-    reader: &mut SnapshotReader,
-    snapshot: &Snapshot,
-    ending: &Ending,
-    (killer, wrapper, escalation): (TreeKiller, Option<ProcessInfo>, Escalation),
-    (intent, announced): (Intent, Announced),
-) -> Termination {
-    let why = ending.detail.clone().unwrap_or_default();
-    let grace = match wrapper.map(|wrapper| ask(reader, snapshot, wrapper, escalation.grace)) {
-        Some(WrapperAnswer::Over) => return after_wrapper(reader, snapshot, ending, escalation),
-        Some(WrapperAnswer::Refused(survivors)) => {
-            let survivors = survivors.as_deref().map(still_there);
-            let refusal = survivors.unwrap_or_else(|| "the wrapper could not end it".to_owned());
-            return refused(&why, &refusal);
+/// Ends a living run whose end was announced.
+struct Terminator<'run> {
+    reader: &'run mut SnapshotReader,
+    /// The run.
+    snapshot: &'run Snapshot,
+    intent: Intent,
+    why: &'run str,
+    escalation: Escalation,
+}
+
+impl Terminator<'_> {
+    /// Has the living wrapper end the run, or ends it from here where there is none, or it does not answer.
+    fn by_signals(&mut self, killer: TreeKiller, wrapper: Option<ProcessInfo>, announced: Announced) -> Termination {
+        let asked = wrapper.map(|wrapper| ask(self.reader, self.snapshot, wrapper, self.escalation.grace));
+        let grace = match asked {
+            Some(WrapperAnswer::Over) => return self.after_wrapper(),
+            Some(WrapperAnswer::Refused(survivors)) => {
+                let survivors = survivors.as_deref().map(still_there);
+                let refusal = survivors.unwrap_or_else(|| "the wrapper could not end it".to_owned());
+                return refused(self.why, &refusal);
+            }
+            // One that is slow has had its time.
+            Some(WrapperAnswer::Silent) => Duration::ZERO,
+            None => self.escalation.grace,
+        };
+        let (_held, grace) = exclude_others(self.reader, grace);
+        let run = self.snapshot.pid_file_id();
+        // Another terminator may have been faster.
+        if self.reader.read_again().is_ok_and(|again| !matches!(run_status(&again, run), RunStatus::Running)) {
+            return self.after_wrapper();
         }
-        // One that is slow has had its time.
-        Some(WrapperAnswer::Silent) => Duration::ZERO,
-        None => escalation.grace,
-    };
-    let (_held, grace) = exclude_others(reader, grace);
-    // Another terminator may have been faster.
-    if reader.read_again().is_ok_and(|again| !matches!(run_status(&again, snapshot.pid_file_id()), RunStatus::Running))
-    {
-        return after_wrapper(reader, snapshot, ending, escalation);
+        let report = killer.end(Escalation { grace, ..self.escalation }, &mut || Children::Unknown);
+        let Some(fault) = fault(&report, self.snapshot) else { return self.finish(&report) };
+        if !report.signalled && announced == Announced::First {
+            // What cannot be taken back stands as an intent of which nothing came.
+            let _stands = withdraw(self.reader, run, self.intent);
+        }
+        refused(self.why, &fault)
     }
-    let report = killer.end(Escalation { grace, ..escalation }, &mut || Children::Unknown);
-    let Some(fault) = fault(&report, snapshot) else { return finish(reader, snapshot, ending, &report) };
-    if !report.signalled && announced == Announced::First {
-        // What cannot be taken back stands as an intent of which nothing came.
-        let _stands = withdraw(reader, snapshot.pid_file_id(), intent);
+
+    /// What came of a run whose wrapper has ended it, or has gone without a word.
+    fn after_wrapper(&mut self) -> Termination {
+        let again = match self.reader.read_again() {
+            Ok(again) => again,
+            Err(error) => return not_recorded(error.to_string()),
+        };
+        match run_status(&again, self.snapshot.pid_file_id()) {
+            RunStatus::Replaced => Termination { recorded: true, ..Termination::default() },
+            RunStatus::Ended => {
+                let meta = again.run_meta();
+                let survivors = meta.and_then(|meta| meta.survivors.as_deref()).map(still_there);
+                let succeeded = meta.is_some_and(|meta| meta.reason == Some(Reason::Success));
+                let killed = survivors.is_none() && !succeeded;
+                Termination { killed, recorded: true, detail: survivors, ..Termination::default() }
+            }
+            RunStatus::Running => {
+                self.finish(&KillReport { killed: true, ..end_remains(self.snapshot, self.escalation) })
+            }
+        }
     }
-    refused(&why, &fault)
+
+    /// Has the caller's command end the run. Its word is taken where nothing is to be seen of the run from here, and not
+    /// against a process that still lives.
+    fn by_command(&mut self, command: &OsStr) -> Termination {
+        let (run, why, grace) = (self.snapshot.pid_file_id(), self.why, self.escalation.grace);
+        let detail = kill_command::run(self.reader, run, command, grace).err().map(|fault| format!("{why}; {fault}"));
+        let killed = detail.is_none();
+        match (kill_command::wait_for_end(self.reader, self.snapshot, grace), detail) {
+            (CommandEffect::Succeeded, detail) => Termination { recorded: true, detail, ..Termination::default() },
+            (CommandEffect::Recorded, detail) => {
+                Termination { killed, recorded: true, detail, ..Termination::default() }
+            }
+            // Dead as any dead run: what it left here is ended.
+            (CommandEffect::Gone, detail) => {
+                let remains = end_remains(self.snapshot, Escalation::term(grace));
+                let termination = self.finish(&KillReport { killed, ..remains });
+                Termination { detail: termination.detail.or(detail), ..termination }
+            }
+            (CommandEffect::Alive | CommandEffect::Unseen, Some(detail)) => {
+                not_recorded(format!("{detail}, so nothing was recorded"))
+            }
+            (CommandEffect::Alive, None) => not_recorded(format!(
+                "{why}; the kill command ended with exit code 0 and the run's process still lives, so nothing was recorded"
+            )),
+            // Nothing of it is tidied up from here: it may still be on its way out over there.
+            (CommandEffect::Unseen, None) => {
+                let recorded = record(self.reader, run, &self.ending());
+                Termination {
+                    killed,
+                    recorded: recorded.is_ok(),
+                    detail: recorded.err().map(|error| error.to_string()),
+                    ..Termination::default()
+                }
+            }
+        }
+    }
+
+    fn finish(&mut self, report: &KillReport) -> Termination {
+        finish(self.reader, self.snapshot, self.ending(), report)
+    }
+
+    fn ending(&self) -> Ending {
+        Ending { detail: Some(self.why.to_owned()), ..Ending::of(self.intent.reason()) }
+    }
 }
 
 /// Waits as long as another process ends this run's tree, and keeps others from it then. Two that stop and continue the
@@ -156,33 +222,6 @@ fn exclude_others(reader: &SnapshotReader, grace: Duration) -> (Option<Lock>, Du
         Ok(None) => (None, Duration::ZERO),
         // Where no lock can be had, ending the run is worth more than the order.
         Err(_) => (None, grace),
-    }
-}
-
-/// What came of a run whose wrapper has ended it, or has gone without a word.
-fn after_wrapper(
-    reader: &mut SnapshotReader,
-    snapshot: &Snapshot,
-    ending: &Ending,
-    escalation: Escalation,
-) -> Termination {
-    let again = match reader.read_again() {
-        Ok(again) => again,
-        Err(error) => return not_recorded(error.to_string()),
-    };
-    match run_status(&again, snapshot.pid_file_id()) {
-        RunStatus::Replaced => Termination { recorded: true, ..Termination::default() },
-        RunStatus::Ended => {
-            let meta = again.run_meta();
-            let survivors = meta.and_then(|meta| meta.survivors.as_deref()).map(still_there);
-            let succeeded = meta.is_some_and(|meta| meta.reason == Some(Reason::Success));
-            let killed = survivors.is_none() && !succeeded;
-            Termination { killed, recorded: true, detail: survivors, ..Termination::default() }
-        }
-        RunStatus::Running => {
-            let report = KillReport { killed: true, ..end_remains(snapshot, escalation) };
-            finish(reader, snapshot, ending, &report)
-        }
     }
 }
 
@@ -259,46 +298,6 @@ fn capture_evidence(snapshot: &Snapshot, killer: &mut TreeKiller) -> Vec<TreePro
     processes
 }
 
-/// Has the caller's command end the run. Its word is taken where nothing is to be seen of the run from here, and not
-/// against a process that still lives.
-fn kill_by_command(
-    reader: &mut SnapshotReader,
-    snapshot: &Snapshot,
-    ending: &Ending,
-    (command, grace): (&OsStr, Duration),
-    why: &str,
-) -> Termination {
-    let run = snapshot.pid_file_id();
-    let detail = kill_command::run(reader, run, command, grace).err().map(|fault| format!("{why}; {fault}"));
-    let killed = detail.is_none();
-    match (kill_command::wait_for_end(reader, snapshot, grace), detail) {
-        (CommandEffect::Succeeded, detail) => Termination { recorded: true, detail, ..Termination::default() },
-        (CommandEffect::Recorded, detail) => Termination { killed, recorded: true, detail, ..Termination::default() },
-        // Dead as any dead run: what it left here is ended.
-        (CommandEffect::Gone, detail) => {
-            let report = KillReport { killed, ..end_remains(snapshot, Escalation::term(grace)) };
-            let termination = finish(reader, snapshot, ending, &report);
-            Termination { detail: termination.detail.or(detail), ..termination }
-        }
-        (CommandEffect::Alive | CommandEffect::Unseen, Some(detail)) => {
-            not_recorded(format!("{detail}, so nothing was recorded"))
-        }
-        (CommandEffect::Alive, None) => not_recorded(format!(
-            "{why}; the kill command ended with exit code 0 and the run's process still lives, so nothing was recorded"
-        )),
-        // Nothing of it is tidied up from here: it may still be on its way out over there.
-        (CommandEffect::Unseen, None) => {
-            let recorded = record(reader, run, ending);
-            Termination {
-                killed,
-                recorded: recorded.is_ok(),
-                detail: recorded.err().map(|error| error.to_string()),
-                ..Termination::default()
-            }
-        }
-    }
-}
-
 /// Records the end of a run whose process is dead, after what it left has been ended: here by signals, elsewhere by the
 /// caller's command, since a wrapper's death says nothing of the job that it had started on another machine.
 pub(crate) fn record_death(
@@ -324,7 +323,7 @@ pub(crate) fn record_death(
     });
     let also = called.and_then(Result::err);
     let also = also.map(|fault| detail.iter().cloned().chain([fault.to_string()]).collect::<Vec<_>>().join("; "));
-    let mut termination = finish(reader, snapshot, &Ending { detail, ..Ending::of(reason) }, &report);
+    let mut termination = finish(reader, snapshot, Ending { detail, ..Ending::of(reason) }, &report);
     if let Some(fault) = fault(&report, snapshot).or(also) {
         termination.detail = Some(fault);
     }
@@ -382,8 +381,8 @@ fn end_remains(snapshot: &Snapshot, escalation: Escalation) -> KillReport {
     }
 }
 
-fn finish(reader: &mut SnapshotReader, snapshot: &Snapshot, ending: &Ending, report: &KillReport) -> Termination {
-    let ending = Ending { survivors: names(&report.survivors, target(snapshot).owner), ..ending.clone() };
+fn finish(reader: &mut SnapshotReader, snapshot: &Snapshot, ending: Ending, report: &KillReport) -> Termination {
+    let ending = Ending { survivors: names(&report.survivors, target(snapshot).owner), ..ending };
     let recorded = record(reader, snapshot.pid_file_id(), &ending);
     if let Some(meta) = snapshot.run_meta().filter(|meta| meta.locked && report.survivors.is_empty()) {
         remove_unpublished(reader.directory(), reader.step(), &meta.run_id);
