@@ -8,7 +8,7 @@ use crate::monitor::log_scan::{LogScanner, Scan, ScanStep};
 use crate::monitor::machine::Monitor;
 use crate::monitor::options::StepResult;
 use crate::monitor::step_state::StepState;
-use crate::record::outcome::Outcome;
+use crate::record::outcome::{Outcome, detail_of};
 use crate::record::time::MonotonicTime;
 use std::time::Duration;
 
@@ -99,6 +99,6 @@ pub(super) fn without_marker(answer: StepResult, state: &StepState) -> StepResul
         Some((None, None)) | None => String::new(),
     };
     let sentence = format!("ended ({}{how}) before a line matched", answer.outcome.as_str());
-    let detail = std::iter::once(sentence).chain(answer.detail.clone()).collect::<Vec<_>>().join("; ");
-    StepResult { outcome: Outcome::Failed, detail: Some(detail), ..answer }
+    let detail = detail_of([sentence].into_iter().chain(answer.detail));
+    StepResult { outcome: Outcome::Failed, detail, ..answer }
 }

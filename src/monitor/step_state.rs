@@ -11,7 +11,7 @@ use crate::monitor::options::{StepProgress, StepResult};
 use crate::record::evidence::TreeProcess;
 use crate::record::file_names::Record;
 use crate::record::file_state::FileStamp;
-use crate::record::outcome::Outcome;
+use crate::record::outcome::{Outcome, detail_of};
 use crate::record::pid::PidFileId;
 use crate::record::step_name::StepName;
 use crate::record::time::{MonotonicTime, WallTime};
@@ -277,6 +277,6 @@ impl StepState {
             sentences.extend(warnings.map(|warning| warning.to_string()));
         }
         sentences.dedup();
-        (!sentences.is_empty()).then(|| sentences.join("; "))
+        detail_of(sentences)
     }
 }

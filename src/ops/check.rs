@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::monitor::StepResult;
 use crate::ops::report::Report;
 use crate::ops::{each_once, open};
-use crate::record::outcome::Outcome;
+use crate::record::outcome::{Outcome, detail_of};
 use crate::record::step_name::StepName;
 use crate::record::time::MonotonicTime;
 use crate::record::units::shown;
@@ -196,16 +196,15 @@ pub(crate) fn check_one(
         };
         sentences.extend(about_running(snapshot, seen, policy, used));
     }
-    let detail = (!sentences.is_empty()).then(|| sentences.join("; "));
-    let told = StepResult { evidence: tree, ..StepResult::new(index, outcome, detail).with_facts(assessment) };
+    let answer = StepResult::new(index, outcome, detail_of(sentences)).with_facts(assessment);
+    let told = StepResult { evidence: tree, ..answer };
     let mut report = Report::of(&told, &step, &directory, request.log_tail);
     if let Some(action) = plan.action() {
         report.action = action;
         report.still_runs = true;
     }
     if outcome == Outcome::Running {
-        let sentences = report.detail.take().into_iter().chain(slowness(&report)).collect::<Vec<_>>();
-        report.detail = (!sentences.is_empty()).then(|| sentences.join("; "));
+        report.detail = detail_of(report.detail.take().into_iter().chain(slowness(&report)));
     }
     Ok(Checked { report, plan, cpu_time: used })
 }

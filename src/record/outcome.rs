@@ -114,6 +114,11 @@ impl Intent {
     }
 }
 
+/// Sentences as the one `detail` that a record or a report has; `None` if there are none.
+pub(crate) fn detail_of(sentences: impl IntoIterator<Item = String>) -> Option<String> {
+    sentences.into_iter().reduce(|one, other| format!("{one}; {other}"))
+}
+
 /// What the caller should do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -7,7 +7,7 @@ use crate::error::io_reason;
 use crate::exit_code::{ExitCode, of_signal};
 use crate::record::file_names::{Record, TempFile, file_name};
 use crate::record::file_state::FileState;
-use crate::record::outcome::{Outcome, Reason};
+use crate::record::outcome::{Outcome, Reason, detail_of};
 use crate::record::result::{LONGEST, ParsedResult};
 use crate::record::time::millis;
 use crate::runner::end_tree::TreeEnd;
@@ -40,8 +40,7 @@ pub(super) fn finish(mut run: ActiveRun, job: &Job, tree: TreeEnd, on_event: OnE
     let killed = !succeeded && !is_sigkill(tree.command) && run.has_memory_kill();
     let killed = killed.then(|| "a process was killed for using too much memory while COMMAND ran".to_owned());
     let mut told: Vec<String> = sentence.into_iter().chain(loss).chain(killed).collect();
-    ending.detail =
-        ending.detail.into_iter().chain(told.iter().cloned()).reduce(|one, other| format!("{one}; {other}"));
+    ending.detail = detail_of(ending.detail.into_iter().chain(told.iter().cloned()));
     // The line that tells of a failure has it in its detail; a success prints no line.
     told.extend(ending.survivors.as_deref().filter(|_| succeeded).map(still_there));
     let ActiveRun { own, preallocated, directory, output, fault, mut signals, .. } = run;

@@ -9,7 +9,7 @@ use crate::record::evidence::TreeProcess;
 use crate::record::file_names::{Record, TempFile, file_name, record_lock};
 use crate::record::file_state::{FileStamp, FileState};
 use crate::record::meta::Meta;
-use crate::record::outcome::{Intent, Reason};
+use crate::record::outcome::{Intent, Reason, detail_of};
 use crate::record::pid::{self, ParsedPid, PidFileId};
 use crate::record::status::{self, ParsedStatus};
 use crate::record::step_name::StepName;
@@ -139,8 +139,8 @@ impl OwnRun {
                 (Written::Already, reason, Vec::new())
             }
             (true, None) => {
-                let detail = ending.detail.into_iter().chain(self.restored_sentence()).collect::<Vec<_>>().join("; ");
-                let ending = Ending { detail: Some(detail).filter(|detail| !detail.is_empty()), ..ending };
+                let detail = detail_of(ending.detail.into_iter().chain(self.restored_sentence()));
+                let ending = Ending { detail, ..ending };
                 let (reason, faults) = publish_end(&self.publisher(), self.meta.clone(), &ending, files);
                 (Written::ByUs, reason, faults)
             }

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::record::file_names::{Record, file_name, temporary_name};
 use crate::record::history::HistoryEntry;
 use crate::record::meta::{LONGEST, Meta};
-use crate::record::outcome::Reason;
+use crate::record::outcome::{Reason, detail_of};
 use crate::record::status::StatusWord;
 use crate::record::step_name::StepName;
 use crate::record::time::WallTime;
@@ -81,8 +81,7 @@ pub(super) fn publish_end(
         .map(|detail| if reason == Reason::Success { format!("{detail}; asked to end, it succeeded") } else { detail });
     meta.survivors.clone_from(&ending.survivors);
     let left = ending.survivors.as_deref().map(still_there);
-    let sentences = announced.or_else(|| ending.detail.clone()).into_iter().chain(left);
-    meta.detail = sentences.reduce(|one, other| format!("{one}; {other}"));
+    meta.detail = detail_of(announced.or_else(|| ending.detail.clone()).into_iter().chain(left));
     meta.result_error.clone_from(&ending.result_error);
     meta.exit_code = meta.exit_code.or(ending.exit_code);
     meta.signal = meta.signal.or_else(|| ending.signal.clone());

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::record::evidence::{BlockedOn, ProcessState, TreeProcess};
 use crate::record::file_names::{Record, file_name, termination_lock};
 use crate::record::file_state::LockState;
-use crate::record::outcome::{Intent, Reason};
+use crate::record::outcome::{Intent, Reason, detail_of};
 use crate::record::pid::PidFileId;
 use crate::record::time::WallTime;
 use crate::step::intent::{Announced, WrapperAnswer, announce, ask, askable, end_by_term, withdraw};
@@ -322,12 +322,9 @@ pub(crate) fn record_death(
         None => "its process is gone and left no status".to_owned(),
     });
     let also = called.and_then(Result::err);
-    let also = also.map(|fault| detail.iter().cloned().chain([fault.to_string()]).collect::<Vec<_>>().join("; "));
-    let mut termination = finish(reader, snapshot, Ending { detail, ..Ending::of(reason) }, &report);
-    if let Some(fault) = fault(&report, snapshot).or(also) {
-        termination.detail = Some(fault);
-    }
-    termination
+    let also = also.and_then(|fault| detail_of(detail.iter().cloned().chain([fault.to_string()])));
+    let termination = finish(reader, snapshot, Ending { detail, ..Ending::of(reason) }, &report);
+    Termination { detail: fault(&report, snapshot).or(also).or(termination.detail), ..termination }
 }
 
 /// Ends the work of a run that goes on after its outcome was recorded, by COMMAND itself (`dogwatch succeed`) or by a plain
