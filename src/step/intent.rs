@@ -27,9 +27,9 @@ use std::time::Duration;
 /// How much longer than the grace and KILL's own limit a wrapper may take to answer.
 const PATIENCE: Duration = Duration::from_secs(4);
 /// How long a wrapper whose end is published may take to exit. The program that runs it as a library does not exit at all.
-const EXIT_PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const EXIT_PATIENCE: Duration = Duration::from_secs(1);
 /// How often the files are read meanwhile.
-const PAUSE: Duration = Duration::from_millis(10);
+pub(super) const PAUSE: Duration = Duration::from_millis(10);
 
 /// What came of announcing an intent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,7 +14,9 @@ use crate::record::file_state::LockState;
 use crate::record::outcome::{Intent, Reason, detail_of};
 use crate::record::pid::PidFileId;
 use crate::record::time::WallTime;
-use crate::step::intent::{Announced, WrapperAnswer, announce, ask, askable, end_by_term, withdraw};
+use crate::step::intent::{
+    Announced, EXIT_PATIENCE, PAUSE, WrapperAnswer, announce, ask, askable, end_by_term, withdraw,
+};
 use crate::step::kill_command::{self, CommandEffect};
 use crate::step::outcome::{RunStatus, record, remove_unpublished, run_status};
 use crate::step::publisher::{Ending, still_there};
@@ -31,9 +33,6 @@ use std::time::Duration;
 /// The variable by which every process of a run can be found.
 pub(crate) const MARK: &str = env_vars::RUN_ID;
 
-/// How long a wrapper whose run has an outcome may hold its lock, and how often that is looked at.
-const EXIT_PATIENCE: Duration = Duration::from_secs(1);
-const PAUSE: Duration = Duration::from_millis(10);
 /// What is said of a run whose work goes on.
 const STILL_RUNS: &str = "it went on after its outcome was recorded";
 
@@ -76,9 +75,7 @@ pub(crate) fn terminate(
     why: &str,
     method: &KillMethod,
 ) -> Termination {
-    let mut killer = check_reachable(snapshot)
-        .map_err(|obstacle| obstacle.termination(why))
-        .and_then(|()| TreeKiller::open(target(snapshot)).map_err(|refusal| refused(why, &refusal.to_string())));
+    let mut killer = open_killer(snapshot, why);
     // A refused terminator announces nothing: the run's own end will be reported as it is. A copy's run is not ended by a
     // command either: it would end the original.
     if let Err(refusal) = &killer
@@ -245,6 +242,15 @@ pub(crate) fn cpu_time_in(snapshot: &Snapshot, process_table: &ProcessTable) -> 
     process_table.cpu_time(target.pid?, target.group)
 }
 
+/// What ends the run, for this reason.
+///
+/// # Errors
+/// It may not be ended from here: what comes of trying.
+fn open_killer(snapshot: &Snapshot, why: &str) -> Result<TreeKiller, Termination> {
+    check_reachable(snapshot).map_err(|obstacle| obstacle.termination(why))?;
+    TreeKiller::open(target(snapshot)).map_err(|refusal| refused(why, &refusal.to_string()))
+}
+
 /// Why a run's processes cannot be looked at, let alone signalled.
 pub(crate) enum Unreachable {
     /// They are of another place than this process.
@@ -349,11 +355,7 @@ pub(crate) fn end_after_outcome(
         }
         clock::sleep_until(clock::now().plus(PAUSE));
     }
-    let killer = match check_reachable(snapshot) {
-        Ok(()) => TreeKiller::open(target(snapshot)).map_err(|refusal| refused(STILL_RUNS, &refusal.to_string())),
-        Err(obstacle) => Err(obstacle.termination(STILL_RUNS)),
-    };
-    let (killer, wrapper) = match killer {
+    let (killer, wrapper) = match open_killer(snapshot, STILL_RUNS) {
         // Without its process the lock is the next run's, which is starting.
         Ok(killer) => killer.root().map(|wrapper| (killer, wrapper))?,
         Err(refusal) => return Some(refusal),
