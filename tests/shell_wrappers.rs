@@ -9,6 +9,7 @@ mod support;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::sync::Barrier;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use support::{Dice, Ended, Place, Running, Shell, any_moment_within, in_parallel, until};
@@ -237,14 +238,18 @@ fn an_odd_word_that_is_put_right_in_time_is_forgotten() {
 
 #[test]
 fn the_death_of_its_writer_ends_the_patience_with_an_unfinished_word() {
-    let place = Place::new();
-    let mut shell = living(&place, "s");
-    let wait = waiting(&place, "s", &[]);
-    place.write("s.status", "SUCC");
-    let killed = Instant::now();
-    shell.kill();
-    is_failed_quoting(&wait.end_at_all(), "SUCC");
-    assert!(killed.elapsed() < Duration::from_secs(2), "the death was not what ended it: {:?}", killed.elapsed());
+    let took = |_| {
+        let place = Place::new();
+        let mut shell = living(&place, "s");
+        let wait = waiting(&place, "s", &[]);
+        place.write("s.status", "SUCC");
+        let killed = Instant::now();
+        shell.kill();
+        is_failed_quoting(&wait.end_at_all(), "SUCC");
+        killed.elapsed()
+    };
+    // Without the death each would take the two seconds after which nobody goes on writing; a busy machine may take them too.
+    assert!((0..5).map(took).any(|took| took < Duration::from_secs(2)), "the death was not what ended it");
 }
 
 #[test]
@@ -270,7 +275,7 @@ fn a_pid_that_comes_late_is_followed_and_its_death_noticed() {
     let ended = wait.end_at_all();
     let took = killed.elapsed();
     assert_eq!((ended.code, &ended.json()["outcome"]), (4, &json!("died")), "{ended:?}");
-    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert!(took < Duration::from_secs(10), "found by no event but by the rescan after 15 s: {took:?}");
 }
 
 #[test]
@@ -314,7 +319,7 @@ fn left_overs_of_an_earlier_run_are_ignored_and_the_new_status_in_their_place_is
             1 => is_success_with(&ended, &json!({ "new": true })),
             _ => is_success_with(&ended, &Value::Null),
         }
-        assert!(written.elapsed() < Duration::from_secs(3), "not seen for {:?}", written.elapsed());
+        assert!(written.elapsed() < Duration::from_secs(10), "not seen for {:?}", written.elapsed());
     });
 }
 
@@ -338,6 +343,7 @@ fn a_result_that_is_no_json_leaves_a_success_without_result_and_says_why() {
 #[test]
 fn a_result_that_comes_late_is_taken_and_one_that_never_comes_is_waited_for_a_second() {
     let place = Place::new();
+    let fastest = Mutex::new(Duration::MAX);
     in_parallel(12, 12, |number| {
         let step = format!("s{number}");
         let mut shell = living(&place, &step);
@@ -353,16 +359,20 @@ fn a_result_that_comes_late_is_taken_and_one_that_never_comes_is_waited_for_a_se
             1 => {
                 is_success_with(&wait.end_at_all(), &Value::Null);
                 let took = written.elapsed();
-                assert!(took + COARSE >= Duration::from_secs(1) && took < Duration::from_secs(3), "{took:?}");
+                assert!(took + COARSE >= Duration::from_secs(1) && took < Duration::from_secs(10), "{took:?}");
             }
             // A dead writer brings none.
             _ => {
                 shell.kill();
                 is_success_with(&wait.end_at_all(), &Value::Null);
-                assert!(written.elapsed() < Duration::from_secs(1), "{:?}", written.elapsed());
+                let mut fastest = fastest.lock().expect("no other has panicked");
+                *fastest = written.elapsed().min(*fastest);
             }
         }
     });
+    // A busy machine may take the second by itself, and not in all four.
+    let fastest = fastest.into_inner().expect("no other has panicked");
+    assert!(fastest < Duration::from_secs(1), "a dead writer was waited for: {fastest:?}");
 }
 
 #[test]
