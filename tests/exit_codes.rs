@@ -330,6 +330,10 @@ fn fail_fast_ends_with_the_first_bad_outcome_and_the_rest_run() {
         (ended.code, told),
         (1, ["good success", "bad failed", "a running", "z running"].map(String::from).into())
     );
+    // A call that is repeated as long as it ends with 75 would be so without a pause.
+    assert_eq!(place.dogwatch(["wait", "a", "bad", "--fail-fast", "--for", "1m"]).code, 1);
+    assert_eq!(place.dogwatch(["wait", "a", "good", "--fail-fast", "--for", "0"]).code, 75);
+    assert_eq!(place.dogwatch(["wait", "a", "none", "--fail-fast", "--for", "0"]).code, 75);
 }
 
 /// Steps named after their outcomes, and a run that keeps the one that runs.

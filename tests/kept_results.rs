@@ -20,10 +20,18 @@ fn the_result_of_a_failed_run_is_kept() {
         let kept: Value = serde_json::from_str(&place.read("s.result")).expect("JSON");
         assert_eq!(kept, json!({"failed": ["a"]}), "{mode}");
         assert_eq!(place.read("s.status"), "FAILED\n");
+        assert_eq!(place.wait_json("s", &[])["result"], kept, "{mode}");
+        let alone = place.dogwatch(["wait", "s", "--result"]);
+        assert_eq!((alone.code, alone.stdout.as_str()), (1, "{\"failed\":[\"a\"]}\n"), "{alone:?}");
+        assert!(alone.stderr.contains("dogwatch: s: failed, "), "{alone:?}");
     }
     // One that gave none has none: nothing of the run before is left either.
     place.dogwatch(["run", "s", "--no-breaker", "--", "sh", "-c", "exit 3"]);
     assert!(!place.file("s.result").exists());
+    // A plain shell leaves the result of the run before where it is.
+    place.write("p.result", "7\n");
+    place.write("p.status", "FAILED\n");
+    assert_eq!(place.wait_json("p", &[])["result"], Value::Null);
 }
 
 #[test]

@@ -53,7 +53,7 @@ pub struct WaitOptions {
     pub(crate) monitor: MonitorOptions,
     pub(crate) at_most: Option<Duration>,
     any: bool,
-    fail_fast: bool,
+    pub(crate) fail_fast: bool,
     log_tail: usize,
     pub(crate) log: Option<PathBuf>,
     pub(crate) patterns: Patterns,

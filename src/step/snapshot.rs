@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::record::file_names::{Record, file_name};
 use crate::record::file_state::{FileId, FileStamp, FileState, LockState};
 use crate::record::meta;
-use crate::record::meta::ParsedMeta;
+use crate::record::meta::{Meta, ParsedMeta};
 use crate::record::outcome::Reason;
 use crate::record::pid::{self, ParsedPid};
 use crate::record::result::{self, ParsedResult};
@@ -241,9 +241,11 @@ impl SnapshotReader {
             // The reason was published before the status: read again, it is there.
             snapshot.meta = self.read_meta()?;
         }
-        // Where the status says neither word, or cannot be read, the record tells.
-        let recorded = || snapshot.run_meta().and_then(|meta| meta.reason) == Some(Reason::Success);
-        if word == Some(StatusWord::Success) || word.is_none() && snapshot.status.is_there() && recorded() {
+        // Where the status says neither word, or cannot be read, the record tells. A run of `run` has removed the result of the
+        // run before it, so what stands there is its own also where it failed.
+        let recorded = |meta: &Meta| meta.reason == Some(Reason::Success) || meta.locked && meta.reason.is_some();
+        let has_ended = snapshot.status.is_there() && snapshot.run_meta().is_some_and(recorded);
+        if word == Some(StatusWord::Success) || has_ended {
             let read = self.directory.read(&self.name(Record::Result), result::LONGEST)?;
             snapshot.result = read.map(|bytes| ParsedResult::parse(&bytes));
             reject_oversize(&mut snapshot.result);

@@ -296,7 +296,10 @@ pub(super) fn wait_and_print(options: &WaitOptions, policy: ExitPolicy, context:
         }
     }
     let outcomes = printer.ended.iter().map(|ended| ended.outcome);
-    let mut code = of_all(outcomes, options.at_most.is_some()).code();
+    // With --fail-fast a bad outcome has ended the call, and would end the next one at once.
+    let has_failed = |outcome: Outcome| outcome.is_end() && outcome != Outcome::Success;
+    let is_cut_short = options.fail_fast && outcomes.clone().any(has_failed);
+    let mut code = of_all(outcomes, options.at_most.is_some() && !is_cut_short).code();
     if printer.policy.propagate
         && let [StepEnd { outcome: Outcome::Success | Outcome::Failed, exit_code, signal, .. }] =
             printer.ended.as_slice()
@@ -361,16 +364,16 @@ impl Printer<'_> {
         self.ended.push(StepEnd { outcome, exit_code, signal, run_id });
     }
 
-    /// Prints one fact alone; without it the answer goes to standard error.
+    /// Prints one fact alone; without it, or where the step has not ended well, the answer goes to standard error.
     fn print_only(&self, fact: Option<&str>, report: &Report) {
-        match fact {
-            Some(fact) => self.context.out.print_line(fact),
-            None => {
-                for line in format::details(report) {
-                    print_stderr(&line);
-                }
-                print_error(&format::result_line(report, Styles::PLAIN));
+        if let Some(fact) = fact {
+            self.context.out.print_line(fact);
+        }
+        if fact.is_none() || !matches!(report.outcome, Outcome::Success | Outcome::Marker) {
+            for line in format::details(report) {
+                print_stderr(&line);
             }
+            print_error(&format::result_line(report, Styles::PLAIN));
         }
     }
 }
