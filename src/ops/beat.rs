@@ -4,7 +4,7 @@
 
 use crate::error::Error;
 use crate::ops::history::is_known;
-use crate::ops::{absence, steps_there};
+use crate::ops::{absence, open, steps_there};
 use crate::record::file_names::{Record, file_name};
 use crate::record::step_name::StepName;
 use crate::sys::fs::at::FileAt;
@@ -21,8 +21,11 @@ pub(crate) fn beat(directory: PathBuf, step: &StepName) -> Result<Option<String>
     let path = directory.join(&file_name(step, Record::Heartbeat));
     let is_first = !is_known(&directory, step) && !steps_there(&directory).is_empty();
     let warning = is_first.then(|| format!("{}; this heartbeat is its first sign", absence(&directory, step)));
-    let beaten = beat_at(&path);
-    beaten.map_err(|error| if directory.is_there() { error } else { Error::not_started(absence(&directory, step)) })?;
+    beat_at(&path).map_err(|error| match open(directory.path()) {
+        Err(refusal) => refusal,
+        Ok(_) if !directory.is_there() => Error::not_started(absence(&directory, step)),
+        Ok(_) => error,
+    })?;
     Ok(warning)
 }
 
