@@ -1,7 +1,7 @@
 //! `dogwatch breaker show|reset|record`.
 
 use super::completions::steps;
-use super::{Help, Subcommand};
+use super::{Help, Meanings, Subcommand};
 use crate::cli::output::{format, print_error};
 use crate::cli::{Context, defaults};
 use crate::error::Error;
@@ -64,8 +64,9 @@ impl Subcommand for BreakerArgs {
     const HELP: Help = Help {
         examples: &["dogwatch breaker reset build"],
         notes: "`run` does not start once so many failures in a row were counted; any success closes the circuit again.",
-        exit_codes: &[ExitCode::Success, ExitCode::Usage, ExitCode::InternalError],
+        exit_codes: &[ExitCode::Success, ExitCode::Usage, ExitCode::NotStarted, ExitCode::InternalError],
     };
+    const MEANINGS: Meanings = &[(ExitCode::NotStarted, "there is no such circuit breaker")];
 
     fn exec(self, context: &Context) -> Result<u8, Error> {
         let out = &context.out;

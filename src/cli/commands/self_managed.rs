@@ -16,7 +16,7 @@ use crate::record::step_name::StepName;
 use crate::record::units;
 use clap::Args;
 
-const EXIT_CODES: &[ExitCode] = &[ExitCode::Success, ExitCode::Usage, ExitCode::InternalError];
+const EXIT_CODES: &[ExitCode] = &[ExitCode::Success, ExitCode::Usage, ExitCode::NotStarted, ExitCode::InternalError];
 const ONE_OUTCOME: &str = "A run has one outcome: the same once more is fine, another is refused (125).";
 
 #[derive(Debug, Args)]
@@ -36,7 +36,7 @@ impl Subcommand for StartArgs {
         examples: &["dogwatch start deploy --pid $$"],
         notes: "Once the script has sent a heartbeat (`dogwatch beat deploy`) it has to go on sending them; a script that \
                 never does is bounded by its process and the maximum time alone.",
-        exit_codes: EXIT_CODES,
+        exit_codes: &[ExitCode::Success, ExitCode::Usage, ExitCode::InternalError],
     };
 
     fn exec(self, context: &Context) -> Result<u8, Error> {
