@@ -4,7 +4,7 @@
 //! The facts, in this order: the recorded identity (pid, raw start time, boot, PID and time namespace) against the kernel;
 //! where the kernel cannot be asked, the lock; where neither tells, heartbeat and time decide elsewhere.
 
-use crate::decide::snapshot::{Process, Snapshot};
+use crate::decide::snapshot::{Liveness, Process, Snapshot};
 use crate::record::file_state::LockState;
 use crate::record::meta::Meta;
 use crate::record::status::ParsedStatus;
@@ -14,32 +14,22 @@ use std::time::Duration;
 /// granular by 10 ms, file times by a jiffy (4 ms) or, on old filesystems, 2 s.
 pub(super) const RECYCLED_SLACK: Duration = Duration::from_secs(2);
 
-/// What is known of the process that `.pid` names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum PidState {
-    Alive,
-    Dead,
-    /// It may live where it cannot be seen from here.
-    NotVisible,
-    /// Nothing says which process it is.
-    NoPid,
-}
-
-/// Assesses the process of the run that pid file and record name. `seen_started` is the raw start time of the process that
+/// Assesses the process of the run that pid file and record name, by this snapshot alone. `seen_started` is the raw start time of the process that
 /// earlier snapshots showed alive.
-pub(super) fn assess_pid(snapshot: &Snapshot, seen_started: Option<u64>, seen_alive: bool) -> PidState {
+pub(super) fn assess_pid(snapshot: &Snapshot, seen_started: Option<u64>, seen_alive: bool) -> Liveness {
+    let dead = Liveness::Dead { since: snapshot.at };
     let (pid_file, meta) = (snapshot.pid_file_id(), snapshot.run_meta());
     let locked = meta.is_some_and(|meta| meta.locked);
     // Without a pid file only the record of a run of this program still says which process it was.
     if pid_file.is_none() && !locked {
-        return PidState::NoPid;
+        return Liveness::Unclaimed;
     }
     if let Some(meta) = meta {
         if has_published_its_end(snapshot, meta) {
-            return PidState::Dead;
+            return dead;
         }
         if is_of_other_machine(snapshot, meta) {
-            return if pid_file.is_some() { PidState::NotVisible } else { PidState::NoPid };
+            return if pid_file.is_some() { Liveness::Elsewhere } else { Liveness::Unclaimed };
         }
     }
     // The kernel gives a lock back with the process, however that dies, so a held one says that the run lives, also across
@@ -48,12 +38,12 @@ pub(super) fn assess_pid(snapshot: &Snapshot, seen_started: Option<u64>, seen_al
     // may not show.
     let own_lock = meta.is_some_and(|meta| meta.locked && is_lock_of(snapshot, meta));
     if own_lock && snapshot.lock == LockState::Held {
-        return PidState::Alive;
+        return Liveness::Alive;
     }
     let by_lock = if own_lock && snapshot.lock == LockState::Free && snapshot.here.local_filesystem {
-        PidState::Dead
+        dead
     } else {
-        PidState::NotVisible
+        Liveness::Elsewhere
     };
     if meta.is_some_and(|meta| is_of_other_namespace(snapshot, meta)) {
         return by_lock;
@@ -62,8 +52,8 @@ pub(super) fn assess_pid(snapshot: &Snapshot, seen_started: Option<u64>, seen_al
     // machine's. A run of this program has recorded that it is of this one.
     let proves = seen_alive || snapshot.here.local_filesystem || locked;
     match snapshot.process {
-        Process::NotAsked if by_lock == PidState::Dead => PidState::Dead,
-        Process::NotAsked => PidState::NoPid,
+        Process::NotAsked if by_lock == dead => dead,
+        Process::NotAsked => Liveness::Unclaimed,
         Process::Hidden => by_lock,
         Process::Running { started, started_wall } => {
             let recycled = match meta.and_then(|meta| meta.pid_started_at) {
@@ -74,16 +64,16 @@ pub(super) fn assess_pid(snapshot: &Snapshot, seen_started: Option<u64>, seen_al
                 None => pid_file.is_none_or(|file| started_wall > file.written.plus(RECYCLED_SLACK)),
             };
             match (recycled, proves) {
-                (false, _) => PidState::Alive,
-                (true, true) => PidState::Dead,
-                (true, false) => PidState::NotVisible,
+                (false, _) => Liveness::Alive,
+                (true, true) => dead,
+                (true, false) => Liveness::Elsewhere,
             }
         }
         Process::Gone { borne_elsewhere } => {
             if seen_alive || (proves && !borne_elsewhere) {
-                PidState::Dead
+                dead
             } else {
-                PidState::NotVisible
+                Liveness::Elsewhere
             }
         }
     }

@@ -5,7 +5,7 @@
 //! are skewed, wall clocks are set, machines sleep. The age of a file decides alone only at its first snapshot.
 
 use crate::decide::left_over::LeftOverCutoff;
-use crate::decide::liveness::{PidState, RECYCLED_SLACK, assess_pid, is_of_other_machine, is_of_other_time};
+use crate::decide::liveness::{RECYCLED_SLACK, assess_pid, is_of_other_machine, is_of_other_time};
 use crate::decide::snapshot::{
     Heartbeat, LEFT_OVER_SLACK, Liveness, Observation, Process, ResultState, Snapshot, Status,
 };
@@ -282,7 +282,7 @@ impl TrackedRun {
     }
 
     /// Whether the process lives that was seen alive, where no pid file names it any more; `None` if that is not known.
-    fn followed(&self, snapshot: &Snapshot) -> Option<PidState> {
+    fn followed(&self, snapshot: &Snapshot) -> Option<bool> {
         let PidFileId { written: pid_modified, .. } = self.key.filter(|_| self.seen_alive && !snapshot.has_pid())?;
         match snapshot.followed {
             Process::Running { started, started_wall } => {
@@ -290,16 +290,16 @@ impl TrackedRun {
                     Some(known) => known != started,
                     None => started_wall > pid_modified.plus(RECYCLED_SLACK),
                 };
-                Some(if recycled { PidState::Dead } else { PidState::Alive })
+                Some(!recycled)
             }
-            Process::Gone { .. } => Some(PidState::Dead),
+            Process::Gone { .. } => Some(false),
             Process::Hidden | Process::NotAsked => None,
         }
     }
 
     fn liveness(&mut self, snapshot: &Snapshot) -> Liveness {
         let followed = self.followed(snapshot);
-        if snapshot.pid_file_id().is_none() && snapshot.lock == LockState::Held && followed != Some(PidState::Alive) {
+        if snapshot.pid_file_id().is_none() && snapshot.lock == LockState::Held && followed != Some(true) {
             // `run` takes the lock, withdraws the old pid first and publishes the new one last, so with no pid under a
             // held lock every other file may be the old run's.
             let since = *self.starting_since.get_or_insert(snapshot.at);
@@ -310,29 +310,25 @@ impl TrackedRun {
         let taken_over = matches!((self.started, snapshot.process),
             (Some(known), Process::Running { started, .. }) if known != started);
         let seen = match followed {
-            Some(known) => known,
-            None if taken_over => PidState::Dead,
-            None => assess_pid(snapshot, self.started, self.seen_alive),
+            Some(true) => Liveness::Alive,
+            None if !taken_over => assess_pid(snapshot, self.started, self.seen_alive),
+            Some(false) | None => Liveness::Dead { since: snapshot.at },
         };
-        self.seen_alive |= seen == PidState::Alive;
+        self.seen_alive |= seen == Liveness::Alive;
         let shown = if followed.is_some() { snapshot.followed } else { snapshot.process };
-        if let (PidState::Alive, Process::Running { started, .. }) = (seen, shown) {
+        if let (Liveness::Alive, Process::Running { started, .. }) = (seen, shown) {
             self.started = Some(started);
         }
         // A start by another time namespace's clock is never compared with one that is read here.
         let of_this_time = snapshot.run_meta().filter(|meta| !is_of_other_time(snapshot, meta));
-        if let (PidState::Alive, Some(started)) = (seen, of_this_time.and_then(|meta| meta.pid_started_at)) {
+        if let (Liveness::Alive, Some(started)) = (seen, of_this_time.and_then(|meta| meta.pid_started_at)) {
             self.started = Some(started);
         }
-        if seen != PidState::Dead {
-            self.dead_since = None;
+        if let Liveness::Dead { since } = seen {
+            return Liveness::Dead { since: *self.dead_since.get_or_insert(since) };
         }
-        match seen {
-            PidState::Alive => Liveness::Alive,
-            PidState::Dead => Liveness::Dead { since: *self.dead_since.get_or_insert(snapshot.at) },
-            PidState::NotVisible => Liveness::Elsewhere,
-            PidState::NoPid => Liveness::Unclaimed,
-        }
+        self.dead_since = None;
+        seen
     }
 
     fn status(&mut self, snapshot: &Snapshot, left_over: bool) -> Status {
