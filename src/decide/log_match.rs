@@ -122,7 +122,7 @@ fn captures(pattern: &Regex, text: &str) -> BTreeMap<String, Option<String>> {
 }
 
 /// One log being searched.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct LineMatcher {
     patterns: Arc<Patterns>,
     lines: LineSplitter,

@@ -56,7 +56,7 @@ pub(super) enum ScanStep {
 }
 
 /// One log.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct LogScanner {
     matcher: LineMatcher,
     /// Whether the next write will be reported.
@@ -84,15 +84,9 @@ impl LogScanner {
     pub(super) fn new(patterns: &Arc<Patterns>) -> Self {
         Self {
             matcher: LineMatcher::new(Arc::clone(patterns)),
-            watching: false,
             watched_at: MonotonicTime::from_nanos(i64::MIN),
-            exists: false,
-            total: 0,
-            goal: None,
-            ended: false,
-            slice: 0,
             again: MonotonicTime::NEVER,
-            unended_since: None,
+            ..Self::default()
         }
     }
 

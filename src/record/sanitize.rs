@@ -13,16 +13,9 @@ const QUOTED: usize = 40;
 pub(crate) fn quote(bytes: &[u8]) -> String {
     // Four bytes a character at most: nothing beyond can be part of what is shown.
     let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(QUOTED * 4 + 4)]);
-    let mut quoted = String::from("\"");
-    for (index, character) in shown.chars().enumerate() {
-        if index == QUOTED {
-            quoted.push('…');
-            break;
-        }
-        quoted.extend(character.escape_debug());
-    }
-    quoted.push('"');
-    quoted
+    let text: String = shown.chars().take(QUOTED).flat_map(char::escape_debug).collect();
+    let more = if shown.chars().nth(QUOTED).is_some() { "…" } else { "" };
+    format!("\"{text}{more}\"")
 }
 
 /// The most bytes of one line of output that a report holds.
