@@ -119,6 +119,10 @@ fn help_of_a_command_is_had_by_either_word_order() {
         assert_eq!(by_word.stdout, by_flag.stdout, "{command}");
     }
     assert_eq!(place.dogwatch(["help"]).stdout, place.dogwatch(["--help"]).stdout);
+    for words in [["help", "-h"], ["help", "--help"]] {
+        let of_help = place.dogwatch(words);
+        assert_eq!((of_help.code, &of_help.stdout), (0, &place.dogwatch(&words[1..]).stdout), "{of_help:?}");
+    }
     assert!(place.dogwatch(["help", "breaker", "show"]).stdout.contains("Usage: dogwatch breaker show"));
     for (unknown, near) in [("wiat", "'wait'"), ("breaker shwo", "'show'"), ("stop", "dogwatch kill STEP")] {
         let by_word = place.dogwatch("help".split(' ').chain(unknown.split(' ')));

@@ -11,14 +11,15 @@ use std::ffi::OsString;
 /// Prints what clap answers: help and version were asked for; everything else is a usage error. The exit code.
 pub(super) fn print(error: &clap::Error, line: &[OsString]) -> u8 {
     let out = Output::before_parsing(line);
+    let unknown = without_help(error, line);
+    let error = unknown.as_ref().unwrap_or(error);
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         let text = error.render();
         let text = if out.styles.enabled { text.ansi().to_string() } else { text.to_string() };
         out.print(text.as_bytes());
         return out.finish(ExitCode::Success.code());
     }
-    let unknown = without_help(error, line);
-    out.error(&Error::invalid_options(one_sentence(unknown.as_ref().unwrap_or(error), line)))
+    out.error(&Error::invalid_options(one_sentence(error, line)))
 }
 
 /// The error about an unknown command itself, where its help was asked for: `dogwatch help wiat`. Only there does clap name
@@ -63,9 +64,10 @@ fn one_sentence(error: &clap::Error, line: &[OsString]) -> String {
     }
     let mut said: Vec<String> = Vec::new();
     for paragraph in text.split("\n\n") {
-        let paragraph = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
-        // The third would be wrong: no STEP begins with a hyphen.
-        if ["Usage:", "For more information", "tip: to pass "].iter().any(|begin| paragraph.starts_with(begin)) {
+        // It would be wrong: no STEP begins with a hyphen.
+        let lines = paragraph.lines().filter(|line| !line.trim_start().starts_with("tip: to pass "));
+        let paragraph = lines.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ");
+        if paragraph.is_empty() || ["Usage:", "For more information"].iter().any(|begin| paragraph.starts_with(begin)) {
             continue;
         }
         said.push(paragraph.trim_start_matches("error: ").trim_start_matches("tip: ").to_owned());
@@ -174,6 +176,7 @@ mod tests {
             ("wait b --stale soon", "is no duration", "dogwatch wait --help"),
             ("run b --color blue -- wait", "possible values", "dogwatch run --help"),
             ("--dir", "a value is required", "dogwatch --help"),
+            ("run b --halp", "'--help' (see", "dogwatch run --help"),
             ("log b -n some", "is no whole number", "dogwatch log --help"),
             ("run b --max-consecutive -1 -- true", "is no whole number", "dogwatch run --help"),
             ("start b --pid x", "is no whole number", "dogwatch start --help"),
