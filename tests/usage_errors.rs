@@ -188,6 +188,9 @@ fn under_json_usage_and_own_errors_are_one_object_on_standard_output() {
     for line in ["wait t", "check t", "run t -- true", "list"] {
         is_error_object(&place.dogwatch(["--json", "--dir", &file].into_iter().chain(line.split(' '))), 125, &[&file]);
     }
+    place.dogwatch(["run", "unended", "--", "printf", "x"]);
+    let log = place.dogwatch(["log", "unended", "none", "--json"]);
+    assert!(log.code == 5 && log.stdout.contains("x\n{\"schema\""), "{log:?}");
     for _ in 0..3 {
         place.dogwatch(["run", "bad", "--", "false"]);
     }

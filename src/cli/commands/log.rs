@@ -62,9 +62,13 @@ impl Subcommand for LogArgs {
             stdio::set_deadline(MonotonicTime::NEVER);
         }
         let mut sanitizer = io::stdout().is_terminal().then(StreamSanitizer::default);
-        let mut print = |bytes: &[u8]| match &mut sanitizer {
-            Some(sanitizer) => context.out.try_print(sanitizer.feed(bytes).as_bytes()),
-            None => context.out.try_print(bytes),
+        let mut last = b'\n';
+        let mut print = |bytes: &[u8]| {
+            last = bytes.last().copied().unwrap_or(last);
+            match &mut sanitizer {
+                Some(sanitizer) => context.out.try_print(sanitizer.feed(bytes).as_bytes()),
+                None => context.out.try_print(bytes),
+            }
         };
         let ends = log(&request, &mut print, &mut print_error)?;
         if let Some(mut sanitizer) = sanitizer {
@@ -80,11 +84,15 @@ impl Subcommand for LogArgs {
             }
         }
         match absent.pop() {
-            Some(last) => {
+            Some(sentence) => {
+                if context.out.json && last != b'\n' {
+                    // The object of the error is a line of its own.
+                    context.out.print(b"\n");
+                }
                 for sentence in &absent {
                     print_error(sentence);
                 }
-                Err(Error::not_started(last))
+                Err(Error::not_started(sentence))
             }
             None => Ok(ExitCode::Success.code()),
         }
