@@ -3,8 +3,7 @@
 //! For a step that is there it takes two system calls.
 
 use crate::error::Error;
-use crate::ops::history::is_known;
-use crate::ops::{absence, open, steps_there};
+use crate::ops::{absence, is_missing, open};
 use crate::record::file_names::{Record, file_name};
 use crate::record::step_name::StepName;
 use crate::sys::fs::at::FileAt;
@@ -19,8 +18,8 @@ use std::path::{Path, PathBuf};
 pub(crate) fn beat(directory: PathBuf, step: &StepName) -> Result<Option<String>, Error> {
     let directory = MonitorDir::at(directory);
     let path = directory.join(&file_name(step, Record::Heartbeat));
-    let is_first = !is_known(&directory, step) && !steps_there(&directory).is_empty();
-    let warning = is_first.then(|| format!("{}; this heartbeat is its first sign", absence(&directory, step)));
+    let warning = is_missing(&directory, step)
+        .then(|| format!("{}; this heartbeat is its first sign", absence(&directory, step)));
     beat_at(&path).map_err(|error| match open(directory.path()) {
         Err(refusal) => refusal,
         Ok(_) if !directory.is_there() => Error::not_started(absence(&directory, step)),

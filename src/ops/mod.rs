@@ -93,12 +93,20 @@ fn absence(directory: &MonitorDir, step: &StepName) -> String {
     )
 }
 
-/// Warns at once of names that are not there, where other steps are: they may be misspelt, and the wait for a start is long.
+/// Whether a step is not there, and others are: its name may be misspelt.
+fn is_missing(directory: &MonitorDir, step: &StepName) -> bool {
+    if is_known(directory, step) {
+        return false;
+    }
+    let there = steps_there(directory);
+    // It may have started since it was missed.
+    !there.is_empty() && !there.iter().any(|name| name == step.as_str())
+}
+
+/// Warns at once of names that may be misspelt: the wait for a start is long.
 fn warn_of_missing(directory: &MonitorDir, steps: &[StepName], warn: &mut dyn FnMut(&str)) {
-    for step in steps.iter().filter(|step| !is_known(directory, step)) {
-        if !steps_there(directory).is_empty() {
-            warn(&format!("{}; waiting for it to start", absence(directory, step)));
-        }
+    for step in steps.iter().filter(|step| is_missing(directory, step)) {
+        warn(&format!("{}; waiting for it to start", absence(directory, step)));
     }
 }
 
