@@ -180,6 +180,7 @@ fn a_group_of_job_control_handles_term_and_is_not_hung_up() {
             assert_eq!((ended.code, count("ok")), (0, 8), "{wrapper}: {ended:?}");
             assert!(!place.file("hup").exists(), "{wrapper}: {ended:?}");
         }
+        assert!(!place.file(".s.pid.termination.tmp").exists(), "{wrapper}");
         script.map(Running::end_at_all);
     }
 }
@@ -194,12 +195,15 @@ fn a_tree_that_another_process_ends_is_left_to_it_for_the_grace_at_most() {
         if step == "dead" {
             script.kill();
         }
-        let other = std::fs::File::create(place.file(&format!(".{step}.termination"))).expect("a lock file");
+        let other = std::fs::File::create(place.file(&format!(".{step}.pid.termination.tmp"))).expect("a lock file");
         other.lock().expect("the other one's lock");
         let began = std::time::Instant::now();
         let ended = place.start(["kill", step, "--grace", "0.3s"]).end_at_all();
         assert!(began.elapsed() >= grace, "{step}: {ended:?}");
         assert_ne!(place.read(&format!("{step}.status")), "", "{step}: {ended:?}");
+        place.dogwatch(["clean", step]);
+        let left: Vec<_> = place.snapshot().into_iter().filter(|(name, ..)| name.contains("termination")).collect();
+        assert!(left.is_empty(), "{step}: {left:?}");
     }
 }
 

@@ -5,7 +5,6 @@
 mod support;
 
 use serde_json::json;
-use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -81,8 +80,7 @@ fn waiters_tell_of_a_run_whose_directory_was_removed_that_it_died_and_make_nothi
         }
         let entries = fs::read_dir(outer.path().join("mon")).into_iter().flatten().flatten();
         // A lock that nobody holds is no record.
-        let is_lock = |name: &OsString| name == ".s.record" || name == ".s.termination";
-        let left: Vec<_> = entries.map(|entry| entry.file_name()).filter(|name| !is_lock(name)).collect();
+        let left: Vec<_> = entries.map(|entry| entry.file_name()).filter(|name| name != ".s.record").collect();
         assert_eq!((outer.path().join("mon").exists(), left.len()), (is_there, 0), "{change}: {left:?}");
     }
 }

@@ -75,9 +75,10 @@ pub(crate) fn record_lock(step: &StepName) -> String {
     format!(".{step}.record")
 }
 
-/// The file that is locked (flock) while a process other than the wrapper ends the tree of this step's run.
+/// The file that is locked (flock) while a process other than the wrapper ends the tree of this step's run. It goes with the
+/// lock; of a process that was killed meanwhile it is tidied up like any temporary file.
 pub(crate) fn termination_lock(step: &StepName) -> String {
-    format!(".{step}.termination")
+    temporary_name(step, Record::Pid, "termination")
 }
 
 /// The file that is locked (flock) while this breaker is changed.

@@ -23,11 +23,13 @@ use crate::step::publisher::{Ending, still_there};
 use crate::step::snapshot::SnapshotReader;
 use crate::sys::clock;
 use crate::sys::fs::lock::{self, Lock};
+use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::process::ProcessInfo;
 use crate::sys::process::diagnose;
 use crate::sys::process::table::ProcessTable;
 use crate::sys::process::tree::{self, Children, Escalation, KillReport, KillTarget, TreeKiller, Wrapper, names};
 use std::ffi::{OsStr, OsString};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The variable by which every process of a run can be found.
@@ -210,12 +212,28 @@ impl Terminator<'_> {
     }
 }
 
+/// The lock that keeps other processes from ending the same tree; its file goes with it.
+struct TerminationLock {
+    directory: Arc<MonitorDir>,
+    name: String,
+    _lock: Lock,
+}
+
+impl Drop for TerminationLock {
+    fn drop(&mut self) {
+        // While it is held: who waits for it finds another file under the name, or none, and opens it anew.
+        let _stays = self.directory.remove(&self.name);
+    }
+}
+
 /// Waits as long as another process ends this run's tree, and keeps others from it then. Two that stop and continue the
 /// same processes undo each other's order, which `TreeKiller` needs. How much of the grace is left: none where the other
 /// process needed all of it. It may be stopped, or its own grace be longer.
-fn exclude_others(reader: &SnapshotReader, grace: Duration) -> (Option<Lock>, Duration) {
-    match Lock::take(&reader.directory().file(&termination_lock(reader.step())), clock::now().plus(grace)) {
-        Ok(Some(lock)) => (Some(lock), grace),
+fn exclude_others(reader: &SnapshotReader, grace: Duration) -> (Option<TerminationLock>, Duration) {
+    let (directory, name) = (Arc::clone(reader.directory()), termination_lock(reader.step()));
+    let taken = Lock::take(&directory.file(&name), clock::now().plus(grace));
+    match taken {
+        Ok(Some(lock)) => (Some(TerminationLock { directory, name, _lock: lock }), grace),
         Ok(None) => (None, Duration::ZERO),
         // Where no lock can be had, ending the run is worth more than the order.
         Err(_) => (None, grace),
