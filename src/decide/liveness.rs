@@ -14,8 +14,8 @@ use std::time::Duration;
 /// granular by 10 ms, file times by a jiffy (4 ms) or, on old filesystems, 2 s.
 pub(super) const RECYCLED_SLACK: Duration = Duration::from_secs(2);
 
-/// Assesses the process of the run that pid file and record name, by this snapshot alone. `seen_started` is the raw start time of the process that
-/// earlier snapshots showed alive.
+/// Assesses the process of the run that pid file and record name, by this snapshot alone. `seen_started` is the raw start
+/// time of the process that earlier snapshots showed alive.
 pub(super) fn assess_pid(snapshot: &Snapshot, seen_started: Option<u64>, seen_alive: bool) -> Liveness {
     let dead = Liveness::Dead { since: snapshot.at };
     let (pid_file, meta) = (snapshot.pid_file_id(), snapshot.run_meta());
@@ -36,7 +36,7 @@ pub(super) fn assess_pid(snapshot: &Snapshot, seen_started: Option<u64>, seen_al
     // namespaces. A free one only says the opposite where the kernel cannot be asked for the process itself: the file may
     // have been removed and made anew, or be another mount's or a copy's. On a network filesystem another client's lock
     // may not show.
-    let own_lock = meta.is_some_and(|meta| meta.locked && is_lock_of(snapshot, meta));
+    let own_lock = meta.is_some_and(|meta| meta.locked && meta.is_lock(snapshot.lock_file));
     if own_lock && snapshot.lock == LockState::Held {
         return Liveness::Alive;
     }
@@ -82,11 +82,6 @@ pub(super) fn assess_pid(snapshot: &Snapshot, seen_started: Option<u64>, seen_al
 /// Whether the run has recorded its end and published its status: it is over, and the kernel need not be asked.
 pub(crate) fn has_published_its_end(snapshot: &Snapshot, meta: &Meta) -> bool {
     meta.locked && meta.reason.is_some() && snapshot.status.content().and_then(ParsedStatus::word).is_some()
-}
-
-/// Whether `STEP.lock` is the file that the run holds its lock on. Records of older versions do not say which it is.
-pub(crate) fn is_lock_of(snapshot: &Snapshot, meta: &Meta) -> bool {
-    meta.lock_file.is_none() || meta.lock_file == snapshot.lock_file
 }
 
 /// Whether the run belongs to another machine or to another boot of this one. Where both boots have an id, that decides: a

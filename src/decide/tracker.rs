@@ -48,8 +48,8 @@ struct OldOutcome {
 }
 
 impl OldOutcome {
-    /// Whether the snapshot shows nothing else. A starter that is killed on its way may have taken the status away already;
-    /// whoever finds the record alone publishes the same end once more.
+    /// Whether the snapshot shows nothing else. A `run` that was killed while it started may have taken the status away
+    /// already. The next process that finds the record alone publishes the same end again, as a new status of the same run.
     fn is_all(&self, snapshot: &Snapshot) -> bool {
         let of_same_run = self.run.is_some() && snapshot.possible_meta().map(|meta| &meta.run_id) == self.run.as_ref();
         snapshot.status.stamp() == self.status || of_same_run

@@ -321,7 +321,7 @@ impl Monitor<'_> {
         match self.options.mode {
             WaitMode::All => {}
             WaitMode::FailFast => {
-                self.decided_early |= outcome.is_end() && outcome != Outcome::Success || outcome == Outcome::NotStarted;
+                self.decided_early |= outcome.is_bad_end() || outcome == Outcome::NotStarted;
             }
             WaitMode::Any if outcome.is_end() || outcome == Outcome::Marker => self.decided_early = true,
             // None has won yet: whether this is reported is known at the end.

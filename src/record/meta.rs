@@ -189,6 +189,11 @@ impl Meta {
         self.started_awake_ms.map(MonotonicTime::from_millis)
     }
 
+    /// Whether this lock file is the one that the run holds its lock on. Records of older versions do not say which it is.
+    pub(crate) fn is_lock(&self, file: Option<FileId>) -> bool {
+        self.lock_file.is_none() || self.lock_file == file
+    }
+
     /// How often the run beats.
     pub(crate) fn heartbeat_interval(&self) -> Option<Duration> {
         self.heartbeat_interval_ms.map(Duration::from_millis)

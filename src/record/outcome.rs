@@ -51,6 +51,11 @@ impl Outcome {
             Self::NotStarted | Self::Running | Self::Marker => false,
         }
     }
+
+    /// Whether the run is over and has not succeeded.
+    pub(crate) const fn is_bad_end(self) -> bool {
+        self.is_end() && !matches!(self, Self::Success)
+    }
 }
 
 /// Why a run ended, as recorded in `.meta`.

@@ -5,7 +5,7 @@
 //! new run withdraws it before it touches anything else and publishes it after everything else: where it is the same at
 //! both ends, all that was read between is of one run.
 
-use crate::decide::liveness::{has_published_its_end, is_lock_of};
+use crate::decide::liveness::has_published_its_end;
 use crate::decide::policy::{HEARTBEAT_INTERVAL, Policy, SettleTimes};
 use crate::decide::snapshot::{Liveness, LocalContext, Process, Snapshot};
 use crate::decide::tracker::RunTracker;
@@ -289,7 +289,7 @@ impl SnapshotReader {
             None => snapshot.followed = self.followed_process(snapshot.file_wall),
         }
         let meta = snapshot.possible_meta().filter(|meta| meta.locked);
-        let own_lock = meta.is_some_and(|meta| is_lock_of(snapshot, meta));
+        let own_lock = meta.is_some_and(|meta| meta.is_lock(snapshot.lock_file));
         if key.is_some() && own_lock && snapshot.lock == LockState::Held {
             return;
         }

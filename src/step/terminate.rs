@@ -363,7 +363,7 @@ pub(crate) fn end_after_outcome(
     let path = reader.directory().file(&name);
     let is_over = || {
         let (state, file) = lock::probe(&path);
-        state != LockState::Held || meta.lock_file.is_some() && meta.lock_file != file
+        state != LockState::Held || !meta.is_lock(file)
     };
     // The wrapper gives the lock back right after it has published the status.
     let exits_by = clock::now().plus(EXIT_PATIENCE);

@@ -297,8 +297,7 @@ pub(super) fn wait_and_print(options: &WaitOptions, policy: ExitPolicy, context:
     }
     let outcomes = printer.ended.iter().map(|ended| ended.outcome);
     // With --fail-fast a bad outcome has ended the call, and would end the next one at once.
-    let has_failed = |outcome: Outcome| outcome.is_end() && outcome != Outcome::Success;
-    let is_cut_short = options.fail_fast && outcomes.clone().any(has_failed);
+    let is_cut_short = options.fail_fast && outcomes.clone().any(Outcome::is_bad_end);
     let mut code = of_all(outcomes, options.at_most.is_some() && !is_cut_short).code();
     if printer.policy.propagate
         && let [StepEnd { outcome: Outcome::Success | Outcome::Failed, exit_code, signal, .. }] =
