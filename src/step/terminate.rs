@@ -131,10 +131,12 @@ impl Terminator<'_> {
             Some(WrapperAnswer::Silent) => Duration::ZERO,
             None => self.escalation.grace,
         };
-        let (_held, grace) = exclude_others(self.reader, grace);
+        let (held, grace) = exclude_others(self.reader, grace);
         let run = self.snapshot.pid_file_id();
         // Another terminator may have been faster.
         if self.reader.read_again().is_ok_and(|again| !matches!(run_status(&again, run), RunStatus::Running)) {
+            // To end what is left takes it anew.
+            drop(held);
             return self.after_wrapper();
         }
         let report = killer.end(Escalation { grace, ..self.escalation }, &mut || Children::Unknown);
@@ -146,7 +148,7 @@ impl Terminator<'_> {
         refused(self.why, &fault)
     }
 
-    /// What came of a run whose wrapper has ended it, or has gone without a word.
+    /// What came of a run that its wrapper or another terminator has ended, or whose wrapper has gone without a word.
     fn after_wrapper(&mut self) -> Termination {
         let again = match self.reader.read_again() {
             Ok(again) => again,
@@ -162,7 +164,7 @@ impl Terminator<'_> {
                 Termination { killed, recorded: true, detail: survivors, ..Termination::default() }
             }
             RunStatus::Running => {
-                self.finish(&KillReport { killed: true, ..end_remains(self.snapshot, self.escalation) })
+                self.finish(&KillReport { killed: true, ..end_remains(self.reader, self.snapshot, self.escalation) })
             }
         }
     }
@@ -180,7 +182,7 @@ impl Terminator<'_> {
             }
             // Dead as any dead run: what it left here is ended.
             (CommandEffect::Gone, detail) => {
-                let remains = end_remains(self.snapshot, Escalation::term(grace));
+                let remains = end_remains(self.reader, self.snapshot, Escalation::term(grace));
                 let termination = self.finish(&KillReport { killed, ..remains });
                 Termination { detail: termination.detail.or(detail), ..termination }
             }
@@ -333,9 +335,7 @@ pub(crate) fn record_death(
     if is_copy(snapshot) {
         return not_recorded(format!("the process is gone and left no status; {}", Warning::Copy));
     }
-    let (held, grace) = exclude_others(reader, method.escalation.grace);
-    let mut report = end_remains(snapshot, Escalation { grace, ..method.escalation });
-    drop(held);
+    let mut report = end_remains(reader, snapshot, method.escalation);
     // One that said how it ended, and could only not publish it, has ended its work.
     let command = method.command.as_ref().filter(|_| !matches!(reason, Reason::Success | Reason::Failed));
     let called =
@@ -389,13 +389,13 @@ pub(crate) fn end_after_outcome(
 }
 
 /// Ends what a dead run left here, as far as that may be signalled.
-fn end_remains(snapshot: &Snapshot, escalation: Escalation) -> KillReport {
-    if out_of_reach(snapshot).is_none() {
-        // Never the pid in its pid file, which may have been reused.
-        tree::terminate(&KillTarget { pid: None, ..target(snapshot) }, escalation)
-    } else {
-        KillReport::default()
+fn end_remains(reader: &SnapshotReader, snapshot: &Snapshot, escalation: Escalation) -> KillReport {
+    if out_of_reach(snapshot).is_some() {
+        return KillReport::default();
     }
+    let (_held, grace) = exclude_others(reader, escalation.grace);
+    // Never the pid in its pid file, which may have been reused.
+    tree::terminate(&KillTarget { pid: None, ..target(snapshot) }, Escalation { grace, ..escalation })
 }
 
 fn finish(reader: &mut SnapshotReader, snapshot: &Snapshot, ending: Ending, report: &KillReport) -> Termination {
