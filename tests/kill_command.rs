@@ -104,7 +104,9 @@ fn a_step_without_a_pid_is_ended_and_its_record_is_not_the_next_ones() {
 #[test]
 fn a_step_that_lives_here_is_not_signalled_and_the_command_is_not_believed_while_it_lives() {
     let place = Place::new();
-    let script = format!("{APART} sleep 300 & trap ': > told' TERM; echo ready; while :; do sleep 0.05; done");
+    let script = format!(
+        "cd \"$DOGWATCH_DIR\"; {APART} sleep 300 & trap ': > told' TERM; echo ready; while :; do sleep 0.05; done"
+    );
     let pid = place.detach("s", &script);
     until("the trap stands", || place.read("s.log") == "ready\n");
     let ended = wait(&place, "true");
@@ -135,6 +137,54 @@ fn the_work_that_a_dead_wrapper_left_elsewhere_is_ended_too_and_its_number_is_no
         assert!(detail(&ended).contains(told.unwrap_or("left no status")), "{ended:?}");
         wait(&place, "touch \"$DOGWATCH_DIR/again\"").said(4, "died", false);
         assert!(!place.file("again").exists(), "what is recorded is only read");
+    }
+}
+
+#[test]
+fn the_command_may_be_a_kill() {
+    let place = Place::new();
+    // COMMAND uses some of its grace to end in order.
+    let pid = place.detach(
+        "s",
+        "cd \"$DOGWATCH_DIR\"; trap 'sleep 0.2; : > told; exit 1' TERM; echo ready; while :; do sleep 0.05; done",
+    );
+    until("the trap stands", || place.read("s.log") == "ready\n");
+    let command = format!("{} kill s --grace 20s", env!("CARGO_BIN_EXE_dogwatch"));
+    let arguments = ["wait", "s", "--json", "--max-timeout", "10ms", "--grace", "20s", "--kill-command", &command];
+    place.start(arguments).end_at_all().said(124, "timeout", true);
+    until("its process is gone", || !lives(pid));
+    assert!(place.file("told").exists(), "it had its grace");
+}
+
+#[test]
+fn of_two_waiters_one_runs_the_command() {
+    for dead in [false, true] {
+        let place = Place::new();
+        let _namesake = if dead {
+            let pid = place.detach("s", "exec sleep 300");
+            kill("KILL", pid);
+            until("it is gone", || !lives(pid));
+            None
+        } else {
+            Some(elsewhere(&place))
+        };
+        let command = "cd \"$DOGWATCH_DIR\"; echo >> calls; until [ -e go ]; do sleep 0.01; done";
+        let arguments = ["wait", "s", "--json", "--max-timeout", "10ms", "--grace", "1s", "--kill-command", command];
+        let waiters = [place.start(arguments), place.start(arguments)];
+        let is_at_it = |pid: i32| {
+            let opened = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it lives").flatten();
+            let files = opened.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+            files.into_iter().any(|file| file == place.file(".s.pid.kill-command.tmp"))
+        };
+        until("both are at it", || waiters.iter().all(|waiter| is_at_it(waiter.pid())));
+        place.write("go", "");
+        let (code, outcome) = if dead { (4, "died") } else { (124, "timeout") };
+        for waiter in waiters {
+            let ended = waiter.end_at_all();
+            assert_eq!((ended.code, ended.json()["outcome"].as_str()), (code, Some(outcome)), "{ended:?}");
+        }
+        assert_eq!(place.read("calls"), "\n", "dead: {dead}");
+        assert!(!place.file(".s.pid.kill-command.tmp").exists());
     }
 }
 

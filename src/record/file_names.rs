@@ -81,6 +81,11 @@ pub(crate) fn termination_lock(step: &StepName) -> String {
     temporary_name(step, Record::Pid, "termination")
 }
 
+/// The same while a waiter's `--kill-command` ends the run: another file, since the command may be `dogwatch kill`.
+pub(crate) fn kill_command_lock(step: &StepName) -> String {
+    temporary_name(step, Record::Pid, "kill-command")
+}
+
 /// The file that is locked (flock) while this breaker is changed.
 pub(crate) fn breaker_lock(name: &StepName) -> String {
     format!(".{name}.breaker.lock")
@@ -185,6 +190,7 @@ mod tests {
             temporary_name(&step, Record::Status, "7-1"),
             record_lock(&step),
             termination_lock(&step),
+            kill_command_lock(&step),
             breaker_lock(&step),
         ] {
             assert!(hidden.starts_with('.'));

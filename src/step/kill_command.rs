@@ -39,6 +39,11 @@ pub(super) enum CommandEffect {
     Unseen,
 }
 
+/// How long the command and the wait for the run's end may take together.
+pub(super) fn longest(grace: Duration) -> Duration {
+    grace.saturating_mul(2).saturating_add(LIMIT)
+}
+
 /// Runs the command for this run.
 ///
 /// # Errors

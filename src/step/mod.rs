@@ -16,3 +16,4 @@ pub(crate) mod snapshot;
 pub(crate) mod start_files;
 pub(crate) mod telling;
 pub(crate) mod terminate;
+mod termination_lock;

@@ -9,7 +9,7 @@ use crate::decide::warning::{Warning, out_of_reach};
 use crate::env_vars;
 use crate::error::Error;
 use crate::record::evidence::{BlockedOn, ProcessState, TreeProcess};
-use crate::record::file_names::{Record, file_name, termination_lock};
+use crate::record::file_names::{Record, file_name};
 use crate::record::file_state::LockState;
 use crate::record::outcome::{Intent, Reason, detail_of};
 use crate::record::pid::PidFileId;
@@ -21,15 +21,14 @@ use crate::step::kill_command::{self, CommandEffect};
 use crate::step::outcome::{RunStatus, record, remove_unpublished, run_status};
 use crate::step::publisher::{Ending, still_there};
 use crate::step::snapshot::SnapshotReader;
+use crate::step::termination_lock::{exclude_other_commands, exclude_others};
 use crate::sys::clock;
-use crate::sys::fs::lock::{self, Lock};
-use crate::sys::fs::monitor_dir::MonitorDir;
+use crate::sys::fs::lock;
 use crate::sys::process::ProcessInfo;
 use crate::sys::process::diagnose;
 use crate::sys::process::table::ProcessTable;
 use crate::sys::process::tree::{self, Children, Escalation, KillReport, KillTarget, TreeKiller, Wrapper, names};
 use std::ffi::{OsStr, OsString};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// The variable by which every process of a run can be found.
@@ -133,8 +132,7 @@ impl Terminator<'_> {
         };
         let (held, grace) = exclude_others(self.reader, grace);
         let run = self.snapshot.pid_file_id();
-        // Another terminator may have been faster.
-        if self.reader.read_again().is_ok_and(|again| !matches!(run_status(&again, run), RunStatus::Running)) {
+        if self.is_over() {
             // To end what is left takes it anew.
             drop(held);
             return self.after_wrapper();
@@ -146,6 +144,12 @@ impl Terminator<'_> {
             let _stands = withdraw(self.reader, run, self.intent);
         }
         refused(self.why, &fault)
+    }
+
+    /// Whether another terminator was faster.
+    fn is_over(&mut self) -> bool {
+        let run = self.snapshot.pid_file_id();
+        self.reader.read_again().is_ok_and(|again| !matches!(run_status(&again, run), RunStatus::Running))
     }
 
     /// What came of a run that its wrapper or another terminator has ended, or whose wrapper has gone without a word.
@@ -173,6 +177,10 @@ impl Terminator<'_> {
     /// against a process that still lives.
     fn by_command(&mut self, command: &OsStr) -> Termination {
         let (run, why, grace) = (self.snapshot.pid_file_id(), self.why, self.escalation.grace);
+        let _held = exclude_other_commands(self.reader, grace);
+        if self.is_over() {
+            return Termination { recorded: true, ..Termination::default() };
+        }
         let detail = kill_command::run(self.reader, run, command, grace).err().map(|fault| format!("{why}; {fault}"));
         let killed = detail.is_none();
         match (kill_command::wait_for_end(self.reader, self.snapshot, grace), detail) {
@@ -211,34 +219,6 @@ impl Terminator<'_> {
 
     fn ending(&self) -> Ending {
         Ending { detail: Some(self.why.to_owned()), ..Ending::of(self.intent.reason()) }
-    }
-}
-
-/// The lock that keeps other processes from ending the same tree; its file goes with it.
-struct TerminationLock {
-    directory: Arc<MonitorDir>,
-    name: String,
-    _lock: Lock,
-}
-
-impl Drop for TerminationLock {
-    fn drop(&mut self) {
-        // While it is held: who waits for it finds another file under the name, or none, and opens it anew.
-        let _stays = self.directory.remove(&self.name);
-    }
-}
-
-/// Waits as long as another process ends this run's tree, and keeps others from it then. Two that stop and continue the
-/// same processes undo each other's order, which `TreeKiller` needs. How much of the grace is left: none where the other
-/// process needed all of it. It may be stopped, or its own grace be longer.
-fn exclude_others(reader: &SnapshotReader, grace: Duration) -> (Option<TerminationLock>, Duration) {
-    let (directory, name) = (Arc::clone(reader.directory()), termination_lock(reader.step()));
-    let taken = Lock::take(&directory.file(&name), clock::now().plus(grace));
-    match taken {
-        Ok(Some(lock)) => (Some(TerminationLock { directory, name, _lock: lock }), grace),
-        Ok(None) => (None, Duration::ZERO),
-        // Where no lock can be had, ending the run is worth more than the order.
-        Err(_) => (None, grace),
     }
 }
 
@@ -338,8 +318,9 @@ pub(crate) fn record_death(
     let mut report = end_remains(reader, snapshot, method.escalation);
     // One that said how it ended, and could only not publish it, has ended its work.
     let command = method.command.as_ref().filter(|_| !matches!(reason, Reason::Success | Reason::Failed));
-    let called =
-        command.map(|command| kill_command::run_after_death(reader, snapshot, command, method.escalation.grace));
+    let grace = method.escalation.grace;
+    let _held = command.map(|_| exclude_other_commands(reader, grace));
+    let called = command.map(|command| kill_command::run_after_death(reader, snapshot, command, grace));
     report.killed |= matches!(called, Some(Ok(true)));
     let detail = (reason == Reason::Died).then(|| match snapshot.pid_file_id() {
         Some(PidFileId { pid, .. }) => format!("process {pid} is gone and left no status"),

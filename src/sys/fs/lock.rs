@@ -158,7 +158,7 @@ fn open_or_create(path: &FileAt<'_>) -> io::Result<(File, FileFacts)> {
         Ok((file, facts)) => {
             // `sudo dogwatch kill` in a user's directory must not lock the user out of it. No file but one that was just
             // made here is given away. What cannot be given stays as it is.
-            if env::user() == 0
+            if facts.stamp.owner == 0
                 && let Ok(owner @ 1..) = path.directory_owner()
             {
                 let _stays = fchown(&file, Some(Uid::from_raw(owner)), None);

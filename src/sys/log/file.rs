@@ -6,6 +6,7 @@
 use crate::record::line_splitter::{notice, without_hole};
 use crate::record::sanitize::visible_text;
 use crate::record::time::WallTime;
+use crate::sys::env;
 use crate::sys::fs::at::{FileAt, FileFacts};
 use crate::sys::fs::io::{next_data, read_at_most};
 use crate::sys::platform::machine;
@@ -85,9 +86,9 @@ impl LogFile {
     /// Whether its filesystem has no block left for this process's user: what COMMAND wrote then may be missing.
     pub(crate) fn is_disk_full(&self) -> bool {
         nix::sys::statvfs::fstatvfs(&self.file).is_ok_and(|found| {
-            let left = if nix::unistd::geteuid().is_root() { found.blocks_free() } else { found.blocks_available() };
+            let is_full = found.blocks_available() == 0 && (found.blocks_free() == 0 || !env::is_root());
             // Some filesystems count no blocks at all.
-            found.blocks() != 0 && left == 0
+            is_full && found.blocks() != 0
         })
     }
 }
