@@ -9,9 +9,7 @@ use crate::ops::parallel::map_parallel;
 use crate::ops::report::Report;
 use crate::ops::{open, steps_with};
 use crate::record::file_names::Record;
-use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
-use crate::record::time::{WallTime, millis};
 use crate::step::snapshot::{SnapshotReader, local_context};
 use crate::sys::clock;
 use crate::sys::fs::monitor_dir::MonitorDir;
@@ -29,30 +27,10 @@ const PACE: Duration = Duration::from_secs(1);
 /// One row of the table.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
-    /// Its name.
-    pub(crate) step: String,
-    /// How it stands or ended.
-    pub(crate) outcome: Outcome,
-    /// The word for that: `overdue` for a run that is over its limit and still runs.
-    pub(crate) state: &'static str,
-    /// What COMMAND failed with: its exit code, or the signal that ended it.
-    pub(crate) failure: Option<String>,
-    /// How long it took, or has taken so far, in milliseconds.
-    pub(crate) elapsed_ms: Option<u64>,
-    /// How long ago it ended, in milliseconds.
-    pub(crate) ended_ago_ms: Option<u64>,
-    /// How long a run of it usually takes, where it goes on and enough runs of it are known.
-    pub(crate) expected: Option<Duration>,
-    /// How old the heartbeat of a run that goes on is, in milliseconds.
-    pub(crate) heartbeat_age_ms: Option<u64>,
-    /// How long ago the log of a run that goes on grew, in milliseconds.
-    pub(crate) output_age_ms: Option<u64>,
+    /// What `check` says of the step.
+    pub(crate) report: Report,
     /// How much CPU time the processes of a run that goes on have used.
     pub(crate) cpu_time: Option<Duration>,
-    /// The wrapper's process id.
-    pub(crate) pid: Option<i32>,
-    /// The run's unique id.
-    pub(crate) run_id: Option<String>,
     /// The log's last line.
     pub(crate) last_line: Option<String>,
 }
@@ -82,33 +60,9 @@ pub(crate) fn rows(request: &CheckOptions) -> Result<Listing<Row>, Error> {
     // A row has room for one line.
     let request = &CheckOptions { log_tail: 0, ..request.clone() };
     for_each_step(request, &|Checked { report, cpu_time, .. }| {
-        let goes_on = report.outcome == Outcome::Running;
-        Row {
-            state: report.state_word(),
-            failure: failure(&report),
-            ended_ago_ms: report
-                .ended_at
-                .as_deref()
-                .and_then(WallTime::parse)
-                .map(|at| millis(clock::wall().since(at))),
-            last_line: report.log.as_deref().and_then(|log| file::last_line(log.as_ref())),
-            step: report.step,
-            outcome: report.outcome,
-            elapsed_ms: report.elapsed_ms,
-            expected: report.expected_ms.filter(|_| goes_on).map(Duration::from_millis),
-            heartbeat_age_ms: report.heartbeat_age_ms.filter(|_| goes_on),
-            output_age_ms: report.output_age_ms.filter(|_| goes_on),
-            cpu_time,
-            pid: report.pid,
-            run_id: report.run_id,
-        }
+        let last_line = report.log.as_deref().and_then(|log| file::last_line(log.as_ref()));
+        Row { report, cpu_time, last_line }
     })
-}
-
-/// What COMMAND failed with, where it did.
-fn failure(report: &Report) -> Option<String> {
-    let code = report.exit_code.filter(|code| *code != 0).map(|code| code.to_string());
-    report.signal.clone().or(code).filter(|_| report.outcome == Outcome::Failed)
 }
 
 /// Checks every step that a file of the directory shows to have started.

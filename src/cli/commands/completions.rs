@@ -9,7 +9,8 @@ use crate::env_vars;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::ops::check::CheckOptions;
-use crate::ops::list::{Row, rows};
+use crate::ops::list::reports;
+use crate::ops::report::Report;
 use crate::record::outcome::Outcome;
 use crate::record::units::shown;
 use crate::sys::env;
@@ -76,30 +77,30 @@ pub(super) fn steps() -> ArgValueCandidates {
 
 /// Completes the name of a step that runs.
 pub(super) fn running_steps() -> ArgValueCandidates {
-    ArgValueCandidates::new(|| candidates(|row| row.outcome == Outcome::Running))
+    ArgValueCandidates::new(|| candidates(|report| report.outcome == Outcome::Running))
 }
 
 /// Completes the name of a step that has ended.
 pub(super) fn ended_steps() -> ArgValueCandidates {
-    ArgValueCandidates::new(|| candidates(|row| row.outcome != Outcome::Running))
+    ArgValueCandidates::new(|| candidates(|report| report.outcome != Outcome::Running))
 }
 
 #[cfg_attr(
     not(test),
     expect(clippy::disallowed_methods, reason = "the line that a shell completes is in the arguments")
 )]
-fn candidates(is_wanted: fn(&Row) -> bool) -> Vec<CompletionCandidate> {
+fn candidates(is_wanted: fn(&Report) -> bool) -> Vec<CompletionCandidate> {
     let directory = named_directory(std::env::args_os().skip_while(|word| word != "--").skip(1));
     let Ok(directory) = defaults::directory_or(directory.as_deref()) else { return Vec::new() };
     // A shell that completes has no place for an error.
-    let Ok(listing) = rows(&CheckOptions::new(directory)) else { return Vec::new() };
-    let wanted = listing.steps.iter().filter(|row| is_wanted(row));
-    wanted.map(|row| CompletionCandidate::new(&row.step).help(Some(state(row).into()))).collect()
+    let Ok(listing) = reports(&CheckOptions::new(directory).log_tail(0)) else { return Vec::new() };
+    let wanted = listing.steps.iter().filter(|report| is_wanted(report));
+    wanted.map(|report| CompletionCandidate::new(&report.step).help(Some(state(report).into()))).collect()
 }
 
-fn state(row: &Row) -> String {
-    let elapsed = row.elapsed_ms.map_or_else(String::new, |elapsed| format!(", {}", shown(elapsed)));
-    format!("{}{elapsed}", row.outcome.as_str())
+fn state(report: &Report) -> String {
+    let elapsed = report.elapsed_ms.map_or_else(String::new, |elapsed| format!(", {}", shown(elapsed)));
+    format!("{}{elapsed}", report.outcome.as_str())
 }
 
 /// The value of `--dir` in a command line that is still being written, word by word as the shell has them.

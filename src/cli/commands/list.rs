@@ -90,21 +90,23 @@ struct Screen<'call> {
 
 type ShownState = (Outcome, Option<String>, Option<i32>);
 
+fn state(report: &Report) -> (String, ShownState) {
+    (report.step.clone(), (report.outcome, report.run_id.clone(), report.pid))
+}
+
 impl Screen<'_> {
     fn show(&mut self) -> Result<(), Error> {
-        let (now, faults): (HashMap<String, ShownState>, _) = if self.context.out.json {
+        let (now, faults) = if self.context.out.json {
             let Listing { steps, faults } = reports(self.request)?;
-            let mark = |report: &Report| (report.outcome, report.run_id.clone(), report.pid);
-            let shown = |step: &str| self.shown.as_ref()?.get(step);
-            let is_new = |report: &&Report| shown(&report.step) != Some(&mark(report));
-            for report in steps.iter().filter(is_new) {
+            let now: HashMap<String, ShownState> = steps.iter().map(state).collect();
+            let before = |step: &str| self.shown.as_ref()?.get(step);
+            for report in steps.iter().filter(|report| before(&report.step) != now.get(&report.step)) {
                 self.context.out.print_json(report);
             }
-            (steps.iter().map(|report| (report.step.clone(), mark(report))).collect(), faults)
+            (now, faults)
         } else {
             let Listing { steps, faults } = rows(self.request)?;
-            let mark = |row: &Row| (row.step.clone(), (row.outcome, row.run_id.clone(), row.pid));
-            let now = steps.iter().map(mark).collect();
+            let now = steps.iter().map(|row| state(&row.report)).collect();
             match terminal::size(stdout()).filter(|_| can_erase(&stdout())) {
                 Some(size) => self.draw(&steps, size),
                 None if self.shown.as_ref() != Some(&now) && !steps.is_empty() => {
@@ -138,7 +140,8 @@ impl Screen<'_> {
             table(rows, self.context.out.styles, Some(size.columns))
         } else {
             // Those that go on are what is watched.
-            let (running, over): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| row.outcome == Outcome::Running);
+            let (running, over): (Vec<&Row>, Vec<&Row>) =
+                rows.iter().partition(|row| row.report.outcome == Outcome::Running);
             let first: Vec<Row> = running.into_iter().chain(over).take(room - 1).cloned().collect();
             table(&first, self.context.out.styles, Some(size.columns))
         };

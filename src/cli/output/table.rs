@@ -4,9 +4,12 @@ use super::columns::{cut, fit, width};
 use super::progress::bar;
 use super::styles::Styles;
 use crate::ops::list::Row;
+use crate::ops::report::Report;
+use crate::record::outcome::Outcome;
 use crate::record::sanitize::sanitize_for_terminal;
-use crate::record::time::millis;
+use crate::record::time::{WallTime, millis};
 use crate::record::units::shown;
+use crate::sys::clock;
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -20,6 +23,8 @@ const ENDED: usize = 3;
 const PROGRESS: usize = 4;
 /// What a terminal that is too narrow does without, in this order, until the last line has room.
 const DISPENSABLE: [usize; 6] = [6, 7, 8, 5, PROGRESS, ENDED];
+/// What a cell shows of a fact that is not known.
+const NOTHING: &str = "-";
 /// The room that the last line should have, in columns.
 const LAST_LINE: usize = 16;
 
@@ -35,11 +40,10 @@ pub(in crate::cli) fn table(steps: &[Row], styles: Styles, columns: Option<usize
     let mut widths: Vec<Option<usize>> = (0..HEADS.len())
         .map(|column| Some(rows.iter().map(|row| width(&row[column])).max().unwrap_or(0).max(HEADS[column].len())))
         .collect();
-    if steps.iter().all(|step| step.expected.is_none()) {
-        widths[PROGRESS] = None;
-    }
-    if steps.iter().all(|step| step.ended_ago_ms.is_none()) {
-        widths[ENDED] = None;
+    for column in [PROGRESS, ENDED] {
+        if rows.iter().all(|row| row[column] == NOTHING) {
+            widths[column] = None;
+        }
     }
     for column in DISPENSABLE {
         let before_last: usize = widths[..HEADS.len() - 1].iter().flatten().map(|width| width + GAP).sum();
@@ -50,7 +54,8 @@ pub(in crate::cli) fn table(steps: &[Row], styles: Styles, columns: Option<usize
     }
     let head = line(&HEADS.map(Cow::Borrowed), &widths, columns, None);
     let body = rows.iter().zip(steps).map(|(row, step)| {
-        let color = styles.enabled.then(|| (step.state, styles.state(step.outcome, step.state)));
+        let state = step.report.state_word();
+        let color = styles.enabled.then(|| (state, styles.state(step.report.outcome, state)));
         line(row, &widths, columns, color.as_ref().map(|(word, painted)| (*word, painted.as_str())))
     });
     std::iter::once(head).chain(body).collect()
@@ -60,29 +65,39 @@ pub(in crate::cli) fn table(steps: &[Row], styles: Styles, columns: Option<usize
 type Cells<'row> = [Cow<'row, str>; HEADS.len()];
 
 fn cells(row: &Row, longest: usize) -> Cells<'_> {
-    let span = |millis: Option<u64>| millis.map_or(Cow::Borrowed("-"), |millis| Cow::Owned(shown(millis)));
+    let Row { report, cpu_time, last_line } = row;
+    let or_nothing = |text: Option<String>| text.map_or(Cow::Borrowed(NOTHING), Cow::Owned);
+    let span = |millis: Option<u64>| or_nothing(millis.map(shown));
     let last = |line| match sanitize_for_terminal(line) {
         line if line.contains('\t') => Cow::Owned(line.replace('\t', " ")),
         line => line,
     };
-    let progress =
-        row.elapsed_ms.zip(row.expected).map(|(elapsed, expected)| bar(Duration::from_millis(elapsed), expected));
-    let state = match &row.failure {
-        Some(failure) => Cow::Owned(format!("{} ({})", row.state, sanitize_for_terminal(failure))),
-        None => Cow::Borrowed(row.state),
+    let state = match failure(report) {
+        Some(failure) => Cow::Owned(format!("{} ({})", report.state_word(), sanitize_for_terminal(&failure))),
+        None => Cow::Borrowed(report.state_word()),
     };
+    let ended = report.ended_at.as_deref().and_then(WallTime::parse);
+    let while_running = |age: Option<u64>| age.filter(|_| report.outcome == Outcome::Running);
+    let expected = while_running(report.expected_ms).map(Duration::from_millis);
+    let progress = report.elapsed_ms.zip(expected);
     [
-        fit(&row.step, longest),
+        fit(&report.step, longest),
         state,
-        span(row.elapsed_ms),
-        row.ended_ago_ms.map_or(Cow::Borrowed("-"), |age| Cow::Owned(format!("{} ago", shown(age)))),
-        progress.map_or(Cow::Borrowed("-"), Cow::Owned),
-        span(row.heartbeat_age_ms),
-        span(row.output_age_ms),
-        span(row.cpu_time.map(millis)),
-        row.pid.map_or(Cow::Borrowed("-"), |pid| Cow::Owned(pid.to_string())),
-        row.last_line.as_deref().map_or(Cow::Borrowed(""), last),
+        span(report.elapsed_ms),
+        or_nothing(ended.map(|at| format!("{} ago", shown(millis(clock::wall().since(at)))))),
+        or_nothing(progress.map(|(elapsed, expected)| bar(Duration::from_millis(elapsed), expected))),
+        span(while_running(report.heartbeat_age_ms)),
+        span(while_running(report.output_age_ms)),
+        span(cpu_time.map(millis)),
+        or_nothing(report.pid.map(|pid| pid.to_string())),
+        last_line.as_deref().map_or(Cow::Borrowed(""), last),
     ]
+}
+
+/// What COMMAND failed with, where it did: its exit code, or the signal that ended it.
+fn failure(report: &Report) -> Option<String> {
+    let code = report.exit_code.filter(|code| *code != 0).map(|code| code.to_string());
+    report.signal.clone().or(code).filter(|_| report.outcome == Outcome::Failed)
 }
 
 /// One row, without the columns that are not shown: cut first, coloured after, so that no colour is cut in two.
@@ -112,24 +127,21 @@ fn line(cells: &Cells<'_>, widths: &[Option<usize>], columns: Option<usize>, col
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::outcome::Outcome;
+    use std::path::Path;
 
     fn row(step: &str, last_line: &str) -> Row {
-        Row {
-            step: step.to_owned(),
-            outcome: Outcome::Running,
-            state: "running",
-            failure: None,
-            ended_ago_ms: None,
-            elapsed_ms: Some(12_300),
-            expected: None,
-            heartbeat_age_ms: Some(400),
-            output_age_ms: Some(1200),
-            cpu_time: Some(Duration::from_millis(700)),
-            pid: Some(1_234_567),
-            run_id: None,
-            last_line: Some(last_line.to_owned()),
-        }
+        let mut report = Report::unseen(step, Path::new("/d"), String::new());
+        report.elapsed_ms = Some(12_300);
+        report.heartbeat_age_ms = Some(400);
+        report.output_age_ms = Some(1200);
+        report.pid = Some(1_234_567);
+        let cpu_time = Some(Duration::from_millis(700));
+        Row { report, cpu_time, last_line: Some(last_line.to_owned()) }
+    }
+
+    fn with_expected(mut row: Row) -> Row {
+        row.report.expected_ms = Some(40_000);
+        row
     }
 
     #[test]
@@ -151,7 +163,7 @@ mod tests {
 
     #[test]
     fn the_last_line_has_room_on_a_narrow_terminal() {
-        let rows = [Row { expected: Some(Duration::from_secs(40)), ..row(&"n".repeat(100), "compiling everything") }];
+        let rows = [with_expected(row(&"n".repeat(100), "compiling everything"))];
         for columns in [40, 60, 80, 100, 200] {
             let lines = table(&rows, Styles::PLAIN, Some(columns));
             let room = columns - lines[0].find("LAST").expect("the last line's head");
@@ -161,13 +173,10 @@ mod tests {
 
     #[test]
     fn how_a_step_failed_and_when_it_ended_is_shown_as_far_as_there_is_room() {
-        let failed = Row {
-            outcome: Outcome::Failed,
-            state: "failed",
-            failure: Some("137".to_owned()),
-            ended_ago_ms: Some(185_000),
-            ..row("b", "\u{6f22}\u{5b57} no memory")
-        };
+        let mut failed = row("b", "\u{6f22}\u{5b57} no memory");
+        failed.report.outcome = Outcome::Failed;
+        failed.report.exit_code = Some(137);
+        failed.report.ended_at = Some(clock::wall().minus(Duration::from_millis(185_200)).rfc3339());
         let lines = table(&[row("a", "x"), failed.clone()], Styles::PLAIN, Some(80));
         assert!(
             lines[0].contains("  ENDED") && lines[2].contains("failed (137)") && lines[2].contains("3m 5s ago"),
@@ -183,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_bar_is_shown_where_a_step_has_an_expected_time_and_there_is_room() {
-        let rows = [Row { expected: Some(Duration::from_secs(40)), ..row("a", "x") }, row("b", "y")];
+        let rows = [with_expected(row("a", "x")), row("b", "y")];
         let lines = table(&rows, Styles::PLAIN, Some(80));
         assert!(lines[0].contains("PROGRESS") && lines[1].contains("[===>      ] of 40.0s"), "{lines:?}");
         assert!(!table(&rows, Styles::PLAIN, Some(50))[0].contains("PROGRESS"));
