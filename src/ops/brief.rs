@@ -3,53 +3,38 @@
 
 use crate::ops::report::Report;
 use crate::record::outcome::Outcome;
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde::ser::{Error, Serialize, Serializer};
+use serde_json::value::RawValue;
+use std::collections::HashMap;
 
-/// A report in its short form; which keys it has depends on the outcome alone.
+/// The keys of a step that runs.
+const RUNNING: [&str; 14] = [
+    "step", "outcome", "action", "elapsed_ms", "expected_ms", "heartbeat_age_ms", "output_age_ms", "pid", "killed",
+    "detail", "log", "backend", "run_id", "schema",
+];
+/// The keys of a step that has succeeded.
+const SUCCESS: [&str; 17] = [
+    "step", "outcome", "action", "exit_code", "elapsed_ms", "expected_ms", "pid", "killed", "result", "result_error",
+    "detail", "log", "breaker", "backend", "ended_at", "run_id", "schema",
+];
+
+/// A report in its short form, with these keys alone.
 #[derive(Debug)]
-pub(crate) struct BriefReport<'report>(&'report Report);
+pub(crate) struct BriefReport<'report>(&'report Report, &'static [&'static str]);
 
 impl Report {
     /// The short form, where the outcome has one.
     pub(crate) fn brief(&self) -> Option<BriefReport<'_>> {
-        matches!(self.outcome, Outcome::Running | Outcome::Success).then_some(BriefReport(self))
+        let keys: &[&str] = if self.outcome == Outcome::Running { &RUNNING } else { &SUCCESS };
+        matches!(self.outcome, Outcome::Running | Outcome::Success).then_some(BriefReport(self, keys))
     }
 }
 
 impl Serialize for BriefReport<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self(report) = self;
-        let runs = report.outcome == Outcome::Running;
-        let mut object = serializer.serialize_map(None)?;
-        object.serialize_entry("step", &report.step)?;
-        object.serialize_entry("outcome", &report.outcome)?;
-        object.serialize_entry("action", &report.action)?;
-        if !runs {
-            object.serialize_entry("exit_code", &report.exit_code)?;
-        }
-        object.serialize_entry("elapsed_ms", &report.elapsed_ms)?;
-        object.serialize_entry("expected_ms", &report.expected_ms)?;
-        if runs {
-            object.serialize_entry("heartbeat_age_ms", &report.heartbeat_age_ms)?;
-            object.serialize_entry("output_age_ms", &report.output_age_ms)?;
-        }
-        object.serialize_entry("pid", &report.pid)?;
-        object.serialize_entry("killed", &report.killed)?;
-        if !runs {
-            object.serialize_entry("result", &report.result)?;
-            object.serialize_entry("result_error", &report.result_error)?;
-        }
-        object.serialize_entry("detail", &report.detail)?;
-        object.serialize_entry("log", &report.log)?;
-        if !runs {
-            object.serialize_entry("breaker", &report.breaker)?;
-        }
-        object.serialize_entry("backend", report.backend)?;
-        if !runs {
-            object.serialize_entry("ended_at", &report.ended_at)?;
-        }
-        object.serialize_entry("run_id", &report.run_id)?;
-        object.serialize_entry("schema", &report.schema)?;
-        object.end()
+        let Self(report, keys) = self;
+        let whole = serde_json::to_string(report).map_err(S::Error::custom)?;
+        let facts: HashMap<&str, &RawValue> = serde_json::from_str(&whole).map_err(S::Error::custom)?;
+        serializer.collect_map(keys.iter().map(|key| (key, facts.get(key))))
     }
 }
