@@ -143,12 +143,11 @@ fn the_work_that_a_dead_wrapper_left_elsewhere_is_ended_too_and_its_number_is_no
 #[test]
 fn the_command_may_be_a_kill() {
     let place = Place::new();
-    // COMMAND uses some of its grace to end in order.
-    let pid = place.detach(
-        "s",
-        "cd \"$DOGWATCH_DIR\"; trap 'sleep 0.2; : > told; exit 1' TERM; echo ready; while :; do sleep 0.05; done",
-    );
-    until("the trap stands", || place.read("s.log") == "ready\n");
+    // A script without a wrapper, so that the command signals it; it uses some of its grace to end in order.
+    let script = "trap 'sleep 0.2; : > told; exit 1' TERM; echo $$ > pid; mv pid s.pid; while :; do sleep 0.05; done";
+    let script = Shell::start(&place, script, &[]);
+    let pid = script.pid();
+    until("the pid is there", || place.file("s.pid").exists());
     let command = format!("{} kill s --grace 20s", env!("CARGO_BIN_EXE_dogwatch"));
     let arguments = ["wait", "s", "--json", "--max-timeout", "10ms", "--grace", "20s", "--kill-command", &command];
     place.start(arguments).end_at_all().said(124, "timeout", true);
