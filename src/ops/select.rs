@@ -5,7 +5,7 @@ use crate::ops::check::CheckOptions;
 use crate::ops::list::{Listing, reports};
 use crate::ops::report::Report;
 use crate::record::step_name::StepName;
-use crate::sys::process::info::my_ancestors;
+use crate::sys::process::info::my_lineage;
 
 /// Which steps are meant without names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,9 +25,9 @@ pub(crate) enum MeantSteps {
 pub(crate) fn steps(request: &CheckOptions, which: MeantSteps) -> Result<Vec<StepName>, Error> {
     let request = CheckOptions { log_tail: 0, ..request.clone() };
     let Listing { steps: reports, faults } = reports(&request)?;
-    let ancestors = if which == MeantSteps::All { Vec::new() } else { my_ancestors() };
+    let lineage = if which == MeantSteps::All { Vec::new() } else { my_lineage() };
     let is_own = |report: &&Report| {
-        report.still_runs && report.pid.is_some_and(|pid| ancestors.iter().any(|ancestor| ancestor.pid == pid))
+        report.still_runs && report.pid.is_some_and(|pid| lineage.iter().any(|process| process.pid == pid))
     };
     let others: Vec<&Report> = reports.iter().filter(|report| !is_own(report)).collect();
     let meant = others.iter().filter(|report| which != MeantSteps::Running || report.still_runs);

@@ -41,14 +41,13 @@ pub(crate) fn add_descendants(
     }
 }
 
-/// This process's ancestors, the nearest first, as far as they are visible.
-pub(crate) fn my_ancestors() -> Vec<ProcessInfo> {
+/// This process and its ancestors, the nearest first, as far as they are visible.
+pub(crate) fn my_lineage() -> Vec<ProcessInfo> {
     let look = |pid| platform::process::look(pid).found();
     let parent = |process: &ProcessInfo| Some(process.parent).filter(|&pid| pid > 0).and_then(look);
     // The set bounds the walk even where processes change parents while it goes on.
-    let mut seen = HashSet::from([current_pid()]);
-    let ancestors = std::iter::successors(look(current_pid()).as_ref().and_then(parent), parent);
-    ancestors.take_while(|process| seen.insert(process.pid)).collect()
+    let mut seen = HashSet::new();
+    std::iter::successors(look(current_pid()), parent).take_while(|process| seen.insert(process.pid)).collect()
 }
 
 #[cfg(test)]
@@ -61,7 +60,7 @@ mod tests {
         let Lookup::Found(me) = platform::process::look(current_pid()) else { panic!("not seen") };
         assert_eq!((me.pid, me.kernel_thread), (current_pid(), false));
         assert_eq!(current_start_time(), Some(me.started));
-        assert!(my_ancestors().iter().any(|ancestor| ancestor.pid == me.parent) || me.parent == 0);
+        assert!(my_lineage().iter().any(|ancestor| ancestor.pid == me.parent) || me.parent == 0);
         assert!(platform::process::pids().contains(&current_pid()));
     }
 

@@ -33,8 +33,6 @@ const WATCHED: usize = 16;
 /// A tree whose claimed process was checked: it can be listed, and then ended.
 pub(crate) struct TreeKiller {
     membership: Membership,
-    /// Whether anything was signalled.
-    signalled: bool,
 }
 
 impl TreeKiller {
@@ -43,7 +41,7 @@ impl TreeKiller {
     /// # Errors
     /// A sentence that says why the claimed process must not be signalled.
     pub(crate) fn open(target: KillTarget) -> Result<Self, Error> {
-        Ok(Self { membership: Membership::open(target)?, signalled: false })
+        Ok(Self { membership: Membership::open(target)? })
     }
 
     /// The claimed process, where it lives.
@@ -56,18 +54,14 @@ impl TreeKiller {
     pub(crate) fn end(mut self, escalation: Escalation, children: &mut dyn FnMut() -> Children) -> KillReport {
         let Escalation { signal, grace } = escalation;
         let deadline = clock::now().plus(grace);
-        self.terminate(signal);
-        let mut left = self.await_exits(signal, deadline, children);
+        let asked = self.terminate(signal);
+        let mut left = self.await_exits(signal, asked, deadline, children);
         if left.values().any(|member| member.may_signal) {
             left = self.kill(clock::now().plus(KILL_LIMIT), children);
         }
         let survivors: Vec<i32> = left.into_keys().collect();
-        KillReport {
-            killed: self.signalled && survivors.is_empty(),
-            signalled: self.signalled,
-            survivors,
-            refusal: None,
-        }
+        let signalled = self.membership.signalled;
+        KillReport { killed: signalled && survivors.is_empty(), signalled, survivors, refusal: None }
     }
 
     /// What would be ended now, and this process where it is the wrapper; the oldest come first, so a parent before its
@@ -96,7 +90,7 @@ impl TreeKiller {
     /// a shell with job control goes on with its next line when a child of its is stopped.
     fn stop(&mut self) {
         if let Some(root) = self.membership.root {
-            self.send(&root, Signal::SIGSTOP);
+            self.membership.send(&root, Signal::SIGSTOP);
         }
         let until = clock::now().plus(STOP_LIMIT);
         let (mut asked, mut quiet) = (BTreeSet::new(), 0);
@@ -108,7 +102,7 @@ impl TreeKiller {
             for entry in entries {
                 still &= entry.stopped;
                 if asked.insert((entry.pid, entry.started)) {
-                    self.send(&entry, Signal::SIGSTOP);
+                    self.membership.send(&entry, Signal::SIGSTOP);
                 }
             }
             quiet = if still { quiet + 1 } else { 0 };
@@ -119,13 +113,14 @@ impl TreeKiller {
         }
     }
 
-    /// Sends the first signal to all while they are stopped, and then lets them go on, children before their parents.
+    /// Sends the first signal to all while they are stopped, and then lets them go on, children before their parents. Which
+    /// processes got it, each with its start time.
     ///
     /// With it pending, none runs a line of its program before it handles that: a shell whose child was ended first would
     /// go on with its next line, and were that the one that writes SUCCESS, the run would have succeeded by being killed. And
     /// none exits before those below it go on: the kernel hangs up a group that has stopped members once the exit of its
     /// last connection orphans it (`kill_orphaned_pgrp` in kernel/exit.c), and HUP would end them before they handle it.
-    fn terminate(&mut self, signal: Signal) {
+    fn terminate(&mut self, signal: Signal) -> BTreeSet<(i32, u64)> {
         self.stop();
         let mut asked = BTreeSet::new();
         let mut members = Members::new();
@@ -137,33 +132,23 @@ impl TreeKiller {
                 break;
             }
             for entry in new {
-                self.send(&entry, signal);
+                self.membership.send(&entry, signal);
             }
         }
         for entry in children_first(&members) {
-            self.send(&entry, Signal::SIGCONT);
+            self.membership.send(&entry, Signal::SIGCONT);
         }
+        asked
     }
 
-    fn send(&mut self, entry: &ProcessInfo, signal: Signal) {
-        let Some(handle) = Handle::open(entry.pid, entry.started) else { return };
-        match handle.signal(signal) {
-            Ok(sent) => self.signalled |= sent,
-            // It is among the survivors, unless it exits by itself.
-            Err(_) => self.membership.note_refused(entry),
-        }
-    }
-
-    /// Waits until nothing is left or `deadline`; what is new meanwhile gets the first signal too. What is
-    /// left.
+    /// Waits until nothing is left or `deadline`; what was not `asked` yet gets the first signal too. What is left.
     fn await_exits(
         &mut self,
         signal: Signal,
+        mut asked: BTreeSet<(i32, u64)>,
         deadline: MonotonicTime,
         children: &mut dyn FnMut() -> Children,
     ) -> Members {
-        let mut told = BTreeSet::new();
-        let mut first = true;
         loop {
             if children() == Children::None {
                 return Members::new();
@@ -172,13 +157,10 @@ impl TreeKiller {
             if members.is_empty() || clock::now() >= deadline {
                 return members;
             }
-            for entry in signalable(&members).collect::<Vec<_>>() {
-                if told.insert((entry.pid, entry.started)) && !first {
-                    self.send(&entry, signal);
-                    self.send(&entry, Signal::SIGCONT);
-                }
+            for entry in signalable(&members).filter(|entry| asked.insert((entry.pid, entry.started))) {
+                self.membership.send(&entry, signal);
+                self.membership.send(&entry, Signal::SIGCONT);
             }
-            first = false;
             wait_for_exit(&members, RESCAN.min(deadline.since(clock::now())));
         }
     }
@@ -190,24 +172,13 @@ impl TreeKiller {
             if children() == Children::None {
                 return Members::new();
             }
-            let mut seen = Vec::new();
-            let mut members = self
-                .membership
-                .scan(&mut |membership, entry| {
-                    let sent = Handle::open(entry.pid, entry.started).map(|handle| handle.signal(Signal::SIGKILL));
-                    match sent {
-                        Some(Ok(sent)) => seen.push(sent),
-                        Some(Err(_)) => membership.note_refused(entry),
-                        None => {}
-                    }
-                })
-                .members;
-            self.signalled |= seen.contains(&true);
+            let mut members =
+                self.membership.scan(&mut |membership, entry| membership.send(entry, Signal::SIGKILL)).members;
             if members.is_empty() {
                 members = self.membership.settled();
             }
-            for entry in signalable(&members).collect::<Vec<_>>() {
-                self.send(&entry, Signal::SIGKILL);
+            for entry in signalable(&members) {
+                self.membership.send(&entry, Signal::SIGKILL);
             }
             if !members.values().any(|member| member.may_signal) || clock::now() >= deadline {
                 return members;

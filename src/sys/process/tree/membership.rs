@@ -7,10 +7,12 @@
 
 use crate::error::Error;
 use crate::sys::platform::process as machine;
-use crate::sys::process::info::{add_descendants, current_pid};
-use crate::sys::process::tree::{KillTarget, Protected, Wrapper, claim, granularity, started_after};
+use crate::sys::platform::process::Handle;
+use crate::sys::process::info::{add_descendants, current_pid, my_lineage};
+use crate::sys::process::tree::{KillTarget, Wrapper, claim, granularity, started_after};
 use crate::sys::process::{Environment, Lookup, ProcessInfo};
 use crate::sys::{clock, env};
+use nix::sys::signal::Signal;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -50,7 +52,8 @@ enum Uncertain {
 /// A run whose claimed process was checked, and what its scans have shown so far.
 pub(super) struct Membership {
     target: KillTarget,
-    protected: Protected,
+    /// This process and its ancestors, which are never signalled, whatever a file claims.
+    protected: Vec<ProcessInfo>,
     pub(super) root: Option<ProcessInfo>,
     /// Every process that was ever found to belong to the run, with its start time.
     known: BTreeMap<i32, u64>,
@@ -60,6 +63,8 @@ pub(super) struct Membership {
     strangers: BTreeSet<(i32, u64)>,
     /// Members that the kernel does not let this process signal.
     refused: BTreeSet<(i32, u64)>,
+    /// Whether anything was signalled.
+    pub(super) signalled: bool,
     /// Whether the group that `run` made was seen to be still the run's.
     group_is_proven: bool,
 }
@@ -70,7 +75,7 @@ impl Membership {
     /// # Errors
     /// A sentence that says why the claimed process must not be signalled.
     pub(super) fn open(target: KillTarget) -> Result<Self, Error> {
-        let protected = Protected::now();
+        let protected = my_lineage();
         let root = claim(&target, &protected)?;
         Ok(Self {
             target,
@@ -80,6 +85,7 @@ impl Membership {
             exited: BTreeSet::new(),
             strangers: BTreeSet::new(),
             refused: BTreeSet::new(),
+            signalled: false,
             group_is_proven: false,
         })
     }
@@ -89,9 +95,16 @@ impl Membership {
         self.target.wrapper != Wrapper::Other
     }
 
-    /// Notes that the kernel does not let this process signal a member.
-    pub(super) fn note_refused(&mut self, entry: &ProcessInfo) {
-        self.refused.insert((entry.pid, entry.started));
+    /// Sends a signal to a member, unless it has ended.
+    pub(super) fn send(&mut self, entry: &ProcessInfo, signal: Signal) {
+        let Some(handle) = Handle::open(entry.pid, entry.started) else { return };
+        match handle.signal(signal) {
+            Ok(sent) => self.signalled |= sent,
+            // It is among the survivors, unless it exits by itself.
+            Err(_) => {
+                self.refused.insert((entry.pid, entry.started));
+            }
+        }
     }
 
     /// The living members, once that can be told: an empty scan is repeated until it proves something.
@@ -214,7 +227,8 @@ impl Membership {
         let oldest = self.target.group_started.or(self.root.map(|root| root.started));
         entry.pid <= 1
             || entry.kernel_thread
-            || self.protected.pids.contains(&entry.pid)
+            || entry.pid == current_pid()
+            || self.protected.iter().any(|one| one.pid == entry.pid)
             || machine::STARTS_ARE_ORDERED && oldest.is_some_and(|oldest| entry.started < oldest)
     }
 
@@ -230,7 +244,8 @@ impl Membership {
         let led = self.root.filter(|root| root.group == root.pid).map(|root| (root.pid, Some(root.started)));
         let made = self.target.group.map(|group| (group, self.target.group_started));
         let (group, leader_started) = made.or(led)?;
-        if group <= 1 || self.protected.groups.contains(&group) || self.protected.sessions.contains(&group) {
+        // A group or session that holds this process or an ancestor is the caller's own, not the run's.
+        if group <= 1 || self.protected.iter().any(|one| one.group == group || one.session == group) {
             return None;
         }
         match machine::look(group) {

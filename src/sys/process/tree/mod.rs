@@ -13,11 +13,10 @@ use crate::sys::clock;
 use crate::sys::env;
 use crate::sys::platform::diagnose::glimpse;
 use crate::sys::platform::process as machine;
-use crate::sys::process::info::{current_pid, my_ancestors};
+use crate::sys::process::info::current_pid;
 use crate::sys::process::{Lookup, ProcessInfo};
 use crate::sys::signals::Signal;
 pub(crate) use kill::{KILL_LIMIT, TreeKiller};
-use std::collections::BTreeSet;
 use std::time::Duration;
 pub(crate) use unlisted::end_unlisted;
 
@@ -121,30 +120,8 @@ pub(crate) fn names(pids: &[i32], owner: u32) -> Option<String> {
     (!pids.is_empty()).then(|| pids.iter().map(named).collect::<Vec<_>>().join(", "))
 }
 
-/// Those who are never signalled, whatever a file claims.
-struct Protected {
-    pids: BTreeSet<i32>,
-    groups: BTreeSet<i32>,
-    sessions: BTreeSet<i32>,
-}
-
-impl Protected {
-    fn now() -> Self {
-        let mut entries = my_ancestors();
-        entries.extend(machine::look(current_pid()).found());
-        let mut pids: BTreeSet<i32> = entries.iter().map(|entry| entry.pid).collect();
-        pids.insert(current_pid());
-        Self {
-            pids,
-            // A group or session that holds this process or an ancestor is the caller's own, not the run's.
-            groups: entries.iter().map(|entry| entry.group).collect(),
-            sessions: entries.iter().map(|entry| entry.session).collect(),
-        }
-    }
-}
-
 /// Checks the claim in `.pid`. No process at all is no refusal: what it left may still be there.
-fn claim(target: &KillTarget, protected: &Protected) -> Result<Option<ProcessInfo>, Error> {
+fn claim(target: &KillTarget, protected: &[ProcessInfo]) -> Result<Option<ProcessInfo>, Error> {
     let Some(pid) = target.pid else { return Ok(None) };
     let refuse = |why: &str| Err(Error::internal(format!("process {pid} {why}")));
     if pid <= 1 {
@@ -153,7 +130,7 @@ fn claim(target: &KillTarget, protected: &Protected) -> Result<Option<ProcessInf
     if pid == current_pid() {
         return refuse("is this one and was not signalled");
     }
-    if protected.pids.contains(&pid) {
+    if protected.iter().any(|one| one.pid == pid) {
         return refuse("is an ancestor of this one and was not signalled");
     }
     let entry = match machine::look(pid) {
@@ -204,8 +181,7 @@ fn started_after(entry: &ProcessInfo, claimed_at: WallTime, slack: Duration) -> 
 /// How much later than the `.pid` file its own process may seem to have started, by the graining of the two times alone:
 /// start times have ticks (10 ms), file times a jiffy (10 ms at most), or whole seconds on old filesystems.
 fn granularity(claimed_at: WallTime) -> Duration {
-    let whole_seconds = claimed_at.as_nanos().rem_euclid(1_000_000_000) == 0;
-    if whole_seconds { RECYCLED } else { Duration::from_millis(50) }
+    if claimed_at.is_whole_second() { RECYCLED } else { Duration::from_millis(50) }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::sys::process::Environment;
+use crate::sys::process::info::my_lineage;
 use std::process::{Child, Command, Stdio};
 
 fn target(pid: i32) -> KillTarget {
@@ -81,7 +82,7 @@ fn who_ignores_term_is_killed_after_the_grace_and_a_stopped_one_goes_too() {
 
 #[test]
 fn nobody_protected_is_signalled_whatever_the_claim() {
-    let parent = my_ancestors().first().map_or(1, |entry| entry.pid);
+    let parent = my_lineage().get(1).map_or(1, |entry| entry.pid);
     for pid in [1, 0, -1, current_pid(), parent] {
         let report = terminate(&target(pid), Escalation::term(Duration::ZERO));
         assert!(!report.killed && report.refusal.is_some(), "{pid}: {report:?}");
