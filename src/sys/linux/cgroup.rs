@@ -10,7 +10,7 @@ use std::path::PathBuf;
 pub(crate) fn kills() -> Option<u64> {
     let groups = procfs_read::text("/proc/self/cgroup")?;
     let mounts = procfs_read::text("/proc/self/mountinfo")?;
-    counters(&groups, &mounts).iter().find_map(|file| count(&String::from_utf8_lossy(&procfs_read::record(file).ok()?)))
+    counters(&groups, &mounts).iter().find_map(|file| count(&procfs_read::text_record(file)?))
 }
 
 /// The files that may hold the count, from `/proc/PID/cgroup` (cgroups(7)) and `/proc/PID/mountinfo`

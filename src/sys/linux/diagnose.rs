@@ -5,7 +5,8 @@
 
 use crate::record::evidence::{BlockedOn, ProcessState, TreeProcess, bracketed, command_line};
 use crate::record::time::millis;
-use crate::sys::linux::fd_table::{Descriptors, read, read_text};
+use crate::sys::linux::fd_table::Descriptors;
+use crate::sys::linux::procfs_read::{record, text, whole};
 use crate::sys::linux::wait_reason::{self, SyscallWait};
 use crate::sys::linux::{process, procfs};
 use crate::sys::process::ProcessInfo;
@@ -15,8 +16,9 @@ const THREADS: usize = 64;
 
 /// A process as its one line of `stat` shows it, under its name. That read never blocks.
 pub(crate) fn glimpse(entry: &ProcessInfo) -> Option<TreeProcess> {
-    let line = read(&format!("/proc/{}/stat", entry.pid))?;
-    let stat = procfs::stat(&line).filter(|stat| stat.started == entry.started && !matches!(stat.state, 'X' | 'x'))?;
+    let line = record(format!("/proc/{}/stat", entry.pid)).ok()?;
+    let stat =
+        procfs::stat(&line).filter(|stat| stat.process.started == entry.started && !matches!(stat.state, 'X' | 'x'))?;
     let name = bracketed(procfs::name(&line)?);
     let used = millis(process::of_ticks(stat.used));
     Some(TreeProcess::new(entry.pid, entry.parent, name, wait_reason::state(stat.state), used))
@@ -35,18 +37,18 @@ pub(crate) fn detail(seen: &mut TreeProcess, has_children: bool) {
             (seen.state, seen.blocked_on) = wait_reason::by_threads(&others);
         }
     }
-    if let Some(line) = read(&format!("{folder}/cmdline")).and_then(|arguments| command_line(&arguments)) {
+    if let Some(line) = whole(format!("{folder}/cmdline")).ok().and_then(|arguments| command_line(&arguments)) {
         seen.command = line;
     }
 }
 
 /// The state of one thread, and what it asked for where it sleeps.
 fn thread(folder: &str) -> Option<(ProcessState, Option<SyscallWait>)> {
-    let state = wait_reason::state(procfs::stat(&read(&format!("{folder}/stat"))?)?.state);
+    let state = wait_reason::state(procfs::stat(&record(format!("{folder}/stat")).ok()?)?.state);
     let sleeps = matches!(state, ProcessState::Sleeping | ProcessState::Disk);
     // A thread that moves on in between shows no call, and sleeps nowhere.
-    let exact = || read_text(&format!("{folder}/syscall")).map(|text| wait_reason::by_call(&text));
-    let vague = || read_text(&format!("{folder}/wchan")).map(|text| wait_reason::by_place(&text));
+    let exact = || text(format!("{folder}/syscall")).map(|text| wait_reason::by_call(&text));
+    let vague = || text(format!("{folder}/wchan")).map(|text| wait_reason::by_place(&text));
     let known = |wait: &SyscallWait| *wait != SyscallWait::Unknown;
     let wait = if sleeps { exact().filter(known).or_else(vague) } else { None };
     // Whatever it asked for, it is the disk that keeps it; but a parent waits for its child's exec in this state too.
@@ -196,7 +198,7 @@ mod tests {
             let (pid, folder) = (child.id().cast_signed(), format!("/proc/{}", child.id()));
             let descriptors = Descriptors::of(pid);
             assert_eq!(descriptors.tell(settled(&folder), false), Some(expected));
-            let place = wait_reason::by_place(&read_text(&format!("{folder}/wchan")).unwrap_or_default());
+            let place = wait_reason::by_place(&text(format!("{folder}/wchan")).unwrap_or_default());
             // A kernel that does not name its functions tells nothing.
             assert!(place == SyscallWait::Unknown || descriptors.tell(place, false) == Some(expected), "{place:?}");
             child.kill().unwrap();

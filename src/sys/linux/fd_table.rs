@@ -4,8 +4,8 @@
 //! of a path only the type is read, with `AT_STATX_DONT_SYNC`.
 
 use crate::record::evidence::BlockedOn;
-use crate::sys::linux::procfs;
-use crate::sys::linux::procfs_read::part;
+use crate::sys::linux::process;
+use crate::sys::linux::procfs_read::text;
 use crate::sys::linux::wait_reason::{self, FdKind, SyscallWait};
 use crate::sys::process::ProcessInfo;
 use crate::sys::process::pipes::PipeEnds;
@@ -18,19 +18,6 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 
 /// The most descriptors that are looked at in one process.
 const MOST: usize = 256;
-/// The most bytes read of one file.
-const LONGEST: u64 = 256 << 10;
-
-/// Reads at most 256 KiB of a file of procfs.
-pub(crate) fn read(path: &str) -> Option<Vec<u8>> {
-    part(path, LONGEST).ok()
-}
-
-/// As [`read`], as text.
-pub(crate) fn read_text(path: &str) -> Option<String> {
-    read(path).map(|content| String::from_utf8_lossy(&content).into_owned())
-}
-
 /// How little processor time, in clock ticks, a process has used that may still be between its fork and its program.
 const HARDLY_ANY: u64 = 2;
 
@@ -41,9 +28,9 @@ const HARDLY_ANY: u64 = 2;
 /// before and after.
 pub(crate) fn pipe_ends(entry: &ProcessInfo) -> Option<PipeEnds> {
     let at_rest = || {
-        let stat = procfs::stat(&read(&format!("/proc/{}/stat", entry.pid))?)?;
+        let stat = process::stat(entry.pid)?;
         let is_new = matches!(stat.state, 'R' | 'D') && stat.used < HARDLY_ANY;
-        (stat.started == entry.started && !stat.exiting && !is_new).then_some(())
+        (stat.process.started == entry.started && !stat.exiting && !is_new).then_some(())
     };
     at_rest()?;
     let ends = open_pipes(entry.pid);
@@ -148,7 +135,7 @@ impl Descriptors {
     }
 
     fn by_epoll(&self, number: i32) -> Option<BlockedOn> {
-        let info = read_text(&format!("{}/fdinfo/{number}", self.folder))?;
+        let info = text(format!("{}/fdinfo/{number}", self.folder))?;
         self.by_set(wait_reason::epoll_set(&info).map(|number| (number, true)).collect())
     }
 
@@ -205,8 +192,8 @@ impl Descriptors {
 
     fn is_local(&self, inode: u64) -> bool {
         let read = || {
-            let text = read_text(&format!("{}/net/unix", self.folder)).unwrap_or_default();
-            wait_reason::local_sockets(&text).collect()
+            let sockets = text(format!("{}/net/unix", self.folder)).unwrap_or_default();
+            wait_reason::local_sockets(&sockets).collect()
         };
         self.local_sockets.get_or_init(read).contains(&inode)
     }

@@ -7,9 +7,8 @@ use super::deferred_close::DeferredClose;
 use rustix::fs::inotify::{self, Reader};
 pub(crate) use rustix::fs::inotify::{ReadFlags, WatchFlags};
 use rustix::io::Errno;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ffi::CStr;
-use std::hash::Hash;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -26,10 +25,8 @@ pub(crate) struct Watches<K> {
     instance: OwnedFd,
     /// `None` if it cannot be had: then closing the instance blocks until the kernel has freed it.
     _deferred: Option<DeferredClose>,
-    /// The watch that stands under each key.
-    set: HashMap<K, i32>,
-    /// Whom each watch is for: names of one file share one (`rustix::fs::inotify::add_watch`).
-    keys: HashMap<i32, Vec<K>>,
+    /// The watch that stands under each key. Names of one file share one (`rustix::fs::inotify::add_watch`).
+    set: BTreeMap<K, i32>,
 }
 
 /// What is told.
@@ -41,7 +38,7 @@ pub(crate) enum InotifyEvent<'event, K> {
     Lost,
 }
 
-impl<K: Clone + Eq + Hash> Watches<K> {
+impl<K: Clone + Ord> Watches<K> {
     /// Without any watch yet.
     ///
     /// # Errors
@@ -49,7 +46,7 @@ impl<K: Clone + Eq + Hash> Watches<K> {
     pub(crate) fn new() -> io::Result<Self> {
         let instance = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
         let deferred = DeferredClose::of(instance.as_fd()).ok();
-        Ok(Self { instance, _deferred: deferred, set: HashMap::new(), keys: HashMap::new() })
+        Ok(Self { instance, _deferred: deferred, set: BTreeMap::new() })
     }
 
     /// Watches what has this path now; what was watched under the key before is not any more.
@@ -58,19 +55,10 @@ impl<K: Clone + Eq + Hash> Watches<K> {
     /// No watch left, or no such file; what was watched before still is.
     pub(crate) fn set(&mut self, key: &K, path: &Path, mask: WatchFlags) -> io::Result<()> {
         let watch = inotify::add_watch(&self.instance, path, mask)?;
-        let keys = self.keys.entry(watch).or_default();
-        if !keys.contains(key) {
-            keys.push(key.clone());
-        }
-        if let Some(before) = self.set.insert(key.clone(), watch).filter(|before| *before != watch)
-            && let Some(keys) = self.keys.get_mut(&before)
-        {
-            keys.retain(|other| other != key);
-            if keys.is_empty() {
-                self.keys.remove(&before);
-                // Gone with its file already: EINVAL.
-                let _gone = inotify::remove_watch(&self.instance, before);
-            }
+        let before = self.set.insert(key.clone(), watch);
+        if let Some(before) = before.filter(|before| self.set.values().all(|other| other != before)) {
+            // Gone with its file already: EINVAL.
+            let _gone = inotify::remove_watch(&self.instance, before);
         }
         Ok(())
     }
@@ -98,16 +86,12 @@ impl<K: Clone + Eq + Hash> Watches<K> {
             if flags.contains(ReadFlags::QUEUE_OVERFLOW) {
                 tell(InotifyEvent::Lost);
             }
-            for key in self.keys.get(&watch).into_iter().flatten() {
+            for (key, _) in self.set.iter().filter(|(_, set)| **set == watch) {
                 tell(InotifyEvent::Event(key, flags, event.file_name()));
             }
             if flags.contains(ReadFlags::IGNORED) {
                 // The kernel has taken it out; its number is not given again soon (inotify(7), BUGS).
-                for key in self.keys.remove(&watch).into_iter().flatten() {
-                    if self.set.get(&key) == Some(&watch) {
-                        self.set.remove(&key);
-                    }
-                }
+                self.set.retain(|_, set| *set != watch);
             }
             if reader.is_buffer_empty() {
                 return Ok(());
@@ -157,10 +141,10 @@ mod tests {
         fs::write(&two, "").unwrap();
         watches.set(&2, &two, WatchFlags::MODIFY).unwrap();
         assert!(told(&mut watches).is_empty());
-        assert_eq!((watches.set.len(), watches.keys.len()), (2, 2));
+        assert_eq!(watches.set.len(), 2);
         fs::remove_file(&two).unwrap();
         assert_eq!(told(&mut watches), [(2, ReadFlags::IGNORED, String::new())]);
-        assert_eq!((watches.set.len(), watches.keys.len()), (1, 1));
+        assert_eq!(watches.set.len(), 1);
     }
 
     #[test]

@@ -27,8 +27,7 @@ pub(crate) fn poll(waited: &mut [PollFd<'_>], longest: Duration) -> Result<i32, 
 
 /// The id that the kernel drew at this boot (`random(4)`).
 pub(crate) fn boot_id() -> Option<String> {
-    let text = String::from_utf8(procfs_read::record("/proc/sys/kernel/random/boot_id").ok()?).ok()?;
-    Some(text.trim().to_owned())
+    procfs_read::text_record("/proc/sys/kernel/random/boot_id").map(|text| text.trim().to_owned())
 }
 
 /// The number of this process's PID namespace (`pid_namespaces(7)`).
@@ -75,7 +74,7 @@ pub(crate) fn die_with_parent() -> io::Result<()> {
 /// The signals that this process ignores, and those that it catches: a bit each, from signal 1 on (`proc_pid_status(5)`).
 /// `None` if /proc does not tell.
 pub(crate) fn signal_dispositions() -> Option<(u64, u64)> {
-    procfs::signal_dispositions(std::str::from_utf8(&procfs_read::record("/proc/self/status").ok()?).ok()?)
+    procfs::signal_dispositions(&procfs_read::text_record("/proc/self/status")?)
 }
 
 /// Gives the disk space of a file's first `length` bytes back; its size stays.

@@ -7,8 +7,8 @@ use crate::sys::process::namespace::{Member, NamespaceOrigin};
 /// The inode of the PID namespace that the system booted with (`PROC_PID_INIT_INO`, `include/linux/proc_ns.h`).
 const INITIAL: u64 = 0xEFFF_FFFC;
 
-/// How many ancestors are looked at.
-const MOST: usize = 64;
+/// How many processes are looked at, from this one upwards.
+const MOST: usize = 65;
 
 /// Where this process comes from; `None` in the system's own namespace, and where the ancestors cannot be seen.
 ///
@@ -18,16 +18,13 @@ pub(crate) fn origin() -> Option<NamespaceOrigin> {
     if machine::pid_namespace()? == INITIAL {
         return None;
     }
-    let (mut command, mut parent) = member("self")?;
-    if command.pid == 1 {
-        return Some(NamespaceOrigin { init: command.clone(), command });
-    }
+    let (mut command, mut shown) = (None, "self".to_owned());
     for _ in 0..MOST {
-        let (next, next_parent) = member(&parent.to_string())?;
-        if next.pid == 1 {
-            return Some(NamespaceOrigin { init: next, command });
+        let (process, parent) = member(&shown)?;
+        if process.pid == 1 {
+            return Some(NamespaceOrigin { command: command.unwrap_or_else(|| process.clone()), init: process });
         }
-        (command, parent) = (next, next_parent);
+        (command, shown) = (Some(process), parent.to_string());
     }
     None
 }
@@ -35,12 +32,12 @@ pub(crate) fn origin() -> Option<NamespaceOrigin> {
 /// A process and its parent's pid as /proc shows it.
 fn member(shown: &str) -> Option<(Member, i32)> {
     let line = procfs_read::record(format!("/proc/{shown}/stat")).ok()?;
-    let status = String::from_utf8_lossy(&procfs_read::record(format!("/proc/{shown}/status")).ok()?).into_owned();
+    let status = procfs_read::text_record(format!("/proc/{shown}/status"))?;
     let stat = procfs::stat(&line)?;
     let name = String::from_utf8_lossy(procfs::name(&line)?).into_owned();
     // In the namespace that /proc shows, a process has only one pid.
-    let pid = procfs::inner_pid(&status).unwrap_or(stat.pid);
-    Some((Member { pid, name, started: of_ticks(stat.started) }, stat.parent))
+    let pid = procfs::inner_pid(&status).unwrap_or(stat.process.pid);
+    Some((Member { pid, name, started: of_ticks(stat.process.started) }, stat.process.parent))
 }
 
 #[cfg(test)]

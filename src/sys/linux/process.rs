@@ -35,10 +35,11 @@ pub(crate) fn look(pid: i32) -> Lookup {
 
 /// A process that has not ended, with the CPU time that it has used so far, by one look.
 pub(crate) fn usage(pid: i32) -> Option<(ProcessInfo, Duration)> {
-    stat(pid).filter(|stat| !has_ended(stat)).map(|stat| (entry(&stat), of_ticks(stat.used)))
+    stat(pid).filter(|stat| !has_ended(stat)).map(|stat| (stat.process, of_ticks(stat.used)))
 }
 
-fn stat(pid: i32) -> Option<procfs::Stat> {
+/// All that one look tells of a process, or of a thread.
+pub(crate) fn stat(pid: i32) -> Option<procfs::Stat> {
     procfs::stat(&procfs_read::record(format!("/proc/{pid}/stat")).ok()?)
 }
 
@@ -53,28 +54,16 @@ fn missing(pid: i32) -> Lookup {
 fn lookup(stat: &procfs::Stat) -> Lookup {
     // A zombie has ended; only its parent has not looked yet. A thread's number is no process's: kill(2) with it would
     // reach the whole process that it belongs to.
-    if has_ended(stat) || stat.is_thread { Lookup::NotFound } else { Lookup::Found(entry(stat)) }
+    if has_ended(stat) || stat.is_thread { Lookup::NotFound } else { Lookup::Found(stat.process) }
 }
 
 fn has_ended(stat: &procfs::Stat) -> bool {
     matches!(stat.state, 'Z' | 'X' | 'x')
 }
 
-fn entry(stat: &procfs::Stat) -> ProcessInfo {
-    ProcessInfo {
-        pid: stat.pid,
-        parent: stat.parent,
-        group: stat.group,
-        session: stat.session,
-        started: stat.started,
-        kernel_thread: stat.kernel_thread,
-        stopped: matches!(stat.state, 'T' | 't'),
-    }
-}
-
 /// Every process that has ended and waits for its parent to look.
 pub(crate) fn zombies() -> Vec<ProcessInfo> {
-    pids().into_iter().filter_map(stat).filter(has_ended).map(|stat| entry(&stat)).collect()
+    pids().into_iter().filter_map(stat).filter(has_ended).map(|stat| stat.process).collect()
 }
 
 /// The numbers of all processes that are visible here, zombies included; the youngest process comes last.
@@ -87,7 +76,7 @@ pub(crate) fn pids() -> Vec<i32> {
 
 /// The number that was given last in this PID namespace: while it stays the same, no process is created.
 pub(crate) fn newest_pid() -> Option<i32> {
-    procfs::newest_pid(&String::from_utf8(procfs_read::record("/proc/loadavg").ok()?).ok()?)
+    procfs::newest_pid(&procfs_read::text_record("/proc/loadavg")?)
 }
 
 /// The process that this number is a thread of, where it is no process's own.
@@ -124,8 +113,8 @@ pub(crate) fn environment_holds(pid: i32, variable: &str) -> Environment {
 /// go up to the greatest limit (`PID_MAX_LIMIT`, `include/linux/threads.h`).
 pub(crate) fn for_each_own_child(first: i32, tell: &mut dyn FnMut(i32), is_over: &mut dyn FnMut() -> bool) {
     const GREATEST: i32 = 4 << 20;
-    let most = procfs_read::record("/proc/sys/kernel/pid_max").ok();
-    let most = most.and_then(|text| String::from_utf8(text).ok()?.trim().parse().ok()).unwrap_or(GREATEST);
+    let most = procfs_read::text_record("/proc/sys/kernel/pid_max");
+    let most = most.and_then(|text| text.trim().parse().ok()).unwrap_or(GREATEST);
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
     for pid in (first.min(most)..most).chain(2..first.min(most)) {
         if pid % 4096 == 0 && is_over() {

@@ -3,6 +3,8 @@
 //! Fields are split only after the last parenthesis, because a command's name may contain spaces and parentheses
 //! (`proc_pid_stat(5)`).
 
+use crate::sys::process::ProcessInfo;
+
 /// The flag of a kernel thread in `stat`'s ninth field (`PF_KTHREAD`, include/linux/sched.h).
 const KERNEL_THREAD: u64 = 0x0020_0000;
 /// The flag of a process that is exiting, from before its descriptors are closed until it is reaped (`PF_EXITING`).
@@ -11,25 +13,15 @@ const EXITING: u64 = 0x4;
 /// What one line of `/proc/PID/stat` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stat {
-    /// The process.
-    pub(crate) pid: i32,
+    /// Who it is; started in clock ticks after boot.
+    pub(crate) process: ProcessInfo,
     /// Its state as one letter.
     pub(crate) state: char,
-    /// Its parent.
-    pub(crate) parent: i32,
-    /// Its process group.
-    pub(crate) group: i32,
-    /// Its session.
-    pub(crate) session: i32,
-    /// Whether it is a thread of the kernel.
-    pub(crate) kernel_thread: bool,
     /// Whether it is exiting or has exited.
     pub(crate) exiting: bool,
     /// Whether the number is that of a thread that is not its process's first: such a thread tells no parent of its end
     /// (`copy_process` in kernel/fork.c, `exit_signal`).
     pub(crate) is_thread: bool,
-    /// When it started, in clock ticks after boot.
-    pub(crate) started: u64,
     /// The processor time it has used, its own and the kernel's for it, in clock ticks.
     pub(crate) used: u64,
 }
@@ -47,12 +39,13 @@ pub(crate) fn stat(bytes: &[u8]) -> Option<Stat> {
     let own: u64 = fields.nth(4)?.parse().ok()?;
     let kernels: u64 = fields.next()?.parse().ok()?;
     let started = fields.nth(6)?.parse().ok()?;
-    let kernel_thread = flags & KERNEL_THREAD != 0;
-    let exiting = flags & EXITING != 0;
+    let (kernel_thread, exiting) = (flags & KERNEL_THREAD != 0, flags & EXITING != 0);
+    let stopped = matches!(state, 'T' | 't');
+    let process = ProcessInfo { pid, parent, group, session, started, kernel_thread, stopped };
     // The 38th field, after the 22nd.
     let is_thread = fields.nth(15) == Some("-1");
     let used = own.saturating_add(kernels);
-    Some(Stat { pid, state, parent, group, session, kernel_thread, exiting, is_thread, started, used })
+    Some(Stat { process, state, exiting, is_thread, used })
 }
 
 /// The fields of `/proc/PID/stat` after the name; the first of them is the third of the line.
@@ -141,19 +134,16 @@ mod tests {
     #[test]
     fn the_name_may_hold_spaces_and_parentheses() {
         let read = stat(LINE.as_bytes()).unwrap();
-        let expected = Stat {
+        let process = ProcessInfo {
             pid: 4242,
-            state: 'S',
             parent: 17,
             group: 4242,
             session: 4200,
-            kernel_thread: false,
-            exiting: false,
-            is_thread: false,
             started: 987_654,
-            used: 4,
+            kernel_thread: false,
+            stopped: false,
         };
-        assert_eq!(read, expected);
+        assert_eq!(read, Stat { process, state: 'S', exiting: false, is_thread: false, used: 4 });
         assert_eq!(name(LINE.as_bytes()), Some(&b"a) b (c"[..]));
         assert_eq!(name(b")("), None);
     }
@@ -169,7 +159,7 @@ mod tests {
     #[test]
     fn kernel_threads_show_by_their_flag() {
         let line = "2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 0 0 0 20 0 1 0 1 0 0";
-        assert!(stat(line.as_bytes()).unwrap().kernel_thread);
+        assert!(stat(line.as_bytes()).unwrap().process.kernel_thread);
     }
 
     #[test]

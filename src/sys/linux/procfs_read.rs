@@ -19,23 +19,15 @@ const LONGEST: u64 = 16 << 20;
 /// # Errors
 /// As open(2) and read(2).
 pub(crate) fn whole(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
-    part(path, LONGEST)
+    let mut content = Vec::with_capacity(ROOM);
+    // Bounded, because then nothing asks for a size.
+    File::open(path)?.take(LONGEST).read_to_end(&mut content)?;
+    Ok(content)
 }
 
 /// The same as text. A process gives itself a name of any bytes, and the rest is to be read all the same.
 pub(crate) fn text(path: impl AsRef<Path>) -> Option<String> {
     whole(path).ok().map(|content| String::from_utf8_lossy(&content).into_owned())
-}
-
-/// The beginning of it.
-///
-/// # Errors
-/// As [`whole`].
-pub(crate) fn part(path: impl AsRef<Path>, limit: u64) -> io::Result<Vec<u8>> {
-    let mut text = Vec::with_capacity(ROOM);
-    // Bounded, because then nothing asks for a size.
-    File::open(path)?.take(limit).read_to_end(&mut text)?;
-    Ok(text)
 }
 
 /// A file that holds one short record, such as a process's `stat`: it comes with the first read whole, and nothing after it
@@ -49,6 +41,11 @@ pub(crate) fn record(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
     let length = read_once(&mut file, &mut text)?;
     text.truncate(length);
     Ok(text)
+}
+
+/// The same as text.
+pub(crate) fn text_record(path: impl AsRef<Path>) -> Option<String> {
+    record(path).ok().map(|content| String::from_utf8_lossy(&content).into_owned())
 }
 
 #[cfg(test)]

@@ -1,25 +1,18 @@
-//! What a process has done so far, by procfs: CPU time in ticks, bytes read and written.
+//! How much a process has done so far, by procfs, as a number of which only a change says something.
 //!
 //! Counters that also grow while a process only waits are not used.
 
 use crate::sys::linux::procfs;
-use crate::sys::linux::procfs_read::{record, whole};
+use crate::sys::linux::procfs_read::{record, text};
 
-/// What one process, with the children that it has reaped, has done so far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Work {
-    /// CPU time, in the kernel's own unit.
-    cpu: u64,
-    /// Bytes moved by read(2), write(2) and their kin, whatever they came from or went to.
-    moved: u64,
-}
-
-/// What the process has done; `None` if it is gone or does not tell.
-pub(crate) fn of(pid: i32) -> Option<Work> {
+/// The sum of its ticks of CPU time, with those of the children that it has reaped, and the bytes that it has moved by read(2),
+/// write(2) and their kin, whatever they came from or went to: neither ever becomes less. `None` if it is gone or does not
+/// tell.
+pub(crate) fn of(pid: i32) -> Option<u64> {
     let stat = record(format!("/proc/{pid}/stat")).ok()?;
     // The bytes of another user's process cannot be read (proc_pid_io(5)), its CPU time can.
-    let io = whole(format!("/proc/{pid}/io")).unwrap_or_default();
-    Some(Work { cpu: ticks(&stat)?, moved: bytes(&String::from_utf8_lossy(&io)) })
+    let io = text(format!("/proc/{pid}/io")).unwrap_or_default();
+    Some(ticks(&stat)?.saturating_add(bytes(&io)))
 }
 
 /// The fields 14 to 17 of `/proc/PID/stat` (`proc_pid_stat(5)`): user and system time, its own and its children's.

@@ -4,14 +4,14 @@
 //! blocked or waits for a lock changes none of these.
 
 use crate::sys::platform::process as machine;
-use crate::sys::platform::usage::{self, Work};
+use crate::sys::platform::usage;
 use crate::sys::process::ProcessInfo;
 use crate::sys::process::info::{add_descendants, current_pid};
 use std::collections::BTreeMap;
 
-/// What every process below this one has done, by number and start time.
+/// How much every process below this one has done, by number and start time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Activity(BTreeMap<(i32, u64), Option<Work>>);
+pub(crate) struct Activity(BTreeMap<(i32, u64), Option<u64>>);
 
 /// Reads what the run's processes have done: those of COMMAND's group and session, and with `own_children` every child of
 /// this process; with all that descends from these.
