@@ -6,32 +6,26 @@ use crate::record::time::{MonotonicTime, WallTime};
 use crate::sys::platform::machine;
 use nix::time::{ClockId, clock_gettime};
 use std::sync::OnceLock;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// This moment on the monotonic clock that stops while the machine sleeps.
 pub(crate) fn now() -> MonotonicTime {
-    read(machine::AWAKE)
+    MonotonicTime::from_nanos(nanos(machine::AWAKE))
 }
 
 /// This moment on the monotonic clock that goes on while the machine sleeps.
 pub(crate) fn with_sleep() -> MonotonicTime {
-    read(machine::WITH_SLEEP)
-}
-
-fn read(clock: ClockId) -> MonotonicTime {
-    // Both clocks exist since Linux 2.6.39 and macOS 10.12; a failure cannot come from the arguments.
-    clock_gettime(clock).map_or(MonotonicTime::from_nanos(0), |time| {
-        MonotonicTime::from_nanos(WallTime::from_parts(time.tv_sec(), time.tv_nsec()).as_nanos())
-    })
+    MonotonicTime::from_nanos(nanos(machine::WITH_SLEEP))
 }
 
 /// This moment on the wall clock.
 pub(crate) fn wall() -> WallTime {
-    let nanos = |span: Duration| i64::try_from(span.as_nanos()).unwrap_or(i64::MAX);
-    match SystemTime::now().duration_since(UNIX_EPOCH) {
-        Ok(since) => WallTime::from_nanos(nanos(since)),
-        Err(before) => WallTime::from_nanos(-nanos(before.duration())),
-    }
+    WallTime::from_nanos(nanos(ClockId::CLOCK_REALTIME))
+}
+
+fn nanos(clock: ClockId) -> i64 {
+    // All these clocks exist since Linux 2.6.39 and macOS 10.12; a failure cannot come from the arguments.
+    clock_gettime(clock).map_or(0, |time| WallTime::from_parts(time.tv_sec(), time.tv_nsec()).as_nanos())
 }
 
 /// By how much this process's time namespace sets the two clocks apart. It never changes: unshare(2) moves only children
@@ -46,11 +40,6 @@ pub(crate) fn slept() -> Duration {
     let span = Duration::from_nanos(offset.unsigned_abs());
     let with_sleep = if offset < 0 { with_sleep.plus(span) } else { with_sleep.minus(span) };
     with_sleep.since(now())
-}
-
-/// Yields this processor to other runnable threads.
-pub(crate) fn give_way() {
-    std::thread::yield_now();
 }
 
 /// Blocks this thread until a moment on the awake clock; not at all where it is past.

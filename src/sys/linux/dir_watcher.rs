@@ -3,7 +3,7 @@
 //! Heartbeats, log writes and reads raise no event here.
 
 use crate::sys::linux::inotify::{InotifyEvent, WatchFlags, Watches};
-use crate::sys::watch::DirEvent;
+use crate::sys::watch::{DirEvent, DirWatcher};
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -32,25 +32,18 @@ impl PlatformWatcher {
         watches.set(&None, folder, mask | own)?;
         Ok(Self { watches })
     }
+}
 
-    /// Watches the file that has this path now for writes, instead of the one that had it before.
-    ///
-    /// # Errors
-    /// No watch left, or no such file.
-    pub(crate) fn follow(&mut self, path: &Path) -> io::Result<()> {
-        self.watches.set(&Some(path.into()), path, WatchFlags::MODIFY)
-    }
-
-    /// What is readable when there is something to tell.
-    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+impl DirWatcher for PlatformWatcher {
+    fn descriptor(&self) -> BorrowedFd<'_> {
         self.watches.descriptor()
     }
 
-    /// Tells what has come, without waiting for more.
-    ///
-    /// # Errors
-    /// Nothing can be read any more.
-    pub(crate) fn take(&mut self, tell: &mut dyn FnMut(DirEvent<'_>)) -> io::Result<()> {
+    fn follow(&mut self, path: &Path) -> io::Result<()> {
+        self.watches.set(&Some(path.into()), path, WatchFlags::MODIFY)
+    }
+
+    fn take(&mut self, tell: &mut dyn FnMut(DirEvent<'_>)) -> io::Result<()> {
         self.watches.take(&mut |told| match told {
             InotifyEvent::Lost => tell(DirEvent::Lost),
             InotifyEvent::Event(Some(file), ..) => {

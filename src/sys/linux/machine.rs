@@ -1,29 +1,17 @@
 //! This boot of this kernel: its clocks, its id, its namespaces, and what it does for a wrapper's children.
 
 use crate::sys::linux::{procfs, procfs_read};
-use nix::errno::Errno;
-use nix::poll::{PollFd, ppoll};
-use nix::sys::time::TimeSpec;
 use nix::time::ClockId;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::sync::OnceLock;
-use std::time::Duration;
 
 /// The monotonic clock that stops in suspend (`clock_getres(2)`: `CLOCK_MONOTONIC` does not count suspended time).
 pub(crate) const AWAKE: ClockId = ClockId::CLOCK_MONOTONIC;
 
 /// The monotonic clock that goes on in suspend.
 pub(crate) const WITH_SLEEP: ClockId = ClockId::CLOCK_BOOTTIME;
-
-/// poll(2) with a limit to the nanosecond.
-///
-/// # Errors
-/// `EINTR`, `ENOMEM`, `EINVAL`.
-pub(crate) fn poll(waited: &mut [PollFd<'_>], longest: Duration) -> Result<i32, Errno> {
-    ppoll(waited, Some(TimeSpec::from_duration(longest)), None)
-}
 
 /// The id that the kernel drew at this boot (`random(4)`).
 pub(crate) fn boot_id() -> Option<String> {

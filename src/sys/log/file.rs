@@ -111,12 +111,9 @@ pub(crate) fn tail(path: &Path, count: usize) -> Vec<String> {
 
 fn read_tail(path: &Path, count: usize) -> io::Result<Vec<String>> {
     let file = FileAt::by_path(path).open_to_read()?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Ok(Vec::new());
-    }
-    let start = metadata.size().saturating_sub(if count == 1 { LAST } else { TAIL });
-    let mut bytes = vec![0; usize::try_from(metadata.size() - start).unwrap_or(0)];
+    let size = FileFacts::of_regular(&file)?.stamp.size;
+    let start = size.saturating_sub(if count == 1 { LAST } else { TAIL });
+    let mut bytes = vec![0; usize::try_from(size - start).unwrap_or(0)];
     let length = read_at_most(&file, &mut bytes, start)?;
     Ok(last_lines(&bytes[..length], count, start == 0))
 }

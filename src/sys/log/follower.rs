@@ -66,8 +66,6 @@ struct Opened {
     leaving: bool,
     /// Whether its filesystem answers from what it once knew unless it is asked.
     far: bool,
-    /// Whether this very file is read, and none that takes its name over.
-    alone: bool,
 }
 
 impl Follower {
@@ -88,21 +86,14 @@ impl Follower {
         Ok(Self { path, opened, buffer: Vec::new() })
     }
 
-    /// Reads one file from its beginning, whatever name it has meanwhile: the log of the run that this process is.
+    /// Reads one file from its beginning, whatever name it has meanwhile: the log of the run that this process is. No other
+    /// file takes over the name that it has as an open file of this process.
     ///
     /// # Errors
     /// As fstat(2).
     pub(crate) fn of_file(file: File) -> io::Result<Self> {
-        let opened = Opened::new(file, false, true)?;
-        Ok(Self { path: PathBuf::new(), opened: Some(opened), buffer: Vec::new() })
-    }
-
-    /// A path under which the file that is read can be watched for writes.
-    pub(crate) fn watched(&self) -> PathBuf {
-        match &self.opened {
-            Some(opened) if opened.alone => descriptor_path(&opened.file),
-            Some(_) | None => self.path.clone(),
-        }
+        let path = descriptor_path(&file);
+        Ok(Self { path, opened: Some(Opened::new(file, false)?), buffer: Vec::new() })
     }
 
     /// The name that is followed.
@@ -117,9 +108,6 @@ impl Follower {
 
     /// How the name and the file that is read stand to each other.
     pub(crate) fn identity(&self) -> FileIdentity {
-        if self.opened.as_ref().is_some_and(|opened| opened.alone) {
-            return FileIdentity::Current;
-        }
         let there = FileAt::by_path(&self.path).facts().ok().map(|facts| facts.id());
         match &self.opened {
             Some(opened) if there != Some(opened.identity) => FileIdentity::Replaced,
@@ -168,8 +156,7 @@ impl Follower {
                     return Ok(Chunk::Restarted);
                 }
                 opened.compared = false;
-                let next = if opened.alone { None } else { successor(&self.path, opened.identity)? };
-                match next {
+                match successor(&self.path, opened.identity)? {
                     // It was seen before this end was met, so this end is the old file's last.
                     Some(next) if opened.leaving => {
                         self.opened = Some(next);
@@ -192,9 +179,9 @@ impl Follower {
 }
 
 impl Opened {
-    fn new(file: File, far: bool, alone: bool) -> io::Result<Self> {
+    fn new(file: File, far: bool) -> io::Result<Self> {
         let (identity, before) = (FileFacts::of_regular(&file)?.id(), Vec::new());
-        Ok(Self { file, identity, offset: 0, before, in_hole: false, compared: true, leaving: false, far, alone })
+        Ok(Self { file, identity, offset: 0, before, in_hole: false, compared: true, leaving: false, far })
     }
 
     /// Moves past what was read; where in it the log goes on after a hole.
@@ -253,7 +240,7 @@ fn open(path: &Path) -> io::Result<Option<Opened>> {
         Err(error) => return Err(io::Error::new(error.kind(), io_reason(&error))),
     };
     let far = !fs_type::look(path).is_ok_and(|found| found.local);
-    Ok(Some(Opened::new(file, far, false)?))
+    Ok(Some(Opened::new(file, far)?))
 }
 
 /// The file that has taken the name over and holds something.

@@ -150,7 +150,7 @@ fn pass(mut log: Follower, stopped: &UnixStream, out: &mut dyn FnMut(&[u8]) -> i
         let armed = log.identity() == FileIdentity::Current
             && growths.as_mut().is_some_and(|growths| {
                 growths.take(&mut Vec::new());
-                growths.arm(0, &log.watched())
+                growths.arm(0, log.path())
             });
         loop {
             match log.read()? {

@@ -2,8 +2,8 @@
 //! `sys::watch::dir`.
 
 use crate::sys::macos::write_watcher::WriteWatcher;
-use crate::sys::watch::DirEvent;
 use crate::sys::watch::notify_source::NotifySource;
+use crate::sys::watch::{DirEvent, DirWatcher};
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
@@ -30,15 +30,12 @@ impl PlatformWatcher {
         writes.include(folder.descriptor())?;
         Ok(Self { folder, writes, followed: Vec::new() })
     }
+}
 
-    /// Watches the file that has this path now for writes, instead of the one that had it before.
-    ///
+impl DirWatcher for PlatformWatcher {
     /// Not through notify: its thread opens the path without `O_NONBLOCK` (kqueue 1.2.1, `Watcher::add_filename`). Where a FIFO
     /// took the place of a file that was just looked at, that open blocks, and this call with it.
-    ///
-    /// # Errors
-    /// No descriptor left, or no such file.
-    pub(crate) fn follow(&mut self, path: &Path) -> io::Result<()> {
+    fn follow(&mut self, path: &Path) -> io::Result<()> {
         let number = self.followed.iter().position(|followed| followed == path).unwrap_or_else(|| {
             self.followed.push(path.to_path_buf());
             self.followed.len() - 1
@@ -46,16 +43,11 @@ impl PlatformWatcher {
         self.writes.follow(number, path)
     }
 
-    /// What is readable when there is something to tell.
-    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+    fn descriptor(&self) -> BorrowedFd<'_> {
         self.writes.descriptor()
     }
 
-    /// Tells what has come, without waiting for more.
-    ///
-    /// # Errors
-    /// Nothing comes any more.
-    pub(crate) fn take(&mut self, tell: &mut dyn FnMut(DirEvent<'_>)) -> io::Result<()> {
+    fn take(&mut self, tell: &mut dyn FnMut(DirEvent<'_>)) -> io::Result<()> {
         let mut written = Vec::new();
         self.writes.take(&mut written);
         for path in written.into_iter().filter_map(|number| self.followed.get(number)) {

@@ -4,14 +4,11 @@ pub(crate) use crate::sys::absent::{
     adopt_orphans, clock_offset, die_with_parent, pid_namespace, signal_dispositions, time_namespace,
 };
 use crate::sys::macos::ffi;
-use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
-use nix::poll::{PollFd, PollTimeout};
 use nix::time::ClockId;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::time::Duration;
 
 /// The size whose multiples are whole blocks on APFS and HFS+. Holes begin and end at blocks (fcntl(2), `F_PUNCHHOLE`).
 const BLOCK: u64 = 4096;
@@ -29,22 +26,13 @@ pub(crate) const AWAKE: ClockId = ClockId::from_raw(libc::CLOCK_UPTIME_RAW);
 /// keep the time: after weeks that would look like sleep.
 pub(crate) const WITH_SLEEP: ClockId = ClockId::from_raw(libc::CLOCK_MONOTONIC_RAW);
 
-/// poll(2), which counts milliseconds: up, so that no wait ends early.
-///
-/// # Errors
-/// `EINTR`, `EAGAIN`, `EINVAL`.
-pub(crate) fn poll(waited: &mut [PollFd<'_>], longest: Duration) -> Result<i32, Errno> {
-    let millis = i32::try_from(longest.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX);
-    nix::poll::poll(waited, PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX))
-}
-
 /// The id that the kernel drew at this boot (`kern.bootsessionuuid`, xnu `bsd/kern/kern_sysctl.c`).
 pub(crate) fn boot_id() -> Option<String> {
     let mut text = [0; 64];
     let length = ffi::sysctl_by_name(c"kern.bootsessionuuid", &mut text).ok()?;
     // The length counts the final NUL.
     let text = text.get(..length)?.split(|&byte| byte == 0).next()?;
-    std::str::from_utf8(text).ok().filter(|id| !id.is_empty()).map(str::to_owned)
+    std::str::from_utf8(text).ok().map(str::to_owned)
 }
 
 /// Gives the disk space of a file's first `length` bytes back, as far as they are whole blocks; its size stays.

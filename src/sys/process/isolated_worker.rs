@@ -8,17 +8,18 @@
 
 use crate::record::time::MonotonicTime;
 use crate::sys::clock;
+use crate::sys::fs::io::read_once;
 use crate::sys::platform::machine;
 use crate::sys::process::daemonize::close_inherited;
 use crate::sys::process::spawn::{ExitStatus, null_input, pipe_closed_on_exec, wait_for_child};
 use crate::sys::signals::{Pending, Signal};
 use crate::sys::stdio;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use crate::sys::watch::poll::ready;
 use nix::sys::signal::kill;
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, fork, setpgid};
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -146,36 +147,22 @@ impl Worker {
 
     /// Waits for a word, a signal or the end of so much time; whether a stream had anything.
     fn poll_streams(&mut self, rest: Duration, print: &dyn Fn(&[u8])) -> bool {
-        let limit = u64::try_from(rest.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
-        let timeout = PollTimeout::try_from(Duration::from_millis(limit)).unwrap_or(PollTimeout::MAX);
-        let open: Vec<usize> = (0..self.streams.len()).filter(|&place| self.streams[place].is_some()).collect();
-        let ready: Vec<usize> = {
-            let mut waited: Vec<PollFd> =
-                self.streams.iter().flatten().map(|stream| PollFd::new(stream.as_fd(), PollFlags::POLLIN)).collect();
-            waited.push(PollFd::new(self.signals.descriptor(), PollFlags::POLLIN));
-            // EINTR is a signal, and its descriptor is looked at next.
-            let _woken = poll(&mut waited, timeout);
-            open.into_iter().zip(&waited).filter(|(_, fd)| fd.any() == Some(true)).map(|(place, _)| place).collect()
-        };
-        for &place in &ready {
+        let [out, error, status] = self.streams.each_ref().map(|stream| stream.as_ref().map(AsFd::as_fd));
+        let [out, error, status, _signalled] = ready([out, error, status, Some(self.signals.descriptor())], rest);
+        let told = [out, error, status];
+        for place in (0..told.len()).filter(|&place| told[place]) {
             self.relay(place, print);
         }
-        !ready.is_empty()
+        told.contains(&true)
     }
 
     fn relay(&mut self, place: usize, print: &dyn Fn(&[u8])) {
         let mut bytes = [0; 4096];
         let Some(stream) = &mut self.streams[place] else { return };
-        let length = match stream.read(&mut bytes) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return,
-            Ok(0) | Err(_) => {
-                self.streams[place] = None;
-                return;
-            }
-            Ok(length) => length,
-        };
+        let length = read_once(stream, &mut bytes).unwrap_or(0);
         let said = &bytes[..length];
         match place {
+            _ if said.is_empty() => self.streams[place] = None,
             0 => print(said),
             1 => {
                 // There is no other place to report a failure of standard error.

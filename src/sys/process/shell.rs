@@ -6,6 +6,7 @@
 
 use crate::env_vars;
 use crate::record::time::MonotonicTime;
+use crate::sys::fs::io::read_once;
 use crate::sys::platform::process as machine;
 use crate::sys::platform::process::Handle;
 use crate::sys::process::info::start_of;
@@ -17,7 +18,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -170,48 +171,35 @@ fn attend(
     command: &ShellCommand<'_>,
 ) -> io::Result<ShellExit> {
     let pid = held.pid();
+    // None where processes cannot be seen (no procfs): the kernel is asked again and again then.
     let handle = started.and_then(|started| Handle::open(pid, started));
     if let Err(error) = held.release() {
         reap(pid, true);
         return Err(error);
     }
-    let Some(handle) = handle else { return Ok(attend_unseen(pid, target, command)) };
-    loop {
+    while !handle.as_ref().is_some_and(Handle::has_ended) {
+        if handle.is_none()
+            && let Some(end) = reap(pid, false)
+        {
+            return Ok(end);
+        }
         let now = clock::now();
-        if handle.has_ended() {
-            break;
-        }
         if now >= command.deadline {
-            return Ok(overdue(pid, target, command));
+            let report = tree::terminate(target, Escalation::term(command.grace));
+            // One that is stuck in the kernel is left to init.
+            let _left = reap(pid, report.survivors.is_empty() && report.refusal.is_none());
+            return Ok(ShellExit::OutOfTime);
         }
-        machine::wait_for_any(&[&handle], command.deadline.since(now));
+        match &handle {
+            Some(handle) => machine::wait_for_any(&[handle], command.deadline.since(now)),
+            None => clock::sleep_until(now.plus(REST).min(command.deadline)),
+        }
     }
     if command.purpose == ShellMode::Capture {
         // Not reaped yet, the command's pid still names its group. An empty group is no error.
         let _empty = killpg(Pid::from_raw(pid), Signal::SIGKILL);
     }
     Ok(reap(pid, true).unwrap_or(ShellExit::Unknown))
-}
-
-/// The same where processes cannot be seen (no procfs): asks until it has ended.
-fn attend_unseen(pid: i32, target: &KillTarget, command: &ShellCommand<'_>) -> ShellExit {
-    loop {
-        if let Some(end) = reap(pid, false) {
-            return end;
-        }
-        let now = clock::now();
-        if now >= command.deadline {
-            return overdue(pid, target, command);
-        }
-        clock::sleep_until(now.plus(REST).min(command.deadline));
-    }
-}
-
-fn overdue(pid: i32, target: &KillTarget, command: &ShellCommand<'_>) -> ShellExit {
-    let report = tree::terminate(target, Escalation::term(command.grace));
-    // One that is stuck in the kernel is left to init.
-    let _left = reap(pid, report.survivors.is_empty() && report.refusal.is_none());
-    ShellExit::OutOfTime
 }
 
 /// Takes a child's end from the kernel, waiting for it where `wait` says so; `None` if it goes on.
@@ -255,31 +243,24 @@ fn program(command: &ShellCommand<'_>, mark: &str) -> io::Result<(CommandSpec, O
 /// The end of what a command writes, read by a thread of its own.
 struct OutputReader {
     kept: Arc<Mutex<Vec<u8>>>,
+    /// Closed when the thread has read everything.
     done: Receiver<()>,
 }
 
 impl OutputReader {
     fn start(mut pipe: File) -> io::Result<Self> {
         let kept = Arc::new(Mutex::new(Vec::new()));
-        let (tell, done) = bounded(1);
+        let (finished, done) = bounded(0);
         let shared = Arc::clone(&kept);
         std::thread::Builder::new().name("output".into()).spawn(move || {
             let mut buffer = [0; KEPT];
-            loop {
-                match pipe.read(&mut buffer) {
-                    Ok(0) => break,
-                    Ok(length) => {
-                        let mut kept = shared.lock().unwrap_or_else(PoisonError::into_inner);
-                        kept.extend_from_slice(&buffer[..length]);
-                        let surplus = kept.len().saturating_sub(KEPT);
-                        kept.drain(..surplus);
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(_) => break,
-                }
+            while let Ok(length @ 1..) = read_once(&mut pipe, &mut buffer) {
+                let mut kept = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                kept.extend_from_slice(&buffer[..length]);
+                let surplus = kept.len().saturating_sub(KEPT);
+                kept.drain(..surplus);
             }
-            // The waiter may have gone.
-            let _gone = tell.send(());
+            drop(finished);
         })?;
         Ok(Self { kept, done })
     }

@@ -6,8 +6,8 @@
 use crate::record::file_state::FileId;
 use crate::sys::fs::at::FileAt;
 use crate::sys::platform::dir_watcher::PlatformWatcher;
-use crate::sys::watch::DirEvent;
 use crate::sys::watch::notify_source::NotifySource;
+use crate::sys::watch::{DirEvent, DirWatcher};
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
@@ -37,45 +37,9 @@ pub(crate) enum Facility {
     Notify,
 }
 
-/// The watch by one of them.
-enum AnyWatcher {
-    Native(PlatformWatcher),
-    Notify(NotifySource),
-}
-
-impl AnyWatcher {
-    fn open(facility: Facility, folder: &Path) -> io::Result<Self> {
-        match facility {
-            Facility::Notify if cfg!(target_os = "linux") => NotifySource::open(folder).map(Self::Notify),
-            Facility::Native | Facility::Notify => PlatformWatcher::open(folder).map(Self::Native),
-        }
-    }
-
-    fn descriptor(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Native(watcher) => watcher.descriptor(),
-            Self::Notify(watcher) => watcher.descriptor(),
-        }
-    }
-
-    fn take(&mut self, tell: &mut dyn FnMut(DirEvent<'_>)) -> io::Result<()> {
-        match self {
-            Self::Native(watcher) => watcher.take(tell),
-            Self::Notify(watcher) => watcher.take(tell),
-        }
-    }
-
-    fn follow(&mut self, path: &Path) -> io::Result<()> {
-        match self {
-            Self::Native(watcher) => watcher.follow(path),
-            Self::Notify(watcher) => watcher.follow(path),
-        }
-    }
-}
-
 /// A watched directory.
 pub(crate) struct Events {
-    watcher: AnyWatcher,
+    watcher: Box<dyn DirWatcher + Send>,
     wanted: Wanted,
     /// Whether events can no longer be read.
     failed: bool,
@@ -111,7 +75,10 @@ impl Events {
     fn watch_once(directory: &Path, wanted: &Wanted, facility: Facility) -> io::Result<Self> {
         let watched = nearest(directory);
         let identity = identity(&watched);
-        let watcher = AnyWatcher::open(facility, &watched)?;
+        let watcher: Box<dyn DirWatcher + Send> = match facility {
+            Facility::Notify if cfg!(target_os = "linux") => Box::new(NotifySource::open(&watched)?),
+            Facility::Native | Facility::Notify => Box::new(PlatformWatcher::open(&watched)?),
+        };
         let is_ancestor = watched != directory;
         Ok(Self { watcher, wanted: Arc::clone(wanted), failed: false, watched, identity, is_ancestor })
     }

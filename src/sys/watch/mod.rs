@@ -6,6 +6,9 @@ pub(crate) mod notify_source;
 pub(crate) mod poll;
 
 use std::ffi::OsStr;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::path::Path;
 
 /// What came of asking for a notice of a process's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,4 +30,22 @@ pub(crate) enum DirEvent<'event> {
     Gone,
     /// Events were lost.
     Lost,
+}
+
+/// A watch on a folder and on single files in it, by one facility.
+pub(crate) trait DirWatcher {
+    /// What is readable when there is something to tell.
+    fn descriptor(&self) -> BorrowedFd<'_>;
+
+    /// Tells what has come, without waiting for more.
+    ///
+    /// # Errors
+    /// Nothing comes any more.
+    fn take(&mut self, tell: &mut dyn FnMut(DirEvent<'_>)) -> io::Result<()>;
+
+    /// Watches the file that has this path now for writes, instead of the one that had it before.
+    ///
+    /// # Errors
+    /// No watch or descriptor left, or no such file.
+    fn follow(&mut self, path: &Path) -> io::Result<()>;
 }

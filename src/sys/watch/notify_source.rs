@@ -3,8 +3,8 @@
 //!
 //! Whatever goes wrong here, a panic in the library's thread included, is an error value, and the caller polls.
 
-use crate::sys::watch::DirEvent;
 use crate::sys::watch::channel::{PollableReceiver, PollableSender};
+use crate::sys::watch::{DirEvent, DirWatcher};
 use crossbeam_channel::bounded;
 use notify::event::EventKindMask;
 use notify::{Config, Event, RecommendedWatcher, RecursiveMode, Watcher};
@@ -58,31 +58,28 @@ impl NotifySource {
         })
     }
 
-    /// Watches the file that has this path now for writes, instead of the one that had it before. Not called on macOS, where
-    /// the library would open the file, and block on a FIFO that took its place.
-    ///
-    /// # Errors
-    /// No watch left, or no such file.
-    pub(crate) fn follow(&mut self, path: &Path) -> io::Result<()> {
-        if self.files.is_none() {
-            self.files = Some(watcher(EventKindMask::MODIFY_DATA, &self.sender)?);
-        }
-        let Some(files) = &mut self.files else { return Ok(()) };
+    fn states(&self) -> impl Iterator<Item = &State> {
+        std::iter::once(&self.folder).chain(&self.files).map(|watch| &*watch.state)
+    }
+}
+
+impl DirWatcher for NotifySource {
+    /// Not called on macOS, where the library would open the file, and block on a FIFO that took its place.
+    fn follow(&mut self, path: &Path) -> io::Result<()> {
+        let files = match &mut self.files {
+            Some(files) => files,
+            none => none.insert(watcher(EventKindMask::MODIFY_DATA, &self.sender)?),
+        };
         // A file that replaced another under the name is another inode than the watched one.
         let _not_watched = files.remove(path);
         files.add(path)
     }
 
-    /// What is readable when there are events.
-    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+    fn descriptor(&self) -> BorrowedFd<'_> {
         self.events.descriptor()
     }
 
-    /// Tells what has come, without waiting for more.
-    ///
-    /// # Errors
-    /// Nothing comes any more.
-    pub(crate) fn take(&mut self, tell: &mut dyn FnMut(DirEvent<'_>)) -> io::Result<()> {
+    fn take(&mut self, tell: &mut dyn FnMut(DirEvent<'_>)) -> io::Result<()> {
         for path in self.events.drain() {
             match path.file_name() {
                 Some(name) if path != self.path => tell(DirEvent::Entry(name)),
@@ -99,10 +96,6 @@ impl NotifySource {
             }
         }
         Ok(())
-    }
-
-    fn states(&self) -> impl Iterator<Item = &State> {
-        std::iter::once(&self.folder).chain(&self.files).map(|watch| &*watch.state)
     }
 }
 

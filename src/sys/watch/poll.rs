@@ -6,9 +6,8 @@
 
 use crate::record::time::MonotonicTime;
 use crate::sys::clock;
-use crate::sys::platform::machine;
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags};
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ const BLIND: Duration = Duration::from_millis(100);
 pub(crate) fn ready<const N: usize>(sources: [Option<BorrowedFd<'_>>; N], longest: Duration) -> [bool; N] {
     let mut waited: Vec<PollFd<'_>> =
         sources.iter().flatten().map(|&source| PollFd::new(source, PollFlags::POLLIN)).collect();
-    match machine::poll(&mut waited, longest) {
+    match poll(&mut waited, longest) {
         Ok(_) | Err(Errno::EINTR) => {}
         Err(_) => {
             clock::sleep_until(clock::now().plus(longest.min(BLIND)));
@@ -36,13 +35,19 @@ pub(crate) fn ready<const N: usize>(sources: [Option<BorrowedFd<'_>>; N], longes
 pub(crate) fn is_writable(stream: BorrowedFd<'_>, until: MonotonicTime) -> bool {
     loop {
         let left = until.since(clock::now());
-        match machine::poll(&mut [PollFd::new(stream, PollFlags::POLLOUT)], left) {
+        match poll(&mut [PollFd::new(stream, PollFlags::POLLOUT)], left) {
             Ok(0) | Err(Errno::EINTR) if left.is_zero() => return false,
             Ok(0) | Err(Errno::EINTR) => {}
             // An error, or a reader that has gone: the write says which.
             Ok(_) | Err(_) => return true,
         }
     }
+}
+
+/// poll(2), which counts milliseconds: up, so that no wait ends early.
+fn poll(waited: &mut [PollFd<'_>], longest: Duration) -> Result<i32, Errno> {
+    let millis = longest.as_nanos().div_ceil(1_000_000);
+    nix::poll::poll(waited, PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX))
 }
 
 #[cfg(test)]
