@@ -16,7 +16,7 @@ use crate::preflight::config::parse as parse_preflight;
 use crate::preflight::venv::{activate, cfg, shebang as shebangs};
 use crate::record::breaker::BreakerRecord;
 use crate::record::file_names::{Record, file_name, parse_file_name, parse_temporary_name, temporary_name};
-use crate::record::file_state::{FileStamp, FileState, LockState};
+use crate::record::file_state::{FileFault, FileStamp, FileState, LockState};
 use crate::record::line_splitter::LineSplitter;
 use crate::record::meta::{Meta, ParsedMeta};
 use crate::record::outcome::{Intent, Reason};
@@ -187,9 +187,10 @@ impl Source<'_> {
     }
 
     fn file<T>(&mut self, content: impl FnOnce(&mut Self) -> T) -> FileState<T> {
-        match self.byte() % 5 {
+        match self.byte() % 6 {
             0 => FileState::Missing,
-            1 => FileState::Invalid("is a FIFO".into()),
+            1 => FileState::Invalid(FileFault::Denied),
+            2 => FileState::Invalid(FileFault::Unfit("is a FIFO".into())),
             _ => {
                 let modified = WallTime::from_nanos(self.nanos());
                 let stamp =

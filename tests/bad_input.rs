@@ -86,6 +86,45 @@ fn a_directory_that_may_not_be_written_or_read_is_refused() {
 }
 
 #[test]
+fn what_this_user_may_not_read_is_no_end_and_a_living_run_is_not_said_to_have_ended() {
+    if !nix::unistd::geteuid().is_root() || cfg!(target_os = "macos") {
+        return eprintln!("skipped: only root can become another user, and it takes setpriv");
+    }
+    let (place, tools) = (Place::new(), Place::new());
+    let binary = reachable_binary(tools.path());
+    assert_eq!(place.dogwatch(["run", "ended", "--", "true"]).code, 0);
+    place.detach("living", "exec sleep 300");
+    let allow = |mode, file: &str| {
+        std::fs::set_permissions(place.file(file), PermissionsExt::from_mode(mode)).expect("a file of root's");
+    };
+    std::fs::set_permissions(place.path(), PermissionsExt::from_mode(0o755)).expect("open");
+    for step in ["ended", "living"] {
+        for record in ["pid", "meta", "heartbeat", "lock", "log"] {
+            allow(0o600, &format!("{step}.{record}"));
+        }
+    }
+    allow(0o600, "ended.status");
+    allow(0o600, "ended.result");
+    let call = |line: &str| {
+        let user = as_user(65534);
+        let mut command = Command::new(&user[0]);
+        command.args(&user[1..]).arg(&binary).arg("--dir").arg(place.path()).args(line.split(' '));
+        run(command.current_dir("/").env_remove("DOGWATCH_DIR"))
+    };
+    for line in ["wait ended", "wait living", "check ended", "kill living", "kill ended"] {
+        let file = if line.contains("ended") { "ended.status" } else { "living.pid" };
+        is_refused(&call(line), 125, &[file, "permission denied"]);
+    }
+    let listed = call("list");
+    assert!(!listed.stdout.contains("failed") && listed.stderr.contains("ended.status"), "{listed:?}");
+    // A status that may be read says how it ended, and a result that may not makes no failure of it.
+    allow(0o644, "ended.status");
+    let told = call("wait ended --json=full");
+    told.said(0, "success", false);
+    assert!(told.json()["result_error"].as_str().is_some_and(|fault| fault.contains("permission denied")), "{told:?}");
+}
+
+#[test]
 fn what_root_does_in_a_users_directory_locks_the_user_out_of_nothing() {
     if !nix::unistd::geteuid().is_root() || cfg!(target_os = "macos") {
         return eprintln!("skipped: only root can work in another user's directory, and it takes setpriv");

@@ -5,8 +5,8 @@
 
 use crate::error::Error;
 use crate::record::SCHEMA;
-use crate::record::file_names::Record;
-use crate::record::file_state::{FileId, FileStamp, FileState, LockState};
+use crate::record::file_names::{Record, file_name};
+use crate::record::file_state::{FileFault, FileId, FileStamp, FileState, LockState};
 use crate::record::meta::{Meta, ParsedMeta};
 use crate::record::outcome::{Intent, Reason};
 use crate::record::pid::{ParsedPid, PidFileId};
@@ -172,31 +172,47 @@ impl Snapshot {
         self.recorded_meta().filter(|meta| !self.has_pid() || meta.speaks_of(self.pid_file_id()))
     }
 
-    /// Checks that this program knows the schema of the step's record.
+    /// Checks that this program can tell how the step stands: it knows the schema of the record, and may read the files, as
+    /// far as none that it may read says how the run ended.
     ///
     /// # Errors
     /// [`Error`], with what to do.
-    pub(crate) fn refuse_newer(&self, step: &StepName) -> Result<(), Error> {
-        match self.meta.content().map(AsRef::as_ref) {
-            Some(ParsedMeta::Newer(schema)) => Err(Error::internal(format!(
+    pub(crate) fn refuse_unreadable(&self, step: &StepName) -> Result<(), Error> {
+        if let Some(ParsedMeta::Newer(schema)) = self.meta.content().map(AsRef::as_ref) {
+            return Err(Error::internal(format!(
                 "{step}.meta has schema {schema}, and this dogwatch reads up to {SCHEMA}; update dogwatch"
-            ))),
+            )));
+        }
+        let is_told = self.status.content().and_then(ParsedStatus::word).is_some()
+            || self.run_meta().is_some_and(|meta| meta.reason.is_some());
+        match self.faults().find(|(_, fault)| **fault == FileFault::Denied) {
+            Some((record, fault)) if !is_told => {
+                Err(Error::internal(format!("{} {fault}; call as the user who owns it", file_name(step, record))))
+            }
             _ => Ok(()),
         }
     }
 
-    /// The first of the step's files that is no regular file or cannot be read, with what is wrong with it.
-    pub(crate) fn first_invalid_file(&self) -> Option<(Record, String)> {
+    /// The first of the step's files that is no regular file, with what is wrong with it.
+    pub(crate) fn unfit_file(&self) -> Option<(Record, String)> {
+        let (record, fault) = self.faults().find(|(_, fault)| **fault != FileFault::Denied)?;
+        Some((record, format!("the {} file {fault}", record.suffix())))
+    }
+
+    /// What is wrong with files that tell how the step stands. Nothing while a run of this program lives, which writes its
+    /// files again; and pid and record stand in for each other.
+    fn faults(&self) -> impl Iterator<Item = (Record, &FileFault)> {
+        let pid = fault(&self.pid).filter(|_| self.run_meta().is_none());
+        let meta = fault(&self.meta).filter(|_| !self.has_pid());
         let faults = [
             (Record::Status, fault(&self.status)),
-            (Record::Pid, fault(&self.pid)),
+            (Record::Pid, pid),
             (Record::Heartbeat, fault(&self.heartbeat)),
             (Record::Result, fault(&self.result)),
-            (Record::Meta, fault(&self.meta)),
+            (Record::Meta, meta),
         ];
-        faults
-            .into_iter()
-            .find_map(|(record, fault)| Some((record, format!("the {} file {}", record.suffix(), fault?))))
+        let is_mended = self.lock == LockState::Held;
+        faults.into_iter().filter_map(move |(record, fault)| Some((record, fault.filter(|_| !is_mended)?)))
     }
 
     /// The same look without a result that is an earlier run's: it is told of, not only judged.
@@ -208,7 +224,7 @@ impl Snapshot {
     }
 }
 
-fn fault<T>(file: &FileState<T>) -> Option<&str> {
+fn fault<T>(file: &FileState<T>) -> Option<&FileFault> {
     match file {
         FileState::Invalid(fault) => Some(fault),
         FileState::Missing | FileState::Present { .. } => None,

@@ -9,7 +9,6 @@ use crate::decide::liveness::{RECYCLED_SLACK, assess_pid, is_of_other_machine, i
 use crate::decide::snapshot::{
     Heartbeat, LEFT_OVER_SLACK, Liveness, Observation, Process, ResultState, Snapshot, Status,
 };
-use crate::record::file_names::Record;
 use crate::record::file_state::{FileStamp, FileState, LockState};
 use crate::record::pid::PidFileId;
 use crate::record::result::ParsedResult;
@@ -192,14 +191,6 @@ impl RunTracker {
     }
 }
 
-/// Whether a file that is no regular one, or cannot be read, fails its step. Not while a run of this program lives, which
-/// writes its files again; and pid and record stand in for each other.
-fn fails_step(snapshot: &Snapshot, record: Record) -> bool {
-    let is_made_up_for =
-        record == Record::Pid && snapshot.run_meta().is_some() || record == Record::Meta && snapshot.has_pid();
-    snapshot.lock != LockState::Held && !is_made_up_for
-}
-
 /// What a status says of the failure itself.
 fn written_detail(snapshot: &Snapshot) -> Option<String> {
     match snapshot.status.content() {
@@ -271,7 +262,7 @@ impl TrackedRun {
             result,
             heartbeat,
             began: self.began,
-            invalid: snapshot.first_invalid_file().filter(|(record, _)| fails_step(snapshot, *record)),
+            invalid: snapshot.unfit_file(),
         }
     }
 

@@ -113,7 +113,7 @@ pub(crate) fn assess(
     snapshot: Snapshot,
     thresholds: &ThresholdOptions,
 ) -> Result<Assessment, Error> {
-    snapshot.refuse_newer(step)?;
+    snapshot.refuse_unreadable(step)?;
     let observation = tracker.observe(&snapshot);
     let policy = Policy::resolve(thresholds, snapshot.run_meta())?;
     Ok(Assessment::of(snapshot, observation, policy))

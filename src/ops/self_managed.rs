@@ -183,7 +183,7 @@ fn end(place: &Place, ending: &Ending) -> Result<Report, Error> {
     }
     let mut reader = place.reader();
     let snapshot = reader.read().map_err(|error| Error::io(format!("cannot look at {}", place.step), error))?;
-    snapshot.refuse_newer(&place.step)?;
+    snapshot.refuse_unreadable(&place.step)?;
     // A failure is recorded in any case; a success of a misspelt name would reach no waiter.
     if ending.reason == Reason::Success && observe(&snapshot).absent_since.is_some() {
         return Err(Error::not_started(absence(&directory, &place.step)));

@@ -4,6 +4,7 @@
 
 use crate::record::time::WallTime;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// One file under a record's name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,8 +12,8 @@ pub(crate) enum FileState<T> {
     /// Nothing stands there.
     #[default]
     Missing,
-    /// Something stands there that cannot be what it should be: a sentence without its subject, such as "is a FIFO".
-    Invalid(String),
+    /// Something stands there that says nothing.
+    Invalid(FileFault),
     /// A regular file.
     Present {
         /// By which a change is noticed.
@@ -20,6 +21,24 @@ pub(crate) enum FileState<T> {
         /// What it says.
         content: T,
     },
+}
+
+/// Why what stands under a record's name says nothing. Shown it is a sentence without its subject.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum FileFault {
+    /// It cannot be what it should be, as the sentence says: "is a FIFO".
+    Unfit(String),
+    /// This user may not read it.
+    Denied,
+}
+
+impl fmt::Display for FileFault {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unfit(fault) => formatter.write_str(fault),
+            Self::Denied => formatter.write_str("cannot be read: permission denied"),
+        }
+    }
 }
 
 /// What changes when a file is written, touched or replaced.

@@ -179,7 +179,7 @@ impl SnapshotReader {
             let snapshot = self.read().map_err(|error| {
                 Error::io(format!("cannot look at {} in {}", self.step, self.directory.path().display()), error)
             })?;
-            snapshot.refuse_newer(&self.step)?;
+            snapshot.refuse_unreadable(&self.step)?;
             let observation = tracker.observe(&snapshot);
             let mut policy = Policy::without_limits(snapshot.at);
             // A run that held the lock says how it ended before it lets go of it; a plain shell does so after its process's end.

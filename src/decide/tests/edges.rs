@@ -10,7 +10,7 @@ use crate::decide::tracker::RunTracker;
 use crate::decide::verdict::{Finding, Verdict, evaluate};
 use crate::record::breaker::{BreakerRecord, CountedRun};
 use crate::record::file_names::Record;
-use crate::record::file_state::{FileId, FileState, LockState};
+use crate::record::file_state::{FileFault, FileId, FileState, LockState};
 use crate::record::meta::{Meta, ParsedMeta};
 use crate::record::outcome::{Intent, Outcome, Reason};
 use crate::record::pid::ParsedPid;
@@ -196,7 +196,11 @@ fn a_result_that_is_an_earlier_runs_is_not_told_and_any_other_is() {
         assert_eq!(snapshot.without_left_over(&seen).result.is_there(), told, "{made}");
     }
     // What cannot be read is told as that.
-    let unfit = Snapshot { status: success(120.0), result: FileState::Invalid("is a FIFO".into()), ..plain(121.0) };
+    let unfit = Snapshot {
+        status: success(120.0),
+        result: FileState::Invalid(FileFault::Unfit("is a FIFO".into())),
+        ..plain(121.0)
+    };
     let seen = RunTracker::default().observe(&unfit);
     assert!(unfit.without_left_over(&seen).result.is_there());
 }

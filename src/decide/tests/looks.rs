@@ -4,7 +4,7 @@ use crate::decide::snapshot::{Liveness, LocalContext, Process, ResultState, Snap
 use crate::decide::tracker::RunTracker;
 use crate::decide::warning::{Warning, remarks};
 use crate::record::file_names::Record;
-use crate::record::file_state::{FileId, FileStamp, FileState, LockState};
+use crate::record::file_state::{FileFault, FileId, FileStamp, FileState, LockState};
 use crate::record::meta::{Meta, ParsedMeta};
 use crate::record::outcome::Reason;
 use crate::record::pid::ParsedPid;
@@ -345,7 +345,7 @@ fn a_result_is_passed_over_with_its_status_and_one_from_long_after_that_is_the_n
 
 #[test]
 fn what_is_no_regular_file_is_named_the_status_first() {
-    let fault = |what: &str| what.to_owned();
+    let fault = |what: &str| FileFault::Unfit(what.to_owned());
     let both = Snapshot {
         status: FileState::Invalid(fault("is a FIFO")),
         pid: FileState::Invalid(fault("is a socket")),

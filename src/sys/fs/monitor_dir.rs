@@ -5,7 +5,7 @@
 //! so does a waiter beside it; no other, because a directory that is removed raises no event while a process holds it open.
 
 use crate::error::{Error, io_reason};
-use crate::record::file_state::{FileId, FileState};
+use crate::record::file_state::{FileFault, FileId, FileState};
 use crate::record::time::WallTime;
 use crate::sys::fs::at::{self, FileAt, FileFacts};
 use crate::sys::fs::io::read_once;
@@ -227,7 +227,7 @@ impl MonitorDir {
     pub(crate) fn stat(&self, name: &str) -> io::Result<FileState<()>> {
         match self.facts(name) {
             Ok(facts) => Ok(match facts.kind_fault() {
-                Some(fault) => FileState::Invalid(fault.to_owned()),
+                Some(fault) => FileState::Invalid(FileFault::Unfit(fault.to_owned())),
                 None => FileState::Present { stamp: facts.stamp, content: () },
             }),
             Err(error) => absent_or_unfit(error),
@@ -250,7 +250,7 @@ impl MonitorDir {
         match path.facts() {
             Ok(facts) => {
                 if let Some(fault) = facts.kind_fault() {
-                    return Ok(FileState::Invalid(fault.to_owned()));
+                    return Ok(FileState::Invalid(FileFault::Unfit(fault.to_owned())));
                 }
             }
             // A far filesystem's cache may not have it yet: only opening it asks the server.
@@ -268,7 +268,7 @@ impl MonitorDir {
         };
         let facts = FileFacts::of(&file)?;
         if let Some(fault) = facts.kind_fault() {
-            return Ok(FileState::Invalid(fault.to_owned()));
+            return Ok(FileState::Invalid(FileFault::Unfit(fault.to_owned())));
         }
         let room = usize::try_from(facts.stamp.size).unwrap_or(limit).min(limit);
         let content = self.read_open(file, (room + 1).min(limit), limit)?;
@@ -341,8 +341,9 @@ fn absent_or_unfit<T>(error: io::Error) -> io::Result<FileState<T>> {
     match error.raw_os_error() {
         Some(libc::ENOENT | libc::ENOTDIR) => Ok(FileState::Missing),
         // These errors stay until a person mends them; every other error may be over at the next read.
-        Some(libc::EACCES | libc::EPERM | libc::ELOOP | libc::ENXIO) => {
-            Ok(FileState::Invalid(format!("cannot be read: {}", io_reason(&error))))
+        Some(libc::EACCES | libc::EPERM) => Ok(FileState::Invalid(FileFault::Denied)),
+        Some(libc::ELOOP | libc::ENXIO) => {
+            Ok(FileState::Invalid(FileFault::Unfit(format!("cannot be read: {}", io_reason(&error)))))
         }
         _ => Err(error),
     }
