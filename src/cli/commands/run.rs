@@ -2,28 +2,24 @@
 
 use super::breaker::breaker_name;
 use super::completions::steps;
-use super::run_listener::{RunListener, read_told, tell};
+use super::run_listener::{RunListener, refusal_code, run_detached};
 use super::thresholds::ThresholdArgs;
 use super::wait::{ExitPolicy, base_options, wait_and_print};
 use super::{Help, Meanings, Subcommand, one_call, one_of};
+use crate::cli::output::format;
 use crate::cli::output::styles::Styles;
-use crate::cli::output::{format, print_error};
-use crate::cli::{Context, defaults, exit_code_of};
+use crate::cli::{Context, defaults};
 use crate::decide::policy::{GRACE, HEARTBEAT_INTERVAL};
 use crate::env_vars;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::ops::check::CheckOptions;
 use crate::ops::report::Report;
 use crate::ops::run::RunOptions;
-use crate::ops::sandbox;
 use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
 use crate::record::units;
 use crate::runner::{HeartbeatOn, LogStreams, ResultFrom};
-use crate::sys::env;
-use crate::sys::process::daemonize::{Daemonized, detach};
-use crate::sys::process::spawn::Stream;
 use clap::builder::TypedValueParser;
 use clap::{Args, ValueEnum};
 use std::ffi::OsString;
@@ -174,53 +170,33 @@ impl Subcommand for RunArgs {
     const MEANINGS: Meanings = &[(ExitCode::Running, "still running (`--for` only): call again")];
 
     fn exec(self, context: &Context) -> Result<u8, Error> {
+        let options = self.options(context)?;
         if let Some(at_most) = self.at_most {
-            return one_call::exec(self.options(context)?, self.grace, at_most, context);
+            return one_call::exec(options, self.grace, at_most, context);
         }
-        let mut options = self.options(context)?;
+        if self.detach {
+            return self.exec_detached(options, context);
+        }
         let for_people = !context.out.quiet && !context.out.json;
         let mut listener = RunListener::new(self.step.as_str(), for_people);
-        if self.detach {
-            // A detached run does not change its folder and needs the directory's whole name.
-            options.directory = env::absolute(&options.directory);
-            match detach(self.stdin == Stdin::Inherit).map_err(|error| Error::io("cannot detach", error))? {
-                Daemonized::Caller(pipe) => return self.report_detached(pipe, &options, context),
-                Daemonized::Worker(caller) => listener.caller = Some(caller),
-            }
-        }
-        let ran = options.run_with(&mut |event| listener.on_event(&event));
-        match (ran, listener.caller.take()) {
-            (Ok(ran), caller) => {
+        match options.run_with(&mut |event| listener.on_event(&event)) {
+            Ok(ran) => {
                 if let Some(fault) = &ran.fault {
                     listener.print_error(fault);
-                    tell(caller, ran.exit_code, fault);
                 }
-                if context.out.json && !self.detach {
+                if context.out.json {
                     context.out.print_json(&self.report(&options)?);
                 } else if ran.outcome != Outcome::Success && ran.fault.is_none() && for_people {
                     self.print_failure(&options, &mut listener);
                 }
                 Ok(ran.exit_code)
             }
-            (Err(error), None) if self.attach && self.is_running(&error, &options) => {
+            Err(error) if self.attach && self.is_running(refusal_code(&error), &options) => {
                 let policy = ExitPolicy { propagate: true, ..ExitPolicy::default() };
                 let wait = base_options(ThresholdArgs::default(), self.grace, context)?.step(self.step);
                 wait_and_print(&wait, policy, context).map(|waited| waited.code)
             }
-            (Err(error), caller @ Some(_)) if self.attach && self.is_running(&error, &options) => {
-                // It runs detached from this caller as well: its pid is all that was asked for.
-                match self.report(&options).ok().and_then(|report| report.pid) {
-                    Some(pid) => tell(caller, ExitCode::Success.code(), pid),
-                    None => tell(caller, ExitCode::InternalError.code(), &error),
-                }
-                Ok(ExitCode::Success.code())
-            }
-            (Err(error), caller @ Some(_)) => {
-                let code = exit_code_of(&error).code();
-                tell(caller, code, &error);
-                Ok(code)
-            }
-            (Err(error), None) => Err(error),
+            Err(error) => Err(error),
         }
     }
 }
@@ -255,7 +231,7 @@ impl RunArgs {
             .keep_children(self.keep_children)
             .inherit_stdin(inherits_stdin)
             .cooldown(self.cooldown);
-        (options.job.detached, options.job.owns_process) = (self.detach, true);
+        options.job.owns_process = true;
         if let Some(size) = defaults::or_variable(self.log_max, env_vars::LOG_MAX, units::size)? {
             options = options.log_max(size);
         }
@@ -278,13 +254,12 @@ impl RunArgs {
         Ok(options)
     }
 
-    /// Whether the run was refused for a step that runs; its breaker, which is asked first, says nothing of that run.
-    fn is_running(&self, error: &Error, options: &RunOptions) -> bool {
-        match error.kind() {
-            ErrorKind::AlreadyRunning => true,
-            ErrorKind::BreakerOpen => self.report(options).is_ok_and(|report| report.outcome == Outcome::Running),
-            ErrorKind::InvalidOptions | ErrorKind::NotStarted | ErrorKind::Internal => false,
-        }
+    /// Whether a run was refused, with this code, for a step that runs; its breaker, which is asked first, says nothing of that
+    /// run.
+    fn is_running(&self, code: u8, options: &RunOptions) -> bool {
+        code == ExitCode::Running.code()
+            || code == ExitCode::CircuitOpen.code()
+                && self.report(options).is_ok_and(|report| report.outcome == Outcome::Running)
     }
 
     /// How the step stands now.
@@ -292,20 +267,22 @@ impl RunArgs {
         CheckOptions::new(&options.directory).check_step(&self.step)
     }
 
-    /// Reports what a detached run tells its caller.
-    fn report_detached(&self, pipe: Stream, options: &RunOptions, context: &Context) -> Result<u8, Error> {
-        let (code, rest) = match read_told(pipe) {
-            Ok(told) => told,
-            Err(code) => return Ok(code),
-        };
-        let started = code == ExitCode::Success.code();
-        if let Some(warning) = sandbox::warning().filter(|_| started && !context.out.quiet) {
-            print_error(&format!("{}: {warning}", self.step));
+    /// Runs COMMAND in a process of its own, and prints its pid or the report.
+    fn exec_detached(&self, mut options: RunOptions, context: &Context) -> Result<u8, Error> {
+        let (mut code, mut rest) = run_detached(&mut options, context)?;
+        // A run that is there runs detached from this caller as well: its pid is all that was asked for.
+        if self.attach
+            && self.is_running(code, &options)
+            && let Some(pid) = self.report(&options).ok().and_then(|report| report.pid)
+        {
+            (code, rest) = (ExitCode::Success.code(), pid.to_string());
+        } else if code == ExitCode::Running.code() {
+            code = ExitCode::InternalError.code();
         }
-        if !started {
+        if code != ExitCode::Success.code() {
             context.out.failed(&rest, code);
         } else if context.out.json {
-            context.out.print_json(&self.report(options)?);
+            context.out.print_json(&self.report(&options)?);
         } else if !context.out.quiet {
             context.out.print_line(&rest);
         }

@@ -1,9 +1,15 @@
 //! What a run reports while it goes on: to people on standard error, to the caller of a detached run through a pipe.
-//! `dogwatch run` uses it, in the foreground, detached, and with `--for`.
+//! `dogwatch run` uses it, in the foreground, detached, and with `--for`; the last two start the run by [`run_detached`].
 
 use crate::cli::output::{error_line, format, print_error};
+use crate::cli::{Context, exit_code_of};
+use crate::error::{Error, ErrorKind};
 use crate::exit_code::ExitCode;
 use crate::ops::event::Event;
+use crate::ops::run::RunOptions;
+use crate::ops::sandbox;
+use crate::sys::env;
+use crate::sys::process::daemonize::{Daemonized, detach};
 use crate::sys::process::spawn::Stream;
 use crate::sys::stderr::StderrWriter;
 use std::fmt::Display;
@@ -13,7 +19,7 @@ use std::io::{Read, Write};
 pub(super) struct RunListener<'call> {
     step: &'call str,
     /// Where a detached run tells its caller that it has started; none once it was told.
-    pub(super) caller: Option<Stream>,
+    caller: Option<Stream>,
     /// Whether people read standard error.
     for_people: bool,
     /// What is printed while COMMAND runs must not wait for a reader.
@@ -46,23 +52,61 @@ impl<'call> RunListener<'call> {
     }
 }
 
+/// Runs COMMAND in a process of its own; what that tells: 0 and the pid once COMMAND runs, else [`refusal_code`] or the code of
+/// a failed start, and a sentence.
+///
+/// # Errors
+/// There is no process to be had, or it ended without a word.
+pub(super) fn run_detached(options: &mut RunOptions, context: &Context) -> Result<(u8, String), Error> {
+    // A detached run does not change its folder and needs the directory's whole name.
+    options.directory = env::absolute(&options.directory);
+    options.job.detached = true;
+    let told = match detach(options.job.inherit_stdin).map_err(|error| Error::io("cannot detach", error))? {
+        Daemonized::Caller(pipe) => read_told(pipe)?,
+        Daemonized::Worker(caller) => std::process::exit(i32::from(be_the_run(options, caller))),
+    };
+    if let Some(warning) = sandbox::warning().filter(|_| told.0 == ExitCode::Success.code() && !context.out.quiet) {
+        print_error(&format!("{}: {warning}", options.job.step));
+    }
+    Ok(told)
+}
+
+/// The detached process: runs COMMAND to its end.
+fn be_the_run(options: &RunOptions, caller: Stream) -> u8 {
+    let mut listener = RunListener::new(options.job.step.as_str(), false);
+    listener.caller = Some(caller);
+    match options.run_with(&mut |event| listener.on_event(&event)) {
+        Ok(ran) => {
+            if let Some(fault) = &ran.fault {
+                tell(listener.caller.take(), ran.exit_code, fault);
+            }
+            ran.exit_code
+        }
+        Err(error) => {
+            let code = refusal_code(&error);
+            tell(listener.caller.take(), code, &error);
+            code
+        }
+    }
+}
+
+/// The exit code for a run that could not begin, with 75 where the step runs already.
+pub(super) fn refusal_code(error: &Error) -> u8 {
+    if error.kind() == ErrorKind::AlreadyRunning { ExitCode::Running } else { exit_code_of(error) }.code()
+}
+
 /// Tells the caller of a detached run what came of it: an exit code, and the pid or a sentence.
-pub(super) fn tell(caller: Option<Stream>, code: u8, message: impl Display) {
+fn tell(caller: Option<Stream>, code: u8, message: impl Display) {
     if let Some(mut caller) = caller {
         // A caller that has gone does not need it.
         let _gone = caller.write_all(format!("{code} {message}").as_bytes());
     }
 }
 
-/// What a detached run tells its caller: an exit code, and the pid or a sentence; the reason is printed where it told nothing.
-///
-/// # Errors
-/// The exit code where it ended before it began.
-pub(super) fn read_told(mut pipe: Stream) -> Result<(u8, String), u8> {
+/// Reads what the detached process tells.
+fn read_told(mut pipe: Stream) -> Result<(u8, String), Error> {
     let mut text = String::new();
     let message = pipe.read_to_string(&mut text).ok().and_then(|_| text.split_once(' '));
-    message.and_then(|(code, rest)| Some((code.parse().ok()?, rest.to_owned()))).ok_or_else(|| {
-        print_error("the detached run ended before it began; look at the system's log for why");
-        ExitCode::InternalError.code()
-    })
+    let told = message.and_then(|(code, rest)| Some((code.parse().ok()?, rest.to_owned())));
+    told.ok_or_else(|| Error::internal("the detached run ended before it began; look at the system's log for why"))
 }
