@@ -123,58 +123,50 @@ impl BreakerStatus {
 }
 
 impl Report {
-    /// A report that knows nothing but how the step stands.
-    fn new(step: &str, outcome: Outcome, directory: &Path) -> Self {
-        Self {
-            step: step.to_owned(),
-            outcome,
-            action: Action::advise(outcome, Circumstances::default()),
-            exit_code: None,
-            signal: None,
-            elapsed_ms: None,
-            heartbeat_age_ms: None,
-            pid: None,
-            killed: false,
-            result: None,
-            result_error: None,
-            detail: None,
-            log: None,
-            log_tail: None,
-            marker: None,
-            evidence: None,
-            output_age_ms: None,
-            breaker: None,
-            backend: "none",
-            dir: directory.to_string_lossy().into_owned(),
-            run_id: None,
-            command: None,
-            cwd: None,
-            started_at: None,
-            ended_at: None,
-            expected_ms: None,
-            tags: Vec::new(),
-            schema: SCHEMA,
-            still_runs: outcome == Outcome::Running,
-        }
-    }
-
     /// Puts together what is said of a step.
     pub(crate) fn of(told: &StepResult, step: &StepName, directory: &MonitorDir, log_tail: usize) -> Self {
-        let snapshot = told.snapshot.as_ref().filter(|_| told.outcome != Outcome::NotStarted);
-        let key = snapshot.and_then(Snapshot::pid_file_id);
-        let meta = snapshot.and_then(|snapshot| snapshot.run_meta());
-        let log_path = directory.join(&file_name(step, Record::Log));
+        let breaker = seen(told).and_then(|snapshot| circuit_of(snapshot.run_meta(), step, directory));
+        let mut report = Self::without_log(told, step.as_str(), directory.path(), breaker);
+        report.expected_ms = history::expected(directory, step);
+        if told.outcome == Outcome::NotStarted {
+            let known = super::history::is_known(directory, step);
+            let missed = || format!("no new run of {step} had started by then");
+            report.detail = Some(if known { missed() } else { super::absence(directory, step) });
+        }
         let log = directory.stat(&file_name(step, Record::Log));
         let log_modified = log.ok().and_then(|log| Some(log.stamp()?.modified));
+        report.add_log(&directory.join(&file_name(step, Record::Log)), log_modified, file_wall(told), log_tail);
+        report
+    }
+
+    /// Puts together what is said of a log for which no step was named: it goes by the file's name.
+    pub(crate) fn of_file(told: &StepResult, file: &Path, directory: &MonitorDir, log_tail: usize) -> Self {
+        let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy();
+        let mut report = Self::without_log(told, &name, directory.path(), None);
+        report.set_log(file, log_tail);
+        report
+    }
+
+    /// What is said of a step, or a log, that could not be looked at: that it runs, as far as is known.
+    pub(crate) fn unseen(name: &str, directory: &Path, detail: String) -> Self {
+        Self::without_log(&StepResult::new(0, Outcome::Running, Some(detail)), name, directory, None)
+    }
+
+    /// What the result of a look says, and no other file.
+    fn without_log(told: &StepResult, name: &str, directory: &Path, breaker: Option<BreakerStatus>) -> Self {
+        let snapshot = seen(told);
+        let key = snapshot.and_then(Snapshot::pid_file_id);
+        let meta = snapshot.and_then(|snapshot| snapshot.run_meta());
         let (result, result_error) = result(told, snapshot, meta);
-        let breaker = snapshot.and_then(|_| circuit_of(meta, step, directory));
         let about = Circumstances {
             circuit_open: breaker.as_ref().is_some_and(|breaker| breaker.open),
             stopped: meta.is_some_and(was_stopped),
             still_running: still_runs(told, snapshot),
             exit_code: meta.and_then(|meta| meta.exit_code),
         };
-        let mut report = Self {
+        Self {
+            step: name.to_owned(),
+            outcome: told.outcome,
             action: Action::advise(told.outcome, about),
             exit_code: about.exit_code,
             signal: meta.and_then(|meta| meta.signal.clone()),
@@ -185,46 +177,24 @@ impl Report {
             result,
             result_error,
             detail: told.detail.clone(),
+            log: None,
+            log_tail: None,
             marker: marker(told),
             evidence: evidence(told, meta),
+            output_age_ms: None,
             breaker,
             backend: told.backend,
+            dir: directory.to_string_lossy().into_owned(),
             run_id: meta.map(|meta| meta.run_id.clone()),
             command: meta.map(|meta| meta.command.as_slice()).filter(|command| !command.is_empty()).map(shortened),
             cwd: meta.and_then(|meta| meta.cwd.clone()),
             started_at: meta.and_then(|meta| meta.started_at.clone()).or_else(|| Some(key?.written.rfc3339())),
             ended_at: ended_at(meta, snapshot).filter(|_| told.outcome.is_end() && !about.still_running),
-            expected_ms: history::expected(directory, step),
+            expected_ms: None,
             tags: meta.map_or_else(Vec::new, |meta| meta.tags.clone()),
+            schema: SCHEMA,
             still_runs: about.still_running || told.outcome == Outcome::Running,
-            ..Self::new(step.as_str(), told.outcome, directory.path())
-        };
-        if told.outcome == Outcome::NotStarted {
-            let known = super::history::is_known(directory, step);
-            let missed = || format!("no new run of {step} had started by then");
-            report.detail = Some(if known { missed() } else { super::absence(directory, step) });
         }
-        report.add_log(&log_path, log_modified, file_wall(told), log_tail);
-        report
-    }
-
-    /// Puts together what is said of a log for which no step was named: it goes by the file's name.
-    pub(crate) fn of_file(told: &StepResult, file: &Path, directory: &MonitorDir, log_tail: usize) -> Self {
-        let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy();
-        let mut report = Self {
-            elapsed_ms: told.began.map(|began| millis(clock::now().since(began))),
-            detail: told.detail.clone(),
-            marker: marker(told),
-            backend: told.backend,
-            ..Self::new(&name, told.outcome, directory.path())
-        };
-        report.set_log(file, log_tail);
-        report
-    }
-
-    /// What is said of a step, or a log, that could not be looked at: that it runs, as far as is known.
-    pub(crate) fn unseen(name: &str, directory: &Path, detail: String) -> Self {
-        Self { detail: Some(detail), ..Self::new(name, Outcome::Running, directory) }
     }
 
     /// Reports another log than the step's own.
@@ -246,6 +216,11 @@ impl Report {
     }
 }
 
+/// What was read of a run that is there.
+fn seen(told: &StepResult) -> Option<&Snapshot> {
+    told.snapshot.as_ref().filter(|_| told.outcome != Outcome::NotStarted)
+}
+
 /// Whether this run was ended on request: also if only the intent was recorded, and the end by another process.
 fn was_stopped(meta: &Meta) -> bool {
     match meta.reason {
@@ -258,7 +233,7 @@ fn was_stopped(meta: &Meta) -> bool {
 /// and was not ended.
 fn still_runs(told: &StepResult, snapshot: Option<&Snapshot>) -> bool {
     if told.log_match.is_some() {
-        return told.run_outcome.is_none();
+        return snapshot.is_some() && told.run_outcome.is_none();
     }
     let Some(snapshot) = snapshot.filter(|_| !told.killed && matches!(told.outcome, Outcome::Hung | Outcome::Timeout))
     else {
@@ -315,7 +290,7 @@ fn marker(told: &StepResult) -> Option<MarkerMatch> {
 /// The evidence that was recorded with the outcome, else what this call saw itself; without the run's own wrapper, which
 /// only waits for COMMAND.
 fn evidence(told: &StepResult, meta: Option<&Meta>) -> Option<Vec<TreeProcess>> {
-    if !matches!(told.outcome, Outcome::Hung | Outcome::Timeout) {
+    if told.snapshot.is_none() || !matches!(told.outcome, Outcome::Hung | Outcome::Timeout) {
         return None;
     }
     let announced = meta.and_then(|meta| meta.evidence.as_ref());
@@ -325,9 +300,9 @@ fn evidence(told: &StepResult, meta: Option<&Meta>) -> Option<Vec<TreeProcess>> 
     Some(seen.iter().filter(|process| Some(process.pid) != wrapper).cloned().collect())
 }
 
-/// By the run's own two stamps, by its two files' times, or until the last look.
+/// By the run's own two stamps, by its two files' times, or until the last look; of a log alone until now.
 fn elapsed(told: &StepResult, meta: Option<&Meta>, key: Option<PidFileId>) -> Option<Duration> {
-    let snapshot = told.snapshot.as_ref()?;
+    let Some(snapshot) = &told.snapshot else { return Some(clock::now().since(told.began?)) };
     let is_end = told.outcome.is_end();
     if let Some(took) = meta.filter(|_| is_end).and_then(Meta::took) {
         return Some(took);
