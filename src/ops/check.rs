@@ -1,7 +1,7 @@
 //! `check`: the decision tree of `wait`, once. Nothing is waited for, ended or recorded.
 
 use crate::decide::liveness::is_copy;
-use crate::decide::policy::{Policy, Threshold, ThresholdOptions};
+use crate::decide::policy::{Policy, ThresholdOptions};
 use crate::decide::recovery::{Plan, plan};
 use crate::decide::snapshot::{Observation, Snapshot};
 use crate::decide::tracker::RunTracker;
@@ -42,8 +42,7 @@ use std::time::Duration;
 pub struct CheckOptions {
     pub(crate) directory: PathBuf,
     pub(crate) steps: Vec<StepName>,
-    pub(crate) stale: Threshold,
-    pub(crate) max_timeout: Threshold,
+    pub(crate) thresholds: ThresholdOptions,
     pub(crate) log_tail: usize,
     /// The tags that a step must have to be listed.
     pub(crate) tags: Vec<String>,
@@ -52,15 +51,8 @@ pub struct CheckOptions {
 impl CheckOptions {
     /// Looks into this monitor directory, with every default.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
-        let (stale, max_timeout) = (Threshold::default(), Threshold::default());
-        Self {
-            directory: directory.into(),
-            steps: Vec::new(),
-            stale,
-            max_timeout,
-            log_tail: LOG_TAIL,
-            tags: Vec::new(),
-        }
+        let (directory, thresholds) = (directory.into(), ThresholdOptions::ONCE);
+        Self { directory, steps: Vec::new(), thresholds, log_tail: LOG_TAIL, tags: Vec::new() }
     }
 
     /// Looks at this step too; one named twice counts once.
@@ -77,13 +69,13 @@ impl CheckOptions {
 
     /// As [`WaitOptions::stale`](crate::WaitOptions::stale).
     pub fn stale(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.stale.flag = limit.into();
+        self.thresholds.stale.flag = limit.into();
         self
     }
 
     /// As [`WaitOptions::max_timeout`](crate::WaitOptions::max_timeout).
     pub fn max_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.max_timeout.flag = limit.into();
+        self.thresholds.max_timeout.flag = limit.into();
         self
     }
 
@@ -168,13 +160,8 @@ pub(crate) fn check_one(
     let snapshot = reader
         .read()
         .map_err(|error| Error::io(format!("cannot look at {step} in {}", directory.path().display()), error))?;
-    let thresholds = ThresholdOptions {
-        stale: request.stale,
-        max_timeout: request.max_timeout,
-        // Patience is over at once, and no end needs a second look: that is what "once" means.
-        until: Some(snapshot.at),
-        ..ThresholdOptions::ONCE
-    };
+    // Patience is over at once, and no end needs a second look: that is what "once" means.
+    let thresholds = ThresholdOptions { until: Some(snapshot.at), ..request.thresholds };
     let assessment = assess(&mut RunTracker::default(), &step, snapshot, &thresholds)?;
     let Assessment { snapshot, observation: seen, policy, verdict } = &assessment;
     let plan = plan(verdict);

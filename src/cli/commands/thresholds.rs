@@ -1,7 +1,7 @@
 //! The thresholds that a step is judged by: flags of several subcommands.
 
 use crate::cli::{Context, defaults};
-use crate::decide::policy::Threshold;
+use crate::decide::policy::{Threshold, ThresholdOptions};
 use crate::env_vars;
 use crate::error::Error;
 use crate::ops::check::CheckOptions;
@@ -29,14 +29,15 @@ pub(super) struct LogTailArgs {
 }
 
 impl ThresholdArgs {
-    /// The thresholds, with the environment's.
+    /// Sets these thresholds, with the environment's.
     ///
     /// # Errors
     /// `ErrorKind::InvalidOptions` where the environment does not fit.
-    pub(super) fn resolve(self) -> Result<(Threshold, Threshold), Error> {
-        let stale = Threshold { flag: self.stale, environment: defaults::duration(None, env_vars::STALE)? };
-        let limit = Threshold { flag: self.max_timeout, environment: defaults::duration(None, env_vars::MAX_TIMEOUT)? };
-        Ok((stale, limit))
+    pub(super) fn set(self, thresholds: &mut ThresholdOptions) -> Result<(), Error> {
+        let with = |flag, name| Ok(Threshold { flag, environment: defaults::duration(None, name)? });
+        thresholds.stale = with(self.stale, env_vars::STALE)?;
+        thresholds.max_timeout = with(self.max_timeout, env_vars::MAX_TIMEOUT)?;
+        Ok(())
     }
 }
 
@@ -46,6 +47,6 @@ impl ThresholdArgs {
 /// `ErrorKind::InvalidOptions` where the environment does not fit.
 pub(super) fn check_options(thresholds: ThresholdArgs, context: &Context) -> Result<CheckOptions, Error> {
     let mut options = CheckOptions::new(defaults::directory(context)?);
-    (options.stale, options.max_timeout) = thresholds.resolve()?;
+    thresholds.set(&mut options.thresholds)?;
     Ok(options)
 }

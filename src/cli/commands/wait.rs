@@ -178,7 +178,7 @@ pub(super) fn base_options(
 ) -> Result<WaitOptions, Error> {
     let grace = defaults::duration(grace, env_vars::GRACE)?.unwrap_or(GRACE);
     let mut options = WaitOptions::new(defaults::directory(context)?).grace(grace);
-    (options.monitor.thresholds.stale, options.monitor.thresholds.max_timeout) = thresholds.resolve()?;
+    thresholds.set(&mut options.monitor.thresholds)?;
     Ok(options)
 }
 
