@@ -10,12 +10,12 @@ use crate::decide::warning::{Warning, remarks};
 use crate::error::Error;
 use crate::monitor::StepResult;
 use crate::ops::report::Report;
-use crate::ops::{each_once, open};
+use crate::ops::{each_once, open, readers};
 use crate::record::outcome::{Outcome, detail_of};
 use crate::record::step_name::StepName;
 use crate::record::time::MonotonicTime;
 use crate::record::units::shown;
-use crate::step::snapshot::{SnapshotReader, local_context};
+use crate::step::snapshot::SnapshotReader;
 use crate::step::terminate::{cpu_time, cpu_time_in, evidence};
 use crate::sys::process::table::LazyProcessTable;
 use std::path::PathBuf;
@@ -110,15 +110,9 @@ impl CheckOptions {
 /// As [`CheckOptions::check`].
 pub(crate) fn plans(request: &CheckOptions) -> Result<Vec<Checked>, Error> {
     let directory = open(&request.directory)?;
-    let here = Arc::new(local_context(&directory));
-    each_once(&request.steps)
-        .into_iter()
-        .enumerate()
-        .map(|(index, step)| {
-            let mut reader = SnapshotReader::new(Arc::clone(&directory), step, Arc::clone(&here));
-            check_one(request, index, &mut reader, Depth::Processes)
-        })
-        .collect()
+    let reader = readers(&directory);
+    let steps = each_once(&request.steps);
+    steps.iter().map(|step| check_one(request, &mut reader(step), Depth::Processes)).collect()
 }
 
 /// How many of a log's last lines are reported unless it is said otherwise.
@@ -151,7 +145,6 @@ pub(crate) struct Checked {
 /// As [`CheckOptions::check`].
 pub(crate) fn check_one(
     request: &CheckOptions,
-    index: usize,
     reader: &mut SnapshotReader,
     depth: Depth<'_>,
 ) -> Result<Checked, Error> {
@@ -183,7 +176,7 @@ pub(crate) fn check_one(
         };
         sentences.extend(about_running(snapshot, seen, policy, used));
     }
-    let answer = StepResult::new(index, outcome, detail_of(sentences)).with_facts(assessment);
+    let answer = StepResult::new(0, outcome, detail_of(sentences)).with_facts(assessment);
     let told = StepResult { evidence: tree, ..answer };
     let mut report = Report::of(&told, &step, &directory, request.log_tail);
     if let Some(action) = plan.action() {

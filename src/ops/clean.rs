@@ -7,7 +7,7 @@ use crate::decide::policy::GRACE;
 use crate::decide::recovery::Plan;
 use crate::error::{Error, ErrorKind};
 use crate::ops::check::{CheckOptions, plans};
-use crate::ops::{absence, each_once, names, open};
+use crate::ops::{absence, each_once, names, open, readers};
 use crate::record::file_names::{Record, parse_file_name, parse_temporary_name};
 use crate::record::step_name::StepName;
 use crate::record::time::WallTime;
@@ -15,7 +15,7 @@ use crate::step::prepare::{
     acquire_step_lock, adopt_lock_file, finalize_previous_run, remove_previous_records, remove_records,
     remove_stale_temp_files,
 };
-use crate::step::snapshot::{SnapshotReader, local_context};
+use crate::step::snapshot::SnapshotReader;
 use crate::sys::clock;
 use crate::sys::fs::monitor_dir::MonitorDir;
 use serde::Serialize;
@@ -69,7 +69,7 @@ pub(crate) fn clean(
         let before = clock::wall().minus(*age);
         steps.retain(|step| newest(&directory, &there[step].published) <= before);
     }
-    let here = Arc::new(local_context(&directory));
+    let reader = readers(&directory);
     let mut done = Vec::new();
     for step in steps {
         let cleaned = |gone, detail, absent| Cleaned { step: step.as_str().to_owned(), gone, detail, absent };
@@ -77,12 +77,8 @@ pub(crate) fn clean(
             done.push(cleaned(false, Some(absence(&directory, &step)), true));
             continue;
         };
-        let outcome = if dry_run {
-            may_go(directory.path(), &step)?
-        } else {
-            let mut reader = SnapshotReader::new(Arc::clone(&directory), step.clone(), Arc::clone(&here));
-            take_away(&mut reader, files, trouble)
-        };
+        let outcome =
+            if dry_run { may_go(directory.path(), &step) } else { take_away(&mut reader(&step), files, trouble) };
         match outcome {
             Ok(()) => done.push(cleaned(true, None, false)),
             // Who asks for what is old does not ask for what runs.
@@ -130,14 +126,12 @@ fn newest(directory: &MonitorDir, files: &[String]) -> WallTime {
     times.max().unwrap_or(WallTime::from_nanos(i64::MAX))
 }
 
-fn may_go(directory: &Path, step: &StepName) -> Result<Result<(), Error>, Error> {
+fn may_go(directory: &Path, step: &StepName) -> Result<(), Error> {
     let plans = plans(&CheckOptions::new(directory).step(step.clone()))?;
-    let stays = plans.iter().any(|checked| matches!(checked.plan, Plan::Wait | Plan::End));
-    Ok(if stays {
-        Err(Error::already_running(format!("step {step} is running; end it first with: dogwatch kill {step}")))
-    } else {
-        Ok(())
-    })
+    if plans.iter().any(|checked| matches!(checked.plan, Plan::Wait | Plan::End)) {
+        return Err(Error::already_running(format!("step {step} is running; end it first with: dogwatch kill {step}")));
+    }
+    Ok(())
 }
 
 /// With the lock held and the pid removed first, a concurrent reader sees a step that has not started.

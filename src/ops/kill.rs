@@ -9,16 +9,15 @@ use crate::error::Error;
 use crate::monitor::StepResult;
 use crate::ops::parallel::map_parallel;
 use crate::ops::report::Report;
-use crate::ops::{each_once, open};
+use crate::ops::{each_once, open, readers};
 use crate::record::outcome::{Intent, Outcome};
 use crate::record::step_name::StepName;
-use crate::step::snapshot::{SnapshotReader, local_context};
+use crate::step::snapshot::SnapshotReader;
 use crate::step::terminate::{KillMethod, Termination, end_after_outcome, record_death, terminate};
 use crate::sys::env;
 use crate::sys::process::tree::Escalation;
 use crate::sys::signals::{INTERRUPTS, Pending, Signal};
 use std::path::Path;
-use std::sync::Arc;
 
 /// How many runs are ended at once: each may take its grace.
 const AT_ONCE: usize = 32;
@@ -43,7 +42,7 @@ pub(crate) struct Killed {
 /// `ErrorKind::Internal` where the files cannot be read.
 pub(crate) fn kill(directory: &Path, steps: &[StepName], escalation: Escalation) -> Result<Killed, Error> {
     let directory = open(directory)?;
-    let here = Arc::new(local_context(&directory));
+    let reader = readers(&directory);
     let steps = each_once(steps);
     let mut signals = Pending::borrow(&INTERRUPTS).ok();
     let most = AT_ONCE as u64;
@@ -52,9 +51,7 @@ pub(crate) fn kill(directory: &Path, steps: &[StepName], escalation: Escalation)
     let mut reports = Vec::with_capacity(steps.len());
     let mut interrupted = None;
     for some in steps.chunks(at_once) {
-        let readers =
-            some.iter().map(|step| SnapshotReader::new(Arc::clone(&directory), step.clone(), Arc::clone(&here)));
-        for report in map_parallel(readers.collect(), &|reader| kill_one(reader, escalation)) {
+        for report in map_parallel(some.iter().collect(), &|step| kill_one(reader(step), escalation)) {
             reports.push(report.unwrap_or_else(|| Err(Error::internal("a run was not ended for a fault in dogwatch"))));
         }
         interrupted = signals.as_mut().and_then(|signals| signals.fetch().first().copied());

@@ -7,10 +7,9 @@ use crate::monitor::ChangeWaiter;
 use crate::ops::check::{CheckOptions, Checked, Depth, check_one};
 use crate::ops::parallel::map_parallel;
 use crate::ops::report::Report;
-use crate::ops::{open, steps_with};
+use crate::ops::{open, readers, steps_with};
 use crate::record::file_names::Record;
 use crate::record::step_name::StepName;
-use crate::step::snapshot::{SnapshotReader, local_context};
 use crate::sys::clock;
 use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::log::file;
@@ -70,11 +69,11 @@ fn for_each_step<T: Send>(request: &CheckOptions, told: &(dyn Fn(Checked) -> T +
     let directory = open(&request.directory)?;
     let steps: Vec<StepName> = steps_with(&directory, Record::shows_start)?.into_iter().collect();
 
-    let (here, processes) = (Arc::new(local_context(&directory)), Arc::<LazyProcessTable>::default());
+    let (reader, processes) = (readers(&directory), Arc::<LazyProcessTable>::default());
     let check = |step: &StepName| {
-        let mut reader = SnapshotReader::new(Arc::clone(&directory), step.clone(), Arc::clone(&here));
+        let mut reader = reader(step);
         reader.use_process_table(Arc::clone(&processes));
-        let checked = check_one(request, 0, &mut reader, Depth::Glance(&processes))?;
+        let checked = check_one(request, &mut reader, Depth::Glance(&processes))?;
         let is_meant = request.tags.iter().all(|tag| checked.report.tags.contains(tag));
         Ok(is_meant.then(|| told(checked)))
     };

@@ -119,10 +119,15 @@ fn nearest<'names>(name: &str, names: &'names [String]) -> Option<&'names str> {
     best.filter(|(likeness, _)| *likeness > SIMILAR).map(|(_, name)| name)
 }
 
+/// Makes the readers of the steps' files in one directory.
+fn readers(directory: &Arc<MonitorDir>) -> impl Fn(&StepName) -> SnapshotReader + use<> {
+    let (directory, here) = (Arc::clone(directory), Arc::new(local_context(directory)));
+    move |step| SnapshotReader::new(Arc::clone(&directory), step.clone(), Arc::clone(&here))
+}
+
 /// A reader of one step's files.
-fn reader(directory: Arc<MonitorDir>, step: &StepName) -> SnapshotReader {
-    let here = Arc::new(local_context(&directory));
-    SnapshotReader::new(directory, step.clone(), here)
+fn reader(directory: &Arc<MonitorDir>, step: &StepName) -> SnapshotReader {
+    readers(directory)(step)
 }
 
 /// A directory of steps, which need not be there.

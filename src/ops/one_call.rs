@@ -28,7 +28,7 @@ pub(crate) enum CallStart {
 /// # Errors
 /// An internal error where the files cannot be read or the mark cannot be written.
 pub(crate) fn call_start(directory: &Path, step: &StepName) -> Result<CallStart, Error> {
-    let mut reader = reader(open(directory)?, step);
+    let mut reader = reader(&open(directory)?, step);
     let Assessment { snapshot, verdict, .. } = reader.assess_settled()?;
     let meta = snapshot.run_meta();
     let command = meta.map_or_else(Vec::new, |meta| meta.command.clone());
@@ -48,7 +48,7 @@ pub(crate) fn call_start(directory: &Path, step: &StepName) -> Result<CallStart,
 /// # Errors
 /// An internal error where the mark cannot be written.
 pub(crate) fn owe(directory: &Path, step: &StepName) -> Result<(), Error> {
-    telling::owe(&mut reader(open(directory)?, step))
+    telling::owe(&mut reader(&open(directory)?, step))
 }
 
 /// Notes that the end of this run was told: call it after the answer was written.

@@ -39,7 +39,7 @@ pub(crate) struct Place {
 
 impl Place {
     fn reader(&self) -> SnapshotReader {
-        reader(Arc::new(MonitorDir::at(self.directory.clone())), &self.step)
+        reader(&Arc::new(MonitorDir::at(self.directory.clone())), &self.step)
     }
 
     fn report(&self) -> Result<Report, Error> {
