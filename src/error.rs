@@ -94,6 +94,9 @@ impl std::error::Error for Error {
     }
 }
 
+/// A word that an option takes, what it stands for, and its help.
+pub(crate) type Word<T> = (&'static str, T, &'static str);
+
 /// A word that is none of those that an option takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownWord {
@@ -103,10 +106,10 @@ pub struct UnknownWord {
 
 impl UnknownWord {
     /// Finds what a word stands for.
-    pub(crate) fn find<T: Copy>(word: &str, words: &[(&'static str, T)]) -> Result<T, Self> {
-        let found = words.iter().find(|(known, _)| *known == word);
-        let unknown = || Self { word: word.to_owned(), known: words.iter().map(|(known, _)| *known).collect() };
-        found.map(|(_, value)| *value).ok_or_else(unknown)
+    pub(crate) fn find<T: Copy>(word: &str, words: &[Word<T>]) -> Result<T, Self> {
+        let found = words.iter().find(|(known, ..)| *known == word);
+        let unknown = || Self { word: word.to_owned(), known: words.iter().map(|(known, ..)| *known).collect() };
+        found.map(|(_, value, _)| *value).ok_or_else(unknown)
     }
 }
 

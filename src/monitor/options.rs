@@ -4,7 +4,7 @@ use crate::decide::log_match::{LogMatch, Patterns};
 use crate::decide::policy::ThresholdOptions;
 use crate::decide::snapshot::Snapshot;
 use crate::decide::verdict::Assessment;
-use crate::error::UnknownWord;
+use crate::error::{UnknownWord, Word};
 use crate::record::evidence::TreeProcess;
 use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
@@ -67,8 +67,13 @@ pub enum Backend {
 }
 
 impl Backend {
-    const WORDS: [(&'static str, Self); 4] =
-        [("auto", Self::Auto), ("event", Self::Event), ("notify", Self::Notify), ("poll", Self::Poll)];
+    /// The words of the command line.
+    pub(crate) const WORDS: [Word<Self>; 4] = [
+        ("auto", Self::Auto, "Events where they tell everything, else polling"),
+        ("event", Self::Event, "Events"),
+        ("notify", Self::Notify, "Events through a portable library, for comparison"),
+        ("poll", Self::Poll, "Polling"),
+    ];
 }
 
 impl FromStr for Backend {

@@ -14,7 +14,7 @@ mod output;
 mod start;
 mod supervise;
 
-use crate::error::{Error, UnknownWord};
+use crate::error::{Error, UnknownWord, Word};
 use crate::exit_code::ExitCode;
 use crate::record::evidence::TreeProcess;
 use crate::record::outcome::Outcome;
@@ -89,12 +89,17 @@ pub enum HeartbeatOn {
 }
 
 impl HeartbeatOn {
-    const WORDS: [(&'static str, Self); 4] =
-        [("process", Self::Process), ("output", Self::Output), ("activity", Self::Activity), ("manual", Self::Manual)];
+    /// The words of the command line.
+    pub(crate) const WORDS: [Word<Self>; 4] = [
+        ("process", Self::Process, "COMMAND lives"),
+        ("output", Self::Output, "The log grows"),
+        ("activity", Self::Activity, "COMMAND's processes use CPU time, move bytes or write output"),
+        ("manual", Self::Manual, "COMMAND itself sends it"),
+    ];
 
     /// The word in `.meta` and on the command line.
     pub(crate) fn as_str(self) -> &'static str {
-        Self::WORDS.into_iter().find_map(|(word, on)| (on == self).then_some(word)).unwrap_or_default()
+        Self::WORDS.into_iter().find_map(|(word, on, _)| (on == self).then_some(word)).unwrap_or_default()
     }
 }
 
@@ -121,8 +126,13 @@ pub enum LogStreams {
 }
 
 impl LogStreams {
-    const WORDS: [(&'static str, Self); 4] =
-        [("both", Self::Both), ("stderr", Self::Stderr), ("stdout", Self::Stdout), ("none", Self::None)];
+    /// The words of the command line.
+    pub(crate) const WORDS: [Word<Self>; 4] = [
+        ("both", Self::Both, "Standard output and standard error"),
+        ("stderr", Self::Stderr, "Standard error"),
+        ("stdout", Self::Stdout, "Standard output"),
+        ("none", Self::None, "Nothing"),
+    ];
 }
 
 impl FromStr for LogStreams {
@@ -146,7 +156,12 @@ pub enum ResultFrom {
 }
 
 impl ResultFrom {
-    const WORDS: [(&'static str, Self); 3] = [("auto", Self::Auto), ("stdout", Self::Stdout), ("file", Self::File)];
+    /// The words of the command line.
+    pub(crate) const WORDS: [Word<Self>; 3] = [
+        ("auto", Self::Auto, "The file in $DOGWATCH_RESULT, where COMMAND writes it"),
+        ("stdout", Self::Stdout, "COMMAND's standard output"),
+        ("file", Self::File, "The file in $DOGWATCH_RESULT; it is an error if it is missing"),
+    ];
 }
 
 impl FromStr for ResultFrom {

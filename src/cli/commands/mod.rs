@@ -28,12 +28,11 @@ mod thresholds;
 mod wait;
 
 use super::{Context, GlobalArgs};
-use crate::error::{Error, UnknownWord};
+use crate::error::{Error, UnknownWord, Word};
 use crate::exit_code::ExitCode;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Arg, ArgMatches, Args, Command};
 use std::ffi::OsString;
-use std::str::FromStr;
 
 /// What a subcommand's file provides.
 pub(super) trait Subcommand: Args {
@@ -199,13 +198,10 @@ pub(super) fn find(name: &str) -> Option<&'static SubcommandEntry> {
     ALL.iter().find(|entry| entry.name == name)
 }
 
-/// Parses one of the words of a type, each with its help.
-fn one_of<T>(words: &[(&'static str, &'static str)]) -> impl TypedValueParser<Value = T>
-where
-    T: FromStr<Err = UnknownWord> + Clone + Send + Sync + 'static,
-{
-    let values = words.iter().map(|&(word, help)| PossibleValue::new(word).help(help));
-    PossibleValuesParser::new(values.collect::<Vec<_>>()).try_map(|word| word.parse::<T>())
+/// Parses one of these words, each with its help.
+fn one_of<T: Copy + Send + Sync + 'static>(words: &'static [Word<T>]) -> impl TypedValueParser<Value = T> {
+    let values = words.iter().map(|&(word, _, help)| PossibleValue::new(word).help(help));
+    PossibleValuesParser::new(values.collect::<Vec<_>>()).try_map(|word| UnknownWord::find(&word, words))
 }
 
 #[cfg(test)]

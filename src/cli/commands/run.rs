@@ -20,7 +20,6 @@ use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
 use crate::record::units;
 use crate::runner::{HeartbeatOn, LogStreams, ResultFrom};
-use clap::builder::TypedValueParser;
 use clap::{Args, ValueEnum};
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
@@ -39,10 +38,10 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "D", value_parser = units::duration)]
     heartbeat_interval: Option<Duration>,
     /// What a heartbeat means: COMMAND lives, its log grows, its processes do anything, or only COMMAND itself sends it
-    #[arg(long, value_name = "WHAT", default_value = "process", value_parser = heartbeat_on())]
+    #[arg(long, value_name = "WHAT", default_value = "process", value_parser = one_of(&HeartbeatOn::WORDS))]
     heartbeat_on: HeartbeatOn,
     /// Which streams go to the log; the others stay this terminal's
-    #[arg(long, value_name = "STREAMS", default_value = "both", value_parser = log_streams())]
+    #[arg(long, value_name = "STREAMS", default_value = "both", value_parser = one_of(&LogStreams::WORDS))]
     log: LogStreams,
     /// Also pass the logged output through, in order
     #[arg(long)]
@@ -51,7 +50,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     log_max: Option<u64>,
     /// Where the result comes from
-    #[arg(long, value_name = "FROM", default_value = "auto", value_parser = result_from())]
+    #[arg(long, value_name = "FROM", default_value = "auto", value_parser = one_of(&ResultFrom::WORDS))]
     result: ResultFrom,
     /// End the run after this long, whether or not a `wait` runs (0: never) [default: no limit]
     #[arg(long, value_name = "D", value_parser = units::duration)]
@@ -118,32 +117,6 @@ enum Stdin {
     Null,
     /// The standard input of this process
     Inherit,
-}
-
-fn heartbeat_on() -> impl TypedValueParser<Value = HeartbeatOn> {
-    one_of(&[
-        ("process", "COMMAND lives"),
-        ("output", "The log grows"),
-        ("activity", "COMMAND's processes use CPU time, move bytes or write output"),
-        ("manual", "COMMAND itself sends it"),
-    ])
-}
-
-fn log_streams() -> impl TypedValueParser<Value = LogStreams> {
-    one_of(&[
-        ("both", "Standard output and standard error"),
-        ("stderr", "Standard error"),
-        ("stdout", "Standard output"),
-        ("none", "Nothing"),
-    ])
-}
-
-fn result_from() -> impl TypedValueParser<Value = ResultFrom> {
-    one_of(&[
-        ("auto", "The file in $DOGWATCH_RESULT, where COMMAND writes it"),
-        ("stdout", "COMMAND's standard output"),
-        ("file", "The file in $DOGWATCH_RESULT; it is an error if it is missing"),
-    ])
 }
 
 impl Subcommand for RunArgs {

@@ -86,7 +86,7 @@ pub(super) struct WaitFlags {
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub(super) log: Option<PathBuf>,
     /// How to notice changes [default: auto]
-    #[arg(long, value_name = "HOW", value_parser = backend())]
+    #[arg(long, value_name = "HOW", value_parser = one_of(&Backend::WORDS))]
     backend: Option<Backend>,
     /// How often to look where there are no events [default: 1s]
     #[arg(long, value_name = "D", value_parser = units::duration)]
@@ -102,15 +102,6 @@ pub(super) struct WaitFlags {
     result: bool,
     #[command(flatten)]
     pub(super) log_tail: LogTailArgs,
-}
-
-fn backend() -> impl clap::builder::TypedValueParser<Value = Backend> {
-    one_of(&[
-        ("auto", "Events where they tell everything, else polling"),
-        ("event", "Events"),
-        ("notify", "Events through a portable library, for comparison"),
-        ("poll", "Polling"),
-    ])
 }
 
 /// How `wait`, `recover` and `check` end where they have an answer.
