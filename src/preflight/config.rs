@@ -7,7 +7,6 @@ use crate::preflight::checks::http::Url;
 use crate::preflight::checks::tcp::Address;
 use crate::preflight::{Check, CheckKind, DEFAULT_TIMEOUT, MonitorSettings};
 use crate::record::units;
-use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 use toml::de::{DeFloat, DeInteger, DeTable, DeValue};
@@ -63,12 +62,16 @@ pub(crate) fn parse(text: &str, folder: &Path, monitor: &MonitorSettings) -> Res
         return Ok(checks);
     }
     errors.sort_by_key(|(at, _)| *at);
-    Err(errors.into_iter().map(|(at, message)| config_error(text, at, message)).collect())
+    let error = |(at, message)| {
+        let (line, column) = place(text, at);
+        ConfigError { line, column, message }
+    };
+    Err(errors.into_iter().map(error).collect())
 }
 
-fn config_error(text: &str, at: usize, message: String) -> ConfigError {
-    let (line, column) = end_of(text.get(..at).unwrap_or(text));
-    ConfigError { line, column, message }
+/// The line and the column of a byte offset.
+fn place(text: &str, at: usize) -> (usize, usize) {
+    end_of(text.get(..at).unwrap_or(text))
 }
 
 /// The line and the column right after a text.
@@ -148,13 +151,10 @@ impl Reader<'_> {
 
     /// Reports names that occur twice: a report could not tell the checks apart.
     fn check_unique(&mut self, checks: &[(Check, usize)]) {
-        let mut lines: HashMap<&str, usize> = HashMap::new();
-        for (check, at) in checks {
-            let line = config_error(self.text, *at, String::new()).line;
-            if let Some(first) = lines.get(check.name.as_str()) {
-                self.error(*at, format!("line {first} names a check {:?} already; rename one", check.name));
-            } else {
-                lines.insert(&check.name, line);
+        for (index, (check, at)) in checks.iter().enumerate() {
+            if let Some((_, first)) = checks[..index].iter().find(|(other, _)| other.name == check.name) {
+                let line = place(self.text, *first).0;
+                self.error(*at, format!("line {line} names a check {:?} already; rename one", check.name));
             }
         }
     }
@@ -185,11 +185,8 @@ impl Reader<'_> {
         let word = self.string(entry, "kind", &format!("write what to test: one of {}", words.join(", ")))?;
         let known = KINDS.into_iter().find(|(known, _, _)| *known == word);
         known.or_else(|| {
-            let hint = match nearest(&word, &words) {
-                Some(near) => format!("; did you mean {near:?}?"),
-                None => format!("; the kinds are {}", words.join(", ")),
-            };
-            self.refuse(entry.place_of("kind"), format!("there is no kind {word:?}{hint}"))
+            let hint = hint(&word, &words, "the kinds are");
+            self.refuse(entry.place_of("kind"), format!("there is no kind {word:?}; {hint}"))
         })
     }
 
@@ -197,14 +194,10 @@ impl Reader<'_> {
         let known: Vec<&str> = COMMON_KEYS.iter().chain(own).copied().collect();
         for (key, _) in entry.table {
             let name = key.get_ref().as_ref();
-            if known.contains(&name) {
-                continue;
+            if !known.contains(&name) {
+                let hint = hint(name, &known, "it takes");
+                self.error(key.span().start, format!("a check of kind {word} has no key {name:?}; {hint}"));
             }
-            let hint = match nearest(name, &known) {
-                Some(near) => format!("; did you mean {near:?}?"),
-                None => format!("; it takes {}", known.join(", ")),
-            };
-            self.error(key.span().start, format!("a check of kind {word} has no key {name:?}{hint}"));
         }
     }
 
@@ -331,6 +324,11 @@ pub(crate) fn variable(text: &str) -> Result<String, Error> {
 fn pattern(text: &str) -> Result<regex_lite::Regex, Error> {
     regex_lite::Regex::new(text)
         .map_err(|error| Error::invalid_options(format!("{text:?} is not a regular expression: {error}")))
+}
+
+/// What was probably meant, else all that is known.
+fn hint(word: &str, known: &[&str], all: &str) -> String {
+    nearest(word, known).map_or_else(|| format!("{all} {}", known.join(", ")), |near| format!("did you mean {near:?}?"))
 }
 
 /// The word that was probably meant: at most one typo for every three letters.
