@@ -1,16 +1,11 @@
 //! `dogwatch beat`.
 
 use super::completions::steps;
-use super::{Help, Subcommand};
+use super::{Args, Context, Error, ExitCode, Help, StepName, Subcommand, defaults};
 use crate::cli::output::print_error;
-use crate::cli::{Context, defaults};
 use crate::env_vars;
-use crate::error::Error;
-use crate::exit_code::ExitCode;
 use crate::ops::beat;
-use crate::record::step_name::StepName;
 use crate::sys::env;
-use clap::Args;
 use std::path::Path;
 
 #[derive(Debug, Args)]

@@ -1,11 +1,8 @@
 //! `dogwatch breaker show|reset|record`.
 
 use super::completions::steps;
-use super::{Help, Meanings, Subcommand};
+use super::{Context, Error, ExitCode, Help, Meanings, Subcommand, defaults};
 use crate::cli::output::{format, print_error};
-use crate::cli::{Context, defaults};
-use crate::error::Error;
-use crate::exit_code::ExitCode;
 use crate::ops::breaker;
 use crate::record::step_name::{InvalidStepName, StepName};
 use clap::{Args, ValueEnum};

@@ -4,14 +4,10 @@ use super::completions::steps;
 use super::tags::TagArgs;
 use super::thresholds::{LogTailArgs, ThresholdArgs, check_options};
 use super::wait::OUTCOME_CODES;
-use super::{Help, Subcommand};
-use crate::cli::Context;
+use super::{Args, Context, Error, Help, StepName, Subcommand};
 use crate::cli::deadline::CallDeadline;
-use crate::error::Error;
 use crate::exit_code::of_all;
 use crate::ops::select::MeantSteps;
-use crate::record::step_name::StepName;
-use clap::Args;
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {

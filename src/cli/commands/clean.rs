@@ -1,15 +1,10 @@
 //! `dogwatch clean`.
 
 use super::completions::ended_steps;
-use super::{Help, Meanings, Subcommand};
+use super::{Args, Context, Error, ExitCode, Help, Meanings, StepName, Subcommand, defaults};
 use crate::cli::output::print_error;
-use crate::cli::{Context, defaults};
-use crate::error::Error;
-use crate::exit_code::ExitCode;
 use crate::ops::clean;
-use crate::record::step_name::StepName;
 use crate::record::units;
-use clap::Args;
 use std::time::Duration;
 
 #[derive(Debug, Args)]

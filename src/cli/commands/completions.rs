@@ -2,19 +2,15 @@
 //!
 //! The script that a shell loads calls the program for every completion, so that names of steps are completed too.
 
-use super::{Help, Subcommand, definition};
+use super::{Args, Context, Error, ExitCode, Help, Subcommand, defaults, definition};
 use crate::cli::output::print_error;
-use crate::cli::{Context, defaults};
 use crate::env_vars;
-use crate::error::Error;
-use crate::exit_code::ExitCode;
 use crate::ops::check::CheckOptions;
 use crate::ops::list::reports;
 use crate::ops::report::Report;
 use crate::record::outcome::Outcome;
 use crate::record::units::shown;
 use crate::sys::env;
-use clap::Args;
 use clap_complete::Shell;
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 use clap_complete::env::{CompleteEnv, Shells};

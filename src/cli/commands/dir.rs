@@ -1,13 +1,10 @@
 //! `dogwatch dir`.
 
-use super::{Help, Subcommand};
+use super::{Args, Context, Error, Help, Subcommand, defaults};
 use crate::cli::output::print_error;
-use crate::cli::{Context, defaults};
 use crate::env_vars;
-use crate::error::Error;
 use crate::ops::project::Project;
 use crate::sys::env;
-use clap::Args;
 use std::os::unix::ffi::OsStrExt;
 
 #[derive(Debug, Args)]

@@ -3,16 +3,12 @@
 use super::completions::steps;
 use super::tags::TagArgs;
 use super::thresholds::{ThresholdArgs, check_options};
-use super::{Help, Subcommand};
-use crate::cli::Context;
-use crate::error::Error;
+use super::{Args, Context, Error, Help, StepName, Subcommand};
 use crate::exit_code::{ExitCode, of_signal};
 use crate::ops::events::events;
-use crate::record::step_name::StepName;
 use crate::record::units;
 use crate::sys::clock;
 use crate::sys::stdio;
-use clap::Args;
 use std::time::Duration;
 
 #[derive(Debug, Args)]

@@ -1,16 +1,11 @@
 //! `dogwatch history`.
 
 use super::completions::steps;
-use super::{Help, Subcommand};
+use super::{Args, Context, Error, ExitCode, Help, StepName, Subcommand, defaults};
 use crate::cli::output::print_error;
-use crate::cli::{Context, defaults};
-use crate::error::Error;
-use crate::exit_code::ExitCode;
 use crate::ops::history::{EndedRun, history};
 use crate::record::sanitize::sanitize_for_terminal;
-use crate::record::step_name::StepName;
 use crate::record::units::shown;
-use clap::Args;
 
 #[derive(Debug, Args)]
 pub(super) struct HistoryArgs {

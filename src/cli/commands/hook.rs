@@ -2,16 +2,12 @@
 //!
 //! It never ends with 2, which agents take for "refuse what is about to happen": a hook that fails must hold nothing up.
 
-use super::{Help, Meanings, Subcommand};
-use crate::cli::{Context, defaults};
+use super::{Args, Context, Error, ExitCode, Help, Meanings, Subcommand, defaults};
 use crate::env_vars;
-use crate::error::Error;
-use crate::exit_code::ExitCode;
 use crate::ops::directory::default_directory;
 use crate::ops::hook::{HookInput, LONGEST, pre_bash, session_start, stop};
 use crate::sys::fs::atomic_write::append;
 use crate::sys::{env, stdin};
-use clap::Args;
 use std::path::{Path, PathBuf};
 
 /// The file that Claude Code gives the hook at a session's start: what it exports, every shell command of the session has.

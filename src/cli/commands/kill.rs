@@ -1,19 +1,15 @@
 //! `dogwatch kill`.
 
 use super::completions::running_steps;
-use super::{Help, Meanings, Subcommand};
-use crate::cli::{Context, defaults};
+use super::{Args, Context, Error, Help, Meanings, StepName, Subcommand, defaults};
 use crate::decide::policy::GRACE;
 use crate::env_vars;
-use crate::error::Error;
 use crate::exit_code::{ExitCode, of_signal};
 use crate::ops::kill;
 use crate::record::outcome::Outcome;
-use crate::record::step_name::StepName;
 use crate::record::units;
 use crate::sys::process::tree::Escalation;
 use crate::sys::signals::{self, Signal};
-use clap::Args;
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 use std::time::Duration;
 

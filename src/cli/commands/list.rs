@@ -2,12 +2,10 @@
 
 use super::tags::TagArgs;
 use super::thresholds::{ThresholdArgs, check_options};
-use super::{Help, Subcommand};
-use crate::cli::Context;
+use super::{Args, Context, Error, Help, Subcommand};
 use crate::cli::output::columns::fit;
 use crate::cli::output::print_error;
 use crate::cli::output::table::table;
-use crate::error::Error;
 use crate::exit_code::{ExitCode, of_signal};
 use crate::ops::check::CheckOptions;
 use crate::ops::list::{Listing, Row, reports, rows, watch};
@@ -16,7 +14,6 @@ use crate::ops::select::{MeantSteps, none};
 use crate::record::outcome::Outcome;
 use crate::record::sanitize::sanitize_for_terminal;
 use crate::sys::terminal::{self, Size, can_erase};
-use clap::Args;
 use std::collections::HashMap;
 use std::io::{IsTerminal, stdout};
 

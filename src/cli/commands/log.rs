@@ -4,20 +4,16 @@
 //! goes as it is.
 
 use super::completions::steps;
-use super::{Help, Subcommand};
+use super::{Args, Context, Error, Help, StepName, Subcommand, defaults};
 use crate::cli::output::print_error;
-use crate::cli::{Context, defaults};
 use crate::decide::policy::START_TIMEOUT;
 use crate::env_vars;
-use crate::error::Error;
 use crate::exit_code::{ExitCode, of_signal};
 use crate::ops::log::{Log, LogEnd, log};
 use crate::record::sanitize::StreamSanitizer;
-use crate::record::step_name::StepName;
 use crate::record::time::MonotonicTime;
 use crate::record::units;
 use crate::sys::stdio;
-use clap::Args;
 use std::io::{self, IsTerminal};
 
 #[derive(Debug, Args)]

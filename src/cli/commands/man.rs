@@ -1,11 +1,7 @@
 //! `dogwatch man`: man pages made from the definition that parses the command line.
 
-use super::{ALL, Help, MAIN_HELP, Meanings, Subcommand, definition};
-use crate::cli::Context;
-use crate::error::Error;
-use crate::exit_code::ExitCode;
+use super::{ALL, Args, Context, Error, ExitCode, Help, MAIN_HELP, Meanings, Subcommand, definition};
 use crate::sys::fs::atomic_write::write_into;
-use clap::Args;
 use clap_mangen::Man;
 use std::io;
 use std::path::PathBuf;

@@ -1,6 +1,7 @@
 //! The subcommands: one file each, with its arguments, their conversion into options, and its execution.
 //!
-//! To add one: write a file with a type that is [`Subcommand`], and a line in [`ALL`].
+//! To add one: write a file with a type that is [`Subcommand`], and a line in [`ALL`]. What most of these files need they take
+//! from here.
 
 mod beat;
 mod breaker;
@@ -27,9 +28,10 @@ mod tags;
 mod thresholds;
 mod wait;
 
-use super::{Context, GlobalArgs};
+use super::{Context, GlobalArgs, defaults};
 use crate::error::{Error, UnknownWord, Word};
 use crate::exit_code::ExitCode;
+use crate::record::step_name::StepName;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Arg, ArgMatches, Args, Command};
 use std::ffi::OsString;

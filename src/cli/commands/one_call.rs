@@ -5,16 +5,13 @@
 use super::run_listener::run_detached;
 use super::thresholds::ThresholdArgs;
 use super::wait::{self, ExitPolicy, base_options};
-use crate::cli::Context;
+use super::{Context, Error, ExitCode, StepName};
 use crate::cli::deadline::CallDeadline;
 use crate::cli::output::print_error;
-use crate::error::Error;
-use crate::exit_code::ExitCode;
 use crate::ops::one_call::{CallStart, call_start, mark_told, owe};
 use crate::ops::run::RunOptions;
 use crate::ops::wait::WaitOptions;
 use crate::record::outcome::Outcome;
-use crate::record::step_name::StepName;
 use crate::sys::{clock, stdio};
 use std::time::Duration;
 

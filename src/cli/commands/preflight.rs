@@ -1,11 +1,8 @@
 //! `dogwatch preflight`: the report as a table or as JSON, and the exit code. All text of others is sanitized.
 
-use super::{Help, Subcommand};
+use super::{Args, Context, Error, ExitCode, Help, Subcommand, defaults};
 use crate::cli::output::print_error;
 use crate::cli::output::styles::Styles;
-use crate::cli::{Context, defaults};
-use crate::error::Error;
-use crate::exit_code::ExitCode;
 use crate::ops::preflight::{self, PreflightError, PreflightEvent, PreflightReport};
 use crate::preflight::CheckKind;
 use crate::preflight::checks::http::Url;
@@ -16,7 +13,6 @@ use crate::record::SCHEMA;
 use crate::record::sanitize::sanitize_for_terminal;
 use crate::record::shell_word::shell_word;
 use crate::sys::signals::Signal;
-use clap::Args;
 use serde_json::json;
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};

@@ -4,15 +4,11 @@ use super::completions::steps;
 use super::tags::TagArgs;
 use super::thresholds::check_options;
 use super::wait::{OUTCOME_CODES, WaitFlags, options, wait_within_deadline};
-use super::{Help, Subcommand};
-use crate::cli::Context;
+use super::{Args, Context, Error, Help, StepName, Subcommand};
 use crate::cli::deadline::CallDeadline;
-use crate::error::Error;
 use crate::exit_code::of_all;
 use crate::ops::check::{Checked, plans};
 use crate::ops::select::MeantSteps;
-use crate::record::step_name::StepName;
-use clap::Args;
 use std::time::Duration;
 
 #[derive(Debug, Args)]

@@ -1,10 +1,10 @@
 //! What a run reports while it goes on: to people on standard error, to the caller of a detached run through a pipe.
 //! `dogwatch run` uses it, in the foreground, detached, and with `--for`; the last two start the run by [`run_detached`].
 
+use super::{Context, ExitCode};
+use crate::cli::exit_code_of;
 use crate::cli::output::{error_line, format, print_error};
-use crate::cli::{Context, exit_code_of};
 use crate::error::{Error, ErrorKind};
-use crate::exit_code::ExitCode;
 use crate::ops::event::Event;
 use crate::ops::run::RunOptions;
 use crate::ops::sandbox;

@@ -1,10 +1,7 @@
 //! `dogwatch schema`.
 
-use super::{Help, Subcommand};
-use crate::cli::Context;
-use crate::error::Error;
+use super::{Args, Context, Error, Help, Subcommand};
 use crate::ops::schema;
-use clap::Args;
 use clap::builder::PossibleValuesParser;
 
 #[derive(Debug, Args)]

@@ -4,17 +4,12 @@
 //! it is.
 
 use super::completions::steps;
-use super::{Help, Subcommand};
+use super::{Args, Context, Error, ExitCode, Help, StepName, Subcommand, defaults};
 use crate::cli::output::print_error;
-use crate::cli::{Context, defaults};
 use crate::decide::breaker::MAX_CONSECUTIVE;
-use crate::error::Error;
-use crate::exit_code::ExitCode;
 use crate::ops::report::Report;
 use crate::ops::self_managed::{self, Place};
-use crate::record::step_name::StepName;
 use crate::record::units;
-use clap::Args;
 
 const EXIT_CODES: &[ExitCode] = &[ExitCode::Success, ExitCode::Usage, ExitCode::NotStarted, ExitCode::InternalError];
 const ONE_OUTCOME: &str = "A run has one outcome: the same once more is fine, another is refused (125).";

@@ -1,11 +1,7 @@
 //! `dogwatch skill`.
 
-use super::{Help, Subcommand};
-use crate::cli::Context;
-use crate::error::Error;
-use crate::exit_code::ExitCode;
+use super::{Args, Context, Error, ExitCode, Help, Subcommand};
 use crate::ops::skill as page;
-use clap::Args;
 use std::ffi::OsString;
 use std::path::PathBuf;
 

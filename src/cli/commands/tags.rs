@@ -1,11 +1,8 @@
 //! `--tag`, and the steps that are meant where none is named. `wait`, `check`, `recover`, `list` and `events` take it.
 
 use super::thresholds::{ThresholdArgs, check_options};
-use crate::cli::{Context, defaults};
-use crate::error::Error;
+use super::{Args, Context, Error, StepName, defaults};
 use crate::ops::select::{self, MeantSteps};
-use crate::record::step_name::StepName;
-use clap::Args;
 
 /// The choice of steps by tag.
 #[derive(Clone, Debug, Args)]

@@ -1,12 +1,10 @@
 //! The thresholds that a step is judged by: flags of several subcommands.
 
-use crate::cli::{Context, defaults};
+use super::{Args, Context, Error, defaults};
 use crate::decide::policy::{Threshold, ThresholdOptions};
 use crate::env_vars;
-use crate::error::Error;
 use crate::ops::check::CheckOptions;
 use crate::record::units;
-use clap::Args;
 use std::time::Duration;
 
 /// How long a step may be silent, and may run.
