@@ -1,6 +1,7 @@
 //! Values of flags that were not given: from the environment, else the default. Called by the commands.
 
 use super::Context;
+use crate::decide::breaker::MAX_CONSECUTIVE;
 use crate::env_vars;
 use crate::error::Error;
 use crate::ops::directory;
@@ -105,10 +106,9 @@ pub(super) fn tags(given: &[StepName]) -> Result<Vec<String>, Error> {
 ///
 /// # Errors
 /// As [`or_variable`].
-pub(super) fn max_consecutive(flag: Option<u32>) -> Result<Option<u32>, Error> {
-    or_variable(flag, env_vars::MAX_CONSECUTIVE, |text| {
-        text.parse().map_err(|_| format!("{text:?} is no number of failures; write it like 3"))
-    })
+pub(super) fn max_consecutive(flag: Option<u32>) -> Result<u32, Error> {
+    let parse = |text: &str| text.parse().map_err(|_| format!("{text:?} is no number of failures; write it like 3"));
+    Ok(or_variable(flag, env_vars::MAX_CONSECUTIVE, parse)?.unwrap_or(MAX_CONSECUTIVE))
 }
 
 /// The project's own preflight checks.

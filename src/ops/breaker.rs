@@ -22,17 +22,15 @@ use std::path::Path;
 pub(crate) fn show(
     directory: &Path,
     name: Option<&StepName>,
-    max_consecutive: Option<u32>,
+    max_consecutive: u32,
 ) -> Result<Vec<BreakerStatus>, Error> {
     let directory = open(directory)?;
     let names = match name {
         Some(name) => vec![name.clone()],
         None => breakers(&directory)?,
     };
-    let limit = max_consecutive.unwrap_or(MAX_CONSECUTIVE);
-    let read =
-        |name: &StepName| breaker_file::read(&directory, name).map(|record| BreakerStatus::of(&record, name, limit));
-    names.iter().map(read).collect()
+    let status = |name| Ok(BreakerStatus::of(&breaker_file::read(&directory, name)?, name, max_consecutive));
+    names.iter().map(status).collect()
 }
 
 /// Closes a circuit; every one of the directory where none is named.
@@ -61,14 +59,14 @@ pub(crate) fn record(
     directory: &Path,
     name: &StepName,
     success: bool,
-    max_consecutive: Option<u32>,
+    max_consecutive: u32,
 ) -> Result<BreakerStatus, Error> {
     let directory = MonitorDir::at(directory.to_path_buf());
     directory.create()?;
     let reason = if success { Reason::Success } else { Reason::Failed };
     let id = env::unique();
     let after = breaker_file::update(&directory, name, |record| count(record, &id, reason, clock::wall()))?;
-    Ok(BreakerStatus::of(&after, name, max_consecutive.unwrap_or(MAX_CONSECUTIVE)))
+    Ok(BreakerStatus::of(&after, name, max_consecutive))
 }
 
 /// A breaker that is there, or that of a step without a failure.

@@ -27,22 +27,13 @@ impl Subcommand for BeatArgs {
             beat::beat_at(Path::new(&path))?;
             return Ok(ExitCode::Success.code());
         }
-        let step = match self.step {
-            Some(step) => step,
-            None => step_of_run()?,
-        };
+        let step = defaults::or_variable(self.step, env_vars::STEP, StepName::parse)?.ok_or_else(|| {
+            Error::invalid_options("no step was named, and this is not inside a run; name it: dogwatch beat STEP")
+        })?;
         let warning = beat::beat(defaults::directory(context)?, &step)?;
         if let Some(sentence) = warning.filter(|_| !context.out.quiet) {
             print_error(&sentence);
         }
         Ok(ExitCode::Success.code())
     }
-}
-
-fn step_of_run() -> Result<StepName, Error> {
-    let name = env::variable(env_vars::STEP).ok_or_else(|| {
-        Error::invalid_options("no step was named, and this is not inside a run; name it: dogwatch beat STEP")
-    })?;
-    StepName::parse(&name.to_string_lossy())
-        .map_err(|error| Error::invalid_options(format!("${}: {error}", env_vars::STEP)))
 }

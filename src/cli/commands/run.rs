@@ -188,6 +188,7 @@ impl RunArgs {
                 "--stdin inherit with --detach takes a pipe or a file: a detached run has no terminal to read from",
             ));
         }
+        let breaker = self.breaker.as_ref().unwrap_or(&self.step).clone();
         let mut options = RunOptions::new(defaults::directory_to_start_in(context)?, self.step.clone(), &self.command)
             .stale(stale)
             .max_timeout(defaults::duration(self.max_timeout, env_vars::MAX_TIMEOUT)?)
@@ -199,27 +200,19 @@ impl RunArgs {
             .result(self.result)
             .keep_children(self.keep_children)
             .inherit_stdin(inherits_stdin)
+            .breaker((!self.no_breaker).then_some(breaker))
+            .max_consecutive(defaults::max_consecutive(self.max_consecutive)?)
             .cooldown(self.cooldown);
-        options.job.owns_process = true;
+        options = self.env.iter().fold(options, |options, (name, value)| options.env(name, value));
         if let Some(size) = defaults::or_variable(self.log_max, env_vars::LOG_MAX, units::size)? {
             options = options.log_max(size);
         }
-        options = self.env.iter().fold(options, |options, (name, value)| options.env(name, value));
-        if let Some(folder) = &self.cwd {
-            options = options.cwd(folder);
-        }
-        if let Some(limit) = defaults::max_consecutive(self.max_consecutive)? {
-            options = options.max_consecutive(limit);
-        }
-        if self.no_breaker {
-            options = options.breaker(None);
-        } else if let Some(name) = &self.breaker {
-            options = options.breaker(name.clone());
-        }
-        options.job.tags = defaults::tags(&self.tags)?;
         if self.preflight {
             options.preflight = Some(defaults::preflight(options.directory.clone())?);
         }
+        options.job.owns_process = true;
+        options.job.cwd.clone_from(&self.cwd);
+        options.job.tags = defaults::tags(&self.tags)?;
         Ok(options)
     }
 

@@ -6,7 +6,6 @@
 use super::completions::steps;
 use super::{Args, Context, Error, ExitCode, Help, StepName, Subcommand, defaults};
 use crate::cli::output::print_error;
-use crate::decide::breaker::MAX_CONSECUTIVE;
 use crate::ops::report::Report;
 use crate::ops::self_managed::{self, Place};
 use crate::record::units;
@@ -35,7 +34,7 @@ impl Subcommand for StartArgs {
     };
 
     fn exec(self, context: &Context) -> Result<u8, Error> {
-        let limit = defaults::max_consecutive(None)?.unwrap_or(MAX_CONSECUTIVE);
+        let limit = defaults::max_consecutive(None)?;
         let report = self_managed::start(&place(self.step, context)?, self.pid, limit, &mut |line| print_error(line))?;
         Ok(done(&report, context))
     }
