@@ -120,23 +120,15 @@ impl CallDeadline {
 
 /// Says after a signal how to go on; the exit code.
 pub(super) fn report_interrupt(signal: Signal, steps: &[StepName], context: &Context) -> u8 {
-    if !context.out.quiet && steps.is_empty() {
-        print_error("interrupted; the work is left alone, the same call searches the log from its beginning again");
-    } else if !context.out.quiet {
-        print_error(&format!(
-            "interrupted; the work is left alone, wait again with: {}",
-            resume_command(steps, context)
-        ));
+    if !context.out.quiet {
+        let how = if steps.is_empty() {
+            "the same call searches the log from its beginning again".to_owned()
+        } else {
+            let names: Vec<&str> = steps.iter().map(StepName::as_str).collect();
+            let dir = context.dir.as_ref().map(|dir| format!(" --dir {}", shell_word(&dir.to_string_lossy())));
+            format!("wait again with: dogwatch wait {}{}", names.join(" "), dir.unwrap_or_default())
+        };
+        print_error(&format!("interrupted; the work is left alone, {how}"));
     }
     of_signal(signal as i32)
-}
-
-/// The command line that goes on where this one was interrupted.
-fn resume_command(steps: &[StepName], context: &Context) -> String {
-    let mut words = vec!["dogwatch wait".to_owned()];
-    words.extend(steps.iter().map(StepName::to_string));
-    if let Some(directory) = &context.dir {
-        words.push(format!("--dir {}", shell_word(&directory.to_string_lossy())));
-    }
-    words.join(" ")
 }

@@ -80,14 +80,10 @@ impl PreflightOptions {
     /// The file to read: the named one, else the project's own unless checks were given as flags.
     fn file_to_read(&self) -> Option<PathBuf> {
         let own = self.project.join(FILE);
-        match &self.file {
-            Some(file) => Some(file.clone()),
-            // A dangling link is meant to be a file: reading it reports the error.
-            None if self.flags.is_empty() && metadata::is_there(&own) => {
-                Some(own.strip_prefix(&self.current).map(Path::to_path_buf).unwrap_or(own))
-            }
-            None => None,
-        }
+        // A dangling link is meant to be a file: reading it reports the error.
+        let reads_own = self.flags.is_empty() && metadata::is_there(&own);
+        let own = || own.strip_prefix(&self.current).unwrap_or(&own).to_path_buf();
+        self.file.clone().or_else(|| reads_own.then(own))
     }
 
     /// The checks, in the order in which they are reported, and the file they come from.
