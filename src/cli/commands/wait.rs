@@ -87,15 +87,8 @@ pub(super) struct WaitFlags {
     /// How often to look where there are no events [default: 1s]
     #[arg(long, value_name = "D", value_parser = units::duration)]
     poll_interval: Option<Duration>,
-    /// End with COMMAND's own exit code where it is known (one step); under --for its 75 becomes 1
-    #[arg(long)]
-    propagate: bool,
-    /// At the end ring the terminal's bell and send a desktop notification (OSC 9), where standard error is a terminal
-    #[arg(long)]
-    notify: bool,
-    /// Print only the result's JSON
-    #[arg(long, conflicts_with = "json")]
-    result: bool,
+    #[command(flatten)]
+    policy: ExitPolicy,
     #[command(flatten)]
     pub(super) log_tail: LogTailArgs,
 }
@@ -145,12 +138,7 @@ impl Subcommand for WaitArgs {
 
 impl WaitFlags {
     pub(super) fn exit_policy(&self) -> ExitPolicy {
-        ExitPolicy {
-            result_only: self.result,
-            capture: self.capture.clone(),
-            propagate: self.propagate,
-            notify: self.notify,
-        }
+        ExitPolicy { capture: self.capture.clone(), ..self.policy.clone() }
     }
 }
 
@@ -195,7 +183,7 @@ pub(super) fn options(steps: Vec<StepName>, flags: &WaitFlags, context: &Context
         refuse_if(command.is_empty(), "--kill-command is empty; name a command, or use --no-kill to end nothing")?;
         options = options.kill_command(command);
     }
-    refuse_if(several && flags.propagate, "--propagate passes on one step's exit code; name one step")?;
+    refuse_if(several && flags.policy.propagate, "--propagate passes on one step's exit code; name one step")?;
     add_markers(options, flags, several)
 }
 
@@ -225,16 +213,20 @@ fn add_markers(mut options: WaitOptions, flags: &WaitFlags, several: bool) -> Re
 }
 
 /// Which exit code a wait ends with, and what it prints.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Args)]
 pub(super) struct ExitPolicy {
-    /// Whether only the result is printed.
-    pub(super) result_only: bool,
-    /// The group of the marker that is printed alone.
-    pub(super) capture: Option<String>,
-    /// Whether COMMAND's own code is passed on, where it is known.
+    /// End with COMMAND's own exit code where it is known (one step); under --for its 75 becomes 1
+    #[arg(long)]
     pub(super) propagate: bool,
-    /// Whether the terminal tells of the end.
+    /// At the end ring the terminal's bell and send a desktop notification (OSC 9), where standard error is a terminal
+    #[arg(long)]
     pub(super) notify: bool,
+    /// Print only the result's JSON
+    #[arg(long, conflicts_with = "json")]
+    pub(super) result: bool,
+    // The group of the marker that is printed alone. It stands beside --marker in the help, and is copied from there.
+    #[arg(skip)]
+    pub(super) capture: Option<String>,
 }
 
 /// Waits, also where the filesystem may not answer; the exit code.
@@ -335,7 +327,7 @@ impl Printer<'_> {
 
     fn print_answer(&mut self, report: Report) {
         self.live.erase();
-        if self.policy.result_only {
+        if self.policy.result {
             let result = report.result.as_ref().map(|result| result.get());
             self.print_only(result, &report);
         } else if let Some(group) = &self.policy.capture {

@@ -95,13 +95,9 @@ fn lines(steps: &[Progress], more: usize, size: Size) -> Vec<String> {
     let room = size.rows.saturating_sub(1).max(1);
     let columns = size.columns.saturating_sub(1);
     let mut lines: Vec<String> = steps.iter().map(|step| line(step, columns)).collect();
-    let more = more + lines.len().saturating_sub(room);
-    lines.truncate(room);
-    if more > 0 && lines.len() == room {
-        lines.pop();
-        lines.push(format!("and {} more", more + 1));
-    } else if more > 0 {
-        lines.push(format!("and {more} more"));
+    if more > 0 || lines.len() > room {
+        lines.truncate(room - 1);
+        lines.push(format!("and {} more", steps.len() + more - lines.len()));
     }
     lines.into_iter().map(|line| cut(&line, columns).to_owned()).collect()
 }
