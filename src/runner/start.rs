@@ -116,7 +116,7 @@ pub(super) fn start(directory: &MonitorDir, job: &Job, on_event: OnEvent<'_>) ->
         });
     // A shell that went over to this program by exec may have left its background jobs: they are not the run's.
     let has_older_children = !job.owns_process || platform_process::has_children();
-    let unlisted = has_older_children && job.owns_process && info::current_start_time().is_none();
+    let unlisted = has_older_children && job.owns_process && info::start_of(info::current_pid()).is_none();
     let mut other_children = Vec::new();
     if unlisted {
         platform_process::for_each_own_child(info::current_pid(), &mut |pid| other_children.push(pid), &mut || false);

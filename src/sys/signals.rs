@@ -192,11 +192,6 @@ pub(crate) fn parse(text: &str) -> Result<Signal, Error> {
     })
 }
 
-/// Whether this process was started with a signal ignored. To be asked before any is caught.
-pub(crate) fn is_ignored(signal: Signal) -> bool {
-    Dispositions::now().ignores(signal)
-}
-
 /// Lets this process be told how its children end, where it was started with SIGCHLD ignored: the kernel would throw
 /// their ends away (waitpid(2), NOTES). The handler stays when nothing listens to it any more, and does nothing then
 /// (`signal_hook::low_level::unregister`).
@@ -204,7 +199,7 @@ pub(crate) fn is_ignored(signal: Signal) -> bool {
 /// # Errors
 /// No descriptors left.
 pub(crate) fn hear_of_children() -> io::Result<()> {
-    if is_ignored(Signal::SIGCHLD) {
+    if Dispositions::now().ignores(Signal::SIGCHLD) {
         Pending::catch(&[Signal::SIGCHLD])?;
     }
     Ok(())

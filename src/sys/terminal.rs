@@ -23,14 +23,10 @@ pub(crate) fn size(stream: impl IsTerminal + AsFd) -> Option<Size> {
     Some(Size { columns: columns.into(), rows: rows.into() })
 }
 
-/// Whether a stream is a terminal whose cursor can be moved.
+/// Whether a stream is a terminal whose cursor can be moved. `TERM=dumb` says that escape sequences are shown as text, and no
+/// `TERM` that nothing is known.
 pub(crate) fn can_erase(stream: &impl IsTerminal) -> bool {
-    stream.is_terminal() && has_cursor_control()
-}
-
-/// `TERM=dumb` says that escape sequences are shown as text, and no `TERM` that nothing is known.
-fn has_cursor_control() -> bool {
-    env::variable("TERM").is_some_and(|term| term != "dumb")
+    stream.is_terminal() && env::variable("TERM").is_some_and(|term| term != "dumb")
 }
 
 /// Whether standard output may have colours: `NO_COLOR` takes them away, else `CLICOLOR_FORCE` gives them to any stream, else

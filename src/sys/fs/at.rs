@@ -3,7 +3,7 @@
 //! The monitor directory uses it. A run holds its directory open, so that a directory that is renamed meanwhile, or a
 //! symbolic link above it that is changed, does not lead its last writes elsewhere (openat(2), NOTES).
 
-use crate::record::file_state::{FileId, FileStamp};
+use crate::record::file_state::{FileFault, FileId, FileStamp, FileState};
 use crate::record::time::WallTime;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, renameat};
@@ -180,15 +180,16 @@ impl FileFacts {
         self.kind == SFlag::S_IFREG
     }
 
-    /// Why it is no record: what it is where it is no regular file.
-    pub(crate) fn kind_fault(&self) -> Option<&'static str> {
-        match self.kind {
-            SFlag::S_IFREG => None,
-            SFlag::S_IFDIR => Some("is a directory, not a regular file"),
-            SFlag::S_IFIFO => Some("is a FIFO, not a regular file"),
-            SFlag::S_IFSOCK => Some("is a socket, not a regular file"),
-            _ => Some("is a device, not a regular file"),
-        }
+    /// Why it is no record, where it is no regular file.
+    pub(crate) fn unfit<T>(&self) -> Option<FileState<T>> {
+        let kind = match self.kind {
+            SFlag::S_IFREG => return None,
+            SFlag::S_IFDIR => "directory",
+            SFlag::S_IFIFO => "FIFO",
+            SFlag::S_IFSOCK => "socket",
+            _ => "device",
+        };
+        Some(FileState::Invalid(FileFault::Unfit(format!("is a {kind}, not a regular file"))))
     }
 }
 

@@ -25,6 +25,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+const CHOOSE_BY_OPTION: &str = "choose another with --dir";
+
 /// The one directory that holds every step's files.
 #[derive(Clone, Debug)]
 pub(crate) struct MonitorDir {
@@ -106,19 +108,22 @@ impl MonitorDir {
         }
         let shown = self.path.display();
         let say = |error| Error::io(format!("cannot make the monitor directory {shown}"), error).advise(CHOOSE_ANOTHER);
-        match fs::metadata(&self.path) {
-            Ok(there) if there.is_dir() => {}
-            Ok(_) => return Err(self.no_directory()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => fs::create_dir_all(&self.path).map_err(say)?,
-            Err(error) => return Err(say(error)),
+        if !self.exists(say)? {
+            fs::create_dir_all(&self.path).map_err(say)?;
         }
         access(&self.path, AccessFlags::W_OK).map_err(|errno| {
             Error::io(format!("cannot write to the monitor directory {shown}"), errno.into()).advise(CHOOSE_ANOTHER)
         })
     }
 
-    fn no_directory(&self) -> Error {
-        Error::internal(format!("{} is no directory", self.path.display())).advise("choose another with --dir")
+    /// Whether it is there. An error where something else is, or `fault` where that cannot be told.
+    fn exists(&self, fault: impl Fn(io::Error) -> Error) -> Result<bool, Error> {
+        match fs::metadata(&self.path) {
+            Ok(there) if there.is_dir() => Ok(true),
+            Ok(_) => Err(Error::internal(format!("{} is no directory", self.path.display())).advise(CHOOSE_BY_OPTION)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(fault(error)),
+        }
     }
 
     /// Checks that the base of a default directory is this user's, and no symbolic link.
@@ -139,16 +144,12 @@ impl MonitorDir {
     /// # Errors
     /// A sentence that says what is wrong and what to do.
     pub(crate) fn check_readable(&self) -> Result<(), Error> {
-        let fault = |what: &str, error| {
-            Error::io(format!("{what} {}", self.path.display()), error).advise("choose another with --dir")
-        };
-        match fs::metadata(&self.path) {
-            Ok(there) if !there.is_dir() => Err(self.no_directory()),
-            Ok(_) => access(&self.path, AccessFlags::R_OK | AccessFlags::X_OK)
-                .map_err(|errno| fault("cannot read", errno.into())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(fault("cannot look at", error)),
+        let fault =
+            |what: &str, error| Error::io(format!("{what} {}", self.path.display()), error).advise(CHOOSE_BY_OPTION);
+        if !self.exists(|error| fault("cannot look at", error))? {
+            return Ok(());
         }
+        access(&self.path, AccessFlags::R_OK | AccessFlags::X_OK).map_err(|errno| fault("cannot read", errno.into()))
     }
 
     /// Takes the lock of this file, for which `patience` is time.
@@ -226,10 +227,7 @@ impl MonitorDir {
     /// What the kernel cannot say at all, such as a stale network handle.
     pub(crate) fn stat(&self, name: &str) -> io::Result<FileState<()>> {
         match self.facts(name) {
-            Ok(facts) => Ok(match facts.kind_fault() {
-                Some(fault) => FileState::Invalid(FileFault::Unfit(fault.to_owned())),
-                None => FileState::Present { stamp: facts.stamp, content: () },
-            }),
+            Ok(facts) => Ok(facts.unfit().unwrap_or(FileState::Present { stamp: facts.stamp, content: () })),
             Err(error) => absent_or_unfit(error),
         }
     }
@@ -249,8 +247,8 @@ impl MonitorDir {
         // descriptor, because the name may have been replaced between the two.
         match path.facts() {
             Ok(facts) => {
-                if let Some(fault) = facts.kind_fault() {
-                    return Ok(FileState::Invalid(FileFault::Unfit(fault.to_owned())));
+                if let Some(unfit) = facts.unfit() {
+                    return Ok(unfit);
                 }
             }
             // A far filesystem's cache may not have it yet: only opening it asks the server.
@@ -267,8 +265,8 @@ impl MonitorDir {
             Err(error) => return absent_or_unfit(error),
         };
         let facts = FileFacts::of(&file)?;
-        if let Some(fault) = facts.kind_fault() {
-            return Ok(FileState::Invalid(FileFault::Unfit(fault.to_owned())));
+        if let Some(unfit) = facts.unfit() {
+            return Ok(unfit);
         }
         let room = usize::try_from(facts.stamp.size).unwrap_or(limit).min(limit);
         let content = self.read_open(file, (room + 1).min(limit), limit)?;

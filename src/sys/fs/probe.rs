@@ -7,9 +7,8 @@ use crate::sys::fs::lock::Lock;
 use crate::sys::watch::dir::{Events, Facility, Wanted};
 use crate::sys::watch::poll::ready;
 use crate::sys::{clock, env};
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 /// One kernel limit and what is used of it.
@@ -53,7 +52,7 @@ pub(crate) fn has_event(events: &mut Events, deadline: MonotonicTime) -> bool {
 /// The probe's file, deleted when this value is dropped.
 #[derive(Debug)]
 pub(crate) struct ProbeFile {
-    path: PathBuf,
+    file: FileAt<'static>,
 }
 
 /// A unique name that no reader of the folder takes for a record.
@@ -67,9 +66,9 @@ impl ProbeFile {
     /// # Errors
     /// open(2): no permission, read-only, no space or inode left.
     pub(crate) fn create(folder: &Path, name: &str) -> io::Result<Self> {
-        let path = folder.join(name);
-        FileAt::by_path(path.as_path()).create_new()?;
-        Ok(Self { path })
+        let file = FileAt::by_path(folder.join(name));
+        file.create_new()?;
+        Ok(Self { file })
     }
 
     /// The file's time by the filesystem's clock, between this machine's clock right before and right after.
@@ -78,9 +77,8 @@ impl ProbeFile {
     /// utimensat(2) or stat(2).
     pub(crate) fn clocks(&self) -> io::Result<(WallTime, WallTime, WallTime)> {
         let before = clock::wall();
-        let file = FileAt::by_path(self.path.as_path());
-        file.touch()?;
-        Ok((before, file.facts()?.stamp.modified, clock::wall()))
+        self.file.touch()?;
+        Ok((before, self.file.facts()?.stamp.modified, clock::wall()))
     }
 
     /// Locks the file; `None` if another process holds the lock, which means that locks do not work here.
@@ -88,14 +86,14 @@ impl ProbeFile {
     /// # Errors
     /// flock(2), for example a filesystem without locks.
     pub(crate) fn lock(&self) -> io::Result<Option<Lock>> {
-        Lock::try_take(&FileAt::by_path(self.path.as_path()))
+        Lock::try_take(&self.file)
     }
 }
 
 impl Drop for ProbeFile {
     fn drop(&mut self) {
         // A file that is gone already needs no deletion; who may create may delete.
-        let _gone = fs::remove_file(&self.path);
+        let _gone = self.file.remove();
     }
 }
 
@@ -116,6 +114,6 @@ mod tests {
         assert!(before.minus(Duration::from_millis(20)) <= made && made <= after);
         assert!(probe.lock().unwrap().is_some());
         drop(probe);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

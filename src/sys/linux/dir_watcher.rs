@@ -45,7 +45,7 @@ impl DirWatcher for PlatformWatcher {
 
     fn take(&mut self, tell: &mut dyn FnMut(DirEvent<'_>)) -> io::Result<()> {
         self.watches.take(&mut |told| match told {
-            InotifyEvent::Lost => tell(DirEvent::Lost),
+            InotifyEvent::Lost => tell(DirEvent::Unknown),
             InotifyEvent::Event(Some(file), ..) => {
                 file.file_name().into_iter().for_each(|name| tell(DirEvent::Entry(name)));
             }

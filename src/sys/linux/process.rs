@@ -6,7 +6,7 @@
 
 use crate::record::time::{MonotonicTime, WallTime};
 use crate::sys::linux::{procfs, procfs_read};
-use crate::sys::process::{Environment, Lookup, ProcessInfo};
+use crate::sys::process::{Environment, Lookup, ProcessInfo, signal_by_number};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
@@ -191,27 +191,17 @@ impl Handle {
     /// # Errors
     /// `EPERM` where it may not be signalled.
     pub(crate) fn signal(&self, signal: Signal) -> io::Result<bool> {
-        let by_number = || {
-            if self.is_same() { kill(Pid::from_raw(self.pid), signal) } else { Err(Errno::ESRCH) }
-        };
-        let sent = match &self.descriptor {
-            Some(descriptor) => {
-                let number = rustix::process::Signal::from_named_raw(signal as i32)
-                    .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-                match pidfd_send_signal(descriptor, number) {
-                    // A container's filter may know pidfd_open(2) and not this call. Where it is the kernel's own answer,
-                    // kill(2) gives the same one.
-                    Err(rustix::io::Errno::PERM | rustix::io::Errno::NOSYS | rustix::io::Errno::ACCESS) => by_number(),
-                    sent => sent.map_err(|errno| Errno::from_raw(errno.raw_os_error())),
-                }
+        let number = rustix::process::Signal::from_named_raw(signal as i32);
+        if let (Some(descriptor), Some(number)) = (&self.descriptor, number) {
+            match pidfd_send_signal(descriptor, number) {
+                Ok(()) => return Ok(true),
+                Err(rustix::io::Errno::SRCH) => return Ok(false),
+                // A container's filter may know pidfd_open(2) and not this call. Where it is the kernel's own answer,
+                // kill(2) gives the same one.
+                Err(_) => {}
             }
-            None => by_number(),
-        };
-        match sent {
-            Ok(()) => Ok(true),
-            Err(Errno::ESRCH) => Ok(false),
-            Err(errno) => Err(io::Error::from(errno)),
         }
+        if self.is_same() { signal_by_number(self.pid, signal) } else { Ok(false) }
     }
 }
 

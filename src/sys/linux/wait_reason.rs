@@ -78,25 +78,21 @@ pub(crate) fn by_call(text: &str) -> SyscallWait {
     let Some(number) = fields.next().and_then(|number| number.parse().ok()) else { return SyscallWait::Unknown };
     let numbers: Vec<u64> =
         fields.map_while(|field| u64::from_str_radix(field.strip_prefix("0x")?, 16).ok()).take(7).collect();
-    let [arguments @ .., stack] = numbers.as_slice() else { return SyscallWait::Unknown };
-    let Ok(arguments) = <[u64; 6]>::try_from(arguments) else { return SyscallWait::Unknown };
+    let [first, second, third, _, _, _, stack] = numbers[..] else { return SyscallWait::Unknown };
     // A 32-bit program's calls have numbers of their own. Its stack is below 4 GiB; no 64-bit thread's is, as the
     // kernel maps those at the top.
-    if u32::try_from(*stack).is_ok() { SyscallWait::Unknown } else { call(number, arguments) }
+    if u32::try_from(stack).is_ok() { SyscallWait::Unknown } else { call(number, [first, second, third]) }
 }
 
 #[cfg(not(target_pointer_width = "64"))]
-fn call(_number: i64, _arguments: [u64; 6]) -> SyscallWait {
+fn call(_number: i64, _arguments: [u64; 3]) -> SyscallWait {
     SyscallWait::Unknown
 }
 
 #[cfg(target_pointer_width = "64")]
-fn call(number: i64, [first, second, third, ..]: [u64; 6]) -> SyscallWait {
+fn call(number: i64, [first, second, third]: [u64; 3]) -> SyscallWait {
     // The kernel itself takes a descriptor's lower half.
-    let descriptor = |argument: u64| {
-        let [a, b, c, d, ..] = argument.to_le_bytes();
-        i32::from_le_bytes([a, b, c, d])
-    };
+    let descriptor = |argument: u64| u32::try_from(argument & u64::from(u32::MAX)).map_or(-1, u32::cast_signed);
     match number {
         libc::SYS_read | libc::SYS_readv | libc::SYS_pread64 | libc::SYS_preadv | libc::SYS_preadv2 => {
             SyscallWait::Input(descriptor(first))
@@ -197,8 +193,6 @@ pub(crate) fn by_descriptor(number: i32, input: bool, kind: FdKind) -> Option<Bl
 /// Local sockets do not count here: nearly every event loop has one to wake itself up by, and such a socket looks the same as
 /// one to another process. Nor do files, for which such a wait never sleeps.
 pub(crate) fn by_set(set: &[(i32, bool, FdKind)]) -> Option<BlockedOn> {
-    const TELLING: [BlockedOn; 5] =
-        [BlockedOn::Network, BlockedOn::Pipe, BlockedOn::Stdin, BlockedOn::Child, BlockedOn::Sleep];
     if set.is_empty() {
         return Some(BlockedOn::Sleep);
     }
@@ -208,7 +202,13 @@ pub(crate) fn by_set(set: &[(i32, bool, FdKind)]) -> Option<BlockedOn> {
         .filter(|(_, _, kind)| counts(*kind))
         .filter_map(|(number, input, kind)| by_descriptor(*number, *input, *kind))
         .collect();
-    TELLING.into_iter().find(|word| words.contains(word))
+    most_telling(&words)
+}
+
+/// The likeliest to be why a program hangs.
+fn most_telling(words: &[BlockedOn]) -> Option<BlockedOn> {
+    use BlockedOn::{Child, Disk, Lock, Network, Pipe, Sleep, Stdin};
+    [Disk, Network, Pipe, Stdin, Child, Lock, Sleep].into_iter().find(|word| words.contains(word))
 }
 
 /// What a program is doing whose first thread waits for another: what the others do.
@@ -216,15 +216,11 @@ pub(crate) fn by_set(set: &[(i32, bool, FdKind)]) -> Option<BlockedOn> {
 /// One that runs shows that nothing is blocked. Else the most telling of what holds one up; time only where none waits
 /// for a lock, since a thread that sleeps between two chores is in many a program that hangs.
 pub(crate) fn by_threads(others: &[(ProcessState, Option<BlockedOn>)]) -> (ProcessState, Option<BlockedOn>) {
-    const TELLING: [BlockedOn; 5] =
-        [BlockedOn::Disk, BlockedOn::Network, BlockedOn::Pipe, BlockedOn::Stdin, BlockedOn::Child];
     if others.iter().any(|(state, _)| *state == ProcessState::Running) {
         return (ProcessState::Running, None);
     }
-    let has = |word: BlockedOn| others.iter().any(|(_, blocked_on)| *blocked_on == Some(word));
-    let word = TELLING.into_iter().find(|word| has(*word));
-    let idle = if has(BlockedOn::Sleep) && !has(BlockedOn::Lock) { BlockedOn::Sleep } else { BlockedOn::Lock };
-    (ProcessState::Sleeping, Some(word.unwrap_or(idle)))
+    let words: Vec<BlockedOn> = others.iter().filter_map(|(_, blocked_on)| *blocked_on).collect();
+    (ProcessState::Sleeping, Some(most_telling(&words).unwrap_or(BlockedOn::Lock)))
 }
 
 /// What a process waits for that reads one of these descriptors or waits for some of them, which ones is not known.
@@ -246,10 +242,8 @@ pub(crate) fn by_link(link: &str) -> Option<FdKind> {
     if link.starts_with('/') {
         return None;
     }
-    let (class, rest) = link.split_once(':')?;
-    let inode = || rest.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
-    Some(match (class, rest) {
-        ("pipe", _) => inode().map_or(FdKind::Other, FdKind::Pipe),
+    Some(match link.split_once(':')? {
+        ("pipe", _) => inode_of(link).map_or(FdKind::Other, FdKind::Pipe),
         ("socket", _) => FdKind::Socket,
         ("anon_inode", "[timerfd]") => FdKind::Timer,
         ("anon_inode", "[pidfd]") => FdKind::Process,

@@ -13,10 +13,10 @@ use crate::sys::macos::ffi;
 use crate::sys::macos::parse::kinfo::{self, Info, Stage};
 use crate::sys::macos::parse::proc_args;
 use crate::sys::macos::parse::timebase::Timebase;
-use crate::sys::process::{Environment, Lookup, ProcessInfo};
+use crate::sys::process::{Environment, Lookup, ProcessInfo, signal_by_number};
 use nix::errno::Errno;
 use nix::sys::event::{EvFlags, EventFilter, FilterFlag, KEvent64, Kevent64Flags, Kqueue};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getsid};
 use std::collections::HashSet;
 use std::io;
@@ -225,14 +225,7 @@ impl Handle {
     /// # Errors
     /// `EPERM` where it may not be signalled.
     pub(crate) fn signal(&self, signal: Signal) -> io::Result<bool> {
-        if !self.is_same() {
-            return Ok(false);
-        }
-        match kill(Pid::from_raw(self.pid), signal) {
-            Ok(()) => Ok(true),
-            Err(Errno::ESRCH) => Ok(false),
-            Err(errno) => Err(io::Error::from(errno)),
-        }
+        if self.is_same() { signal_by_number(self.pid, signal) } else { Ok(false) }
     }
 }
 

@@ -18,13 +18,10 @@ const LIMIT: Duration = Duration::from_secs(2);
 /// Looks at these processes, the first of them where there are too many.
 pub(crate) fn take(entries: &[ProcessInfo]) -> Vec<TreeProcess> {
     let glances = entries.iter().filter_map(|entry| Some((*entry, glimpse(entry)?)));
-    let mut seen: Vec<(ProcessInfo, Option<TreeProcess>)> =
-        glances.take(MOST).map(|(entry, process)| (entry, Some(process))).collect();
-    let mut open: Vec<(usize, ProcessInfo, TreeProcess)> = (0..)
-        .zip(&seen)
-        .filter_map(|(index, (entry, process))| Some((index, *entry, process.clone()?)))
-        .filter(|(_, _, process)| process.state != ProcessState::Zombie)
-        .collect();
+    let mut open: Vec<(usize, ProcessInfo, TreeProcess)> =
+        (0..MOST).zip(glances).map(|(index, (entry, process))| (index, entry, process)).collect();
+    let mut seen: Vec<Option<TreeProcess>> = open.iter().map(|(_, _, process)| Some(process.clone())).collect();
+    open.retain(|(_, _, process)| process.state != ProcessState::Zombie);
     let parents: BTreeSet<i32> = open.iter().map(|(_, entry, _)| entry.parent).collect();
     // Who is stuck in the kernel may hold up the reader too, so these come last.
     open.sort_by_key(|(_, _, process)| process.state == ProcessState::Disk);
@@ -35,10 +32,10 @@ pub(crate) fn take(entries: &[ProcessInfo]) -> Vec<TreeProcess> {
     // No thread to be had: the glances have to do, and the channel is closed already.
     if let Ok(_running) = thread {
         while let Ok((index, process)) = details.recv_timeout(deadline.since(clock::now())) {
-            seen[index].1 = process;
+            seen[index] = process;
         }
     }
-    seen.into_iter().filter_map(|(_, process)| process).collect()
+    seen.into_iter().flatten().collect()
 }
 
 /// How much CPU time these processes have used together.

@@ -5,6 +5,7 @@
 //! One of the files with unsafe code: exec has no safe form that does not allocate.
 
 use crate::sys::fs::metadata::head as read_prefix;
+use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -56,27 +57,17 @@ impl Prepared {
             command.iter().map(|argument| text(argument.as_bytes().to_vec())).collect::<io::Result<_>>()?;
         let mut through_shell = vec![text(b"sh".to_vec())?, text(Vec::new())?];
         through_shell.extend(arguments.iter().skip(1).cloned());
-        let is_set = |name: &OsStr| variables.iter().any(|(set, _)| name == set.as_str());
-        let inherited = std::env::vars_os().filter(|(name, _)| !is_set(name));
         // Of several values the last counts, as with env(1); getenv(3) would find the first.
-        let is_last = |at: usize, name: &String| variables.iter().skip(at + 1).all(|(later, _)| later != name);
-        let last = variables.iter().enumerate().filter(|&(at, (name, _))| is_last(at, name));
-        let set = last.map(|(_, (name, value))| (OsString::from(name), value.clone()));
-        let environment = inherited
-            .chain(set)
-            .map(|(name, value)| {
-                let mut entry = name.into_vec();
-                entry.push(b'=');
-                entry.extend(value.into_vec());
-                text(entry)
-            })
-            .collect::<io::Result<_>>()?;
+        let set = variables.iter().map(|(name, value)| (name.into(), value.clone()));
+        let environment: BTreeMap<OsString, OsString> = std::env::vars_os().chain(set).collect();
+        let environment =
+            environment.iter().map(|(name, value)| text([name.as_bytes(), b"=", value.as_bytes()].concat()));
         Ok(Self {
             searched: !name.as_bytes().contains(&b'/'),
             candidates,
             arguments: Pointers::to(arguments),
             through_shell: Pointers::to(through_shell),
-            environment: Pointers::to(environment),
+            environment: Pointers::to(environment.collect::<io::Result<_>>()?),
         })
     }
 
@@ -116,16 +107,10 @@ fn places(name: &OsStr, path: Option<&OsStr>) -> Vec<Vec<u8>> {
         return vec![name.as_bytes().to_vec()];
     }
     let path = path.unwrap_or(OsStr::new(DEFAULT_PATH));
-    path.as_bytes()
-        .split(|&byte| byte == b':')
-        .map(|folder| {
-            // An empty element means the current folder.
-            let mut file = if folder.is_empty() { b".".to_vec() } else { folder.to_vec() };
-            file.push(b'/');
-            file.extend(name.as_bytes());
-            file
-        })
-        .collect()
+    let folders = path.as_bytes().split(|&byte| byte == b':');
+    // An empty element means the current folder.
+    let folders = folders.map(|folder| if folder.is_empty() { b"." } else { folder });
+    folders.map(|folder| [folder, b"/", name.as_bytes()].concat()).collect()
 }
 
 /// The interpreter that the first line of a program names, where the program is there and that interpreter is not:

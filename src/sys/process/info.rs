@@ -9,11 +9,6 @@ pub(crate) fn current_pid() -> i32 {
     std::process::id().cast_signed()
 }
 
-/// The kernel's raw start time of this process.
-pub(crate) fn current_start_time() -> Option<u64> {
-    start_of(current_pid())
-}
-
 /// The kernel's raw start time of the process that has this number now.
 pub(crate) fn start_of(pid: i32) -> Option<u64> {
     platform::process::look(pid).found().map(|entry| entry.started)
@@ -59,7 +54,7 @@ mod tests {
     fn this_process_is_seen_with_its_parent_among_its_ancestors() {
         let Lookup::Found(me) = platform::process::look(current_pid()) else { panic!("not seen") };
         assert_eq!((me.pid, me.kernel_thread), (current_pid(), false));
-        assert_eq!(current_start_time(), Some(me.started));
+        assert_eq!(start_of(current_pid()), Some(me.started));
         assert!(my_lineage().iter().any(|ancestor| ancestor.pid == me.parent) || me.parent == 0);
         assert!(platform::process::pids().contains(&current_pid()));
     }

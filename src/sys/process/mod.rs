@@ -14,6 +14,11 @@ pub(crate) mod spawn;
 pub(crate) mod table;
 pub(crate) mod tree;
 
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::io;
+
 /// What the kernel says of one living process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ProcessInfo {
@@ -70,5 +75,17 @@ impl Environment {
     /// Of an environment that was read.
     pub(crate) fn of(holds: bool) -> Self {
         if holds { Self::Holds } else { Self::Lacks }
+    }
+}
+
+/// Sends a signal to whatever process has this number now; false where there is none. The caller has just looked which it is.
+///
+/// # Errors
+/// `EPERM` where it may not be signalled.
+pub(crate) fn signal_by_number(pid: i32, signal: Signal) -> io::Result<bool> {
+    match kill(Pid::from_raw(pid), signal) {
+        Ok(()) => Ok(true),
+        Err(Errno::ESRCH) => Ok(false),
+        Err(errno) => Err(errno.into()),
     }
 }

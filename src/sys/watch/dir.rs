@@ -99,7 +99,7 @@ impl Events {
                 *identity = None;
                 hints.push(DirHint::Everything);
             }
-            DirEvent::Entry(_) | DirEvent::Folder | DirEvent::Lost => hints.push(DirHint::Everything),
+            DirEvent::Entry(_) | DirEvent::Unknown => hints.push(DirHint::Everything),
         });
         if read.is_err() {
             self.failed = true;

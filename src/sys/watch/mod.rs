@@ -24,12 +24,10 @@ pub(crate) enum WatchResult {
 pub(crate) enum DirEvent<'event> {
     /// An entry of this name came, went, or was written.
     Entry(&'event OsStr),
-    /// Entries changed; it is not said which.
-    Folder,
+    /// Entries changed and it is not said which, or events were lost.
+    Unknown,
     /// The folder itself was moved or removed, or its filesystem was: nothing more is told of it.
     Gone,
-    /// Events were lost.
-    Lost,
 }
 
 /// A watch on a folder and on single files in it, by one facility.

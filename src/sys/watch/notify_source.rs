@@ -84,12 +84,12 @@ impl DirWatcher for NotifySource {
             match path.file_name() {
                 Some(name) if path != self.path => tell(DirEvent::Entry(name)),
                 // kqueue reports a change of the entries as one of the folder itself.
-                _ => tell(if cfg!(target_os = "macos") { DirEvent::Folder } else { DirEvent::Gone }),
+                _ => tell(if cfg!(target_os = "macos") { DirEvent::Unknown } else { DirEvent::Gone }),
             }
         }
         for state in self.states() {
             if state.lost.swap(false, Ordering::AcqRel) {
-                tell(DirEvent::Lost);
+                tell(DirEvent::Unknown);
             }
             if state.ended.load(Ordering::Acquire) {
                 return Err(io::Error::other("its thread has ended"));

@@ -55,7 +55,7 @@ pub(super) struct Membership {
     /// This process and its ancestors, which are never signalled, whatever a file claims.
     protected: Vec<ProcessInfo>,
     pub(super) root: Option<ProcessInfo>,
-    /// Every process that was ever found to belong to the run, with its start time.
+    /// The claimed process, and every other that was ever found to belong to the run, with its start time.
     known: BTreeMap<i32, u64>,
     /// Which listed processes had exited before they were read, in the last scan.
     exited: BTreeSet<i32>,
@@ -81,7 +81,7 @@ impl Membership {
             target,
             protected,
             root,
-            known: BTreeMap::new(),
+            known: root.iter().map(|root| (root.pid, root.started)).collect(),
             exited: BTreeSet::new(),
             strangers: BTreeSet::new(),
             refused: BTreeSet::new(),
@@ -180,9 +180,7 @@ impl Membership {
 
     /// Whether one process by itself shows that it is the run's; `None` if that cannot be told now.
     fn belongs_at_sight(&mut self, entry: &ProcessInfo, group: Option<i32>) -> Option<bool> {
-        if self.root.is_some_and(|root| root.pid == entry.pid && root.started == entry.started)
-            || self.known.get(&entry.pid) == Some(&entry.started)
-        {
+        if self.known.get(&entry.pid) == Some(&entry.started) {
             return Some(true);
         }
         if self.is_excluded(entry) {
