@@ -16,7 +16,7 @@ use crate::record::shell_word::shell_word;
 use crate::record::step_name::StepName;
 use crate::record::time::MonotonicTime;
 use crate::sys::fs::mounts::crosses_remote_mount;
-use crate::sys::process::isolated_worker::{ForkSide, WorkerExit, fork_worker};
+use crate::sys::process::isolated_worker::{WorkerExit, fork_worker};
 use crate::sys::signals::{INTERRUPTS, Signal, not_ignored};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -74,21 +74,20 @@ impl CallDeadline {
             return work();
         }
         let signals = not_ignored(&INTERRUPTS);
-        match fork_worker(&signals).map_err(|error| Error::io("cannot start a process", error))? {
-            ForkSide::Worker => work(),
-            ForkSide::Supervisor(worker) => match worker
-                .supervise(|began, answered| self.deadline(began, answered), &|bytes| context.out.print(bytes))
-            {
-                WorkerExit::Exited(code) => Ok(code),
-                WorkerExit::Signaled(signal) if !signals.contains(&signal) => Err(Error::internal(format!(
-                    "the process that read {} was ended by {signal}",
-                    self.directory.display()
-                ))),
-                WorkerExit::Interrupted(signal) | WorkerExit::Signaled(signal) => {
-                    Ok(report_interrupt(signal, &self.steps, context))
-                }
-                WorkerExit::Unresponsive(answered) => self.report_unresponsive(&answered, context),
-            },
+        let worker = fork_worker(&signals).map_err(|error| Error::io("cannot start a process", error))?;
+        // In the worker itself there is none.
+        let Some(worker) = worker else { return work() };
+        let deadline = |began, has_answered| self.deadline(began, has_answered);
+        match worker.supervise(deadline, &|bytes| context.out.print(bytes)) {
+            WorkerExit::Exited(code) => Ok(code),
+            WorkerExit::Signaled(signal) if !signals.contains(&signal) => Err(Error::internal(format!(
+                "the process that read {} was ended by {signal}",
+                self.directory.display()
+            ))),
+            WorkerExit::Interrupted(signal) | WorkerExit::Signaled(signal) => {
+                Ok(report_interrupt(signal, &self.steps, context))
+            }
+            WorkerExit::Unresponsive(answered) => self.report_unresponsive(&answered, context),
         }
     }
 

@@ -136,7 +136,6 @@ fn reader(directory: &Arc<MonitorDir>, step: &StepName) -> SnapshotReader {
 /// It cannot be read, or lies in a base that is another user's.
 fn open(directory: &Path) -> Result<Arc<MonitorDir>, Error> {
     let directory = MonitorDir::at(directory.to_path_buf());
-    directory.refuse_foreign_base()?;
     directory.check_readable()?;
     Ok(Arc::new(directory))
 }

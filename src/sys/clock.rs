@@ -5,7 +5,7 @@
 use crate::record::time::{MonotonicTime, WallTime};
 use crate::sys::platform::machine;
 use nix::time::{ClockId, clock_gettime};
-use std::sync::OnceLock;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 /// This moment on the monotonic clock that stops while the machine sleeps.
@@ -30,15 +30,14 @@ fn nanos(clock: ClockId) -> i64 {
 
 /// By how much this process's time namespace sets the two clocks apart. It never changes: unshare(2) moves only children
 /// into another one (`time_namespaces(7)`).
-static OFFSET: OnceLock<i64> = OnceLock::new();
+static OFFSET: LazyLock<i64> = LazyLock::new(machine::clock_offset);
 
 /// How long the machine has slept since boot.
 pub(crate) fn slept() -> Duration {
     // The clock that counts sleep is read first, so that the time between the two reads never looks like sleep.
     let with_sleep = with_sleep();
-    let offset = *OFFSET.get_or_init(machine::clock_offset);
-    let span = Duration::from_nanos(offset.unsigned_abs());
-    let with_sleep = if offset < 0 { with_sleep.plus(span) } else { with_sleep.minus(span) };
+    let span = Duration::from_nanos(OFFSET.unsigned_abs());
+    let with_sleep = if *OFFSET < 0 { with_sleep.plus(span) } else { with_sleep.minus(span) };
     with_sleep.since(now())
 }
 

@@ -64,14 +64,10 @@ fn resolve(host: &str, port: u16, deadline: MonotonicTime) -> Result<Vec<SocketA
         // The caller may have gone.
         let _gone = tell.send(found);
     });
-    if let Err(error) = asking {
-        return Err(NetError::NoAddress(error.to_string()));
-    }
-    match told.recv_timeout(deadline.since(clock::now())) {
-        Ok(Ok(addresses)) => Ok(addresses),
-        Ok(Err(error)) => Err(NetError::NoAddress(error.to_string())),
-        Err(_) => Err(NetError::NoNameService),
-    }
+    let no_address = |error: io::Error| NetError::NoAddress(error.to_string());
+    asking.map_err(no_address)?;
+    let found = told.recv_timeout(deadline.since(clock::now())).map_err(|_| NetError::NoNameService)?;
+    found.map_err(no_address)
 }
 
 /// Sends one GET and reads the status code of the answer.

@@ -14,7 +14,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 /// The signals that ask a program to end and let it do so in its own time.
 pub(crate) const INTERRUPTS: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
@@ -30,7 +30,7 @@ pub(crate) struct Pending {
 impl Drop for Pending {
     fn drop(&mut self) {
         // Before the handlers go, so that no signal is swallowed in between: it does what it did before.
-        listeners().change(|count| count - 1);
+        LISTENERS.change(|count| count - 1);
     }
 }
 
@@ -63,9 +63,9 @@ impl Pending {
         // Unblocked only now that the handlers are installed: earlier, a signal would end this process.
         // Of one that is caught already a handler stands, perhaps by this function.
         for &signal in wanted.iter().filter(|&&signal| !dispositions.catches(signal)) {
-            register_conditional_default(signal as i32, Arc::clone(&listeners().none))?;
+            register_conditional_default(signal as i32, Arc::clone(&LISTENERS.none))?;
             let number = usize::try_from(signal as i32).unwrap_or_default();
-            register_usize(signal as i32, Arc::clone(&listeners().borrowed), number)?;
+            register_usize(signal as i32, Arc::clone(&LISTENERS.borrowed), number)?;
         }
         Ok(listening)
     }
@@ -75,7 +75,7 @@ impl Pending {
         let read = Arc::new(read);
         let numbers: Vec<i32> = signals.iter().map(|&signal| signal as i32).collect();
         let delivery = SignalDelivery::with_pipe(Arc::clone(&read), write, SignalOnly, numbers)?;
-        listeners().change(|count| count + 1);
+        LISTENERS.change(|count| count + 1);
         Ok(Self { delivery, _read: read })
     }
 
@@ -125,36 +125,32 @@ impl Listeners {
     }
 }
 
-fn listeners() -> &'static Listeners {
-    static LISTENERS: OnceLock<Listeners> = OnceLock::new();
-    LISTENERS.get_or_init(|| Listeners {
-        count: Mutex::new(0),
-        none: Arc::new(AtomicBool::new(true)),
-        borrowed: Arc::default(),
-    })
-}
+static LISTENERS: LazyLock<Listeners> = LazyLock::new(|| Listeners {
+    count: Mutex::new(0),
+    none: Arc::new(AtomicBool::new(true)),
+    borrowed: Arc::default(),
+});
 
 /// The signal that has asked this process to end while it took signals itself, also where another thread has fetched it.
 pub(crate) fn interruption() -> Option<Signal> {
-    let number = i32::try_from(listeners().borrowed.load(Ordering::Acquire)).ok()?;
+    let number = i32::try_from(LISTENERS.borrowed.load(Ordering::Acquire)).ok()?;
     Signal::try_from(number).ok()
 }
 
 /// Whether signals are taken by this process, which do not end it then.
 pub(crate) fn are_borrowed() -> bool {
-    !listeners().none.load(Ordering::Acquire)
+    !LISTENERS.none.load(Ordering::Acquire)
 }
 
 /// Whether this process was continued (CONT) since the last call, by a shell's `fg` as a rule; the first call begins to listen.
 pub(crate) fn was_continued() -> bool {
-    static CONTINUED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
-    let continued = CONTINUED.get_or_init(|| {
+    static CONTINUED: LazyLock<Arc<AtomicBool>> = LazyLock::new(|| {
         let flag = Arc::default();
         // Fails for an unknown signal alone.
         let _listening = signal_hook::flag::register(Signal::SIGCONT as i32, Arc::clone(&flag));
         flag
     });
-    continued.swap(false, Ordering::AcqRel)
+    CONTINUED.swap(false, Ordering::AcqRel)
 }
 
 /// Stops this process as Ctrl-Z does; returns once it goes on.

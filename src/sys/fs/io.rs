@@ -1,8 +1,11 @@
-//! Reading an open file in whole calls. Used where files are read, by every part of `sys`.
+//! Reading open files in whole calls, and finding them. Called by every part of `sys` that reads files.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::FileExt;
+
+/// Where each open file of this process is found by its descriptor (`proc_pid_fd(5)`).
+pub(crate) const OPEN_FILES: &str = if cfg!(target_os = "linux") { "/proc/self/fd" } else { "/dev/fd" };
 
 /// Reads once, also where a signal interrupts it.
 ///

@@ -126,24 +126,20 @@ impl MonitorDir {
         }
     }
 
-    /// Checks that the base of a default directory is this user's, and no symbolic link.
-    ///
-    /// # Errors
-    /// A sentence that says whose it is.
-    pub(crate) fn refuse_foreign_base(&self) -> Result<(), Error> {
-        self.base().map_or(Ok(()), |base| check_private(&base).map(|_there| ()))
-    }
-
     /// The base that this is a default directory of.
     fn base(&self) -> Option<PathBuf> {
         env::base_dirs().into_iter().find(|base| self.path.starts_with(base))
     }
 
-    /// Checks that the directory may be searched; a missing one is no error. Nothing is listed, since it may be large.
+    /// Checks that the directory may be searched, and that the base of a default one is this user's and no symbolic link; a
+    /// missing one is no error. Nothing is listed, since it may be large.
     ///
     /// # Errors
     /// A sentence that says what is wrong and what to do.
     pub(crate) fn check_readable(&self) -> Result<(), Error> {
+        if let Some(base) = self.base() {
+            check_private(&base)?;
+        }
         let fault =
             |what: &str, error| Error::io(format!("{what} {}", self.path.display()), error).advise(CHOOSE_BY_OPTION);
         if !self.exists(|error| fault("cannot look at", error))? {
@@ -226,15 +222,10 @@ impl MonitorDir {
     /// # Errors
     /// What the kernel cannot say at all, such as a stale network handle.
     pub(crate) fn stat(&self, name: &str) -> io::Result<FileState<()>> {
-        match self.facts(name) {
-            Ok(facts) => Ok(facts.unfit().unwrap_or(FileState::Present { stamp: facts.stamp, content: () })),
-            Err(error) => absent_or_unfit(error),
-        }
-    }
-
-    fn facts(&self, name: &str) -> io::Result<FileFacts> {
         let file = self.file(name);
-        if self.far.is_far() { remote::facts(&file) } else { file.facts() }
+        let facts = if self.far.is_far() { remote::facts(&file) } else { file.facts() };
+        let state = |facts: FileFacts| facts.unfit().unwrap_or(FileState::Present { stamp: facts.stamp, content: () });
+        facts.map(state).or_else(absent_or_unfit)
     }
 
     /// Reads at most `limit` bytes of a file.
@@ -242,7 +233,10 @@ impl MonitorDir {
     /// # Errors
     /// What the kernel cannot say at all, such as no descriptor being left.
     pub(crate) fn read(&self, name: &str, limit: usize) -> io::Result<FileState<Vec<u8>>> {
-        let path = self.file(name);
+        self.open_and_read(&self.file(name), limit).or_else(absent_or_unfit)
+    }
+
+    fn open_and_read(&self, path: &FileAt<'_>, limit: usize) -> io::Result<FileState<Vec<u8>>> {
         // Opening a device can act on it (a tape rewinds), so the kind is looked at before; and again after, on the
         // descriptor, because the name may have been replaced between the two.
         match path.facts() {
@@ -253,17 +247,9 @@ impl MonitorDir {
             }
             // A far filesystem's cache may not have it yet: only opening it asks the server.
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.far.is_far() => {}
-            Err(error) => return absent_or_unfit(error),
+            Err(error) => return Err(error),
         }
-        self.open_and_read(&path, limit)
-    }
-
-    fn open_and_read(&self, path: &FileAt<'_>, limit: usize) -> io::Result<FileState<Vec<u8>>> {
-        let opened = if self.far.is_far() { remote::open(path) } else { path.open_to_read() };
-        let file = match opened {
-            Ok(file) => file,
-            Err(error) => return absent_or_unfit(error),
-        };
+        let file = if self.far.is_far() { remote::open(path)? } else { path.open_to_read()? };
         let facts = FileFacts::of(&file)?;
         if let Some(unfit) = facts.unfit() {
             return Ok(unfit);

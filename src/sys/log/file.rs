@@ -8,7 +8,7 @@ use crate::record::sanitize::visible_text;
 use crate::record::time::WallTime;
 use crate::sys::env;
 use crate::sys::fs::at::{FileAt, FileFacts};
-use crate::sys::fs::io::{next_data, read_at_most};
+use crate::sys::fs::io::{OPEN_FILES, next_data, read_at_most};
 use crate::sys::platform::machine;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
@@ -93,10 +93,9 @@ impl LogFile {
     }
 }
 
-/// The path of an open file of this process, also where its name has gone (`proc_pid_fd(5)`; `/dev/fd` elsewhere).
+/// The path of an open file of this process, also where its name has gone.
 pub(crate) fn descriptor_path(file: &File) -> PathBuf {
-    let folder = if cfg!(target_os = "linux") { "/proc/self/fd" } else { "/dev/fd" };
-    Path::new(folder).join(file.as_raw_fd().to_string())
+    Path::new(OPEN_FILES).join(file.as_raw_fd().to_string())
 }
 
 /// When a log was last written; `None` if there is none.

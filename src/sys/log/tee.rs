@@ -56,24 +56,19 @@ impl Tee {
         let passed = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&passed);
         let thread = std::thread::Builder::new().name("tee".into()).spawn(move || {
-            let mut failure = None;
-            let all = pass(follower, &stopped, &mut |bytes| {
+            let passed = pass(follower, &stopped, &mut |bytes| {
                 for part in bytes.chunks(PART) {
-                    write_all(&mut out, part).map_err(|error| {
-                        let kind = error.kind();
-                        failure = Some(error);
-                        kind
-                    })?;
+                    write_all(&mut out, part)?;
                     count.fetch_add(part.len() as u64, Ordering::Relaxed);
                 }
                 Ok(())
             });
             // A reader that has gone has read enough: nothing is missing then.
-            if !all.is_ok_and(|all| all) {
+            if !matches!(passed, Ok(Ok(()))) {
                 count.store(u64::MAX, Ordering::Relaxed);
             }
             drop(ends);
-            failure.filter(|error| error.kind() != io::ErrorKind::BrokenPipe)
+            passed.ok()?.err().filter(|error| error.kind() != io::ErrorKind::BrokenPipe)
         })?;
         Ok(Self { log, passed, stop, ended, thread })
     }
@@ -135,14 +130,21 @@ pub(crate) fn pass_during<T: Send + 'static>(
         done
     })?;
     // A reader that has gone has read enough: the work is left to itself.
-    if !pass(log, &stopped, out)? {
+    if pass(log, &stopped, out)?.is_err() {
         return Ok(None);
     }
     Ok(thread.join().ok())
 }
 
-/// Whether all was passed on.
-fn pass(mut log: Follower, stopped: &UnixStream, out: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<bool> {
+/// Passes a log on until `stopped` ends; the inner error is what `out` says.
+///
+/// # Errors
+/// A log that cannot be read.
+fn pass(
+    mut log: Follower,
+    stopped: &UnixStream,
+    out: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<io::Result<()>> {
     let mut growths = WriteWatcher::new().ok();
     let mut stopping = false;
     loop {
@@ -155,8 +157,8 @@ fn pass(mut log: Follower, stopped: &UnixStream, out: &mut dyn FnMut(&[u8]) -> i
         loop {
             match log.read()? {
                 Chunk::Data(bytes) => {
-                    if out(bytes).is_err() {
-                        return Ok(false);
+                    if let Err(error) = out(bytes) {
+                        return Ok(Err(error));
                     }
                 }
                 Chunk::Restarted => {}
@@ -164,7 +166,7 @@ fn pass(mut log: Follower, stopped: &UnixStream, out: &mut dyn FnMut(&[u8]) -> i
             }
         }
         if stopping {
-            return Ok(true);
+            return Ok(Ok(()));
         }
         let grown = growths.as_ref().filter(|_| armed).map(WriteWatcher::descriptor);
         let [told, _grown] = ready([Some(stopped.as_fd()), grown], if armed { LONGEST_REST } else { REST });

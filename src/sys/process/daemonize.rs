@@ -5,6 +5,7 @@
 //!
 //! One of the files with unsafe code: fork has no safe form.
 
+use crate::sys::fs::io::OPEN_FILES;
 use crate::sys::process::spawn::{null_input, null_output, pipe_closed_on_exec};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, dup2_stderr, dup2_stdin, dup2_stdout, fork, setsid};
@@ -63,7 +64,9 @@ pub(crate) enum Daemonized {
 /// Closes every descriptor beyond the three standard ones and `keep`: a caller's pipe that stays open here would keep
 /// its reader waiting for as long as the work goes on.
 pub(crate) fn close_inherited(keep: OwnedFd) -> io::Result<OwnedFd> {
-    for number in listed()?.into_iter().filter(|&number| number > 2 && number != keep.as_raw_fd()) {
+    let entries = std::fs::read_dir(OPEN_FILES)?;
+    let numbers: Vec<i32> = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+    for number in numbers.into_iter().filter(|&number| number > 2 && number != keep.as_raw_fd()) {
         // SAFETY: these were inherited or belong to values that this process no longer uses. The one that listed the
         // folder is closed already: EBADF says so.
         #[expect(unsafe_code, reason = "descriptors without an owner here")]
@@ -72,11 +75,4 @@ pub(crate) fn close_inherited(keep: OwnedFd) -> io::Result<OwnedFd> {
         }
     }
     Ok(keep)
-}
-
-/// The numbers of this process's open descriptors.
-fn listed() -> io::Result<Vec<i32>> {
-    let folder = if cfg!(target_os = "linux") { "/proc/self/fd" } else { "/dev/fd" };
-    let entries = std::fs::read_dir(folder)?;
-    Ok(entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect())
 }

@@ -44,14 +44,6 @@ fn tell(word: &str) {
     }
 }
 
-/// The two sides of a fork.
-pub(crate) enum ForkSide {
-    /// The process that does the work.
-    Worker,
-    /// The process that was called.
-    Supervisor(Worker),
-}
-
 /// A worker as its watcher sees it.
 pub(crate) struct Worker {
     pid: Pid,
@@ -84,11 +76,12 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long it may take to end once it is killed, before it counts as stuck in the kernel.
 const KILLED: Duration = Duration::from_millis(200);
 
-/// Goes on in two processes. Call it before any thread is started.
+/// Goes on in two processes: the one that was called gets the worker, and the worker gets `None`. Call it before any thread
+/// is started.
 ///
 /// # Errors
 /// No process or descriptor to be had.
-pub(crate) fn fork_worker(signals: &[Signal]) -> io::Result<ForkSide> {
+pub(crate) fn fork_worker(signals: &[Signal]) -> io::Result<Option<Worker>> {
     let pipes = [pipe_closed_on_exec()?, pipe_closed_on_exec()?, pipe_closed_on_exec()?];
     let began = clock::now();
     // SAFETY: this process has one thread, so the child may go on as if nothing had happened.
@@ -97,7 +90,7 @@ pub(crate) fn fork_worker(signals: &[Signal]) -> io::Result<ForkSide> {
         let streams = pipes.map(|(read, _)| Some(File::from(read)));
         let signals = Pending::catch(signals)?;
         let (word, answered) = (Vec::new(), Vec::new());
-        return Ok(ForkSide::Supervisor(Worker { pid: child, streams, signals, word, answered, began, next: None }));
+        return Ok(Some(Worker { pid: child, streams, signals, word, answered, began, next: None }));
     }
     let [out, error, word] = pipes.map(|(_read, write)| write);
     machine::die_with_parent()?;
@@ -109,7 +102,7 @@ pub(crate) fn fork_worker(signals: &[Signal]) -> io::Result<ForkSide> {
     let word = close_inherited(word)?;
     // Set once: a worker splits no further.
     let _first = STATUS_PIPE.set(File::from(word));
-    Ok(ForkSide::Worker)
+    Ok(None)
 }
 
 impl Worker {

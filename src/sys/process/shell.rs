@@ -127,7 +127,7 @@ impl ShellRunner {
             return Err(io::Error::other("everything was stopped"));
         }
         let outcome = attend(held, started, &target, command);
-        self.forget(pid);
+        self.lock().targets.retain(|target| target.pid != Some(pid));
         let output = output.map(OutputReader::finish).unwrap_or_default();
         Ok(ShellOutput { end: outcome?, output })
     }
@@ -156,10 +156,6 @@ impl ShellRunner {
             running.targets.push(target.clone());
         }
         !running.stopped
-    }
-
-    fn forget(&self, pid: i32) {
-        self.lock().targets.retain(|target| target.pid != Some(pid));
     }
 }
 

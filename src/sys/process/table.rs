@@ -47,9 +47,8 @@ impl ProcessTable {
         let (mut children, mut groups) = (HashMap::<i32, Vec<i32>>::new(), HashMap::<i32, Vec<i32>>::new());
         for (entry, _) in all.values().filter(|(entry, _)| !entry.kernel_thread) {
             children.entry(entry.parent).or_default().push(entry.pid);
-            groups.entry(entry.group).or_default().push(entry.pid);
-            if entry.session != entry.group {
-                groups.entry(entry.session).or_default().push(entry.pid);
+            for group in [entry.group, entry.session] {
+                groups.entry(group).or_default().push(entry.pid);
             }
         }
         Self { all, children, groups }

@@ -23,11 +23,6 @@ pub(crate) use unlisted::end_unlisted;
 /// From so much later on a process has not the number that the `.pid` file names, but took it over.
 const RECYCLED: Duration = Duration::from_secs(2);
 
-/// Takes hold of a process, so that its number cannot come to mean another; `None` if it has ended.
-pub(crate) fn hold(pid: i32, started: u64) -> Option<machine::Handle> {
-    machine::Handle::open(pid, started)
-}
-
 /// What is to be ended.
 #[derive(Clone, Debug)]
 pub(crate) struct KillTarget {
