@@ -9,6 +9,7 @@ use crate::ops::check::CheckOptions;
 use crate::ops::list::reports;
 use crate::ops::report::Report;
 use crate::record::outcome::Outcome;
+use crate::record::shell_word::first_shell_word;
 use crate::record::units::shown;
 use crate::sys::env;
 use clap_complete::Shell;
@@ -118,18 +119,8 @@ fn named_directory(line: impl Iterator<Item = OsString>) -> Option<PathBuf> {
 
 /// A word without the shell's quotes and backslashes: bash passes words on as they were typed.
 fn unquoted(word: &str) -> String {
-    let mut text = String::with_capacity(word.len());
-    let mut quote = None;
-    let mut rest = word.chars();
-    while let Some(one) = rest.next() {
-        match (one, quote) {
-            ('\\', None | Some('"')) => text.extend(rest.next()),
-            ('\'' | '"', None) => quote = Some(one),
-            (end, Some(begin)) if end == begin => quote = None,
-            (one, _) => text.push(one),
-        }
-    }
-    text
+    let typed = first_shell_word(word.as_bytes()).filter(|_| word.contains(['\'', '"', '\\']));
+    typed.and_then(|word| String::from_utf8(word).ok()).unwrap_or_else(|| word.to_owned())
 }
 
 #[cfg(test)]
