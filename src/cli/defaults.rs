@@ -4,7 +4,7 @@ use super::Context;
 use crate::decide::breaker::MAX_CONSECUTIVE;
 use crate::env_vars;
 use crate::error::Error;
-use crate::ops::directory;
+use crate::ops::directory::default_directory;
 use crate::ops::preflight::PreflightOptions;
 use crate::preflight::MonitorSettings;
 use crate::record::step_name::{InvalidStepName, StepName};
@@ -19,26 +19,14 @@ use std::time::Duration;
 /// # Errors
 /// `ErrorKind::Internal` where the current folder is gone and no directory was named.
 pub(super) fn directory(context: &Context) -> Result<PathBuf, Error> {
-    directory_or(context.dir.as_deref())
+    directory_or(context.dir.as_deref(), default_directory)
 }
 
-/// As [`directory()`], to start a run in.
+/// The value of `--dir`, else `$DOGWATCH_DIR`, else the default for the current folder.
 ///
 /// # Errors
 /// As [`directory()`].
-pub(super) fn directory_to_start_in(context: &Context) -> Result<PathBuf, Error> {
-    named_or(context.dir.as_deref(), directory::directory_to_start_in)
-}
-
-/// As [`directory()`], with the value of `--dir`.
-///
-/// # Errors
-/// As [`directory()`].
-pub(super) fn directory_or(flag: Option<&Path>) -> Result<PathBuf, Error> {
-    named_or(flag, directory::default_directory)
-}
-
-fn named_or(flag: Option<&Path>, default: fn(&Path) -> PathBuf) -> Result<PathBuf, Error> {
+pub(super) fn directory_or(flag: Option<&Path>, default: fn(&Path) -> PathBuf) -> Result<PathBuf, Error> {
     if let Some(directory) = flag {
         if directory.as_os_str().is_empty() {
             return Err(Error::invalid_options("--dir is empty; name a directory".to_owned()));

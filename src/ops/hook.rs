@@ -137,30 +137,24 @@ fn polls(line: &str) -> Option<&'static str> {
         return None;
     }
     let line = outside_quotes(line);
-    let matches = |pattern: &str| Regex::new(pattern).is_ok_and(|regex| regex.is_match(&line));
     let begins = r"(?:^|[;&|({\n]|\bdo\b|\bthen\b)\s*";
-    if Regex::new(&format!(r"{begins}(?:while|until)\s+((?:\w+=\S*\s+)*\w+)?")).is_ok_and(|regex| {
+    let loops = Regex::new(&format!(r"{begins}(?:while|until)\s+((?:\w+=\S*\s+)*\w+)?")).ok()?;
+    let sleeps = Regex::new(r"(?s)\bdo\b.*\bsleep\s+[0-9.]").ok()?;
+    let follows = Regex::new(&format!(r"{begins}tail\s+(?:\S+\s+)*?(?:-[a-zA-Z0-9]*[fF]\b|--follow\b)")).ok()?;
+    let first_sleep = Regex::new(r"^\s*sleep\s+([0-9.]+[smhd]?)\b").ok()?;
+    let is_polling = |found: Captures<'_>| {
         // A loop over lines that pauses between them waits for nothing.
-        let is_read = |condition: &str| condition.rsplit(char::is_whitespace).next() == Some("read");
-        let sleeps = |rest| Regex::new(r"(?s)\bdo\b.*\bsleep\s+[0-9.]").is_ok_and(|regex| regex.is_match(rest));
-        let mut loops = regex.captures_iter(&line);
-        loops.any(|found| {
-            let end = found.get(0).map_or(0, |whole| whole.end());
-            !found.get(1).is_some_and(|condition| is_read(condition.as_str())) && sleeps(&line[end..])
-        })
-    }) {
+        let reads = found.get(1).is_some_and(|words| words.as_str().split_whitespace().last() == Some("read"));
+        !reads && found.get(0).is_some_and(|head| sleeps.is_match(&line[head.end()..]))
+    };
+    if loops.captures_iter(&line).any(is_polling) {
         return Some("This loop polls: it notices late, and never ends where the work has died.");
     }
-    if matches(&format!(r"{begins}tail\s+(?:\S+\s+)*?(?:-[a-zA-Z0-9]*[fF]\b|--follow\b)")) {
+    if follows.is_match(&line) {
         return Some("This follows a log and never ends, also where the work has.");
     }
-    let sleep = Regex::new(r"^\s*sleep\s+([0-9.]+[smhd]?)\b").ok().and_then(|regex| {
-        let span = regex.captures(&line)?.get(1)?.as_str().to_owned();
-        duration(&span).ok()
-    });
-    sleep
-        .filter(|span| *span >= LONG_SLEEP)
-        .map(|_| "This sleeps and then looks: it notices late, and costs a turn each time.")
+    let span = duration(first_sleep.captures(&line)?.get(1)?.as_str()).ok()?;
+    (span >= LONG_SLEEP).then_some("This sleeps and then looks: it notices late, and costs a turn each time.")
 }
 
 /// A command line with what stands in quotes replaced: that is text, and no command. What a backslash escapes is left out.

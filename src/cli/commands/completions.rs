@@ -6,6 +6,7 @@ use super::{Args, Context, Error, ExitCode, Help, Subcommand, defaults, definiti
 use crate::cli::output::print_error;
 use crate::env_vars;
 use crate::ops::check::CheckOptions;
+use crate::ops::directory::default_directory;
 use crate::ops::list::reports;
 use crate::ops::report::Report;
 use crate::record::outcome::Outcome;
@@ -88,7 +89,7 @@ pub(super) fn ended_steps() -> ArgValueCandidates {
 )]
 fn candidates(is_wanted: fn(&Report) -> bool) -> Vec<CompletionCandidate> {
     let directory = named_directory(std::env::args_os().skip_while(|word| word != "--").skip(1));
-    let Ok(directory) = defaults::directory_or(directory.as_deref()) else { return Vec::new() };
+    let Ok(directory) = defaults::directory_or(directory.as_deref(), default_directory) else { return Vec::new() };
     // A shell that completes has no place for an error.
     let Ok(listing) = reports(&CheckOptions::new(directory).log_tail(0)) else { return Vec::new() };
     let wanted = listing.steps.iter().filter(|report| is_wanted(report));

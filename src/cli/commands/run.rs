@@ -11,6 +11,7 @@ use crate::cli::output::styles::Styles;
 use crate::decide::policy::{GRACE, HEARTBEAT_INTERVAL};
 use crate::env_vars;
 use crate::ops::check::CheckOptions;
+use crate::ops::directory::directory_to_start_in;
 use crate::ops::report::Report;
 use crate::ops::run::RunOptions;
 use crate::record::outcome::Outcome;
@@ -188,8 +189,9 @@ impl RunArgs {
                 "--stdin inherit with --detach takes a pipe or a file: a detached run has no terminal to read from",
             ));
         }
+        let directory = defaults::directory_or(context.dir.as_deref(), directory_to_start_in)?;
         let breaker = self.breaker.as_ref().unwrap_or(&self.step).clone();
-        let mut options = RunOptions::new(defaults::directory_to_start_in(context)?, self.step.clone(), &self.command)
+        let mut options = RunOptions::new(directory, self.step.clone(), &self.command)
             .stale(stale)
             .max_timeout(defaults::duration(self.max_timeout, env_vars::MAX_TIMEOUT)?)
             .heartbeat_interval(heartbeat_interval(self.heartbeat_interval, stale)?)
