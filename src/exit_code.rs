@@ -89,38 +89,20 @@ impl ExitCode {
     }
 }
 
-impl From<Outcome> for ExitCode {
-    fn from(outcome: Outcome) -> Self {
-        match outcome {
-            Outcome::Success | Outcome::Marker => Self::Success,
-            Outcome::Failed => Self::Failed,
-            Outcome::Hung => Self::Hung,
-            Outcome::Died => Self::Died,
-            Outcome::Timeout => Self::Timeout,
-            Outcome::NotStarted => Self::NotStarted,
-            Outcome::Running => Self::Running,
-        }
-    }
-}
-
-/// The exit code for several outcomes: the worst one's. `sliced` where the call's own time is limited (`--for`).
+/// The exit code for several outcomes: the worst one's. `sliced` where the call's own time is limited (`--for`): there a step
+/// that still runs outranks every other, since the call has to be repeated whatever the others say.
 pub(crate) fn of_all(outcomes: impl IntoIterator<Item = Outcome>, sliced: bool) -> ExitCode {
-    worst(outcomes, sliced).map_or(ExitCode::Success, ExitCode::from)
-}
-
-/// The worst of these outcomes; nothing of none. In a slice a step that still runs outranks every other, since the call has
-/// to be repeated whatever the others say.
-fn worst(outcomes: impl IntoIterator<Item = Outcome>, sliced: bool) -> Option<Outcome> {
-    outcomes.into_iter().max_by_key(|outcome| match outcome {
-        Outcome::Running if sliced => 7,
-        Outcome::Timeout => 6,
-        Outcome::Hung => 5,
-        Outcome::Died => 4,
-        Outcome::Failed => 3,
-        Outcome::NotStarted => 2,
-        Outcome::Running => 1,
-        Outcome::Success | Outcome::Marker => 0,
-    })
+    let ranked = outcomes.into_iter().map(|outcome| match outcome {
+        Outcome::Running if sliced => (7, ExitCode::Running),
+        Outcome::Timeout => (6, ExitCode::Timeout),
+        Outcome::Hung => (5, ExitCode::Hung),
+        Outcome::Died => (4, ExitCode::Died),
+        Outcome::Failed => (3, ExitCode::Failed),
+        Outcome::NotStarted => (2, ExitCode::NotStarted),
+        Outcome::Running => (1, ExitCode::Running),
+        Outcome::Success | Outcome::Marker => (0, ExitCode::Success),
+    });
+    ranked.max_by_key(|(rank, _)| *rank).map_or(ExitCode::Success, |(_, code)| code)
 }
 
 /// What a shell reports for a command that a signal ended.
@@ -145,7 +127,7 @@ mod tests {
         let order = [Timeout, Hung, Died, Failed, NotStarted, Running, Success];
         for (index, &worse) in order.iter().enumerate() {
             for &better in &order[index..] {
-                assert_eq!(worst([better, worse], false), Some(worse));
+                assert_eq!(of_all([better, worse], false), of_all([worse], false));
             }
         }
         assert_eq!(of_all([], false), ExitCode::Success);
@@ -155,7 +137,7 @@ mod tests {
     #[test]
     fn in_a_slice_a_running_step_outranks_every_end() {
         for other in [Timeout, Hung, Died, Failed, NotStarted, Success, Marker] {
-            assert_eq!(worst([Running, other], true), Some(Running));
+            assert_eq!(of_all([Running, other], true), ExitCode::Running);
         }
     }
 }
