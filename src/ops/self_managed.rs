@@ -18,34 +18,15 @@ use crate::record::step_name::StepName;
 use crate::step::outcome::{Written, record, remove_unpublished, take_record_lock};
 use crate::step::prepare::{acquire_step_lock, adopt_lock_file, finalize_previous_run, remove_previous_records};
 use crate::step::publisher::Ending;
-use crate::step::snapshot::{SnapshotReader, local_context};
+use crate::step::snapshot::local_context;
 use crate::step::start_files::StartFiles;
 use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::platform::process;
 use crate::sys::process::{Lookup, ProcessInfo};
 use crate::sys::{clock, env, stdin};
 use serde_json::value::RawValue;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
-
-/// A step of a directory.
-#[derive(Clone, Debug)]
-pub(crate) struct Place {
-    /// The monitor directory.
-    pub(crate) directory: PathBuf,
-    /// The step.
-    pub(crate) step: StepName,
-}
-
-impl Place {
-    fn reader(&self) -> SnapshotReader {
-        reader(&Arc::new(MonitorDir::at(self.directory.clone())), &self.step)
-    }
-
-    fn report(&self) -> Result<Report, Error> {
-        CheckOptions::new(&self.directory).log_tail(0).check_step(&self.step)
-    }
-}
 
 /// Writes the start files for a process that runs already: meta and pid. It counts as beating only from its first beat
 /// on, so a script that never beats is never called hung.
@@ -53,16 +34,17 @@ impl Place {
 /// # Errors
 /// `ErrorKind::InvalidOptions` where the process cannot be the caller's, `ErrorKind::AlreadyRunning` where the step runs already.
 pub(crate) fn start(
-    place: &Place,
+    directory: &Path,
+    step: &StepName,
     pid: i32,
     max_consecutive: u32,
     trouble: &mut dyn FnMut(&str),
 ) -> Result<Report, Error> {
     let entry = own_process(pid)?;
-    let directory = MonitorDir::at(place.directory.clone());
+    let directory = Arc::new(MonitorDir::at(directory.to_path_buf()));
     directory.create()?;
-    let mut reader = place.reader();
-    let (step, id) = (&place.step, env::unique());
+    let mut reader = reader(&directory, step);
+    let id = env::unique();
     let lock = acquire_step_lock(&mut reader)?;
     reader.assume_lock_held(&lock);
     finalize_previous_run(&mut reader, GRACE, trouble)?;
@@ -83,7 +65,11 @@ pub(crate) fn start(
     drop(recording);
     lock.release();
     written?;
-    place.report()
+    report(&directory, step)
+}
+
+fn report(directory: &MonitorDir, step: &StepName) -> Result<Report, Error> {
+    CheckOptions::new(directory.path()).log_tail(0).check_step(step)
 }
 
 fn own_process(pid: i32) -> Result<ProcessInfo, Error> {
@@ -127,7 +113,7 @@ fn meta(files: &StartFiles<'_>, entry: &ProcessInfo, max_consecutive: u32) -> Me
 /// # Errors
 /// `ErrorKind::InvalidOptions` where the result is no JSON, `ErrorKind::NotStarted` where there is no such step: nothing was touched.
 /// `ErrorKind::Internal` where the run has ended otherwise.
-pub(crate) fn succeed(place: &Place, result: Option<&str>) -> Result<Report, Error> {
+pub(crate) fn succeed(directory: &Path, step: &StepName, result: Option<&str>) -> Result<Report, Error> {
     let result = match result {
         Some("-") => Some(
             stdin::read(LONGEST + 1).map_err(|error| Error::io("cannot read the result from standard input", error))?,
@@ -137,13 +123,12 @@ pub(crate) fn succeed(place: &Place, result: Option<&str>) -> Result<Report, Err
     };
     let value = result.as_deref().map(json).transpose()?;
     let ending = Ending { result: result.map(with_line_end), ..Ending::of(Reason::Success) };
-    let report = end(place, &ending)?;
+    let report = end(directory, step, &ending)?;
     if let (Some(value), Some(there)) = (&value, &report.result)
         && one_line(value).get() != there.get()
     {
         return Err(Error::internal(format!(
-            "step {} has succeeded already, with another result, and that stays; start a new run to record another",
-            place.step
+            "step {step} has succeeded already, with another result, and that stays; start a new run to record another"
         )));
     }
     Ok(report)
@@ -170,26 +155,26 @@ fn with_line_end(mut bytes: Vec<u8>) -> Vec<u8> {
 ///
 /// # Errors
 /// `ErrorKind::Internal` where the run has ended otherwise.
-pub(crate) fn fail(place: &Place, detail: Option<&str>) -> Result<Report, Error> {
+pub(crate) fn fail(directory: &Path, step: &StepName, detail: Option<&str>) -> Result<Report, Error> {
     // `--detail "$(command)"` may have nothing to say.
     let detail = detail.filter(|detail| !detail.trim().is_empty()).map(|detail| cut(detail.as_bytes()));
-    end(place, &Ending { detail, ..Ending::of(Reason::Failed) })
+    end(directory, step, &Ending { detail, ..Ending::of(Reason::Failed) })
 }
 
-fn end(place: &Place, ending: &Ending) -> Result<Report, Error> {
-    let directory = open(&place.directory)?;
+fn end(directory: &Path, step: &StepName, ending: &Ending) -> Result<Report, Error> {
+    let directory = open(directory)?;
     if ending.reason != Reason::Success {
         directory.create()?;
     }
-    let mut reader = place.reader();
-    let snapshot = reader.read().map_err(|error| Error::io(format!("cannot look at {}", place.step), error))?;
-    snapshot.refuse_unreadable(&place.step)?;
+    let mut reader = reader(&directory, step);
+    let snapshot = reader.read().map_err(|error| Error::io(format!("cannot look at {step}"), error))?;
+    snapshot.refuse_unreadable(step)?;
     // A failure is recorded in any case; a success of a misspelt name would reach no waiter.
     if ending.reason == Reason::Success && observe(&snapshot).absent_since.is_some() {
-        return Err(Error::not_started(absence(&directory, &place.step)));
+        return Err(Error::not_started(absence(&directory, step)));
     }
     let written = record(&mut reader, snapshot.pid_file_id(), ending)?;
-    let report = place.report()?;
+    let report = report(&directory, step)?;
     let same = match (report.outcome, ending.reason) {
         (Outcome::Success, reason) => reason == Reason::Success,
         (Outcome::Failed, reason) => reason != Reason::Success,
@@ -197,13 +182,12 @@ fn end(place: &Place, ending: &Ending) -> Result<Report, Error> {
         _ => written == Written::ByUs,
     };
     match written {
-        Written::Replaced => Err(Error::internal(format!("another run of {} has just begun; try again", place.step))),
+        Written::Replaced => Err(Error::internal(format!("another run of {step} has just begun; try again"))),
         Written::ByUs | Written::Already if same => Ok(report),
         Written::ByUs | Written::Already => {
             let why = report.detail.map_or(String::new(), |detail| format!(" ({detail})"));
             Err(Error::internal(format!(
-                "step {} has ended already, as {}{why}, and that stays; start a new run first",
-                place.step,
+                "step {step} has ended already, as {}{why}, and that stays; start a new run first",
                 report.outcome.as_str()
             )))
         }

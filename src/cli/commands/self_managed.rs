@@ -7,7 +7,7 @@ use super::completions::steps;
 use super::{Args, Context, Error, ExitCode, Help, StepName, Subcommand, defaults};
 use crate::cli::output::print_error;
 use crate::ops::report::Report;
-use crate::ops::self_managed::{self, Place};
+use crate::ops::self_managed;
 use crate::record::units;
 
 const EXIT_CODES: &[ExitCode] = &[ExitCode::Success, ExitCode::Usage, ExitCode::NotStarted, ExitCode::InternalError];
@@ -35,7 +35,8 @@ impl Subcommand for StartArgs {
 
     fn exec(self, context: &Context) -> Result<u8, Error> {
         let limit = defaults::max_consecutive(None)?;
-        let report = self_managed::start(&place(self.step, context)?, self.pid, limit, &mut |line| print_error(line))?;
+        let directory = defaults::directory(context)?;
+        let report = self_managed::start(&directory, &self.step, self.pid, limit, &mut |line| print_error(line))?;
         Ok(done(&report, context))
     }
 }
@@ -60,7 +61,7 @@ impl Subcommand for SucceedArgs {
     };
 
     fn exec(self, context: &Context) -> Result<u8, Error> {
-        Ok(done(&self_managed::succeed(&place(self.step, context)?, self.result.as_deref())?, context))
+        Ok(done(&self_managed::succeed(&defaults::directory(context)?, &self.step, self.result.as_deref())?, context))
     }
 }
 
@@ -84,12 +85,8 @@ impl Subcommand for FailArgs {
     };
 
     fn exec(self, context: &Context) -> Result<u8, Error> {
-        Ok(done(&self_managed::fail(&place(self.step, context)?, self.detail.as_deref())?, context))
+        Ok(done(&self_managed::fail(&defaults::directory(context)?, &self.step, self.detail.as_deref())?, context))
     }
-}
-
-fn place(step: StepName, context: &Context) -> Result<Place, Error> {
-    Ok(Place { directory: defaults::directory(context)?, step })
 }
 
 fn done(report: &Report, context: &Context) -> u8 {

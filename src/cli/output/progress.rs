@@ -13,7 +13,6 @@ use crate::sys::signals::was_continued;
 use crate::sys::stdio;
 use crate::sys::terminal::{self, Size, can_erase, stderr_is_in_foreground};
 use std::io::stderr;
-use std::time::Duration;
 
 /// Below this many columns a line does without the bar and the heartbeat's age, to keep the last line of the log readable.
 const NARROW: usize = 70;
@@ -108,7 +107,7 @@ fn line(step: &Progress, columns: usize) -> String {
     let Some(elapsed) = step.elapsed else { return format!("{name}: not started") };
     let state = if step.ending { "being ended after" } else { "running for" };
     let expected = step.expected.map_or_else(String::new, |expected| match columns {
-        NARROW.. => format!(" {}", bar(elapsed, expected)),
+        NARROW.. => format!(" {}", bar(millis(elapsed), millis(expected))),
         _ => format!(" of {}", shown(millis(expected))),
     });
     let heartbeat = step.heartbeat_age.filter(|_| columns >= NARROW);
@@ -119,18 +118,19 @@ fn line(step: &Progress, columns: usize) -> String {
 }
 
 /// How much of the expected time is over, and how long that is: `[===>      ] of 40.0s`.
-pub(in crate::cli) fn bar(elapsed: Duration, expected: Duration) -> String {
-    let share = elapsed.as_millis() * BAR as u128 / expected.as_millis().max(1);
+pub(in crate::cli) fn bar(elapsed_ms: u64, expected_ms: u64) -> String {
+    let share = elapsed_ms.saturating_mul(BAR as u64) / expected_ms.max(1);
     let full = usize::try_from(share).unwrap_or(BAR).min(BAR);
     let head = if full < BAR { ">" } else { "" };
     let blank = BAR - full - head.len();
-    format!("[{}{head}{:blank$}] of {}", "=".repeat(full), "", shown(millis(expected)))
+    format!("[{}{head}{:blank$}] of {}", "=".repeat(full), "", shown(expected_ms))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::time::Duration;
 
     fn step(name: &str) -> Progress {
         Progress {
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_bar_is_full_when_the_time_is_over() {
-        let bar = |elapsed, expected| bar(Duration::from_secs(elapsed), Duration::from_secs(expected));
+        let bar = |elapsed: u64, expected: u64| bar(elapsed * 1000, expected * 1000);
         assert_eq!(bar(0, 40), "[>         ] of 40.0s");
         assert_eq!(bar(39, 40), "[=========>] of 40.0s");
         assert_eq!(bar(40, 40), "[==========] of 40.0s");

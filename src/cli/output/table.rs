@@ -11,7 +11,6 @@ use crate::record::time::{WallTime, millis};
 use crate::record::units::shown;
 use crate::sys::clock;
 use std::borrow::Cow;
-use std::time::Duration;
 
 /// Between two columns.
 const GAP: usize = 2;
@@ -78,14 +77,13 @@ fn cells(row: &Row, longest: usize) -> Cells<'_> {
     };
     let ended = report.ended_at.as_deref().and_then(WallTime::parse);
     let while_running = |age: Option<u64>| age.filter(|_| report.outcome == Outcome::Running);
-    let expected = while_running(report.expected_ms).map(Duration::from_millis);
-    let progress = report.elapsed_ms.zip(expected);
+    let progress = report.elapsed_ms.zip(while_running(report.expected_ms));
     [
         fit(&report.step, longest),
         state,
         span(report.elapsed_ms),
         or_nothing(ended.map(|at| format!("{} ago", shown(millis(clock::wall().since(at)))))),
-        or_nothing(progress.map(|(elapsed, expected)| bar(Duration::from_millis(elapsed), expected))),
+        or_nothing(progress.map(|(elapsed, expected)| bar(elapsed, expected))),
         span(while_running(report.heartbeat_age_ms)),
         span(while_running(report.output_age_ms)),
         span(cpu_time.map(millis)),
@@ -128,6 +126,7 @@ fn line(cells: &Cells<'_>, widths: &[Option<usize>], columns: Option<usize>, col
 mod tests {
     use super::*;
     use std::path::Path;
+    use std::time::Duration;
 
     fn row(step: &str, last_line: &str) -> Row {
         let mut report = Report::unseen(step, Path::new("/d"), String::new());
