@@ -31,10 +31,7 @@ pub(in crate::preflight) fn check(settings: &MonitorSettings, deadline: Monotoni
     let directory = env::absolute(&settings.directory);
     let folder = dir::nearest(&directory);
     let is_itself = folder == directory;
-    if !is_itself
-        && metadata::is_there(&directory)
-        && metadata::kind(&directory).is_ok_and(|kind| kind != FileKind::Absent)
-    {
+    if !is_itself && metadata::kind(&directory).is_ok_and(|kind| kind != FileKind::Absent) {
         return Err(Failure::new(format!("{} is not a folder", directory.display())).with_advice(ELSEWHERE));
     }
     if let Some(writers) = foreign_writers(&folder, is_itself) {

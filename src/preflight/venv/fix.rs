@@ -97,24 +97,17 @@ pub(super) fn suggest(venv: &Path, problems: &[VenvProblem], facts: ProjectFacts
 
 /// Makes the environment anew, with its packages where a file lists them.
 fn rebuild(venv: &str, clear: &str, facts: ProjectFacts) -> SuggestedFix {
-    let command = if facts.uv {
-        if facts.synced {
-            format!("uv venv{clear} && uv sync")
-        } else if facts.requirements {
-            format!("uv venv{clear} {venv} && uv pip install --python {venv} -r requirements.txt")
-        } else {
-            format!("uv venv{clear} {venv}{THEN_INSTALL}")
+    let (uv, plain) = (format!("uv venv{clear}"), format!("python3 -m venv{clear} {venv}"));
+    let pip = format!("{venv}/bin/python -m pip install");
+    let command = match facts {
+        ProjectFacts { uv: true, synced: true, .. } => format!("{uv} && uv sync"),
+        ProjectFacts { uv: true, requirements: true, .. } => {
+            format!("{uv} {venv} && uv pip install --python {venv} -r requirements.txt")
         }
-    } else {
-        let made = format!("python3 -m venv{clear} {venv}");
-        let pip = format!("{venv}/bin/python -m pip install");
-        if facts.requirements {
-            format!("{made} && {pip} -r requirements.txt")
-        } else if facts.pyproject {
-            format!("{made} && {pip} -e .")
-        } else {
-            format!("{made}{THEN_INSTALL}")
-        }
+        ProjectFacts { uv: true, .. } => format!("{uv} {venv}{THEN_INSTALL}"),
+        ProjectFacts { requirements: true, .. } => format!("{plain} && {pip} -r requirements.txt"),
+        ProjectFacts { pyproject: true, .. } => format!("{plain} && {pip} -e ."),
+        ProjectFacts { .. } => format!("{plain}{THEN_INSTALL}"),
     };
     SuggestedFix { command, is_lossless: facts.lists_packages() }
 }
