@@ -18,17 +18,6 @@ pub(crate) enum CheckStatus {
     Failed,
 }
 
-impl CheckStatus {
-    /// The word in reports.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Passed => "passed",
-            Self::Fixed => "fixed",
-            Self::Failed => "failed",
-        }
-    }
-}
-
 /// Where a fix comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -37,12 +37,12 @@ impl Styles {
 
     /// How a preflight check came out.
     pub(in crate::cli) fn check_status(self, status: CheckStatus) -> String {
-        let color = match status {
-            CheckStatus::Passed => AnsiColor::Green,
-            CheckStatus::Fixed => AnsiColor::Yellow,
-            CheckStatus::Failed => AnsiColor::Red,
+        let (color, word) = match status {
+            CheckStatus::Passed => (AnsiColor::Green, "passed"),
+            CheckStatus::Fixed => (AnsiColor::Yellow, "fixed"),
+            CheckStatus::Failed => (AnsiColor::Red, "failed"),
         };
-        self.paint(color, status.as_str())
+        self.paint(color, word)
     }
 
     fn paint(self, color: AnsiColor, word: &str) -> String {
