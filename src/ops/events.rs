@@ -81,12 +81,13 @@ pub(crate) fn events(
 struct KnownRuns {
     started: HashSet<(String, String)>,
     ended: HashSet<(String, String)>,
+    /// The events since the last call.
+    new: Vec<RunEvent>,
 }
 
 impl KnownRuns {
     /// Reads all steps; the events since the last call. The first call takes whatever stands there for known.
     fn read(&mut self, request: &CheckOptions, directory: &MonitorDir, first: bool) -> Result<Vec<RunEvent>, Error> {
-        let mut events = Vec::new();
         for report in reports(request)?.steps {
             if !request.steps.is_empty() && request.steps.iter().all(|step| step.as_str() != report.step) {
                 continue;
@@ -95,69 +96,63 @@ impl KnownRuns {
             for entry in history::read(directory, &step) {
                 // A plain shell's run is known by what stands there; its line in the history came later.
                 if report.run_id.is_some() || first {
-                    self.add_ended_run(&report, &entry, &mut events);
+                    self.add_ended_run(&report, entry);
                 }
             }
-            self.add_present_run(&report, &mut events);
+            self.add_present_run(report);
         }
-        Ok(if first { Vec::new() } else { events })
+        let new = std::mem::take(&mut self.new);
+        Ok(if first { Vec::new() } else { new })
     }
 
-    fn add_ended_run(&mut self, report: &Report, entry: &HistoryEntry, events: &mut Vec<RunEvent>) {
+    fn add_ended_run(&mut self, report: &Report, entry: HistoryEntry) {
         let is_present = report.run_id.as_ref() == Some(&entry.run_id);
-        let event = |kind| RunEvent {
+        let end = RunEvent {
             run_id: Some(entry.run_id.clone()),
-            time: entry.started_at.clone(),
+            // The report may be of a later run, or be older than the entry.
+            time: report.ended_at.clone().filter(|_| is_present).or_else(|| entry.ended_at()),
+            outcome: Some(entry.outcome),
+            exit_code: entry.exit_code,
+            signal: entry.signal,
+            elapsed_ms: entry.elapsed_ms,
             tags: if is_present { report.tags.clone() } else { Vec::new() },
-            ..RunEvent::new(kind, &report.step)
+            ..RunEvent::new(EventKind::End, &report.step)
         };
-        let run = (report.step.clone(), entry.run_id.clone());
-        if self.started.insert(run.clone()) {
-            events.push(event(EventKind::Start));
-        }
-        if self.ended.insert(run) {
-            events.push(RunEvent {
-                // The report may be of a later run, or be older than the entry.
-                time: report.ended_at.clone().filter(|_| is_present).or_else(|| entry.ended_at()),
-                outcome: Some(entry.outcome),
-                exit_code: entry.exit_code,
-                signal: entry.signal.clone(),
-                elapsed_ms: entry.elapsed_ms,
-                ..event(EventKind::End)
-            });
-        }
+        self.add(entry.run_id, entry.started_at, true, end);
     }
 
-    fn add_present_run(&mut self, report: &Report, events: &mut Vec<RunEvent>) {
+    fn add_present_run(&mut self, report: Report) {
         let is_over = report.outcome.is_end() && !report.still_runs;
-        if report.run_id.is_none() && report.pid.is_none() && !is_over {
-            // `run` has taken the step's lock and has not published its pid: the next look knows which run it is.
-            return;
-        }
         // A plain shell's run has no id: its pid and when that was written, or when it said how it ended.
-        let plain = || match report.pid {
-            Some(pid) => format!("{pid} {:?}", report.started_at),
-            None => format!("{:?}", report.ended_at),
+        let id = match (&report.run_id, report.pid) {
+            (Some(id), _) => id.clone(),
+            (None, Some(pid)) => format!("{pid} {:?}", report.started_at),
+            (None, None) if is_over => format!("{:?}", report.ended_at),
+            // `run` has taken the step's lock and has not published its pid: the next look knows which run it is.
+            (None, None) => return,
         };
-        let run = (report.step.clone(), report.run_id.clone().unwrap_or_else(plain));
-        let event = |kind| RunEvent {
-            run_id: report.run_id.clone(),
-            time: report.started_at.clone(),
-            tags: report.tags.clone(),
-            ..RunEvent::new(kind, &report.step)
+        let end = RunEvent {
+            run_id: report.run_id,
+            time: report.ended_at,
+            outcome: Some(report.outcome),
+            exit_code: report.exit_code,
+            signal: report.signal,
+            elapsed_ms: report.elapsed_ms,
+            tags: report.tags,
+            ..RunEvent::new(EventKind::End, &report.step)
         };
+        self.add(id, report.started_at, is_over, end);
+    }
+
+    /// Adds the start of a run, and its end where it is over, each the first time that it is seen.
+    fn add(&mut self, id: String, started_at: Option<String>, is_over: bool, end: RunEvent) {
+        let run = (end.step.clone(), id);
         if self.started.insert(run.clone()) {
-            events.push(event(EventKind::Start));
+            let (run_id, tags) = (end.run_id.clone(), end.tags.clone());
+            self.new.push(RunEvent { run_id, time: started_at, tags, ..RunEvent::new(EventKind::Start, &end.step) });
         }
         if is_over && self.ended.insert(run) {
-            events.push(RunEvent {
-                time: report.ended_at.clone(),
-                outcome: Some(report.outcome),
-                exit_code: report.exit_code,
-                signal: report.signal.clone(),
-                elapsed_ms: report.elapsed_ms,
-                ..event(EventKind::End)
-            });
+            self.new.push(end);
         }
     }
 }
