@@ -365,7 +365,7 @@ fn proc_files(bytes: &[u8]) {
     let pids: Vec<i32> = bytes.iter().map(|&byte| i32::from(byte)).collect();
     let ordered = procfs::in_order_of_birth(pids.clone(), pids.first().copied());
     assert!(ordered.len() == pids.len() && ordered.last() == pids.first() || pids.is_empty());
-    let _waits = (wait_reason::by_call(&text), wait_reason::by_place(&text), wait_reason::inode_of(&text));
+    let _waits = (wait_reason::by_call(&text), wait_reason::by_place(&text));
     let sets = (wait_reason::local_sockets(&text).count(), wait_reason::epoll_set(&text).count());
     assert!(sets.0 <= bytes.len() && sets.1 <= bytes.len());
     assert!(wait_reason::poll_set(bytes).iter().all(|(descriptor, _)| *descriptor >= 0));

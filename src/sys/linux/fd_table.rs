@@ -1,7 +1,7 @@
 //! What the descriptors of another process are, and which of them it waits for.
 //!
-//! A file server is never asked, because a dead mount would block this process too: links are read, not followed, and
-//! of a path only the type is read, with `AT_STATX_DONT_SYNC`.
+//! A file server is never asked, because a dead mount would block this process too: of what is open only the type and the
+//! number are read, with `AT_STATX_DONT_SYNC`.
 
 use crate::record::evidence::BlockedOn;
 use crate::sys::linux::process;
@@ -163,7 +163,7 @@ impl Descriptors {
     fn pipes_to_itself(&self) -> BTreeSet<u64> {
         let mut ends: BTreeMap<u64, (bool, bool)> = BTreeMap::new();
         for (number, (read, write)) in self.open() {
-            if let Some(FdKind::Pipe(inode)) = self.link(number).as_deref().and_then(wait_reason::by_link) {
+            if let FdKind::Pipe(inode) = self.kind(number) {
                 let (reads, writes) = ends.entry(inode).or_default();
                 (*reads, *writes) = (*reads || read, *writes || write);
             }
@@ -180,13 +180,25 @@ impl Descriptors {
     }
 
     fn kind(&self, number: i32) -> FdKind {
-        let Some(link) = self.link(number) else { return FdKind::Other };
-        match wait_reason::by_link(&link) {
-            Some(FdKind::Socket) if wait_reason::inode_of(&link).is_some_and(|inode| self.is_local(inode)) => {
-                FdKind::LocalSocket
-            }
-            Some(kind) => kind,
-            None => kind_of_path(&self.path(number)),
+        let asked = statx(CWD, self.path(number), AtFlags::STATX_DONT_SYNC, StatxFlags::TYPE | StatxFlags::INO);
+        let Ok(found) = asked else { return FdKind::Other };
+        match FileType::from_raw_mode(found.stx_mode.into()) {
+            FileType::Fifo => FdKind::Pipe(found.stx_ino),
+            FileType::Socket if self.is_local(found.stx_ino) => FdKind::LocalSocket,
+            FileType::Socket => FdKind::Socket,
+            FileType::RegularFile | FileType::Directory | FileType::BlockDevice => FdKind::File,
+            // The numbers are those of Linux's devices.txt: consoles and serial lines, /dev/tty and /dev/console (but not
+            // /dev/ptmx, the other side of a terminal), pseudo-terminals.
+            FileType::CharacterDevice => match (found.stx_rdev_major, found.stx_rdev_minor) {
+                (4 | 136..=143, _) | (5, 0 | 1) => FdKind::Terminal,
+                _ => FdKind::Other,
+            },
+            // What is no file at all is named by its link alone.
+            FileType::Symlink | FileType::Unknown => match self.link(number).as_deref() {
+                Some("anon_inode:[timerfd]") => FdKind::Timer,
+                Some("anon_inode:[pidfd]") => FdKind::Process,
+                _ => FdKind::Other,
+            },
         }
     }
 
@@ -206,21 +218,6 @@ impl Descriptors {
     }
 }
 
-fn kind_of_path(path: &str) -> FdKind {
-    let Ok(found) = statx(CWD, path, AtFlags::STATX_DONT_SYNC, StatxFlags::TYPE) else { return FdKind::Other };
-    match FileType::from_raw_mode(found.stx_mode.into()) {
-        FileType::Fifo => FdKind::Fifo,
-        FileType::RegularFile | FileType::Directory | FileType::BlockDevice => FdKind::File,
-        // The numbers are those of Linux's devices.txt: consoles and serial lines, /dev/tty and /dev/console (but not
-        // /dev/ptmx, the other side of a terminal), pseudo-terminals.
-        FileType::CharacterDevice => match (found.stx_rdev_major, found.stx_rdev_minor) {
-            (4 | 136..=143, _) | (5, 0 | 1) => FdKind::Terminal,
-            _ => FdKind::Other,
-        },
-        FileType::Symlink | FileType::Socket | FileType::Unknown => FdKind::Other,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -229,6 +226,31 @@ mod tests {
     use nix::sys::wait::{Id, WaitPidFlag, waitid};
     use nix::unistd::Pid;
     use std::process::{Command, Stdio};
+
+    #[test]
+    fn a_descriptor_is_known_by_its_type_and_what_has_none_by_its_name() {
+        use nix::sys::timerfd::{ClockId, TimerFd, TimerFlags};
+        use std::os::fd::{AsFd, AsRawFd};
+        let folder = tempfile::tempdir().unwrap();
+        let own = Descriptors::of(std::process::id().cast_signed());
+        let kind = |descriptor: &dyn AsFd| own.kind(descriptor.as_fd().as_raw_fd());
+        let (reader, writer) = std::io::pipe().unwrap();
+        assert_eq!(kind(&reader), kind(&writer));
+        assert!(matches!(kind(&reader), FdKind::Pipe(inode) if inode != 0));
+        let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        assert_eq!(kind(&one), FdKind::LocalSocket);
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        assert_eq!(kind(&listener), FdKind::Socket);
+        let path = folder.path().join("pipe:[4711]");
+        assert_eq!(kind(&File::create(&path).unwrap()), FdKind::File);
+        assert_eq!(kind(&File::open("/dev/null").unwrap()), FdKind::Other);
+        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_CLOEXEC).unwrap();
+        assert_eq!(kind(&timer), FdKind::Timer);
+        let me = rustix::process::getpid();
+        let process = rustix::process::pidfd_open(me, rustix::process::PidfdFlags::empty()).unwrap();
+        assert_eq!(kind(&process), FdKind::Process);
+        assert_eq!(own.kind(i32::MAX), FdKind::Other);
+    }
 
     #[test]
     fn a_pipe_is_at_its_end_once_its_last_writer_has_gone() {

@@ -38,10 +38,8 @@ pub(crate) enum SyscallWait {
 /// What a descriptor is open on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FdKind {
-    /// A pipe without a name, by its inode.
+    /// A pipe or FIFO, by its inode.
     Pipe(u64),
-    /// A pipe with a name.
-    Fifo,
     /// A socket to a peer that may be anywhere.
     Socket,
     /// A socket to a process of this machine.
@@ -179,7 +177,7 @@ pub(crate) fn by_descriptor(number: i32, input: bool, kind: FdKind) -> Option<Bl
     match kind {
         FdKind::File => Some(BlockedOn::Disk),
         _ if input && number == 0 => Some(BlockedOn::Stdin),
-        FdKind::Pipe(_) | FdKind::Fifo | FdKind::LocalSocket => Some(BlockedOn::Pipe),
+        FdKind::Pipe(_) | FdKind::LocalSocket => Some(BlockedOn::Pipe),
         FdKind::Socket => Some(BlockedOn::Network),
         FdKind::Terminal if input => Some(BlockedOn::Stdin),
         FdKind::Timer => Some(BlockedOn::Sleep),
@@ -225,7 +223,7 @@ pub(crate) fn by_threads(others: &[(ProcessState, Option<BlockedOn>)]) -> (Proce
 
 /// What a process waits for that reads one of these descriptors or waits for some of them, which ones is not known.
 pub(crate) fn by_candidates(wait: SyscallWait, readable: &[(i32, FdKind)]) -> Option<BlockedOn> {
-    let pipe = |kind: FdKind| matches!(kind, FdKind::Pipe(_) | FdKind::Fifo);
+    let pipe = |kind: FdKind| matches!(kind, FdKind::Pipe(_));
     let has = |wanted: FdKind| readable.iter().any(|(_, kind)| *kind == wanted);
     if wait == SyscallWait::SomePipe {
         let only_stdin = readable.iter().filter(|(_, kind)| pipe(*kind)).all(|(number, _)| *number == 0);
@@ -235,25 +233,6 @@ pub(crate) fn by_candidates(wait: SyscallWait, readable: &[(i32, FdKind)]) -> Op
     } else {
         (wait == SyscallWait::SomePeer && has(FdKind::Terminal)).then_some(BlockedOn::Stdin)
     }
-}
-
-/// What a link of `/proc/PID/fd` says; nothing for a path, which may be of any kind.
-pub(crate) fn by_link(link: &str) -> Option<FdKind> {
-    if link.starts_with('/') {
-        return None;
-    }
-    Some(match link.split_once(':')? {
-        ("pipe", _) => inode_of(link).map_or(FdKind::Other, FdKind::Pipe),
-        ("socket", _) => FdKind::Socket,
-        ("anon_inode", "[timerfd]") => FdKind::Timer,
-        ("anon_inode", "[pidfd]") => FdKind::Process,
-        _ => FdKind::Other,
-    })
-}
-
-/// The inode in a link such as `socket:[4711]`.
-pub(crate) fn inode_of(link: &str) -> Option<u64> {
-    link.split_once(":[")?.1.strip_suffix(']')?.parse().ok()
 }
 
 /// The inodes of local sockets in `/proc/PID/net/unix`, whose seventh column they are.

@@ -83,19 +83,8 @@ fn the_place_in_the_kernel_says_it_too() {
 }
 
 #[test]
-fn links_say_what_a_descriptor_is() {
-    assert_eq!(by_link("pipe:[4711]"), Some(FdKind::Pipe(4711)));
-    assert_eq!(by_link("socket:[4711]"), Some(FdKind::Socket));
-    assert_eq!(by_link("anon_inode:[timerfd]"), Some(FdKind::Timer));
-    assert_eq!(by_link("anon_inode:[pidfd]"), Some(FdKind::Process));
-    assert_eq!(by_link("anon_inode:[eventfd]"), Some(FdKind::Other));
-    assert_eq!(by_link("/tmp/pipe:[4711]"), None);
-    assert_eq!(inode_of("socket:[4711]"), Some(4711));
-}
-
-#[test]
 fn input_from_descriptor_zero_is_stdin_whatever_it_is_unless_a_disk_is_waited_for() {
-    for kind in [FdKind::Pipe(1), FdKind::Fifo, FdKind::Socket, FdKind::Terminal] {
+    for kind in [FdKind::Pipe(1), FdKind::Socket, FdKind::Terminal] {
         assert_eq!(by_descriptor(0, true, kind), Some(BlockedOn::Stdin));
     }
     assert_eq!(by_descriptor(0, true, FdKind::File), Some(BlockedOn::Disk));
@@ -163,7 +152,7 @@ proptest! {
         cut in 0usize..100,
         numbers in any::<[u64; 8]>(),
     ) {
-        let _any = (by_call(&text), by_call(&CAT[..cut.min(CAT.len())]), by_place(&text), by_link(&text), inode_of(&text));
+        let _any = (by_call(&text), by_call(&CAT[..cut.min(CAT.len())]), by_place(&text));
         let _call = by_call(&line(numbers[0].cast_signed() % 500, &numbers[1..7]));
         let _sets = (poll_set(&bytes), select_set(&bytes).count(), epoll_set(&text).count(), local_sockets(&text).count());
     }
