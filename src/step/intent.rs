@@ -19,6 +19,7 @@ use crate::step::outcome::{RunStatus, change_record, run_status};
 use crate::step::snapshot::SnapshotReader;
 use crate::sys::clock;
 use crate::sys::platform::process::{self, Handle};
+use crate::sys::process::exits::wait_for_exit;
 use crate::sys::process::tree::{Escalation, KILL_LIMIT};
 use crate::sys::process::{Lookup, ProcessInfo};
 use crate::sys::signals::Signal;
@@ -152,7 +153,7 @@ pub(super) fn ask(
                 }
             }
         }
-        process::wait_for_any(&[&handle], PAUSE);
+        wait_for_exit(&[(wrapper.pid, wrapper.started)], PAUSE);
     }
 }
 
@@ -167,9 +168,9 @@ pub(super) fn end_by_term(wrapper: ProcessInfo, grace: Duration, is_over: &dyn F
         if clock::now() >= deadline {
             return false;
         }
-        process::wait_for_any(&[&handle], PAUSE);
+        wait_for_exit(&[(wrapper.pid, wrapper.started)], PAUSE);
     }
-    process::wait_for_any(&[&handle], EXIT_PATIENCE);
+    wait_for_exit(&[(wrapper.pid, wrapper.started)], EXIT_PATIENCE);
     true
 }
 

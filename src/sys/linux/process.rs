@@ -11,7 +11,6 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, SysconfVar, sysconf};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 use std::collections::HashSet;
 use std::io;
@@ -203,21 +202,6 @@ impl Handle {
         }
         if self.is_same() { signal_by_number(self.pid, signal) } else { Ok(false) }
     }
-}
-
-/// Blocks until one of these processes ends, `limit` at most.
-pub(crate) fn wait_for_any(handles: &[&Handle], limit: Duration) {
-    let mut polled: Vec<PollFd<'_>> = handles
-        .iter()
-        .filter_map(|handle| handle.descriptor.as_ref())
-        .map(|descriptor| PollFd::new(descriptor, PollFlags::IN))
-        .collect();
-    // Without pidfds there is nothing to be told by; the caller looks again soon.
-    let limit = if polled.len() == handles.len() { limit } else { limit.min(Duration::from_millis(10)) };
-    // Without a limit where it is longer than the kernel can count.
-    let timeout = Timespec::try_from(limit).ok();
-    // An interruption or an error only makes the caller look earlier.
-    let _ready = poll(&mut polled, timeout.as_ref());
 }
 
 #[cfg(test)]

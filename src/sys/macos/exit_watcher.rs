@@ -4,7 +4,7 @@
 //! the same process when the watch began. Callers check after they arm a watch (I2). If a debugger holds the process,
 //! the notice comes when the debugger releases it (xnu `bsd/kern/kern_event.c`, `filt_procevent`).
 
-use crate::sys::macos::process::{self, exit_of};
+use crate::sys::macos::process;
 use crate::sys::process::Lookup;
 use crate::sys::process::info::start_of;
 use crate::sys::watch::WatchResult;
@@ -93,6 +93,15 @@ impl ExitWatcher {
         // Without room for events an error is the call's own (kqueue(2), RETURN VALUES), and nothing is waited for.
         self.queue.kevent64(&[request], &mut [], Kevent64Flags::empty(), None).map(drop)
     }
+}
+
+/// A request about the end of one process; nothing for a number that no process has.
+fn exit_of(pid: i32, number: u64, action: EvFlags) -> Option<KEvent64> {
+    let pid = u64::try_from(pid).ok().filter(|&pid| pid != 0)?;
+    // Without this flag a second request about the same pid would take the first one's place, and its number with it
+    // (xnu bsd/kern/kern_event.c, knote_fdfind). nix has no name for it.
+    let action = action | EvFlags::from_bits_retain(libc::EV_UDATA_SPECIFIC);
+    Some(KEvent64::new(pid, EventFilter::EVFILT_PROC, action, FilterFlag::NOTE_EXIT, 0, number, [0; 2]))
 }
 
 #[cfg(test)]

@@ -15,7 +15,6 @@ use crate::sys::macos::parse::proc_args;
 use crate::sys::macos::parse::timebase::Timebase;
 use crate::sys::process::{Environment, Lookup, ProcessInfo, signal_by_number};
 use nix::errno::Errno;
-use nix::sys::event::{EvFlags, EventFilter, FilterFlag, KEvent64, Kevent64Flags, Kqueue};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getsid};
 use std::collections::HashSet;
@@ -26,8 +25,6 @@ use std::time::Duration;
 /// How long a process on its way out is waited for between two looks, and how many looks it gets. kqueue's notice comes
 /// some instructions before the process is a zombie: a caller that checks because of it must not miss the end.
 const SETTLING: (Duration, usize) = (Duration::from_millis(1), 50);
-/// How soon the caller looks again where there is nothing to be told by.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Whether a child's raw start time is never below its parent's: here it is wall time, which can be set back.
 pub(crate) const STARTS_ARE_ORDERED: bool = false;
@@ -229,46 +226,10 @@ impl Handle {
     }
 }
 
-/// A request about the end of one process; nothing for a number that no process has.
-pub(crate) fn exit_of(pid: i32, number: u64, action: EvFlags) -> Option<KEvent64> {
-    let pid = u64::try_from(pid).ok().filter(|&pid| pid != 0)?;
-    // Without this flag a second request about the same pid would take the first one's place, and its number with it
-    // (xnu bsd/kern/kern_event.c, knote_fdfind). nix has no name for it.
-    let action = action | EvFlags::from_bits_retain(libc::EV_UDATA_SPECIFIC);
-    Some(KEvent64::new(pid, EventFilter::EVFILT_PROC, action, FilterFlag::NOTE_EXIT, 0, number, [0; 2]))
-}
-
-/// Blocks until one of these processes ends, `limit` at most.
-pub(crate) fn wait_for_any(handles: &[&Handle], limit: Duration) {
-    let once = EvFlags::EV_ADD | EvFlags::EV_ONESHOT;
-    let requests: Vec<_> = handles.iter().filter_map(|handle| exit_of(handle.pid, 0, once)).collect();
-    if requests.is_empty() {
-        // Without room for events kqueue would return at once (kqueue(2), on `nevents`).
-        return sleep(limit);
-    }
-    let mut events = requests.clone();
-    let timeout = libc::timespec {
-        tv_sec: libc::time_t::try_from(limit.as_secs()).unwrap_or(libc::time_t::MAX),
-        tv_nsec: libc::c_long::from(limit.subsec_nanos().cast_signed()),
-    };
-    let told =
-        Kqueue::new().and_then(|queue| queue.kevent64(&requests, &mut events, Kevent64Flags::empty(), Some(timeout)));
-    let refused = match told {
-        Ok(count) => events[..count].iter().any(|event| event.flags().contains(EvFlags::EV_ERROR)),
-        // An interruption only makes the caller look earlier.
-        Err(Errno::EINTR) => false,
-        Err(_) => true,
-    };
-    // One that is on its way out is refused (ESRCH), and then kqueue does not wait at all (xnu bsd/kern/kern_event.c,
-    // kevent_internal); but it is there until it is a zombie, and the caller must not look without a rest.
-    if refused {
-        sleep(limit.min(LOOK_AGAIN));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::process::exits::wait_for_exit;
     use crate::sys::process::info::current_pid;
 
     #[test]
@@ -316,7 +277,7 @@ mod tests {
         let handle = Handle::open(pid, entry.started).unwrap();
         assert!(handle.signal(Signal::SIGKILL).unwrap());
         while !handle.has_ended() {
-            wait_for_any(&[&handle], Duration::from_secs(20));
+            wait_for_exit(&[(pid, entry.started)], Duration::from_secs(20));
         }
         assert!(!handle.signal(Signal::SIGKILL).unwrap());
         child.wait().unwrap();

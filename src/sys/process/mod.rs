@@ -5,6 +5,7 @@ pub(crate) mod activity;
 pub(crate) mod daemonize;
 pub(crate) mod diagnose;
 pub(crate) mod exec;
+pub(crate) mod exits;
 pub(crate) mod info;
 pub(crate) mod isolated_worker;
 pub(crate) mod namespace;

@@ -7,8 +7,7 @@
 use crate::env_vars;
 use crate::record::time::MonotonicTime;
 use crate::sys::fs::io::read_once;
-use crate::sys::platform::process as machine;
-use crate::sys::platform::process::Handle;
+use crate::sys::process::exits::wait_for_exit;
 use crate::sys::process::info::start_of;
 use crate::sys::process::spawn::{CommandSpec, ExitStatus, HeldChild, null_input, wait_for_child};
 use crate::sys::process::tree::{self, Escalation, KillTarget, Wrapper};
@@ -126,7 +125,7 @@ impl ShellRunner {
             reap(pid, true);
             return Err(io::Error::other("everything was stopped"));
         }
-        let outcome = attend(held, started, &target, command);
+        let outcome = attend(held, &target, command);
         self.lock().targets.retain(|target| target.pid != Some(pid));
         let output = output.map(OutputReader::finish).unwrap_or_default();
         Ok(ShellOutput { end: outcome?, output })
@@ -160,21 +159,15 @@ impl ShellRunner {
 }
 
 /// Lets a held command go, and waits for it.
-fn attend(
-    held: HeldChild,
-    started: Option<u64>,
-    target: &KillTarget,
-    command: &ShellCommand<'_>,
-) -> io::Result<ShellExit> {
-    let pid = held.pid();
-    // None where processes cannot be seen (no procfs): the kernel is asked again and again then.
-    let handle = started.and_then(|started| Handle::open(pid, started));
+fn attend(held: HeldChild, target: &KillTarget, command: &ShellCommand<'_>) -> io::Result<ShellExit> {
+    let (pid, started) = (held.pid(), target.started);
     if let Err(error) = held.release() {
         reap(pid, true);
         return Err(error);
     }
-    while !handle.as_ref().is_some_and(Handle::has_ended) {
-        if handle.is_none()
+    while started.is_none() || start_of(pid) == started {
+        // Where processes cannot be seen (no procfs) the kernel is asked again and again.
+        if started.is_none()
             && let Some(end) = reap(pid, false)
         {
             return Ok(end);
@@ -186,8 +179,8 @@ fn attend(
             let _left = reap(pid, report.survivors.is_empty() && report.refusal.is_none());
             return Ok(ShellExit::OutOfTime);
         }
-        match &handle {
-            Some(handle) => machine::wait_for_any(&[handle], command.deadline.since(now)),
+        match started {
+            Some(started) => wait_for_exit(&[(pid, started)], command.deadline.since(now)),
             None => clock::sleep_until(now.plus(REST).min(command.deadline)),
         }
     }
@@ -271,6 +264,7 @@ impl OutputReader {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::platform::process as machine;
     use crate::sys::process::Lookup;
 
     fn command(text: &str, limit: Duration, purpose: ShellMode) -> io::Result<ShellOutput> {

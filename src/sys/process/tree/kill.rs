@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::record::time::MonotonicTime;
 use crate::sys::clock;
 use crate::sys::platform::process as machine;
-use crate::sys::platform::process::Handle;
+use crate::sys::process::exits::wait_for_exit;
 use crate::sys::process::info::current_pid;
 use crate::sys::process::tree::membership::{Members, Membership};
 use crate::sys::process::tree::{Children, Escalation, KillReport, KillTarget};
@@ -161,7 +161,7 @@ impl TreeKiller {
                 self.membership.send(&entry, signal);
                 self.membership.send(&entry, Signal::SIGCONT);
             }
-            wait_for_exit(&members, RESCAN.min(deadline.since(clock::now())));
+            rest(&members, deadline);
         }
     }
 
@@ -183,7 +183,7 @@ impl TreeKiller {
             if !members.values().any(|member| member.may_signal) || clock::now() >= deadline {
                 return members;
             }
-            wait_for_exit(&members, RESCAN.min(deadline.since(clock::now())));
+            rest(&members, deadline);
         }
     }
 }
@@ -208,12 +208,10 @@ fn children_first(members: &Members) -> Vec<ProcessInfo> {
     entries
 }
 
-/// Blocks until one of these exits, for `limit` at most. Not at all where one of them has exited already: what it left
+/// Sleeps until the next scan, or until one of these exits. Not at all where one of them has exited already: what it left
 /// behind may be the next link of a chain.
-fn wait_for_exit(members: &Members, limit: Duration) {
-    let watched: Vec<ProcessInfo> = members.values().map(|member| member.entry).take(WATCHED).collect();
-    let handles: Vec<Handle> = watched.iter().filter_map(|entry| Handle::open(entry.pid, entry.started)).collect();
-    if handles.len() == watched.len() {
-        machine::wait_for_any(&handles.iter().collect::<Vec<_>>(), limit);
-    }
+fn rest(members: &Members, deadline: MonotonicTime) {
+    let watched: Vec<(i32, u64)> =
+        members.values().map(|member| (member.entry.pid, member.entry.started)).take(WATCHED).collect();
+    wait_for_exit(&watched, RESCAN.min(deadline.since(clock::now())));
 }
