@@ -11,7 +11,7 @@ use crate::runner::{Job, OnEvent};
 use crate::sys::clock;
 use crate::sys::platform::diagnose::glimpse;
 use crate::sys::platform::fd_table::pipe_ends;
-use crate::sys::platform::process::Handle;
+use crate::sys::platform::process;
 use crate::sys::process::ProcessInfo;
 use crate::sys::process::info::{self, current_pid};
 use crate::sys::process::pipes::{PipeEnds, PipeId};
@@ -103,11 +103,9 @@ fn members(run: &ActiveRun) -> Vec<ProcessInfo> {
 
 /// Asks one process to end; a stopped one handles that only once it goes on.
 fn ask(pid: i32, started: u64) {
-    if let Some(handle) = Handle::open(pid, started) {
-        for signal in [Signal::SIGTERM, Signal::SIGCONT] {
-            // One that has ended meanwhile, or may not be signalled, is seen at the next look.
-            let _gone = handle.signal(signal);
-        }
+    for signal in [Signal::SIGTERM, Signal::SIGCONT] {
+        // One that has ended meanwhile, or may not be signalled, is seen at the next look.
+        let _gone = process::signal(pid, started, signal);
     }
 }
 

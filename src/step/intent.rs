@@ -18,8 +18,9 @@ use crate::record::time::{MonotonicTime, millis};
 use crate::step::outcome::{RunStatus, change_record, run_status};
 use crate::step::snapshot::SnapshotReader;
 use crate::sys::clock;
-use crate::sys::platform::process::{self, Handle};
+use crate::sys::platform::process;
 use crate::sys::process::exits::wait_for_exit;
+use crate::sys::process::info::start_of;
 use crate::sys::process::tree::{Escalation, KILL_LIMIT};
 use crate::sys::process::{Lookup, ProcessInfo};
 use crate::sys::signals::Signal;
@@ -118,14 +119,14 @@ pub(super) fn ask(
     wrapper: ProcessInfo,
     grace: Duration,
 ) -> WrapperAnswer {
-    let Some(handle) = Handle::open(wrapper.pid, wrapper.started) else { return WrapperAnswer::Over };
-    if handle.signal(Signal::SIGCHLD).is_err() {
+    let signal = |signal| process::signal(wrapper.pid, wrapper.started, signal);
+    if signal(Signal::SIGCHLD).is_err() {
         return WrapperAnswer::Silent;
     }
     let deadline = clock::now().plus(grace).plus(KILL_LIMIT).plus(PATIENCE);
     let mut published_at: Option<MonotonicTime> = None;
     loop {
-        if handle.has_ended() {
+        if has_ended(wrapper) {
             return WrapperAnswer::Over;
         }
         let now = clock::now();
@@ -134,7 +135,7 @@ pub(super) fn ask(
         }
         if matches!(process::look(wrapper.pid), Lookup::Found(entry) if entry.stopped) {
             // Where that is refused, or a debugger has it, it does not answer in time.
-            let _goes_on = handle.signal(Signal::SIGCONT);
+            let _goes_on = signal(Signal::SIGCONT);
         }
         if published_at.is_none() && now >= deadline {
             return WrapperAnswer::Silent;
@@ -157,14 +158,18 @@ pub(super) fn ask(
     }
 }
 
+fn has_ended(wrapper: ProcessInfo) -> bool {
+    start_of(wrapper.pid) != Some(wrapper.started)
+}
+
 /// Sends TERM to a wrapper whose run has an outcome already, so that its record can ask for nothing any more. `is_over` is
 /// asked until it is; whether it was in time. COMMAND gets that TERM, and what ignores it is ended by the wrapper.
 pub(super) fn end_by_term(wrapper: ProcessInfo, grace: Duration, is_over: &dyn Fn() -> bool) -> bool {
-    let Some(handle) = Handle::open(wrapper.pid, wrapper.started) else { return true };
+    let signal = |signal| process::signal(wrapper.pid, wrapper.started, signal);
     // What cannot be signalled is not over in time.
-    let _sent = handle.signal(Signal::SIGTERM).and_then(|_sent| handle.signal(Signal::SIGCONT));
+    let _sent = signal(Signal::SIGTERM).and_then(|_sent| signal(Signal::SIGCONT));
     let deadline = clock::now().plus(grace).plus(KILL_LIMIT).plus(PATIENCE);
-    while !handle.has_ended() && !is_over() {
+    while !has_ended(wrapper) && !is_over() {
         if clock::now() >= deadline {
             return false;
         }

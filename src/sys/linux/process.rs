@@ -1,6 +1,6 @@
 //! Processes by procfs and pidfd: their identity, and signals that reach exactly them.
 //!
-//! A pid alone is never signalled: a [`Handle`] is opened, then the identity is checked, and only then is the handle
+//! A pid alone is never signalled: a pidfd is opened, then the identity is checked, and only then is the pidfd
 //! signalled (`pidfd_open(2)`, NOTES on reuse). If the kernel has no pidfd (before 5.3, or an old container's filter),
 //! the start time is compared right before `kill(2)`.
 
@@ -14,7 +14,6 @@ use nix::unistd::{Pid, SysconfVar, sysconf};
 use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 use std::collections::HashSet;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 /// Whether a child's raw start time is never below its parent's: ticks since boot are set by no clock.
@@ -152,56 +151,33 @@ pub(crate) fn of_ticks(ticks: u64) -> Duration {
     Duration::from_nanos(ticks.saturating_mul(1_000_000_000 / per_second))
 }
 
-/// One process, held so that its number cannot come to mean another.
-#[derive(Debug)]
-pub(crate) struct Handle {
-    pid: i32,
-    started: u64,
-    descriptor: Option<OwnedFd>,
-}
-
-impl Handle {
-    /// Takes hold of the process with this number and start time; `None` if it is gone or another has the number.
-    pub(crate) fn open(pid: i32, started: u64) -> Option<Self> {
-        let number = rustix::process::Pid::from_raw(pid)?;
-        let descriptor = match pidfd_open(number, PidfdFlags::empty()) {
-            Ok(descriptor) => Some(descriptor),
-            // EINVAL, since Linux 6.9 ENOENT: the number is a thread's (pidfd_open(2)), and kill(2) would reach its process.
-            Err(rustix::io::Errno::SRCH | rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => return None,
-            // ENOSYS, EPERM of a container's filter, or no descriptor left: the start time has to do.
-            Err(_) => None,
-        };
-        // After the pidfd: had the number been reused before, the start time shows it; from now on it cannot be.
-        let handle = Self { pid, started, descriptor };
-        handle.is_same().then_some(handle)
+/// Sends a signal to the process with this number and start time; false where it has ended.
+///
+/// # Errors
+/// `EPERM` where it may not be signalled.
+pub(crate) fn signal(pid: i32, started: u64, signal: Signal) -> io::Result<bool> {
+    let Some(number) = rustix::process::Pid::from_raw(pid) else { return Ok(false) };
+    let descriptor = match pidfd_open(number, PidfdFlags::empty()) {
+        Ok(descriptor) => Some(descriptor),
+        // EINVAL, since Linux 6.9 ENOENT: the number is a thread's (pidfd_open(2)), and kill(2) would reach its process.
+        Err(rustix::io::Errno::SRCH | rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => return Ok(false),
+        // ENOSYS, EPERM of a container's filter, or no descriptor left: the start time has to do.
+        Err(_) => None,
+    };
+    // After the pidfd: had the number been reused before, the start time shows it; the pidfd keeps to this process.
+    if !matches!(look(pid), Lookup::Found(entry) if entry.started == started) {
+        return Ok(false);
     }
-
-    fn is_same(&self) -> bool {
-        matches!(look(self.pid), Lookup::Found(entry) if entry.started == self.started)
-    }
-
-    /// Whether the process has ended.
-    pub(crate) fn has_ended(&self) -> bool {
-        !self.is_same()
-    }
-
-    /// Sends a signal; false where the process has ended.
-    ///
-    /// # Errors
-    /// `EPERM` where it may not be signalled.
-    pub(crate) fn signal(&self, signal: Signal) -> io::Result<bool> {
-        let number = rustix::process::Signal::from_named_raw(signal as i32);
-        if let (Some(descriptor), Some(number)) = (&self.descriptor, number) {
-            match pidfd_send_signal(descriptor, number) {
-                Ok(()) => return Ok(true),
-                Err(rustix::io::Errno::SRCH) => return Ok(false),
-                // A container's filter may know pidfd_open(2) and not this call. Where it is the kernel's own answer,
-                // kill(2) gives the same one.
-                Err(_) => {}
-            }
+    if let (Some(descriptor), Some(named)) = (descriptor, rustix::process::Signal::from_named_raw(signal as i32)) {
+        match pidfd_send_signal(descriptor, named) {
+            Ok(()) => return Ok(true),
+            Err(rustix::io::Errno::SRCH) => return Ok(false),
+            // A container's filter may know pidfd_open(2) and not this call. Where it is the kernel's own answer, kill(2)
+            // gives the same one.
+            Err(_) => {}
         }
-        if self.is_same() { signal_by_number(self.pid, signal) } else { Ok(false) }
     }
+    signal_by_number(pid, signal)
 }
 
 #[cfg(test)]

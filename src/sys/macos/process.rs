@@ -194,42 +194,18 @@ pub(crate) fn started_wall(started: u64, _wall: WallTime, _since_boot: Monotonic
     WallTime::from_nanos(i64::try_from(started.saturating_mul(1000)).unwrap_or(i64::MAX))
 }
 
-/// One process, known by its number and start time, which are checked before each use.
-#[derive(Debug)]
-pub(crate) struct Handle {
-    pid: i32,
-    started: u64,
-}
-
-impl Handle {
-    /// Takes hold of the process with this number and start time; `None` if it is gone or another has the number.
-    pub(crate) fn open(pid: i32, started: u64) -> Option<Self> {
-        let handle = Self { pid, started };
-        handle.is_same().then_some(handle)
-    }
-
-    fn is_same(&self) -> bool {
-        matches!(glance(self.pid), Lookup::Found(entry) if entry.started == self.started)
-    }
-
-    /// Whether the process has ended.
-    pub(crate) fn has_ended(&self) -> bool {
-        !self.is_same()
-    }
-
-    /// Sends a signal; false where the process has ended.
-    ///
-    /// # Errors
-    /// `EPERM` where it may not be signalled.
-    pub(crate) fn signal(&self, signal: Signal) -> io::Result<bool> {
-        if self.is_same() { signal_by_number(self.pid, signal) } else { Ok(false) }
-    }
+/// Sends a signal to the process with this number and start time; false where it has ended.
+///
+/// # Errors
+/// `EPERM` where it may not be signalled.
+pub(crate) fn signal(pid: i32, started: u64, signal: Signal) -> io::Result<bool> {
+    let is_same = matches!(glance(pid), Lookup::Found(entry) if entry.started == started);
+    if is_same { signal_by_number(pid, signal) } else { Ok(false) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::process::exits::wait_for_exit;
     use crate::sys::process::info::current_pid;
 
     #[test]
@@ -266,21 +242,5 @@ mod tests {
         let (name, value) = std::env::vars().next().unwrap();
         assert_eq!(environment_holds(current_pid(), &format!("{name}={value}")), Environment::Holds);
         assert_eq!(environment_holds(current_pid(), &format!("{name}={value}x")), Environment::Lacks);
-    }
-
-    #[test]
-    fn a_handle_reaches_its_process_and_afterwards_nobody() {
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        let pid = child.id().cast_signed();
-        let Lookup::Found(entry) = look(pid) else { panic!("not seen") };
-        assert!(Handle::open(pid, entry.started + 1).is_none());
-        let handle = Handle::open(pid, entry.started).unwrap();
-        assert!(handle.signal(Signal::SIGKILL).unwrap());
-        while !handle.has_ended() {
-            wait_for_exit(&[(pid, entry.started)], Duration::from_secs(20));
-        }
-        assert!(!handle.signal(Signal::SIGKILL).unwrap());
-        child.wait().unwrap();
-        assert_eq!(look(pid), Lookup::NotFound);
     }
 }

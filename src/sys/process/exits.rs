@@ -30,6 +30,9 @@ pub(crate) fn wait_for_exit(processes: &[(i32, u64)], mut longest: Duration) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::platform::process::{look, signal};
+    use crate::sys::process::Lookup;
+    use crate::sys::signals::Signal;
 
     #[test]
     fn it_sleeps_until_the_first_end_and_not_where_one_has_ended() {
@@ -50,5 +53,20 @@ mod tests {
         assert!(clock::now().since(began) < Duration::from_secs(30));
         children[0].kill().unwrap();
         children[0].wait().unwrap();
+    }
+
+    #[test]
+    fn a_signal_reaches_its_process_and_afterwards_nobody() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = child.id().cast_signed();
+        let started = start_of(pid).unwrap();
+        assert!(!signal(pid, started + 1, Signal::SIGKILL).unwrap());
+        assert!(signal(pid, started, Signal::SIGKILL).unwrap());
+        while start_of(pid).is_some() {
+            wait_for_exit(&[(pid, started)], Duration::from_secs(20));
+        }
+        assert!(!signal(pid, started, Signal::SIGKILL).unwrap());
+        child.wait().unwrap();
+        assert_eq!(look(pid), Lookup::NotFound);
     }
 }

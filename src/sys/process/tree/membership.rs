@@ -7,7 +7,6 @@
 
 use crate::error::Error;
 use crate::sys::platform::process as machine;
-use crate::sys::platform::process::Handle;
 use crate::sys::process::info::{add_descendants, current_pid, my_lineage};
 use crate::sys::process::tree::{KillTarget, Wrapper, claim, granularity, started_after};
 use crate::sys::process::{Environment, Lookup, ProcessInfo};
@@ -97,8 +96,7 @@ impl Membership {
 
     /// Sends a signal to a member, unless it has ended.
     pub(super) fn send(&mut self, entry: &ProcessInfo, signal: Signal) {
-        let Some(handle) = Handle::open(entry.pid, entry.started) else { return };
-        match handle.signal(signal) {
+        match machine::signal(entry.pid, entry.started, signal) {
             Ok(sent) => self.signalled |= sent,
             // It is among the survivors, unless it exits by itself.
             Err(_) => {
