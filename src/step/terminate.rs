@@ -89,7 +89,7 @@ pub(crate) fn terminate(
         Ok(killer) if intent != Intent::Killed => Some(capture_evidence(snapshot, killer)),
         Ok(_) | Err(_) => None,
     };
-    let wrapper = killer.as_ref().ok().and_then(|killer| askable(snapshot, killer.root()));
+    let wrapper = killer.as_ref().ok().and_then(|killer| askable(snapshot, killer.root));
     let wrapper = wrapper.filter(|_| method.command.is_none());
     // The snapshot before the first signal is the one under the record lock: work that finished in between has finished.
     let asked = wrapper.map(|_| method.escalation);
@@ -356,7 +356,7 @@ pub(crate) fn end_after_outcome(
     }
     let (killer, wrapper) = match open_killer(snapshot, STILL_RUNS) {
         // Without its process the lock is the next run's, which is starting.
-        Ok(killer) => killer.root().map(|wrapper| (killer, wrapper))?,
+        Ok(killer) => killer.root.map(|wrapper| (killer, wrapper))?,
         Err(refusal) => return Some(refusal),
     };
     let survivors = if end_by_term(wrapper, escalation.grace, &is_over) {

@@ -2,14 +2,13 @@
 //! nothing is left. `step::terminate` ends the trees of dead, silent and foreign wrappers with it, `runner::end_tree` the
 //! wrapper's own.
 
-use crate::error::Error;
 use crate::record::time::MonotonicTime;
 use crate::sys::clock;
 use crate::sys::platform::process as machine;
 use crate::sys::process::exits::wait_for_exit;
 use crate::sys::process::info::current_pid;
-use crate::sys::process::tree::membership::{Members, Membership};
-use crate::sys::process::tree::{Children, Escalation, KillReport, KillTarget};
+use crate::sys::process::tree::membership::{Members, TreeKiller};
+use crate::sys::process::tree::{Children, Escalation, KillReport};
 use crate::sys::process::{Lookup, ProcessInfo};
 use nix::sys::signal::Signal;
 use std::cmp::Reverse;
@@ -30,25 +29,7 @@ const STOP_PAUSE: Duration = Duration::from_millis(1);
 /// How many exits are waited for at once. Each takes a descriptor, of which a process may have few.
 const WATCHED: usize = 16;
 
-/// A tree whose claimed process was checked: it can be listed, and then ended.
-pub(crate) struct TreeKiller {
-    membership: Membership,
-}
-
 impl TreeKiller {
-    /// Checks the claim; nothing is signalled yet.
-    ///
-    /// # Errors
-    /// A sentence that says why the claimed process must not be signalled.
-    pub(crate) fn open(target: KillTarget) -> Result<Self, Error> {
-        Ok(Self { membership: Membership::open(target)? })
-    }
-
-    /// The claimed process, where it lives.
-    pub(crate) fn root(&self) -> Option<ProcessInfo> {
-        self.membership.root
-    }
-
     /// Ends it: the first signal, KILL after the grace; verified gone. `children` is asked again and again for whether the kernel says
     /// that this process has no child any more, which is the proof where it is the wrapper.
     pub(crate) fn end(mut self, escalation: Escalation, children: &mut dyn FnMut() -> Children) -> KillReport {
@@ -60,15 +41,15 @@ impl TreeKiller {
             left = self.kill(clock::now().plus(KILL_LIMIT), children);
         }
         let survivors: Vec<i32> = left.into_keys().collect();
-        let signalled = self.membership.signalled;
+        let signalled = self.signalled;
         KillReport { killed: signalled && survivors.is_empty(), signalled, survivors, refusal: None }
     }
 
     /// What would be ended now, and this process where it is the wrapper; the oldest come first, so a parent before its
     /// children. After them all their zombies, which nothing can end: a parent that never waits may have thousands.
     pub(crate) fn list(&mut self) -> Vec<ProcessInfo> {
-        let mut listed: Vec<ProcessInfo> = self.membership.settled().into_values().map(|member| member.entry).collect();
-        if self.membership.is_own()
+        let mut listed: Vec<ProcessInfo> = self.settled().into_values().map(|member| member.entry).collect();
+        if self.is_own()
             && let Lookup::Found(me) = machine::look(current_pid())
         {
             listed.push(me);
@@ -89,20 +70,20 @@ impl TreeKiller {
     /// fork; of one with threads the first may stop before the others, hence two. Parents are stopped before their children:
     /// a shell with job control goes on with its next line when a child of its is stopped.
     fn stop(&mut self) {
-        if let Some(root) = self.membership.root {
-            self.membership.send(&root, Signal::SIGSTOP);
+        if let Some(root) = self.root {
+            self.send(&root, Signal::SIGSTOP);
         }
         let until = clock::now().plus(STOP_LIMIT);
         let (mut asked, mut quiet) = (BTreeSet::new(), 0);
         loop {
             let mut still = true;
-            let members = self.membership.scan(&mut |_, _| {}).members;
+            let members = self.scan(&mut |_, _| {});
             let mut entries: Vec<ProcessInfo> = signalable(&members).collect();
             entries.sort_by_key(|entry| (entry.started, entry.pid));
             for entry in entries {
                 still &= entry.stopped;
                 if asked.insert((entry.pid, entry.started)) {
-                    self.membership.send(&entry, Signal::SIGSTOP);
+                    self.send(&entry, Signal::SIGSTOP);
                 }
             }
             quiet = if still { quiet + 1 } else { 0 };
@@ -125,18 +106,18 @@ impl TreeKiller {
         let mut asked = BTreeSet::new();
         let mut members = Members::new();
         for _ in 0..ROUNDS {
-            members = self.membership.scan(&mut |_, _| {}).members;
+            members = self.scan(&mut |_, _| {});
             let new: Vec<ProcessInfo> =
                 signalable(&members).filter(|entry| asked.insert((entry.pid, entry.started))).collect();
             if new.is_empty() {
                 break;
             }
             for entry in new {
-                self.membership.send(&entry, signal);
+                self.send(&entry, signal);
             }
         }
         for entry in children_first(&members) {
-            self.membership.send(&entry, Signal::SIGCONT);
+            self.send(&entry, Signal::SIGCONT);
         }
         asked
     }
@@ -153,13 +134,13 @@ impl TreeKiller {
             if children() == Children::None {
                 return Members::new();
             }
-            let members = self.membership.settled();
+            let members = self.settled();
             if members.is_empty() || clock::now() >= deadline {
                 return members;
             }
             for entry in signalable(&members).filter(|entry| asked.insert((entry.pid, entry.started))) {
-                self.membership.send(&entry, signal);
-                self.membership.send(&entry, Signal::SIGCONT);
+                self.send(&entry, signal);
+                self.send(&entry, Signal::SIGCONT);
             }
             rest(&members, deadline);
         }
@@ -172,13 +153,12 @@ impl TreeKiller {
             if children() == Children::None {
                 return Members::new();
             }
-            let mut members =
-                self.membership.scan(&mut |membership, entry| membership.send(entry, Signal::SIGKILL)).members;
+            let mut members = self.scan(&mut |tree, entry| tree.send(entry, Signal::SIGKILL));
             if members.is_empty() {
-                members = self.membership.settled();
+                members = self.settled();
             }
             for entry in signalable(&members) {
-                self.membership.send(&entry, Signal::SIGKILL);
+                self.send(&entry, Signal::SIGKILL);
             }
             if !members.values().any(|member| member.may_signal) || clock::now() >= deadline {
                 return members;

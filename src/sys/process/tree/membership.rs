@@ -33,12 +33,6 @@ pub(super) struct RunProcess {
 
 pub(super) type Members = BTreeMap<i32, RunProcess>;
 
-/// One reading of the process table.
-pub(super) struct TreeScan {
-    pub(super) members: Members,
-    uncertain: Option<Uncertain>,
-}
-
 /// Why a scan may have missed a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Uncertain {
@@ -48,16 +42,20 @@ enum Uncertain {
     Unreadable,
 }
 
-/// A run whose claimed process was checked, and what its scans have shown so far.
-pub(super) struct Membership {
+/// The tree of a run whose claimed process was checked, with what its scans have shown so far: it can be listed, and then
+/// ended.
+pub(crate) struct TreeKiller {
     target: KillTarget,
     /// This process and its ancestors, which are never signalled, whatever a file claims.
     protected: Vec<ProcessInfo>,
-    pub(super) root: Option<ProcessInfo>,
+    /// The claimed process, where it lives.
+    pub(crate) root: Option<ProcessInfo>,
     /// The claimed process, and every other that was ever found to belong to the run, with its start time.
     known: BTreeMap<i32, u64>,
     /// Which listed processes had exited before they were read, in the last scan.
     exited: BTreeSet<i32>,
+    /// Why that scan may have missed a process.
+    uncertain: Option<Uncertain>,
     /// Processes that were seen to be none of the run's: no exec makes one of them.
     strangers: BTreeSet<(i32, u64)>,
     /// Members that the kernel does not let this process signal.
@@ -68,12 +66,12 @@ pub(super) struct Membership {
     group_is_proven: bool,
 }
 
-impl Membership {
-    /// Checks the claim.
+impl TreeKiller {
+    /// Checks the claim; nothing is signalled yet.
     ///
     /// # Errors
     /// A sentence that says why the claimed process must not be signalled.
-    pub(super) fn open(target: KillTarget) -> Result<Self, Error> {
+    pub(crate) fn open(target: KillTarget) -> Result<Self, Error> {
         let protected = my_lineage();
         let root = claim(&target, &protected)?;
         Ok(Self {
@@ -82,6 +80,7 @@ impl Membership {
             root,
             known: root.iter().map(|root| (root.pid, root.started)).collect(),
             exited: BTreeSet::new(),
+            uncertain: None,
             strangers: BTreeSet::new(),
             refused: BTreeSet::new(),
             signalled: false,
@@ -110,12 +109,12 @@ impl Membership {
         let began = clock::now();
         let (mut quiet, mut busy) = (0, 0);
         loop {
-            let TreeScan { members, uncertain } = self.scan(&mut |_, _| {});
+            let members = self.scan(&mut |_, _| {});
             if !members.is_empty() {
                 return members;
             }
             let now = clock::now();
-            match uncertain {
+            match self.uncertain {
                 None => quiet += 1,
                 Some(Uncertain::Forking) => (quiet, busy) = (0, busy + 1),
                 Some(Uncertain::Unreadable) if now < began.plus(EXEC_LIMIT) => {
@@ -130,9 +129,9 @@ impl Membership {
         }
     }
 
-    /// Reads the process table once. `on_sight` gets each process that shows by itself that it is a member as soon as it is
+    /// The living members, by one reading of the process table. `on_sight` gets each process that shows by itself that it is a member as soon as it is
     /// seen: a link of a chain that forks and exits lives for a millisecond.
-    pub(super) fn scan(&mut self, on_sight: &mut dyn FnMut(&mut Self, &ProcessInfo)) -> TreeScan {
+    pub(super) fn scan(&mut self, on_sight: &mut dyn FnMut(&mut Self, &ProcessInfo)) -> Members {
         let group = self.trusted_group();
         let newest = machine::newest_pid();
         let (mut all, mut own) = (BTreeMap::new(), BTreeMap::new());
@@ -172,8 +171,8 @@ impl Membership {
             _ => !exited.is_subset(&self.exited),
         };
         self.exited = exited;
-        let uncertain = if unreadable { Some(Uncertain::Unreadable) } else { forking.then_some(Uncertain::Forking) };
-        TreeScan { members, uncertain }
+        self.uncertain = if unreadable { Some(Uncertain::Unreadable) } else { forking.then_some(Uncertain::Forking) };
+        members
     }
 
     /// Whether one process by itself shows that it is the run's; `None` if that cannot be told now.

@@ -16,7 +16,8 @@ use crate::sys::platform::process as machine;
 use crate::sys::process::info::current_pid;
 use crate::sys::process::{Lookup, ProcessInfo};
 use crate::sys::signals::Signal;
-pub(crate) use kill::{KILL_LIMIT, TreeKiller};
+pub(crate) use kill::KILL_LIMIT;
+pub(crate) use membership::TreeKiller;
 use std::time::Duration;
 pub(crate) use unlisted::end_unlisted;
 
