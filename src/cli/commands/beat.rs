@@ -1,7 +1,7 @@
 //! `dogwatch beat`.
 
 use super::completions::steps;
-use super::{Args, Context, Error, ExitCode, Help, StepName, Subcommand, defaults};
+use super::{Args, Context, Error, ExitCode, StepName, Subcommand, defaults};
 use crate::cli::output::print_error;
 use crate::env_vars;
 use crate::ops::beat;
@@ -18,8 +18,8 @@ pub(super) struct BeatArgs {
 impl Subcommand for BeatArgs {
     const NAME: &'static str = "beat";
     const ABOUT: &'static str = "Send a heartbeat for a step: from a script, or from COMMAND itself";
-    const HELP: Help =
-        Help { examples: &["dogwatch beat build"], notes: "Inside a run the step may be left out.", exit_codes: &[] };
+    const EXAMPLES: &'static [&'static str] = &["dogwatch beat build"];
+    const NOTES: &'static str = "Inside a run the step may be left out.";
 
     fn exec(self, context: &Context) -> Result<u8, Error> {
         let inside = env::variable(env_vars::HEARTBEAT).filter(|_| self.step.is_none() && context.dir.is_none());

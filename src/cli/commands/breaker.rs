@@ -1,7 +1,7 @@
 //! `dogwatch breaker show|reset|record`.
 
 use super::completions::steps;
-use super::{Context, Error, ExitCode, Help, Meanings, Subcommand, defaults};
+use super::{Context, Error, ExitCode, Meanings, Subcommand, defaults};
 use crate::cli::output::{format, print_error};
 use crate::ops::breaker;
 use crate::record::step_name::{InvalidStepName, StepName};
@@ -58,11 +58,11 @@ enum Counted {
 impl Subcommand for BreakerArgs {
     const NAME: &'static str = "breaker";
     const ABOUT: &'static str = "Show or close a circuit breaker, or count a result by hand";
-    const HELP: Help = Help {
-        examples: &["dogwatch breaker reset build"],
-        notes: "`run` does not start once so many failures in a row were counted; any success closes the circuit again.",
-        exit_codes: &[ExitCode::Success, ExitCode::Usage, ExitCode::NotStarted, ExitCode::InternalError],
-    };
+    const EXAMPLES: &'static [&'static str] = &["dogwatch breaker reset build"];
+    const NOTES: &'static str =
+        "`run` does not start once so many failures in a row were counted; any success closes the circuit again.";
+    const EXIT_CODES: &'static [ExitCode] =
+        &[ExitCode::Success, ExitCode::Usage, ExitCode::NotStarted, ExitCode::InternalError];
     const MEANINGS: Meanings = &[(ExitCode::NotStarted, "there is no such circuit breaker")];
 
     fn exec(self, context: &Context) -> Result<u8, Error> {

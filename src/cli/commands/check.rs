@@ -4,7 +4,7 @@ use super::completions::steps;
 use super::tags::TagArgs;
 use super::thresholds::{LogTailArgs, ThresholdArgs, check_options};
 use super::wait::OUTCOME_CODES;
-use super::{Args, Context, Error, Help, StepName, Subcommand};
+use super::{Args, Context, Error, ExitCode, StepName, Subcommand};
 use crate::cli::deadline::CallDeadline;
 use crate::exit_code::of_all;
 use crate::ops::select::MeantSteps;
@@ -25,11 +25,9 @@ pub(super) struct CheckArgs {
 impl Subcommand for CheckArgs {
     const NAME: &'static str = "check";
     const ABOUT: &'static str = "Say once how steps are doing, without waiting and without changing anything";
-    const HELP: Help = Help {
-        examples: &["dogwatch check build --json"],
-        notes: "Ends as `wait` does; 75 while the step runs.",
-        exit_codes: OUTCOME_CODES,
-    };
+    const EXAMPLES: &'static [&'static str] = &["dogwatch check build --json"];
+    const NOTES: &'static str = "Ends as `wait` does; 75 while the step runs.";
+    const EXIT_CODES: &'static [ExitCode] = OUTCOME_CODES;
 
     fn exec(self, context: &Context) -> Result<u8, Error> {
         let steps = self.tags.steps(self.steps, MeantSteps::All, context)?;

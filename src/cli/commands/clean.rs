@@ -1,7 +1,7 @@
 //! `dogwatch clean`.
 
 use super::completions::ended_steps;
-use super::{Args, Context, Error, ExitCode, Help, Meanings, StepName, Subcommand, defaults};
+use super::{Args, Context, Error, ExitCode, Meanings, StepName, Subcommand, defaults};
 use crate::cli::output::print_error;
 use crate::ops::clean;
 use crate::record::units;
@@ -26,11 +26,8 @@ pub(super) struct CleanArgs {
 impl Subcommand for CleanArgs {
     const NAME: &'static str = "clean";
     const ABOUT: &'static str = "Delete finished runs and their history (keeps locks and circuit breakers)";
-    const HELP: Help = Help {
-        examples: &["dogwatch clean --older-than 7d --dry-run"],
-        notes: "",
-        exit_codes: &[ExitCode::Success, ExitCode::NotStarted, ExitCode::InternalError],
-    };
+    const EXAMPLES: &'static [&'static str] = &["dogwatch clean --older-than 7d --dry-run"];
+    const EXIT_CODES: &'static [ExitCode] = &[ExitCode::Success, ExitCode::NotStarted, ExitCode::InternalError];
     const MEANINGS: Meanings = &[
         (ExitCode::Success, "all of them are gone"),
         (ExitCode::InternalError, "one still runs, or could not be deleted; the line says why"),

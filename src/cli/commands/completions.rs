@@ -2,7 +2,7 @@
 //!
 //! The script that a shell loads calls the program for every completion, so that names of steps are completed too.
 
-use super::{Args, Context, Error, ExitCode, Help, Subcommand, defaults, definition};
+use super::{Args, Context, Error, ExitCode, Subcommand, defaults, definition};
 use crate::cli::output::print_error;
 use crate::env_vars;
 use crate::ops::check::CheckOptions;
@@ -28,16 +28,13 @@ pub(super) struct CompletionsArgs {
 impl Subcommand for CompletionsArgs {
     const NAME: &'static str = "completions";
     const ABOUT: &'static str = "Print the script that completes commands, flags and step names in a shell";
-    const HELP: Help = Help {
-        examples: &[
-            "echo 'source <(dogwatch completions bash)' >> ~/.bashrc",
-            "echo 'source <(dogwatch completions zsh)' >> ~/.zshrc    # after compinit",
-            "echo 'dogwatch completions fish | source' > ~/.config/fish/completions/dogwatch.fish",
-        ],
-        notes: "Load the script when the shell starts, as above, rather than from a copy: it calls dogwatch to complete, and \
-                the two belong to one version.",
-        exit_codes: &[],
-    };
+    const EXAMPLES: &'static [&'static str] = &[
+        "echo 'source <(dogwatch completions bash)' >> ~/.bashrc",
+        "echo 'source <(dogwatch completions zsh)' >> ~/.zshrc    # after compinit",
+        "echo 'dogwatch completions fish | source' > ~/.config/fish/completions/dogwatch.fish",
+    ];
+    const NOTES: &'static str = "Load the script when the shell starts, as above, rather than from a copy: it calls \
+        dogwatch to complete, and the two belong to one version.";
 
     fn exec(self, context: &Context) -> Result<u8, Error> {
         let mut script = Vec::new();

@@ -1,6 +1,6 @@
 //! `dogwatch dir`.
 
-use super::{Args, Context, Error, Help, Subcommand, defaults};
+use super::{Args, Context, Error, Subcommand, defaults};
 use crate::cli::output::print_error;
 use crate::env_vars;
 use crate::ops::project::Project;
@@ -13,11 +13,8 @@ pub(super) struct DirArgs {}
 impl Subcommand for DirArgs {
     const NAME: &'static str = "dir";
     const ABOUT: &'static str = "Print the monitor directory";
-    const HELP: Help = Help {
-        examples: &["ls \"$(dogwatch dir)\""],
-        notes: "With -v it says on standard error which folder it is for, and why.",
-        exit_codes: &[],
-    };
+    const EXAMPLES: &'static [&'static str] = &["ls \"$(dogwatch dir)\""];
+    const NOTES: &'static str = "With -v it says on standard error which folder it is for, and why.";
 
     fn exec(self, context: &Context) -> Result<u8, Error> {
         let path = env::absolute(&defaults::directory(context)?);

@@ -3,7 +3,7 @@
 use super::completions::steps;
 use super::tags::TagArgs;
 use super::thresholds::{ThresholdArgs, check_options};
-use super::{Args, Context, Error, Help, StepName, Subcommand};
+use super::{Args, Context, Error, StepName, Subcommand};
 use crate::exit_code::{ExitCode, of_signal};
 use crate::ops::events::events;
 use crate::record::units;
@@ -26,12 +26,12 @@ pub(super) struct EventsArgs {
 impl Subcommand for EventsArgs {
     const NAME: &'static str = "events";
     const ABOUT: &'static str = "Print one JSON line for each start and end of a run, as it comes";
-    const HELP: Help = Help {
-        examples: &["dogwatch events --for 1h", "dogwatch events | jq -r 'select(.event == \"end\") | .step'"],
-        notes: "What has started or ended before the call is no event. A run that starts and ends at once is told as well, \
-                unless `dogwatch clean` removes it at once.",
-        exit_codes: &[ExitCode::Success, ExitCode::InternalError, ExitCode::Interrupted, ExitCode::Terminated],
-    };
+    const EXAMPLES: &'static [&'static str] =
+        &["dogwatch events --for 1h", "dogwatch events | jq -r 'select(.event == \"end\") | .step'"];
+    const NOTES: &'static str = "What has started or ended before the call is no event. A run that starts and ends at \
+        once is told as well, unless `dogwatch clean` removes it at once.";
+    const EXIT_CODES: &'static [ExitCode] =
+        &[ExitCode::Success, ExitCode::InternalError, ExitCode::Interrupted, ExitCode::Terminated];
 
     fn exec(self, context: &Context) -> Result<u8, Error> {
         let mut request = check_options(ThresholdArgs::default(), context)?.log_tail(0).steps(self.steps);

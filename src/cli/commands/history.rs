@@ -1,7 +1,7 @@
 //! `dogwatch history`.
 
 use super::completions::steps;
-use super::{Args, Context, Error, ExitCode, Help, StepName, Subcommand, defaults};
+use super::{Args, Context, Error, ExitCode, StepName, Subcommand, defaults};
 use crate::cli::output::print_error;
 use crate::ops::history::{EndedRun, history};
 use crate::record::sanitize::sanitize_for_terminal;
@@ -17,11 +17,9 @@ pub(super) struct HistoryArgs {
 impl Subcommand for HistoryArgs {
     const NAME: &'static str = "history";
     const ABOUT: &'static str = "List the runs of a step that have ended, the last 64";
-    const HELP: Help = Help {
-        examples: &["dogwatch history build"],
-        notes: "With --json one object a run. `clean` deletes a step's history with its other files.",
-        exit_codes: &[ExitCode::Success, ExitCode::NotStarted, ExitCode::InternalError],
-    };
+    const EXAMPLES: &'static [&'static str] = &["dogwatch history build"];
+    const NOTES: &'static str = "With --json one object a run. `clean` deletes a step's history with its other files.";
+    const EXIT_CODES: &'static [ExitCode] = &[ExitCode::Success, ExitCode::NotStarted, ExitCode::InternalError];
 
     fn exec(self, context: &Context) -> Result<u8, Error> {
         let out = &context.out;

@@ -2,7 +2,7 @@
 //!
 //! It never ends with 2, which agents take for "refuse what is about to happen": a hook that fails must hold nothing up.
 
-use super::{Args, Context, Error, ExitCode, Help, Meanings, Subcommand, defaults};
+use super::{Args, Context, Error, ExitCode, Meanings, Subcommand, defaults};
 use crate::env_vars;
 use crate::ops::directory::default_directory;
 use crate::ops::hook::{HookInput, LONGEST, pre_bash, session_start, stop};
@@ -24,15 +24,14 @@ pub(super) struct HookArgs {
 impl Subcommand for HookArgs {
     const NAME: &'static str = "hook";
     const ABOUT: &'static str = "Answer a coding agent's hook: session-start, pre-bash or stop";
-    const HELP: Help = Help {
-        examples: &["echo '{\"hook_event_name\":\"Stop\",\"session_id\":\"abc\"}' | dogwatch hook stop"],
-        notes: "Reads the hook's JSON on standard input and prints an answer in the agent's form (Claude Code, Gemini CLI). \
-                If the agent need not be told anything, it prints nothing.\n\n\
-                session-start: tells which steps run or were lost, and gives the session's steps its id as their tag \
-                (DOGWATCH_TAG). pre-bash: refuses a polling loop or a long sleep, and names the call that replaces it. stop: \
-                keeps a turn from ending, once, while steps with the session's own tag run.",
-        exit_codes: &[ExitCode::Success, ExitCode::InternalError],
-    };
+    const EXAMPLES: &'static [&'static str] =
+        &["echo '{\"hook_event_name\":\"Stop\",\"session_id\":\"abc\"}' | dogwatch hook stop"];
+    const NOTES: &'static str = "Reads the hook's JSON on standard input and prints an answer in the agent's form \
+        (Claude Code, Gemini CLI). If the agent need not be told anything, it prints nothing.\n\n\
+        session-start: tells which steps run or were lost, and gives the session's steps its id as their tag \
+        (DOGWATCH_TAG). pre-bash: refuses a polling loop or a long sleep, and names the call that replaces it. stop: \
+        keeps a turn from ending, once, while steps with the session's own tag run.";
+    const EXIT_CODES: &'static [ExitCode] = &[ExitCode::Success, ExitCode::InternalError];
     const MEANINGS: Meanings = &[
         (ExitCode::Success, "answered, or there was nothing to say"),
         (ExitCode::InternalError, "the hook could not be answered; agents go on"),

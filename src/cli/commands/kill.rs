@@ -1,7 +1,7 @@
 //! `dogwatch kill`.
 
 use super::completions::running_steps;
-use super::{Args, Context, Error, Help, Meanings, StepName, Subcommand, defaults};
+use super::{Args, Context, Error, Meanings, StepName, Subcommand, defaults};
 use crate::decide::policy::GRACE;
 use crate::env_vars;
 use crate::exit_code::{ExitCode, of_signal};
@@ -35,11 +35,9 @@ fn signal_names() -> ArgValueCandidates {
 impl Subcommand for KillArgs {
     const NAME: &'static str = "kill";
     const ABOUT: &'static str = "End runs with their whole process trees";
-    const HELP: Help = Help {
-        examples: &["dogwatch kill build --grace 10s", "dogwatch kill server --signal INT"],
-        notes: "The run is recorded as failed, stopped on request; it counts for no circuit breaker.",
-        exit_codes: &[ExitCode::Success, ExitCode::NotStarted, ExitCode::InternalError],
-    };
+    const EXAMPLES: &'static [&'static str] = &["dogwatch kill build --grace 10s", "dogwatch kill server --signal INT"];
+    const NOTES: &'static str = "The run is recorded as failed, stopped on request; it counts for no circuit breaker.";
+    const EXIT_CODES: &'static [ExitCode] = &[ExitCode::Success, ExitCode::NotStarted, ExitCode::InternalError];
     const MEANINGS: Meanings = &[
         (ExitCode::Success, "none of them is running now"),
         (ExitCode::InternalError, "one could not be ended; the line says why"),

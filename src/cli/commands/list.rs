@@ -2,7 +2,7 @@
 
 use super::tags::TagArgs;
 use super::thresholds::{ThresholdArgs, check_options};
-use super::{Args, Context, Error, Help, Subcommand};
+use super::{Args, Context, Error, Subcommand};
 use crate::cli::output::columns::fit;
 use crate::cli::output::print_error;
 use crate::cli::output::table::table;
@@ -29,12 +29,10 @@ pub(super) struct ListArgs {
 impl Subcommand for ListArgs {
     const NAME: &'static str = "list";
     const ABOUT: &'static str = "List the steps: state, exit code, times, heartbeat age, pid, last log line";
-    const HELP: Help = Help {
-        examples: &["dogwatch list --watch"],
-        notes: "With --json one object a step, as `check --json` has it but for what its processes do; with --watch one for \
-                each step that has changed.",
-        exit_codes: &[ExitCode::Success, ExitCode::InternalError, ExitCode::Interrupted],
-    };
+    const EXAMPLES: &'static [&'static str] = &["dogwatch list --watch"];
+    const NOTES: &'static str = "With --json one object a step, as `check --json` has it but for what its processes \
+        do; with --watch one for each step that has changed.";
+    const EXIT_CODES: &'static [ExitCode] = &[ExitCode::Success, ExitCode::InternalError, ExitCode::Interrupted];
 
     fn exec(self, context: &Context) -> Result<u8, Error> {
         let out = &context.out;

@@ -4,7 +4,7 @@
 //! goes as it is.
 
 use super::completions::steps;
-use super::{Args, Context, Error, Help, StepName, Subcommand, defaults};
+use super::{Args, Context, Error, StepName, Subcommand, defaults};
 use crate::cli::output::print_error;
 use crate::decide::policy::START_TIMEOUT;
 use crate::env_vars;
@@ -32,18 +32,17 @@ pub(super) struct LogArgs {
 impl Subcommand for LogArgs {
     const NAME: &'static str = "log";
     const ABOUT: &'static str = "Print the log of a step, or of several";
-    const HELP: Help = Help {
-        examples: &["dogwatch log build -f -n 20; dogwatch wait build"],
-        notes: "Into a pipe or file the bytes go as they were written; on a terminal control characters are shown as text. \
-                With -f it ends with 0 when the steps have ended, whatever their outcome: `wait` says how.",
-        exit_codes: &[
-            ExitCode::Success,
-            ExitCode::NotStarted,
-            ExitCode::InternalError,
-            ExitCode::Interrupted,
-            ExitCode::Terminated,
-        ],
-    };
+    const EXAMPLES: &'static [&'static str] = &["dogwatch log build -f -n 20; dogwatch wait build"];
+    const NOTES: &'static str = "Into a pipe or file the bytes go as they were written; on a terminal control \
+        characters are shown as text. With -f it ends with 0 when the steps have ended, whatever their outcome: \
+        `wait` says how.";
+    const EXIT_CODES: &'static [ExitCode] = &[
+        ExitCode::Success,
+        ExitCode::NotStarted,
+        ExitCode::InternalError,
+        ExitCode::Interrupted,
+        ExitCode::Terminated,
+    ];
 
     fn exec(self, context: &Context) -> Result<u8, Error> {
         let request = Log {

@@ -1,10 +1,10 @@
 //! `dogwatch man`: man pages made from the definition that parses the command line.
 
-use super::{ALL, Args, Context, Error, ExitCode, Help, MAIN_HELP, Meanings, Subcommand, definition};
+use super::{ALL, Args, Context, Error, ExitCode, Help, MAIN_HELP, Subcommand, definition};
 use crate::sys::fs::atomic_write::write_into;
 use clap_mangen::Man;
-use std::io;
 use std::path::PathBuf;
+use std::{io, iter};
 
 #[derive(Debug, Args)]
 pub(super) struct ManArgs {
@@ -16,7 +16,7 @@ pub(super) struct ManArgs {
 impl Subcommand for ManArgs {
     const NAME: &'static str = "man";
     const ABOUT: &'static str = "Print the man page, or write one for each command into a folder";
-    const HELP: Help = Help { examples: &["dogwatch man --out ~/.local/share/man/man1"], notes: "", exit_codes: &[] };
+    const EXAMPLES: &'static [&'static str] = &["dogwatch man --out ~/.local/share/man/man1"];
 
     /// # Errors
     /// `ErrorKind::Internal` where a page cannot be written; those before it are there.
@@ -25,31 +25,26 @@ impl Subcommand for ManArgs {
         // Only a built definition knows the usage lines of its commands.
         program.build();
         let Some(folder) = self.out else {
-            context.out.print(&page(&program, "dogwatch", MAIN_HELP, &[])?);
+            context.out.print(&page(&program, &MAIN_HELP)?);
             return Ok(ExitCode::Success.code());
         };
-        let write = |command, name: &str, help, meanings| {
-            write_into(&folder, &format!("{name}.1"), &page(command, name, help, meanings)?)
-        };
-        write(&program, "dogwatch", MAIN_HELP, &[])?;
-        for entry in &ALL {
-            if let Some(command) = program.find_subcommand(entry.name) {
-                write(command, &format!("dogwatch-{}", entry.name), entry.help, entry.meanings)?;
-            }
+        let commands = ALL.iter().filter_map(|entry| Some((program.find_subcommand(entry.name)?, &entry.help)));
+        for (command, help) in iter::once((&program, &MAIN_HELP)).chain(commands) {
+            let name = command.get_display_name().unwrap_or(command.get_name());
+            write_into(&folder, &format!("{name}.1"), &page(command, help)?)?;
         }
         Ok(ExitCode::Success.code())
     }
 }
 
 /// One page, in the sections and the order of man-pages(7).
-fn page(command: &clap::Command, title: &str, help: Help, meanings: Meanings) -> Result<Vec<u8>, Error> {
-    render(command, title, help, meanings)
-        .map_err(|error| Error::internal(format!("cannot make the man page: {error}")))
+fn page(command: &clap::Command, help: &Help) -> Result<Vec<u8>, Error> {
+    render(command, help).map_err(|error| Error::internal(format!("cannot make the man page: {error}")))
 }
 
-fn render(command: &clap::Command, title: &str, help: Help, meanings: Meanings) -> io::Result<Vec<u8>> {
+fn render(command: &clap::Command, help: &Help) -> io::Result<Vec<u8>> {
     let usage = command.clone().render_usage().to_string();
-    let man = Man::new(command.clone()).title(title);
+    let man = Man::new(command.clone());
     let mut page = Vec::new();
     man.render_title(&mut page)?;
     man.render_name_section(&mut page)?;
@@ -67,7 +62,7 @@ fn render(command: &clap::Command, title: &str, help: Help, meanings: Meanings) 
     }
     if !help.exit_codes.is_empty() {
         section(&mut page, "EXIT STATUS");
-        for (code, meaning) in help.exit_codes(meanings) {
+        for (code, meaning) in help.exit_codes() {
             page.extend_from_slice(format!(".TP\n\\fB{}\\fR\n{}\n", code.code(), roff(meaning)).as_bytes());
         }
     }

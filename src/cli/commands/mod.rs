@@ -42,10 +42,17 @@ pub(super) trait Subcommand: Args {
     const NAME: &'static str;
     /// One line for the list of commands.
     const ABOUT: &'static str;
-    /// What `--help` and the man page say beside the arguments.
-    const HELP: Help;
+    /// Command lines that work as they are.
+    const EXAMPLES: &'static [&'static str];
+    /// Paragraphs of text.
+    const NOTES: &'static str = "";
+    /// The exit codes that are worth naming.
+    const EXIT_CODES: &'static [ExitCode] = &[];
     /// What exit codes mean here where that differs from the table.
     const MEANINGS: Meanings = &[];
+    /// These four.
+    const HELP: Help =
+        Help { examples: Self::EXAMPLES, notes: Self::NOTES, exit_codes: Self::EXIT_CODES, meanings: Self::MEANINGS };
 
     /// Does it, and returns the exit code.
     ///
@@ -57,12 +64,10 @@ pub(super) trait Subcommand: Args {
 /// What `--help` and the man page say beside the arguments.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Help {
-    /// Command lines that work as they are.
-    pub(super) examples: &'static [&'static str],
-    /// Paragraphs of text.
-    pub(super) notes: &'static str,
-    /// The exit codes that are worth naming.
-    pub(super) exit_codes: &'static [ExitCode],
+    examples: &'static [&'static str],
+    notes: &'static str,
+    exit_codes: &'static [ExitCode],
+    meanings: Meanings,
 }
 
 /// Exit codes with a meaning of their own.
@@ -70,7 +75,7 @@ type Meanings = &'static [(ExitCode, &'static str)];
 
 impl Help {
     /// The text below the arguments in `--help`.
-    fn text(&self, meanings: Meanings) -> String {
+    fn text(&self) -> String {
         let title = if self.examples.len() == 1 { "Example" } else { "Examples" };
         let examples: Vec<String> = self.examples.iter().map(|line| format!("  {line}")).collect();
         let mut parts = vec![format!("{title}:\n{}", examples.join("\n"))];
@@ -78,7 +83,7 @@ impl Help {
             parts.push(self.notes.to_owned());
         }
         let codes: Vec<String> =
-            self.exit_codes(meanings).map(|(code, meaning)| format!("  {:>3}  {meaning}", code.code())).collect();
+            self.exit_codes().map(|(code, meaning)| format!("  {:>3}  {meaning}", code.code())).collect();
         if !codes.is_empty() {
             parts.push(format!("Exit codes:\n{}", codes.join("\n")));
         }
@@ -86,8 +91,8 @@ impl Help {
     }
 
     /// Each exit code with its meaning.
-    fn exit_codes(&self, meanings: Meanings) -> impl Iterator<Item = (ExitCode, &'static str)> {
-        let own = move |code| meanings.iter().find(|(known, _)| *known == code).map(|(_, meaning)| *meaning);
+    fn exit_codes(&self) -> impl Iterator<Item = (ExitCode, &'static str)> {
+        let own = |code| self.meanings.iter().find(|(known, _)| *known == code).map(|(_, meaning)| *meaning);
         self.exit_codes.iter().map(move |&code| (code, own(code).unwrap_or(code.meaning())))
     }
 }
@@ -97,7 +102,6 @@ pub(super) struct SubcommandEntry {
     pub(super) name: &'static str,
     about: &'static str,
     help: Help,
-    meanings: Meanings,
     define: fn(Command) -> Command,
     exec: fn(&ArgMatches, &Context) -> Result<u8, Error>,
 }
@@ -107,10 +111,7 @@ const fn entry<S: Subcommand>() -> SubcommandEntry {
         name: S::NAME,
         about: S::ABOUT,
         help: S::HELP,
-        meanings: S::MEANINGS,
-        define: |command| {
-            S::augment_args(command).mut_args(allow_hyphen).about(S::ABOUT).after_help(S::HELP.text(S::MEANINGS))
-        },
+        define: |command| S::augment_args(command).mut_args(allow_hyphen).about(S::ABOUT).after_help(S::HELP.text()),
         exec: |matches, context| {
             // clap has matched them against the same definition.
             let arguments = S::from_arg_matches(matches).map_err(|error| Error::invalid_options(error.to_string()))?;
@@ -158,6 +159,7 @@ pub(super) const MAIN_HELP: Help = Help {
     examples: &["dogwatch run build -- cargo build &", "dogwatch wait build && echo go"],
     notes: "The files of all steps are in one directory; `dogwatch dir` prints it.",
     exit_codes: &ExitCode::ALL,
+    meanings: &[],
 };
 
 /// The whole definition of the command line.
@@ -181,7 +183,7 @@ fn definition_with<'entries>(entries: impl Iterator<Item = &'entries SubcommandE
         .about("Runs background work and tells you the moment it succeeded, failed, hung, died or ran out of time.")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .after_help(MAIN_HELP.text(&[]));
+        .after_help(MAIN_HELP.text());
     program.subcommands(entries.map(|entry| Command::new(entry.name).about(entry.about).defer(entry.define)))
 }
 

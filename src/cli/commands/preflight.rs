@@ -1,6 +1,6 @@
 //! `dogwatch preflight`: the report as a table or as JSON, and the exit code. All text of others is sanitized.
 
-use super::{Args, Context, Error, ExitCode, Help, Subcommand, defaults};
+use super::{Args, Context, Error, ExitCode, Subcommand, defaults};
 use crate::cli::output::print_error;
 use crate::cli::output::styles::Styles;
 use crate::ops::preflight::{self, PreflightError, PreflightEvent, PreflightReport};
@@ -84,22 +84,20 @@ impl CheckFlags {
 impl Subcommand for PreflightArgs {
     const NAME: &'static str = "preflight";
     const ABOUT: &'static str = "Check what must be true before work begins, and fix what can be fixed";
-    const HELP: Help = Help {
-        examples: &[
-            "dogwatch preflight --init && dogwatch preflight --fix && dogwatch run build -- make",
-            "dogwatch preflight --tcp localhost:5432 --env API_KEY",
-        ],
-        notes: "Without a file and without checks as flags: the monitor directory, and .venv if the project has it. With\n\
-                --file and flags: both. All checks run at once, each within its timeout (10s). Commands and fixes are run by\n\
-                `sh -c` without standard input; a check that is over its time is terminated with all that it started. Fixes run\n\
-                one after the other, at most 10 minutes each, their output on standard error; then all checks run again. --fix\n\
-                runs only a check's own `fix`, never a suggested one, and nothing is changed without --fix.\n\
-                `dogwatch run --preflight` starts nothing if a check fails.\n\n\
-                --json: one object a check, in the file's order, always with all keys: check, kind, verdict (passed, failed,\n\
-                fixed), detail (of a check that passed), symptom, cause, fix, fix_source (configured, suggested), fixed (whether\n\
-                fixes helped; null if none was run), elapsed_ms, schema (1). Absent facts are null.",
-        exit_codes: &[ExitCode::Success, ExitCode::Failed, ExitCode::Usage],
-    };
+    const EXAMPLES: &'static [&'static str] = &[
+        "dogwatch preflight --init && dogwatch preflight --fix && dogwatch run build -- make",
+        "dogwatch preflight --tcp localhost:5432 --env API_KEY",
+    ];
+    const NOTES: &'static str = "Without a file and without checks as flags: the monitor directory, and .venv if the project has it. With\n\
+        --file and flags: both. All checks run at once, each within its timeout (10s). Commands and fixes are run by\n\
+        `sh -c` without standard input; a check that is over its time is terminated with all that it started. Fixes run\n\
+        one after the other, at most 10 minutes each, their output on standard error; then all checks run again. --fix\n\
+        runs only a check's own `fix`, never a suggested one, and nothing is changed without --fix.\n\
+        `dogwatch run --preflight` starts nothing if a check fails.\n\n\
+        --json: one object a check, in the file's order, always with all keys: check, kind, verdict (passed, failed,\n\
+        fixed), detail (of a check that passed), symptom, cause, fix, fix_source (configured, suggested), fixed (whether\n\
+        fixes helped; null if none was run), elapsed_ms, schema (1). Absent facts are null.";
+    const EXIT_CODES: &'static [ExitCode] = &[ExitCode::Success, ExitCode::Failed, ExitCode::Usage];
 
     fn exec(self, context: &Context) -> Result<u8, Error> {
         let out = &context.out;

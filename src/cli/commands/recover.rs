@@ -4,7 +4,7 @@ use super::completions::steps;
 use super::tags::TagArgs;
 use super::thresholds::check_options;
 use super::wait::{OUTCOME_CODES, WaitFlags, options, wait_within_deadline};
-use super::{Args, Context, Error, Help, StepName, Subcommand};
+use super::{Args, Context, Error, ExitCode, StepName, Subcommand};
 use crate::cli::deadline::CallDeadline;
 use crate::exit_code::of_all;
 use crate::ops::check::{Checked, plans};
@@ -28,13 +28,11 @@ pub(super) struct RecoverArgs {
 impl Subcommand for RecoverArgs {
     const NAME: &'static str = "recover";
     const ABOUT: &'static str = "Take over for a lost waiter: report ends, record deaths, end what hangs, or wait";
-    const HELP: Help = Help {
-        examples: &["dogwatch recover build --for 9m --json"],
-        notes: "What has ended is reported; what is hung or out of time is ended with its whole process tree; what died is \
-                recorded, and what it left is ended; what works is waited for. A step that has not started is reported at \
-                once, unless --start-timeout gives it time. Ends as `wait` does.",
-        exit_codes: OUTCOME_CODES,
-    };
+    const EXAMPLES: &'static [&'static str] = &["dogwatch recover build --for 9m --json"];
+    const NOTES: &'static str = "What has ended is reported; what is hung or out of time is ended with its whole \
+        process tree; what died is recorded, and what it left is ended; what works is waited for. A step that has not \
+        started is reported at once, unless --start-timeout gives it time. Ends as `wait` does.";
+    const EXIT_CODES: &'static [ExitCode] = OUTCOME_CODES;
 
     fn exec(self, context: &Context) -> Result<u8, Error> {
         if self.steps.is_empty() && self.flags.log.is_some() {

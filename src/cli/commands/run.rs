@@ -5,7 +5,7 @@ use super::completions::steps;
 use super::run_listener::{RunListener, refusal_code, run_detached};
 use super::thresholds::ThresholdArgs;
 use super::wait::{ExitPolicy, base_options, wait_and_print};
-use super::{Context, Error, ExitCode, Help, Meanings, StepName, Subcommand, defaults, one_call, one_of};
+use super::{Context, Error, ExitCode, Meanings, StepName, Subcommand, defaults, one_call, one_of};
 use crate::cli::output::format;
 use crate::cli::output::styles::Styles;
 use crate::decide::policy::{GRACE, HEARTBEAT_INTERVAL};
@@ -119,24 +119,22 @@ enum Stdin {
 impl Subcommand for RunArgs {
     const NAME: &'static str = "run";
     const ABOUT: &'static str = "Run COMMAND as a step: log, heartbeat, status, result";
-    const HELP: Help = Help {
-        examples: &[
-            "dogwatch run build --for 9m -- cargo build --release",
-            "dogwatch run build --max-timeout 30m -- cargo build --release",
-        ],
-        notes: "Ends with COMMAND's own exit code, 128 + n where signal n ended it. With --for it ends as `wait` does: repeat \
-                the same line while it ends with 75; it starts the work once, and tells its end even if that came between \
-                two calls.",
-        exit_codes: &[
-            ExitCode::Hung,
-            ExitCode::CircuitOpen,
-            ExitCode::Running,
-            ExitCode::Timeout,
-            ExitCode::InternalError,
-            ExitCode::NotExecutable,
-            ExitCode::NotFound,
-        ],
-    };
+    const EXAMPLES: &'static [&'static str] = &[
+        "dogwatch run build --for 9m -- cargo build --release",
+        "dogwatch run build --max-timeout 30m -- cargo build --release",
+    ];
+    const NOTES: &'static str = "Ends with COMMAND's own exit code, 128 + n where signal n ended it. With --for it \
+        ends as `wait` does: repeat the same line while it ends with 75; it starts the work once, and tells its end \
+        even if that came between two calls.";
+    const EXIT_CODES: &'static [ExitCode] = &[
+        ExitCode::Hung,
+        ExitCode::CircuitOpen,
+        ExitCode::Running,
+        ExitCode::Timeout,
+        ExitCode::InternalError,
+        ExitCode::NotExecutable,
+        ExitCode::NotFound,
+    ];
     const MEANINGS: Meanings = &[(ExitCode::Running, "still running (`--for` only): call again")];
 
     fn exec(self, context: &Context) -> Result<u8, Error> {

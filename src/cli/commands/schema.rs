@@ -1,6 +1,6 @@
 //! `dogwatch schema`.
 
-use super::{Args, Context, Error, Help, Subcommand};
+use super::{Args, Context, Error, Subcommand};
 use crate::ops::schema;
 use clap::builder::PossibleValuesParser;
 
@@ -14,12 +14,9 @@ pub(super) struct SchemaArgs {
 impl Subcommand for SchemaArgs {
     const NAME: &'static str = "schema";
     const ABOUT: &'static str = "Print the JSON Schema of what --json prints, and of the JSON files";
-    const HELP: Help = Help {
-        examples: &["dogwatch schema report"],
-        notes: "JSON Schema 2020-12. An object that is printed has the keys of its schema and no others; in a file others may \
-                be added, and readers ignore them.",
-        exit_codes: &[],
-    };
+    const EXAMPLES: &'static [&'static str] = &["dogwatch schema report"];
+    const NOTES: &'static str = "JSON Schema 2020-12. An object that is printed has the keys of its schema and no \
+        others; in a file others may be added, and readers ignore them.";
 
     fn exec(self, context: &Context) -> Result<u8, Error> {
         match self.name {

@@ -4,7 +4,7 @@
 //! it is.
 
 use super::completions::steps;
-use super::{Args, Context, Error, ExitCode, Help, StepName, Subcommand, defaults};
+use super::{Args, Context, Error, ExitCode, StepName, Subcommand, defaults};
 use crate::cli::output::print_error;
 use crate::ops::report::Report;
 use crate::ops::self_managed;
@@ -26,12 +26,10 @@ pub(super) struct StartArgs {
 impl Subcommand for StartArgs {
     const NAME: &'static str = "start";
     const ABOUT: &'static str = "Write the start files for a script that publishes its own outcome";
-    const HELP: Help = Help {
-        examples: &["dogwatch start deploy --pid $$"],
-        notes: "Once the script has sent a heartbeat (`dogwatch beat deploy`) it has to go on sending them; a script that \
-                never does is bounded by its process and the maximum time alone.",
-        exit_codes: &[ExitCode::Success, ExitCode::Usage, ExitCode::InternalError],
-    };
+    const EXAMPLES: &'static [&'static str] = &["dogwatch start deploy --pid $$"];
+    const NOTES: &'static str = "Once the script has sent a heartbeat (`dogwatch beat deploy`) it has to go on \
+        sending them; a script that never does is bounded by its process and the maximum time alone.";
+    const EXIT_CODES: &'static [ExitCode] = &[ExitCode::Success, ExitCode::Usage, ExitCode::InternalError];
 
     fn exec(self, context: &Context) -> Result<u8, Error> {
         let limit = defaults::max_consecutive(None)?;
@@ -54,11 +52,9 @@ pub(super) struct SucceedArgs {
 impl Subcommand for SucceedArgs {
     const NAME: &'static str = "succeed";
     const ABOUT: &'static str = "Record that a step has succeeded, for a script that publishes its own outcome";
-    const HELP: Help = Help {
-        examples: &["dogwatch succeed deploy --result '{\"version\":7}'"],
-        notes: ONE_OUTCOME,
-        exit_codes: EXIT_CODES,
-    };
+    const EXAMPLES: &'static [&'static str] = &["dogwatch succeed deploy --result '{\"version\":7}'"];
+    const NOTES: &'static str = ONE_OUTCOME;
+    const EXIT_CODES: &'static [ExitCode] = EXIT_CODES;
 
     fn exec(self, context: &Context) -> Result<u8, Error> {
         Ok(done(&self_managed::succeed(&defaults::directory(context)?, &self.step, self.result.as_deref())?, context))
@@ -78,11 +74,9 @@ pub(super) struct FailArgs {
 impl Subcommand for FailArgs {
     const NAME: &'static str = "fail";
     const ABOUT: &'static str = "Record that a step has failed, for a script that publishes its own outcome";
-    const HELP: Help = Help {
-        examples: &["dogwatch fail deploy --detail 'the server does not answer'"],
-        notes: ONE_OUTCOME,
-        exit_codes: EXIT_CODES,
-    };
+    const EXAMPLES: &'static [&'static str] = &["dogwatch fail deploy --detail 'the server does not answer'"];
+    const NOTES: &'static str = ONE_OUTCOME;
+    const EXIT_CODES: &'static [ExitCode] = EXIT_CODES;
 
     fn exec(self, context: &Context) -> Result<u8, Error> {
         Ok(done(&self_managed::fail(&defaults::directory(context)?, &self.step, self.detail.as_deref())?, context))

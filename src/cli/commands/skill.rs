@@ -1,6 +1,6 @@
 //! `dogwatch skill`.
 
-use super::{Args, Context, Error, ExitCode, Help, Subcommand};
+use super::{Args, Context, Error, ExitCode, Subcommand};
 use crate::ops::skill as page;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -16,12 +16,10 @@ pub(super) struct SkillArgs {
 impl Subcommand for SkillArgs {
     const NAME: &'static str = "skill";
     const ABOUT: &'static str = "Print the page that teaches coding agents this program";
-    const HELP: Help = Help {
-        examples: &["dogwatch skill --install"],
-        notes: "With --install it prints each file it wrote: ~/.claude/skills/dogwatch/SKILL.md for Claude Code, and\n\
-                ~/.agents/skills/dogwatch/SKILL.md for Codex and Gemini. An edited one is left as it is (125).",
-        exit_codes: &[ExitCode::Success, ExitCode::InternalError],
-    };
+    const EXAMPLES: &'static [&'static str] = &["dogwatch skill --install"];
+    const NOTES: &'static str = "With --install it prints each file it wrote: ~/.claude/skills/dogwatch/SKILL.md for Claude Code, and\n\
+                ~/.agents/skills/dogwatch/SKILL.md for Codex and Gemini. An edited one is left as it is (125).";
+    const EXIT_CODES: &'static [ExitCode] = &[ExitCode::Success, ExitCode::InternalError];
 
     fn exec(self, context: &Context) -> Result<u8, Error> {
         let Some(folder) = self.install else {

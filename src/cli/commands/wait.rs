@@ -3,7 +3,7 @@
 use super::completions::steps;
 use super::tags::TagArgs;
 use super::thresholds::{LogTailArgs, ThresholdArgs};
-use super::{Args, Context, Error, Help, StepName, Subcommand, defaults, one_of};
+use super::{Args, Context, Error, StepName, Subcommand, defaults, one_of};
 use crate::cli::deadline::{CallDeadline, report_interrupt};
 use crate::cli::output::progress::ProgressDisplay;
 use crate::cli::output::styles::Styles;
@@ -107,26 +107,24 @@ pub(super) const OUTCOME_CODES: &[ExitCode] = &[
 impl Subcommand for WaitArgs {
     const NAME: &'static str = "wait";
     const ABOUT: &'static str = "Block until steps end, and say how they ended";
-    const HELP: Help = Help {
-        examples: &[
-            "dogwatch wait build test --for 9m --json",
-            "dogwatch wait server --marker 'listening on' --fail-marker 'panic|EADDRINUSE' && curl localhost:8080",
-        ],
-        notes: "Of several steps the worst outcome decides.",
-        exit_codes: &[
-            ExitCode::Success,
-            ExitCode::Failed,
-            ExitCode::Usage,
-            ExitCode::Hung,
-            ExitCode::Died,
-            ExitCode::NotStarted,
-            ExitCode::Running,
-            ExitCode::Timeout,
-            ExitCode::InternalError,
-            ExitCode::Interrupted,
-            ExitCode::Terminated,
-        ],
-    };
+    const EXAMPLES: &'static [&'static str] = &[
+        "dogwatch wait build test --for 9m --json",
+        "dogwatch wait server --marker 'listening on' --fail-marker 'panic|EADDRINUSE' && curl localhost:8080",
+    ];
+    const NOTES: &'static str = "Of several steps the worst outcome decides.";
+    const EXIT_CODES: &'static [ExitCode] = &[
+        ExitCode::Success,
+        ExitCode::Failed,
+        ExitCode::Usage,
+        ExitCode::Hung,
+        ExitCode::Died,
+        ExitCode::NotStarted,
+        ExitCode::Running,
+        ExitCode::Timeout,
+        ExitCode::InternalError,
+        ExitCode::Interrupted,
+        ExitCode::Terminated,
+    ];
 
     fn exec(self, context: &Context) -> Result<u8, Error> {
         let only_log = self.flags.log.is_some() && self.tags.tags.is_empty();
