@@ -13,6 +13,8 @@ use crate::record::SCHEMA;
 use crate::record::sanitize::sanitize_for_terminal;
 use crate::record::shell_word::shell_word;
 use crate::sys::signals::Signal;
+use clap::ValueHint::AnyPath;
+use clap::builder::{PathBufValueParser, StringValueParser, TypedValueParser};
 use serde_json::json;
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -42,43 +44,34 @@ pub(super) struct PreflightArgs {
 #[derive(Debug, Args)]
 struct CheckFlags {
     /// Passes if this shell command exits with 0 (repeatable, as all below)
-    #[arg(long, value_name = "TEXT")]
-    command: Vec<String>,
+    #[arg(long, value_name = "TEXT", value_parser = StringValueParser::new().map(CheckKind::Command))]
+    command: Vec<CheckKind>,
     /// Passes if python3 can import this module
-    #[arg(long, value_name = "MODULE", value_parser = module)]
-    python_import: Vec<String>,
+    #[arg(long, value_name = "MODULE", value_parser = module.map(import))]
+    python_import: Vec<CheckKind>,
     /// Passes if this Python environment's scripts and activate work and its Python is unchanged
-    #[arg(long, value_name = "FOLDER")]
-    venv: Vec<PathBuf>,
+    #[arg(long, value_name = "FOLDER", value_parser = PathBufValueParser::new().map(CheckKind::Venv), value_hint = AnyPath)]
+    venv: Vec<CheckKind>,
     /// Passes if a GET of this http:// URL is answered with 2xx
-    #[arg(long, value_name = "URL", value_parser = Url::parse)]
-    http: Vec<Url>,
+    #[arg(long, value_name = "URL", value_parser = Url::parse.map(CheckKind::Http))]
+    http: Vec<CheckKind>,
     /// Passes if a connection is accepted there
-    #[arg(long, value_name = "HOST:PORT", value_parser = Address::parse)]
-    tcp: Vec<Address>,
+    #[arg(long, value_name = "HOST:PORT", value_parser = Address::parse.map(CheckKind::Tcp))]
+    tcp: Vec<CheckKind>,
     /// Passes if this variable is set and not empty
-    #[arg(long, value_name = "VARIABLE", value_parser = variable)]
-    env: Vec<String>,
+    #[arg(long, value_name = "VARIABLE", value_parser = variable.map(is_set))]
+    env: Vec<CheckKind>,
     /// Passes if this path exists
-    #[arg(long, value_name = "PATH")]
-    exists: Vec<PathBuf>,
+    #[arg(long, value_name = "PATH", value_parser = PathBufValueParser::new().map(CheckKind::File), value_hint = AnyPath)]
+    exists: Vec<CheckKind>,
 }
 
-impl CheckFlags {
-    /// The checks, in the order of the help.
-    fn kinds(self) -> Vec<CheckKind> {
-        let import = |module| CheckKind::PythonImport { module, python: "python3".to_owned() };
-        let variable = |variable| CheckKind::Env { variable, matches: None };
-        let commands = self.command.into_iter().map(CheckKind::Command);
-        commands
-            .chain(self.python_import.into_iter().map(import))
-            .chain(self.venv.into_iter().map(CheckKind::Venv))
-            .chain(self.http.into_iter().map(CheckKind::Http))
-            .chain(self.tcp.into_iter().map(CheckKind::Tcp))
-            .chain(self.env.into_iter().map(variable))
-            .chain(self.exists.into_iter().map(CheckKind::File))
-            .collect()
-    }
+fn import(module: String) -> CheckKind {
+    CheckKind::PythonImport { module, python: "python3".to_owned() }
+}
+
+fn is_set(variable: String) -> CheckKind {
+    CheckKind::Env { variable, matches: None }
 }
 
 impl Subcommand for PreflightArgs {
@@ -102,7 +95,9 @@ impl Subcommand for PreflightArgs {
     fn exec(self, context: &Context) -> Result<u8, Error> {
         let out = &context.out;
         let mut options = defaults::preflight(defaults::directory(context)?)?;
-        (options.file, options.fix, options.flags) = (self.file, self.fix, self.checks.kinds());
+        let CheckFlags { command, python_import, venv, http, tcp, env, exists } = self.checks;
+        options.flags = [command, python_import, venv, http, tcp, env, exists].concat();
+        (options.file, options.fix) = (self.file, self.fix);
         if self.init {
             let file = preflight::init(&options)?.to_string_lossy().into_owned();
             if out.json {
