@@ -95,7 +95,8 @@ impl PreflightOptions {
             None => Vec::new(),
         };
         for kind in &self.flags {
-            let name = name_of(kind);
+            let (word, what) = kind.describe();
+            let name = format!("{word} {what}").trim_end().to_owned();
             // The same flag twice is one check; a check of that name in the file is the same one.
             if checks.iter().all(|check| check.name != name) {
                 checks.push(check(name, kind.clone(), &self.current));
@@ -120,20 +121,6 @@ fn check(name: String, kind: CheckKind, folder: &Path) -> Check {
 
 fn venv_check(folder: &Path) -> Check {
     check("venv".to_owned(), CheckKind::Venv(VENV.into()), folder)
-}
-
-/// The name of a check that was given as a flag.
-fn name_of(kind: &CheckKind) -> String {
-    let what = match kind {
-        CheckKind::Command(text) => text.clone(),
-        CheckKind::PythonImport { module, .. } => module.clone(),
-        CheckKind::Venv(path) | CheckKind::File(path) | CheckKind::Disk { path, .. } => path.display().to_string(),
-        CheckKind::Http(url) => url.to_string(),
-        CheckKind::Tcp(address) => address.to_string(),
-        CheckKind::Env { variable, .. } => variable.clone(),
-        CheckKind::Monitor(_) => String::new(),
-    };
-    format!("{} {what}", kind.as_str()).trim_end().to_owned()
 }
 
 /// Reads a file; its relative paths begin in its own folder.

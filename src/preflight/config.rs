@@ -54,24 +54,14 @@ pub(crate) struct ConfigError {
 pub(crate) fn parse(text: &str, folder: &Path, monitor: &MonitorSettings) -> Result<Vec<Check>, Vec<ConfigError>> {
     let mut reader = Reader { text, folder, monitor, errors: Vec::new() };
     let checks = reader.file();
-    let mut errors = reader.errors;
-    if errors.is_empty() && checks.is_empty() {
-        errors.push((0, NO_CHECK.to_owned()));
+    if reader.errors.is_empty() && checks.is_empty() {
+        reader.error(0, NO_CHECK);
     }
-    if errors.is_empty() {
+    if reader.errors.is_empty() {
         return Ok(checks);
     }
-    errors.sort_by_key(|(at, _)| *at);
-    let error = |(at, message)| {
-        let (line, column) = place(text, at);
-        ConfigError { line, column, message }
-    };
-    Err(errors.into_iter().map(error).collect())
-}
-
-/// The line and the column of a byte offset.
-fn place(text: &str, at: usize) -> (usize, usize) {
-    end_of(text.get(..at).unwrap_or(text))
+    reader.errors.sort_by_key(|error| (error.line, error.column));
+    Err(reader.errors)
 }
 
 /// The line and the column right after a text.
@@ -84,8 +74,7 @@ struct Reader<'text> {
     text: &'text str,
     folder: &'text Path,
     monitor: &'text MonitorSettings,
-    /// Each with the byte offset of its place.
-    errors: Vec<(usize, String)>,
+    errors: Vec<ConfigError>,
 }
 
 /// One `[[check]]` with its byte offset.
@@ -103,8 +92,14 @@ impl Entry<'_> {
 }
 
 impl Reader<'_> {
+    /// The line and the column of a byte offset.
+    fn place(&self, at: usize) -> (usize, usize) {
+        end_of(self.text.get(..at).unwrap_or(self.text))
+    }
+
     fn error(&mut self, at: usize, message: impl Into<String>) {
-        self.errors.push((at, message.into()));
+        let (line, column) = self.place(at);
+        self.errors.push(ConfigError { line, column, message: message.into() });
     }
 
     /// Reports an error in place of a value.
@@ -153,7 +148,7 @@ impl Reader<'_> {
     fn check_unique(&mut self, checks: &[(Check, usize)]) {
         for (index, (check, at)) in checks.iter().enumerate() {
             if let Some((_, first)) = checks[..index].iter().find(|(other, _)| other.name == check.name) {
-                let line = place(self.text, *first).0;
+                let line = self.place(*first).0;
                 self.error(*at, format!("line {line} names a check {:?} already; rename one", check.name));
             }
         }
@@ -233,10 +228,8 @@ impl Reader<'_> {
             "tcp" => self.parsed(entry, "address", &want, Address::parse).map(CheckKind::Tcp),
             "env" => {
                 let variable = self.parsed(entry, "variable", &want, variable)?;
-                let matches = match entry.table.get("matches") {
-                    Some(_) => Some(self.parsed(entry, "matches", "", pattern)?),
-                    None => None,
-                };
+                let matches = self.optional(entry, "matches");
+                let matches = matches.and_then(|text| self.parse(entry, "matches", &text, pattern));
                 Some(CheckKind::Env { variable, matches })
             }
             "file" => self.string(entry, "file", &want).map(|path| CheckKind::File(path.into())),

@@ -92,18 +92,18 @@ pub(crate) struct MonitorSettings {
 }
 
 impl CheckKind {
-    /// The word in a file and in reports.
-    pub(crate) const fn as_str(&self) -> &'static str {
+    /// The word in a file and in reports, and what is tested.
+    pub(crate) fn describe(&self) -> (&'static str, String) {
         match self {
-            Self::Command(_) => "command",
-            Self::PythonImport { .. } => "python-import",
-            Self::Venv(_) => "venv",
-            Self::Http(_) => "http",
-            Self::Tcp(_) => "tcp",
-            Self::Env { .. } => "env",
-            Self::File(_) => "file",
-            Self::Disk { .. } => "disk",
-            Self::Monitor(_) => "monitor",
+            Self::Command(text) => ("command", text.clone()),
+            Self::PythonImport { module, .. } => ("python-import", module.clone()),
+            Self::Venv(folder) => ("venv", folder.display().to_string()),
+            Self::Http(url) => ("http", url.to_string()),
+            Self::Tcp(address) => ("tcp", address.to_string()),
+            Self::Env { variable, .. } => ("env", variable.clone()),
+            Self::File(path) => ("file", path.display().to_string()),
+            Self::Disk { path, .. } => ("disk", path.display().to_string()),
+            Self::Monitor(settings) => ("monitor", settings.directory.display().to_string()),
         }
     }
 
@@ -149,15 +149,15 @@ type CheckResult = Result<Option<String>, Failure>;
 
 /// Runs one check, in its own thread.
 fn run_check(check: &Check, shells: &ShellRunner) -> CheckResult {
-    let deadline = clock::now().plus(check.timeout);
-    let folder = check.folder.as_path();
-    let shell = Shell { runner: shells, folder, deadline };
+    let (folder, timeout) = (check.folder.as_path(), check.timeout);
+    let deadline = clock::now().plus(timeout);
+    let shell = Shell { runner: shells, folder, timeout, deadline };
     match &check.kind {
-        CheckKind::Command(text) => command::check(text, check.timeout, shell),
-        CheckKind::PythonImport { module, python } => command::check_import(module, python, check.timeout, shell),
+        CheckKind::Command(text) => command::check(text, shell),
+        CheckKind::PythonImport { module, python } => command::check_import(module, python, shell),
         CheckKind::Venv(path) => venv::check(&folder.join(path), shell),
-        CheckKind::Http(url) => http::check(url, check.timeout, deadline),
-        CheckKind::Tcp(address) => tcp::check(address, check.timeout, deadline),
+        CheckKind::Http(url) => http::check(url, timeout, deadline),
+        CheckKind::Tcp(address) => tcp::check(address, timeout, deadline),
         CheckKind::Env { variable, matches } => env_file_disk::check_variable(variable, matches.as_ref()),
         CheckKind::File(path) => env_file_disk::check_path(&folder.join(path)),
         CheckKind::Disk { path, min_free } => env_file_disk::check_free_space(&folder.join(path), *min_free),

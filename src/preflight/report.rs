@@ -72,7 +72,7 @@ impl CheckReport {
         let (fix, fix_source) = configured.or(suggested).unzip();
         Self {
             check: check.name.clone(),
-            kind: check.kind.as_str(),
+            kind: check.kind.describe().0,
             verdict: if failed { CheckStatus::Failed } else { CheckStatus::Passed },
             detail,
             symptom: failed.then_some(failure.symptom),
@@ -86,8 +86,9 @@ impl CheckReport {
         }
     }
 
-    /// The report of a run after fixes; `before` is how the check ended before them.
-    pub(super) fn after_fixes(mut self, before: CheckStatus, own: FixResult<'_>) -> Self {
+    /// The report of a run after fixes; `before` is how the check ended before them, `own` how its own fix did, where that
+    /// was run for it.
+    pub(super) fn after_fixes(mut self, before: CheckStatus, own: Option<&str>) -> Self {
         let passes = self.verdict == CheckStatus::Passed;
         if before == CheckStatus::Passed {
             self.symptom = self.symptom.map(|symptom| format!("{symptom}; it passed before the fixes were run"));
@@ -96,12 +97,8 @@ impl CheckReport {
         if passes {
             self.verdict = CheckStatus::Fixed;
         }
-        self.fixed = (passes || own != FixResult::None).then_some(passes);
-        let remark = match own {
-            FixResult::None => String::new(),
-            FixResult::Done => "; its fix was run and did not help".to_owned(),
-            FixResult::Failed(error) => format!("; its fix was run, and {error}"),
-        };
+        self.fixed = (passes || own.is_some()).then_some(passes);
+        let remark = own.map_or_else(String::new, |end| format!("; its fix was run{end}"));
         self.symptom = self.symptom.map(|symptom| symptom + &remark);
         self
     }
@@ -110,17 +107,6 @@ impl CheckReport {
     pub(crate) fn lacks_fix(&self) -> bool {
         self.verdict == CheckStatus::Failed && self.fix_source != Some(FixSource::Configured)
     }
-}
-
-/// How a check's own fix ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum FixResult<'run> {
-    /// The check has none, or it was not run.
-    None,
-    /// It exited with 0.
-    Done,
-    /// It failed: a clause that follows "and".
-    Failed(&'run str),
 }
 
 #[cfg(test)]
@@ -166,18 +152,13 @@ mod tests {
         let (passed, failed) = (CheckStatus::Passed, CheckStatus::Failed);
         let broken = || Err(Failure::new("x"));
         for (before, result, own, expected) in [
-            (failed, Ok(None), FixResult::Done, (CheckStatus::Fixed, Some(true), "")),
-            (failed, Ok(None), FixResult::None, (CheckStatus::Fixed, Some(true), "")),
-            (
-                failed,
-                broken(),
-                FixResult::Failed("it broke"),
-                (failed, Some(false), "x; its fix was run, and it broke"),
-            ),
-            (failed, broken(), FixResult::Done, (failed, Some(false), "x; its fix was run and did not help")),
-            (failed, broken(), FixResult::None, (failed, None, "x")),
-            (passed, Ok(None), FixResult::None, (passed, None, "")),
-            (passed, broken(), FixResult::None, (failed, None, "x; it passed before the fixes were run")),
+            (failed, Ok(None), Some(" and helped"), (CheckStatus::Fixed, Some(true), "")),
+            (failed, Ok(None), None, (CheckStatus::Fixed, Some(true), "")),
+            (failed, broken(), Some(", and it broke"), (failed, Some(false), "x; its fix was run, and it broke")),
+            (failed, broken(), None, (failed, None, "x")),
+            (passed, Ok(None), None, (passed, None, "")),
+            (passed, broken(), None, (failed, None, "x; it passed before the fixes were run")),
+            (passed, broken(), Some(", and it broke"), (failed, None, "x; it passed before the fixes were run")),
         ] {
             let (verdict, fixed, symptom) = expected;
             assert_eq!(report(before, result, own), (verdict, fixed, symptom.to_owned()));

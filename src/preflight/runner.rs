@@ -5,7 +5,7 @@
 
 use crate::error::io_reason;
 use crate::preflight::checks::command::variables;
-use crate::preflight::report::{CheckReport, CheckStatus, FixResult};
+use crate::preflight::report::{CheckReport, CheckStatus};
 use crate::preflight::{Check, Failure, KILL_LEEWAY, run_check, shown};
 use crate::sys::clock;
 use crate::sys::process::shell::{ShellCommand, ShellExit, ShellMode, ShellRunner};
@@ -62,15 +62,13 @@ pub(crate) fn run(
     let again = runner.run_checks(checks)?;
     let repeated = checks.iter().zip(again).zip(&reports).map(|((check, report), before)| {
         let own = check.fix.as_ref().and_then(|fix| fixes.get(&(check.folder.clone(), fix.clone())));
-        let own = own.filter(|_| before.verdict == CheckStatus::Failed);
-        let own = own.map_or(FixResult::None, |error| error.as_deref().map_or(FixResult::Done, FixResult::Failed));
-        report.after_fixes(before.verdict, own)
+        report.after_fixes(before.verdict, own.map(String::as_str))
     });
     Ok(repeated.collect())
 }
 
-/// Fixes that were run, by folder and command, each with what went wrong.
-type Fixes = BTreeMap<(PathBuf, String), Option<String>>;
+/// Fixes that were run, by folder and command, each with how it ended: a clause about a check that still fails.
+type Fixes = BTreeMap<(PathBuf, String), String>;
 
 /// What all checks share.
 struct CheckRunner {
@@ -153,12 +151,13 @@ impl CheckRunner {
         Ok(fixes)
     }
 
-    /// Runs one fix; what went wrong with it, as a clause that follows "and".
-    fn run_fix(&mut self, check: &Check, text: &str) -> Result<Option<String>, Signal> {
-        let not_run = |error: &io::Error| Ok(Some(format!("it could not be run: {}", io_reason(error))));
+    /// Runs one fix; how it ended.
+    fn run_fix(&mut self, check: &Check, text: &str) -> Result<String, Signal> {
+        let not_run = |error: &io::Error| format!(", and it could not be run: {}", io_reason(error));
+        let not_done = || format!(", and it was not done within {}", shown(FIX_TIMEOUT));
         let (sender, receiver) = match PollableReceiver::bounded(1) {
             Ok(made) => made,
-            Err(error) => return not_run(&error),
+            Err(error) => return Ok(not_run(&error)),
         };
         let (shells, text, folder) = (Arc::clone(&self.shells), text.to_owned(), check.folder.clone());
         let work = move || {
@@ -170,29 +169,26 @@ impl CheckRunner {
                 grace: FIX_GRACE,
                 purpose: ShellMode::Inherit,
             };
-            let error = match shells.run(&command) {
-                Err(error) => Some(format!("it could not be run: {}", io_reason(&error))),
-                Ok(output) => match output.end {
-                    ShellExit::Known(ExitStatus::Code(0)) => None,
-                    ShellExit::Known(ExitStatus::Code(code)) => Some(format!("it ended with exit code {code}")),
-                    ShellExit::Known(ExitStatus::Signal(number)) => Some(format!("it was ended by signal {number}")),
-                    ShellExit::Unknown => Some("the kernel did not tell how it ended".to_owned()),
-                    ShellExit::OutOfTime => Some(format!("it was not done within {}", shown(FIX_TIMEOUT))),
-                },
-            };
-            let _received = sender.try_send(error);
+            let _received = sender.try_send(match shells.run(&command).map(|output| output.end) {
+                Err(error) => not_run(&error),
+                Ok(ShellExit::Known(ExitStatus::Code(0))) => " and did not help".to_owned(),
+                Ok(ShellExit::Known(ExitStatus::Code(code))) => format!(", and it ended with exit code {code}"),
+                Ok(ShellExit::Known(ExitStatus::Signal(number))) => format!(", and it was ended by signal {number}"),
+                Ok(ShellExit::Unknown) => ", and the kernel did not tell how it ended".to_owned(),
+                Ok(ShellExit::OutOfTime) => not_done(),
+            });
         };
         if let Err(error) = std::thread::Builder::new().name("fix".into()).spawn(work) {
-            return not_run(&error);
+            return Ok(not_run(&error));
         }
         let give_up = clock::now().plus(FIX_TIMEOUT).plus(FIX_GRACE).plus(KILL_LEEWAY);
         while clock::now() < give_up {
             self.wait(&receiver, give_up.since(clock::now()))?;
-            if let Some(error) = receiver.drain().pop() {
-                return Ok(error);
+            if let Some(end) = receiver.drain().pop() {
+                return Ok(end);
             }
         }
-        Ok(Some(format!("it was not done within {}", shown(FIX_TIMEOUT))))
+        Ok(not_done())
     }
 }
 

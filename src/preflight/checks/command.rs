@@ -18,7 +18,9 @@ pub(in crate::preflight) struct Shell<'run> {
     pub(in crate::preflight) runner: &'run ShellRunner,
     /// Where they run.
     pub(in crate::preflight) folder: &'run Path,
-    /// When all of them have to be over.
+    /// How long the check may take.
+    pub(in crate::preflight) timeout: Duration,
+    /// When that is over.
     pub(in crate::preflight) deadline: MonotonicTime,
 }
 
@@ -44,12 +46,12 @@ impl Shell<'_> {
 }
 
 /// Whether a shell command exits with 0.
-pub(in crate::preflight) fn check(text: &str, timeout: Duration, shell: Shell<'_>) -> CheckResult {
+pub(in crate::preflight) fn check(text: &str, shell: Shell<'_>) -> CheckResult {
     let outcome = shell.run(text)?;
     if outcome.end == ShellExit::Known(ExitStatus::Code(0)) {
         return Ok(None);
     }
-    let failure = Failure::new(format!("{}{}", ending(&outcome, timeout), quoted(&outcome)));
+    let failure = Failure::new(format!("{}{}", ending(&outcome, shell.timeout), quoted(&outcome)));
     Err(match outcome.end {
         // What a shell ends with (POSIX, 2.8.2, Exit Status for Commands).
         ShellExit::Known(ExitStatus::Code(127)) => failure.with_cause("the shell found no such command"),
@@ -59,12 +61,7 @@ pub(in crate::preflight) fn check(text: &str, timeout: Duration, shell: Shell<'_
 }
 
 /// Whether an interpreter can import a module.
-pub(in crate::preflight) fn check_import(
-    module: &str,
-    python: &str,
-    timeout: Duration,
-    shell: Shell<'_>,
-) -> CheckResult {
+pub(in crate::preflight) fn check_import(module: &str, python: &str, shell: Shell<'_>) -> CheckResult {
     let outcome = shell.run(&format!("{python} -c 'import {module}'"))?;
     match outcome.end {
         ShellExit::Known(ExitStatus::Code(0)) => Ok(None),
@@ -81,7 +78,7 @@ pub(in crate::preflight) fn check_import(
             })
         }
         ShellExit::Known(_) | ShellExit::Unknown | ShellExit::OutOfTime => {
-            let how = ending(&outcome, timeout);
+            let how = ending(&outcome, shell.timeout);
             Err(Failure::new(format!("{python} importing {module}: {how}{}", quoted(&outcome))))
         }
     }
