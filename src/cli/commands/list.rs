@@ -38,45 +38,25 @@ impl Subcommand for ListArgs {
         let out = &context.out;
         let mut request = check_options(ThresholdArgs::default(), context)?.log_tail(1);
         request.tags = self.tags.words();
-        if self.watch {
-            let mut screen = Screen { request: &request, context, shown: None, size: None };
-            let signal = watch(&request, &mut || screen.show())?;
-            if !out.json && stdout().is_terminal() {
-                // The terminal has echoed ^C where the prompt will be.
-                out.print(b"\n");
-            }
-            return Ok(of_signal(signal as i32));
+        let mut screen = Screen { request: &request, context, is_watched: self.watch, shown: None, size: None };
+        if !self.watch {
+            screen.show()?;
+            return Ok(ExitCode::Success.code());
         }
-        let (count, faults) = if out.json {
-            let Listing { steps, faults } = reports(&request)?;
-            for report in &steps {
-                out.print_json(report);
-            }
-            (steps.len(), faults)
-        } else {
-            let Listing { steps, faults } = rows(&request)?;
-            let columns = terminal::size(stdout()).map(|size| size.columns);
-            out.print(text(&table(&steps, out.styles, columns)).as_bytes());
-            (steps.len(), faults)
-        };
-        for fault in &faults {
-            print_error(fault);
+        let signal = watch(&request, &mut || screen.show())?;
+        if !out.json && stdout().is_terminal() {
+            // The terminal has echoed ^C where the prompt will be.
+            out.print(b"\n");
         }
-        if count == 0 && faults.is_empty() && !out.quiet {
-            print_error(&none(&request, MeantSteps::All, "no step", 0));
-        }
-        Ok(ExitCode::Success.code())
+        Ok(of_signal(signal as i32))
     }
 }
 
-fn text(lines: &[String]) -> String {
-    lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect()
-}
-
-/// A listing that is drawn again and again.
+/// A listing that is shown once, or again and again.
 struct Screen<'call> {
     request: &'call CheckOptions,
     context: &'call Context,
+    is_watched: bool,
     /// What was last shown of each step, ages left out; none before the first time.
     shown: Option<HashMap<String, ShownState>>,
     /// The size of the terminal when it was last drawn on.
@@ -91,26 +71,27 @@ fn state(report: &Report) -> (String, ShownState) {
 
 impl Screen<'_> {
     fn show(&mut self) -> Result<(), Error> {
-        let (now, faults) = if self.context.out.json {
+        let out = &self.context.out;
+        let (now, faults) = if out.json {
             let Listing { steps, faults } = reports(self.request)?;
             let now: HashMap<String, ShownState> = steps.iter().map(state).collect();
             let before = |step: &str| self.shown.as_ref()?.get(step);
             for report in steps.iter().filter(|report| before(&report.step) != now.get(&report.step)) {
-                self.context.out.print_json(report);
+                out.print_json(report);
             }
             (now, faults)
         } else {
             let Listing { steps, faults } = rows(self.request)?;
             let now = steps.iter().map(|row| state(&row.report)).collect();
-            match terminal::size(stdout()).filter(|_| can_erase(&stdout())) {
-                Some(size) => self.draw(&steps, size),
-                None if self.shown.as_ref() != Some(&now) && !steps.is_empty() => {
-                    let mut lines = table(&steps, self.context.out.styles, None);
-                    // A table a change, an empty line between two.
-                    lines.push(String::new());
-                    self.context.out.print(text(&lines).as_bytes());
-                }
-                None => {}
+            let size = terminal::size(stdout());
+            if let Some(size) = size.filter(|_| self.is_watched && can_erase(&stdout())) {
+                self.draw(&steps, size);
+            } else if self.shown.as_ref() != Some(&now) && !steps.is_empty() {
+                let columns = size.filter(|_| !self.is_watched).map(|size| size.columns);
+                // A table a change, an empty line between two.
+                let gap = self.is_watched.then(String::new);
+                let lines = table(&steps, out.styles, columns).into_iter().chain(gap);
+                out.print(lines.flat_map(|line| [line, "\n".to_owned()]).collect::<String>().as_bytes());
             }
             (now, faults)
         };
@@ -118,6 +99,9 @@ impl Screen<'_> {
             for fault in &faults {
                 print_error(fault);
             }
+        }
+        if !self.is_watched && now.is_empty() && faults.is_empty() && !out.quiet {
+            print_error(&none(self.request, MeantSteps::All, "no step", 0));
         }
         self.shown = Some(now);
         Ok(())
