@@ -25,12 +25,8 @@ pub(crate) fn show(
     max_consecutive: u32,
 ) -> Result<Vec<BreakerStatus>, Error> {
     let directory = open(directory)?;
-    let names = match name {
-        Some(name) => vec![name.clone()],
-        None => breakers(&directory)?,
-    };
     let status = |name| Ok(BreakerStatus::of(&breaker_file::read(&directory, name)?, name, max_consecutive));
-    names.iter().map(status).collect()
+    meant(&directory, name)?.iter().map(status).collect()
 }
 
 /// Closes a circuit; every one of the directory where none is named.
@@ -40,15 +36,14 @@ pub(crate) fn show(
 /// written.
 pub(crate) fn reset(directory: &Path, name: Option<&StepName>) -> Result<Vec<BreakerStatus>, Error> {
     let directory = open(directory)?;
-    let names = match name {
-        Some(name) => vec![known(&directory, name)?],
-        None => breakers(&directory)?,
-    };
+    if let Some(name) = name {
+        check_known(&directory, name)?;
+    }
     let change = |name: &StepName| {
         let record = breaker_file::update(&directory, name, closed)?;
         Ok(BreakerStatus::of(&record, name, MAX_CONSECUTIVE))
     };
-    names.iter().map(change).collect()
+    meant(&directory, name)?.iter().map(change).collect()
 }
 
 /// Counts one success or failure.
@@ -69,14 +64,14 @@ pub(crate) fn record(
     Ok(BreakerStatus::of(&after, name, max_consecutive))
 }
 
-/// A breaker that is there, or that of a step without a failure.
-fn known(directory: &MonitorDir, name: &StepName) -> Result<StepName, Error> {
+/// Refuses a name that is neither a breaker's nor that of a step without a failure.
+fn check_known(directory: &MonitorDir, name: &StepName) -> Result<(), Error> {
     let is_there = directory.stat(&file_name(name, Record::Breaker)).is_ok_and(|file| file.is_there());
     if is_there || is_known(directory, name) {
-        return Ok(name.clone());
+        return Ok(());
     }
     let place = directory.path().display();
-    let there: Vec<String> = breakers(directory)?.iter().map(StepName::to_string).collect();
+    let there: Vec<String> = meant(directory, None)?.iter().map(StepName::to_string).collect();
     let there = match there.as_slice() {
         [] => "and none of another name".to_owned(),
         names => format!("there are: {}", names.join(", ")),
@@ -84,6 +79,10 @@ fn known(directory: &MonitorDir, name: &StepName) -> Result<StepName, Error> {
     Err(Error::not_started(format!("there is no circuit breaker {name} in {place}; {there}")))
 }
 
-fn breakers(directory: &MonitorDir) -> Result<Vec<StepName>, Error> {
-    Ok(steps_with(directory, |record| record == Record::Breaker)?.into_iter().collect())
+/// The breaker that is named, or all of the directory.
+fn meant(directory: &MonitorDir, name: Option<&StepName>) -> Result<Vec<StepName>, Error> {
+    match name {
+        Some(name) => Ok(vec![name.clone()]),
+        None => Ok(steps_with(directory, |record| record == Record::Breaker)?.into_iter().collect()),
+    }
 }

@@ -112,21 +112,11 @@ pub(crate) fn plans(request: &CheckOptions) -> Result<Vec<Checked>, Error> {
     let directory = open(&request.directory)?;
     let reader = readers(&directory);
     let steps = each_once(&request.steps);
-    steps.iter().map(|step| check_one(request, &mut reader(step), Depth::Processes)).collect()
+    steps.iter().map(|step| check_one(request, &mut reader(step), None)).collect()
 }
 
 /// How many of a log's last lines are reported unless it is said otherwise.
 pub(super) const LOG_TAIL: usize = 20;
-
-/// How much is looked at.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Depth<'call> {
-    /// The step's files, whether its process lives, and what its processes have used by one look at all of them, for
-    /// many steps.
-    Glance(&'call LazyProcessTable),
-    /// What its processes do, too: a scan of all processes a step.
-    Processes,
-}
 
 /// What one look at a step showed.
 #[derive(Clone, Debug)]
@@ -139,14 +129,15 @@ pub(crate) struct Checked {
     pub(crate) cpu_time: Option<Duration>,
 }
 
-/// Looks once at one step.
+/// Looks once at one step: with a table of all processes, which serves many steps, at its files, whether its process lives, and
+/// what its processes have used; without one, by a scan of all processes, at what they do, too.
 ///
 /// # Errors
 /// As [`CheckOptions::check`].
 pub(crate) fn check_one(
     request: &CheckOptions,
     reader: &mut SnapshotReader,
-    depth: Depth<'_>,
+    processes: Option<&LazyProcessTable>,
 ) -> Result<Checked, Error> {
     let step = reader.step().clone();
     let directory = Arc::clone(reader.directory());
@@ -158,7 +149,7 @@ pub(crate) fn check_one(
     let assessment = assess(&mut RunTracker::default(), &step, snapshot, &thresholds)?;
     let Assessment { snapshot, observation: seen, policy, verdict } = &assessment;
     let plan = plan(verdict);
-    let tree = (matches!(depth, Depth::Processes) && plan == Plan::End).then(|| evidence(snapshot));
+    let tree = (processes.is_none() && plan == Plan::End).then(|| evidence(snapshot));
     let (outcome, detail) = match verdict {
         Verdict::Final(Finding { outcome, next: RequiredAction::Terminate(intent), .. }) => {
             (*outcome, Some(assessment.reason_while_running(*intent)))
@@ -170,9 +161,9 @@ pub(crate) fn check_one(
     let mut sentences: Vec<String> = detail.into_iter().chain(copied).collect();
     let mut used = None;
     if outcome == Outcome::Running {
-        used = match depth {
-            Depth::Processes => cpu_time(snapshot),
-            Depth::Glance(process_table) => cpu_time_in(snapshot, process_table.table()),
+        used = match processes {
+            Some(processes) => cpu_time_in(snapshot, processes.table()),
+            None => cpu_time(snapshot),
         };
         sentences.extend(about_running(snapshot, seen, policy, used));
     }

@@ -4,7 +4,7 @@
 
 use crate::error::Error;
 use crate::monitor::ChangeWaiter;
-use crate::ops::check::{CheckOptions, Checked, Depth, check_one};
+use crate::ops::check::{CheckOptions, Checked, check_one};
 use crate::ops::parallel::map_parallel;
 use crate::ops::report::Report;
 use crate::ops::{open, readers, steps_with};
@@ -73,7 +73,7 @@ fn for_each_step<T: Send>(request: &CheckOptions, told: &(dyn Fn(Checked) -> T +
     let check = |step: &StepName| {
         let mut reader = reader(step);
         reader.use_process_table(Arc::clone(&processes));
-        let checked = check_one(request, &mut reader, Depth::Glance(&processes))?;
+        let checked = check_one(request, &mut reader, Some(&processes))?;
         let is_meant = request.tags.iter().all(|tag| checked.report.tags.contains(tag));
         Ok(is_meant.then(|| told(checked)))
     };

@@ -4,10 +4,10 @@
 //! repeated, starts the work once and tells its end at least once: a caller that is killed after the end and before it has
 //! printed it leaves the mark as it is, and callers that wait side by side each tell the end of the same run.
 
-use crate::decide::verdict::{Assessment, RequiredAction, Verdict};
+use crate::decide::recovery::{Plan, plan};
+use crate::decide::verdict::Assessment;
 use crate::error::Error;
 use crate::ops::{open, reader};
-use crate::record::outcome::Outcome;
 use crate::record::step_name::StepName;
 use crate::step::telling;
 use std::path::Path;
@@ -32,11 +32,7 @@ pub(crate) fn call_start(directory: &Path, step: &StepName) -> Result<CallStart,
     let Assessment { snapshot, verdict, .. } = reader.assess_settled()?;
     let meta = snapshot.run_meta();
     let command = meta.map_or_else(Vec::new, |meta| meta.command.clone());
-    let runs = match verdict {
-        Verdict::Pending { .. } => true,
-        Verdict::Final(finding) => finding.next == RequiredAction::Report && finding.outcome == Outcome::Running,
-    };
-    if !runs {
+    if plan(&verdict) != Plan::Wait {
         return Ok(if telling::is_owed(&snapshot) { CallStart::Untold(command) } else { CallStart::Free });
     }
     telling::owe(&mut reader)?;
