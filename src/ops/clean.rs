@@ -24,17 +24,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Which steps.
-#[derive(Clone, Debug)]
-pub(crate) enum Which {
-    /// All.
-    All,
-    /// These.
-    Named(Vec<StepName>),
-    /// All of which nothing has been written for this long.
-    OlderThan(Duration),
-}
-
 /// What came of one step. As JSON it is one object with these keys.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Cleaned {
@@ -49,25 +38,24 @@ pub(crate) struct Cleaned {
     pub(crate) absent: bool,
 }
 
-/// Deletes finished runs, or only says which with `dry_run`; a step that is named and lives, or was never there, is reported.
+/// Deletes finished runs, of all steps where none is named, or only says which with `dry_run`; a step that is named and lives,
+/// or was never there, is reported. With `older_than` a step stays of which something was written within this time.
 ///
 /// # Errors
 /// `ErrorKind::Internal` where the directory cannot be read.
 pub(crate) fn clean(
     directory: &Path,
-    which: &Which,
+    named: Option<&[StepName]>,
+    older_than: Option<Duration>,
     dry_run: bool,
     trouble: &mut dyn FnMut(&str),
 ) -> Result<Vec<Cleaned>, Error> {
     let directory = open(directory)?;
     let there = records(&directory)?;
-    let (mut steps, named) = match which {
-        Which::Named(steps) => (each_once(steps), true),
-        Which::All | Which::OlderThan(_) => (there.keys().cloned().collect(), false),
-    };
-    if let Which::OlderThan(age) = which {
-        let before = clock::wall().minus(*age);
-        steps.retain(|step| newest(&directory, &there[step].published) <= before);
+    let mut steps = named.map_or_else(|| there.keys().cloned().collect(), each_once);
+    if let Some(age) = older_than {
+        let before = clock::wall().minus(age);
+        steps.retain(|step| newest(&directory, &there[step]) <= before);
     }
     let reader = readers(&directory);
     let mut done = Vec::new();
@@ -82,42 +70,32 @@ pub(crate) fn clean(
         match outcome {
             Ok(()) => done.push(cleaned(true, None, false)),
             // Who asks for what is old does not ask for what runs.
-            Err(error) if !named && error.kind() == ErrorKind::AlreadyRunning => {}
+            Err(error) if named.is_none() && error.kind() == ErrorKind::AlreadyRunning => {}
             Err(error) => done.push(cleaned(false, Some(error.to_string()), false)),
         }
     }
     Ok(done)
 }
 
-/// What a clean takes away of one step.
-#[derive(Debug, Default)]
-struct StepFiles {
-    /// Its records.
-    published: Vec<String>,
-    /// What writers left that were killed, if none of them writes still.
-    unpublished: Vec<String>,
-}
-
-/// The files of each step that a clean takes away.
-fn records(directory: &MonitorDir) -> Result<BTreeMap<StepName, StepFiles>, Error> {
-    let mut steps: BTreeMap<StepName, StepFiles> = BTreeMap::new();
+/// The files of each step that a clean takes away: its records, and what writers left that were killed, if none of them
+/// writes still.
+fn records(directory: &MonitorDir) -> Result<BTreeMap<StepName, Vec<String>>, Error> {
+    let mut steps: BTreeMap<StepName, Vec<String>> = BTreeMap::new();
     for name in names(directory)? {
         let counts = |(_, record): &(&str, Record)| !matches!(record, Record::Lock | Record::Breaker);
-        let published = parse_file_name(&name).filter(counts).and_then(|(step, _)| StepName::parse(step).ok());
-        let unpublished = parse_temporary_name(&name).and_then(|step| StepName::parse(step).ok());
-        if let Some(step) = published {
-            steps.entry(step).or_default().published.push(name);
-        } else if let Some(step) = unpublished {
-            steps.entry(step).or_default().unpublished.push(name);
+        let published = parse_file_name(&name).filter(counts).map(|(step, _)| step);
+        let step = published.or_else(|| parse_temporary_name(&name));
+        if let Some(step) = step.and_then(|step| StepName::parse(step).ok()) {
+            steps.entry(step).or_default().push(name);
         }
     }
     Ok(steps)
 }
 
-/// When any of these was last written.
+/// When any of these records was last written.
 fn newest(directory: &MonitorDir, files: &[String]) -> WallTime {
     // Waiters add to the history what ended long ago.
-    let is_of_run = |name: &&String| parse_file_name(name).is_none_or(|(_, record)| record != Record::History);
+    let is_of_run = |name: &&String| parse_file_name(name).is_some_and(|(_, record)| record != Record::History);
     let times = files
         .iter()
         .filter(is_of_run)
@@ -135,7 +113,7 @@ fn may_go(directory: &Path, step: &StepName) -> Result<(), Error> {
 }
 
 /// With the lock held and the pid removed first, a concurrent reader sees a step that has not started.
-fn take_away(reader: &mut SnapshotReader, files: &StepFiles, trouble: &mut dyn FnMut(&str)) -> Result<(), Error> {
+fn take_away(reader: &mut SnapshotReader, files: &[String], trouble: &mut dyn FnMut(&str)) -> Result<(), Error> {
     let (directory, step) = (&Arc::clone(reader.directory()), &reader.step().clone());
     let lock = acquire_step_lock(reader)?;
     reader.assume_lock_held(&lock);
@@ -144,7 +122,7 @@ fn take_away(reader: &mut SnapshotReader, files: &StepFiles, trouble: &mut dyn F
     remove_records(directory, step, &[Record::Heartbeat, Record::Log, Record::Meta, Record::History])?;
     // What killed runs left unpublished.
     adopt_lock_file(&lock, directory, step, "");
-    remove_stale_temp_files(directory, step, &files.unpublished);
+    remove_stale_temp_files(directory, step, files);
     lock.release();
     Ok(())
 }

@@ -7,6 +7,7 @@ use super::wait::OUTCOME_CODES;
 use super::{Args, Context, Error, ExitCode, StepName, Subcommand};
 use crate::cli::deadline::CallDeadline;
 use crate::exit_code::of_all;
+use crate::ops::check::{CheckOptions, Checked, plans};
 use crate::ops::select::MeantSteps;
 
 #[derive(Debug, Args)]
@@ -32,12 +33,23 @@ impl Subcommand for CheckArgs {
     fn exec(self, context: &Context) -> Result<u8, Error> {
         let steps = self.tags.steps(self.steps, MeantSteps::All, context)?;
         let options = check_options(self.thresholds, context)?.steps(steps).log_tail(self.log_tail.log_tail);
-        CallDeadline::of_check(&options).run_within(context, || {
-            let reports = options.check()?;
-            for report in &reports {
-                context.out.print_report(report);
-            }
-            Ok(of_all(reports.iter().map(|report| report.outcome), false).code())
-        })
+        check_and_print(&options, false, context)
     }
+}
+
+/// Looks once and prints how each step stands, with what a recovery would do where that is asked for; the exit code.
+///
+/// # Errors
+/// As [`CheckOptions::check`].
+pub(super) fn check_and_print(options: &CheckOptions, with_plans: bool, context: &Context) -> Result<u8, Error> {
+    CallDeadline::of_check(options).run_within(context, || {
+        let checked = plans(options)?;
+        for Checked { report, plan, .. } in &checked {
+            context.out.print_report(report);
+            if with_plans && !context.out.json && !context.out.quiet {
+                context.out.print_line(&format!("{}: recover {}", report.step, plan.as_str()));
+            }
+        }
+        Ok(of_all(checked.iter().map(|checked| checked.report.outcome), false).code())
+    })
 }

@@ -1,7 +1,7 @@
 //! `dogwatch clean`.
 
 use super::completions::ended_steps;
-use super::{Args, Context, Error, ExitCode, Meanings, StepName, Subcommand, defaults};
+use super::{Args, Context, Error, ExitCode, Meanings, StepName, Subcommand, defaults, exit_of_all};
 use crate::cli::output::print_error;
 use crate::ops::clean;
 use crate::record::units;
@@ -35,13 +35,9 @@ impl Subcommand for CleanArgs {
 
     fn exec(self, context: &Context) -> Result<u8, Error> {
         let out = &context.out;
-        let which = match self.older_than {
-            Some(age) => clean::Which::OlderThan(age),
-            None if self.all => clean::Which::All,
-            None => clean::Which::Named(self.steps),
-        };
+        let named = (self.older_than.is_none() && !self.all).then_some(self.steps.as_slice());
         let directory = defaults::directory(context)?;
-        let done = clean::clean(&directory, &which, self.dry_run, &mut |line| print_error(line))?;
+        let done = clean::clean(&directory, named, self.older_than, self.dry_run, &mut |line| print_error(line))?;
         for one in done.iter().filter(|one| out.json || one.detail.is_some() || self.dry_run) {
             match &one.detail {
                 _ if out.json => out.print_json(one),
@@ -55,11 +51,6 @@ impl Subcommand for CleanArgs {
             out.print_line(&format!("{count} {} {would}cleaned", if count == 1 { "step" } else { "steps" }));
         }
         let refused = |absent| done.iter().any(|one| !one.gone && one.absent == absent);
-        let exit = match (refused(false), refused(true)) {
-            (true, _) => ExitCode::InternalError,
-            (false, true) => ExitCode::NotStarted,
-            (false, false) => ExitCode::Success,
-        };
-        Ok(exit.code())
+        Ok(exit_of_all(refused(false), refused(true)))
     }
 }

@@ -1,7 +1,7 @@
 //! `dogwatch kill`.
 
 use super::completions::running_steps;
-use super::{Args, Context, Error, Meanings, StepName, Subcommand, defaults};
+use super::{Args, Context, Error, Meanings, StepName, Subcommand, defaults, exit_of_all};
 use crate::decide::policy::GRACE;
 use crate::env_vars;
 use crate::exit_code::{ExitCode, of_signal};
@@ -56,11 +56,6 @@ impl Subcommand for KillArgs {
         if let Some(signal) = interrupted {
             return Ok(of_signal(signal as i32));
         }
-        let exit = match (has(Outcome::Running) || !complete, has(Outcome::NotStarted)) {
-            (true, _) => ExitCode::InternalError,
-            (false, true) => ExitCode::NotStarted,
-            (false, false) => ExitCode::Success,
-        };
-        Ok(exit.code())
+        Ok(exit_of_all(has(Outcome::Running) || !complete, has(Outcome::NotStarted)))
     }
 }

@@ -202,6 +202,21 @@ pub(super) fn find(name: &str) -> Option<&'static SubcommandEntry> {
     ALL.iter().find(|entry| entry.name == name)
 }
 
+/// An error of the call where `fault` holds.
+fn refuse_if(fault: bool, sentence: &str) -> Result<(), Error> {
+    if fault { Err(Error::invalid_options(sentence)) } else { Ok(()) }
+}
+
+/// The exit code of a call that does something to each step: whether that failed for any, and whether any is not there.
+fn exit_of_all(any_failed: bool, any_absent: bool) -> u8 {
+    let exit = match (any_failed, any_absent) {
+        (true, _) => ExitCode::InternalError,
+        (false, true) => ExitCode::NotStarted,
+        (false, false) => ExitCode::Success,
+    };
+    exit.code()
+}
+
 /// Parses one of these words, each with its help.
 fn one_of<T: Copy + Send + Sync + 'static>(words: &'static [Word<T>]) -> impl TypedValueParser<Value = T> {
     let values = words.iter().map(|&(word, _, help)| PossibleValue::new(word).help(help));

@@ -80,9 +80,9 @@ impl Call<'_> {
 
     /// Waits and prints; notes that the end was told once it was written, or that it is owed.
     fn wait(&self, wait: &WaitOptions) -> Result<u8, Error> {
-        let waited = wait::wait_and_print(wait, ExitPolicy::default(), self.context)?;
-        for told in &waited.ended {
-            let marked = match (told.outcome, &told.run_id) {
+        let (code, reports) = wait::wait_and_print(wait, ExitPolicy::default(), self.context)?;
+        for report in &reports {
+            let marked = match (report.outcome, &report.run_id) {
                 (Outcome::Running, _) => owe(&self.options.directory, self.step()),
                 (_, Some(run)) if self.context.out.is_written() => mark_told(&self.options.directory, self.step(), run),
                 (_, _) => Ok(()),
@@ -91,7 +91,7 @@ impl Call<'_> {
                 self.note(&error.to_string());
             }
         }
-        Ok(waited.code)
+        Ok(code)
     }
 
     fn note(&self, sentence: &str) {

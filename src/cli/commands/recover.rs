@@ -1,13 +1,11 @@
 //! `dogwatch recover`.
 
+use super::check::check_and_print;
 use super::completions::steps;
 use super::tags::TagArgs;
 use super::thresholds::check_options;
 use super::wait::{OUTCOME_CODES, WaitFlags, options, wait_within_deadline};
-use super::{Args, Context, Error, ExitCode, StepName, Subcommand};
-use crate::cli::deadline::CallDeadline;
-use crate::exit_code::of_all;
-use crate::ops::check::{Checked, plans};
+use super::{Args, Context, Error, ExitCode, StepName, Subcommand, refuse_if};
 use crate::ops::select::MeantSteps;
 use std::time::Duration;
 
@@ -35,9 +33,8 @@ impl Subcommand for RecoverArgs {
     const EXIT_CODES: &'static [ExitCode] = OUTCOME_CODES;
 
     fn exec(self, context: &Context) -> Result<u8, Error> {
-        if self.steps.is_empty() && self.flags.log.is_some() {
-            return Err(Error::invalid_options("a log alone has no run to recover; name its step"));
-        }
+        let is_log_alone = self.steps.is_empty() && self.flags.log.is_some();
+        refuse_if(is_log_alone, "a log alone has no run to recover; name its step")?;
         let steps = self.tags.steps(self.steps, MeantSteps::Others, context)?;
         // What has not started has no run to recover.
         let start_timeout = self.flags.start_timeout.unwrap_or(Duration::ZERO);
@@ -48,15 +45,6 @@ impl Subcommand for RecoverArgs {
         let request = check_options(self.flags.thresholds, context)?
             .steps(request.monitor.steps)
             .log_tail(self.flags.log_tail.log_tail);
-        CallDeadline::of_check(&request).run_within(context, || {
-            let plans = plans(&request)?;
-            for Checked { report, plan, .. } in &plans {
-                context.out.print_report(report);
-                if !context.out.json && !context.out.quiet {
-                    context.out.print_line(&format!("{}: recover {}", report.step, plan.as_str()));
-                }
-            }
-            Ok(of_all(plans.iter().map(|checked| checked.report.outcome), false).code())
-        })
+        check_and_print(&request, true, context)
     }
 }

@@ -5,7 +5,7 @@ use super::completions::steps;
 use super::run_listener::{RunListener, refusal_code, run_detached};
 use super::thresholds::ThresholdArgs;
 use super::wait::{ExitPolicy, base_options, wait_and_print};
-use super::{Context, Error, ExitCode, Meanings, StepName, Subcommand, defaults, one_call, one_of};
+use super::{Context, Error, ExitCode, Meanings, StepName, Subcommand, defaults, one_call, one_of, refuse_if};
 use crate::cli::output::format;
 use crate::cli::output::styles::Styles;
 use crate::decide::policy::{GRACE, HEARTBEAT_INTERVAL};
@@ -162,7 +162,7 @@ impl Subcommand for RunArgs {
             Err(error) if self.attach && self.is_running(refusal_code(&error), &options) => {
                 let policy = ExitPolicy { propagate: true, ..ExitPolicy::default() };
                 let wait = base_options(ThresholdArgs::default(), self.grace, context)?.step(self.step);
-                wait_and_print(&wait, policy, context).map(|waited| waited.code)
+                wait_and_print(&wait, policy, context).map(|(code, _reports)| code)
             }
             Err(error) => Err(error),
         }
@@ -176,17 +176,15 @@ impl RunArgs {
     /// `ErrorKind::InvalidOptions` where two flags contradict each other or the environment does not fit.
     fn options(&self, context: &Context) -> Result<RunOptions, Error> {
         let stale = defaults::duration(self.stale, env_vars::STALE)?;
-        if (self.result, self.log) == (ResultFrom::Stdout, LogStreams::Stdout) {
-            return Err(Error::invalid_options(
-                "--result stdout takes COMMAND's standard output, so --log stdout has nothing to log; use --log stderr",
-            ));
-        }
+        refuse_if(
+            (self.result, self.log) == (ResultFrom::Stdout, LogStreams::Stdout),
+            "--result stdout takes COMMAND's standard output, so --log stdout has nothing to log; use --log stderr",
+        )?;
         let inherits_stdin = self.stdin == Stdin::Inherit;
-        if (self.detach || self.at_most.is_some()) && inherits_stdin && io::stdin().is_terminal() {
-            return Err(Error::invalid_options(
-                "--stdin inherit with --detach takes a pipe or a file: a detached run has no terminal to read from",
-            ));
-        }
+        refuse_if(
+            (self.detach || self.at_most.is_some()) && inherits_stdin && io::stdin().is_terminal(),
+            "--stdin inherit with --detach takes a pipe or a file: a detached run has no terminal to read from",
+        )?;
         let directory = defaults::directory_or(context.dir.as_deref(), directory_to_start_in)?;
         let breaker = self.breaker.as_ref().unwrap_or(&self.step).clone();
         let mut options = RunOptions::new(directory, self.step.clone(), &self.command)
@@ -265,9 +263,7 @@ impl RunArgs {
 /// An interval that was given must leave room for a missed heartbeat; one that was not is made to fit.
 fn heartbeat_interval(flag: Option<Duration>, stale: Option<Duration>) -> Result<Duration, Error> {
     let stale = stale.filter(|stale| !stale.is_zero());
-    if flag.is_some_and(|interval| interval.is_zero()) {
-        return Err(Error::invalid_options("--heartbeat-interval 0 is no interval; use one like 10s"));
-    }
+    refuse_if(flag == Some(Duration::ZERO), "--heartbeat-interval 0 is no interval; use one like 10s")?;
     match (flag, stale) {
         (Some(interval), Some(stale)) if interval.saturating_mul(2) >= stale => Err(Error::invalid_options(format!(
             "--heartbeat-interval {} is not less than half of --stale {}; lower the one or raise the other",

@@ -3,7 +3,7 @@
 use super::completions::steps;
 use super::tags::TagArgs;
 use super::thresholds::{LogTailArgs, ThresholdArgs};
-use super::{Args, Context, Error, StepName, Subcommand, defaults, one_of};
+use super::{Args, Context, Error, StepName, Subcommand, defaults, one_of, refuse_if};
 use crate::cli::deadline::{CallDeadline, report_interrupt};
 use crate::cli::output::progress::ProgressDisplay;
 use crate::cli::output::styles::Styles;
@@ -185,11 +185,6 @@ pub(super) fn options(steps: Vec<StepName>, flags: &WaitFlags, context: &Context
     add_markers(options, flags, several)
 }
 
-/// An error of the call where `fault` holds.
-fn refuse_if(fault: bool, sentence: &str) -> Result<(), Error> {
-    if fault { Err(Error::invalid_options(sentence)) } else { Ok(()) }
-}
-
 /// What is searched for, in which log.
 fn add_markers(mut options: WaitOptions, flags: &WaitFlags, several: bool) -> Result<WaitOptions, Error> {
     if let Some(regex) = &flags.marker {
@@ -237,7 +232,7 @@ pub(super) fn wait_within_deadline(options: &WaitOptions, policy: ExitPolicy, co
     }
     let wants_notification = policy.notify;
     let code =
-        CallDeadline::of_wait(options).run_within(context, || Ok(wait_and_print(options, policy, context)?.code))?;
+        CallDeadline::of_wait(options).run_within(context, || Ok(wait_and_print(options, policy, context)?.0))?;
     if wants_notification {
         let steps: Vec<&str> = options.monitor.steps.iter().map(StepName::as_str).collect();
         notify(&format!("dogwatch: {}: {}", steps.join(" "), ExitCode::describe(code)));
@@ -245,57 +240,41 @@ pub(super) fn wait_within_deadline(options: &WaitOptions, policy: ExitPolicy, co
     Ok(code)
 }
 
-/// What a wait came to.
-pub(super) struct Waited {
-    pub(super) code: u8,
-    /// What was printed of each step.
-    pub(super) ended: Vec<StepEnd>,
-}
-
-/// Waits and prints each answer as it comes.
+/// Waits and prints each answer as it comes; the exit code, and what was printed.
 ///
 /// # Errors
 /// There can be no answer.
-pub(super) fn wait_and_print(options: &WaitOptions, policy: ExitPolicy, context: &Context) -> Result<Waited, Error> {
+pub(super) fn wait_and_print(
+    options: &WaitOptions,
+    policy: ExitPolicy,
+    context: &Context,
+) -> Result<(u8, Vec<Report>), Error> {
     // An answer that waits for `fg` would come too late for what follows it: `wait build && deploy &`.
     signals::survive_terminal_output();
-    let mut printer = Printer { context, policy, live: ProgressDisplay::new(&context.out), ended: Vec::new() };
+    let mut printer = Printer { context, policy, live: ProgressDisplay::new(&context.out), reports: Vec::new() };
     let options = options.clone().progress(printer.live.is_wanted());
     let end = wait(&options, &mut |event| printer.on_event(event));
     printer.live.erase();
-    match end? {
-        WaitEnd::Answered => {}
-        WaitEnd::Interrupted(signal) => {
-            // Without what it searches for, the wait would be another one.
-            let steps = if options.patterns.is_empty() { options.monitor.steps.as_slice() } else { &[] };
-            let code = report_interrupt(signal, steps, context);
-            return Ok(Waited { code, ended: printer.ended });
-        }
+    if let WaitEnd::Interrupted(signal) = end? {
+        // Without what it searches for, the wait would be another one.
+        let steps = if options.patterns.is_empty() { options.monitor.steps.as_slice() } else { &[] };
+        return Ok((report_interrupt(signal, steps, context), printer.reports));
     }
-    let outcomes = printer.ended.iter().map(|ended| ended.outcome);
+    let outcomes = printer.reports.iter().map(|report| report.outcome);
     // With --fail-fast a bad outcome has ended the call, and would end the next one at once.
     let is_cut_short = options.fail_fast && outcomes.clone().any(Outcome::is_bad_end);
     let mut code = of_all(outcomes, options.at_most.is_some() && !is_cut_short).code();
     if printer.policy.propagate
-        && let [StepEnd { outcome: Outcome::Success | Outcome::Failed, exit_code, signal, .. }] =
-            printer.ended.as_slice()
+        && let [report @ Report { outcome: Outcome::Success | Outcome::Failed, .. }] = printer.reports.as_slice()
     {
-        let own = command_exit_code(*exit_code, signal.as_deref());
+        let own = command_exit_code(report);
         // Of a run that ended well before a line matched, 0 would be the wrong answer; and a caller that calls again for 75
         // would call for ever.
         let misleads =
             |own: &u8| *own == 0 && code != 0 || options.at_most.is_some() && *own == ExitCode::Running.code();
         code = own.filter(|own| !misleads(own)).unwrap_or(code);
     }
-    Ok(Waited { code, ended: printer.ended })
-}
-
-/// How a step ended, as far as the exit code depends on it, and which run that was.
-pub(super) struct StepEnd {
-    pub(super) outcome: Outcome,
-    exit_code: Option<i32>,
-    signal: Option<String>,
-    pub(super) run_id: Option<String>,
+    Ok((code, printer.reports))
 }
 
 /// Prints what a wait reports.
@@ -303,7 +282,8 @@ struct Printer<'call> {
     context: &'call Context,
     policy: ExitPolicy,
     live: ProgressDisplay,
-    ended: Vec<StepEnd>,
+    /// What was printed.
+    reports: Vec<Report>,
 }
 
 impl Printer<'_> {
@@ -336,8 +316,7 @@ impl Printer<'_> {
             self.context.out.print_answer(&report);
         }
         isolated_worker::report_answered(&report.step);
-        let Report { outcome, exit_code, signal, run_id, .. } = report;
-        self.ended.push(StepEnd { outcome, exit_code, signal, run_id });
+        self.reports.push(report);
     }
 
     /// Prints one fact alone; without it, or where the step has not ended well, the answer goes to standard error.
@@ -355,11 +334,11 @@ impl Printer<'_> {
 }
 
 /// COMMAND's own code as a shell would report it.
-fn command_exit_code(exit_code: Option<i32>, signal: Option<&str>) -> Option<u8> {
-    if let Some(code) = exit_code {
+fn command_exit_code(report: &Report) -> Option<u8> {
+    if let Some(code) = report.exit_code {
         return u8::try_from(code).ok();
     }
-    let signal = signal?;
+    let signal = report.signal.as_deref()?;
     let number = match signal.parse::<Signal>() {
         Ok(signal) => signal as i32,
         // Real-time signals are recorded as SIG and their number.
