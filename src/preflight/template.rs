@@ -61,25 +61,10 @@ pub(crate) fn text(project: &ProjectFindings, folder: &Path) -> String {
     let name = folder.file_name().map_or_else(|| "this project".into(), |name| name.to_string_lossy());
     // A control character of the folder's name must not end the comment line.
     let name: String = name.chars().filter(|one| !one.is_control()).collect();
-    let mut parts = vec![format!(
-        "# What must hold before work begins in {name}. Check it: dogwatch preflight\n\
-         # Run the fixes of the checks that fail: dogwatch preflight --fix\n\
-         #\n\
-         # Every check has a `name` of its own and a `kind`, and may have a `timeout` (\"10s\") and a `fix`: a shell\n\
-         # command that --fix runs once when the check fails; then all checks run again. Paths begin in this file's folder.\n\
-         \n\
-         # The directory of `dogwatch run` and `dogwatch wait`: private, writable, with events, locks and a clock.\n\
-         [[check]]\n\
-         name = \"monitor\"\n\
-         kind = \"monitor\"\n\
-         \n\
-         # Space for what the work writes.\n\
-         [[check]]\n\
-         name = \"disk\"\n\
-         kind = \"disk\"\n\
-         path = \".\"\n\
-         min_free = \"1GB\"\n"
-    )];
+    let mut parts = vec![
+        format!("# What must hold before work begins in {name}. Check it: dogwatch preflight\n"),
+        include_str!("template.toml").to_owned(),
+    ];
     if project.venv {
         let fix = project.venv_fix.as_ref().map_or_else(String::new, fix_lines);
         parts.push(format!(
@@ -98,7 +83,7 @@ pub(crate) fn text(project: &ProjectFindings, folder: &Path) -> String {
             quoted(&address.to_string())
         ));
     }
-    parts.push(EXAMPLES.to_owned());
+    parts.push(format!("\n{}", include_str!("template_examples.toml")));
     parts.concat()
 }
 
@@ -112,46 +97,6 @@ fn fix_lines(fix: &SuggestedFix) -> String {
         "# The suggested fix may lose packages that no file lists. To let --fix run it, remove the \"# \" before it.\n# {line}"
     )
 }
-
-/// The kinds that the project gave no reason for.
-const EXAMPLES: &str = r#"
-# The other kinds:
-#
-# [[check]]
-# name = "tests are built"
-# kind = "command"                        # passes with exit code 0
-# command = "cargo test --no-run"
-# timeout = "5m"
-# fix = "cargo fetch"
-#
-# [[check]]
-# name = "numpy"
-# kind = "python-import"
-# module = "numpy"
-# python = ".venv/bin/python"             # default: python3
-# fix = "uv sync"
-#
-# [[check]]
-# name = "web"
-# kind = "http"                           # passes with 2xx; http only
-# url = "http://localhost:8080/health"
-#
-# [[check]]
-# name = "database"
-# kind = "tcp"
-# address = "localhost:5432"
-#
-# [[check]]
-# name = "key"
-# kind = "env"
-# variable = "API_KEY"
-# matches = "^sk-"                        # a regular expression; may be left out
-#
-# [[check]]
-# name = "data"
-# kind = "file"
-# file = "data/train.csv"
-"#;
 
 /// A TOML string: as JSON has it, but that DEL must be escaped too (TOML 1.0, String).
 fn quoted(text: &str) -> String {
