@@ -86,7 +86,7 @@ struct KnownRuns {
 }
 
 impl KnownRuns {
-    /// Reads all steps; the events since the last call. The first call takes whatever stands there for known.
+    /// Reads all steps; the events since the last call. The first call knows of no earlier one.
     fn read(&mut self, request: &CheckOptions, directory: &MonitorDir, first: bool) -> Result<Vec<RunEvent>, Error> {
         for report in reports(request)?.steps {
             if !request.steps.is_empty() && request.steps.iter().all(|step| step.as_str() != report.step) {
@@ -101,8 +101,7 @@ impl KnownRuns {
             }
             self.add_present_run(report);
         }
-        let new = std::mem::take(&mut self.new);
-        Ok(if first { Vec::new() } else { new })
+        Ok(std::mem::take(&mut self.new))
     }
 
     fn add_ended_run(&mut self, report: &Report, entry: HistoryEntry) {

@@ -91,7 +91,11 @@ impl PreflightOptions {
         let file = self.file_to_read();
         let mut checks = match &file {
             Some(file) => read_file(file, &self.monitor)?,
-            None if self.flags.is_empty() => self.default_checks(),
+            None if self.flags.is_empty() => {
+                let monitor = CheckKind::Monitor(self.monitor.clone());
+                let venv = metadata::is_there(&self.project.join(VENV)).then(|| venv_check(&self.project));
+                [check("monitor".to_owned(), monitor, &self.project)].into_iter().chain(venv).collect()
+            }
             None => Vec::new(),
         };
         for kind in &self.flags {
@@ -103,15 +107,6 @@ impl PreflightOptions {
             }
         }
         Ok((checks, file))
-    }
-
-    /// The checks where there is neither a file nor a flag.
-    fn default_checks(&self) -> Vec<Check> {
-        let mut checks = vec![check("monitor".to_owned(), CheckKind::Monitor(self.monitor.clone()), &self.project)];
-        if metadata::is_there(&self.project.join(VENV)) {
-            checks.push(venv_check(&self.project));
-        }
-        checks
     }
 }
 

@@ -139,12 +139,10 @@ impl Report {
         report
     }
 
-    /// Puts together what is said of a log for which no step was named: it goes by the file's name.
-    pub(crate) fn of_file(told: &StepResult, file: &Path, directory: &MonitorDir, log_tail: usize) -> Self {
+    /// Puts together what is said of a log for which no step was named, but for the log itself: it goes by the file's name.
+    pub(crate) fn of_file(told: &StepResult, file: &Path, directory: &MonitorDir) -> Self {
         let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy();
-        let mut report = Self::without_log(told, &name, directory.path(), None);
-        report.set_log(file, log_tail);
-        report
+        Self::without_log(told, &name, directory.path(), None)
     }
 
     /// What is said of a step, or a log, that could not be looked at: that it runs, as far as is known.
@@ -157,7 +155,7 @@ impl Report {
         let snapshot = seen(told);
         let key = snapshot.and_then(Snapshot::pid_file_id);
         let meta = snapshot.and_then(|snapshot| snapshot.run_meta());
-        let (result, result_error) = result(told, snapshot, meta);
+        let (result, result_error) = result(told, snapshot);
         let about = Circumstances {
             circuit_open: breaker.as_ref().is_some_and(|breaker| breaker.open),
             stopped: meta.is_some_and(was_stopped),
@@ -179,7 +177,10 @@ impl Report {
             detail: told.detail.clone(),
             log: None,
             log_tail: None,
-            marker: marker(told),
+            marker: match &told.log_match {
+                Some(LogMatch::Marker(matched)) => Some(matched.clone()),
+                Some(LogMatch::Fail(_)) | None => None,
+            },
             evidence: evidence(told, meta),
             output_age_ms: None,
             breaker,
@@ -223,10 +224,7 @@ fn seen(told: &StepResult) -> Option<&Snapshot> {
 
 /// Whether this run was ended on request: also if only the intent was recorded, and the end by another process.
 fn was_stopped(meta: &Meta) -> bool {
-    match meta.reason {
-        Some(reason) => reason == Reason::Killed,
-        None => meta.intent == Some(Intent::Killed),
-    }
+    meta.reason.map_or(meta.intent == Some(Intent::Killed), |reason| reason == Reason::Killed)
 }
 
 /// Whether the run goes on although the outcome is no `running`: a line of its log was the answer, or it is hung or overdue
@@ -244,18 +242,14 @@ fn still_runs(told: &StepResult, snapshot: Option<&Snapshot>) -> bool {
     !over && !matches!(seen.liveness, Liveness::Dead { .. })
 }
 
-fn result(
-    told: &StepResult,
-    snapshot: Option<&Snapshot>,
-    meta: Option<&Meta>,
-) -> (Option<Box<RawValue>>, Option<String>) {
-    let recorded = || meta.and_then(|meta| meta.result_error.clone());
-    match snapshot.filter(|_| told.outcome.is_end()).map(|snapshot| &snapshot.result) {
-        Some(FileState::Present { content: ParsedResult::Json(value), .. }) => (Some(one_line(value)), recorded()),
-        Some(FileState::Present { content: ParsedResult::Unfinished(error), .. }) => (None, Some(error.clone())),
-        Some(FileState::Invalid(fault)) => (None, Some(format!("the result file {fault}"))),
-        Some(FileState::Missing) => (None, recorded()),
-        None => (None, None),
+fn result(told: &StepResult, snapshot: Option<&Snapshot>) -> (Option<Box<RawValue>>, Option<String>) {
+    let Some(snapshot) = snapshot.filter(|_| told.outcome.is_end()) else { return (None, None) };
+    let recorded = || snapshot.run_meta()?.result_error.clone();
+    match &snapshot.result {
+        FileState::Present { content: ParsedResult::Json(value), .. } => (Some(one_line(value)), recorded()),
+        FileState::Present { content: ParsedResult::Unfinished(error), .. } => (None, Some(error.clone())),
+        FileState::Invalid(fault) => (None, Some(format!("the result file {fault}"))),
+        FileState::Missing => (None, recorded()),
     }
 }
 
@@ -278,13 +272,6 @@ fn shortened(command: &[String]) -> Vec<String> {
 fn ended_at(meta: Option<&Meta>, snapshot: Option<&Snapshot>) -> Option<String> {
     let recorded = meta.filter(|meta| meta.reason.is_some()).and_then(|meta| meta.ended_at.clone());
     recorded.or_else(|| Some(snapshot?.status.stamp()?.modified.rfc3339()))
-}
-
-fn marker(told: &StepResult) -> Option<MarkerMatch> {
-    match &told.log_match {
-        Some(LogMatch::Marker(matched)) => Some(matched.clone()),
-        Some(LogMatch::Fail(_)) | None => None,
-    }
 }
 
 /// The evidence that was recorded with the outcome, else what this call saw itself; without the run's own wrapper, which

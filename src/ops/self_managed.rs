@@ -175,21 +175,21 @@ fn end(directory: &Path, step: &StepName, ending: &Ending) -> Result<Report, Err
     }
     let written = record(&mut reader, snapshot.pid_file_id(), ending)?;
     let report = report(&directory, step)?;
+    if written == Written::Replaced {
+        return Err(Error::internal(format!("another run of {step} has just begun; try again")));
+    }
     let same = match (report.outcome, ending.reason) {
         (Outcome::Success, reason) => reason == Reason::Success,
         (Outcome::Failed, reason) => reason != Reason::Success,
         // What a terminator announced first: it is why this failed.
         _ => written == Written::ByUs,
     };
-    match written {
-        Written::Replaced => Err(Error::internal(format!("another run of {step} has just begun; try again"))),
-        Written::ByUs | Written::Already if same => Ok(report),
-        Written::ByUs | Written::Already => {
-            let why = report.detail.map_or(String::new(), |detail| format!(" ({detail})"));
-            Err(Error::internal(format!(
-                "step {step} has ended already, as {}{why}, and that stays; start a new run first",
-                report.outcome.as_str()
-            )))
-        }
+    if same {
+        return Ok(report);
     }
+    let why = report.detail.map_or(String::new(), |detail| format!(" ({detail})"));
+    Err(Error::internal(format!(
+        "step {step} has ended already, as {}{why}, and that stays; start a new run first",
+        report.outcome.as_str()
+    )))
 }

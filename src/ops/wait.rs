@@ -165,20 +165,17 @@ impl WaitOptions {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidOptions`](crate::ErrorKind): it is no regular expression.
-    pub fn marker(self, regex: &str) -> Result<Self, Error> {
-        self.pattern(Some(regex), None)
+    pub fn marker(mut self, regex: &str) -> Result<Self, Error> {
+        self.patterns.merge(Patterns::new(Some(regex), None)?);
+        Ok(self)
     }
 
     /// Fails as soon as a line of the log matches; it wins over [`marker`](Self::marker).
     ///
     /// # Errors
     /// As [`marker`](Self::marker).
-    pub fn fail_marker(self, regex: &str) -> Result<Self, Error> {
-        self.pattern(None, Some(regex))
-    }
-
-    fn pattern(mut self, marker: Option<&str>, fail: Option<&str>) -> Result<Self, Error> {
-        self.patterns.merge(Patterns::new(marker, fail)?);
+    pub fn fail_marker(mut self, regex: &str) -> Result<Self, Error> {
+        self.patterns.merge(Patterns::new(None, Some(regex))?);
         Ok(self)
     }
 
@@ -259,21 +256,18 @@ fn relay(
 ) {
     match event {
         WaitEvent::Result(result) => {
-            let report = match options.steps.get(result.index) {
+            let log = request.log.as_deref();
+            let mut report = match options.steps.get(result.index) {
                 Some(step) => {
                     count(directory, step, &result, &mut |sentence| on_event(Event::Warning(sentence)));
-                    let mut report = Report::of(&result, step, directory, request.log_tail);
-                    if let Some(log) = &request.log {
-                        report.set_log(log, request.log_tail);
-                    }
-                    report
+                    Report::of(&result, step, directory, request.log_tail)
                 }
                 // No step was named: the file is what is reported on.
-                None => {
-                    let file = request.log.as_deref().unwrap_or(directory.path());
-                    Report::of_file(&result, file, directory, request.log_tail)
-                }
+                None => Report::of_file(&result, log.unwrap_or(directory.path()), directory),
             };
+            if let Some(log) = log {
+                report.set_log(log, request.log_tail);
+            }
             on_event(Event::Answer(Box::new(report)));
         }
         WaitEvent::Diagnostic(line) => on_event(Event::Diagnostic(line)),

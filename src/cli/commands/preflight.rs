@@ -196,13 +196,10 @@ fn summary(report: &PreflightReport, fix: Option<&String>) -> Option<String> {
     }
     let count = format!("{} of {} checks failed", failed.len(), report.checks.len());
     let Some(fix) = fix else { return Some(count) };
-    let source = |source| failed.iter().filter(|check| check.fix_source == Some(source)).count();
-    let (configured, suggested) = (source(FixSource::Configured), source(FixSource::Suggested));
-    Some(if configured > 0 {
-        format!("{count}; run the fix of {configured} with: {fix}")
-    } else if suggested > 0 {
-        format!("{count}; to let --fix run a suggested fix, {}", how_to_configure(report.file.as_deref()))
-    } else {
-        count
+    let from = |source| failed.iter().filter(|check| check.fix_source == Some(source)).count();
+    Some(match (from(FixSource::Configured), from(FixSource::Suggested)) {
+        (0, 0) => count,
+        (0, _) => format!("{count}; to let --fix run a suggested fix, {}", how_to_configure(report.file.as_deref())),
+        (configured, _) => format!("{count}; run the fix of {configured} with: {fix}"),
     })
 }

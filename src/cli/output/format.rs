@@ -11,12 +11,8 @@ use std::collections::BTreeSet;
 
 /// One step's answer in one line.
 pub(in crate::cli) fn result_line(report: &Report, styles: Styles) -> String {
-    let why = report
-        .detail
-        .as_ref()
-        .or(report.result_error.as_ref())
-        .or(report.marker.as_ref().map(|marker| &marker.line))
-        .map(String::as_str);
+    let why = report.detail.as_ref().or(report.result_error.as_ref());
+    let why = why.or(report.marker.as_ref().map(|marker| &marker.line)).map(String::as_str);
     let stopped = why.filter(|_| report.outcome == Outcome::Failed).and_then(|why| why.strip_prefix(STOPPED));
     let how = match (report.outcome, &report.signal, report.exit_code) {
         (Outcome::Failed, _, _) if stopped.is_some() => format!(", {STOPPED}"),
