@@ -5,6 +5,7 @@ use crate::decide::breaker::MAX_CONSECUTIVE;
 use crate::env_vars;
 use crate::error::Error;
 use crate::ops::directory::default_directory;
+use crate::ops::each_once;
 use crate::ops::preflight::PreflightOptions;
 use crate::preflight::MonitorSettings;
 use crate::record::step_name::{InvalidStepName, StepName};
@@ -81,13 +82,7 @@ pub(super) fn tag(word: &str) -> Result<StepName, InvalidStepName> {
 /// As [`or_variable`].
 pub(super) fn tags(given: &[StepName]) -> Result<Vec<String>, Error> {
     let of_session = or_variable(None, env_vars::TAG, tag)?;
-    let mut tags: Vec<String> = Vec::new();
-    for tag in given.iter().chain(&of_session).map(StepName::as_str) {
-        if !tags.iter().any(|known| known == tag) {
-            tags.push(tag.to_owned());
-        }
-    }
-    Ok(tags)
+    Ok(each_once(given.iter().chain(&of_session)).iter().map(StepName::to_string).collect())
 }
 
 /// How many failures in a row open a breaker.

@@ -64,10 +64,10 @@ fn steps_there(directory: &MonitorDir) -> Vec<String> {
     steps.iter().map(StepName::to_string).collect()
 }
 
-/// These steps, each once.
-fn each_once(steps: &[StepName]) -> Vec<StepName> {
+/// These steps, or tags, each once.
+pub(crate) fn each_once<'names>(names: impl IntoIterator<Item = &'names StepName>) -> Vec<StepName> {
     let mut seen = HashSet::new();
-    steps.iter().filter(|step| seen.insert(step.as_str())).cloned().collect()
+    names.into_iter().filter(|step| seen.insert(step.as_str())).cloned().collect()
 }
 
 /// The sentence about a step that is not there: which steps are, the one of the nearest name, and how to start one.

@@ -2,7 +2,6 @@
 
 use super::completions::steps;
 use super::tags::TagArgs;
-use super::thresholds::{ThresholdArgs, check_options};
 use super::{Args, Context, Error, StepName, Subcommand};
 use crate::exit_code::{ExitCode, of_signal};
 use crate::ops::events::events;
@@ -34,8 +33,7 @@ impl Subcommand for EventsArgs {
         &[ExitCode::Success, ExitCode::InternalError, ExitCode::Interrupted, ExitCode::Terminated];
 
     fn exec(self, context: &Context) -> Result<u8, Error> {
-        let mut request = check_options(ThresholdArgs::default(), context)?.log_tail(0).steps(self.steps);
-        request.tags = self.tags.words();
+        let request = self.tags.request(context)?.log_tail(0).steps(self.steps);
         let until = self.at_most.map(|span| clock::now().plus(span));
         if let Some(until) = until {
             stdio::set_deadline(until);

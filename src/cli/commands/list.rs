@@ -1,7 +1,6 @@
 //! `dogwatch list`.
 
 use super::tags::TagArgs;
-use super::thresholds::{ThresholdArgs, check_options};
 use super::{Args, Context, Error, Subcommand};
 use crate::cli::output::columns::fit;
 use crate::cli::output::print_error;
@@ -36,8 +35,7 @@ impl Subcommand for ListArgs {
 
     fn exec(self, context: &Context) -> Result<u8, Error> {
         let out = &context.out;
-        let mut request = check_options(ThresholdArgs::default(), context)?.log_tail(1);
-        request.tags = self.tags.words();
+        let request = self.tags.request(context)?.log_tail(1);
         let mut screen = Screen { request: &request, context, is_watched: self.watch, shown: None, size: None };
         if !self.watch {
             screen.show()?;

@@ -4,8 +4,8 @@
 
 use super::run_listener::run_detached;
 use super::thresholds::ThresholdArgs;
-use super::wait::{self, ExitPolicy, base_options};
-use super::{Context, Error, ExitCode, StepName};
+use super::wait::{ExitPolicy, base_options, wait_and_print};
+use super::{Context, Error, ExitCode};
 use crate::cli::deadline::CallDeadline;
 use crate::cli::output::print_error;
 use crate::ops::one_call::{CallStart, call_start, mark_told, owe};
@@ -33,11 +33,10 @@ pub(super) fn exec(
     let deadline = clock::now().plus(at_most);
     stdio::set_deadline(deadline);
     options.job.owes_end = true;
-    let mut call = Call { options, context };
     for _ in 0..ATTEMPTS {
-        match call_start(&call.options.directory, call.step())? {
+        match call_start(&options.directory, &options.job.step)? {
             CallStart::Free => {
-                let (code, sentence) = run_detached(&mut call.options, context)?;
+                let (code, sentence) = run_detached(&mut options, context)?;
                 // The failed start of COMMAND is the end of a run like any other.
                 let there = [ExitCode::Success, ExitCode::NotExecutable, ExitCode::NotFound];
                 if there.iter().any(|exit| exit.code() == code) {
@@ -50,61 +49,50 @@ pub(super) fn exec(
                 }
             }
             CallStart::Running(command) => {
-                call.note_other_command(&command, "this call joined it");
+                note_other_command(&options, &command, "this call joined it", context);
                 break;
             }
             CallStart::Untold(command) => {
-                call.note("the run ended before this call, which started nothing; call again to start it anew");
-                call.note_other_command(&command, "call again to start this one");
+                let sentence = "the run ended before this call, which started nothing; call again to start it anew";
+                note(&options, sentence, context);
+                note_other_command(&options, &command, "call again to start this one", context);
                 break;
             }
         }
     }
     let mut wait = base_options(ThresholdArgs::default(), grace, context)?
-        .step(call.step().clone())
+        .step(options.job.step.clone())
         .at_most(deadline.since(clock::now()))
         .start_timeout(GONE);
-    wait.directory.clone_from(&call.options.directory);
-    CallDeadline::of_wait(&wait).run_within(context, || call.wait(&wait))
+    wait.directory.clone_from(&options.directory);
+    CallDeadline::of_wait(&wait).run_within(context, || wait_and_mark(&options, &wait, context))
 }
 
-struct Call<'call> {
-    options: RunOptions,
-    context: &'call Context,
+/// Waits and prints; notes that the end was told once it was written, or that it is owed.
+fn wait_and_mark(options: &RunOptions, wait: &WaitOptions, context: &Context) -> Result<u8, Error> {
+    let (code, reports) = wait_and_print(wait, ExitPolicy::default(), context)?;
+    for report in &reports {
+        let marked = match (report.outcome, &report.run_id) {
+            (Outcome::Running, _) => owe(&options.directory, &options.job.step),
+            (_, Some(run)) if context.out.is_written() => mark_told(&options.directory, &options.job.step, run),
+            (_, _) => Ok(()),
+        };
+        if let Err(error) = marked {
+            note(options, &error.to_string(), context);
+        }
+    }
+    Ok(code)
 }
 
-impl Call<'_> {
-    fn step(&self) -> &StepName {
-        &self.options.job.step
+fn note(options: &RunOptions, sentence: &str, context: &Context) {
+    if !context.out.quiet {
+        print_error(&format!("{}: {sentence}", options.job.step));
     }
+}
 
-    /// Waits and prints; notes that the end was told once it was written, or that it is owed.
-    fn wait(&self, wait: &WaitOptions) -> Result<u8, Error> {
-        let (code, reports) = wait::wait_and_print(wait, ExitPolicy::default(), self.context)?;
-        for report in &reports {
-            let marked = match (report.outcome, &report.run_id) {
-                (Outcome::Running, _) => owe(&self.options.directory, self.step()),
-                (_, Some(run)) if self.context.out.is_written() => mark_told(&self.options.directory, self.step(), run),
-                (_, _) => Ok(()),
-            };
-            if let Err(error) = marked {
-                self.note(&error.to_string());
-            }
-        }
-        Ok(code)
-    }
-
-    fn note(&self, sentence: &str) {
-        if !self.context.out.quiet {
-            print_error(&format!("{}: {sentence}", self.step()));
-        }
-    }
-
-    fn note_other_command(&self, command: &[String], what: &str) {
-        let own: Vec<String> =
-            self.options.job.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-        if !command.is_empty() && command != own {
-            self.note(&format!("its command is another one: {}; {what}", command.join(" ")));
-        }
+fn note_other_command(options: &RunOptions, command: &[String], what: &str, context: &Context) {
+    let own: Vec<String> = options.job.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    if !command.is_empty() && command != own {
+        note(options, &format!("its command is another one: {}; {what}", command.join(" ")), context);
     }
 }

@@ -2,6 +2,7 @@
 
 use super::thresholds::{ThresholdArgs, check_options};
 use super::{Args, Context, Error, StepName, defaults};
+use crate::ops::check::CheckOptions;
 use crate::ops::select::{self, MeantSteps};
 
 /// The choice of steps by tag.
@@ -13,9 +14,14 @@ pub(super) struct TagArgs {
 }
 
 impl TagArgs {
-    /// The tags as text.
-    pub(super) fn words(&self) -> Vec<String> {
-        self.tags.iter().map(|tag| tag.as_str().to_owned()).collect()
+    /// What asks for the steps that have these tags.
+    ///
+    /// # Errors
+    /// `ErrorKind::InvalidOptions` where the environment does not fit.
+    pub(super) fn request(&self, context: &Context) -> Result<CheckOptions, Error> {
+        let mut request = check_options(ThresholdArgs::default(), context)?;
+        request.tags = self.tags.iter().map(StepName::to_string).collect();
+        Ok(request)
     }
 
     /// The steps that were named, or those that are meant where none was.
@@ -32,12 +38,10 @@ impl TagArgs {
             (false, true) => Ok(named),
             (false, false) => Err(Error::invalid_options("--tag chooses steps; name none beside it")),
             (true, _) => {
-                let mut request = check_options(ThresholdArgs::default(), context)?;
-                request.tags = self.words();
                 // A tag chooses as names do: of `run -d a --tag t; wait --tag t` the end may come before the wait.
                 let which =
                     if which == MeantSteps::Running && !self.tags.is_empty() { MeantSteps::Others } else { which };
-                select::steps(&request, which)
+                select::steps(&self.request(context)?, which)
             }
         }
     }
