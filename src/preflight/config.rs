@@ -17,18 +17,18 @@ const MAX_CHECKS: usize = 500;
 const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 /// The keys that every check may have.
 const COMMON_KEYS: [&str; 4] = ["name", "kind", "timeout", "fix"];
-/// A kind with its required keys and its optional keys.
-type Kind = (&'static str, &'static [&'static str], &'static [&'static str]);
+/// A kind with its own keys.
+type Kind = (&'static str, &'static [&'static str]);
 const KINDS: [Kind; 9] = [
-    ("command", &["command"], &[]),
-    ("python-import", &["module"], &["python"]),
-    ("venv", &["venv"], &[]),
-    ("http", &["url"], &[]),
-    ("tcp", &["address"], &[]),
-    ("env", &["variable"], &["matches"]),
-    ("file", &["file"], &[]),
-    ("disk", &["path", "min_free"], &[]),
-    ("monitor", &[], &[]),
+    ("command", &["command"]),
+    ("python-import", &["module", "python"]),
+    ("venv", &["venv"]),
+    ("http", &["url"]),
+    ("tcp", &["address"]),
+    ("env", &["variable", "matches"]),
+    ("file", &["file"]),
+    ("disk", &["path", "min_free"]),
+    ("monitor", &[]),
 ];
 /// The error of a file without any check.
 const NO_CHECK: &str = "this file holds no check; add a [[check]], or remove the file to run the default checks";
@@ -162,12 +162,12 @@ impl Reader<'_> {
             self.error(name_at, "the name is empty; every check needs a name of its own");
         }
         let kind = self.kind_word(entry);
-        if let Some((word, must, may)) = kind {
-            self.unknown_keys(entry, word, &[must, may].concat());
+        if let Some((word, own)) = kind {
+            self.unknown_keys(entry, word, own);
         }
         let timeout = self.timeout(entry);
         let fix = self.optional(entry, "fix");
-        let kind = kind.and_then(|(word, _, _)| self.kind(entry, word));
+        let kind = kind.and_then(|(word, _)| self.kind(entry, word));
         if self.errors.len() > before {
             return None;
         }
@@ -176,9 +176,9 @@ impl Reader<'_> {
     }
 
     fn kind_word(&mut self, entry: Entry<'_>) -> Option<Kind> {
-        let words = KINDS.map(|(word, _, _)| word);
+        let words = KINDS.map(|(word, _)| word);
         let word = self.string(entry, "kind", &format!("write what to test: one of {}", words.join(", ")))?;
-        let known = KINDS.into_iter().find(|(known, _, _)| *known == word);
+        let known = KINDS.into_iter().find(|(known, _)| *known == word);
         known.or_else(|| {
             let hint = hint(&word, &words, "the kinds are");
             self.refuse(entry.place_of("kind"), format!("there is no kind {word:?}; {hint}"))

@@ -102,11 +102,6 @@ impl CheckReport {
         self.symptom = self.symptom.map(|symptom| symptom + &remark);
         self
     }
-
-    /// Whether the check failed and has no fix that `--fix` could run.
-    pub(crate) fn lacks_fix(&self) -> bool {
-        self.verdict == CheckStatus::Failed && self.fix_source != Some(FixSource::Configured)
-    }
 }
 
 #[cfg(test)]
@@ -140,7 +135,6 @@ mod tests {
         let (suggested, configured) = (report(None), report(Some("own")));
         assert_eq!((suggested.fix.as_deref(), suggested.fix_source), (Some("usual"), Some(FixSource::Suggested)));
         assert_eq!((configured.fix.as_deref(), configured.fix_source), (Some("own"), Some(FixSource::Configured)));
-        assert!(suggested.lacks_fix() && !configured.lacks_fix());
     }
 
     #[test]

@@ -16,7 +16,6 @@ use crate::sys::watch::poll::ready;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,14 +60,15 @@ pub(crate) fn run(
     // what passed, as a rebuilt environment does that lacks a package.
     let again = runner.run_checks(checks)?;
     let repeated = checks.iter().zip(again).zip(&reports).map(|((check, report), before)| {
-        let own = check.fix.as_ref().and_then(|fix| fixes.get(&(check.folder.clone(), fix.clone())));
+        let own = check.fix.as_deref().and_then(|fix| fixes.get(fix));
         report.after_fixes(before.verdict, own.map(String::as_str))
     });
     Ok(repeated.collect())
 }
 
-/// Fixes that were run, by folder and command, each with how it ended: a clause about a check that still fails.
-type Fixes = BTreeMap<(PathBuf, String), String>;
+/// Fixes that were run, by their commands, each with how it ended: a clause about a check that still fails. All come from
+/// one file, and run in its folder.
+type Fixes<'check> = BTreeMap<&'check str, String>;
 
 /// What all checks share.
 struct CheckRunner {
@@ -111,13 +111,11 @@ impl CheckRunner {
     /// Waits for messages, at most so long.
     fn wait<T>(&mut self, receiver: &PollableReceiver<T>, longest: Duration) -> Result<(), Signal> {
         ready([Some(receiver.descriptor()), self.signals.as_ref().map(Pending::descriptor)], longest);
-        match self.signals.as_mut().and_then(|signals| signals.fetch().first().copied()) {
-            None => Ok(()),
-            Some(signal) => {
-                self.shells.stop();
-                Err(signal)
-            }
+        if let Some(signal) = self.signals.as_mut().and_then(|signals| signals.fetch().first().copied()) {
+            self.shells.stop();
+            return Err(signal);
         }
+        Ok(())
     }
 
     /// Starts one check in a thread of its own.
@@ -137,16 +135,14 @@ impl CheckRunner {
         &mut self,
         checks: impl Iterator<Item = &'check Check>,
         on_event: &mut dyn FnMut(PreflightEvent<'_>),
-    ) -> Result<Fixes, Signal> {
+    ) -> Result<Fixes<'check>, Signal> {
         let mut fixes = Fixes::new();
         for check in checks {
             let Some(text) = &check.fix else { continue };
-            let key = (check.folder.clone(), text.clone());
-            if fixes.contains_key(&key) {
-                continue;
+            if !fixes.contains_key(text.as_str()) {
+                on_event(PreflightEvent::FixStarted(text));
+                fixes.insert(text, self.run_fix(check, text)?);
             }
-            on_event(PreflightEvent::FixStarted(text));
-            fixes.insert(key, self.run_fix(check, text)?);
         }
         Ok(fixes)
     }

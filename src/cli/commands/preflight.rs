@@ -147,13 +147,14 @@ fn print_report(report: &PreflightReport, fix: Option<&String>, context: &Contex
             out.print_line(&line);
         }
     }
-    let without_fix: Vec<&str> =
-        report.checks.iter().filter(|check| check.lacks_fix()).map(|check| check.check.as_str()).collect();
+    let failed = report.failed();
+    let without_fix = failed.iter().filter(|check| check.fix_source != Some(FixSource::Configured));
+    let without_fix: Vec<&str> = without_fix.map(|check| check.check.as_str()).collect();
     if fix.is_none() && !without_fix.is_empty() && !out.quiet {
         let how = how_to_configure(report.file.as_deref());
         print_error(&format!("no fix is configured for {}; {how}", without_fix.join(", ")));
     }
-    if report.failed().is_empty() { ExitCode::Success } else { ExitCode::Failed }.code()
+    if failed.is_empty() { ExitCode::Success } else { ExitCode::Failed }.code()
 }
 
 /// How to give a check a fix that `--fix` runs.

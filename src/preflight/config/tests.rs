@@ -55,7 +55,7 @@ kind = "monitor"
 fn every_kind_is_read_in_the_files_order() {
     let checks = read(EVERY_KIND).unwrap();
     let kinds: Vec<&str> = checks.iter().map(|check| check.kind.describe().0).collect();
-    assert_eq!(kinds, KINDS.map(|(word, _, _)| word));
+    assert_eq!(kinds, KINDS.map(|(word, _)| word));
     assert_eq!((checks[0].timeout, checks[0].fix.as_deref()), (Duration::from_secs(90), Some("make deps")));
     assert_eq!((checks[3].timeout, checks[1].timeout), (Duration::from_secs(2), DEFAULT_TIMEOUT));
     assert!(matches!(checks[7].kind, CheckKind::Disk { min_free: 5_000_000_000, .. }));
