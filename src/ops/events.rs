@@ -26,7 +26,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct RunEvent {
     schema: u64,
-    event: EventKind,
+    /// `start` or `end`.
+    event: &'static str,
     step: String,
     run_id: Option<String>,
     time: Option<String>,
@@ -35,14 +36,6 @@ pub(crate) struct RunEvent {
     signal: Option<String>,
     elapsed_ms: Option<u64>,
     tags: Vec<String>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum EventKind {
-    #[default]
-    Start,
-    End,
 }
 
 /// Reports each start and end until `until`, a signal, or a reader that is gone: then `tell` returns false. The signal.
@@ -115,7 +108,7 @@ impl KnownRuns {
             signal: entry.signal,
             elapsed_ms: entry.elapsed_ms,
             tags: if is_present { report.tags.clone() } else { Vec::new() },
-            ..RunEvent::new(EventKind::End, &report.step)
+            ..RunEvent::new("end", &report.step)
         };
         self.add(entry.run_id, entry.started_at, true, end);
     }
@@ -138,7 +131,7 @@ impl KnownRuns {
             signal: report.signal,
             elapsed_ms: report.elapsed_ms,
             tags: report.tags,
-            ..RunEvent::new(EventKind::End, &report.step)
+            ..RunEvent::new("end", &report.step)
         };
         self.add(id, report.started_at, is_over, end);
     }
@@ -148,7 +141,7 @@ impl KnownRuns {
         let run = (end.step.clone(), id);
         if self.started.insert(run.clone()) {
             let (run_id, tags) = (end.run_id.clone(), end.tags.clone());
-            self.new.push(RunEvent { run_id, time: started_at, tags, ..RunEvent::new(EventKind::Start, &end.step) });
+            self.new.push(RunEvent { run_id, time: started_at, tags, ..RunEvent::new("start", &end.step) });
         }
         if is_over && self.ended.insert(run) {
             self.new.push(end);
@@ -157,7 +150,7 @@ impl KnownRuns {
 }
 
 impl RunEvent {
-    fn new(event: EventKind, step: &str) -> Self {
+    fn new(event: &'static str, step: &str) -> Self {
         Self { schema: SCHEMA, event, step: step.to_owned(), ..Self::default() }
     }
 }

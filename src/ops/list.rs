@@ -82,15 +82,11 @@ fn for_each_step<T: Send>(request: &CheckOptions, told: &(dyn Fn(Checked) -> T +
     let checked = map_parallel(steps.chunks(share).collect(), &|part: &[StepName]| part.iter().map(check).collect());
 
     let mut listing = Listing { steps: Vec::with_capacity(steps.len()), faults: Vec::new() };
-    for part in checked {
-        let part: Vec<Result<Option<T>, Error>> = part.unwrap_or_else(|| {
-            vec![Err(Error::internal("some of the steps are missing because of a bug in dogwatch"))]
-        });
-        for step in part {
-            match step {
-                Ok(told) => listing.steps.extend(told),
-                Err(error) => listing.faults.push(error.to_string()),
-            }
+    let missing = || vec![Err(Error::internal("some of the steps are missing because of a bug in dogwatch"))];
+    for step in checked.into_iter().flat_map(|part: Option<Vec<_>>| part.unwrap_or_else(missing)) {
+        match step {
+            Ok(told) => listing.steps.extend(told),
+            Err(error) => listing.faults.push(error.to_string()),
         }
     }
     Ok(listing)

@@ -160,15 +160,11 @@ fn log_one(request: &Log, directory: &MonitorDir, step: &StepName, out: &mut Out
         return Ok(missing(directory, step));
     }
     while left > 0 {
-        match follower.read().map_err(unreadable)? {
-            Chunk::Data(bytes) => {
-                let length = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-                left -= length as u64;
-                if out(&bytes[..length]).is_err() {
-                    break;
-                }
-            }
-            Chunk::Restarted | Chunk::Eof => break,
+        let Chunk::Data(bytes) = follower.read().map_err(unreadable)? else { break };
+        let length = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        left -= length as u64;
+        if out(&bytes[..length]).is_err() {
+            break;
         }
     }
     Ok(LogEnd::All)

@@ -49,13 +49,9 @@ pub(crate) fn none(request: &CheckOptions, which: MeantSteps, subject: &str, end
         [] => String::new(),
         tags => format!(" with tag {}", tags.join(" and ")),
     };
-    match (which, ended) {
-        (MeantSteps::Running, 1..) => format!(
-            "{subject}{tagged} runs in {place}; {ended} {} ended: look with dogwatch check",
-            if ended == 1 { "has" } else { "have" }
-        ),
-        (MeantSteps::All | MeantSteps::Others | MeantSteps::Running, _) => {
-            format!("{subject}{tagged} has started in {place}; start one with: dogwatch run STEP -- COMMAND")
-        }
+    if which != MeantSteps::Running || ended == 0 {
+        return format!("{subject}{tagged} has started in {place}; start one with: dogwatch run STEP -- COMMAND");
     }
+    let have = if ended == 1 { "has" } else { "have" };
+    format!("{subject}{tagged} runs in {place}; {ended} {have} ended: look with dogwatch check")
 }
