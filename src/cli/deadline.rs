@@ -57,12 +57,8 @@ impl CallDeadline {
     }
 
     fn deadline(&self, began: MonotonicTime, has_answered: bool) -> MonotonicTime {
-        let span = match (self.at_most, has_answered) {
-            (Some(span), _) => Some(span),
-            (None, false) => Some(self.first),
-            (None, true) => self.later,
-        };
-        span.map_or(MonotonicTime::NEVER, |span| began.plus(span))
+        let by_answer = if has_answered { self.later } else { Some(self.first) };
+        self.at_most.or(by_answer).map_or(MonotonicTime::NEVER, |span| began.plus(span))
     }
 
     /// Does `work` within the deadlines, and answers for a call that a signal ended before its worker could; the exit code.

@@ -78,18 +78,14 @@ impl Subcommand for LogArgs {
                 LogEnd::Interrupted(signal) => return Ok(of_signal(signal as i32)),
             }
         }
-        match absent.pop() {
-            Some(sentence) => {
-                if context.out.json && last != b'\n' {
-                    // The object of the error is a line of its own.
-                    context.out.print(b"\n");
-                }
-                for sentence in &absent {
-                    print_error(sentence);
-                }
-                Err(Error::not_started(sentence))
-            }
-            None => Ok(ExitCode::Success.code()),
+        let Some(sentence) = absent.pop() else { return Ok(ExitCode::Success.code()) };
+        if context.out.json && last != b'\n' {
+            // The object of the error is a line of its own.
+            context.out.print(b"\n");
         }
+        for sentence in &absent {
+            print_error(sentence);
+        }
+        Err(Error::not_started(sentence))
     }
 }

@@ -3,8 +3,9 @@
 use super::{ALL, Args, Context, Error, ExitCode, Help, MAIN_HELP, Subcommand, definition};
 use crate::sys::fs::atomic_write::write_into;
 use clap_mangen::Man;
+use std::io::{self, Write};
+use std::iter;
 use std::path::PathBuf;
-use std::{io, iter};
 
 #[derive(Debug, Args)]
 pub(super) struct ManArgs {
@@ -48,36 +49,32 @@ fn render(command: &clap::Command, help: &Help) -> io::Result<Vec<u8>> {
     let mut page = Vec::new();
     man.render_title(&mut page)?;
     man.render_name_section(&mut page)?;
-    section(&mut page, "SYNOPSIS");
+    writeln!(page, ".SH \"SYNOPSIS\"")?;
     for line in usage.trim_start_matches("Usage:").lines() {
-        page.extend_from_slice(format!("{}\n.br\n", roff(line.trim())).as_bytes());
+        writeln!(page, "{}\n.br", roff(line.trim()))?;
     }
     man.render_description_section(&mut page)?;
     for paragraph in help.notes.split("\n\n").filter(|text| !text.is_empty()) {
-        page.extend_from_slice(format!(".PP\n{}\n", roff(paragraph)).as_bytes());
+        writeln!(page, ".PP\n{}", roff(paragraph))?;
     }
     man.render_options_section(&mut page)?;
     if command.has_subcommands() {
         man.render_subcommands_section(&mut page)?;
     }
     if !help.exit_codes.is_empty() {
-        section(&mut page, "EXIT STATUS");
+        writeln!(page, ".SH \"EXIT STATUS\"")?;
         for (code, meaning) in help.exit_codes() {
-            page.extend_from_slice(format!(".TP\n\\fB{}\\fR\n{}\n", code.code(), roff(meaning)).as_bytes());
+            writeln!(page, ".TP\n\\fB{}\\fR\n{}", code.code(), roff(meaning))?;
         }
     }
-    section(&mut page, "EXAMPLES");
+    writeln!(page, ".SH \"EXAMPLES\"")?;
     for example in help.examples {
-        page.extend_from_slice(format!(".PP\n.nf\n{}\n.fi\n", roff(example)).as_bytes());
+        writeln!(page, ".PP\n.nf\n{}\n.fi", roff(example))?;
     }
     if command.get_version().is_some() {
         man.render_version_section(&mut page)?;
     }
     Ok(page)
-}
-
-fn section(page: &mut Vec<u8>, title: &str) {
-    page.extend_from_slice(format!(".SH \"{title}\"\n").as_bytes());
 }
 
 /// Text as roff prints it: no character of it is a request or an escape (`groff_char(7)`: `-` alone is a hyphen).

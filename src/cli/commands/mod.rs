@@ -192,14 +192,10 @@ fn definition_with<'entries>(entries: impl Iterator<Item = &'entries SubcommandE
 /// # Errors
 /// As the subcommand.
 pub(super) fn exec(matches: &ArgMatches, context: &Context) -> Result<u8, Error> {
-    let found = matches.subcommand().and_then(|(name, matches)| Some((find(name)?, matches)));
+    let entry = |(name, matches)| Some((ALL.iter().find(|entry| entry.name == name)?, matches));
+    let found = matches.subcommand().and_then(entry);
     let Some((entry, matches)) = found else { return Err(Error::invalid_options("no command was given")) };
     (entry.exec)(matches, context)
-}
-
-/// The subcommand of this name.
-pub(super) fn find(name: &str) -> Option<&'static SubcommandEntry> {
-    ALL.iter().find(|entry| entry.name == name)
 }
 
 /// An error of the call where `fault` holds.

@@ -252,11 +252,10 @@ impl RunArgs {
     /// One line on standard error where the run did not succeed: how it ended, and where its log is.
     fn print_failure(&self, options: &RunOptions, listener: &mut RunListener<'_>) {
         // The exit code says that it failed; without a report, or where its files are gone, there is nothing to add.
-        let Some(report) = self.report(options).ok().filter(|report| report.outcome != Outcome::NotStarted) else {
-            return;
-        };
-        let log = report.log.as_deref().map_or_else(String::new, |log| format!("; its log: {log}"));
-        listener.print_error(&format!("{}{log}", format::result_line(&report, Styles::PLAIN)));
+        if let Some(report) = self.report(options).ok().filter(|report| report.outcome != Outcome::NotStarted) {
+            let log = report.log.as_deref().map_or_else(String::new, |log| format!("; its log: {log}"));
+            listener.print_error(&format!("{}{log}", format::result_line(&report, Styles::PLAIN)));
+        }
     }
 }
 
@@ -264,17 +263,17 @@ impl RunArgs {
 fn heartbeat_interval(flag: Option<Duration>, stale: Option<Duration>) -> Result<Duration, Error> {
     let stale = stale.filter(|stale| !stale.is_zero());
     refuse_if(flag == Some(Duration::ZERO), "--heartbeat-interval 0 is no interval; use one like 10s")?;
-    match (flag, stale) {
-        (Some(interval), Some(stale)) if interval.saturating_mul(2) >= stale => Err(Error::invalid_options(format!(
+    let Some(interval) = flag else {
+        let default = defaults::duration(None, env_vars::HEARTBEAT_INTERVAL)?.filter(|span| !span.is_zero());
+        let default = default.unwrap_or(HEARTBEAT_INTERVAL);
+        return Ok(stale.map_or(default, |stale| default.min((stale / 3).max(Duration::from_millis(1)))));
+    };
+    match stale.filter(|stale| interval.saturating_mul(2) >= *stale) {
+        Some(stale) => Err(Error::invalid_options(format!(
             "--heartbeat-interval {} is not less than half of --stale {}; lower the one or raise the other",
             humantime::format_duration(interval),
             humantime::format_duration(stale)
         ))),
-        (Some(interval), _) => Ok(interval),
-        (None, stale) => {
-            let default = defaults::duration(None, env_vars::HEARTBEAT_INTERVAL)?.filter(|span| !span.is_zero());
-            let default = default.unwrap_or(HEARTBEAT_INTERVAL);
-            Ok(stale.map_or(default, |stale| default.min((stale / 3).max(Duration::from_millis(1)))))
-        }
+        None => Ok(interval),
     }
 }

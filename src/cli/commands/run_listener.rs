@@ -75,19 +75,14 @@ pub(super) fn run_detached(options: &mut RunOptions, context: &Context) -> Resul
 fn be_the_run(options: &RunOptions, caller: Stream) -> u8 {
     let mut listener = RunListener::new(options.job.step.as_str(), false);
     listener.caller = Some(caller);
-    match options.run_with(&mut |event| listener.on_event(&event)) {
-        Ok(ran) => {
-            if let Some(fault) = &ran.fault {
-                tell(listener.caller.take(), ran.exit_code, fault);
-            }
-            ran.exit_code
-        }
-        Err(error) => {
-            let code = refusal_code(&error);
-            tell(listener.caller.take(), code, &error);
-            code
-        }
+    let (code, fault) = match options.run_with(&mut |event| listener.on_event(&event)) {
+        Ok(ran) => (ran.exit_code, ran.fault),
+        Err(error) => (refusal_code(&error), Some(error.to_string())),
+    };
+    if let Some(fault) = fault {
+        tell(listener.caller.take(), code, fault);
     }
+    code
 }
 
 /// The exit code for a run that could not begin, with 75 where the step runs already.

@@ -252,7 +252,7 @@ pub(super) fn wait_and_print(
     // An answer that waits for `fg` would come too late for what follows it: `wait build && deploy &`.
     signals::survive_terminal_output();
     let mut printer = Printer { context, policy, live: ProgressDisplay::new(&context.out), reports: Vec::new() };
-    let options = options.clone().progress(printer.live.is_wanted());
+    let options = options.clone().progress(printer.live.wanted);
     let end = wait(&options, &mut |event| printer.on_event(event));
     printer.live.erase();
     if let WaitEnd::Interrupted(signal) = end? {

@@ -22,7 +22,8 @@ const BAR: usize = 10;
 /// What was drawn on the terminal.
 #[derive(Debug)]
 pub(in crate::cli) struct ProgressDisplay {
-    wanted: bool,
+    /// Whether anything is to be drawn.
+    pub(in crate::cli) wanted: bool,
     /// The widths of the lines that were drawn and not yet erased.
     drawn: Vec<usize>,
 }
@@ -34,10 +35,6 @@ impl ProgressDisplay {
             was_continued();
         }
         Self { wanted, drawn: Vec::new() }
-    }
-
-    pub(in crate::cli) fn is_wanted(&self) -> bool {
-        self.wanted
     }
 
     /// Draws the lines in place of those before.
