@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
 use support::screen::Screen;
-use support::{Ended, Place, Running, kill, lives, until};
+use support::{Bystander, Ended, Place, Running, kill, lives, until};
 
 /// Starts a run of a shell script with all signals at their defaults, and waits for its first line of output.
 fn ready(place: &Place, more: &[&str], script: &str) -> Running {
@@ -254,5 +254,58 @@ fn ctrl_z_and_fg_at_a_prompt_end_no_run_that_is_waited_for() {
     screen.press(&["fg", "Enter"]);
     until("both go on", || !is_stopped(place.pid("s")) && !is_stopped(child));
     place.write("go", "");
+    waiter.end_at_all().said(0, "success", false);
+}
+
+/// How often a process has gone to sleep (`proc_pid_status(5)`).
+fn sleeps(pid: i32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?.trim().parse().ok()
+}
+
+/// Pauses a process until the heartbeat has long been stale, as who pauses a container, a virtual machine or a job for a look
+/// with a debugger does: the process is told of nothing. Then waits until it has looked around and sleeps again.
+fn pause(place: &Place, process: &mut Running, limit: Duration) {
+    use nix::sys::ptrace::{Options, detach, interrupt, seize};
+    let pid = nix::unistd::Pid::from_raw(process.pid());
+    seize(pid, Options::empty()).expect("it is traced");
+    interrupt(pid).expect("it is stopped");
+    until("it is paused", || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('t'))
+    });
+    stays_stale(place, limit);
+    let before = sleeps(process.pid());
+    nix::sys::wait::waitpid(pid, None).expect("its stop is taken in");
+    detach(pid, None).expect("it goes on");
+    until("it sleeps again", || process.has_ended() || sleeps(process.pid()) > before);
+}
+
+#[test]
+fn a_paused_machine_makes_no_healthy_run_hung() {
+    let stale = Duration::from_secs(2);
+    // By the run itself, whose COMMAND beats when it likes.
+    let place = Place::new();
+    let script = "echo ready; until [ -e $DOGWATCH_DIR/go ]; do sleep 0.02; done";
+    let limits = ["--heartbeat-on", "manual", "--stale", "2s"];
+    let line = ["run", "s"].into_iter().chain(limits).chain(["--", "bash", "-c", script]);
+    let mut run = place.start(line);
+    until("COMMAND is ready", || std::fs::read_to_string(place.file("s.log")).is_ok_and(|log| log == "ready\n"));
+    pause(&place, &mut run, stale);
+    assert!(!run.has_ended());
+    place.write("go", "");
+    let run = run.end_at_all();
+    assert_eq!(run.code, 0, "{run:?}");
+    // By a waiter, of work that knows nothing of this program.
+    let place = Place::new();
+    let work = Bystander::sleeping();
+    place.write("s.heartbeat", "");
+    place.write("s.pid", &format!("{}\n", work.pid()));
+    let mut waiter = place.start(["wait", "s", "--json", "--stale", "2s"]);
+    until("the waiter watches", || waiter.has_events());
+    pause(&place, &mut waiter, stale);
+    assert!(!waiter.has_ended() && lives(work.pid()));
+    place.write("s.result", "{}");
+    place.write("s.status", "SUCCESS\n");
     waiter.end_at_all().said(0, "success", false);
 }

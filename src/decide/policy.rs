@@ -21,6 +21,16 @@ pub(crate) const GRACE: Duration = Duration::from_secs(5);
 /// How often a step is read where no events come, by default.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How much later than asked for a sleep ends where this process, and with it the work as a rule, was kept from running: a
+/// container or a virtual machine was paused. A busy machine is late by less.
+const PAUSED: Duration = Duration::from_secs(1);
+
+/// Whether a judge that meant to sleep until `planned` and goes on at `now` was paused in between. Nobody beats then, so the
+/// heartbeats that it looks at have the whole of their time again.
+pub(crate) fn was_paused(planned: MonotonicTime, now: MonotonicTime) -> bool {
+    now > planned.plus(PAUSED)
+}
+
 /// A threshold as its sources give it. Zero means none, as in timeout(1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Threshold {

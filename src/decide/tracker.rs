@@ -71,7 +71,7 @@ struct TrackedRun {
     starting_since: Option<MonotonicTime>,
     status: Option<(FileStamp, MonotonicTime)>,
     heartbeat: Option<HeartbeatState>,
-    /// The last moment at which its wrapper may have been stopped.
+    /// The last moment at which its wrapper may have been stopped, or the work paused together with this process.
     stopped: Option<MonotonicTime>,
     /// Whether the last look showed its wrapper stopped.
     was_stopped: bool,
@@ -154,6 +154,13 @@ impl RunTracker {
     /// Whether another run took the place of the one followed first.
     pub(crate) fn replaced(&self) -> bool {
         self.replaced
+    }
+
+    /// Takes in that this process goes on at `now` after a pause ([`crate::decide::policy::was_paused`]).
+    pub(crate) fn note_pause(&mut self, now: MonotonicTime) {
+        if let Some(run) = &mut self.run {
+            run.stopped = run.stopped.max(Some(now));
+        }
     }
 
     /// Folds one look into the memory and says what it means.

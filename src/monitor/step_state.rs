@@ -132,6 +132,11 @@ impl StepState {
         Ok(())
     }
 
+    /// Takes in that this process was paused until now.
+    pub(super) fn note_pause(&mut self, now: MonotonicTime) {
+        self.tracker.note_pause(now);
+    }
+
     /// Keeps that no snapshot could be read, why, and what is known of the run's process.
     pub(super) fn note_failure(&mut self, now: MonotonicTime, reason: String, process: Process) {
         let before = self.read_failure.take();

@@ -25,7 +25,7 @@ impl HeartbeatScheduler {
         Self { on, interval, next: now.plus(interval), last_size: 0, stale, seen: None, fresh: now }
     }
 
-    /// Goes on after a stop: a beat is due, and the heartbeat's age counts from now.
+    /// Goes on after a stop or a pause: a beat is due, and the heartbeat's age counts from now.
     pub(super) fn restart(&mut self, now: MonotonicTime) {
         (self.next, self.fresh) = (now, now);
     }

@@ -2,7 +2,7 @@
 //!
 //! One thread, so that reaping is never behind anything slow. It refuses to wait for a disk or a reader.
 
-use crate::decide::policy::{ran_for, silent_for};
+use crate::decide::policy::{ran_for, silent_for, was_paused};
 use crate::error::io_reason;
 use crate::record::file_names::{Record, file_name};
 use crate::record::outcome::Intent;
@@ -45,6 +45,10 @@ pub(super) fn supervise(run: &mut ActiveRun, job: &Job, on_event: OnEvent<'_>) -
         }
         let next = run.heartbeat.due().min(run.output.due()).min(over_at).min(run.interruptions.end_at);
         sleep(run, next);
+        let now = clock::now();
+        if was_paused(next, now) {
+            run.heartbeat.restart(now);
+        }
     }
 }
 

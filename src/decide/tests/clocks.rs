@@ -56,6 +56,21 @@ fn a_heartbeat_stale_at_first_sight_after_a_sleep_is_confirmed_before_anything_i
 }
 
 #[test]
+fn after_a_pause_that_stopped_the_observer_too_a_heartbeat_has_the_whole_of_its_time_again() {
+    for paused in [false, true] {
+        let mut run = RunTracker::default();
+        let look = |at| Snapshot { heartbeat: there(100.0, ()), ..plain(at) };
+        assert!(!is_hung(&verdict(&mut run, &look(101.0), 60.0)));
+        if paused {
+            run.note_pause(moment(500.0));
+        }
+        assert_eq!(is_hung(&verdict(&mut run, &look(500.1), 60.0)), !paused);
+        assert_eq!(is_hung(&verdict(&mut run, &look(559.9), 60.0)), !paused);
+        assert!(is_hung(&verdict(&mut run, &look(560.1), 60.0)), "it has said nothing since");
+    }
+}
+
+#[test]
 fn a_sleep_between_two_looks_ages_nothing() {
     // Both clocks of the looks stand still in the sleep; the wall clock and the files' do not.
     let mut tracker = RunTracker::default();
