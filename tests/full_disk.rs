@@ -131,3 +131,30 @@ fn a_directory_that_turns_read_only_is_said_and_commands_code_stays() {
         assert_eq!(place.dogwatch(["wait", "s"]).code, 4, "{fault}");
     }
 }
+
+#[test]
+fn work_that_fills_the_disk_can_be_ended() {
+    let script = format!("{FILL}; echo full > $ELSEWHERE/begun; exec sleep 300");
+    for end in [&["kill", "s", "--grace", "1s"][..], &["wait", "s", "--max-timeout", "1ms", "--grace", "1s"]] {
+        let (place, elsewhere) = (Place::new(), Place::new());
+        let Some(_disk) = Tmpfs::over(place.path(), "size=64k") else { return };
+        let mut command = place.command(["run", "s", "--no-breaker", "--", "sh", "-c", &script]);
+        command.env("ELSEWHERE", elsewhere.path());
+        let run = support::Running::start(command);
+        support::until("the disk is full", || elsewhere.file("begun").exists());
+        let child = meta(&place)["child_pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).expect("a pid");
+        place.start(end).end_at_all();
+        assert!(!support::lives(child), "{end:?}");
+        run.end_at_all();
+        assert_eq!(place.read("s.status"), "FAILED\n", "{end:?}");
+    }
+    // A plain shell's: nobody has reserved anything for its end.
+    let place = Place::new();
+    let Some(_disk) = Tmpfs::over(place.path(), "size=64k") else { return };
+    let shell = support::Shell::start(&place, "exec sleep 300", &[]);
+    place.write("s.pid", &format!("{}\n", shell.pid()));
+    let full = std::process::Command::new("sh").args(["-c", FILL]).env("DOGWATCH_DIR", place.path()).output();
+    assert!(full.is_ok());
+    let killed = place.dogwatch(["kill", "s", "--grace", "1s"]);
+    assert!(!support::lives(shell.pid()), "{killed:?}");
+}

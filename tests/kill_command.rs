@@ -199,3 +199,15 @@ fn a_command_that_contradicts_another_flag_or_is_empty_is_a_usage_error() {
     }
     assert_eq!(place.snapshot(), before);
 }
+
+#[test]
+fn what_a_command_did_not_do_is_no_reason_for_an_end_that_comes_later() {
+    let place = Place::new();
+    place.detach("s", "until [ -e $DOGWATCH_DIR/go ]; do sleep 0.02; done; exit 7");
+    let ended = wait(&place, "false");
+    ended.said(124, "timeout", false);
+    assert!(detail(&ended).contains("nothing was recorded"), "{ended:?}");
+    place.write("go", "");
+    let report = place.wait_json("s", &[]);
+    assert_eq!((&report["outcome"], &report["exit_code"]), (&json!("failed"), &json!(7)), "{report}");
+}

@@ -16,7 +16,7 @@ use crate::record::step_name::StepName;
 use crate::record::time::MonotonicTime;
 use crate::record::units::shown;
 use crate::step::snapshot::SnapshotReader;
-use crate::step::terminate::{cpu_time, cpu_time_in, evidence};
+use crate::step::terminate::{cpu_time, cpu_time_in, evidence, left_no_status};
 use crate::sys::process::table::LazyProcessTable;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -153,6 +153,9 @@ pub(crate) fn check_one(
     let (outcome, detail) = match verdict {
         Verdict::Final(Finding { outcome, next: RequiredAction::Terminate(intent), .. }) => {
             (*outcome, Some(assessment.reason_while_running(*intent)))
+        }
+        Verdict::Final(Finding { outcome: Outcome::Died, next: RequiredAction::Record(_), detail: None }) => {
+            (Outcome::Died, Some(left_no_status(snapshot)))
         }
         Verdict::Final(finding) => (finding.outcome, finding.detail.clone()),
         Verdict::Pending { .. } => (Outcome::Running, None),

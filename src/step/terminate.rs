@@ -89,18 +89,22 @@ pub(crate) fn terminate(
         Ok(killer) if intent != Intent::Killed => Some(capture_evidence(snapshot, killer)),
         Ok(_) | Err(_) => None,
     };
-    let wrapper = killer.as_ref().ok().and_then(|killer| askable(snapshot, killer.root));
-    let wrapper = wrapper.filter(|_| method.command.is_none());
+    let asks = killer.as_ref().ok().filter(|_| method.command.is_none());
+    let wrapper = asks.and_then(|killer| askable(snapshot, killer.root));
     // The snapshot before the first signal is the one under the record lock: work that finished in between has finished.
     let asked = wrapper.map(|_| method.escalation);
     let announced = announce(reader, snapshot.pid_file_id(), intent, why, evidence.as_deref(), asked);
     let mut terminator = Terminator { reader, snapshot, intent, why, escalation: method.escalation };
     let termination = match (announced, &method.command, killer) {
         (Ok(Announced::Over), _, _) => Termination { recorded: true, ..Termination::default() },
-        (Ok(_), Some(command), _) => terminator.by_command(command),
+        (Ok(announced), Some(command), _) => {
+            let termination = terminator.by_command(command);
+            if termination.recorded { termination } else { terminator.take_back(announced, termination) }
+        }
         (Ok(announced), None, Ok(killer)) => terminator.by_signals(killer, wrapper, announced),
-        (Ok(_), None, Err(refusal)) => refusal,
-        (Err(error), _, _) => not_recorded(error.to_string()),
+        (Ok(_) | Err(_), None, Err(refusal)) => refusal,
+        (Err(_), None, Ok(killer)) => terminator.unannounced(killer, wrapper),
+        (Err(error), _, _) => not_recorded(format!("{why}; {error}")),
     };
     Termination { evidence, ..termination }
 }
@@ -131,7 +135,6 @@ impl Terminator<'_> {
             None => self.escalation.grace,
         };
         let (held, grace) = exclude_others(self.reader, grace);
-        let run = self.snapshot.pid_file_id();
         if self.is_over() {
             // To end what is left takes it anew.
             drop(held);
@@ -139,11 +142,29 @@ impl Terminator<'_> {
         }
         let report = killer.end(Escalation { grace, ..self.escalation }, &mut || Children::Unknown);
         let Some(fault) = fault(&report, self.snapshot) else { return self.finish(&report) };
-        if !report.signalled && announced == Announced::First {
-            // What cannot be taken back stands as an intent of which nothing came.
-            let _stands = withdraw(self.reader, run, self.intent);
+        let refused = refused(self.why, &fault);
+        if report.signalled { refused } else { self.take_back(announced, refused) }
+    }
+
+    /// Has a run ended whose record cannot be written: its work may be what fills the disk. A wrapper that gets TERM records the
+    /// end in the room that it has reserved.
+    fn unannounced(&mut self, killer: TreeKiller, wrapper: Option<ProcessInfo>) -> Termination {
+        if self.is_over() {
+            return self.after_wrapper();
         }
-        refused(self.why, &fault)
+        match wrapper {
+            Some(wrapper) if end_by_term(wrapper, self.escalation.grace, &|| false) => self.after_wrapper(),
+            Some(_) | None => self.by_signals(killer, None, Announced::Joined),
+        }
+    }
+
+    /// Takes back what this call announced and did not do: how the run ends later is not its work.
+    fn take_back(&mut self, announced: Announced, undone: Termination) -> Termination {
+        if announced == Announced::First {
+            // What cannot be taken back stands as an intent of which nothing came.
+            let _stands = withdraw(self.reader, self.snapshot.pid_file_id(), self.intent);
+        }
+        undone
     }
 
     /// Whether another terminator was faster.
@@ -304,6 +325,12 @@ fn capture_evidence(snapshot: &Snapshot, killer: &mut TreeKiller) -> Vec<TreePro
     processes
 }
 
+/// Why a dead run is called that.
+pub(crate) fn left_no_status(snapshot: &Snapshot) -> String {
+    let process = snapshot.pid_file_id().map_or("its process".to_owned(), |run| format!("process {}", run.pid));
+    format!("{process} is gone and left no status")
+}
+
 /// Records the end of a run whose process is dead, after what it left has been ended: here by signals, elsewhere by the
 /// caller's command, since a wrapper's death says nothing of the job that it had started on another machine.
 pub(crate) fn record_death(
@@ -322,10 +349,7 @@ pub(crate) fn record_death(
     let _held = command.map(|_| exclude_other_commands(reader, grace));
     let called = command.map(|command| kill_command::run_after_death(reader, snapshot, command, grace));
     report.killed |= matches!(called, Some(Ok(true)));
-    let detail = (reason == Reason::Died).then(|| match snapshot.pid_file_id() {
-        Some(PidFileId { pid, .. }) => format!("process {pid} is gone and left no status"),
-        None => "its process is gone and left no status".to_owned(),
-    });
+    let detail = (reason == Reason::Died).then(|| left_no_status(snapshot));
     let also = called.and_then(Result::err);
     let also = also.and_then(|fault| detail_of(detail.iter().cloned().chain([fault.to_string()])));
     let termination = finish(reader, snapshot, Ending { detail, ..Ending::of(reason) }, &report);
@@ -382,10 +406,12 @@ fn end_remains(reader: &SnapshotReader, snapshot: &Snapshot, escalation: Escalat
 fn finish(reader: &mut SnapshotReader, snapshot: &Snapshot, ending: Ending, report: &KillReport) -> Termination {
     let ending = Ending { survivors: names(&report.survivors, target(snapshot).owner), ..ending };
     let recorded = record(reader, snapshot.pid_file_id(), &ending);
+    let with_reason = |fault: &Error| detail_of(ending.detail.iter().cloned().chain([fault.to_string()]));
+    let unrecorded = recorded.as_ref().err().and_then(with_reason);
     if let Some(meta) = snapshot.run_meta().filter(|meta| meta.locked && report.survivors.is_empty()) {
         remove_unpublished(reader.directory(), reader.step(), &meta.run_id);
     }
-    let detail = recorded.as_ref().err().map(Error::to_string).or(fault(report, snapshot));
+    let detail = unrecorded.or(fault(report, snapshot));
     Termination { killed: report.killed, recorded: recorded.is_ok(), detail, ..Termination::default() }
 }
 
