@@ -28,6 +28,9 @@ pub(super) fn assess_pid(snapshot: &Snapshot, seen_started: Option<u64>, seen_al
         if has_published_its_end(snapshot, meta) {
             return dead;
         }
+        if has_rebooted_since(snapshot, meta) {
+            return dead;
+        }
         if is_of_other_machine(snapshot, meta) {
             return if pid_file.is_some() { Liveness::Elsewhere } else { Liveness::Unclaimed };
         }
@@ -93,6 +96,19 @@ pub(crate) fn is_of_other_machine(snapshot: &Snapshot, meta: &Meta) -> bool {
         Some(recorded) if known(&here.boot_id) => recorded != here.boot_id,
         _ => meta.host.as_deref().is_some_and(|host| host != here.host),
     }
+}
+
+/// Whether the run is of an earlier boot of this machine: its name is the same, and no other kernel holds the lock on this disk.
+/// A filesystem may have another device number after each boot.
+fn has_rebooted_since(snapshot: &Snapshot, meta: &Meta) -> bool {
+    let here = snapshot.here.as_ref();
+    let is_own_lock = meta.lock_file.zip(snapshot.lock_file).is_some_and(|(own, there)| own.inode == there.inode);
+    let is_own_machine = meta.host.as_ref() == Some(&here.host) && here.local_filesystem;
+    is_of_other_machine(snapshot, meta)
+        && is_own_machine
+        && meta.locked
+        && is_own_lock
+        && snapshot.lock == LockState::Free
 }
 
 /// Whether its pid belongs to another PID namespace than the reader's.

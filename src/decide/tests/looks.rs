@@ -275,6 +275,32 @@ fn another_host_boot_or_namespace_is_elsewhere_and_said_so() {
 }
 
 #[test]
+fn a_run_of_before_a_reboot_is_dead_where_its_lock_is_this_disks_and_free() {
+    let lock = FileId { device: 9, inode: 5 };
+    let before = Meta { boot_id: Some("before".into()), locked: true, lock_file: Some(lock), ..local() };
+    let rebooted = || Snapshot {
+        meta: of_run(before.clone()),
+        lock: LockState::Free,
+        // The disk may have another number now.
+        lock_file: Some(FileId { device: 8, ..lock }),
+        process: GONE,
+        ..plain(110.0)
+    };
+    let liveness = |snapshot: &Snapshot| RunTracker::default().observe(snapshot).liveness;
+    assert_eq!(liveness(&rebooted()), Liveness::Dead { since: moment(110.0) });
+    let far = Arc::new(LocalContext { local_filesystem: false, ..(*rebooted().here).clone() });
+    for unsure in [
+        Snapshot { lock: LockState::Held, ..rebooted() },
+        Snapshot { lock: LockState::Unknown, ..rebooted() },
+        Snapshot { lock_file: Some(FileId { inode: 6, ..lock }), ..rebooted() },
+        Snapshot { meta: of_run(Meta { host: Some("there".into()), ..before.clone() }), ..rebooted() },
+        Snapshot { here: far, ..rebooted() },
+    ] {
+        assert_eq!(liveness(&unsure), Liveness::Elsewhere, "{unsure:?}");
+    }
+}
+
+#[test]
 fn a_death_counts_from_the_first_look_that_showed_it_and_is_taken_back_with_it() {
     let mut tracker = RunTracker::default();
     assert_eq!(
