@@ -1,13 +1,15 @@
 //! Splits a log's bytes into lines for matching, however they are cut into chunks. Called by `decide::log_match`.
 //!
 //! A line feed ends a line, and so does a carriage return: progress that overwrites itself shows one line after the other.
-//! Of a line the first 64 KiB are kept. Where a size limit took the oldest part of a log away, it reads as zeros, and one
+//! A line of more than 64 KiB is handed over in pieces that overlap. Where a size limit took the oldest part of a log away, it reads as zeros, and one
 //! line says how much was dropped; neither is text of the log. Empty lines are left out.
 
 use crate::record::sanitize::cut;
 
-/// The most bytes of a line that are looked at.
+/// The most bytes of a line that are looked at together.
 pub(crate) const LONGEST: usize = 64 << 10;
+/// How many bytes of a piece of a long line begin the next one: what matches across the cut is found in that.
+const OVERLAP: usize = 4 << 10;
 
 /// What is said in a log of the part that has gone; a line of its own.
 const NOTICE: [&str; 2] = ["[dogwatch: ", " bytes of older output were dropped here]"];
@@ -25,7 +27,7 @@ fn is_notice(line: &[u8]) -> bool {
 /// Cuts bytes into lines.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LineSplitter {
-    /// The line that has not ended yet, without the zeros before it, cut.
+    /// The line that has not ended yet, without the zeros before it; of a long one the last piece.
     begun: Vec<u8>,
 }
 
@@ -33,17 +35,16 @@ impl LineSplitter {
     /// Takes more bytes in, and hands over each line that they complete.
     pub(crate) fn feed(&mut self, mut bytes: &[u8], line: &mut dyn FnMut(&[u8])) {
         while let Some(end) = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
-            if self.begun.is_empty() {
+            if self.begun.is_empty() && end <= LONGEST {
                 // The usual case needs no copy.
-                let whole = &bytes[zeros(bytes[..end].iter())..end];
-                hand_over(&whole[..whole.len().min(LONGEST)], line);
+                hand_over(&bytes[zeros(bytes[..end].iter())..end], line);
             } else {
-                self.keep(&bytes[..end]);
+                self.keep(&bytes[..end], line);
                 self.finish(line);
             }
             bytes = &bytes[end + 1..];
         }
-        self.keep(bytes);
+        self.keep(bytes, line);
     }
 
     /// Whether a line has begun that has no end yet.
@@ -62,11 +63,19 @@ impl LineSplitter {
         self.begun.clear();
     }
 
-    fn keep(&mut self, bytes: &[u8]) {
+    /// Takes in more of the line that has begun, and hands over each piece that is full before there is more.
+    fn keep(&mut self, bytes: &[u8], line: &mut dyn FnMut(&[u8])) {
         // Zeros before a line are no part of it, and must not use its room up.
-        let bytes = if self.begun.is_empty() { &bytes[zeros(bytes.iter())..] } else { bytes };
-        let room = LONGEST - self.begun.len();
-        self.begun.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        let mut bytes = if self.begun.is_empty() { &bytes[zeros(bytes.iter())..] } else { bytes };
+        while !bytes.is_empty() {
+            if self.begun.len() == LONGEST {
+                hand_over(&self.begun, line);
+                self.begun.drain(..LONGEST - OVERLAP);
+            }
+            let (now, later) = bytes.split_at(bytes.len().min(LONGEST - self.begun.len()));
+            self.begun.extend_from_slice(now);
+            bytes = later;
+        }
     }
 }
 
@@ -132,12 +141,17 @@ mod tests {
     }
 
     #[test]
-    fn of_a_long_line_the_first_part_is_kept_and_the_next_line_is_whole() {
-        let mut text = vec![b'x'; 3 * LONGEST];
-        text.extend_from_slice(b"\nnext\n");
-        let found = lines(text.chunks(1000));
-        assert_eq!((found[0].len(), &found[1][..]), (LONGEST, &b"next"[..]));
-        assert_eq!(lines([&text[..]]), found);
+    fn a_long_line_comes_in_pieces_wherever_it_is_cut_and_the_next_line_is_whole() {
+        // Every word of it stands whole in one of the pieces.
+        let words = |range: std::ops::Range<u32>| range.map(|number| format!("<{number}>"));
+        let text = words(0..30_000).collect::<String>() + "\nnext\n";
+        let found = lines(text.as_bytes().chunks(1000));
+        assert_eq!(lines([text.as_bytes()]), found);
+        let (next, pieces) = found.split_last().unwrap();
+        assert_eq!(next, b"next");
+        assert!(pieces.len() > 2 && pieces.iter().all(|piece| piece.len() <= LONGEST));
+        let pieces: Vec<String> = pieces.iter().map(|piece| String::from_utf8_lossy(piece).into_owned()).collect();
+        assert!(words(0..30_000).all(|word| pieces.iter().any(|piece| piece.contains(&word))));
     }
 
     proptest! {
