@@ -117,6 +117,12 @@ fn without_a_file_the_monitor_directory_is_checked_and_the_environment_where_the
     let (code, found) = project.preflight(&[]);
     assert_eq!((code, verdicts(&found)), (1, vec!["passed", "failed"]), "{found:?}");
     fails_with(&found[1], &["holds no pyvenv.cfg"]);
+    // What nothing shows to have been one may be somebody's own folder: no command is named that empties it.
+    assert!(found[1]["suggestion"].is_null() && !found[1].to_string().contains("--clear"), "{}", found[1]);
+    std::fs::create_dir(project.file(".venv/bin")).expect("a folder");
+    std::fs::create_dir(project.file(".venv/lib")).expect("a folder");
+    let (_, found) = project.preflight(&[]);
+    assert!(found[1].to_string().contains("--clear"), "{}", found[1]);
 }
 
 #[test]

@@ -102,9 +102,12 @@ fn open<'check>(path: &Path, named: PathBuf, project: &'check Path) -> Result<Ve
         if error.kind() != std::io::ErrorKind::NotFound {
             return Failure::new(format!("cannot read {}: {}", file.display(), io_reason(&error)));
         }
+        // A rebuild empties the folder: it is offered for what began as an environment, and for nobody's own files.
+        let has_begun = ["bin", "lib"].iter().all(|part| metadata::is_there(&folder.join(part)));
+        let cause = if has_begun { "making it was interrupted" } else { "it is another kind of folder" };
         Failure::new(format!("{shown} holds no {}, so no Python takes it for an environment", cfg::NAME))
-            .with_cause("making it was interrupted, or it is another kind of folder")
-            .with_suggestion(fix(&named, VenvProblem::Interpreter))
+            .with_cause(cause)
+            .with_suggestion(fix(&named, VenvProblem::Interpreter).filter(|_| has_begun))
     })?;
     let cfg = cfg::parse(&String::from_utf8_lossy(&text));
     let bin = folder.join("bin");
