@@ -136,3 +136,19 @@ fn what_to_clean_has_to_be_said() {
     }
     assert_eq!(place.dogwatch(["clean", "--older-than", "1s"]).stdout, "0 steps cleaned\n");
 }
+
+#[test]
+fn a_pid_that_is_no_number_may_be_of_work_that_has_just_begun() {
+    let place = Place::new();
+    place.write("s.pid", "");
+    place.write("t.pid", "pid: 7\n");
+    assert_eq!(place.dogwatch(["clean", "--all"]).code, 0);
+    for step in ["s", "t"] {
+        assert_eq!(place.dogwatch(["run", step, "--", "true"]).code, 125, "{step}");
+        assert_eq!(place.dogwatch(["clean", step]).code, 125, "{step}");
+        assert!(place.file(&format!("{step}.pid")).exists(), "{step}");
+    }
+    // Nothing of it has shown life for as long as a heartbeat may be silent.
+    place.age("s.pid", Duration::from_secs(61));
+    assert_eq!(place.dogwatch(["run", "s", "--", "true"]).code, 0);
+}

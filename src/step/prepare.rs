@@ -122,7 +122,10 @@ pub(crate) fn finalize_previous_run(
         (_, Liveness::Elsewhere | Liveness::Unclaimed | Liveness::Starting { .. }) => {
             let stale =
                 Policy::resolve(&ThresholdOptions::ONCE, snapshot.run_meta()).ok().and_then(|policy| policy.stale);
-            let fresh = seen.heartbeat.zip(stale).is_some_and(|(beat, stale)| snapshot.at < beat.fresh.plus(stale));
+            // A pid that is no number, or not yet, is a run's that has not beaten so far.
+            let claimed = snapshot.pid.is_there().then_some(seen.began);
+            let alive_at = seen.heartbeat.map(|beat| beat.fresh).or(claimed);
+            let fresh = alive_at.zip(stale).is_some_and(|(at, stale)| snapshot.at < at.plus(stale));
             if fresh {
                 return Err(running(&step, key));
             }
