@@ -234,11 +234,16 @@ fn admit(directory: &MonitorDir, job: &Job, run: Option<&str>) -> Result<(), Err
     let Some(name) = &job.breaker else { return Ok(()) };
     match breaker_file::ask(directory, name, job.max_consecutive, job.cooldown, run)? {
         (Admission::Closed | Admission::Trial, _) => Ok(()),
-        (Admission::Open, record) => Err(Error::breaker_open(format!(
-            "circuit breaker {name} is open after {} failures in a row; look at {}, then close it with: dogwatch breaker reset {name}",
-            record.consecutive_failures,
-            directory.join(&file_name(&job.step, Record::Log)).display(),
-        ))),
+        (Admission::Open, record) => {
+            let log = file_name(&job.step, Record::Log);
+            let has_log = directory.stat(&log).is_ok_and(|file| file.is_there());
+            let look =
+                if has_log { format!("look at {}, then ", directory.join(&log).display()) } else { String::new() };
+            Err(Error::breaker_open(format!(
+                "circuit breaker {name} is open after {} failures in a row; {look}close it with: dogwatch breaker reset {name}",
+                record.consecutive_failures,
+            )))
+        }
     }
 }
 
