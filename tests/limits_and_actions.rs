@@ -130,11 +130,17 @@ fn a_hung_run_is_to_be_fixed_and_one_that_died_or_ran_out_of_time_started_again(
         "run", "hung", "--heartbeat-on", "manual", "--stale", "200ms", "--no-breaker", "--", "sleep", "300",
     ]);
     assert_eq!(place.wait_json("hung", &[])["action"], "fix");
-    place.dogwatch(["run", "late", "--max-timeout", "50ms", "--no-breaker", "--", "sleep", "300"]);
+    let late = place.dogwatch(["run", "late", "--max-timeout", "50ms", "--no-breaker", "--json", "--", "sleep", "300"]);
+    late.said(124, "timeout", true);
     assert_eq!(place.wait_json("late", &[])["action"], "retry");
     let pid = place.detach("died", "sleep 300");
     support::kill("KILL", pid);
     until("it is dead", || !lives(pid));
+    // Nobody has recorded it yet.
+    assert_eq!(
+        place.dogwatch(["check", "died", "--json"]).json()["detail"],
+        format!("process {pid} is gone and left no status")
+    );
     assert_eq!(place.wait_json("died", &[])["action"], "retry");
 }
 

@@ -80,6 +80,16 @@ fn work_that_is_quiet_and_busy_or_idle_and_talkative_is_left_alone() {
 }
 
 #[test]
+fn what_is_printed_as_the_result_is_output_too() {
+    let place = Place::new();
+    let script = "for n in 1 2 3 4 5 6 7 8 9 10 11 12; do echo; sleep 0.3; done; echo 7";
+    let line = ["run", "s", "--heartbeat-on", "output", "--result", "stdout", "--heartbeat-interval", "100ms"];
+    let run = place.start(line.into_iter().chain(["--stale", "2s", "--", "sh", "-c", script])).end_at_all();
+    assert_eq!(run.code, 0, "{run:?}");
+    assert_eq!(place.wait_json("s", &[])["result"], 7);
+}
+
+#[test]
 fn by_default_it_beats_while_its_process_lives_and_a_waiter_can_ask_for_more() {
     let place = Place::new();
     let script = "kill -STOP $$; exec sleep 300";

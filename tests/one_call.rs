@@ -243,3 +243,18 @@ fn eight_callers_that_race_and_are_killed_at_random_start_once_and_every_end_is_
         assert!(known.is_subset(&started) && started.len() == starts(&place, &step).len(), "{known:?} {started:?}");
     });
 }
+
+#[test]
+fn the_limits_on_the_line_hold_for_a_run_that_it_joins() {
+    for joins in [&["--for", "1m"][..], &["--attach"]] {
+        let place = Place::new();
+        let pid = place.detach("s", "sleep 300");
+        // No limit on the line outranks one from the environment.
+        let mut unlimited = place.command(["run", "s", "--for", "300ms", "--max-timeout", "0", "--", "sleep", "300"]);
+        let ended = Ended::of(&unlimited.env("DOGWATCH_MAX_TIMEOUT", "1ms").output().expect("dogwatch runs"));
+        assert!(ended.code == 75 && lives(pid), "{joins:?}: {ended:?}");
+        let limited = ["run", "s"].iter().chain(joins).chain(&["--max-timeout", "1ms", "--", "sleep", "300"]);
+        assert_eq!(place.start(limited).end_at_all().code, 124, "{joins:?}");
+        assert!(!lives(pid), "{joins:?}");
+    }
+}

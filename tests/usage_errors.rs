@@ -15,7 +15,7 @@ fn run(command: &mut Command) -> Ended {
 #[test]
 fn a_call_that_cannot_be_meant_is_a_usage_error_that_names_its_fault() {
     let place = Place::new();
-    let bad: [(&str, &str); 27] = [
+    let bad: [(&str, &str); 28] = [
         ("wiat s", "wiat"),
         ("log", "STEP"),
         ("wait s --frobnicate", "--frobnicate"),
@@ -42,6 +42,7 @@ fn a_call_that_cannot_be_meant_is_a_usage_error_that_names_its_fault() {
         ("run s --log-max wide -- true", "wide"),
         ("run s --heartbeat-on nothing -- true", "nothing"),
         ("run s --heartbeat-interval 1s --stale 2s -- true", "--heartbeat-interval"),
+        ("run s --heartbeat-on output --log none -- true", "--log none"),
         ("wait s --color blue", "blue"),
     ];
     for (line, word) in bad {
@@ -269,4 +270,11 @@ fn the_advised_command_works_in_a_directory_with_blanks() {
     let again = Ended::of(&again.output().expect("a shell"));
     assert_eq!(again.code, 75, "{advised}: {again:?}");
     place.dogwatch(["--dir", &shown, "kill", "s"]);
+}
+
+#[test]
+fn a_directory_that_is_none_is_said_once_and_its_mode_is_nobodys_business() {
+    let place = Place::new();
+    let run = place.dogwatch(["run", "s", "--dir", "/dev/null", "--", "true"]);
+    is_refused(&run, 125, &["/dev/null is no directory"]);
 }

@@ -4,12 +4,12 @@
 
 use crate::decide::policy::{ran_for, silent_for, was_paused};
 use crate::error::io_reason;
-use crate::record::file_names::{Record, file_name};
+use crate::record::file_names::{Record, TempFile, file_name};
 use crate::record::outcome::Intent;
 use crate::record::time::MonotonicTime;
 use crate::runner::end_tree::{self, TreeEnd, reap_command};
 use crate::runner::start::ActiveRun;
-use crate::runner::{HeartbeatOn, Job, OnEvent, RunnerEvent};
+use crate::runner::{HeartbeatOn, Job, OnEvent, ResultFrom, RunnerEvent};
 use crate::step::publisher::still_there;
 use crate::sys::clock;
 use crate::sys::process::diagnose;
@@ -133,7 +133,7 @@ fn beat(run: &mut ActiveRun, job: &Job, now: MonotonicTime, on_event: OnEvent<'_
     run.own.restore();
     // Beats by the clock ask nothing of the log.
     let size =
-        if matches!(job.heartbeat_on, HeartbeatOn::Output | HeartbeatOn::Activity) { run.output.size() } else { 0 };
+        if matches!(job.heartbeat_on, HeartbeatOn::Output | HeartbeatOn::Activity) { output_size(run, job) } else { 0 };
     let active = job.heartbeat_on == HeartbeatOn::Activity && {
         let seen = end_tree::activity(run);
         std::mem::replace(&mut run.activity, seen.clone()) != seen
@@ -148,6 +148,13 @@ fn beat(run: &mut ActiveRun, job: &Job, now: MonotonicTime, on_event: OnEvent<'_
             )));
         }
     }
+}
+
+/// How much COMMAND has printed so far, also where its standard output is to be the result.
+fn output_size(run: &ActiveRun, job: &Job) -> u64 {
+    let given = (job.result == ResultFrom::Stdout).then(|| run.directory.stat(&TempFile::Given.of(&job.step, &run.id)));
+    let stamp = given.and_then(Result::ok).and_then(|file| file.stamp());
+    run.output.size() + stamp.map_or(0, |stamp| stamp.size)
 }
 
 /// Whether the run is over one of the limits that it was given.

@@ -26,6 +26,7 @@ const GONE: Duration = Duration::from_secs(5);
 /// The work cannot be started or waited for.
 pub(super) fn exec(
     mut options: RunOptions,
+    thresholds: ThresholdArgs,
     grace: Option<Duration>,
     at_most: Duration,
     context: &Context,
@@ -60,7 +61,7 @@ pub(super) fn exec(
             }
         }
     }
-    let mut wait = base_options(ThresholdArgs::default(), grace, context)?
+    let mut wait = base_options(thresholds, grace, context)?
         .step(options.job.step.clone())
         .at_most(deadline.since(clock::now()))
         .start_timeout(GONE);

@@ -140,7 +140,7 @@ impl Subcommand for RunArgs {
     fn exec(self, context: &Context) -> Result<u8, Error> {
         let options = self.options(context)?;
         if let Some(at_most) = self.at_most {
-            return one_call::exec(options, self.grace, at_most, context);
+            return one_call::exec(options, self.thresholds(), self.grace, at_most, context);
         }
         if self.detach {
             return self.exec_detached(options, context);
@@ -153,7 +153,9 @@ impl Subcommand for RunArgs {
                     listener.print_error(fault);
                 }
                 if context.out.json {
-                    context.out.print_json(&self.report(&options)?);
+                    let mut report = self.report(&options)?;
+                    report.killed = matches!(ran.outcome, Outcome::Hung | Outcome::Timeout);
+                    context.out.print_json(&report);
                 } else if ran.outcome != Outcome::Success && ran.fault.is_none() && for_people {
                     self.print_failure(&options, &mut listener);
                 }
@@ -161,7 +163,7 @@ impl Subcommand for RunArgs {
             }
             Err(error) if self.attach && self.is_running(refusal_code(&error), &options) => {
                 let policy = ExitPolicy { propagate: true, ..ExitPolicy::default() };
-                let wait = base_options(ThresholdArgs::default(), self.grace, context)?.step(self.step);
+                let wait = base_options(self.thresholds(), self.grace, context)?.step(self.step);
                 wait_and_print(&wait, policy, context).map(|(code, _reports)| code)
             }
             Err(error) => Err(error),
@@ -179,6 +181,10 @@ impl RunArgs {
         refuse_if(
             (self.result, self.log) == (ResultFrom::Stdout, LogStreams::Stdout),
             "--result stdout takes COMMAND's standard output, so --log stdout has nothing to log; use --log stderr",
+        )?;
+        refuse_if(
+            (self.heartbeat_on, self.log) == (HeartbeatOn::Output, LogStreams::None),
+            "--heartbeat-on output beats while the log grows, and --log none keeps none; use --heartbeat-on activity",
         )?;
         let inherits_stdin = self.stdin == Stdin::Inherit;
         refuse_if(
@@ -212,6 +218,11 @@ impl RunArgs {
         options.job.cwd.clone_from(&self.cwd);
         options.job.tags = defaults::tags(&self.tags)?;
         Ok(options)
+    }
+
+    /// What a run that is joined is held to, beside the limits that it has itself.
+    fn thresholds(&self) -> ThresholdArgs {
+        ThresholdArgs { stale: self.stale, max_timeout: self.max_timeout }
     }
 
     /// Whether a run was refused, with this code, for a step that runs; its breaker, which is asked first, says nothing of that

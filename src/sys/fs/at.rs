@@ -180,6 +180,11 @@ impl FileFacts {
         self.kind == SFlag::S_IFREG
     }
 
+    /// Whether it is a directory.
+    pub(crate) fn is_folder(&self) -> bool {
+        self.kind == SFlag::S_IFDIR
+    }
+
     /// Why it is no record, where it is no regular file.
     pub(crate) fn unfit<T>(&self) -> Option<FileState<T>> {
         let kind = match self.kind {

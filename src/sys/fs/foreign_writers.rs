@@ -1,7 +1,7 @@
 //! Who else can replace the files of a directory. Called by `ops::run` and `preflight::checks::directory`.
 
 use crate::sys::env;
-use crate::sys::fs::at::FileAt;
+use crate::sys::fs::at::{FileAt, FileFacts};
 use crate::sys::fs::metadata;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -43,7 +43,7 @@ impl fmt::Display for ForeignWriters {
 pub(crate) fn foreign_writers(folder: &Path, is_monitor_dir: bool) -> Option<ForeignWriters> {
     let resolved = metadata::resolved(folder).unwrap_or_else(|_| folder.to_path_buf());
     let upwards = resolved.ancestors().map_while(|folder| {
-        let facts = FileAt::by_path(folder).facts().ok()?;
+        let facts = FileAt::by_path(folder).facts().ok().filter(FileFacts::is_folder)?;
         Some((folder.to_path_buf(), Permissions { owner: facts.stamp.owner, mode: facts.mode }))
     });
     among(&upwards.collect::<Vec<_>>(), env::user(), is_monitor_dir)
