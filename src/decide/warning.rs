@@ -44,9 +44,9 @@ impl fmt::Display for Warning {
             Self::OtherHost(host) => {
                 write!(formatter, "the run lives on {host}: only heartbeat and time decide, and nothing is signalled")
             }
-            Self::OtherBoot => formatter.write_str(
-                "the run began before this machine's last boot: only heartbeat and time decide, and nothing is signalled",
-            ),
+            Self::OtherBoot => {
+                formatter.write_str("the run began before this machine's last boot, so nothing is signalled")
+            }
             Self::OtherNamespace => formatter
                 .write_str("the run lives in another PID namespace, so its processes are not signalled from here"),
             Self::OtherTime => formatter.write_str(
