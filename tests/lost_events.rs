@@ -234,10 +234,12 @@ fn a_step_that_can_never_be_looked_at_holds_no_wait_beyond_its_limits() {
     assert_eq!(slice.code, 75, "{slice:?}");
     let detail = slice.json()["detail"].to_string();
     assert!(detail.contains("it cannot be looked at: input/output error"), "{slice:?}");
-    let failed = wait("--max-timeout", "700ms");
-    assert_eq!(failed.code, 125, "{failed:?}");
-    assert!(failed.stdout.contains("cannot look at s in "), "{failed:?}");
-    assert!(failed.stdout.contains("input/output error; the work was left alone"), "{failed:?}");
+    for limit in ["--max-timeout", "--start-timeout"] {
+        let failed = wait(limit, "700ms");
+        assert_eq!(failed.code, 125, "{failed:?}");
+        assert!(failed.stdout.contains("cannot look at s in "), "{failed:?}");
+        assert!(failed.stdout.contains("input/output error; the work was left alone"), "{failed:?}");
+    }
     assert_eq!(place.dogwatch(["wait", "s", "--for", "10ms"]).code, 75);
 }
 

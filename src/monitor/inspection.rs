@@ -273,6 +273,9 @@ impl Monitor<'_> {
         let bound = |at: Option<MonotonicTime>| at.map_or(MonotonicTime::NEVER, |at| at.max(sure));
         let thresholds = &self.options.thresholds;
         let longest = thresholds.max_timeout.resolve(None, MAX_TIMEOUT);
+        // Of a step that was never read nothing says that it has started.
+        let start = self.steps[step].snapshot().is_none().then_some(thresholds.start_timeout);
+        let longest = longest.into_iter().chain(start).min();
         let (until, given_up) = (bound(thresholds.until), bound(longest.map(|longest| failure.since.plus(longest))));
         // The directory may be gone for good, and the run with it.
         let died = bound(failure.dead_since.map(|since| since.plus(SettleTimes::CONTRACT.death)));
