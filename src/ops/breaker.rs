@@ -6,7 +6,7 @@ use crate::decide::breaker::{MAX_CONSECUTIVE, count, reset as closed};
 use crate::error::Error;
 use crate::ops::history::is_known;
 use crate::ops::report::BreakerStatus;
-use crate::ops::{open, steps_with};
+use crate::ops::{named_or_with, open};
 use crate::record::file_names::{Record, file_name};
 use crate::record::outcome::Reason;
 use crate::record::step_name::StepName;
@@ -26,7 +26,7 @@ pub(crate) fn show(
 ) -> Result<Vec<BreakerStatus>, Error> {
     let directory = open(directory)?;
     let status = |name| Ok(BreakerStatus::of(&breaker_file::read(&directory, name)?, name, max_consecutive));
-    meant(&directory, name)?.iter().map(status).collect()
+    named_or_with(&directory, name, Record::Breaker)?.iter().map(status).collect()
 }
 
 /// Closes a circuit; every one of the directory where none is named.
@@ -43,7 +43,7 @@ pub(crate) fn reset(directory: &Path, name: Option<&StepName>) -> Result<Vec<Bre
         let record = breaker_file::update(&directory, name, closed)?;
         Ok(BreakerStatus::of(&record, name, MAX_CONSECUTIVE))
     };
-    meant(&directory, name)?.iter().map(change).collect()
+    named_or_with(&directory, name, Record::Breaker)?.iter().map(change).collect()
 }
 
 /// Counts one success or failure.
@@ -71,18 +71,11 @@ fn check_known(directory: &MonitorDir, name: &StepName) -> Result<(), Error> {
         return Ok(());
     }
     let place = directory.path().display();
-    let there: Vec<String> = meant(directory, None)?.iter().map(StepName::to_string).collect();
+    let there = named_or_with(directory, None, Record::Breaker)?;
+    let there: Vec<&str> = there.iter().map(StepName::as_str).collect();
     let there = match there.as_slice() {
         [] => "and none of another name".to_owned(),
         names => format!("there are: {}", names.join(", ")),
     };
     Err(Error::not_started(format!("there is no circuit breaker {name} in {place}; {there}")))
-}
-
-/// The breaker that is named, or all of the directory.
-fn meant(directory: &MonitorDir, name: Option<&StepName>) -> Result<Vec<StepName>, Error> {
-    match name {
-        Some(name) => Ok(vec![name.clone()]),
-        None => Ok(steps_with(directory, |record| record == Record::Breaker)?.into_iter().collect()),
-    }
 }

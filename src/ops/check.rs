@@ -10,7 +10,7 @@ use crate::decide::warning::{Warning, remarks};
 use crate::error::Error;
 use crate::monitor::StepResult;
 use crate::ops::report::Report;
-use crate::ops::{each_once, open, readers};
+use crate::ops::{each_once, open, reader, readers};
 use crate::record::outcome::{Outcome, detail_of};
 use crate::record::step_name::StepName;
 use crate::record::time::MonotonicTime;
@@ -98,9 +98,8 @@ impl CheckOptions {
     ///
     /// # Errors
     /// As [`CheckOptions::check`].
-    pub(crate) fn check_step(self, step: &StepName) -> Result<Report, Error> {
-        let reports = self.step(step.clone()).check()?;
-        reports.into_iter().next().ok_or_else(|| Error::internal("there is nothing to report"))
+    pub(crate) fn check_step(&self, step: &StepName) -> Result<Report, Error> {
+        Ok(check_one(self, &mut reader(&open(&self.directory)?, step), None)?.report)
     }
 }
 

@@ -1,7 +1,7 @@
 //! `history`: which runs of a step have ended, when and how.
 
 use crate::error::Error;
-use crate::ops::{absence, open, steps_with};
+use crate::ops::{absence, named_or_with, open};
 use crate::record::file_names::{Record, file_name};
 use crate::record::history::HistoryEntry;
 use crate::record::step_name::StepName;
@@ -26,14 +26,10 @@ pub(crate) struct EndedRun {
 ///
 /// # Errors
 /// `ErrorKind::NotStarted` where there is no such step, `ErrorKind::Internal` where the directory cannot be read.
-pub(crate) fn history(directory: &Path, step: Option<StepName>) -> Result<Vec<EndedRun>, Error> {
+pub(crate) fn history(directory: &Path, step: Option<&StepName>) -> Result<Vec<EndedRun>, Error> {
     let directory = open(directory)?;
-    let steps = match step {
-        Some(step) => vec![step],
-        None => steps_with(&directory, |record| record == Record::History)?.into_iter().collect(),
-    };
     let mut ended = Vec::new();
-    for step in steps {
+    for step in named_or_with(&directory, step, Record::History)? {
         let runs = history::read_after_writer(&directory, &step);
         if runs.is_empty() && !is_known(&directory, &step) {
             return Err(Error::not_started(absence(&directory, &step)));

@@ -50,6 +50,17 @@ fn steps_with(directory: &MonitorDir, is_meant: impl Fn(Record) -> bool) -> Resu
     Ok(meant.filter_map(|(step, _)| StepName::parse(step).ok()).collect())
 }
 
+/// The step, or circuit breaker, that is named, else all of which this record is there.
+///
+/// # Errors
+/// The directory cannot be listed.
+fn named_or_with(directory: &MonitorDir, name: Option<&StepName>, record: Record) -> Result<Vec<StepName>, Error> {
+    match name {
+        Some(name) => Ok(vec![name.clone()]),
+        None => Ok(steps_with(directory, |other| other == record)?.into_iter().collect()),
+    }
+}
+
 /// The names of all files of a directory.
 ///
 /// # Errors

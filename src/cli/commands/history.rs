@@ -25,7 +25,7 @@ impl Subcommand for HistoryArgs {
         let out = &context.out;
         let directory = defaults::directory(context)?;
         let of = self.step.as_ref().map_or_else(String::new, |step| format!(" of {step}"));
-        let runs = history(&directory, self.step)?;
+        let runs = history(&directory, self.step.as_ref())?;
         if runs.is_empty() && !out.quiet {
             print_error(&format!("no run{of} has ended in {} yet", directory.display()));
         }

@@ -109,10 +109,8 @@ impl Screen<'_> {
     fn draw(&mut self, rows: &[Row], size: Size) {
         let room = size.rows.saturating_sub(2).max(1);
         let mut lines = if rows.is_empty() {
-            vec![
-                fit(&sanitize_for_terminal(&none(self.request, MeantSteps::All, "no step", 0)), size.columns)
-                    .into_owned(),
-            ]
+            let sentence = none(self.request, MeantSteps::All, "no step", 0);
+            vec![fit(&sanitize_for_terminal(&sentence), size.columns).into_owned()]
         } else if rows.len() <= room {
             table(rows, self.context.out.styles, Some(size.columns))
         } else {
