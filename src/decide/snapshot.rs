@@ -259,15 +259,8 @@ pub(crate) enum Status {
     /// None of this run.
     #[default]
     Absent,
-    /// Empty, or the beginning of a word.
+    /// Neither SUCCESS nor FAILED: empty, the beginning of a word, or another one.
     Unfinished {
-        /// Since when it has not changed.
-        since: MonotonicTime,
-        /// What is there, quoted.
-        word: String,
-    },
-    /// Neither SUCCESS nor FAILED.
-    Odd {
         /// Since when it has not changed.
         since: MonotonicTime,
         /// What is there, quoted.

@@ -344,7 +344,6 @@ impl TrackedRun {
         self.status = Some((*stamp, since));
         match content {
             ParsedStatus::Unfinished(word) => Status::Unfinished { since, word: word.clone() },
-            ParsedStatus::Odd(word) => Status::Odd { since, word: word.clone() },
             ParsedStatus::Complete(word) => Status::Complete { since, word: *word },
             ParsedStatus::FailedWith(_) => Status::Complete { since, word: StatusWord::Failed },
         }

@@ -126,7 +126,7 @@ pub(crate) fn evaluate(seen: &Observation, policy: &Policy, now: MonotonicTime) 
     }
     // Where the record has the end, neither other words in the status nor a file that cannot be read change it (I6).
     let is_broken = match seen.status {
-        Status::Unfinished { .. } | Status::Odd { .. } => true,
+        Status::Unfinished { .. } => true,
         Status::Absent => seen.invalid.is_some(),
         Status::Complete { .. } => false,
     };
@@ -185,7 +185,7 @@ fn judge_status(seen: &Observation, policy: &Policy, now: MonotonicTime) -> Opti
     let (settled_at, word) = match &seen.status {
         Status::Absent => return None,
         Status::Complete { since, word } => return Some(judge_complete(seen, policy, *since, *word, now)),
-        Status::Unfinished { since, word } | Status::Odd { since, word } => (since.plus(SETTLE_STATUS), word),
+        Status::Unfinished { since, word } => (since.plus(SETTLE_STATUS), word),
     };
     if settled_at.is_reached(now) {
         return Some(report(Outcome::Failed, Some(wrong_word(word))));
@@ -253,9 +253,7 @@ fn judge_death(seen: &Observation, policy: &Policy, now: MonotonicTime) -> Optio
     let settled_at = since.plus(policy.settle.death);
     if settled_at.is_reached(now) {
         return Some(match (&seen.status, seen.recorded) {
-            (Status::Unfinished { word, .. } | Status::Odd { word, .. }, None) => {
-                report(Outcome::Failed, Some(wrong_word(word)))
-            }
+            (Status::Unfinished { word, .. }, None) => report(Outcome::Failed, Some(wrong_word(word))),
             // Recorded and not published: its writer died between the two, and what it recorded is the truth.
             (_, Some(reason)) => record(reason, recorded_detail(seen, reason)),
             (_, None) => record(Reason::settled(None, seen.intent, Reason::Died), None),

@@ -221,9 +221,7 @@ impl StepState {
         let Some(Assessment { snapshot, observation, .. }) = &self.assessment else { return Vec::new() };
         let last = match observation.status {
             Status::Complete { .. } => (Record::Result, snapshot.result.stamp()),
-            Status::Absent | Status::Unfinished { .. } | Status::Odd { .. } => {
-                (Record::Status, snapshot.status.stamp())
-            }
+            Status::Absent | Status::Unfinished { .. } => (Record::Status, snapshot.status.stamp()),
         };
         let pid = (Record::Pid, snapshot.pid.stamp().filter(|_| snapshot.pid_file_id().is_none()));
         [pid, last].into_iter().filter_map(|(record, stamp)| Some((record, stamp?))).collect()

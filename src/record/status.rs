@@ -42,14 +42,12 @@ impl StatusWord {
 /// What the bytes of a status file say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ParsedStatus {
-    /// Nothing yet, or the beginning of a word: a write in progress.
+    /// Neither word yet: nothing, the beginning of one, or another one; quoted for a message.
     Unfinished(String),
     /// The run has ended.
     Complete(StatusWord),
     /// The run has failed, and the writer says how: `FAILED: text`.
     FailedWith(String),
-    /// Another word; quoted for a message.
-    Odd(String),
 }
 
 impl ParsedStatus {
@@ -73,14 +71,7 @@ impl ParsedStatus {
                 said => Self::FailedWith(cut(said)),
             };
         }
-        let begins = |whole: StatusWord| {
-            whole.as_str().as_bytes().get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word))
-        };
-        if begins(StatusWord::Success) || begins(StatusWord::Failed) {
-            Self::Unfinished(quote(word))
-        } else {
-            Self::Odd(quote(word))
-        }
+        Self::Unfinished(quote(word))
     }
 
     /// The word that ended the run, where it has ended.
@@ -88,7 +79,7 @@ impl ParsedStatus {
         match self {
             Self::Complete(word) => Some(*word),
             Self::FailedWith(_) => Some(StatusWord::Failed),
-            Self::Unfinished(_) | Self::Odd(_) => None,
+            Self::Unfinished(_) => None,
         }
     }
 }
@@ -119,7 +110,7 @@ mod tests {
         }
         assert_eq!(ParsedStatus::parse(b"FAILED:\n"), ParsedStatus::Complete(StatusWord::Failed));
         assert_eq!(ParsedStatus::parse(b"FAILED: no space left").word(), Some(StatusWord::Failed));
-        assert!(matches!(ParsedStatus::parse(b"SUCCESS: all is well"), ParsedStatus::Odd(_)), "a success is plain");
+        assert!(matches!(ParsedStatus::parse(b"SUCCESS: all is well"), ParsedStatus::Unfinished(_)), "a success is plain");
     }
 
     #[test]
@@ -135,9 +126,9 @@ mod tests {
 
     #[test]
     fn other_words_are_quoted() {
-        assert_eq!(ParsedStatus::parse(b"DONE\n"), ParsedStatus::Odd("\"DONE\"".into()));
-        assert!(matches!(ParsedStatus::parse(b"SUCCESSFUL"), ParsedStatus::Odd(_)));
-        assert!(matches!(ParsedStatus::parse(b"0"), ParsedStatus::Odd(_)));
+        assert_eq!(ParsedStatus::parse(b"DONE\n"), ParsedStatus::Unfinished("\"DONE\"".into()));
+        assert!(matches!(ParsedStatus::parse(b"SUCCESSFUL"), ParsedStatus::Unfinished(_)));
+        assert!(matches!(ParsedStatus::parse(b"0"), ParsedStatus::Unfinished(_)));
     }
 
     proptest! {

@@ -108,7 +108,7 @@ pub(crate) fn finalize_previous_run(
         (_, Liveness::Alive) => return Err(running(&step, key)),
         // What another directory's run left is that one's to record and to count.
         (_, Liveness::Dead { .. }) if copy => return Ok(()),
-        (Status::Unfinished { .. } | Status::Odd { .. }, Liveness::Dead { .. }) => Reason::Failed,
+        (Status::Unfinished { .. }, Liveness::Dead { .. }) => Reason::Failed,
         (_, Liveness::Dead { .. }) => {
             let reason = Reason::settled(seen.recorded, seen.intent, Reason::Died);
             let method = KillMethod::signals(Escalation::term(grace));

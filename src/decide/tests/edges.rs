@@ -349,7 +349,7 @@ fn what_comes_together_with_a_late_pid_was_not_there_at_the_look_before() {
 
 #[test]
 fn a_torn_status_that_has_settled_is_named_before_another_broken_file() {
-    let status = Status::Odd { since: moment(110.0), word: "\"DONE\"".into() };
+    let status = Status::Unfinished { since: moment(110.0), word: "\"DONE\"".into() };
     let invalid = Some((Record::Pid, "the pid file is a FIFO".to_owned()));
     let seen = Observation { status, invalid, ..run(Liveness::Unclaimed) };
     let detail = is_final(at(&seen, 112.0)).detail;

@@ -36,7 +36,6 @@ fn statuses() -> Vec<Status> {
     let mut all = vec![Status::Absent];
     for since in [ago(0), ago(999), ago(1000), ago(2000), ago(86_400_000)] {
         all.push(Status::Unfinished { since, word: "\"SUC\"".into() });
-        all.push(Status::Odd { since, word: "\"DONE\"".into() });
         all.push(Status::Complete { since, word: StatusWord::Success });
         all.push(Status::Complete { since, word: StatusWord::Failed });
     }
@@ -311,7 +310,6 @@ fn shifting_every_moment_shifts_the_verdict_and_nothing_else() {
         let status = match seen.status.clone() {
             Status::Absent => Status::Absent,
             Status::Unfinished { since, word } => Status::Unfinished { since: moved(since), word },
-            Status::Odd { since, word } => Status::Odd { since: moved(since), word },
             Status::Complete { since, word } => Status::Complete { since: moved(since), word },
         };
         let heartbeat = seen.heartbeat.map(|beat| Heartbeat {
