@@ -33,7 +33,7 @@ impl LeftOverCutoff {
                 Self::Before(started_wall.min(pid_modified))
             }
             // Where the process is dead or out of sight the two files are compared, both on their filesystem's clock.
-            (Liveness::Dead { .. } | Liveness::Elsewhere, _, Some(PidFileId { written: pid_modified, .. })) => {
+            (Liveness::Dead { .. } | Liveness::Unknown, _, Some(PidFileId { written: pid_modified, .. })) => {
                 Self::Older(pid_modified.minus(LEFT_OVER_SLACK))
             }
             _ => Self::Nothing,

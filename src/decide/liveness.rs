@@ -17,22 +17,22 @@ pub(super) const RECYCLED_SLACK: Duration = Duration::from_secs(2);
 /// Assesses the process of the run that pid file and record name, by this snapshot alone. `seen_started` is the raw start
 /// time of the process that earlier snapshots showed alive.
 pub(super) fn assess_pid(snapshot: &Snapshot, seen_started: Option<u64>, seen_alive: bool) -> Liveness {
-    let dead = Liveness::Dead { since: snapshot.at };
+    let dead_if = |is_proven| if is_proven { Liveness::Dead { since: snapshot.at } } else { Liveness::Unknown };
     let (pid_file, meta) = (snapshot.pid_file_id(), snapshot.run_meta());
     let locked = meta.is_some_and(|meta| meta.locked);
     // Without a pid file only the record of a run of this program still says which process it was.
     if pid_file.is_none() && !locked {
-        return Liveness::Unclaimed;
+        return Liveness::Unknown;
     }
     if let Some(meta) = meta {
         if has_published_its_end(snapshot, meta) {
-            return dead;
+            return dead_if(true);
         }
         if has_rebooted_since(snapshot, meta) {
-            return dead;
+            return dead_if(true);
         }
         if is_of_other_machine(snapshot, meta) {
-            return if pid_file.is_some() { Liveness::Elsewhere } else { Liveness::Unclaimed };
+            return Liveness::Unknown;
         }
     }
     // The kernel gives a lock back with the process, however that dies, so a held one says that the run lives, also across
@@ -43,11 +43,7 @@ pub(super) fn assess_pid(snapshot: &Snapshot, seen_started: Option<u64>, seen_al
     if own_lock && snapshot.lock == LockState::Held {
         return Liveness::Alive;
     }
-    let by_lock = if own_lock && snapshot.lock == LockState::Free && snapshot.here.local_filesystem {
-        dead
-    } else {
-        Liveness::Elsewhere
-    };
+    let by_lock = dead_if(own_lock && snapshot.lock == LockState::Free && snapshot.here.local_filesystem);
     if meta.is_some_and(|meta| is_of_other_namespace(snapshot, meta)) {
         return by_lock;
     }
@@ -55,9 +51,7 @@ pub(super) fn assess_pid(snapshot: &Snapshot, seen_started: Option<u64>, seen_al
     // machine's. A run of this program has recorded that it is of this one.
     let proves = seen_alive || snapshot.here.local_filesystem || locked;
     match snapshot.process {
-        Process::NotAsked if by_lock == dead => dead,
-        Process::NotAsked => Liveness::Unclaimed,
-        Process::Hidden => by_lock,
+        Process::NotAsked | Process::Hidden => by_lock,
         Process::Running { started, started_wall } => {
             let recycled = match meta.and_then(|meta| meta.pid_started_at) {
                 Some(_) if meta.is_some_and(|meta| is_of_other_time(snapshot, meta)) => return by_lock,
@@ -66,19 +60,9 @@ pub(super) fn assess_pid(snapshot: &Snapshot, seen_started: Option<u64>, seen_al
                 None if seen_started == Some(started) => false,
                 None => pid_file.is_none_or(|file| started_wall > file.written.plus(RECYCLED_SLACK)),
             };
-            match (recycled, proves) {
-                (false, _) => Liveness::Alive,
-                (true, true) => dead,
-                (true, false) => Liveness::Elsewhere,
-            }
+            if recycled { dead_if(proves) } else { Liveness::Alive }
         }
-        Process::Gone { borne_elsewhere } => {
-            if seen_alive || (proves && !borne_elsewhere) {
-                dead
-            } else {
-                Liveness::Elsewhere
-            }
-        }
+        Process::Gone { borne_elsewhere } => dead_if(seen_alive || (proves && !borne_elsewhere)),
     }
 }
 

@@ -241,11 +241,10 @@ pub(crate) enum Liveness {
         /// When a look first showed it.
         since: MonotonicTime,
     },
-    /// It may, where this reader cannot see: heartbeat and time decide.
-    Elsewhere,
-    /// No usable pid says which process it is: heartbeat and time decide.
+    /// It cannot be told from here: the process may be where this reader cannot see, or no usable pid says which it is.
+    /// Heartbeat and time decide.
     #[default]
-    Unclaimed,
+    Unknown,
     /// A new run holds the lock and has not published its pid: what stands there may be the old run's.
     Starting {
         /// When a look first showed it.

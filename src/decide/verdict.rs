@@ -248,7 +248,7 @@ fn judge_death(seen: &Observation, policy: &Policy, now: MonotonicTime) -> Optio
             // Closely: with no pid known, no notice would tell of its wrapper's end.
             return (now < believed).then_some(Verdict::Pending { recheck_at: believed, poll_fast: true });
         }
-        Liveness::Alive | Liveness::Elsewhere | Liveness::Unclaimed => return None,
+        Liveness::Alive | Liveness::Unknown => return None,
     };
     let settled_at = since.plus(policy.settle.death);
     if settled_at.is_reached(now) {

@@ -98,7 +98,7 @@ pub(crate) fn remarks(snapshot: &Snapshot, liveness: Liveness) -> Vec<Warning> {
             if let (true, Some(PidFileId { pid, .. })) = (snapshot.is_stopped, key) {
                 remarks.push(Warning::Stopped(pid));
             }
-            if let (Liveness::Elsewhere, Some(PidFileId { pid, .. })) = (liveness, key) {
+            if let (Liveness::Unknown, Some(PidFileId { pid, .. })) = (liveness, key) {
                 remarks.push(Warning::Unseen(pid));
             }
         }
@@ -108,5 +108,5 @@ pub(crate) fn remarks(snapshot: &Snapshot, liveness: Liveness) -> Vec<Warning> {
 
 /// Whether this machine may signal the run's processes as far as its record tells; the reason where it may not.
 pub(crate) fn out_of_reach(snapshot: &Snapshot) -> Option<Warning> {
-    remarks(snapshot, Liveness::Elsewhere).into_iter().find(Warning::forbids_signals)
+    remarks(snapshot, Liveness::Unknown).into_iter().find(Warning::forbids_signals)
 }

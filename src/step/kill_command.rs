@@ -122,7 +122,7 @@ pub(super) fn wait_for_end(reader: &mut SnapshotReader, snapshot: &Snapshot, gra
                     Liveness::Dead { since } => (CommandEffect::Gone, since.plus(SettleTimes::CONTRACT.death)),
                     // A process that holds the lock without a pid lives as well.
                     Liveness::Alive | Liveness::Starting { .. } => (CommandEffect::Alive, deadline),
-                    Liveness::Elsewhere | Liveness::Unclaimed => (CommandEffect::Unseen, deadline),
+                    Liveness::Unknown => (CommandEffect::Unseen, deadline),
                 },
             };
         }

@@ -119,7 +119,7 @@ pub(crate) fn finalize_previous_run(
             remove_stale_temp_files(reader.directory(), &step, &reader.directory().names().unwrap_or_default());
             return Ok(());
         }
-        (_, Liveness::Elsewhere | Liveness::Unclaimed | Liveness::Starting { .. }) => {
+        (_, Liveness::Unknown | Liveness::Starting { .. }) => {
             let stale =
                 Policy::resolve(&ThresholdOptions::ONCE, snapshot.run_meta()).ok().and_then(|policy| policy.stale);
             // A pid that is no number, or not yet, is a run's that has not beaten so far.

@@ -131,10 +131,10 @@ fn without_a_pid_a_record_means_a_death_only_where_its_lock_can_be_seen() {
     };
     let locked = || Meta { locked: true, ..local() };
     assert_eq!(seen(locked(), true), Liveness::Dead { since: moment(101.0) });
-    assert_eq!(seen(locked(), false), Liveness::Unclaimed);
-    assert_eq!(seen(Meta { boot_id: Some("before".into()), ..locked() }, true), Liveness::Unclaimed);
-    assert_eq!(seen(Meta { host: Some("there".into()), boot_id: None, ..locked() }, true), Liveness::Unclaimed);
-    assert_eq!(seen(local(), true), Liveness::Unclaimed);
+    assert_eq!(seen(locked(), false), Liveness::Unknown);
+    assert_eq!(seen(Meta { boot_id: Some("before".into()), ..locked() }, true), Liveness::Unknown);
+    assert_eq!(seen(Meta { host: Some("there".into()), boot_id: None, ..locked() }, true), Liveness::Unknown);
+    assert_eq!(seen(local(), true), Liveness::Unknown);
 }
 
 #[test]
@@ -351,7 +351,7 @@ fn what_comes_together_with_a_late_pid_was_not_there_at_the_look_before() {
 fn a_torn_status_that_has_settled_is_named_before_another_broken_file() {
     let status = Status::Unfinished { since: moment(110.0), word: "\"DONE\"".into() };
     let invalid = Some((Record::Pid, "the pid file is a FIFO".to_owned()));
-    let seen = Observation { status, invalid, ..run(Liveness::Unclaimed) };
+    let seen = Observation { status, invalid, ..run(Liveness::Unknown) };
     let detail = is_final(at(&seen, 112.0)).detail;
     assert!(detail.as_deref().is_some_and(|detail| detail.contains("DONE")), "{detail:?}");
 }

@@ -22,8 +22,7 @@ fn ago(millis: i64) -> MonotonicTime {
 fn livenesses() -> Vec<Liveness> {
     vec![
         Liveness::Alive,
-        Liveness::Elsewhere,
-        Liveness::Unclaimed,
+        Liveness::Unknown,
         Liveness::Dead { since: ago(0) },
         Liveness::Dead { since: ago(199) },
         Liveness::Dead { since: ago(200) },
@@ -305,7 +304,7 @@ fn shifting_every_moment_shifts_the_verdict_and_nothing_else() {
         let liveness = match seen.liveness {
             Liveness::Dead { since } => Liveness::Dead { since: moved(since) },
             Liveness::Starting { since } => Liveness::Starting { since: moved(since) },
-            other @ (Liveness::Alive | Liveness::Elsewhere | Liveness::Unclaimed) => other,
+            other @ (Liveness::Alive | Liveness::Unknown) => other,
         };
         let status = match seen.status.clone() {
             Status::Absent => Status::Absent,

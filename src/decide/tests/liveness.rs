@@ -27,20 +27,20 @@ fn a_held_lock_means_alive_and_a_free_one_decides_only_where_the_kernel_cannot_b
         (here(), LockState::Absent, own, running(7), Liveness::Alive),
         (here(), LockState::Absent, own, GONE, dead),
         (here(), LockState::Free, own, Process::Hidden, dead),
-        (here(), LockState::Absent, own, Process::Hidden, Liveness::Elsewhere),
+        (here(), LockState::Absent, own, Process::Hidden, Liveness::Unknown),
         // Another file under the lock's name, held or not, says nothing of the run.
         (here(), LockState::Held, other, GONE, dead),
         (here(), LockState::Held, other, running(7), Liveness::Alive),
         (here(), LockState::Free, other, running(7), Liveness::Alive),
-        (here(), LockState::Free, other, Process::Hidden, Liveness::Elsewhere),
+        (here(), LockState::Free, other, Process::Hidden, Liveness::Unknown),
         // Its number means nothing in another namespace, and its start nothing by another clock.
         (inside(), LockState::Free, own, running(7), dead),
-        (inside(), LockState::Free, other, GONE, Liveness::Elsewhere),
+        (inside(), LockState::Free, other, GONE, Liveness::Unknown),
         (inside(), LockState::Held, own, GONE, Liveness::Alive),
         (in_other_time(), LockState::Free, own, running(8), dead),
         (in_other_time(), LockState::Held, own, running(8), Liveness::Alive),
-        (in_other_time(), LockState::Absent, own, running(8), Liveness::Elsewhere),
-        (in_other_time(), LockState::Free, other, running(8), Liveness::Elsewhere),
+        (in_other_time(), LockState::Absent, own, running(8), Liveness::Unknown),
+        (in_other_time(), LockState::Free, other, running(8), Liveness::Unknown),
         (in_other_time(), LockState::Free, other, GONE, dead),
     ] {
         let told = format!("{lock:?} {lock_file:?} {process:?} {meta:?}");
@@ -62,7 +62,7 @@ fn a_run_of_another_time_namespace_that_was_seen_alive_by_its_lock_is_not_dead_w
     let lost = Snapshot { lock: LockState::Absent, lock_file: None, process, ..held.clone() };
     let mut tracker = RunTracker::default();
     assert_eq!(tracker.observe(&held).liveness, Liveness::Alive);
-    assert_eq!(tracker.observe(&lost).liveness, Liveness::Elsewhere);
+    assert_eq!(tracker.observe(&lost).liveness, Liveness::Unknown);
     // Nor when its files are removed and the wall clock is set: its process was seen before that.
     let mut tracker = RunTracker::default();
     tracker.observe(&held);
@@ -140,7 +140,7 @@ fn where_the_pid_file_was_removed_the_recorded_process_tells_whether_the_run_liv
         assert_eq!(first(&seen(running, lock, 205.0)), Liveness::Alive);
         assert_eq!(first(&seen(GONE, lock, 101.0)), Liveness::Dead { since: moment(210.0) });
         // Another run beats there, which wrote no pid.
-        assert_eq!(first(&seen(GONE, lock, 205.0)), Liveness::Unclaimed);
+        assert_eq!(first(&seen(GONE, lock, 205.0)), Liveness::Unknown);
     }
     assert_eq!(first(&seen(running, LockState::Held, 205.0)), Liveness::Starting { since: moment(210.0) });
 }

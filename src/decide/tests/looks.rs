@@ -174,7 +174,7 @@ fn on_a_network_filesystem_a_free_lock_proves_nothing_and_a_gone_process_of_this
     for (lock, process, liveness) in [
         (LockState::Free, running, Liveness::Alive),
         (LockState::Held, GONE, Liveness::Alive),
-        (LockState::Free, Process::Hidden, Liveness::Elsewhere),
+        (LockState::Free, Process::Hidden, Liveness::Unknown),
         (LockState::Free, GONE, Liveness::Dead { since: moment(110.0) }),
         (LockState::Unknown, GONE, Liveness::Dead { since: moment(110.0) }),
     ] {
@@ -198,7 +198,7 @@ fn with_no_pid_a_held_lock_means_a_run_is_starting() {
     let still = Snapshot { lock: LockState::Held, status: success(50.0), ..snapshot(111.0) };
     assert_eq!(tracker.observe(&still).liveness, Liveness::Starting { since: moment(110.0) });
     let free = Snapshot { lock: LockState::Free, status: success(50.0), ..snapshot(112.0) };
-    assert_eq!(tracker.observe(&free).liveness, Liveness::Unclaimed);
+    assert_eq!(tracker.observe(&free).liveness, Liveness::Unknown);
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn a_wrapper_killed_before_its_pid_stood_is_dead_and_a_withdrawn_pid_leaves_the_
     assert_eq!((withdrawn.liveness, withdrawn.recorded), (Liveness::Dead { since: moment(110.0) }, Some(Reason::Hung)));
     assert_eq!(first(&orphan(None, LockState::Held, 100.1)).liveness, Liveness::Starting { since: moment(110.0) });
     // Somebody who writes no pid beats on: the old record is not theirs.
-    assert_eq!(first(&orphan(None, LockState::Free, 109.0)).liveness, Liveness::Unclaimed);
+    assert_eq!(first(&orphan(None, LockState::Free, 109.0)).liveness, Liveness::Unknown);
 }
 
 #[test]
@@ -226,9 +226,9 @@ fn a_missing_pid_is_dead_where_that_is_known_and_elsewhere_where_not() {
     };
     let first = |snapshot: &Snapshot| RunTracker::default().observe(snapshot).liveness;
     assert_eq!(first(&gone(false, true)), Liveness::Dead { since: moment(110.0) });
-    assert_eq!(first(&gone(true, true)), Liveness::Elsewhere);
-    assert_eq!(first(&gone(false, false)), Liveness::Elsewhere);
-    assert_eq!(remarks(&gone(true, true), Liveness::Elsewhere), [Warning::Unseen(42)]);
+    assert_eq!(first(&gone(true, true)), Liveness::Unknown);
+    assert_eq!(first(&gone(false, false)), Liveness::Unknown);
+    assert_eq!(remarks(&gone(true, true), Liveness::Unknown), [Warning::Unseen(42)]);
     // Seen alive and then not is dead anywhere.
     let mut tracker = RunTracker::default();
     tracker.observe(&plain(105.0));
@@ -269,7 +269,7 @@ fn another_host_boot_or_namespace_is_elsewhere_and_said_so() {
     ] {
         let snapshot = Snapshot { meta: of_run(meta), process: GONE, ..plain(110.0) };
         let liveness = RunTracker::default().observe(&snapshot).liveness;
-        assert_eq!(liveness, Liveness::Elsewhere, "{remark:?}");
+        assert_eq!(liveness, Liveness::Unknown, "{remark:?}");
         assert_eq!(remarks(&snapshot, liveness), [remark]);
     }
 }
@@ -296,7 +296,7 @@ fn a_run_of_before_a_reboot_is_dead_where_its_lock_is_this_disks_and_free() {
         Snapshot { meta: of_run(Meta { host: Some("there".into()), ..before.clone() }), ..rebooted() },
         Snapshot { here: far, ..rebooted() },
     ] {
-        assert_eq!(liveness(&unsure), Liveness::Elsewhere, "{unsure:?}");
+        assert_eq!(liveness(&unsure), Liveness::Unknown, "{unsure:?}");
     }
 }
 
@@ -338,7 +338,7 @@ fn a_new_pid_file_is_a_new_run_of_which_nothing_is_remembered() {
 fn a_pid_that_comes_late_is_the_same_run_and_one_that_goes_takes_nothing_back() {
     let mut tracker = RunTracker::default();
     let without = Snapshot { heartbeat: there(101.0, ()), ..snapshot(110.0) };
-    assert_eq!(tracker.observe(&without).liveness, Liveness::Unclaimed);
+    assert_eq!(tracker.observe(&without).liveness, Liveness::Unknown);
     let with = Snapshot { heartbeat: there(101.0, ()), ..plain(111.0) };
     let seen = tracker.observe(&with);
     assert_eq!((seen.liveness, seen.began), (Liveness::Alive, moment(100.0)));
