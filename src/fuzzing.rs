@@ -276,7 +276,11 @@ fn looks(bytes: &[u8]) {
         stale: Threshold { flag: None, environment: Some(stale) },
         max_timeout: Threshold { flag: None, environment: Some(stale.saturating_mul(3)) },
         start_timeout: START_TIMEOUT,
-        until: source.byte().is_multiple_of(2).then(|| MonotonicTime::from_nanos(source.nanos())),
+        until: if source.byte().is_multiple_of(2) {
+            MonotonicTime::from_nanos(source.nanos())
+        } else {
+            MonotonicTime::NEVER
+        },
         settle: SettleTimes::CONTRACT,
     };
     while !source.0.is_empty() {

@@ -62,8 +62,8 @@ pub(crate) struct ThresholdOptions {
     pub(crate) max_timeout: Threshold,
     /// How long the step may take to start.
     pub(crate) start_timeout: Duration,
-    /// Until when this call blocks; nothing for as long as it takes.
-    pub(crate) until: Option<MonotonicTime>,
+    /// Until when this call blocks; never for as long as it takes.
+    pub(crate) until: MonotonicTime,
     /// How long what has ended may take to say how.
     pub(crate) settle: SettleTimes,
 }
@@ -74,7 +74,7 @@ impl ThresholdOptions {
         stale: Threshold::UNSET,
         max_timeout: Threshold::UNSET,
         start_timeout: START_TIMEOUT,
-        until: None,
+        until: MonotonicTime::NEVER,
         settle: SettleTimes::NONE,
     };
 }
@@ -108,7 +108,7 @@ pub(crate) struct Policy {
     /// How long the step may take to start.
     pub(crate) start_timeout: Duration,
     /// Until when this call blocks.
-    pub(crate) until: Option<MonotonicTime>,
+    pub(crate) until: MonotonicTime,
     /// How long what has ended may take to say how.
     pub(crate) settle: SettleTimes,
 }
@@ -121,7 +121,7 @@ impl Policy {
             max_timeout: None,
             heartbeat_interval: HEARTBEAT_INTERVAL,
             start_timeout: Duration::ZERO,
-            until: Some(until),
+            until,
             settle: SettleTimes::NONE,
         }
     }
@@ -209,7 +209,7 @@ mod tests {
             stale: threshold,
             max_timeout: threshold,
             start_timeout: START_TIMEOUT,
-            until: None,
+            until: MonotonicTime::NEVER,
             settle: SettleTimes::NONE,
         }
     }

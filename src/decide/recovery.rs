@@ -2,7 +2,7 @@
 //!
 //! A plan only rephrases the verdict; it carries out nothing.
 
-use crate::decide::verdict::{RequiredAction, Verdict};
+use crate::decide::verdict::Verdict;
 use crate::record::outcome::{Action, Outcome};
 
 /// What is to be done next.
@@ -23,14 +23,11 @@ pub(crate) enum Plan {
 /// The plan that a verdict calls for.
 pub(crate) fn plan(verdict: &Verdict) -> Plan {
     match verdict {
-        Verdict::Pending { .. } => Plan::Wait,
-        Verdict::Final(finding) => match (finding.next, finding.outcome) {
-            (RequiredAction::Record(_), _) => Plan::Record,
-            (RequiredAction::Terminate(_), _) => Plan::End,
-            (RequiredAction::Report, Outcome::NotStarted) => Plan::Start,
-            (RequiredAction::Report, Outcome::Running) => Plan::Wait,
-            (RequiredAction::Report, _) => Plan::Take,
-        },
+        Verdict::Record(..) => Plan::Record,
+        Verdict::Terminate { .. } => Plan::End,
+        Verdict::Report(Outcome::NotStarted, _) => Plan::Start,
+        Verdict::Pending { .. } | Verdict::Report(Outcome::Running, _) => Plan::Wait,
+        Verdict::Report(..) => Plan::Take,
     }
 }
 
@@ -59,22 +56,22 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::verdict::Finding;
     use crate::record::outcome::{Intent, Reason};
     use crate::record::time::MonotonicTime;
 
     #[test]
     fn every_verdict_has_the_plan_of_the_recovery_rules() {
-        let verdict = |outcome, next| Verdict::Final(Finding { outcome, next, detail: None });
+        let report = |outcome| Verdict::Report(outcome, None);
+        let end = |intent| Verdict::Terminate { intent, why: String::new(), while_running: String::new() };
         for (verdict, expected, action) in [
-            (verdict(Outcome::Success, RequiredAction::Report), Plan::Take, None),
-            (verdict(Outcome::Failed, RequiredAction::Report), Plan::Take, None),
-            (verdict(Outcome::Hung, RequiredAction::Report), Plan::Take, None),
-            (verdict(Outcome::Died, RequiredAction::Record(Reason::Died)), Plan::Record, None),
-            (verdict(Outcome::Hung, RequiredAction::Terminate(Intent::Hung)), Plan::End, Some(Action::Kill)),
-            (verdict(Outcome::Timeout, RequiredAction::Terminate(Intent::Timeout)), Plan::End, Some(Action::Kill)),
-            (verdict(Outcome::Running, RequiredAction::Report), Plan::Wait, Some(Action::Wait)),
-            (verdict(Outcome::NotStarted, RequiredAction::Report), Plan::Start, None),
+            (report(Outcome::Success), Plan::Take, None),
+            (report(Outcome::Failed), Plan::Take, None),
+            (report(Outcome::Hung), Plan::Take, None),
+            (Verdict::Record(Reason::Died, None), Plan::Record, None),
+            (end(Intent::Hung), Plan::End, Some(Action::Kill)),
+            (end(Intent::Timeout), Plan::End, Some(Action::Kill)),
+            (report(Outcome::Running), Plan::Wait, Some(Action::Wait)),
+            (report(Outcome::NotStarted), Plan::Start, None),
             (Verdict::Pending { recheck_at: MonotonicTime::NEVER, poll_fast: false }, Plan::Wait, Some(Action::Wait)),
         ] {
             assert_eq!((plan(&verdict), plan(&verdict).action()), (expected, action), "{verdict:?}");

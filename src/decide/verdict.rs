@@ -17,7 +17,12 @@ use std::time::Duration;
 /// How long a half-written status may stand unchanged.
 pub(crate) const SETTLE_STATUS: Duration = Duration::from_secs(2);
 /// How long a held lock without a pid counts as a run that is starting.
-pub(crate) const SETTLE_START: Duration = Duration::from_secs(5);
+const SETTLE_START: Duration = Duration::from_secs(5);
+
+/// Whether a run is just starting, as far as a held lock without a pid is believed to say that.
+pub(crate) fn is_starting(liveness: Liveness, now: MonotonicTime) -> bool {
+    matches!(liveness, Liveness::Starting { since } if now < since.plus(SETTLE_START))
+}
 
 /// What follows from an observation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,30 +34,37 @@ pub(crate) enum Verdict {
         /// Whether a write is in progress that raises no event: look often until then.
         poll_fast: bool,
     },
-    /// Known.
-    Final(Finding),
-}
-
-/// An answer, and what has to be done before it is true.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Finding {
-    /// The answer.
-    pub(crate) outcome: Outcome,
-    /// What has to be done.
-    pub(crate) next: RequiredAction,
-    /// A sentence for people.
-    pub(crate) detail: Option<String>,
-}
-
-/// What has to be done before an answer is true.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RequiredAction {
-    /// Nothing: the files say it, or it is an answer about the call alone.
-    Report,
-    /// The run is over and its end is not recorded.
-    Record(Reason),
+    /// The files say how it stands, or it is an answer about the call alone: with a sentence for people.
+    Report(Outcome, Option<String>),
+    /// The run is over and its end is not recorded: with a sentence for people.
+    Record(Reason, Option<String>),
     /// The run has to be ended first.
-    Terminate(Intent),
+    Terminate {
+        /// For what.
+        intent: Intent,
+        /// Why, for its record and for people.
+        why: String,
+        /// The same of a run that nothing was done to.
+        while_running: String,
+    },
+}
+
+impl Verdict {
+    /// How the run stands as long as nothing is done about it, and a sentence for people.
+    pub(crate) fn answer(&self) -> (Outcome, Option<String>) {
+        match self {
+            Self::Pending { .. } => (Outcome::Running, None),
+            Self::Report(outcome, detail) => (*outcome, detail.clone()),
+            Self::Record(reason, detail) => (reason.outcome(), detail.clone()),
+            Self::Terminate { intent, while_running, .. } => (intent.reason().outcome(), Some(while_running.clone())),
+        }
+    }
+
+    /// The same, judged again then at the latest, where it is not known yet.
+    fn no_later_than(self, at: MonotonicTime, fast: bool) -> Self {
+        let Self::Pending { recheck_at, poll_fast } = self else { return self };
+        Self::Pending { recheck_at: recheck_at.min(at), poll_fast: poll_fast || fast }
+    }
 }
 
 /// A snapshot and its meaning.
@@ -73,33 +85,6 @@ impl Assessment {
     pub(crate) fn of(snapshot: Snapshot, observation: Observation, policy: Policy) -> Self {
         let verdict = evaluate(&observation, &policy, snapshot.at);
         Self { snapshot, observation, policy, verdict }
-    }
-
-    /// Why a hung or overdue run is ended, for its record and for people.
-    pub(crate) fn reason_to_end(&self, intent: Intent) -> String {
-        match intent {
-            Intent::Hung => self.silence(),
-            Intent::Timeout => ran_for(self.snapshot.at.since(self.observation.began), self.limit()),
-            Intent::Killed => STOPPED.to_owned(),
-        }
-    }
-
-    /// The same of a run that nothing was done to: it may be ended, and is not.
-    pub(crate) fn reason_while_running(&self, intent: Intent) -> String {
-        match intent {
-            Intent::Hung => format!("{} and still running", self.silence()),
-            Intent::Timeout => format!("over its limit of {} and still running", shown(self.limit())),
-            Intent::Killed => STOPPED.to_owned(),
-        }
-    }
-
-    fn silence(&self) -> String {
-        let age = self.observation.heartbeat.map_or(Duration::ZERO, |beat| self.snapshot.at.since(beat.fresh));
-        silent_for(age, self.policy.stale.unwrap_or_default())
-    }
-
-    fn limit(&self) -> Duration {
-        self.policy.max_timeout.unwrap_or_default()
     }
 }
 
@@ -131,64 +116,73 @@ pub(crate) fn evaluate(seen: &Observation, policy: &Policy, now: MonotonicTime) 
         Status::Complete { .. } => false,
     };
     if let Some(reason) = seen.recorded.filter(|_| is_broken) {
-        return report(reason.outcome(), recorded_detail(seen, reason));
+        return Verdict::Report(reason.outcome(), recorded_detail(seen, reason));
     }
     let by_status = judge_status(seen, policy, now);
     match by_status {
-        Some(verdict @ Verdict::Final(_)) => return verdict,
         // It has ended and is about to say how: that takes a bounded time, which no threshold cuts short.
         Some(verdict) if seen.succeeded() && !matches!(seen.liveness, Liveness::Starting { .. }) => return verdict,
-        _ => {}
+        Some(Verdict::Pending { .. }) | None => {}
+        Some(verdict) => return verdict,
     }
     // A complete status that still waits for its result has decided; another broken sentinel changes nothing then.
     if let (Some((_, fault)), false) = (&seen.invalid, matches!(seen.status, Status::Complete { .. })) {
-        return report(Outcome::Failed, Some(fault.clone()));
+        return Verdict::Report(Outcome::Failed, Some(fault.clone()));
     }
     let by_death = judge_death(seen, policy, now);
     // A status that is being written, a death that may still be explained, a run that is just starting: each is settled in a
     // moment, and until then nothing may be terminated. Only the caller's own patience ends sooner, and not where the process
     // is dead, or callers in short slices would never learn of a death, or learn of one that was none.
-    if let Some(settling) = by_status.into_iter().chain(by_death).reduce(earlier) {
+    let settling = match (by_death, by_status) {
+        (Some(verdict), Some(Verdict::Pending { recheck_at, poll_fast })) => {
+            Some(verdict.no_later_than(recheck_at, poll_fast))
+        }
+        (by_death, by_status) => by_death.or(by_status),
+    };
+    if let Some(settling) = settling {
         let is_dead = matches!(seen.liveness, Liveness::Dead { .. });
         return if is_dead { settling } else { patience(policy, now, settling) };
     }
-    let stale_at = seen.heartbeat.and_then(|beat| {
-        let stale = policy.stale?;
+    let beaten = seen.heartbeat.zip(policy.stale);
+    let stale_at = beaten.map_or(MonotonicTime::NEVER, |(beat, stale)| {
         let due = beat.fresh.plus(stale);
         // At the look that shows it change a beat is alive, whatever a clock that was set in between makes of its age.
         let due = if due <= beat.seen { beat.seen.plus(stale) } else { due };
-        Some(beat.unconfirmed.map_or(due, |since| due.max(since.plus(policy.heartbeat_interval))))
+        beat.unconfirmed.map_or(due, |since| due.max(since.plus(policy.heartbeat_interval)))
     });
-    let over_at = policy.max_timeout.map(|limit| seen.began.plus(limit));
-    if stale_at.is_some_and(|at| at.is_reached(now)) {
-        return terminate(Intent::Hung);
+    let over_at = policy.max_timeout.map_or(MonotonicTime::NEVER, |limit| seen.began.plus(limit));
+    if let Some((beat, stale)) = beaten.filter(|_| stale_at.is_reached(now)) {
+        let why = silent_for(now.since(beat.fresh), stale);
+        let while_running = format!("{why} and still running");
+        return Verdict::Terminate { intent: Intent::Hung, why, while_running };
     }
-    if over_at.is_some_and(|at| at.is_reached(now)) {
-        return terminate(Intent::Timeout);
+    if let Some(limit) = policy.max_timeout.filter(|_| over_at.is_reached(now)) {
+        let why = ran_for(now.since(seen.began), limit);
+        let while_running = format!("over its limit of {} and still running", shown(limit));
+        return Verdict::Terminate { intent: Intent::Timeout, why, while_running };
     }
-    let recheck_at = [stale_at, over_at].into_iter().flatten().fold(MonotonicTime::NEVER, MonotonicTime::min);
-    patience(policy, now, Verdict::Pending { recheck_at, poll_fast: false })
+    patience(policy, now, Verdict::Pending { recheck_at: stale_at.min(over_at), poll_fast: false })
 }
 
 fn judge_absent(since: MonotonicTime, policy: &Policy, now: MonotonicTime) -> Verdict {
-    let given_up = since.plus(policy.start_timeout);
-    let over = policy.until.is_some_and(|until| now >= until);
-    if over || given_up.is_reached(now) {
-        return report(Outcome::NotStarted, None);
+    let given_up = since.plus(policy.start_timeout).min(policy.until);
+    if given_up.is_reached(now) {
+        return Verdict::Report(Outcome::NotStarted, None);
     }
-    let recheck_at = policy.until.map_or(given_up, |until| until.min(given_up));
-    Verdict::Pending { recheck_at, poll_fast: false }
+    Verdict::Pending { recheck_at: given_up, poll_fast: false }
 }
 
 /// The first rule: a status decides, once it and on success its result are whole. `None` if there is none.
 fn judge_status(seen: &Observation, policy: &Policy, now: MonotonicTime) -> Option<Verdict> {
     let (settled_at, word) = match &seen.status {
         Status::Absent => return None,
+        // It may be the old run's.
+        Status::Complete { .. } if is_starting(seen.liveness, now) => return None,
         Status::Complete { since, word } => return Some(judge_complete(seen, policy, *since, *word, now)),
         Status::Unfinished { since, word } => (since.plus(SETTLE_STATUS), word),
     };
     if settled_at.is_reached(now) {
-        return Some(report(Outcome::Failed, Some(wrong_word(word))));
+        return Some(Verdict::Report(Outcome::Failed, Some(wrong_word(word))));
     }
     Some(Verdict::Pending { recheck_at: settled_at, poll_fast: true })
 }
@@ -204,24 +198,20 @@ fn judge_complete(
     word: StatusWord,
     now: MonotonicTime,
 ) -> Verdict {
-    if let Liveness::Starting { since } = seen.liveness {
-        let believed = since.plus(SETTLE_START);
-        if !believed.is_reached(now) {
-            return Verdict::Pending { recheck_at: believed, poll_fast: true };
-        }
-    }
     // Who recorded first wins (I6); a bare FAILED after a terminator's announcement is that terminator's.
     if let Some(reason) = seen.recorded
         && reason != Reason::Success
     {
-        return report(reason.outcome(), recorded_detail(seen, reason));
+        return Verdict::Report(reason.outcome(), recorded_detail(seen, reason));
     }
     match (word, seen.intent) {
-        (StatusWord::Failed, Some(intent)) => report(intent.reason().outcome(), recorded_detail(seen, intent.reason())),
-        (StatusWord::Failed, None) => report(Outcome::Failed, seen.recorded_detail.clone()),
+        (StatusWord::Failed, Some(intent)) => {
+            Verdict::Report(intent.reason().outcome(), recorded_detail(seen, intent.reason()))
+        }
+        (StatusWord::Failed, None) => Verdict::Report(Outcome::Failed, seen.recorded_detail.clone()),
         (StatusWord::Success, _) => {
             if let (Some((Record::Result, fault)), None) = (&seen.invalid, seen.recorded) {
-                return report(Outcome::Failed, Some(fault.clone()));
+                return Verdict::Report(Outcome::Failed, Some(fault.clone()));
             }
             // Our own writers publish the result first; a dead writer brings none; a foreign one may be second.
             let may_come = seen.recorded.is_none() && !matches!(seen.liveness, Liveness::Dead { .. });
@@ -229,7 +219,7 @@ fn judge_complete(
             if seen.result != ResultState::Whole && may_come && limit != MonotonicTime::NEVER && now < limit {
                 return Verdict::Pending { recheck_at: limit, poll_fast: true };
             }
-            report(Outcome::Success, seen.recorded_detail.clone().filter(|_| seen.recorded.is_some()))
+            Verdict::Report(Outcome::Success, seen.recorded_detail.clone().filter(|_| seen.recorded.is_some()))
         }
     }
 }
@@ -253,10 +243,10 @@ fn judge_death(seen: &Observation, policy: &Policy, now: MonotonicTime) -> Optio
     let settled_at = since.plus(policy.settle.death);
     if settled_at.is_reached(now) {
         return Some(match (&seen.status, seen.recorded) {
-            (Status::Unfinished { word, .. }, None) => report(Outcome::Failed, Some(wrong_word(word))),
+            (Status::Unfinished { word, .. }, None) => Verdict::Report(Outcome::Failed, Some(wrong_word(word))),
             // Recorded and not published: its writer died between the two, and what it recorded is the truth.
-            (_, Some(reason)) => record(reason, recorded_detail(seen, reason)),
-            (_, None) => record(Reason::settled(None, seen.intent, Reason::Died), None),
+            (_, Some(reason)) => Verdict::Record(reason, recorded_detail(seen, reason)),
+            (_, None) => Verdict::Record(Reason::settled(None, seen.intent, Reason::Died), None),
         });
     }
     Some(Verdict::Pending { recheck_at: settled_at, poll_fast: false })
@@ -264,33 +254,8 @@ fn judge_death(seen: &Observation, policy: &Policy, now: MonotonicTime) -> Optio
 
 /// The last two rules: the caller's patience ends, or the wait goes on.
 fn patience(policy: &Policy, now: MonotonicTime, pending: Verdict) -> Verdict {
-    let (Some(until), Verdict::Pending { recheck_at, poll_fast }) = (policy.until, &pending) else { return pending };
-    if now >= until {
-        return report(Outcome::Running, None);
+    if policy.until.is_reached(now) {
+        return Verdict::Report(Outcome::Running, None);
     }
-    Verdict::Pending { recheck_at: until.min(*recheck_at), poll_fast: *poll_fast }
-}
-
-fn earlier(one: Verdict, other: Verdict) -> Verdict {
-    match (&one, &other) {
-        (
-            Verdict::Pending { recheck_at: first, poll_fast },
-            Verdict::Pending { recheck_at: second, poll_fast: other_poll_fast },
-        ) => Verdict::Pending { recheck_at: *first.min(second), poll_fast: *poll_fast || *other_poll_fast },
-        (Verdict::Final(_), _) => one,
-        (_, Verdict::Final(_)) => other,
-    }
-}
-
-fn report(outcome: Outcome, detail: Option<String>) -> Verdict {
-    Verdict::Final(Finding { outcome, next: RequiredAction::Report, detail })
-}
-
-fn record(reason: Reason, detail: Option<String>) -> Verdict {
-    Verdict::Final(Finding { outcome: reason.outcome(), next: RequiredAction::Record(reason), detail })
-}
-
-fn terminate(intent: Intent) -> Verdict {
-    let outcome = intent.reason().outcome();
-    Verdict::Final(Finding { outcome, next: RequiredAction::Terminate(intent), detail: None })
+    pending.no_later_than(policy.until, false)
 }

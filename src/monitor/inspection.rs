@@ -4,7 +4,7 @@
 
 use crate::decide::policy::{MAX_TIMEOUT, SettleTimes};
 use crate::decide::snapshot::{Process, Snapshot};
-use crate::decide::verdict::{Finding, RequiredAction, Verdict};
+use crate::decide::verdict::Verdict;
 use crate::error::Error;
 use crate::monitor::event::{MonitorAction, Task};
 use crate::monitor::log_search::without_marker;
@@ -112,8 +112,7 @@ impl Monitor<'_> {
 
     /// Whether the run is over and is not to be terminated: nothing more comes into its log then.
     pub(super) fn has_ended(&self, step: usize) -> bool {
-        matches!(self.steps[step].verdict(), Some(Verdict::Final(Finding { outcome, next, .. }))
-            if outcome.is_end() && !matches!(next, RequiredAction::Terminate(_)))
+        self.steps[step].recorded_end().is_some() || matches!(self.steps[step].verdict(), Some(Verdict::Record(..)))
     }
 
     /// Looks into the log before what follows from the verdict: a line of it may end the wait before the run does.
@@ -147,26 +146,16 @@ impl Monitor<'_> {
             // It was replaced while it was being terminated, and the new run is followed.
             self.steps[step].evidence = None;
         }
-        let Finding { outcome, next, detail } = match verdict {
-            Verdict::Pending { recheck_at, poll_fast } => {
-                return self.keep_watching(step, recheck_at.min(again), poll_fast);
-            }
-            Verdict::Final(finding) => finding,
-        };
-        match next {
-            RequiredAction::Report => self.report(StepResult::new(step, outcome, detail)),
+        let (outcome, detail) = verdict.answer();
+        match verdict {
+            Verdict::Pending { recheck_at, poll_fast } => self.keep_watching(step, recheck_at.min(again), poll_fast),
+            Verdict::Report(..) => self.report(StepResult::new(step, outcome, detail)),
             // The wait is over, so nothing is begun any more.
-            RequiredAction::Record(_) | RequiredAction::Terminate(_) if self.decided_early => {}
-            RequiredAction::Record(_) if !self.options.kill => self.report(StepResult::new(step, outcome, detail)),
-            RequiredAction::Record(reason) => self.terminate(step, outcome, Task::RecordDeath(reason)),
-            RequiredAction::Terminate(_) if !self.options.kill => {
-                self.actions.push_back(MonitorAction::Diagnose(step));
-            }
-            RequiredAction::Terminate(intent) => {
-                let last = self.steps[step].assessment.as_ref();
-                let why = last.map_or_else(String::new, |last| last.reason_to_end(intent));
-                self.terminate(step, outcome, Task::Terminate(intent, why));
-            }
+            Verdict::Record(..) | Verdict::Terminate { .. } if self.decided_early => {}
+            Verdict::Record(..) if !self.options.kill => self.report(StepResult::new(step, outcome, detail)),
+            Verdict::Record(reason, _) => self.terminate(step, outcome, Task::RecordDeath(reason)),
+            Verdict::Terminate { .. } if !self.options.kill => self.actions.push_back(MonitorAction::Diagnose(step)),
+            Verdict::Terminate { intent, why, .. } => self.terminate(step, outcome, Task::Terminate(intent, why)),
         }
     }
 
@@ -212,10 +201,8 @@ impl Monitor<'_> {
 
     pub(super) fn on_diagnosed(&mut self, step: usize, processes: Vec<TreeProcess>) {
         self.steps[step].evidence = Some(processes);
-        let Some(assessment) = &self.steps[step].assessment else { return };
-        if let Verdict::Final(Finding { outcome, next: RequiredAction::Terminate(intent), .. }) = &assessment.verdict {
-            let why = assessment.reason_while_running(*intent);
-            self.report(StepResult::new(step, *outcome, Some(why)));
+        if let Some((outcome, detail)) = self.steps[step].verdict().map(Verdict::answer) {
+            self.report(StepResult::new(step, outcome, detail));
         }
     }
 
@@ -233,7 +220,7 @@ impl Monitor<'_> {
     fn finish_termination(&mut self, step: usize, past: PastTermination, verdict: Verdict) {
         let Termination { killed, recorded, detail, .. } = past.termination;
         match verdict {
-            Verdict::Final(Finding { outcome, next: RequiredAction::Report, detail: found }) if outcome.is_end() => {
+            Verdict::Report(outcome, found) if outcome.is_end() => {
                 self.report(StepResult { killed, ..StepResult::new(step, outcome, detail.or(found)) });
             }
             // Its result is still to come.
@@ -241,9 +228,7 @@ impl Monitor<'_> {
                 self.steps[step].evidence = None;
                 self.keep_watching(step, recheck_at, poll_fast);
             }
-            Verdict::Pending { .. } | Verdict::Final(_) => {
-                self.report(StepResult { killed, ..StepResult::new(step, past.outcome, detail) });
-            }
+            _ => self.report(StepResult { killed, ..StepResult::new(step, past.outcome, detail) }),
         }
     }
 
@@ -270,15 +255,16 @@ impl Monitor<'_> {
         let Some(failure) = self.steps[step].read_failure.clone() else { return };
         // Once is nothing: it is repeated, soon at first, before that is an answer.
         let sure = failure.since.plus(FAILURE_CONFIRM);
-        let bound = |at: Option<MonotonicTime>| at.map_or(MonotonicTime::NEVER, |at| at.max(sure));
         let thresholds = &self.options.thresholds;
+        let until = thresholds.until.max(sure);
         let longest = thresholds.max_timeout.resolve(None, MAX_TIMEOUT);
         // Of a step that was never read nothing says that it has started.
         let start = self.steps[step].snapshot().is_none().then_some(thresholds.start_timeout);
         let longest = longest.into_iter().chain(start).min();
-        let (until, given_up) = (bound(thresholds.until), bound(longest.map(|longest| failure.since.plus(longest))));
+        let given_up = longest.map_or(MonotonicTime::NEVER, |longest| failure.since.plus(longest).max(sure));
         // The directory may be gone for good, and the run with it.
-        let died = bound(failure.dead_since.map(|since| since.plus(SettleTimes::CONTRACT.death)));
+        let died = failure.dead_since;
+        let died = died.map_or(MonotonicTime::NEVER, |since| since.plus(SettleTimes::CONTRACT.death).max(sure));
         let reason = failure.reason;
         if now >= died {
             let detail = format!("its process has ended, and its files cannot be read: {reason}");

@@ -21,8 +21,8 @@ impl Monitor<'_> {
     pub(super) fn scan(&mut self, step: usize, read: impl FnOnce(&mut LogScanner, Scan) -> ScanStep) {
         let scan = match self.steps[step].verdict() {
             _ if self.has_ended(step) => Scan::Ended,
-            Some(Verdict::Final(_)) => Scan::Last,
             Some(Verdict::Pending { .. }) | None => Scan::Running,
+            Some(_) => Scan::Last,
         };
         if let Some(scanner) = &mut self.steps[step].scanner {
             let next = read(scanner, scan);
@@ -32,7 +32,7 @@ impl Monitor<'_> {
 
     /// Whether the caller's time is over, and with it the time that a log is read on for its sake.
     fn may_not_read_on(&self) -> bool {
-        self.options.thresholds.until.is_some_and(|until| self.now >= until.plus(LAST_READ))
+        self.options.thresholds.until.plus(LAST_READ).is_reached(self.now)
     }
 
     /// Does what the scanner needs next.
@@ -69,7 +69,7 @@ impl Monitor<'_> {
         let thresholds = &self.options.thresholds;
         let limit = thresholds.max_timeout.resolve(None, MAX_TIMEOUT);
         let exists = self.steps[step].scanner.as_ref().is_some_and(|scanner| scanner.exists);
-        let until = thresholds.until.unwrap_or(MonotonicTime::NEVER);
+        let until = thresholds.until;
         let given_up = if exists { MonotonicTime::NEVER } else { self.started.plus(thresholds.start_timeout) };
         let over = limit.map_or(MonotonicTime::NEVER, |limit| self.started.plus(limit));
         let answer = if !exists && given_up.min(until).is_reached(self.now) {

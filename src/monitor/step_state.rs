@@ -3,7 +3,7 @@
 use crate::decide::policy::ThresholdOptions;
 use crate::decide::snapshot::{Liveness, Process, Snapshot, Status};
 use crate::decide::tracker::RunTracker;
-use crate::decide::verdict::{Assessment, Finding, RequiredAction, Verdict, assess};
+use crate::decide::verdict::{Assessment, Verdict, assess};
 use crate::decide::warning::{Warning, remarks};
 use crate::error::Error;
 use crate::monitor::log_scan::LogScanner;
@@ -153,9 +153,7 @@ impl StepState {
     /// The outcome of an end that stands in the files.
     pub(super) fn recorded_end(&self) -> Option<Outcome> {
         match self.verdict() {
-            Some(Verdict::Final(Finding { outcome, next: RequiredAction::Report, .. })) if outcome.is_end() => {
-                Some(*outcome)
-            }
+            Some(Verdict::Report(outcome, _)) if outcome.is_end() => Some(*outcome),
             _ => None,
         }
     }

@@ -43,7 +43,7 @@ fn options(state: &State) -> MonitorOptions {
             stale: threshold(limits.stale),
             max_timeout: threshold(limits.longest),
             start_timeout: nanos(limits.start),
-            until: limits.until.map(MonotonicTime::from_nanos),
+            until: limits.until.map_or(MonotonicTime::NEVER, MonotonicTime::from_nanos),
             settle: SettleTimes::CONTRACT,
         },
         mode: limits.ends,

@@ -5,13 +5,13 @@ use crate::decide::policy::{Policy, ThresholdOptions};
 use crate::decide::recovery::{Plan, plan};
 use crate::decide::snapshot::{Observation, Snapshot};
 use crate::decide::tracker::RunTracker;
-use crate::decide::verdict::{Assessment, Finding, RequiredAction, Verdict, assess};
+use crate::decide::verdict::{Assessment, Verdict, assess};
 use crate::decide::warning::{Warning, remarks};
 use crate::error::Error;
 use crate::monitor::StepResult;
 use crate::ops::report::Report;
 use crate::ops::{each_once, open, reader, readers};
-use crate::record::outcome::{Outcome, detail_of};
+use crate::record::outcome::{Outcome, Reason, detail_of};
 use crate::record::step_name::StepName;
 use crate::record::time::MonotonicTime;
 use crate::record::units::shown;
@@ -144,21 +144,14 @@ pub(crate) fn check_one(
         .read()
         .map_err(|error| Error::io(format!("cannot look at {step} in {}", directory.path().display()), error))?;
     // Patience is over at once, and no end needs a second look: that is what "once" means.
-    let thresholds = ThresholdOptions { until: Some(snapshot.at), ..request.thresholds };
+    let thresholds = ThresholdOptions { until: snapshot.at, ..request.thresholds };
     let assessment = assess(&mut RunTracker::default(), &step, snapshot, &thresholds)?;
     let Assessment { snapshot, observation: seen, policy, verdict } = &assessment;
     let plan = plan(verdict);
     let tree = (processes.is_none() && plan == Plan::End).then(|| evidence(snapshot));
-    let (outcome, detail) = match verdict {
-        Verdict::Final(Finding { outcome, next: RequiredAction::Terminate(intent), .. }) => {
-            (*outcome, Some(assessment.reason_while_running(*intent)))
-        }
-        Verdict::Final(Finding { outcome: Outcome::Died, next: RequiredAction::Record(_), detail: None }) => {
-            (Outcome::Died, Some(left_no_status(snapshot)))
-        }
-        Verdict::Final(finding) => (finding.outcome, finding.detail.clone()),
-        Verdict::Pending { .. } => (Outcome::Running, None),
-    };
+    let (outcome, detail) = verdict.answer();
+    let is_unrecorded_death = matches!(verdict, Verdict::Record(Reason::Died, _));
+    let detail = detail.or_else(|| is_unrecorded_death.then(|| left_no_status(snapshot)));
     let copied = (outcome != Outcome::Running && is_copy(snapshot)).then(|| Warning::Copy.to_string());
     let mut sentences: Vec<String> = detail.into_iter().chain(copied).collect();
     let mut used = None;

@@ -4,7 +4,7 @@
 //! the middle of ending a tree its processes are stopped.
 
 use crate::decide::policy::STOPPED;
-use crate::decide::verdict::{Assessment, RequiredAction, Verdict};
+use crate::decide::verdict::{Assessment, Verdict};
 use crate::error::Error;
 use crate::monitor::StepResult;
 use crate::ops::parallel::map_parallel;
@@ -74,15 +74,12 @@ fn kill_one(mut reader: SnapshotReader, escalation: Escalation) -> Result<(Repor
     };
     let before = reader.assess_settled()?;
     let termination = match &before.verdict {
-        Verdict::Final(finding) => match finding.next {
-            RequiredAction::Record(reason) => Some(record_death(&mut reader, &before.snapshot, reason, &method)),
-            RequiredAction::Report if finding.outcome == Outcome::Running => {
-                Some(terminate(&mut reader, &before.snapshot, Intent::Killed, &why, &method))
-            }
-            RequiredAction::Report => end_after_outcome(&reader, &before.snapshot, escalation),
-            RequiredAction::Terminate(_) => None,
-        },
-        Verdict::Pending { .. } => None,
+        Verdict::Record(reason, _) => Some(record_death(&mut reader, &before.snapshot, *reason, &method)),
+        Verdict::Report(Outcome::Running, _) => {
+            Some(terminate(&mut reader, &before.snapshot, Intent::Killed, &why, &method))
+        }
+        Verdict::Report(..) => end_after_outcome(&reader, &before.snapshot, escalation),
+        Verdict::Terminate { .. } | Verdict::Pending { .. } => None,
     };
     let Some(Termination { killed, detail, refusal, .. }) = termination else {
         return Ok((report(&reader, before, false, None), true));
@@ -96,10 +93,7 @@ fn kill_one(mut reader: SnapshotReader, escalation: Escalation) -> Result<(Repor
 }
 
 fn report(reader: &SnapshotReader, assessment: Assessment, killed: bool, detail: Option<String>) -> Report {
-    let (outcome, found) = match &assessment.verdict {
-        Verdict::Final(finding) => (finding.outcome, finding.detail.clone()),
-        Verdict::Pending { .. } => (Outcome::Running, None),
-    };
+    let (outcome, found) = assessment.verdict.answer();
     let told = StepResult { killed, ..StepResult::new(0, outcome, detail.or(found)).with_facts(assessment) };
     Report::of(&told, reader.step(), reader.directory(), 0)
 }

@@ -15,6 +15,7 @@ use crate::ops::{each_once, open, warn_of_missing};
 use crate::record::file_names::{Record, file_name};
 use crate::record::outcome::{Outcome, Reason};
 use crate::record::step_name::StepName;
+use crate::record::time::MonotonicTime;
 use crate::step::history;
 use crate::step::outcome::count_seen;
 use crate::sys::clock;
@@ -323,7 +324,7 @@ fn count(directory: &MonitorDir, step: &StepName, result: &StepResult, trouble: 
 /// What the loop is asked for, from this moment on.
 pub(super) fn monitor_options(request: &WaitOptions) -> MonitorOptions {
     let WaitOptions { monitor, patterns, .. } = request;
-    let until = request.at_most.map(|span| clock::now().plus(span));
+    let until = request.at_most.map_or(MonotonicTime::NEVER, |span| clock::now().plus(span));
     let log = || LogOptions { patterns: Arc::new(patterns.clone()), file: request.log.clone() };
     MonitorOptions {
         steps: each_once(&monitor.steps),

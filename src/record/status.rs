@@ -110,7 +110,10 @@ mod tests {
         }
         assert_eq!(ParsedStatus::parse(b"FAILED:\n"), ParsedStatus::Complete(StatusWord::Failed));
         assert_eq!(ParsedStatus::parse(b"FAILED: no space left").word(), Some(StatusWord::Failed));
-        assert!(matches!(ParsedStatus::parse(b"SUCCESS: all is well"), ParsedStatus::Unfinished(_)), "a success is plain");
+        assert!(
+            matches!(ParsedStatus::parse(b"SUCCESS: all is well"), ParsedStatus::Unfinished(_)),
+            "a success is plain"
+        );
     }
 
     #[test]

@@ -7,9 +7,9 @@
 
 use crate::decide::liveness::has_published_its_end;
 use crate::decide::policy::{HEARTBEAT_INTERVAL, Policy, SettleTimes};
-use crate::decide::snapshot::{Liveness, LocalContext, Process, Snapshot};
+use crate::decide::snapshot::{LocalContext, Process, Snapshot};
 use crate::decide::tracker::RunTracker;
-use crate::decide::verdict::{Assessment, SETTLE_START, Verdict};
+use crate::decide::verdict::{Assessment, Verdict, is_starting};
 use crate::decide::warning::out_of_reach;
 use crate::error::Error;
 use crate::record::file_names::{Record, file_name};
@@ -187,10 +187,9 @@ impl SnapshotReader {
                 policy.settle.death = SettleTimes::CONTRACT.death;
             }
             let at = snapshot.at;
-            let is_starting = matches!(observation.liveness,
-                Liveness::Starting { since } if at < since.plus(SETTLE_START));
+            let is_starting = is_starting(observation.liveness, at);
             let assessment = Assessment::of(snapshot, observation, policy);
-            if !is_starting && matches!(assessment.verdict, Verdict::Final(_)) {
+            if !is_starting && !matches!(assessment.verdict, Verdict::Pending { .. }) {
                 return Ok(assessment);
             }
             clock::sleep_until(at.plus(SETTLING));

@@ -6,7 +6,7 @@ use crate::decide::policy::{Policy, START_TIMEOUT, SettleTimes, Threshold, Thres
 use crate::decide::snapshot::{Liveness, LocalContext, Process, ResultState, Snapshot, Status};
 use crate::decide::tests::looks::{GONE, local, moment, of_run, plain, snapshot, success, there, wall};
 use crate::decide::tracker::RunTracker;
-use crate::decide::verdict::{RequiredAction, Verdict, evaluate};
+use crate::decide::verdict::{Verdict, evaluate};
 use crate::record::file_state::FileState;
 use crate::record::meta::{Meta, ParsedMeta};
 use crate::record::outcome::{Intent, Reason};
@@ -20,7 +20,7 @@ fn verdict(tracker: &mut RunTracker, snapshot: &Snapshot, stale: f64) -> Verdict
         stale: Threshold { flag: None, environment: Some(Duration::from_secs_f64(stale)) },
         max_timeout: Threshold { flag: Some(Duration::ZERO), environment: None },
         start_timeout: START_TIMEOUT,
-        until: None,
+        until: MonotonicTime::NEVER,
         settle: SettleTimes::CONTRACT,
     };
     let policy = Policy::resolve(&wishes, snapshot.run_meta()).expect("a policy");
@@ -28,7 +28,7 @@ fn verdict(tracker: &mut RunTracker, snapshot: &Snapshot, stale: f64) -> Verdict
 }
 
 fn is_hung(verdict: &Verdict) -> bool {
-    matches!(verdict, Verdict::Final(finding) if finding.next == RequiredAction::Terminate(Intent::Hung))
+    matches!(verdict, Verdict::Terminate { intent: Intent::Hung, .. })
 }
 
 fn looks_again(verdict: &Verdict) -> MonotonicTime {

@@ -7,7 +7,7 @@ use crate::decide::policy::{Policy, SettleTimes};
 use crate::decide::snapshot::{Heartbeat, Liveness, LocalContext, Observation, Process, ResultState, Snapshot, Status};
 use crate::decide::tests::looks::{GONE, local, moment, of_run, plain, snapshot, success, there, wall};
 use crate::decide::tracker::RunTracker;
-use crate::decide::verdict::{Finding, Verdict, evaluate};
+use crate::decide::verdict::{Verdict, evaluate};
 use crate::record::breaker::{BreakerRecord, CountedRun};
 use crate::record::file_names::Record;
 use crate::record::file_state::{FileFault, FileId, FileState, LockState};
@@ -25,7 +25,7 @@ const POLICY: Policy = Policy {
     max_timeout: Some(Duration::from_secs(1800)),
     heartbeat_interval: Duration::from_secs(10),
     start_timeout: Duration::from_secs(60),
-    until: None,
+    until: MonotonicTime::NEVER,
     settle: SettleTimes::CONTRACT,
 };
 
@@ -39,9 +39,9 @@ fn at(seen: &Observation, second: f64) -> Verdict {
 }
 
 #[track_caller]
-fn is_final(verdict: Verdict) -> Finding {
-    let Verdict::Final(finding) = verdict else { panic!("{verdict:?}") };
-    finding
+fn is_final(verdict: &Verdict) -> (Outcome, Option<String>) {
+    assert!(!matches!(verdict, Verdict::Pending { .. }), "{verdict:?}");
+    verdict.answer()
 }
 
 #[track_caller]
@@ -56,9 +56,9 @@ fn a_torn_status_is_waited_for_two_seconds_and_then_quoted() {
     let seen = Observation { status, ..run(Liveness::Alive) };
     assert_eq!(is_pending(&at(&seen, 110.0)), (moment(112.0), true));
     assert_eq!(is_pending(&at(&seen, 111.999)), (moment(112.0), true));
-    let finding = is_final(at(&seen, 112.0));
-    assert_eq!(finding.outcome, Outcome::Failed);
-    assert_eq!(finding.detail.as_deref(), Some("the status file holds \"SUC\", which is neither SUCCESS nor FAILED"));
+    let (outcome, detail) = is_final(&at(&seen, 112.0));
+    assert_eq!(outcome, Outcome::Failed);
+    assert_eq!(detail.as_deref(), Some("the status file holds \"SUC\", which is neither SUCCESS nor FAILED"));
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn a_death_beside_a_torn_status_is_looked_at_closely_and_no_patience_cuts_it_sho
     let status = Status::Unfinished { since: moment(110.0), word: "\"\"".into() };
     let torn = Observation { status, ..run(Liveness::Dead { since: moment(110.0) }) };
     assert_eq!(is_pending(&at(&torn, 110.1)), (moment(110.2), true));
-    let impatient = Policy { until: Some(moment(105.0)), ..POLICY };
+    let impatient = Policy { until: moment(105.0), ..POLICY };
     for seen in [torn, run(Liveness::Dead { since: moment(110.0) })] {
         let verdict = evaluate(&seen, &impatient, moment(110.1));
         assert_eq!(is_pending(&verdict).0, moment(110.2), "a death is settled before anybody is told that it runs");
@@ -79,7 +79,7 @@ fn a_status_under_a_held_lock_without_a_pid_is_believed_after_five_seconds() {
     let seen = Observation { status, ..run(Liveness::Starting { since: moment(110.0) }) };
     assert_eq!(is_pending(&at(&seen, 110.0)), (moment(115.0), true));
     assert_eq!(is_pending(&at(&seen, 114.999)).0, moment(115.0));
-    assert_eq!(is_final(at(&seen, 115.0)).outcome, Outcome::Failed);
+    assert_eq!(is_final(&at(&seen, 115.0)).0, Outcome::Failed);
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn a_run_that_only_seems_to_start_is_held_to_its_limits_from_the_fifth_second_on
     let heartbeat = Some(Heartbeat { fresh: moment(10.0), seen: moment(10.0), unconfirmed: None });
     let seen = Observation { heartbeat, ..run(Liveness::Starting { since: moment(110.0) }) };
     assert_eq!(is_pending(&at(&seen, 114.999)), (moment(115.0), true));
-    assert_eq!(is_final(at(&seen, 115.0)).outcome, Outcome::Hung);
+    assert_eq!(is_final(&at(&seen, 115.0)).0, Outcome::Hung);
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn a_success_waits_for_its_result_for_a_second_and_not_where_that_is_whole() {
     for (result, waits) in [(ResultState::Absent, true), (ResultState::Unfinished, true), (ResultState::Whole, false)] {
         let seen = Observation { status: status.clone(), result, ..run(Liveness::Alive) };
         assert_eq!(matches!(at(&seen, 110.999), Verdict::Pending { .. }), waits, "{result:?}");
-        assert_eq!(is_final(at(&seen, 111.0)).outcome, Outcome::Success);
+        assert_eq!(is_final(&at(&seen, 111.0)).0, Outcome::Success);
     }
 }
 
@@ -116,7 +116,7 @@ fn what_was_recorded_is_told_in_its_own_words_and_a_kill_in_ours() {
             recorded_detail,
             ..run(Liveness::Dead { since: moment(110.0) })
         };
-        assert_eq!(is_final(at(&seen, 111.0)).detail.as_deref(), told, "{reason:?}");
+        assert_eq!(is_final(&at(&seen, 111.0)).1.as_deref(), told, "{reason:?}");
     }
 }
 
@@ -352,6 +352,6 @@ fn a_torn_status_that_has_settled_is_named_before_another_broken_file() {
     let status = Status::Unfinished { since: moment(110.0), word: "\"DONE\"".into() };
     let invalid = Some((Record::Pid, "the pid file is a FIFO".to_owned()));
     let seen = Observation { status, invalid, ..run(Liveness::Unknown) };
-    let detail = is_final(at(&seen, 112.0)).detail;
+    let detail = is_final(&at(&seen, 112.0)).1;
     assert!(detail.as_deref().is_some_and(|detail| detail.contains("DONE")), "{detail:?}");
 }

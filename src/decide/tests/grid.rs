@@ -2,7 +2,7 @@
 
 use crate::decide::policy::{Policy, SettleTimes};
 use crate::decide::snapshot::{Heartbeat, Liveness, Observation, ResultState, Status};
-use crate::decide::verdict::{RequiredAction, Verdict, evaluate};
+use crate::decide::verdict::{Verdict, evaluate};
 use crate::record::file_names::Record;
 use crate::record::outcome::{Intent, Outcome, Reason};
 use crate::record::status::StatusWord;
@@ -96,7 +96,7 @@ fn policies() -> Vec<Policy> {
     let half_hour = Some(Duration::from_secs(1800));
     let mut all = Vec::new();
     for (stale, max_timeout) in [(minute, half_hour), (None, half_hour), (minute, None), (None, None)] {
-        for until in [None, Some(at(NOW)), Some(at(NOW + 50)), Some(at(NOW + 3_600_000))] {
+        for until in [MonotonicTime::NEVER, at(NOW), at(NOW + 50), at(NOW + 3_600_000)] {
             all.push(Policy {
                 stale,
                 max_timeout,
@@ -120,17 +120,12 @@ fn for_all(mut holds: impl FnMut(&Observation, &Policy, Verdict)) {
 }
 
 fn pending(verdict: &Verdict) -> Option<MonotonicTime> {
-    match verdict {
-        Verdict::Pending { recheck_at, .. } => Some(*recheck_at),
-        Verdict::Final(_) => None,
-    }
+    let Verdict::Pending { recheck_at, .. } = verdict else { return None };
+    Some(*recheck_at)
 }
 
 fn outcome(verdict: &Verdict) -> Option<Outcome> {
-    match verdict {
-        Verdict::Pending { .. } => None,
-        Verdict::Final(finding) => Some(finding.outcome),
-    }
+    (!matches!(verdict, Verdict::Pending { .. })).then(|| verdict.answer().0)
 }
 
 #[test]
@@ -188,11 +183,11 @@ fn a_complete_status_outranks_all_but_an_earlier_recorded_outcome() {
         if matches!(seen.liveness, Liveness::Starting { .. }) {
             return;
         }
-        let Verdict::Final(finding) = &verdict else {
+        if pending(&verdict).is_some() {
             assert_eq!(word, StatusWord::Success, "only a success waits, for its result: {seen:?}\n{policy:?}");
             return;
-        };
-        assert_eq!(finding.next, RequiredAction::Report, "{seen:?}");
+        }
+        let Verdict::Report(outcome, _) = verdict else { panic!("{seen:?}") };
         let bad_result = matches!(seen.invalid, Some((Record::Result, _))) && seen.recorded.is_none();
         let expected = match (seen.recorded, word, seen.intent) {
             (Some(Reason::Hung), ..) => Outcome::Hung,
@@ -207,7 +202,7 @@ fn a_complete_status_outranks_all_but_an_earlier_recorded_outcome() {
             (_, StatusWord::Failed, Some(Intent::Timeout)) => Outcome::Timeout,
             (_, StatusWord::Failed, _) => Outcome::Failed,
         };
-        assert_eq!(finding.outcome, expected, "{seen:?}\n{policy:?}");
+        assert_eq!(outcome, expected, "{seen:?}\n{policy:?}");
     });
 }
 
@@ -247,8 +242,7 @@ fn widening_a_threshold_never_ends_a_run_sooner() {
 #[test]
 fn nothing_is_terminated_but_a_stale_or_overdue_run_without_a_status() {
     for_all(|seen, policy, verdict| {
-        let Verdict::Final(finding) = &verdict else { return };
-        let RequiredAction::Terminate(intent) = finding.next else { return };
+        let Verdict::Terminate { intent, .. } = verdict else { return };
         assert!(!matches!(seen.status, Status::Complete { .. }) && seen.absent_since.is_none());
         assert!(!matches!(seen.liveness, Liveness::Dead { .. }), "{seen:?}");
         match intent {
@@ -256,11 +250,11 @@ fn nothing_is_terminated_but_a_stale_or_overdue_run_without_a_status() {
                 let beat = seen.heartbeat.expect("a heartbeat that is stale");
                 let stale = policy.stale.expect("a threshold");
                 assert!(at(NOW) >= beat.fresh.plus(stale), "{seen:?}");
-                assert_eq!(finding.outcome, Outcome::Hung);
+                assert_eq!(verdict.answer().0, Outcome::Hung);
             }
             Intent::Timeout => {
                 assert!(at(NOW) >= seen.began.plus(policy.max_timeout.expect("a limit")), "{seen:?}");
-                assert_eq!(finding.outcome, Outcome::Timeout);
+                assert_eq!(verdict.answer().0, Outcome::Timeout);
             }
             Intent::Killed => panic!("nobody asked: {seen:?}"),
         }
@@ -275,23 +269,21 @@ fn died_is_said_only_of_the_known_dead_and_only_after_the_settling_time() {
         }
         let Liveness::Dead { since } = seen.liveness else { panic!("{seen:?}") };
         assert!(at(NOW) >= since.plus(policy.settle.death), "{seen:?}\n{policy:?}");
-        assert!(matches!(verdict, Verdict::Final(finding) if finding.next == RequiredAction::Record(Reason::Died)));
+        assert_eq!(verdict, Verdict::Record(Reason::Died, None));
     });
 }
 
 #[test]
 fn the_callers_patience_ends_a_wait_without_touching_anything_but_lets_the_ended_say_how() {
     for_all(|seen, policy, verdict| {
-        if let (true, Some(again)) = (policy.until == Some(at(NOW)), pending(&verdict)) {
+        if let (true, Some(again)) = (policy.until == at(NOW), pending(&verdict)) {
             let ended = seen.succeeded() || matches!(seen.liveness, Liveness::Dead { .. });
             assert!(ended && again <= at(NOW + 1000), "{seen:?}\n{policy:?}");
             let at_once = Policy { settle: SettleTimes::NONE, ..*policy };
             assert!(pending(&evaluate(seen, &at_once, at(NOW))).is_none(), "{seen:?}\n{policy:?}");
         }
-        if let Verdict::Final(finding) = &verdict
-            && matches!(finding.outcome, Outcome::Running | Outcome::NotStarted)
-        {
-            assert_eq!(finding.next, RequiredAction::Report);
+        if matches!(outcome(&verdict), Some(Outcome::Running | Outcome::NotStarted)) {
+            assert!(matches!(verdict, Verdict::Report(..)));
         }
     });
 }
@@ -326,9 +318,9 @@ fn shifting_every_moment_shifts_the_verdict_and_nothing_else() {
         };
         let expected = match verdict {
             Verdict::Pending { recheck_at, poll_fast } => Verdict::Pending { recheck_at: moved(recheck_at), poll_fast },
-            other @ Verdict::Final(_) => other,
+            other @ (Verdict::Report(..) | Verdict::Record(..) | Verdict::Terminate { .. }) => other,
         };
-        let policy = Policy { until: policy.until.map(moved), ..*policy };
+        let policy = Policy { until: moved(policy.until), ..*policy };
         assert_eq!(evaluate(&later, &policy, at(NOW).plus(shift)), expected, "{seen:?}");
     });
 }

@@ -7,7 +7,7 @@
 use crate::decide::policy::{Policy, START_TIMEOUT, SettleTimes, Threshold, ThresholdOptions};
 use crate::decide::snapshot::{LocalContext, Process, Snapshot};
 use crate::decide::tracker::RunTracker;
-use crate::decide::verdict::{RequiredAction, Verdict, evaluate};
+use crate::decide::verdict::{Verdict, evaluate};
 use crate::record::file_state::{FileStamp, FileState, LockState};
 use crate::record::meta::{Meta, ParsedMeta};
 use crate::record::outcome::{Outcome, Reason};
@@ -209,7 +209,7 @@ fn policy(snapshot: &Snapshot, settle: SettleTimes) -> Policy {
         stale: Threshold { flag: Some(Duration::ZERO), environment: None },
         max_timeout: Threshold { flag: Some(Duration::ZERO), environment: None },
         start_timeout: START_TIMEOUT,
-        until: None,
+        until: MonotonicTime::NEVER,
         settle,
     };
     Policy::resolve(&wishes, snapshot.run_meta()).expect("no limits")
@@ -217,11 +217,13 @@ fn policy(snapshot: &Snapshot, settle: SettleTimes) -> Policy {
 
 /// Holds a verdict against what was true when the look ended.
 fn hold(verdict: &Verdict, snapshot: &Snapshot, then: &World, history: &str) {
-    let Verdict::Final(finding) = verdict else { return };
-    let context = || format!("{finding:?} at {snapshot:?}\nwhile {then:?}\nafter {history}");
+    if matches!(verdict, Verdict::Pending { .. }) {
+        return;
+    }
+    let context = || format!("{verdict:?} at {snapshot:?}\nwhile {then:?}\nafter {history}");
     let of_new = snapshot.pid_file_id().is_some_and(|file| file.pid == NEW);
     let recorded_old = snapshot.run_meta().is_some_and(|meta| meta.run_id == OLD.to_string());
-    match finding.outcome {
+    match verdict.answer().0 {
         Outcome::Success => {
             assert!(
                 then.status == Some((NEW, StatusWord::Success))
@@ -230,7 +232,7 @@ fn hold(verdict: &Verdict, snapshot: &Snapshot, then: &World, history: &str) {
                 "{}",
                 context()
             );
-            if finding.next == RequiredAction::Report {
+            if matches!(verdict, Verdict::Report(..)) {
                 assert!(snapshot.result.is_there(), "the result is lost: {}", context());
             }
         }
@@ -271,7 +273,7 @@ fn no_order_of_writes_and_reads_makes_a_false_death_an_old_end_or_a_lost_result(
                 let verdict = evaluate(&seen, &policy(&first, SettleTimes::CONTRACT), first.at);
                 hold(&verdict, &first, &timeline[place], "nothing");
                 looks += 1;
-                if matches!(verdict, Verdict::Final(_)) {
+                if !matches!(verdict, Verdict::Pending { .. }) {
                     continue;
                 }
                 // The next look comes when all that settles has settled.
@@ -281,10 +283,9 @@ fn no_order_of_writes_and_reads_makes_a_false_death_an_old_end_or_a_lost_result(
                         evaluate(&tracker.observe(&second), &policy(&second, SettleTimes::CONTRACT), second.at);
                     hold(&verdict, &second, &timeline[place], &format!("{first:?}"));
                     looks += 1;
-                    if let Verdict::Final(finding) = verdict {
-                        deaths += usize::from(finding.outcome == Outcome::Died);
-                        successes += usize::from(finding.outcome == Outcome::Success);
-                    }
+                    let (outcome, _) = verdict.answer();
+                    deaths += usize::from(outcome == Outcome::Died);
+                    successes += usize::from(outcome == Outcome::Success);
                 });
             }
         }
