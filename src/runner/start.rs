@@ -356,13 +356,10 @@ fn first_meta(files: &StartFiles<'_>, here: &LocalContext, job: &Job, began: Mon
 
 /// Sets room aside for the files of the end, whose first record has so many bytes now.
 fn reserve_room(files: &StartFiles<'_>, meta: usize) -> Result<PreallocatedFiles, Error> {
-    let reserve = |record, room| {
+    let rooms = [(Record::Status, STATUS_ROOM), (Record::Meta, meta + META_GROWTH), (Record::Result, RESULT_ROOM)];
+    let reserve = |(record, room)| {
         let file = PreallocatedFile::take(files.directory, TempFile::End(record).of(files.step, files.id), room);
-        file.map(Some).map_err(|error| files.cannot_write(record, error))
+        file.map(|file| (record, file)).map_err(|error| files.cannot_write(record, error))
     };
-    Ok(PreallocatedFiles {
-        status: reserve(Record::Status, STATUS_ROOM)?,
-        meta: reserve(Record::Meta, meta + META_GROWTH)?,
-        result: reserve(Record::Result, RESULT_ROOM)?,
-    })
+    rooms.into_iter().map(reserve).collect()
 }

@@ -17,7 +17,7 @@ use crate::record::pid::PidFileId;
 use crate::record::status::ParsedStatus;
 use crate::record::step_name::StepName;
 use crate::step::history;
-use crate::step::publisher::{Ending, PreallocatedFiles, Publisher, count, publish_end};
+use crate::step::publisher::{Ending, Publisher, count, publish_end};
 use crate::step::snapshot::SnapshotReader;
 use crate::sys::fs::lock::Lock;
 use crate::sys::fs::monitor_dir::MonitorDir;
@@ -48,15 +48,14 @@ pub(crate) enum Written {
 pub(crate) fn record(reader: &mut SnapshotReader, run: Option<PidFileId>, ending: &Ending) -> Result<Written, Error> {
     let directory = reader.directory().clone();
     let step = reader.step().clone();
-    let publisher = Publisher { directory: &directory, step: &step };
     let _held = lock(&directory, &step)?;
     let snapshot = reader.read_again()?;
     match run_status(&snapshot, run) {
         RunStatus::Replaced => Ok(Written::Replaced),
         RunStatus::Ended => Ok(Written::Already),
         RunStatus::Running => {
-            let (_, faults) =
-                publish_end(&publisher, known_meta(&snapshot, &step), ending, PreallocatedFiles::default());
+            let mut publisher = Publisher::new(&directory, &step);
+            let (_, faults) = publish_end(&mut publisher, known_meta(&snapshot, &step), ending);
             faults.into_iter().next().map_or(Ok(Written::ByUs), Err)
         }
     }
@@ -106,7 +105,7 @@ pub(super) fn change_record_of(
     if let Some(mut meta) = standing_meta(directory, step).filter(|meta| meta.run_id == run)
         && by(&mut meta)
     {
-        Publisher { directory, step }.publish_meta(&meta, None)?;
+        Publisher::new(directory, step).publish_meta(&meta)?;
     }
     Ok(())
 }
@@ -168,7 +167,7 @@ pub(super) fn change_record(
     let snapshot = reader.read_again()?;
     let mut meta = known_meta(&snapshot, &step);
     if by(&mut meta, &snapshot) {
-        Publisher { directory: &directory, step: &step }.publish_meta(&meta, None)?;
+        Publisher::new(&directory, &step).publish_meta(&meta)?;
     }
     Ok(())
 }

@@ -129,22 +129,18 @@ impl OwnRun {
         let held = self.lock_record();
         let is_own = self.restore_files();
         let told = self.told_reason().filter(|_| is_own);
-        let (written, reason, faults) = match (is_own, told) {
-            (false, _) => {
-                files.release(&self.directory);
-                (Written::Replaced, ending.reason, Vec::new())
-            }
-            (true, Some(reason)) => {
-                files.release(&self.directory);
-                (Written::Already, reason, Vec::new())
-            }
-            (true, None) => {
-                let detail = detail_of(ending.detail.into_iter().chain(self.restored_sentence()));
-                let ending = Ending { detail, ..ending };
-                let (reason, faults) = publish_end(&self.publisher(), self.meta.clone(), &ending, files);
-                (Written::ByUs, reason, faults)
-            }
+        let mut publisher = Publisher { files, ..self.publisher() };
+        let (written, reason, faults) = if !is_own {
+            (Written::Replaced, ending.reason, Vec::new())
+        } else if let Some(reason) = told {
+            (Written::Already, reason, Vec::new())
+        } else {
+            let detail = detail_of(ending.detail.into_iter().chain(self.restored_sentence()));
+            let ending = Ending { detail, ..ending };
+            let (reason, faults) = publish_end(&mut publisher, self.meta.clone(), &ending);
+            (Written::ByUs, reason, faults)
         };
+        drop(publisher);
         // COMMAND's own copy of its result: it has been published, or was never there. With it everything that this run had
         // unpublished is published or removed.
         let _stays = self.directory.remove(&TempFile::Given.of(&self.step, &self.meta.run_id));
@@ -156,7 +152,7 @@ impl OwnRun {
     }
 
     fn publisher(&self) -> Publisher<'_> {
-        Publisher { directory: &self.directory, step: &self.step }
+        Publisher::new(&self.directory, &self.step)
     }
 
     /// `None` if another process keeps the lock, or the directory has none to give.
@@ -304,7 +300,7 @@ impl OwnRun {
     }
 
     fn publish_meta(&mut self) -> Result<(), Error> {
-        self.publisher().publish_meta(&self.meta, None)?;
+        self.publisher().publish_meta(&self.meta)?;
         self.meta_file = self.facts(Record::Meta);
         Ok(())
     }

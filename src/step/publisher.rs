@@ -14,6 +14,7 @@ use crate::step::{breaker_file, history};
 use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::fs::preallocate::PreallocatedFile;
 use crate::sys::{clock, env};
+use std::collections::HashMap;
 
 /// How a run ended.
 #[derive(Clone, Debug)]
@@ -42,35 +43,13 @@ impl Ending {
 }
 
 /// Room set aside for the last writes.
-#[derive(Debug, Default)]
-pub(crate) struct PreallocatedFiles {
-    /// For `.meta`.
-    pub(crate) meta: Option<PreallocatedFile>,
-    /// For `.status`.
-    pub(crate) status: Option<PreallocatedFile>,
-    /// For `.result`.
-    pub(crate) result: Option<PreallocatedFile>,
-}
-
-impl PreallocatedFiles {
-    /// Gives the space back.
-    pub(super) fn release(self, directory: &MonitorDir) {
-        for file in [self.meta, self.status, self.result].into_iter().flatten() {
-            file.release(directory);
-        }
-    }
-}
+pub(crate) type PreallocatedFiles = HashMap<Record, PreallocatedFile>;
 
 /// Publishes the end of a run whose record this is: result, record, status, in this order. A SUCCESS still wins after an
 /// announcement; any other end is the announcer's. The breaker counts first, so that the record can say that it did.
 /// Returns the reason that stands now, and what could not be written; what could be written after it was: a status
 /// without its record is better than none.
-pub(super) fn publish_end(
-    publisher: &Publisher<'_>,
-    mut meta: Meta,
-    ending: &Ending,
-    files: PreallocatedFiles,
-) -> (Reason, Vec<Error>) {
+pub(super) fn publish_end(publisher: &mut Publisher<'_>, mut meta: Meta, ending: &Ending) -> (Reason, Vec<Error>) {
     let reason = Reason::settled(meta.reason, meta.intent, ending.reason);
     meta.reason = Some(reason);
     meta.ended_at.get_or_insert_with(|| clock::wall().rfc3339());
@@ -86,25 +65,23 @@ pub(super) fn publish_end(
     meta.exit_code = meta.exit_code.or(ending.exit_code);
     meta.signal = meta.signal.or_else(|| ending.signal.clone());
 
-    let PreallocatedFiles { meta: meta_file, status: status_file, result: result_file } = files;
     let word = if reason == Reason::Success { StatusWord::Success } else { StatusWord::Failed };
     let mut faults = Vec::new();
-    if let Some(result) = &ending.result {
-        faults.extend(publisher.publish(Record::Result, result, result_file).err());
-    } else if let Some(file) = result_file {
-        file.release(publisher.directory);
+    match &ending.result {
+        Some(result) => faults.extend(publisher.publish(Record::Result, result).err()),
+        None => drop(publisher.files.remove(&Record::Result)),
     }
     meta.counted = count(publisher.directory, &meta, reason).is_ok();
-    faults.extend(publisher.publish_meta(&meta, meta_file).err());
+    faults.extend(publisher.publish_meta(&meta).err());
     if !meta.counted {
         // On a full disk the record that was replaced has just made room. Not being able to say that it was counted
         // does no harm as long as the breaker remembers the run.
         let counted = count(publisher.directory, &meta, reason);
         meta.counted = counted.is_ok();
-        let _unsaid = meta.counted && publisher.publish_meta(&meta, None).is_ok();
+        let _unsaid = meta.counted && publisher.publish_meta(&meta).is_ok();
         faults.extend(counted.err());
     }
-    faults.extend(publisher.publish(Record::Status, word.line().as_bytes(), status_file).err());
+    faults.extend(publisher.publish(Record::Status, word.line().as_bytes()).err());
     // After the status, which other processes wait for. No run fails for its history.
     let entry = HistoryEntry::of(&meta, reason.outcome(), meta.took());
     let _unwritten = history::append(publisher.directory, publisher.step, entry);
@@ -132,32 +109,37 @@ pub(super) fn count(directory: &MonitorDir, meta: &Meta, reason: Reason) -> Resu
 pub(super) struct Publisher<'place> {
     pub(super) directory: &'place MonitorDir,
     pub(super) step: &'place StepName,
+    /// The room that is left.
+    pub(super) files: PreallocatedFiles,
 }
 
-impl Publisher<'_> {
+impl<'place> Publisher<'place> {
+    /// With no room set aside.
+    pub(super) fn new(directory: &'place MonitorDir, step: &'place StepName) -> Self {
+        Self { directory, step, files: PreallocatedFiles::default() }
+    }
+
     /// Publishes the meta record. Evidence is the one part of it that is large and that the run can do without: where
     /// the disk is full, or the record would grow beyond what is read, the rest is published without it. The space
     /// reserved is not for it.
-    pub(super) fn publish_meta(&self, meta: &Meta, file: Option<PreallocatedFile>) -> Result<(), Error> {
+    pub(super) fn publish_meta(&mut self, meta: &Meta) -> Result<(), Error> {
         if meta.evidence.is_some() {
             let whole = meta.encode();
-            if whole.len() <= LONGEST && self.publish(Record::Meta, &whole, None).is_ok() {
-                if let Some(file) = file {
-                    file.release(self.directory);
-                }
+            if whole.len() <= LONGEST && self.publish_at(Record::Meta, &whole, None).is_ok() {
+                self.files.remove(&Record::Meta);
                 return Ok(());
             }
         }
-        self.publish(Record::Meta, &Meta { evidence: None, ..meta.clone() }.encode(), file)
+        self.publish(Record::Meta, &Meta { evidence: None, ..meta.clone() }.encode())
     }
 
     /// Publishes a record, in the space reserved where that is still there.
-    pub(super) fn publish(&self, record: Record, content: &[u8], file: Option<PreallocatedFile>) -> Result<(), Error> {
-        let is_published = file.is_some_and(|file| {
-            let name = file_name(self.step, record);
-            file.publish(self.directory, &name, content).is_ok()
-        });
-        if is_published { Ok(()) } else { self.publish_at(record, content, None) }
+    fn publish(&mut self, record: Record, content: &[u8]) -> Result<(), Error> {
+        let file = self.files.remove(&record);
+        if file.is_some_and(|file| file.publish(&file_name(self.step, record), content).is_ok()) {
+            return Ok(());
+        }
+        self.publish_at(record, content, None)
     }
 
     /// Publishes a record with this modification time, where one is given.

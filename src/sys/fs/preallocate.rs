@@ -11,10 +11,12 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 
-/// A temporary file of the directory with disk space reserved.
+/// A temporary file of the directory with disk space reserved. Dropped without being published, it gives the space back.
 #[derive(Debug)]
 pub(crate) struct PreallocatedFile {
+    directory: MonitorDir,
     file: File,
+    /// Its name; empty once it is published.
     temporary: String,
 }
 
@@ -24,14 +26,13 @@ impl PreallocatedFile {
     /// # Errors
     /// No space, or a directory that cannot be written.
     pub(crate) fn take(directory: &MonitorDir, temporary: String, room: usize) -> io::Result<Self> {
-        let mut file = directory.file(&temporary).create_new()?;
-        if machine::reserve(&file, room as u64).is_err() {
+        let file = directory.file(&temporary).create_new()?;
+        let mut taken = Self { directory: directory.clone(), file, temporary };
+        if machine::reserve(&taken.file, room as u64).is_err() {
             // Where the filesystem cannot reserve space, bytes written now are overwritten in place later.
-            file.write_all(&vec![b'\n'; room]).inspect_err(|_| {
-                let _gone = directory.remove(&temporary);
-            })?;
+            taken.file.write_all(&vec![b'\n'; room])?;
         }
-        Ok(Self { file, temporary })
+        Ok(taken)
     }
 
     /// Publishes `content` under `name`, in the space reserved.
@@ -39,32 +40,32 @@ impl PreallocatedFile {
     /// # Errors
     /// `NotFound` where another file, or none, has the temporary name by now; others as write(2) and rename(2). Nothing
     /// half-written stands under the name.
-    pub(crate) fn publish(self, directory: &MonitorDir, name: &str, content: &[u8]) -> io::Result<()> {
-        let temporary = directory.file(&self.temporary);
-        let published = self.file.write_all_at(content, 0).and_then(|()| {
-            let own = FileFacts::of(&self.file)?;
-            // The bytes that were written to reserve the space, or what another process wrote into the file meanwhile.
-            if own.stamp.size > content.len() as u64 {
-                self.file.set_len(content.len() as u64)?;
-            }
-            // What another process put in its place is never published: then this file has lost its only name.
-            if own.links == 0 {
-                return Err(io::ErrorKind::NotFound.into());
-            }
-            if own.mode & 0o600 != 0o600 {
-                fchmod(&self.file, OWNER_ONLY)?;
-            }
-            temporary.rename(&directory.file(name))
-        });
-        published.inspect_err(|_| {
-            let _gone = temporary.remove();
-        })
+    pub(crate) fn publish(mut self, name: &str, content: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(content, 0)?;
+        let own = FileFacts::of(&self.file)?;
+        // The bytes that were written to reserve the space, or what another process wrote into the file meanwhile.
+        if own.stamp.size > content.len() as u64 {
+            self.file.set_len(content.len() as u64)?;
+        }
+        // What another process put in its place is never published: then this file has lost its only name.
+        if own.links == 0 {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        if own.mode & 0o600 != 0o600 {
+            fchmod(&self.file, OWNER_ONLY)?;
+        }
+        self.directory.rename(&self.temporary, name)?;
+        self.temporary.clear();
+        Ok(())
     }
+}
 
-    /// Gives the space back.
-    pub(crate) fn release(self, directory: &MonitorDir) {
-        // A temporary that was removed already is released.
-        let _gone = directory.remove(&self.temporary);
+impl Drop for PreallocatedFile {
+    fn drop(&mut self) {
+        if !self.temporary.is_empty() {
+            // A temporary that was removed already is released.
+            let _gone = self.directory.remove(&self.temporary);
+        }
     }
 }
 
@@ -79,7 +80,7 @@ mod tests {
         let directory = MonitorDir::at(folder.path().to_path_buf());
         for (room, content) in [(4096, "short"), (2, "longer than its room"), (64, "")] {
             let reserve = PreallocatedFile::take(&directory, ".r".into(), room).unwrap();
-            reserve.publish(&directory, "a.meta", content.as_bytes()).unwrap();
+            reserve.publish("a.meta", content.as_bytes()).unwrap();
             let FileState::Present { content: read, .. } = directory.read("a.meta", 100).unwrap() else {
                 panic!("no file")
             };
@@ -87,16 +88,16 @@ mod tests {
         }
         let reserve = PreallocatedFile::take(&directory, ".r".into(), 64).unwrap();
         std::fs::write(directory.join(".r"), "an older and longer record").unwrap();
-        reserve.publish(&directory, "a.meta", b"short").unwrap();
+        reserve.publish("a.meta", b"short").unwrap();
         assert_eq!(std::fs::read(directory.join("a.meta")).unwrap(), b"short");
-        PreallocatedFile::take(&directory, ".r".into(), 10).unwrap().release(&directory);
+        drop(PreallocatedFile::take(&directory, ".r".into(), 10).unwrap());
         for swap in ["", "another"] {
             let reserve = PreallocatedFile::take(&directory, ".r".into(), 10).unwrap();
             std::fs::remove_file(directory.join(".r")).unwrap();
             if !swap.is_empty() {
                 std::fs::write(directory.join(".r"), swap).unwrap();
             }
-            let refused = reserve.publish(&directory, "b.meta", b"x").unwrap_err();
+            let refused = reserve.publish("b.meta", b"x").unwrap_err();
             assert_eq!(refused.kind(), io::ErrorKind::NotFound, "{swap:?}");
         }
         assert_eq!(directory.names().unwrap(), ["a.meta"]);
