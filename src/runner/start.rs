@@ -10,7 +10,6 @@ use crate::env_vars;
 use crate::error::{Error, io_reason};
 use crate::record::file_names::{Record, TempFile, file_name};
 use crate::record::meta::Meta;
-use crate::record::pid::PidFileId;
 use crate::record::time::{MonotonicTime, WallTime, millis};
 use crate::runner::command_text::{not_started, recorded_command};
 use crate::runner::heartbeat::HeartbeatScheduler;
@@ -106,6 +105,39 @@ pub(super) fn start(directory: &MonitorDir, job: &Job, on_event: OnEvent<'_>) ->
     finalize_previous_run(&mut reader, job.grace, &mut |sentence| on_event(RunnerEvent::Warning(sentence)))?;
     admit(&directory, job, Some(&id))?;
     adopt_lock_file(&lock, &directory, &job.step, &id);
+    let begun = begin(&directory, &here, job, &id, lock, on_event);
+    let (held, mut run) = begun.inspect_err(|_| remove_unpublished(&directory, &job.step, &id))?;
+    run.fault = held.release().err().map(|error| not_started(job, &error));
+    if run.fault.is_none() {
+        on_event(RunnerEvent::Started(info::current_pid()));
+    }
+    Ok(run)
+}
+
+/// Whether the run before has ended and was not told is asked under the step's lock: a caller that saw that nothing was owed
+/// may have been overtaken by another caller's whole run, whose end this start would delete.
+fn refuse_untold(reader: &mut SnapshotReader) -> Result<(), Error> {
+    let snapshot = reader.read().map_err(|error| Error::io("cannot look at the step", error))?;
+    if telling::is_owed(&snapshot) {
+        let step = reader.step();
+        return Err(Error::already_running(format!(
+            "a run of {step} has ended and was not told yet; call again to be told"
+        )));
+    }
+    Ok(())
+}
+
+/// A run whose start files stand, and its COMMAND, held before its exec.
+///
+/// Writes everything under temporary names first: whatever fails, the run before stands as it was.
+fn begin(
+    directory: &Arc<MonitorDir>,
+    here: &LocalContext,
+    job: &Job,
+    id: &str,
+    lock: Lock,
+    on_event: OnEvent<'_>,
+) -> Result<(HeldChild, ActiveRun), Error> {
     // Before the fork, so that no signal is lost between; the child puts its own dispositions back.
     let (signals, ignore_hangup) = catch_signals()?;
     // A program that calls this library has children of its own, and orphans are not for it to wait for.
@@ -123,73 +155,7 @@ pub(super) fn start(directory: &MonitorDir, job: &Job, on_event: OnEvent<'_>) ->
     }
     let began = clock::now();
     let memory_kills = cgroup::kills();
-    let Begun { held, own, key, preallocated, log, child_started } =
-        begin(&directory, &here, job, &id, lock, began, (ignore_hangup, has_older_children))
-            .inspect_err(|_| remove_unpublished(&directory, &job.step, &id))?;
-    let child = held.pid();
-    let heartbeat = HeartbeatScheduler::new(job.heartbeat_on, job.heartbeat_interval, job.stale, began);
-    let output = LogKeeper::start(log, job, on_event);
-    let fault = held.release().err().map(|error| not_started(job, &error));
-    if fault.is_none() {
-        on_event(RunnerEvent::Started(key.pid));
-    }
-    Ok(ActiveRun {
-        own,
-        directory,
-        claimed_at: key.written,
-        id,
-        began,
-        child,
-        child_started,
-        adopts,
-        has_older_children,
-        other_children,
-        fault,
-        preallocated,
-        signals,
-        interruptions: Interruptions::NONE,
-        heartbeat,
-        activity: Activity::default(),
-        output,
-        memory_kills,
-    })
-}
-
-/// Whether the run before has ended and was not told is asked under the step's lock: a caller that saw that nothing was owed
-/// may have been overtaken by another caller's whole run, whose end this start would delete.
-fn refuse_untold(reader: &mut SnapshotReader) -> Result<(), Error> {
-    let snapshot = reader.read().map_err(|error| Error::io("cannot look at the step", error))?;
-    if telling::is_owed(&snapshot) {
-        let step = reader.step();
-        return Err(Error::already_running(format!(
-            "a run of {step} has ended and was not told yet; call again to be told"
-        )));
-    }
-    Ok(())
-}
-
-/// A run whose start files stand and whose COMMAND is held before its exec.
-struct Begun {
-    held: HeldChild,
-    own: OwnRun,
-    key: PidFileId,
-    preallocated: PreallocatedFiles,
-    log: Option<LogFile>,
-    child_started: Option<u64>,
-}
-
-/// Writes everything under temporary names first: whatever fails, the run before stands as it was.
-fn begin(
-    directory: &Arc<MonitorDir>,
-    here: &LocalContext,
-    job: &Job,
-    id: &str,
-    lock: Lock,
-    began: MonotonicTime,
-    (ignore_hangup, has_older_children): (bool, bool),
-) -> Result<Begun, Error> {
     let start_files = StartFiles { directory, step: &job.step, id };
-    let first_meta = first_meta(&start_files, here, job, began);
     let files = open_files(directory, job, id)?;
     let stdin = if job.inherit_stdin {
         None
@@ -213,7 +179,7 @@ fn begin(
         child_started_at: child_started,
         has_older_children,
         lock_file: Some(lock.id()),
-        ..first_meta
+        ..first_meta(&start_files, here, job, began)
     };
     // Held until the pid stands and was read back. In between, the run before could record its own end, where it has lost its
     // lock file; and a process that finds an older pid file in the place of this one could record the end of that run.
@@ -226,7 +192,27 @@ fn begin(
     start_files.publish(&[Record::Meta, Record::Heartbeat, Record::Pid])?;
     let own = OwnRun::new(Arc::clone(directory), job.step.clone(), meta, key, lock);
     drop(recording);
-    Ok(Begun { held, own, key, preallocated, log: files.log, child_started })
+    let run = ActiveRun {
+        directory: Arc::clone(directory),
+        own,
+        claimed_at: key.written,
+        id: id.to_owned(),
+        began,
+        child: held.pid(),
+        child_started,
+        adopts,
+        has_older_children,
+        other_children,
+        fault: None,
+        preallocated,
+        signals,
+        interruptions: Interruptions::NONE,
+        heartbeat: HeartbeatScheduler::new(job.heartbeat_on, job.heartbeat_interval, job.stale, began),
+        activity: Activity::default(),
+        output: LogKeeper::start(files.log, job, on_event),
+        memory_kills,
+    };
+    Ok((held, run))
 }
 
 /// Asks the breaker; for the run that is named, which then starts.
