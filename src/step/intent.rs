@@ -119,64 +119,60 @@ pub(super) fn ask(
     wrapper: ProcessInfo,
     grace: Duration,
 ) -> WrapperAnswer {
-    let signal = |signal| process::signal(wrapper.pid, wrapper.started, signal);
-    if signal(Signal::SIGCHLD).is_err() {
-        return WrapperAnswer::Silent;
-    }
-    let deadline = clock::now().plus(grace).plus(KILL_LIMIT).plus(PATIENCE);
-    let mut published_at: Option<MonotonicTime> = None;
-    loop {
-        if has_ended(wrapper) {
-            return WrapperAnswer::Over;
-        }
-        let now = clock::now();
-        if published_at.is_some_and(|at| now >= at.plus(EXIT_PATIENCE)) {
-            return WrapperAnswer::Over;
-        }
-        if matches!(process::look(wrapper.pid), Lookup::Found(entry) if entry.stopped) {
-            // Where that is refused, or a debugger has it, it does not answer in time.
-            let _goes_on = signal(Signal::SIGCONT);
-        }
-        if published_at.is_none() && now >= deadline {
-            return WrapperAnswer::Silent;
-        }
+    await_answer(wrapper, Signal::SIGCHLD, grace, &mut || {
         // What the kernel could not say this time the next snapshot may say.
-        if published_at.is_none()
-            && let Ok(again) = reader.read()
-        {
-            match run_status(&again, snapshot.pid_file_id()) {
-                RunStatus::Ended | RunStatus::Replaced => published_at = Some(now),
-                RunStatus::Running => {
-                    let meta = again.run_meta();
-                    if let Some(meta) = meta.filter(|meta| meta.intent.is_none() && meta.end_within_ms.is_none()) {
-                        return WrapperAnswer::Refused(meta.survivors.clone());
-                    }
-                }
+        let again = reader.read().ok()?;
+        match run_status(&again, snapshot.pid_file_id()) {
+            RunStatus::Ended | RunStatus::Replaced => Some(WrapperAnswer::Over),
+            RunStatus::Running => {
+                let meta = again.run_meta().filter(|meta| meta.intent.is_none() && meta.end_within_ms.is_none())?;
+                Some(WrapperAnswer::Refused(meta.survivors.clone()))
             }
         }
-        wait_for_exit(&[(wrapper.pid, wrapper.started)], PAUSE);
-    }
-}
-
-fn has_ended(wrapper: ProcessInfo) -> bool {
-    start_of(wrapper.pid) != Some(wrapper.started)
+    })
 }
 
 /// Sends TERM to a wrapper whose run has an outcome already, so that its record can ask for nothing any more. `is_over` is
 /// asked until it is; whether it was in time. COMMAND gets that TERM, and what ignores it is ended by the wrapper.
 pub(super) fn end_by_term(wrapper: ProcessInfo, grace: Duration, is_over: &dyn Fn() -> bool) -> bool {
+    let look = &mut || is_over().then_some(WrapperAnswer::Over);
+    await_answer(wrapper, Signal::SIGTERM, grace, look) == WrapperAnswer::Over
+}
+
+/// Sends the wrapper a signal and waits for its exit, or for what a look shows. Once that is the end, it may take its time to
+/// exit.
+fn await_answer(
+    wrapper: ProcessInfo,
+    first: Signal,
+    grace: Duration,
+    look: &mut dyn FnMut() -> Option<WrapperAnswer>,
+) -> WrapperAnswer {
     let signal = |signal| process::signal(wrapper.pid, wrapper.started, signal);
-    // What cannot be signalled is not over in time.
-    let _sent = signal(Signal::SIGTERM).and_then(|_sent| signal(Signal::SIGCONT));
+    if signal(first).is_err() {
+        return WrapperAnswer::Silent;
+    }
     let deadline = clock::now().plus(grace).plus(KILL_LIMIT).plus(PATIENCE);
-    while !has_ended(wrapper) && !is_over() {
-        if clock::now() >= deadline {
-            return false;
+    let mut exits_by = MonotonicTime::NEVER;
+    while start_of(wrapper.pid) == Some(wrapper.started) {
+        let now = clock::now();
+        if exits_by.is_reached(now) {
+            break;
+        }
+        if matches!(process::look(wrapper.pid), Lookup::Found(entry) if entry.stopped) {
+            // Where that is refused, or a debugger has it, it does not answer in time.
+            let _goes_on = signal(Signal::SIGCONT);
+        }
+        if exits_by == MonotonicTime::NEVER {
+            match look() {
+                Some(WrapperAnswer::Over) => exits_by = now.plus(EXIT_PATIENCE),
+                Some(answer) => return answer,
+                None if now >= deadline => return WrapperAnswer::Silent,
+                None => {}
+            }
         }
         wait_for_exit(&[(wrapper.pid, wrapper.started)], PAUSE);
     }
-    wait_for_exit(&[(wrapper.pid, wrapper.started)], EXIT_PATIENCE);
-    true
+    WrapperAnswer::Over
 }
 
 /// Changes the record of a run that has no outcome yet; published where `by` says that it changed.
