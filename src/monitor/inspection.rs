@@ -10,7 +10,7 @@ use crate::monitor::event::{MonitorAction, Task};
 use crate::monitor::log_search::without_marker;
 use crate::monitor::machine::{Inspection, InspectionDepth, Monitor, WaitStage};
 use crate::monitor::options::{StepResult, WaitEnd, WaitMode};
-use crate::monitor::step_state::{PastTermination, Phase};
+use crate::monitor::step_state::{PastTermination, Phase, ReadFailure};
 use crate::record::evidence::TreeProcess;
 use crate::record::file_names::Record;
 use crate::record::outcome::Outcome;
@@ -141,7 +141,7 @@ impl Monitor<'_> {
         let Some(verdict) = self.steps[step].verdict().cloned() else { return };
         if let Some(past) = self.steps[step].termination.take() {
             if !past.termination.recorded || !self.steps[step].shows_other_run(past.run) {
-                return self.finish_termination(step, past, verdict);
+                return self.finish_termination(step, past, Some(verdict));
             }
             // It was replaced while it was being terminated, and the new run is followed.
             self.steps[step].evidence = None;
@@ -217,14 +217,15 @@ impl Monitor<'_> {
         self.mark(step, InspectionDepth::Read);
     }
 
-    fn finish_termination(&mut self, step: usize, past: PastTermination, verdict: Verdict) {
+    /// Reports what came of a termination, by a read after it where there is one.
+    fn finish_termination(&mut self, step: usize, past: PastTermination, verdict: Option<Verdict>) {
         let Termination { killed, recorded, detail, .. } = past.termination;
         match verdict {
-            Verdict::Report(outcome, found) if outcome.is_end() => {
+            Some(Verdict::Report(outcome, found)) if outcome.is_end() => {
                 self.report(StepResult { killed, ..StepResult::new(step, outcome, detail.or(found)) });
             }
             // Its result is still to come.
-            Verdict::Pending { recheck_at, poll_fast } if recorded => {
+            Some(Verdict::Pending { recheck_at, poll_fast }) if recorded => {
                 self.steps[step].evidence = None;
                 self.keep_watching(step, recheck_at, poll_fast);
             }
@@ -232,40 +233,30 @@ impl Monitor<'_> {
         }
     }
 
-    /// Where a termination recorded nothing, no later read could tell more than it did.
-    fn report_unrecorded(&mut self, step: usize) -> bool {
-        let unrecorded = self.steps[step].termination.take_if(|past| !past.termination.recorded);
-        let Some(PastTermination { outcome, termination: Termination { killed, detail, .. }, .. }) = unrecorded else {
-            return false;
-        };
-        self.report(StepResult { killed, ..StepResult::new(step, outcome, detail) });
-        true
-    }
-
     /// The files cannot be read now, and may be the next time. Nothing is judged meanwhile, so the bounds of the wait are
     /// kept here: a step that can never be read must not hold it for ever.
     pub(super) fn on_read_failure(&mut self, step: usize, reason: String, process: Process) {
         self.inspection.has_read = true;
         let now = self.now;
-        let state = &mut self.steps[step];
-        state.note_failure(now, reason, process);
-        if self.stage == WaitStage::FirstReads || self.report_unrecorded(step) {
+        let ReadFailure { since, dead_since, reason } = self.steps[step].note_failure(now, reason, process);
+        if self.stage == WaitStage::FirstReads {
             return;
         }
-        let Some(failure) = self.steps[step].read_failure.clone() else { return };
+        // Where a termination recorded nothing, no later read could tell more than it did.
+        if let Some(past) = self.steps[step].termination.take_if(|past| !past.termination.recorded) {
+            return self.finish_termination(step, past, None);
+        }
         // Once is nothing: it is repeated, soon at first, before that is an answer.
-        let sure = failure.since.plus(FAILURE_CONFIRM);
+        let sure = since.plus(FAILURE_CONFIRM);
         let thresholds = &self.options.thresholds;
         let until = thresholds.until.max(sure);
         let longest = thresholds.max_timeout.resolve(None, MAX_TIMEOUT);
         // Of a step that was never read nothing says that it has started.
         let start = self.steps[step].snapshot().is_none().then_some(thresholds.start_timeout);
         let longest = longest.into_iter().chain(start).min();
-        let given_up = longest.map_or(MonotonicTime::NEVER, |longest| failure.since.plus(longest).max(sure));
+        let given_up = longest.map_or(MonotonicTime::NEVER, |longest| since.plus(longest)).max(sure);
         // The directory may be gone for good, and the run with it.
-        let died = failure.dead_since;
-        let died = died.map_or(MonotonicTime::NEVER, |since| since.plus(SettleTimes::CONTRACT.death).max(sure));
-        let reason = failure.reason;
+        let died = dead_since.plus(SettleTimes::CONTRACT.death).max(sure);
         if now >= died {
             let detail = format!("its process has ended, and its files cannot be read: {reason}");
             self.report(StepResult::new(step, Outcome::Died, Some(detail)));
@@ -278,7 +269,7 @@ impl Monitor<'_> {
             let sentence = format!("cannot look at {label} in {directory}: {reason}; the work was left alone");
             self.end(Err(Error::internal(sentence)));
         } else {
-            let pause = now.since(failure.since).max(RETRY_MIN).min(self.options.poll_interval);
+            let pause = now.since(since).max(RETRY_MIN).min(self.options.poll_interval);
             self.schedule(step, now.plus(pause).min(until.max(now.plus(RETRY_MIN))).min(given_up).min(died));
         }
     }

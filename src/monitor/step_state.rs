@@ -89,8 +89,8 @@ pub(super) struct PastTermination {
 pub(super) struct ReadFailure {
     pub(super) since: MonotonicTime,
     pub(super) reason: String,
-    /// Since when the run's process is known to have ended.
-    pub(super) dead_since: Option<MonotonicTime>,
+    /// Since when the run's process is known to have ended; never where it is not.
+    pub(super) dead_since: MonotonicTime,
 }
 
 impl StepState {
@@ -138,12 +138,13 @@ impl StepState {
     }
 
     /// Keeps that no snapshot could be read, why, and what is known of the run's process.
-    pub(super) fn note_failure(&mut self, now: MonotonicTime, reason: String, process: Process) {
-        let before = self.read_failure.take();
+    pub(super) fn note_failure(&mut self, now: MonotonicTime, reason: String, process: Process) -> ReadFailure {
         let ended = self.exit_notified || self.tracker.shows_end(process);
-        let dead_since = before.as_ref().and_then(|failure| failure.dead_since).or(ended.then_some(now));
-        let since = before.map_or(now, |failure| failure.since);
-        self.read_failure = Some(ReadFailure { since, reason, dead_since });
+        let first = ReadFailure { since: now, dead_since: MonotonicTime::NEVER, reason: String::new() };
+        let failure = self.read_failure.get_or_insert(first);
+        failure.dead_since = failure.dead_since.min(if ended { now } else { MonotonicTime::NEVER });
+        failure.reason = reason;
+        failure.clone()
     }
 
     pub(super) fn verdict(&self) -> Option<&Verdict> {
