@@ -100,25 +100,27 @@ pub(crate) fn temporary_name(step: &StepName, record: Record, unique: &str) -> S
 /// Which file of a run is not published yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TempFile {
-    /// A record of its start.
+    /// A record of its start, or the history with it added.
     Start(Record),
     /// A record of its end, whose room is taken at the start.
     End(Record),
-    /// The result as COMMAND writes it.
-    Given,
 }
 
 impl TempFile {
+    /// The result as COMMAND writes it.
+    pub(crate) const GIVEN: Self = Self::Start(Record::Result);
+
     /// Every file of a run that can be left over by one that was killed, each once.
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Start(Record::Pid),
         Self::Start(Record::Meta),
         Self::Start(Record::Heartbeat),
         Self::Start(Record::Log),
+        Self::Start(Record::History),
         Self::End(Record::Meta),
         Self::End(Record::Status),
         Self::End(Record::Result),
-        Self::Given,
+        Self::GIVEN,
     ];
 
     /// Its name.
@@ -126,18 +128,13 @@ impl TempFile {
         match self {
             Self::Start(record) => temporary_name(step, record, run),
             Self::End(record) => temporary_name(step, record, &format!("{run}-end")),
-            Self::Given => temporary_name(step, Record::Result, run),
         }
     }
 }
 
 /// The names of all that a run may have left unpublished.
 pub(crate) fn unpublished(step: &StepName, run: &str) -> impl Iterator<Item = String> {
-    TempFile::ALL.into_iter().map(move |file| file.of(step, run)).chain(std::iter::once(temporary_name(
-        step,
-        Record::History,
-        run,
-    )))
+    TempFile::ALL.into_iter().map(move |file| file.of(step, run))
 }
 
 /// The step and record a file name stands for, or `None` if it is no record's name.
@@ -173,7 +170,7 @@ mod tests {
     fn no_two_unpublished_files_of_a_run_share_a_name() {
         let step = StepName::parse("build").unwrap();
         let names: std::collections::BTreeSet<String> = unpublished(&step, "7-1").collect();
-        assert_eq!(names.len(), TempFile::ALL.len() + 1, "and the history's");
+        assert_eq!(names.len(), TempFile::ALL.len());
         assert!(names.iter().all(|name| name.starts_with(".build.") && parse_file_name(name).is_none()));
         assert!(names.iter().all(|name| parse_temporary_name(name) == Some("build")));
         for other in

@@ -122,7 +122,7 @@ fn signal_name(number: i32) -> String {
 /// The bytes of `.result`, and why there is none or not COMMAND's. What COMMAND gave is kept of a failed run too; a run
 /// that succeeded and was not asked for a result has a record of itself.
 fn result(run: &ActiveRun, job: &Job, succeeded: bool, elapsed: u64) -> (Option<Vec<u8>>, Option<String>) {
-    let name = TempFile::Given.of(&job.step, &run.id);
+    let name = TempFile::GIVEN.of(&job.step, &run.id);
     if job.result == ResultFrom::Stdout {
         run.output.append_file(&run.directory.file(&name));
     }

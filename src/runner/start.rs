@@ -269,7 +269,7 @@ fn open_files(directory: &MonitorDir, job: &Job, id: &str) -> Result<OutputFiles
     let log = (job.log != LogStreams::None).then(create).transpose()?;
     let writer = || log.as_ref().map(LogFile::writer);
     let stdout = if job.result == ResultFrom::Stdout {
-        let result = TempFile::Given.of(&job.step, id);
+        let result = TempFile::GIVEN.of(&job.step, id);
         Some(Arc::new(directory.file(&result).create_new().map_err(|error| cannot_open(&result, error))?))
     } else if job.log == LogStreams::Stderr {
         None
@@ -310,7 +310,7 @@ fn variables(directory: &MonitorDir, job: &Job, id: &str) -> Vec<(String, OsStri
         variable(env_vars::DIR, directory.path().into()),
         variable(env_vars::STEP, step.as_str().into()),
         variable(env_vars::HEARTBEAT, directory.join(&file_name(step, Record::Heartbeat)).into()),
-        variable(env_vars::RESULT, directory.join(&TempFile::Given.of(step, id)).into()),
+        variable(env_vars::RESULT, directory.join(&TempFile::GIVEN.of(step, id)).into()),
         variable(MARK, id.into()),
     ];
     // The last value of a variable counts.

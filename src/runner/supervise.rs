@@ -152,7 +152,7 @@ fn beat(run: &mut ActiveRun, job: &Job, now: MonotonicTime, on_event: OnEvent<'_
 
 /// How much COMMAND has printed so far, also where its standard output is to be the result.
 fn output_size(run: &ActiveRun, job: &Job) -> u64 {
-    let given = (job.result == ResultFrom::Stdout).then(|| run.directory.stat(&TempFile::Given.of(&job.step, &run.id)));
+    let given = (job.result == ResultFrom::Stdout).then(|| run.directory.stat(&TempFile::GIVEN.of(&job.step, &run.id)));
     let stamp = given.and_then(Result::ok).and_then(|file| file.stamp());
     run.output.size() + stamp.map_or(0, |stamp| stamp.size)
 }

@@ -1,6 +1,6 @@
 //! The history of a step on disk: which runs have ended, and how. Called where an end is recorded or first noticed.
 
-use crate::record::file_names::{Record, file_name, record_lock, temporary_name};
+use crate::record::file_names::{Record, TempFile, file_name, record_lock};
 use crate::record::file_state::FileState;
 use crate::record::history::{HistoryEntry, LONGEST, encode, expected_ms, parse};
 use crate::record::step_name::StepName;
@@ -47,7 +47,7 @@ pub(super) fn append(directory: &MonitorDir, step: &StepName, entry: HistoryEntr
     let run: String = entry.run_id.chars().filter(is_plain).take(64).collect();
     entries.push(entry);
     // Named after the run: what a killed writer leaves is removed with all that its run had not published.
-    let temporary = temporary_name(step, Record::History, &run);
+    let temporary = TempFile::Start(Record::History).of(step, &run);
     directory.remove(&temporary)?;
     directory.publish(&temporary, &file_name(step, Record::History), &encode(&entries))
 }

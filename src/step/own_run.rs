@@ -143,7 +143,7 @@ impl OwnRun {
         drop(publisher);
         // COMMAND's own copy of its result: it has been published, or was never there. With it everything that this run had
         // unpublished is published or removed.
-        let _stays = self.directory.remove(&TempFile::Given.of(&self.step, &self.meta.run_id));
+        let _stays = self.directory.remove(&TempFile::GIVEN.of(&self.step, &self.meta.run_id));
         self.lock.clear_note();
         drop(held);
         let troubles = self.restored_sentence().into_iter().chain(faults.iter().map(Error::to_string)).collect();
