@@ -245,20 +245,18 @@ impl Terminator<'_> {
 
 /// The processes of a run that is not ended, only reported on; none where they are not to be seen from here.
 pub(crate) fn evidence(snapshot: &Snapshot) -> Vec<TreeProcess> {
-    let killer = check_reachable(snapshot).ok().and_then(|()| TreeKiller::open(target(snapshot)).ok());
-    killer.map_or_else(Vec::new, |mut killer| capture_evidence(snapshot, &mut killer))
+    open_killer(snapshot, "").map_or_else(|_| Vec::new(), |mut killer| capture_evidence(snapshot, &mut killer))
 }
 
 /// How much CPU time the run's living processes have used; `None` if they are not to be seen from here.
 pub(crate) fn cpu_time(snapshot: &Snapshot) -> Option<Duration> {
-    check_reachable(snapshot).ok()?;
-    let listed = TreeKiller::open(target(snapshot)).ok()?.list();
+    let listed = open_killer(snapshot, "").ok()?.list();
     (!listed.is_empty()).then(|| diagnose::cpu_time(&listed))
 }
 
 /// The same for one of many runs, from one look at all processes.
 pub(crate) fn cpu_time_in(snapshot: &Snapshot, process_table: &ProcessTable) -> Option<Duration> {
-    check_reachable(snapshot).ok()?;
+    check_reachable(snapshot, "").ok()?;
     let target = target(snapshot);
     process_table.cpu_time(target.pid?, target.group)
 }
@@ -268,46 +266,25 @@ pub(crate) fn cpu_time_in(snapshot: &Snapshot, process_table: &ProcessTable) -> 
 /// # Errors
 /// It may not be ended from here: what comes of trying.
 fn open_killer(snapshot: &Snapshot, why: &str) -> Result<TreeKiller, Termination> {
-    check_reachable(snapshot).map_err(|obstacle| obstacle.termination(why))?;
+    check_reachable(snapshot, why)?;
     TreeKiller::open(target(snapshot)).map_err(|refusal| refused(why, &refusal.to_string()))
 }
 
-/// Why a run's processes cannot be looked at, let alone signalled.
-pub(crate) enum Unreachable {
-    /// They are of another place than this process.
-    OutOfReach(Warning),
-    /// No pid file names one.
-    NoPid,
-    /// The kernel shows none of this number.
-    Unseen(i32),
-}
-
-impl Unreachable {
-    /// What comes of ending such a run for this reason.
-    fn termination(&self, why: &str) -> Termination {
-        match self {
-            Self::OutOfReach(remark) => not_recorded(remark.to_string()),
-            Self::NoPid => refused(why, "no pid says which process to end, so nothing was signalled"),
-            Self::Unseen(pid) => {
-                refused(why, &format!("process {pid} is not to be seen from here, so nothing was signalled"))
-            }
-        }
-    }
-}
-
-/// Whether this process may look at the run's processes, as far as the look tells.
+/// Whether this process may look at the run's processes, let alone signal them, as far as the look tells.
 ///
 /// # Errors
-/// Why not.
-pub(crate) fn check_reachable(snapshot: &Snapshot) -> Result<(), Unreachable> {
+/// It may not: what comes of ending the run for this reason.
+pub(crate) fn check_reachable(snapshot: &Snapshot, why: &str) -> Result<(), Termination> {
     if let Some(remark) = out_of_reach(snapshot) {
-        return Err(Unreachable::OutOfReach(remark));
+        return Err(not_recorded(remark.to_string()));
     }
-    let Some(PidFileId { pid, .. }) = snapshot.pid_file_id() else { return Err(Unreachable::NoPid) };
+    let Some(PidFileId { pid, .. }) = snapshot.pid_file_id() else {
+        return Err(refused(why, "no pid says which process to end, so nothing was signalled"));
+    };
     // It is not known to be dead, or `record_death` would be called; it lives where it cannot be seen, and could not be seen
     // to go either.
     if snapshot.lock != LockState::Held && matches!(snapshot.process, Process::Gone { .. } | Process::Hidden) {
-        return Err(Unreachable::Unseen(pid));
+        return Err(refused(why, &format!("process {pid} is not to be seen from here, so nothing was signalled")));
     }
     Ok(())
 }

@@ -148,7 +148,7 @@ impl State {
 
     /// Whether the program would signal the run that this look shows.
     pub(super) fn can_kill(&self, index: usize, snapshot: &Snapshot) -> bool {
-        check_reachable(snapshot).is_ok() && !self.steps[index].unseen
+        check_reachable(snapshot, "").is_ok() && !self.steps[index].unseen
     }
 
     /// The oracle's rules of what may be done at all, whatever the answer is. First: signals go to the run's own process
