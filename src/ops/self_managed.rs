@@ -15,7 +15,7 @@ use crate::record::outcome::{Outcome, Reason};
 use crate::record::result::{LONGEST, ParsedResult, one_line};
 use crate::record::sanitize::cut;
 use crate::record::step_name::StepName;
-use crate::step::outcome::{Written, record, remove_unpublished, take_record_lock};
+use crate::step::outcome::{RunStatus, record, remove_unpublished, take_record_lock};
 use crate::step::prepare::{acquire_step_lock, adopt_lock_file, finalize_previous_run, remove_previous_records};
 use crate::step::publisher::Ending;
 use crate::step::snapshot::local_context;
@@ -173,16 +173,16 @@ fn end(directory: &Path, step: &StepName, ending: &Ending) -> Result<Report, Err
     if ending.reason == Reason::Success && observe(&snapshot).absent_since.is_some() {
         return Err(Error::not_started(absence(&directory, step)));
     }
-    let written = record(&mut reader, snapshot.pid_file_id(), ending)?;
+    let before = record(&mut reader, snapshot.pid_file_id(), ending)?;
     let report = report(&directory, step)?;
-    if written == Written::Replaced {
+    if before == RunStatus::Replaced {
         return Err(Error::internal(format!("another run of {step} has just begun; try again")));
     }
     let same = match (report.outcome, ending.reason) {
         (Outcome::Success, reason) => reason == Reason::Success,
         (Outcome::Failed, reason) => reason != Reason::Success,
         // What a terminator announced first: it is why this failed.
-        _ => written == Written::ByUs,
+        _ => before == RunStatus::Running,
     };
     if same {
         return Ok(report);

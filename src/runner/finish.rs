@@ -14,7 +14,7 @@ use crate::runner::end_tree::TreeEnd;
 use crate::runner::left_behind::{self, LeftBehind};
 use crate::runner::start::ActiveRun;
 use crate::runner::{ExecError, Job, OnEvent, ResultFrom, RunResult, RunnerEvent};
-use crate::step::outcome::Written;
+use crate::step::outcome::RunStatus;
 use crate::step::own_run::RecordedEnd;
 use crate::step::publisher::{Ending, still_there};
 use crate::sys::clock;
@@ -44,8 +44,8 @@ pub(super) fn finish(mut run: ActiveRun, job: &Job, tree: TreeEnd, on_event: OnE
     // The line that tells of a failure has it in its detail; a success prints no line.
     told.extend(ending.survivors.as_deref().filter(|_| succeeded).map(still_there));
     let ActiveRun { own, preallocated, directory, output, fault, mut signals, .. } = run;
-    let RecordedEnd { written, reason, troubles } = own.record_end(ending, preallocated);
-    let by_other = (written == Written::Already && succeeded != (reason == Reason::Success)).then(|| {
+    let RecordedEnd { before, reason, troubles } = own.record_end(ending, preallocated);
+    let by_other = (before == RunStatus::Ended && succeeded != (reason == Reason::Success)).then(|| {
         format!("another process had recorded its end as {}, which is what waiters are told", reason.outcome().as_str())
     });
     for sentence in told.into_iter().chain(no_result).chain(troubles).chain(by_other) {
@@ -54,7 +54,7 @@ pub(super) fn finish(mut run: ActiveRun, job: &Job, tree: TreeEnd, on_event: OnE
         on_event(RunnerEvent::Warning(&format!("{sentence}{removed}")));
     }
     // The process that sent the signal looks for survivors, and may be waiting for this one.
-    if job.detached && written == Written::ByUs && interrupted.is_none() {
+    if job.detached && before == RunStatus::Running && interrupted.is_none() {
         let last = [Record::Result, Record::Meta, Record::Status];
         let files = last.map(|record| directory.join(&file_name(&job.step, record)));
         fsync::sync(directory.path(), &files);

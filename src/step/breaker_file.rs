@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::record::breaker::{BreakerRecord, LONGEST};
 use crate::record::file_names::{Record, breaker_lock, file_name, temporary_name};
 use crate::record::file_state::FileState;
+use crate::record::meta::Meta;
 use crate::record::outcome::Reason;
 use crate::record::step_name::StepName;
 use crate::sys::fs::monitor_dir::MonitorDir;
@@ -56,22 +57,20 @@ pub(crate) fn update(
     Ok(after)
 }
 
-/// Counts the end of a run, once. A success of a breaker that was never written leaves it so.
+/// Counts the end of a run for its breaker, once, unless its record says that it was counted. A success of a breaker that was
+/// never written leaves it so.
 ///
 /// # Errors
 /// As [`update`].
-pub(crate) fn count_end(
-    directory: &MonitorDir,
-    name: &StepName,
-    run: &str,
-    reason: Reason,
-) -> Result<BreakerRecord, Error> {
-    let before = read(directory, name)?;
+pub(super) fn count_end(directory: &MonitorDir, meta: &Meta, reason: Reason) -> Result<(), Error> {
+    let name = meta.breaker.as_deref().and_then(|name| StepName::parse(name).ok());
+    let Some(name) = name.filter(|_| !meta.counted) else { return Ok(()) };
+    let before = read(directory, &name)?;
     let nothing_to_reset = reason == Reason::Success && before.runs.is_empty() && before.consecutive_failures == 0;
-    if nothing_to_reset || before.has_counted(run) {
-        return Ok(before);
+    if nothing_to_reset || before.has_counted(&meta.run_id) {
+        return Ok(());
     }
-    update(directory, name, |record| count(record, run, reason, clock::wall()))
+    update(directory, &name, |record| count(record, &meta.run_id, reason, clock::wall())).map(|_record| ())
 }
 
 /// Asks whether a run may start. With the id of a run that starts now, a trial is written down, so that no second one

@@ -184,7 +184,7 @@ fn change(
     let mut status = RunStatus::Running;
     change_record(reader, |meta, snapshot| {
         status = run_status(snapshot, run);
-        matches!(status, RunStatus::Running) && by(meta)
+        status == RunStatus::Running && by(meta)
     })?;
     Ok(status)
 }

@@ -88,7 +88,7 @@ pub(super) fn run_after_death(
     grace: Duration,
 ) -> Result<bool, Error> {
     match reader.read() {
-        Ok(again) if matches!(run_status(&again, snapshot.pid_file_id()), RunStatus::Running) => {
+        Ok(again) if run_status(&again, snapshot.pid_file_id()) == RunStatus::Running => {
             run(reader, None, command, grace).map(|()| true)
         }
         // Another process has recorded the end, or the step is a new run's, which the command must not signal.

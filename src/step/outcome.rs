@@ -16,8 +16,8 @@ use crate::record::outcome::Reason;
 use crate::record::pid::PidFileId;
 use crate::record::status::ParsedStatus;
 use crate::record::step_name::StepName;
-use crate::step::history;
-use crate::step::publisher::{Ending, Publisher, count, publish_end};
+use crate::step::{breaker_file, history};
+use crate::step::publisher::{Ending, Publisher, publish_end};
 use crate::step::snapshot::SnapshotReader;
 use crate::sys::fs::lock::Lock;
 use crate::sys::fs::monitor_dir::MonitorDir;
@@ -29,36 +29,23 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a run that starts waits for it.
 const START_PATIENCE: Duration = Duration::from_secs(3);
 
-/// What came of recording or announcing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Written {
-    /// It stands in the files now.
-    ByUs,
-    /// The run had an outcome already; it stays.
-    Already,
-    /// Another run has the step now; nothing was written.
-    Replaced,
-}
-
-/// Records the end of the run that `run` names.
+/// Records the end of the run that `run` names, where that had no outcome yet: an outcome that is there stays, and nothing is
+/// written for a run that was replaced. Returns how the run stood before.
 ///
 /// # Errors
 /// The first thing that could not be written, as a sentence. What could be written after it was: a status without its
 /// meta is better than none.
-pub(crate) fn record(reader: &mut SnapshotReader, run: Option<PidFileId>, ending: &Ending) -> Result<Written, Error> {
+pub(crate) fn record(reader: &mut SnapshotReader, run: Option<PidFileId>, ending: &Ending) -> Result<RunStatus, Error> {
     let directory = reader.directory().clone();
     let step = reader.step().clone();
     let _held = lock(&directory, &step)?;
     let snapshot = reader.read_again()?;
-    match run_status(&snapshot, run) {
-        RunStatus::Replaced => Ok(Written::Replaced),
-        RunStatus::Ended => Ok(Written::Already),
-        RunStatus::Running => {
-            let mut publisher = Publisher::new(&directory, &step);
-            let (_, faults) = publish_end(&mut publisher, known_meta(&snapshot, &step), ending);
-            faults.into_iter().next().map_or(Ok(Written::ByUs), Err)
-        }
+    let before = run_status(&snapshot, run);
+    if before == RunStatus::Running {
+        let (_, faults) = publish_end(&mut Publisher::new(&directory, &step), known_meta(&snapshot, &step), ending);
+        faults.into_iter().next().map_or(Ok(()), Err)?;
     }
+    Ok(before)
 }
 
 /// Removes what a run that has ended, or never began, left unpublished. Its id is in every name, so nothing of another
@@ -83,7 +70,7 @@ pub(crate) fn count_seen(
 ) -> Result<(), Error> {
     let meta = known_meta(snapshot, step);
     add_to_history(directory, step, snapshot, &meta, reason);
-    count(directory, &meta, reason)?;
+    breaker_file::count_end(directory, &meta, reason)?;
     if meta.counted || meta.breaker.is_none() || snapshot.run_meta().is_none() {
         return Ok(());
     }
@@ -172,8 +159,9 @@ pub(super) fn change_record(
     Ok(())
 }
 
-/// What a snapshot says of the run that a caller means.
-pub(super) enum RunStatus {
+/// What the files say of the run that a caller means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RunStatus {
     /// It has no outcome yet.
     Running,
     /// It has one.

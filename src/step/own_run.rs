@@ -13,7 +13,7 @@ use crate::record::outcome::{Intent, Reason, detail_of};
 use crate::record::pid::{self, ParsedPid, PidFileId};
 use crate::record::status::{self, ParsedStatus};
 use crate::record::step_name::StepName;
-use crate::step::outcome::{Written, standing_meta};
+use crate::step::outcome::{RunStatus, standing_meta};
 use crate::step::publisher::{Ending, PreallocatedFiles, Publisher, publish_end};
 use crate::sys::clock;
 use crate::sys::fs::lock::Lock;
@@ -47,8 +47,8 @@ pub(crate) struct OwnRun {
 /// What came of recording the own end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RecordedEnd {
-    /// Who wrote it.
-    pub(crate) written: Written,
+    /// How the run stood before: recorded was the end of one that had no outcome yet.
+    pub(crate) before: RunStatus,
     /// The reason that stands in the record now.
     pub(crate) reason: Reason,
     /// What was written again beside it, and what could not be written: sentences for people.
@@ -130,15 +130,15 @@ impl OwnRun {
         let is_own = self.restore_files();
         let told = self.told_reason().filter(|_| is_own);
         let mut publisher = Publisher { files, ..self.publisher() };
-        let (written, reason, faults) = if !is_own {
-            (Written::Replaced, ending.reason, Vec::new())
+        let (before, reason, faults) = if !is_own {
+            (RunStatus::Replaced, ending.reason, Vec::new())
         } else if let Some(reason) = told {
-            (Written::Already, reason, Vec::new())
+            (RunStatus::Ended, reason, Vec::new())
         } else {
             let detail = detail_of(ending.detail.into_iter().chain(self.restored_sentence()));
             let ending = Ending { detail, ..ending };
             let (reason, faults) = publish_end(&mut publisher, self.meta.clone(), &ending);
-            (Written::ByUs, reason, faults)
+            (RunStatus::Running, reason, faults)
         };
         drop(publisher);
         // COMMAND's own copy of its result: it has been published, or was never there. With it everything that this run had
@@ -148,7 +148,7 @@ impl OwnRun {
         drop(held);
         let troubles = self.restored_sentence().into_iter().chain(faults.iter().map(Error::to_string)).collect();
         self.lock.release();
-        RecordedEnd { written, reason, troubles }
+        RecordedEnd { before, reason, troubles }
     }
 
     fn publisher(&self) -> Publisher<'_> {

@@ -71,12 +71,12 @@ pub(super) fn publish_end(publisher: &mut Publisher<'_>, mut meta: Meta, ending:
         Some(result) => faults.extend(publisher.publish(Record::Result, result).err()),
         None => drop(publisher.files.remove(&Record::Result)),
     }
-    meta.counted = count(publisher.directory, &meta, reason).is_ok();
+    meta.counted = breaker_file::count_end(publisher.directory, &meta, reason).is_ok();
     faults.extend(publisher.publish_meta(&meta).err());
     if !meta.counted {
         // On a full disk the record that was replaced has just made room. Not being able to say that it was counted
         // does no harm as long as the breaker remembers the run.
-        let counted = count(publisher.directory, &meta, reason);
+        let counted = breaker_file::count_end(publisher.directory, &meta, reason);
         meta.counted = counted.is_ok();
         let _unsaid = meta.counted && publisher.publish_meta(&meta).is_ok();
         faults.extend(counted.err());
@@ -91,18 +91,6 @@ pub(super) fn publish_end(publisher: &mut Publisher<'_>, mut meta: Meta, ending:
 /// Which processes outlived the end of their run, as a sentence.
 pub(crate) fn still_there(survivors: &str) -> String {
     format!("these processes are still there: {survivors}")
-}
-
-/// Counts the end of a run for its breaker, unless its record says that it was counted.
-///
-/// # Errors
-/// As [`breaker_file::update`].
-pub(super) fn count(directory: &MonitorDir, meta: &Meta, reason: Reason) -> Result<(), Error> {
-    let Some(name) = meta.breaker.as_deref().and_then(|name| StepName::parse(name).ok()) else { return Ok(()) };
-    if meta.counted {
-        return Ok(());
-    }
-    breaker_file::count_end(directory, &name, &meta.run_id, reason).map(|_record| ())
 }
 
 /// Where the records of one step are published.

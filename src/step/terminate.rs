@@ -170,7 +170,7 @@ impl Terminator<'_> {
     /// Whether another terminator was faster.
     fn is_over(&mut self) -> bool {
         let run = self.snapshot.pid_file_id();
-        self.reader.read_again().is_ok_and(|again| !matches!(run_status(&again, run), RunStatus::Running))
+        self.reader.read_again().is_ok_and(|again| run_status(&again, run) != RunStatus::Running)
     }
 
     /// What came of a run that its wrapper or another terminator has ended, or whose wrapper has gone without a word.
