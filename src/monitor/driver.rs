@@ -142,14 +142,14 @@ impl<'call> Driver<'call> {
             MonitorAction::WatchLog { step, watching, may_watch } => {
                 MonitorEvent::LogWatched(step, self.watch_log(step, watching, may_watch))
             }
-            MonitorAction::MeasureLog(step) => match self.followers[step].remaining() {
-                Ok(remaining) => MonitorEvent::LogSize(step, remaining),
-                Err(error) => self.log_failed(step, &error),
-            },
-            MonitorAction::ReadLog(step) => match self.followers[step].read() {
-                Ok(piece) => MonitorEvent::LogChunk(step, piece),
-                Err(error) => self.log_failed(step, &error),
-            },
+            MonitorAction::ReadLog(step, measure) => {
+                let follower = &mut self.followers[step];
+                let unread = measure.then(|| follower.remaining()).transpose();
+                match unread.and_then(|unread| Ok((unread, follower.read()?))) {
+                    Ok((unread, chunk)) => MonitorEvent::LogChunk(step, unread, chunk),
+                    Err(error) => self.log_failed(step, &error),
+                }
+            }
             MonitorAction::Diagnose(step) => {
                 let processes = monitor.steps[step].snapshot_of_run().map(evidence).unwrap_or_default();
                 MonitorEvent::Diagnosed(step, processes)

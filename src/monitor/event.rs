@@ -34,10 +34,8 @@ pub(super) enum MonitorAction {
     WatchWrites(usize, Record),
     /// Watch the step's log for the next write, where it is not `watching` already and `may_watch`; answered by `LogWatched`.
     WatchLog { step: usize, watching: bool, may_watch: bool },
-    /// Measure what was not read of the log; answered by `LogSize`.
-    MeasureLog(usize),
-    /// Read the log's next chunk; answered by `LogChunk`.
-    ReadLog(usize),
+    /// Read the log's next chunk, and before that measure what was not read, if asked to; answered by `LogChunk`.
+    ReadLog(usize, bool),
     /// List the processes of the run that is reported and not terminated; answered by `Diagnosed`.
     Diagnose(usize),
     /// Terminate the run, or record its death, beside the loop; `Terminated` comes later.
@@ -77,7 +75,7 @@ pub(super) enum MonitorEvent<'event> {
     Rewatched(SourceStatus, bool),
     /// A file of this name appeared, changed or went away.
     FileChanged(&'event str),
-    /// Events were lost, or the directory itself changed.
+    /// Events about the directory or logs were lost, or the directory itself changed.
     EventsLost,
     /// What a step's files and process showed.
     Snapshot(usize, Box<Snapshot>),
@@ -95,18 +93,14 @@ pub(super) enum MonitorEvent<'event> {
     WritesWatched(usize, Record, bool),
     /// What came of watching a log.
     LogWatched(usize, LogWatch),
-    /// How many bytes of the log were not read.
-    LogSize(usize, u64),
-    /// A chunk of the log.
-    LogChunk(usize, Chunk<'event>),
+    /// How many bytes of the log had not been read, where that was measured, and a chunk of it.
+    LogChunk(usize, Option<u64>, Chunk<'event>),
     /// The log cannot be read: a sentence.
     LogFailed(String),
     /// A watched log was written, renamed or removed.
     LogGrew(usize),
     /// A log outside of the directory appeared or went away.
     LogFolderChanged,
-    /// Notices about logs were lost.
-    LogEventsLost,
     /// The processes of a run that is only reported.
     Diagnosed(usize, Vec<TreeProcess>),
     /// What came of a termination.

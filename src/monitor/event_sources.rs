@@ -155,7 +155,7 @@ impl EventSources {
         if let Some(watcher) = self.growths.as_mut().filter(|_| grown) {
             let mut steps = Vec::new();
             if !watcher.take(&mut steps) {
-                hand_in(MonitorEvent::LogEventsLost);
+                hand_in(MonitorEvent::EventsLost);
             }
             for step in steps {
                 hand_in(MonitorEvent::LogGrew(step));

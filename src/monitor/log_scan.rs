@@ -43,10 +43,8 @@ pub(super) enum Scan {
 /// What a scan needs next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ScanStep {
-    /// How many bytes are there that were not read.
-    Measure,
-    /// The next chunk.
-    Read,
+    /// The next chunk, and how many bytes were not read before it where that has to be measured.
+    Read { measure: bool },
     /// Nothing: a line matched.
     Matched(LogMatch),
     /// Nothing: no line matched. Scan again then at the latest.
@@ -128,17 +126,20 @@ impl LogScanner {
                 (self.ended, self.goal) = (true, None);
             }
         }
-        if self.goal.is_none() { ScanStep::Measure } else { ScanStep::Read }
+        ScanStep::Read { measure: self.goal.is_none() }
     }
 
-    /// Takes how many bytes are there that were not read.
-    pub(super) fn on_size(&mut self, remaining: u64) -> ScanStep {
-        self.goal = Some(self.total.saturating_add(remaining));
-        ScanStep::Read
-    }
-
-    /// Takes the next chunk.
-    pub(super) fn on_chunk(&mut self, chunk: &Chunk<'_>, scan: Scan, now: MonotonicTime) -> ScanStep {
+    /// Takes the next chunk, and how many bytes were not read before it where that was measured.
+    pub(super) fn on_chunk(
+        &mut self,
+        unread: Option<u64>,
+        chunk: &Chunk<'_>,
+        scan: Scan,
+        now: MonotonicTime,
+    ) -> ScanStep {
+        if let Some(unread) = unread {
+            self.goal = Some(self.total.saturating_add(unread));
+        }
         match chunk {
             Chunk::Data(bytes) => {
                 self.exists = true;
@@ -146,7 +147,7 @@ impl LogScanner {
                 self.total = self.total.saturating_add(bytes.len() as u64);
                 self.matcher.feed(bytes);
                 self.unended_since = self.matcher.has_unended_line().then_some(now);
-                if self.slice < SLICE { ScanStep::Read } else { self.end_slice(false, scan, now) }
+                if self.slice < SLICE { ScanStep::Read { measure: false } } else { self.end_slice(false, scan, now) }
             }
             Chunk::Restarted => {
                 self.matcher.finish();
@@ -155,7 +156,7 @@ impl LogScanner {
                 if std::mem::take(&mut self.watching) {
                     self.again = now.plus(REARM_INTERVAL);
                 }
-                ScanStep::Read
+                ScanStep::Read { measure: false }
             }
             Chunk::Eof => self.end_slice(true, scan, now),
         }

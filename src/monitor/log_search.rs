@@ -38,8 +38,7 @@ impl Monitor<'_> {
     /// Does what the scanner needs next.
     pub(super) fn scan_on(&mut self, step: usize, next: ScanStep) {
         match next {
-            ScanStep::Measure => self.actions.push_back(MonitorAction::MeasureLog(step)),
-            ScanStep::Read => self.actions.push_back(MonitorAction::ReadLog(step)),
+            ScanStep::Read { measure } => self.actions.push_back(MonitorAction::ReadLog(step, measure)),
             ScanStep::Matched(found) => self.finish_on_match(step, found),
             ScanStep::Unfinished if self.may_not_read_on() => {
                 // A marker may still stand in what was not read.

@@ -199,7 +199,12 @@ impl<'call> Monitor<'call> {
                     self.mark(step, InspectionDepth::Read);
                 }
             }
-            MonitorEvent::EventsLost => self.read_all_and_rewatch(),
+            MonitorEvent::EventsLost => {
+                let scanners = self.steps.iter_mut().filter_map(|step| step.scanner.as_mut());
+                scanners.for_each(|scanner| scanner.watching = false);
+                self.mark_all(InspectionDepth::Read);
+                self.rewatch_due = true;
+            }
             MonitorEvent::Snapshot(step, snapshot) => self.on_snapshot(step, *snapshot),
             MonitorEvent::SnapshotFailed(step, reason, process) => self.on_read_failure(step, reason, process),
             MonitorEvent::Unchanged(_, true) => {}
@@ -216,19 +221,15 @@ impl<'call> Monitor<'call> {
                 let poll_interval = self.options.poll_interval;
                 self.scan(step, |scanner, _| scanner.on_watch(watch, now, poll_interval));
             }
-            MonitorEvent::LogSize(step, remaining) => self.scan(step, |scanner, _| scanner.on_size(remaining)),
-            MonitorEvent::LogChunk(step, chunk) => self.scan(step, |scanner, scan| scanner.on_chunk(&chunk, scan, now)),
+            MonitorEvent::LogChunk(step, unread, chunk) => {
+                self.scan(step, |scanner, scan| scanner.on_chunk(unread, &chunk, scan, now));
+            }
             MonitorEvent::LogFailed(sentence) => self.end(Err(Error::internal(sentence))),
             MonitorEvent::LogGrew(step) => {
                 self.steps[step].scanner.iter_mut().for_each(|scanner| scanner.watching = false);
                 self.mark(step, InspectionDepth::Read);
             }
             MonitorEvent::LogFolderChanged => self.mark_all(InspectionDepth::Read),
-            MonitorEvent::LogEventsLost => {
-                let scanners = self.steps.iter_mut().filter_map(|step| step.scanner.as_mut());
-                scanners.for_each(|scanner| scanner.watching = false);
-                self.read_all_and_rewatch();
-            }
             MonitorEvent::Diagnosed(step, processes) => self.on_diagnosed(step, processes),
             MonitorEvent::Terminated(step, termination) => self.on_terminated(step, termination),
             MonitorEvent::Paused => self.steps.iter_mut().for_each(|step| step.note_pause(now)),
@@ -241,11 +242,6 @@ impl<'call> Monitor<'call> {
         self.mark_all(InspectionDepth::Read);
         self.schedule_rescan();
         self.schedule_progress();
-    }
-
-    fn read_all_and_rewatch(&mut self) {
-        self.mark_all(InspectionDepth::Read);
-        self.rewatch_due = true;
     }
 
     /// After the watch was looked at. Where that still stands, of thousands of steps those are read that do not run steadily.

@@ -104,23 +104,19 @@ impl State {
         MonitorEvent::LogWatched(step, LogWatch { identity, watching, creation_reported: reports })
     }
 
-    pub(super) fn unread(&self, step: usize) -> u64 {
-        let log = &self.steps[step].log;
-        (log.bytes.len() - log.read.min(log.bytes.len())) as u64
-    }
-
-    pub(super) fn read_log(&mut self, step: usize, monitor: &mut Monitor<'_>) {
+    pub(super) fn read_log(&mut self, step: usize, measure: bool, monitor: &mut Monitor<'_>) {
         self.observe(step);
         let now = self.moment();
         let log = &mut self.steps[step].log;
+        let unread = measure.then(|| (log.bytes.len() - log.read.min(log.bytes.len())) as u64);
         if std::mem::take(&mut log.restarted) {
             log.read = 0;
-            return monitor.handle_event(MonitorEvent::LogChunk(step, Chunk::Restarted), now);
+            return monitor.handle_event(MonitorEvent::LogChunk(step, unread, Chunk::Restarted), now);
         }
         let end = (log.read + CHUNK).min(log.bytes.len());
         let chunk = log.bytes[log.read..end].to_vec();
         log.read = end;
         let piece = if chunk.is_empty() { Chunk::Eof } else { Chunk::Data(&chunk) };
-        monitor.handle_event(MonitorEvent::LogChunk(step, piece), now);
+        monitor.handle_event(MonitorEvent::LogChunk(step, unread, piece), now);
     }
 }

@@ -75,8 +75,7 @@ impl State {
                 MonitorEvent::WritesWatched(step, record, !self.weather.watch_fails && !self.weather.polls)
             }
             MonitorAction::WatchLog { step, watching, may_watch } => self.watch_log(step, watching, may_watch),
-            MonitorAction::MeasureLog(step) => MonitorEvent::LogSize(step, self.unread(step)),
-            MonitorAction::ReadLog(step) => return self.read_log(step, monitor),
+            MonitorAction::ReadLog(step, measure) => return self.read_log(step, measure, monitor),
             MonitorAction::Terminate(step, task) => return self.terminate(step, task, monitor),
             MonitorAction::Diagnose(_) => unreachable!("every run is terminated"),
             MonitorAction::ShowProgress(steps, more) => {
@@ -156,7 +155,6 @@ impl State {
                     Notice::Exit(step) => MonitorEvent::Exited(*step),
                     Notice::LogGrew(step) => MonitorEvent::LogGrew(*step),
                     Notice::Missed => MonitorEvent::EventsLost,
-                    Notice::LogsMissed => MonitorEvent::LogEventsLost,
                 };
                 monitor.handle_event(event, moment);
             }

@@ -137,7 +137,6 @@ pub(super) enum Notice {
     Exit(usize),
     LogGrew(usize),
     Missed,
-    LogsMissed,
 }
 
 impl State {
@@ -187,8 +186,7 @@ impl State {
         }
         // A queue that ran over says so, often enough.
         if copies == 0 && self.random.happens(30) {
-            let missed = if matches!(notice, Notice::LogGrew(_)) { Notice::LogsMissed } else { Notice::Missed };
-            self.notices.push((self.now + SECOND, missed));
+            self.notices.push((self.now + SECOND, Notice::Missed));
         }
     }
 
