@@ -9,50 +9,43 @@ use crate::record::time::WallTime;
 
 /// Which files are left over from an earlier run.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum LeftOverCutoff {
-    /// None: this program cleared the place before the run began, or nothing tells.
-    Nothing,
-    /// What was modified before the living process started.
-    Before(WallTime),
-    /// What is this old; heartbeats do not count, since their age is measured from `.pid`.
-    Older(WallTime),
+pub(super) struct LeftOverCutoff {
+    /// Those that were modified before; none where this program cleared the place before the run began, or nothing tells.
+    before: Option<WallTime>,
+    /// Whether heartbeats count, too: not where their age is measured from `.pid`.
+    of_heartbeats: bool,
 }
 
 impl LeftOverCutoff {
     /// What tells them at this look.
     pub(super) fn of(snapshot: &Snapshot, liveness: Liveness) -> Self {
+        let nothing = Self { before: None, of_heartbeats: false };
         // A run that holds its lock removed the old files itself. Times are not compared then: a clock set back during
         // the run would make its own status look old.
         if snapshot.run_meta().is_some_and(|meta| meta.locked || meta.reason.is_some()) {
-            return Self::Nothing;
+            return nothing;
         }
         match (liveness, snapshot.process, snapshot.pid_file_id()) {
             // What was written after the pid file is the run's own even where it seems older than the process: a file's
             // time comes from a clock that is a few milliseconds behind, and both files have theirs from it.
             (Liveness::Alive, Process::Running { started_wall, .. }, Some(PidFileId { written: pid_modified, .. })) => {
-                Self::Before(started_wall.min(pid_modified))
+                Self { before: Some(started_wall.min(pid_modified)), of_heartbeats: true }
             }
             // Where the process is dead or out of sight the two files are compared, both on their filesystem's clock.
             (Liveness::Dead { .. } | Liveness::Unknown, _, Some(PidFileId { written: pid_modified, .. })) => {
-                Self::Older(pid_modified.minus(LEFT_OVER_SLACK))
+                Self { before: Some(pid_modified.minus(LEFT_OVER_SLACK)), of_heartbeats: false }
             }
-            _ => Self::Nothing,
+            _ => nothing,
         }
     }
 
     /// Whether a status or result modified then is left over.
     pub(super) fn covers(&self, modified: WallTime) -> bool {
-        match *self {
-            Self::Nothing => false,
-            Self::Before(limit) | Self::Older(limit) => modified < limit,
-        }
+        self.before.is_some_and(|limit| modified < limit)
     }
 
     /// Whether a heartbeat modified then is left over.
     pub(super) fn covers_heartbeat(&self, modified: WallTime) -> bool {
-        match *self {
-            Self::Nothing | Self::Older(_) => false,
-            Self::Before(limit) => modified < limit,
-        }
+        self.of_heartbeats && self.covers(modified)
     }
 }

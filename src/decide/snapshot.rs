@@ -45,6 +45,16 @@ pub(crate) enum Process {
     Hidden,
 }
 
+impl Process {
+    /// The kernel's raw start time of one that is there.
+    pub(crate) fn started(self) -> Option<u64> {
+        match self {
+            Self::Running { started, .. } => Some(started),
+            Self::NotAsked | Self::Gone { .. } | Self::Hidden => None,
+        }
+    }
+}
+
 /// Where the reader stands; a pid means something only here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LocalContext {
@@ -118,14 +128,8 @@ impl Snapshot {
 
     /// The run that the pid file names.
     pub(crate) fn pid_file_id(&self) -> Option<PidFileId> {
-        match &self.pid {
-            FileState::Present { stamp, content: ParsedPid::Pid(pid) } => {
-                Some(PidFileId { pid: *pid, written: stamp.modified })
-            }
-            FileState::Present { content: ParsedPid::Unfinished | ParsedPid::Bad(_), .. }
-            | FileState::Missing
-            | FileState::Invalid(_) => None,
-        }
+        let FileState::Present { stamp, content: ParsedPid::Pid(pid) } = self.pid else { return None };
+        Some(PidFileId { pid, written: stamp.modified })
     }
 
     /// The meta record, where it speaks of the run that the pid file names.
@@ -137,8 +141,7 @@ impl Snapshot {
     pub(crate) fn run_meta(&self) -> Option<&Meta> {
         let (meta, stamp) = (self.recorded_meta()?, self.meta.stamp()?);
         let orphaned = || {
-            let lives =
-                matches!(self.process, Process::Running { started, .. } if meta.pid_started_at == Some(started));
+            let lives = self.process.started().is_some_and(|started| meta.pid_started_at == Some(started));
             let beaten =
                 || self.heartbeat.stamp().is_none_or(|beat| beat.modified <= stamp.modified.plus(LEFT_OVER_SLACK));
             !self.has_pid() && meta.locked && self.lock != LockState::Held && (lives || beaten())

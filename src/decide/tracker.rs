@@ -144,11 +144,7 @@ impl RunTracker {
     /// Whether the process of the run that was seen alive has ended, where its files cannot be read.
     pub(crate) fn shows_end(&self, process: Process) -> bool {
         let run = self.run.as_ref().filter(|run| run.seen_alive);
-        run.is_some_and(|run| match process {
-            Process::Gone { .. } => true,
-            Process::Running { started, .. } => run.started.is_some_and(|known| known != started),
-            Process::Hidden | Process::NotAsked => false,
-        })
+        run.is_some_and(|run| matches!(process, Process::Gone { .. }) || run.is_taken_over(process))
     }
 
     /// Whether another run took the place of the one followed first.
@@ -198,14 +194,6 @@ impl RunTracker {
     }
 }
 
-/// What a status says of the failure itself.
-fn written_detail(snapshot: &Snapshot) -> Option<String> {
-    match snapshot.status.content() {
-        Some(ParsedStatus::FailedWith(said)) => Some(said.clone()),
-        _ => None,
-    }
-}
-
 impl TrackedRun {
     fn begin(snapshot: &Snapshot) -> Self {
         let key = snapshot.pid_file_id();
@@ -248,16 +236,16 @@ impl TrackedRun {
             Some(status) => at >= status.minus(LEFT_OVER_SLACK),
             None => !old.covers(at),
         };
-        let result = match &snapshot.result {
-            FileState::Present { stamp, content } if is_own(stamp.modified) && Some(*stamp) != before.result => {
-                match content {
-                    ParsedResult::Json(_) => ResultState::Whole,
-                    ParsedResult::Unfinished(_) => ResultState::Unfinished,
-                }
-            }
-            FileState::Present { .. } | FileState::Missing | FileState::Invalid(_) => ResultState::Absent,
+        let stamp = snapshot.result.stamp().filter(|stamp| is_own(stamp.modified) && Some(*stamp) != before.result);
+        let result = match snapshot.result.content().filter(|_| stamp.is_some()) {
+            Some(ParsedResult::Json(_)) => ResultState::Whole,
+            Some(ParsedResult::Unfinished(_)) => ResultState::Unfinished,
+            None => ResultState::Absent,
         };
-        let written_detail = matches!(status, Status::Complete { .. }).then(|| written_detail(snapshot)).flatten();
+        let written_detail = match (&status, snapshot.status.content()) {
+            (Status::Complete { .. }, Some(ParsedStatus::FailedWith(said))) => Some(said.clone()),
+            _ => None,
+        };
         (self.last_look, self.slept) = (snapshot.at, snapshot.slept);
         Observation {
             absent_since: None,
@@ -279,17 +267,19 @@ impl TrackedRun {
         self.key.is_some() && self.id.is_some() && recorded_id(snapshot) == self.id.as_deref()
     }
 
+    /// Whether another process than the one seen alive has its number.
+    fn is_taken_over(&self, process: Process) -> bool {
+        self.started.zip(process.started()).is_some_and(|(known, started)| known != started)
+    }
+
     /// Whether the process lives that was seen alive, where no pid file names it any more; `None` if that is not known.
     fn followed(&self, snapshot: &Snapshot) -> Option<bool> {
         let PidFileId { written: pid_modified, .. } = self.key.filter(|_| self.seen_alive && !snapshot.has_pid())?;
         match snapshot.followed {
-            Process::Running { started, started_wall } => {
-                let recycled = match self.started {
-                    Some(known) => known != started,
-                    None => started_wall > pid_modified.plus(RECYCLED_SLACK),
-                };
-                Some(!recycled)
-            }
+            Process::Running { started, started_wall } => Some(match self.started {
+                Some(known) => known == started,
+                None => started_wall <= pid_modified.plus(RECYCLED_SLACK),
+            }),
             Process::Gone { .. } => Some(false),
             Process::Hidden | Process::NotAsked => None,
         }
@@ -305,22 +295,17 @@ impl TrackedRun {
             return Liveness::Starting { since };
         }
         self.starting_since = None;
-        let taken_over = matches!((self.started, snapshot.process),
-            (Some(known), Process::Running { started, .. }) if known != started);
         let seen = match followed {
             Some(true) => Liveness::Alive,
-            None if !taken_over => assess_pid(snapshot, self.started, self.seen_alive),
+            None if !self.is_taken_over(snapshot.process) => assess_pid(snapshot, self.started, self.seen_alive),
             Some(false) | None => Liveness::Dead { since: snapshot.at },
         };
-        self.seen_alive |= seen == Liveness::Alive;
-        let shown = if followed.is_some() { snapshot.followed } else { snapshot.process };
-        if let (Liveness::Alive, Process::Running { started, .. }) = (seen, shown) {
-            self.started = Some(started);
-        }
-        // A start by another time namespace's clock is never compared with one that is read here.
-        let of_this_time = snapshot.run_meta().filter(|meta| !is_of_other_time(snapshot, meta));
-        if let (Liveness::Alive, Some(started)) = (seen, of_this_time.and_then(|meta| meta.pid_started_at)) {
-            self.started = Some(started);
+        if seen == Liveness::Alive {
+            self.seen_alive = true;
+            // A start by another time namespace's clock is never compared with one that is read here.
+            let of_this_time = snapshot.run_meta().filter(|meta| !is_of_other_time(snapshot, meta));
+            let shown = if followed.is_some() { snapshot.followed } else { snapshot.process };
+            self.started = of_this_time.and_then(|meta| meta.pid_started_at).or(shown.started()).or(self.started);
         }
         if let Liveness::Dead { since } = seen {
             return Liveness::Dead { since: *self.dead_since.get_or_insert(since) };

@@ -18,7 +18,6 @@ use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::log::follower::{FileIdentity, Follower};
 use crate::sys::process::tree::Escalation;
 use crate::sys::{clock, env};
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -147,7 +146,10 @@ impl<'call> Driver<'call> {
                 let unread = measure.then(|| follower.remaining()).transpose();
                 match unread.and_then(|unread| Ok((unread, follower.read()?))) {
                     Ok((unread, chunk)) => MonitorEvent::LogChunk(step, unread, chunk),
-                    Err(error) => self.log_failed(step, &error),
+                    Err(error) => {
+                        let path = self.followers[step].path().display();
+                        MonitorEvent::LogFailed(format!("cannot read the log {path}: {}", io_reason(&error)))
+                    }
                 }
             }
             MonitorAction::Diagnose(step) => {
@@ -215,11 +217,6 @@ impl<'call> Driver<'call> {
             }
         };
         LogWatch { identity, watching, creation_reported }
-    }
-
-    fn log_failed(&self, step: usize, error: &io::Error) -> MonitorEvent<'static> {
-        let path = self.followers[step].path().display();
-        MonitorEvent::LogFailed(format!("cannot read the log {path}: {}", io_reason(error)))
     }
 
     /// Terminates a run in a thread of its own: the grace of one must not delay the others.

@@ -88,21 +88,27 @@ impl EventSources {
     ) -> Result<(), Error> {
         self.log_only = options.steps.is_empty();
         self.requested_backend = options.backend;
-        if let Some(logs) = options.logs.as_ref().filter(|_| self.log_only) {
-            return self.arm_log_only(options, logs, verbose);
+        if !self.log_only {
+            self.wanted = wanted(options);
+            self.filesystem = filesystem(directory);
+            // First: what changes from here on is told.
+            verbose(&self.choose(directory));
+            match ExitWatcher::new(spare) {
+                Ok(exits) => self.exits = Some(exits),
+                Err(error) => {
+                    verbose(&format!("no notices of processes' ends ({}): looking for them", io_reason(&error)));
+                }
+            }
         }
-        self.wanted = wanted(options);
-        self.filesystem = filesystem(directory);
-        // First: what changes from here on is told.
-        verbose(&self.choose(directory));
         self.signals = Some(catch_interrupts()?);
-        match ExitWatcher::new(spare) {
-            Ok(exits) => self.exits = Some(exits),
-            Err(error) => verbose(&format!("no notices of processes' ends ({}): looking for them", io_reason(&error))),
-        }
         // Where files are polled because their events do not tell, a log's would not tell either.
-        if let Some(logs) = options.logs.as_ref().filter(|_| self.events.is_some() || self.refused) {
+        let polled =
+            if self.log_only { options.backend == Backend::Poll } else { self.events.is_none() && !self.refused };
+        if let Some(logs) = options.logs.as_ref().filter(|_| !polled) {
             self.arm_logs(logs, options, verbose);
+        }
+        if self.log_only {
+            verbose(&format!("backend {}{}", self.name(), if polled { ", as asked" } else { "" }));
         }
         Ok(())
     }
@@ -207,26 +213,6 @@ impl EventSources {
                 format!("backend poll: {} is not to be had ({})", Events::BACKEND, io_reason(&error))
             }
         }
-    }
-
-    /// Arms what tells of a log for which no step is waited, with the signals that ask this process to end.
-    ///
-    /// # Errors
-    /// Signals cannot be caught.
-    fn arm_log_only(
-        &mut self,
-        options: &MonitorOptions,
-        logs: &LogOptions,
-        verbose: &mut dyn FnMut(&str),
-    ) -> Result<(), Error> {
-        self.signals = Some(catch_interrupts()?);
-        if options.backend == Backend::Poll {
-            verbose("backend poll, as asked");
-            return Ok(());
-        }
-        self.arm_logs(logs, options, verbose);
-        verbose(&format!("backend {}", self.name()));
-        Ok(())
     }
 
     /// Arms what tells of logs. One that lies elsewhere has a filesystem, and a folder, of its own.

@@ -199,10 +199,7 @@ pub(crate) fn known_meta(snapshot: &Snapshot, step: &StepName) -> Meta {
         // With nothing there at all the run is one that only says how it ended: none has its id.
         (None, None) => env::unique(),
     };
-    let started = match (key, snapshot.process) {
-        (Some(_), Process::Running { started, .. }) => Some(started),
-        _ => None,
-    };
+    let started = snapshot.process.started().filter(|_| key.is_some());
     // On a shared filesystem a process that is not to be seen may be another host's, and here another namespace's: what
     // is not known is not written down.
     let (here, inside) = match snapshot.process {
