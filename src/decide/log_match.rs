@@ -49,10 +49,8 @@ impl LogMatch {
 }
 
 fn compile(flag: &str, text: Option<&str>) -> Result<Option<Regex>, Error> {
-    let Some(text) = text else { return Ok(None) };
-    Regex::new(text)
-        .map(Some)
-        .map_err(|error| Error::invalid_options(format!("{flag} {text:?} is no regular expression: {error}")))
+    let refuse = |text, error| Error::invalid_options(format!("{flag} {text:?} is no regular expression: {error}"));
+    text.map(|text| Regex::new(text).map_err(|error| refuse(text, error))).transpose()
 }
 
 impl Patterns {

@@ -154,10 +154,6 @@ impl EventSources {
             .into_iter()
             .filter_map(|step| usize::try_from(step).ok())
             .for_each(|step| hand_in(MonitorEvent::Exited(step)));
-        self.take_log_notices(grown, logs, hand_in);
-    }
-
-    fn take_log_notices(&mut self, grown: bool, logs: bool, hand_in: &mut dyn FnMut(MonitorEvent<'_>)) {
         if let Some(watcher) = self.growths.as_mut().filter(|_| grown) {
             let mut steps = Vec::new();
             if !watcher.take(&mut steps) {
@@ -222,7 +218,11 @@ impl EventSources {
             if options.backend == Backend::Auto && !local {
                 return verbose(&format!("events do not tell of {}: looking at it", file.display()));
             }
-            self.watch_folder(file);
+            // Its coming, going and replacement. Where that cannot be had it is looked for.
+            if let Some(name) = file.file_name().map(|name| name.to_string_lossy().into_owned()) {
+                let wanted: Wanted = Arc::new(move |other| other == name);
+                self.log_events = Events::watch(folder_of(file), &wanted, self.facility()).ok();
+            }
         }
         match WriteWatcher::new() {
             Ok(growths) => self.growths = Some(growths),
@@ -232,13 +232,6 @@ impl EventSources {
 
     fn facility(&self) -> Facility {
         if self.requested_backend == Backend::Notify { Facility::Notify } else { Facility::Native }
-    }
-
-    /// Watches a file's folder for its coming, going and replacement. Where that cannot be had it is looked for.
-    fn watch_folder(&mut self, file: &Path) {
-        let Some(name) = file.file_name().map(|name| name.to_string_lossy().into_owned()) else { return };
-        let wanted: Wanted = Arc::new(move |other| other == name);
-        self.log_events = Events::watch(folder_of(file), &wanted, self.facility()).ok();
     }
 
     /// Whether a log's coming is told.

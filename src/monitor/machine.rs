@@ -192,8 +192,18 @@ impl<'call> Monitor<'call> {
     pub(super) fn handle_event(&mut self, event: MonitorEvent<'_>, now: MonotonicTime) {
         self.now = now;
         match event {
-            MonitorEvent::Armed(sources) => self.on_armed(sources),
-            MonitorEvent::Rewatched(sources, moved) => self.on_rewatched(sources, moved),
+            MonitorEvent::Armed(sources) => {
+                (self.sources, self.stage) = (sources, WaitStage::Watching);
+                self.mark_all(InspectionDepth::Read);
+                self.schedule_rescan();
+                self.schedule_progress();
+            }
+            // After the watch was looked at. Where that still stands, of thousands of steps those are read that do not run
+            // steadily.
+            MonitorEvent::Rewatched(sources, moved) => {
+                self.sources = sources;
+                self.mark_all(if moved || sources.polls { InspectionDepth::Read } else { InspectionDepth::IfChanged });
+            }
             MonitorEvent::FileChanged(name) => {
                 if let Some(&step) = parse_file_name(name).and_then(|(step, _)| self.positions.get(step)) {
                     self.mark(step, InspectionDepth::Read);
@@ -235,19 +245,6 @@ impl<'call> Monitor<'call> {
             MonitorEvent::Paused => self.steps.iter_mut().for_each(|step| step.note_pause(now)),
             MonitorEvent::Signal(signal) => self.end(Ok(WaitEnd::Interrupted(signal))),
         }
-    }
-
-    fn on_armed(&mut self, sources: SourceStatus) {
-        (self.sources, self.stage) = (sources, WaitStage::Watching);
-        self.mark_all(InspectionDepth::Read);
-        self.schedule_rescan();
-        self.schedule_progress();
-    }
-
-    /// After the watch was looked at. Where that still stands, of thousands of steps those are read that do not run steadily.
-    fn on_rewatched(&mut self, sources: SourceStatus, moved: bool) {
-        self.sources = sources;
-        self.mark_all(if moved || sources.polls { InspectionDepth::Read } else { InspectionDepth::IfChanged });
     }
 
     /// Judges what the first pass has read: with `--any` the earliest end wins, not the first in order.

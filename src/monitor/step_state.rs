@@ -46,7 +46,6 @@ pub(super) struct StepState {
     pub(super) assessment: Option<Assessment>,
     /// The last snapshot that named a run, where the present one names none.
     named: Option<Box<Snapshot>>,
-    skipped_existing: bool,
     /// How often it was read soon again, since a file is being written.
     soon: u32,
     pub(super) phase: Phase,
@@ -115,7 +114,7 @@ impl StepState {
     pub(super) fn assess(&mut self, snapshot: Snapshot, thresholds: &ThresholdOptions, new: bool) -> Result<(), Error> {
         let Some(name) = &self.name else { return Ok(()) };
         self.read_failure = None;
-        if new && !std::mem::replace(&mut self.skipped_existing, true) {
+        if new && self.assessment.is_none() {
             self.tracker.skip_existing(&snapshot);
         }
         let last = self.assessment.take().map(|last| last.snapshot);

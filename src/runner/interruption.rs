@@ -44,18 +44,15 @@ impl Interruptions {
         self.asked.map(|(signal, _)| signal)
     }
 
-    /// Notes a HUP.
-    pub(super) fn note_hangup(&mut self) {
-        self.hung_up = true;
-    }
-
-    /// Notes a QUIT.
-    pub(super) fn note_quit(&mut self, now: MonotonicTime) {
-        self.asked.get_or_insert((Signal::SIGQUIT, now));
-    }
-
-    /// Notes an INT or TERM; what to tell about it.
+    /// Notes a signal; what to tell about it.
     pub(super) fn note(&mut self, signal: Signal, now: MonotonicTime, grace: Duration) -> Option<String> {
+        self.hung_up |= signal == Signal::SIGHUP;
+        if signal == Signal::SIGQUIT {
+            self.asked.get_or_insert((signal, now));
+        }
+        if !matches!(signal, Signal::SIGINT | Signal::SIGTERM) {
+            return None;
+        }
         let name = signal.as_str();
         match self.asked {
             Some((_, asked)) if now < asked.plus(SAME_KEYSTROKE) => None,

@@ -114,12 +114,10 @@ fn ask(pid: i32, started: u64) {
 fn is_interrupted(run: &mut ActiveRun) -> bool {
     let mut interrupted = false;
     for signal in run.signals.fetch() {
-        #[expect(clippy::wildcard_enum_match_arm, reason = "only these few are caught at all")]
-        match signal {
-            Signal::SIGTSTP => signals::stop_this_process(),
-            Signal::SIGINT | Signal::SIGTERM | Signal::SIGHUP | Signal::SIGQUIT => interrupted = true,
-            _ => {}
+        if signal == Signal::SIGTSTP {
+            signals::stop_this_process();
         }
+        interrupted |= matches!(signal, Signal::SIGINT | Signal::SIGTERM | Signal::SIGHUP | Signal::SIGQUIT);
     }
     interrupted
 }

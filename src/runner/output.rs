@@ -80,10 +80,7 @@ impl LogKeeper {
         if now < self.next {
             return;
         }
-        let (Some(limit), Some(log)) = (&mut self.limit, &self.log) else {
-            self.next = MonotonicTime::NEVER;
-            return;
-        };
+        let (Some(limit), Some(log)) = (&mut self.limit, &self.log) else { return };
         if let Err(error) = limit.apply(log) {
             on_event(RunnerEvent::Warning(&format!("the log cannot be kept within its bound: {}", io_reason(&error))));
             self.limit = None;

@@ -85,24 +85,15 @@ fn handle_signal(run: &mut ActiveRun, job: &Job, signal: Signal, on_event: OnEve
         // Another dogwatch ends the run: it has announced in the record why. It asks by CHLD first, and sends TERM where this
         // process did not answer in time.
         Signal::SIGTERM if run.own.announced().is_some() => run.interruptions.end_at = now,
-        Signal::SIGINT | Signal::SIGTERM => {
-            if run.interruptions.asked().is_none() {
+        // INT, TERM, HUP, QUIT, USR1 and USR2; no other is caught. COMMAND gets all but an INT or TERM that comes again.
+        _ => {
+            if run.interruptions.asked().is_none() || !matches!(signal, Signal::SIGINT | Signal::SIGTERM) {
                 signal_group(run.child, signal);
             }
             if let Some(sentence) = run.interruptions.note(signal, now, job.grace) {
                 on_event(RunnerEvent::Warning(&sentence));
             }
         }
-        Signal::SIGHUP => {
-            run.interruptions.note_hangup();
-            signal_group(run.child, signal);
-        }
-        Signal::SIGQUIT => {
-            run.interruptions.note_quit(now);
-            signal_group(run.child, signal);
-        }
-        // USR1 and USR2; no other is caught.
-        _ => signal_group(run.child, signal),
     }
 }
 

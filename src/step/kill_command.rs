@@ -27,10 +27,8 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_mi
 /// How a run stands after the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CommandEffect {
-    /// It has finished by itself.
-    Succeeded,
-    /// Its end stands in the files, or another run has the step.
-    Recorded,
+    /// Its end stands in the files, or another run has the step; whether it has finished by itself.
+    Recorded { succeeded: bool },
     /// Its process is dead and left no status.
     Gone,
     /// Its process lives.
@@ -112,11 +110,13 @@ pub(super) fn wait_for_end(reader: &mut SnapshotReader, snapshot: &Snapshot, gra
         let now = clock::now();
         // What the kernel could not say this time the next look may say.
         if let Ok(again) = reader.read() {
-            (end, until) = match run_status(&again, snapshot.pid_file_id()) {
-                RunStatus::Ended if again.status.content() == Some(&ParsedStatus::Complete(StatusWord::Success)) => {
-                    return CommandEffect::Succeeded;
+            let status = run_status(&again, snapshot.pid_file_id());
+            (end, until) = match status {
+                RunStatus::Ended | RunStatus::Replaced => {
+                    let word = again.status.content().and_then(ParsedStatus::word);
+                    let succeeded = status == RunStatus::Ended && word == Some(StatusWord::Success);
+                    return CommandEffect::Recorded { succeeded };
                 }
-                RunStatus::Ended | RunStatus::Replaced => return CommandEffect::Recorded,
                 RunStatus::Running => match tracker.observe(&again).liveness {
                     // Its status may still follow in a moment.
                     Liveness::Dead { since } => (CommandEffect::Gone, since.plus(SettleTimes::CONTRACT.death)),

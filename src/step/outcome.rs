@@ -175,15 +175,11 @@ pub(super) fn run_status(snapshot: &Snapshot, run: Option<PidFileId>) -> RunStat
         return RunStatus::Replaced;
     }
     match snapshot.status.content().and_then(ParsedStatus::word) {
-        Some(_) if !is_left_over(snapshot) => RunStatus::Ended,
+        // Not where it is an earlier run's: older than the living process, or by more than the slack older than the dead one's
+        // pid file.
+        Some(_) if observe(snapshot).status != Status::Absent => RunStatus::Ended,
         _ => RunStatus::Running,
     }
-}
-
-/// Whether the status that stands there is an earlier run's: older than the living process, or by more than the slack
-/// older than the dead one's pid file.
-fn is_left_over(snapshot: &Snapshot) -> bool {
-    matches!(observe(snapshot).status, Status::Absent)
 }
 
 /// The meta record of the run that stands there, or one made up for a plain-shell run.

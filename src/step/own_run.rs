@@ -199,14 +199,22 @@ impl OwnRun {
     /// Call it with the record lock held. Returns whether they are: not where another run has the step.
     fn restore_files(&mut self) -> bool {
         let has_meta = self.read_meta();
-        // Asked before the lock is restored, which publishes this run's record over the other one.
-        let has_others_end = !has_meta && self.has_others_end() || self.has_older_status();
+        // The record may be an earlier run's, with its end: a process that met an older pid file in place of this run's, while
+        // this process was stopped, may have recorded that end, whose status would stand as this run's. So would a status
+        // that is older than this run's pid. Asked before the lock is restored, which publishes this run's record over the
+        // other one.
+        let is_ended = |other: Box<Meta>| other.reason.is_some();
+        let has_others_end = !has_meta && standing_meta(&self.directory, &self.step).is_some_and(is_ended)
+            || self.facts(Record::Status).is_some_and(|(stamp, _)| stamp.modified < self.key.written);
         let lock = self.meta.lock_file;
         if !self.restore_lock() {
             return false;
         }
         if has_others_end {
-            self.remove_end();
+            for record in [Record::Status, Record::Result] {
+                // One that stays is reported by the end of this run.
+                let _stays = self.directory.remove(&file_name(&self.step, record));
+            }
         }
         self.restore_pid();
         let heartbeat = file_name(&self.step, Record::Heartbeat);
@@ -222,24 +230,6 @@ impl OwnRun {
             let _published = self.publish_meta();
         }
         true
-    }
-
-    /// Whether the record is an earlier run's, with its end. A process that met an older pid file in place of this run's,
-    /// while this process was stopped, may have recorded that end, whose status would stand as this run's.
-    fn has_others_end(&self) -> bool {
-        standing_meta(&self.directory, &self.step).is_some_and(|other| other.reason.is_some())
-    }
-
-    /// Whether the status is an earlier run's: older than this one's pid.
-    fn has_older_status(&self) -> bool {
-        self.facts(Record::Status).is_some_and(|(stamp, _)| stamp.modified < self.key.written)
-    }
-
-    fn remove_end(&self) {
-        for record in [Record::Status, Record::Result] {
-            // One that stays is reported by the end of this run.
-            let _stays = self.directory.remove(&file_name(&self.step, record));
-        }
     }
 
     /// Holds the step's lock under its name again, where the file was removed or replaced; false where another run has it.

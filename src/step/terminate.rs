@@ -205,9 +205,8 @@ impl Terminator<'_> {
         let detail = kill_command::run(self.reader, run, command, grace).err().map(|fault| format!("{why}; {fault}"));
         let killed = detail.is_none();
         match (kill_command::wait_for_end(self.reader, self.snapshot, grace), detail) {
-            (CommandEffect::Succeeded, detail) => Termination { recorded: true, detail, ..Termination::default() },
-            (CommandEffect::Recorded, detail) => {
-                Termination { killed, recorded: true, detail, ..Termination::default() }
+            (CommandEffect::Recorded { succeeded }, detail) => {
+                Termination { killed: killed && !succeeded, recorded: true, detail, ..Termination::default() }
             }
             // Dead as any dead run: what it left here is ended.
             (CommandEffect::Gone, detail) => {
