@@ -82,7 +82,7 @@ impl<'call> Driver<'call> {
         Self {
             readers: options.steps.iter().cloned().map(reader).collect(),
             followers: options.logs.as_ref().map(|logs| followers(logs, options, &directory)).unwrap_or_default(),
-            sources: EventSources::none(),
+            sources: EventSources::new(options),
             terminations: TerminationPool::new(),
             options,
             directory,
@@ -100,9 +100,10 @@ impl<'call> Driver<'call> {
         monitor: &mut Monitor<'_>,
         on_event: &mut dyn FnMut(WaitEvent<'_>),
     ) -> Result<(), Error> {
+        let verbose = &mut |line: &str| on_event(WaitEvent::Diagnostic(line));
         let event = match action {
-            MonitorAction::Arm => MonitorEvent::Armed(self.arm(on_event)?),
-            MonitorAction::Rewatch => self.rewatch(on_event),
+            MonitorAction::Arm => MonitorEvent::Armed(self.arm(verbose)?),
+            MonitorAction::Rewatch => self.rewatch(verbose),
             MonitorAction::ReadSnapshot(step) => {
                 // Thousands of reads over a network take their time; each is a sign of life.
                 on_event(WaitEvent::Idle(Duration::ZERO));
@@ -126,7 +127,6 @@ impl<'call> Driver<'call> {
             }
             MonitorAction::SpinUntilChanged(step) => MonitorEvent::Spun(step, self.changes_soon(step, monitor)),
             MonitorAction::WatchExit(step, pid) => {
-                let verbose = &mut |line: &str| on_event(WaitEvent::Diagnostic(line));
                 MonitorEvent::ExitWatch(step, self.sources.watch_exit(pid, step, verbose))
             }
             MonitorAction::ForgetExit(step) => {
@@ -135,7 +135,6 @@ impl<'call> Driver<'call> {
             }
             MonitorAction::WatchWrites(step, record) => {
                 let path = self.directory.join(&file_name(&self.options.steps[step], record));
-                let verbose = &mut |line: &str| on_event(WaitEvent::Diagnostic(line));
                 MonitorEvent::WritesWatched(step, record, self.sources.follow(&path, verbose))
             }
             MonitorAction::WatchLog { step, watching, may_watch } => {
@@ -184,18 +183,18 @@ impl<'call> Driver<'call> {
         })
     }
 
-    fn arm(&mut self, on_event: &mut dyn FnMut(WaitEvent<'_>)) -> Result<SourceStatus, Error> {
+    fn arm(&mut self, verbose: &mut dyn FnMut(&str)) -> Result<SourceStatus, Error> {
         // A watch on each run's end takes a descriptor; the rest is for reads, without which nothing is ever found.
         let allowed = env::allow_descriptors(self.options.steps.len() as u64 + OTHER_DESCRIPTORS);
         let others = OTHER_DESCRIPTORS.min(allowed / 4 * 3);
         self.terminations.limit(usize::try_from(others / DESCRIPTORS_EACH).unwrap_or(usize::MAX));
         let spare = usize::try_from(allowed - others).unwrap_or(usize::MAX);
-        self.sources.arm(&self.directory, self.options, spare, &mut |line| on_event(WaitEvent::Diagnostic(line)))?;
+        self.sources.arm(&self.directory, self.options, spare, verbose)?;
         Ok(self.sources.status())
     }
 
-    fn rewatch(&mut self, on_event: &mut dyn FnMut(WaitEvent<'_>)) -> MonitorEvent<'static> {
-        let moved = self.sources.renew(&self.directory, &mut |line| on_event(WaitEvent::Diagnostic(line)));
+    fn rewatch(&mut self, verbose: &mut dyn FnMut(&str)) -> MonitorEvent<'static> {
+        let moved = self.sources.renew(&self.directory, verbose);
         if moved {
             self.here = Arc::new(local_context(&self.directory));
             self.readers.iter_mut().for_each(|reader| reader.set_context(Arc::clone(&self.here)));

@@ -56,15 +56,15 @@ pub(super) struct EventSources {
 
 impl EventSources {
     /// Nothing armed yet.
-    pub(super) fn none() -> Self {
+    pub(super) fn new(options: &MonitorOptions) -> Self {
         Self {
             events: None,
             growths: None,
             log_events: None,
             exits: None,
             signals: None,
-            log_only: false,
-            requested_backend: Backend::Poll,
+            log_only: options.steps.is_empty(),
+            requested_backend: options.backend,
             wanted: Arc::new(|_| false),
             filesystem: None,
             refused: false,
@@ -86,8 +86,6 @@ impl EventSources {
         spare: usize,
         verbose: &mut dyn FnMut(&str),
     ) -> Result<(), Error> {
-        self.log_only = options.steps.is_empty();
-        self.requested_backend = options.backend;
         if !self.log_only {
             self.wanted = wanted(options);
             self.filesystem = filesystem(directory);
@@ -102,10 +100,13 @@ impl EventSources {
         }
         self.signals = Some(catch_interrupts()?);
         // Where files are polled because their events do not tell, a log's would not tell either.
-        let polled =
-            if self.log_only { options.backend == Backend::Poll } else { self.events.is_none() && !self.refused };
+        let polled = if self.log_only {
+            self.requested_backend == Backend::Poll
+        } else {
+            self.events.is_none() && !self.refused
+        };
         if let Some(logs) = options.logs.as_ref().filter(|_| !polled) {
-            self.arm_logs(logs, options, verbose);
+            self.arm_logs(logs, verbose);
         }
         if self.log_only {
             verbose(&format!("backend {}{}", self.name(), if polled { ", as asked" } else { "" }));
@@ -212,10 +213,10 @@ impl EventSources {
     }
 
     /// Arms what tells of logs. One that lies elsewhere has a filesystem, and a folder, of its own.
-    fn arm_logs(&mut self, logs: &LogOptions, options: &MonitorOptions, verbose: &mut dyn FnMut(&str)) {
+    fn arm_logs(&mut self, logs: &LogOptions, verbose: &mut dyn FnMut(&str)) {
         if let Some(file) = &logs.file {
             let local = fs_type::look(folder_of(file)).is_ok_and(|found| found.local);
-            if options.backend == Backend::Auto && !local {
+            if self.requested_backend == Backend::Auto && !local {
                 return verbose(&format!("events do not tell of {}: looking at it", file.display()));
             }
             // Its coming, going and replacement. Where that cannot be had it is looked for.

@@ -16,11 +16,10 @@ pub(super) fn not_started(job: &Job, error: &std::io::Error) -> ExecError {
     let name = program.to_string_lossy();
     let missing = error.kind() == std::io::ErrorKind::NotFound;
     let why = match missing.then(|| missing_interpreter(program, &job.env)) {
-        Some(Some(interpreter)) if interpreter.ends_with('\r') => format!(
-            "its first line names {}, which is not there; give the file Unix line ends",
-            interpreter.escape_debug()
-        ),
-        Some(Some(interpreter)) => format!("its first line names {}, which is not there", interpreter.escape_debug()),
+        Some(Some(interpreter)) => {
+            let advice = if interpreter.ends_with('\r') { "; give the file Unix line ends" } else { "" };
+            format!("its first line names {}, which is not there{advice}", interpreter.escape_debug())
+        }
         Some(None) if name.contains(char::is_whitespace) => {
             format!("there is no such program; a whole line takes a shell: sh -c {}", shell_word(&name))
         }
