@@ -253,8 +253,7 @@ impl Source<'_> {
                 _ => self.file(|_| Arc::new(ParsedMeta::Known(Box::new(meta)))),
             },
             pid,
-            lock: [LockState::Absent, LockState::Free, LockState::Held, LockState::Unknown]
-                [usize::from(self.byte() % 4)],
+            lock: [LockState::Free, LockState::Held, LockState::Unknown][usize::from(self.byte() % 3)],
             process: self.process(),
             followed: self.process(),
             is_stopped: self.byte().is_multiple_of(4),

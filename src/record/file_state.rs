@@ -68,13 +68,11 @@ pub(crate) struct FileId {
 /// Whether a process holds a lock on a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum LockState {
-    /// There is no such file.
-    Absent,
     /// No process does.
     Free,
     /// A process does.
     Held,
-    /// The file or its filesystem does not tell.
+    /// The file or its filesystem does not tell, or there is no such file.
     #[default]
     Unknown,
 }

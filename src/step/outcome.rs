@@ -223,7 +223,7 @@ pub(crate) fn known_meta(snapshot: &Snapshot, step: &StepName) -> Meta {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::file_state::{FileStamp, FileState, LockState};
+    use crate::record::file_state::{FileStamp, FileState};
     use crate::record::pid::ParsedPid;
     use crate::record::time::{MonotonicTime, WallTime};
     use std::sync::Arc;
@@ -240,7 +240,7 @@ mod tests {
         let begun =
             Snapshot::empty(MonotonicTime::from_millis(1), WallTime::from_nanos(8), Duration::ZERO, Arc::new(here));
         let pid = FileState::Present { stamp, content: ParsedPid::Pid(5) };
-        Snapshot { pid, lock: LockState::Absent, process, ..begun }
+        Snapshot { pid, process, ..begun }
     }
 
     #[test]

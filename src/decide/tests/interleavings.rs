@@ -116,9 +116,7 @@ fn blank(at: i64) -> Snapshot {
         local_filesystem: true,
         ..LocalContext::default()
     };
-    let begun =
-        Snapshot::empty(MonotonicTime::from_millis(at), stamp(NEW + 1).modified, Duration::ZERO, Arc::new(here));
-    Snapshot { lock: LockState::Absent, ..begun }
+    Snapshot::empty(MonotonicTime::from_millis(at), stamp(NEW + 1).modified, Duration::ZERO, Arc::new(here))
 }
 
 /// The reads of one look, as `SnapshotReader::read` takes them; each fills in what it sees.
@@ -134,7 +132,7 @@ fn reads() -> Vec<fn(&mut Snapshot, &World)> {
         },
         |snapshot, world| {
             let Some(PidFileId { pid: number, .. }) =
-                snapshot.pid_file_id().filter(|_| snapshot.lock == LockState::Absent)
+                snapshot.pid_file_id().filter(|_| snapshot.lock == LockState::Unknown)
             else {
                 return;
             };

@@ -24,10 +24,10 @@ fn a_held_lock_means_alive_and_a_free_one_decides_only_where_the_kernel_cannot_b
         (here(), LockState::Free, own, running(7), Liveness::Alive),
         (here(), LockState::Free, own, running(8), dead),
         (here(), LockState::Free, own, GONE, dead),
-        (here(), LockState::Absent, own, running(7), Liveness::Alive),
-        (here(), LockState::Absent, own, GONE, dead),
+        (here(), LockState::Unknown, own, running(7), Liveness::Alive),
+        (here(), LockState::Unknown, own, GONE, dead),
         (here(), LockState::Free, own, Process::Hidden, dead),
-        (here(), LockState::Absent, own, Process::Hidden, Liveness::Unknown),
+        (here(), LockState::Unknown, own, Process::Hidden, Liveness::Unknown),
         // Another file under the lock's name, held or not, says nothing of the run.
         (here(), LockState::Held, other, GONE, dead),
         (here(), LockState::Held, other, running(7), Liveness::Alive),
@@ -39,7 +39,7 @@ fn a_held_lock_means_alive_and_a_free_one_decides_only_where_the_kernel_cannot_b
         (inside(), LockState::Held, own, GONE, Liveness::Alive),
         (in_other_time(), LockState::Free, own, running(8), dead),
         (in_other_time(), LockState::Held, own, running(8), Liveness::Alive),
-        (in_other_time(), LockState::Absent, own, running(8), Liveness::Unknown),
+        (in_other_time(), LockState::Unknown, own, running(8), Liveness::Unknown),
         (in_other_time(), LockState::Free, other, running(8), Liveness::Unknown),
         (in_other_time(), LockState::Free, other, GONE, dead),
     ] {
@@ -59,7 +59,7 @@ fn a_run_of_another_time_namespace_that_was_seen_alive_by_its_lock_is_not_dead_w
     let held = Snapshot { meta: of_run(meta()), lock: LockState::Held, lock_file: Some(own), process, ..plain(110.0) };
     // LocalContext its process has another start time than the run recorded.
     let process = Process::Running { started: 9, started_wall: wall(100.0) };
-    let lost = Snapshot { lock: LockState::Absent, lock_file: None, process, ..held.clone() };
+    let lost = Snapshot { lock: LockState::Unknown, lock_file: None, process, ..held.clone() };
     let mut tracker = RunTracker::default();
     assert_eq!(tracker.observe(&held).liveness, Liveness::Alive);
     assert_eq!(tracker.observe(&lost).liveness, Liveness::Unknown);
@@ -136,7 +136,7 @@ fn where_the_pid_file_was_removed_the_recorded_process_tells_whether_the_run_liv
     };
     let first = |snapshot: &Snapshot| RunTracker::default().observe(snapshot).liveness;
     let running = Process::Running { started: 7, started_wall: wall(100.0) };
-    for lock in [LockState::Free, LockState::Absent] {
+    for lock in [LockState::Free, LockState::Unknown] {
         assert_eq!(first(&seen(running, lock, 205.0)), Liveness::Alive);
         assert_eq!(first(&seen(GONE, lock, 101.0)), Liveness::Dead { since: moment(210.0) });
         // Another run beats there, which wrote no pid.

@@ -45,7 +45,7 @@ pub(super) fn snapshot(second: f64) -> Snapshot {
         local_filesystem: true,
     };
     Snapshot {
-        lock: LockState::Absent,
+        lock: LockState::Unknown,
         ..Snapshot::empty(moment(second), wall(second), Duration::ZERO, Arc::new(here))
     }
 }

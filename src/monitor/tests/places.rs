@@ -59,7 +59,7 @@ impl Step {
     }
 
     fn seen_lock(&self) -> (LockState, Option<FileId>) {
-        let Some(inode) = self.lock_file else { return (LockState::Absent, None) };
+        let Some(inode) = self.lock_file else { return (LockState::Unknown, None) };
         let held = self.lock.is_some() && self.place != Place::Mount;
         (if held { LockState::Held } else { LockState::Free }, Some(FileId { device: self.directory().device, inode }))
     }

