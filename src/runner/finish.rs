@@ -37,7 +37,7 @@ pub(super) fn finish(mut run: ActiveRun, job: &Job, tree: TreeEnd, on_event: OnE
     let no_result = ending.result_error.as_ref().filter(|_| succeeded);
     let no_result = no_result.map(|fault| format!("{fault}; the run succeeded all the same"));
     let loss = run.output.loss();
-    let killed = !succeeded && !is_sigkill(tree.command) && run.has_memory_kill();
+    let killed = !succeeded && !is_sigkill(tree.command) && has_memory_kill(&run);
     let killed = killed.then(|| "a process was killed for using too much memory while COMMAND ran".to_owned());
     let mut told: Vec<String> = sentence.into_iter().chain(loss).chain(killed).collect();
     ending.detail = detail_of(ending.detail.into_iter().chain(told.iter().cloned()));
@@ -94,7 +94,7 @@ fn ending(run: &ActiveRun, command: Option<ExitStatus>, interrupted: Option<Sign
     match command {
         Some(ExitStatus::Code(0)) => Ending { exit_code: Some(0), ..Ending::of(Reason::Success) },
         Some(ExitStatus::Code(code)) => Ending { exit_code: Some(code), ..failed },
-        Some(ExitStatus::Signal(_)) if is_sigkill(command) && run.has_memory_kill() => {
+        Some(ExitStatus::Signal(_)) if is_sigkill(command) && has_memory_kill(run) => {
             let detail = "killed for using too much memory".to_owned();
             Ending { signal: Some("SIGKILL".to_owned()), detail: Some(detail), ..failed }
         }
@@ -107,11 +107,9 @@ fn is_sigkill(command: Option<ExitStatus>) -> bool {
     command == Some(ExitStatus::Signal(Signal::SIGKILL as i32))
 }
 
-impl ActiveRun {
-    /// Whether the kernel has killed a process for memory since the run began.
-    fn has_memory_kill(&self) -> bool {
-        cgroup::kills() > self.memory_kills
-    }
+/// Whether the kernel has killed a process for memory since the run began.
+fn has_memory_kill(run: &ActiveRun) -> bool {
+    cgroup::kills() > run.memory_kills
 }
 
 /// The name of a signal's number; real-time signals have none but their number.

@@ -124,39 +124,23 @@ fn is_interrupted(run: &mut ActiveRun) -> bool {
 
 /// What becomes of each of these processes, by the pipes that they have open; `None` if those cannot be told now.
 fn fates(processes: &BTreeMap<i32, Option<PipeEnds>>) -> BTreeMap<i32, Fate> {
-    let known: BTreeMap<i32, &PipeEnds> =
-        processes.iter().filter_map(|(&pid, ends)| Some((pid, ends.as_ref()?))).collect();
     let mut writers: BTreeMap<PipeId, BTreeSet<i32>> = BTreeMap::new();
-    for (&pid, ends) in &known {
-        for &pipe in &ends.writes {
+    for (&pid, ends) in processes {
+        for &pipe in ends.iter().flat_map(|ends| &ends.writes) {
             writers.entry(pipe).or_default().insert(pid);
         }
     }
-    // Where a process has both ends, as in a pool of jobs, it never meets the end.
-    let inputs = |ends: &PipeEnds| ends.reads.difference(&ends.writes).copied().collect::<Vec<_>>();
-    let mut drains = BTreeSet::new();
-    loop {
-        let more: Vec<i32> = known
-            .iter()
-            .filter(|(pid, _)| !drains.contains(*pid))
-            .filter(|(_, ends)| {
-                inputs(ends).iter().any(|pipe| match writers.get(pipe) {
-                    None => ends.at_end.contains(pipe),
-                    Some(writers) => writers.is_subset(&drains),
-                })
-            })
-            .map(|(&pid, _)| pid)
-            .collect();
-        if more.is_empty() {
-            break;
-        }
-        drains.extend(more);
-    }
     // A process that is exiting may have held the other end of a reader's pipe a moment ago.
-    let all_known = known.len() == processes.len();
-    let fate = |pid: i32, ends: &PipeEnds| {
-        let inputs = inputs(ends);
-        if drains.contains(&pid) {
+    let all_known = processes.values().all(Option::is_some);
+    let fate = |ends: &Option<PipeEnds>, drains: &BTreeSet<i32>| {
+        let Some(ends) = ends else { return Fate::Unsettled };
+        // Where a process has both ends, as in a pool of jobs, it never meets the end.
+        let inputs: Vec<PipeId> = ends.reads.difference(&ends.writes).copied().collect();
+        let meets_end = |pipe: &PipeId| match writers.get(pipe) {
+            None => ends.at_end.contains(pipe),
+            Some(writers) => writers.is_subset(drains),
+        };
+        if inputs.iter().any(meets_end) {
             Fate::Drains
         } else if inputs.iter().any(|pipe| writers.contains_key(pipe)) {
             Fate::Depends
@@ -166,8 +150,15 @@ fn fates(processes: &BTreeMap<i32, Option<PipeEnds>>) -> BTreeMap<i32, Fate> {
             Fate::Unsettled
         }
     };
-    let fate_of = |ends: &Option<PipeEnds>, pid| ends.as_ref().map_or(Fate::Unsettled, |ends| fate(pid, ends));
-    processes.iter().map(|(&pid, ends)| (pid, fate_of(ends, pid))).collect()
+    let mut drains = BTreeSet::new();
+    loop {
+        let fates: BTreeMap<i32, Fate> = processes.iter().map(|(&pid, ends)| (pid, fate(ends, &drains))).collect();
+        let draining = fates.iter().filter(|(_, fate)| **fate == Fate::Drains).map(|(&pid, _)| pid).collect();
+        if draining == drains {
+            return fates;
+        }
+        drains = draining;
+    }
 }
 
 #[cfg(test)]
