@@ -136,15 +136,22 @@ impl Policy {
         let stale = match (stale, recorded_interval) {
             (Some(stale), Some(interval)) if stale <= interval.saturating_mul(2) => {
                 if wishes.stale.flag.is_some() {
-                    return Err(stale_too_short(stale, interval));
+                    return Err(Error::invalid_options(format!(
+                        "--stale {} is not above twice the run's heartbeat interval of {}, so a healthy run would be called hung; \
+                         use more than {}",
+                        humantime::format_duration(stale),
+                        humantime::format_duration(interval),
+                        humantime::format_duration(interval.saturating_mul(2)),
+                    )));
                 }
                 // What the caller did not choose widens to three of the run's beats.
                 Some(interval.saturating_mul(3))
             }
             _ => stale,
         };
-        // A run that was recorded at its start and was given no limit has none: it may be a server.
-        let default_limit = if meta.is_some_and(Meta::is_from_start) { Duration::ZERO } else { MAX_TIMEOUT };
+        // A run that was recorded at its start, not beside a plain shell's files later, and was given no limit has none: it may
+        // be a server.
+        let default_limit = if meta.and_then(Meta::began).is_some() { Duration::ZERO } else { MAX_TIMEOUT };
         Ok(Self {
             stale,
             max_timeout: wishes.max_timeout.resolve(meta.and_then(|meta| meta.max_timeout_ms), default_limit),
@@ -154,16 +161,6 @@ impl Policy {
             settle: wishes.settle,
         })
     }
-}
-
-fn stale_too_short(stale: Duration, interval: Duration) -> Error {
-    Error::invalid_options(format!(
-        "--stale {} is not above twice the run's heartbeat interval of {}, so a healthy run would be called hung; \
-         use more than {}",
-        humantime::format_duration(stale),
-        humantime::format_duration(interval),
-        humantime::format_duration(interval.saturating_mul(2)),
-    ))
 }
 
 /// What is recorded of a run that was ended on request.

@@ -190,7 +190,10 @@ impl Monitor<'_> {
         } else {
             self.options.poll_interval
         };
-        self.schedule_no_later(step, self.now.plus(pause));
+        let at = self.now.plus(pause);
+        if at < self.steps[step].deadline {
+            self.schedule(step, at);
+        }
     }
 
     fn terminate(&mut self, step: usize, outcome: Outcome, task: Task) {

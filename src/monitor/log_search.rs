@@ -30,17 +30,12 @@ impl Monitor<'_> {
         }
     }
 
-    /// Whether the caller's time is over, and with it the time that a log is read on for its sake.
-    fn may_not_read_on(&self) -> bool {
-        self.options.thresholds.until.plus(LAST_READ).is_reached(self.now)
-    }
-
     /// Does what the scanner needs next.
     pub(super) fn scan_on(&mut self, step: usize, next: ScanStep) {
         match next {
             ScanStep::Read { measure } => self.actions.push_back(MonitorAction::ReadLog(step, measure)),
             ScanStep::Matched(found) => self.finish_on_match(step, found),
-            ScanStep::Unfinished if self.may_not_read_on() => {
+            ScanStep::Unfinished if self.options.thresholds.until.plus(LAST_READ).is_reached(self.now) => {
                 // A marker may still stand in what was not read.
                 let detail = "the time was over before its log was read to the end; nothing matched so far".to_owned();
                 self.report(StepResult::new(step, Outcome::Running, Some(detail)));

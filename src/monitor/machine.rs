@@ -285,13 +285,6 @@ impl<'call> Monitor<'call> {
         }
     }
 
-    /// Sets it to this time where it would be due later.
-    pub(super) fn schedule_no_later(&mut self, step: usize, at: MonotonicTime) {
-        if at < self.steps[step].deadline {
-            self.schedule(step, at);
-        }
-    }
-
     pub(super) fn cancel_timer(&mut self, step: usize) {
         if let Some(timer) = self.steps[step].timer.take() {
             self.wheel.cancel(timer);

@@ -179,12 +179,7 @@ impl Meta {
         }
     }
 
-    /// Whether the record was written when the run began, by `run` or `start`, and not beside a plain shell's files later.
-    pub(crate) fn is_from_start(&self) -> bool {
-        self.started_awake_ms.is_some()
-    }
-
-    /// When the run began on the awake clock of its boot.
+    /// When the run began on the awake clock of its boot; `None` in a record that was not written then, by `run` or `start`.
     pub(crate) fn began(&self) -> Option<MonotonicTime> {
         self.started_awake_ms.map(MonotonicTime::from_millis)
     }

@@ -35,15 +35,12 @@ pub(crate) fn owe(reader: &mut SnapshotReader) -> Result<(), Error> {
 /// A sentence: the record cannot be written, and the end will be told once more.
 pub(crate) fn mark_told(directory: &MonitorDir, step: &StepName, run: &str) -> Result<(), Error> {
     change_record_of(directory, step, run, |meta| {
-        let applies = meta.told == Some(false) && (meta.reason.is_some() || has_status(directory, step));
+        // Another process than the run's own may have told its end, by the status alone.
+        let has_status = || matches!(directory.stat(&file_name(step, Record::Status)), Ok(FileState::Present { .. }));
+        let applies = meta.told == Some(false) && (meta.reason.is_some() || has_status());
         if applies {
             meta.told = Some(true);
         }
         applies
     })
-}
-
-/// Whether another process than the run's own has told its end, by the status alone.
-fn has_status(directory: &MonitorDir, step: &StepName) -> bool {
-    matches!(directory.stat(&file_name(step, Record::Status)), Ok(FileState::Present { .. }))
 }
