@@ -5,7 +5,7 @@
 use crate::record::step_name::StepName;
 
 /// The records a step can have; each is the file `STEP.<suffix>`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Record {
     /// The wrapper's process id.
     Pid,

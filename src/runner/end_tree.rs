@@ -59,7 +59,7 @@ fn target(run: &ActiveRun) -> KillTarget {
         // COMMAND is this process's own child: no file has to claim it.
         pid: None,
         started: None,
-        claimed_at: run.claimed_at,
+        claimed_at: run.pid_file.written,
         owner: env::user(),
         group: group(run),
         group_started: run.child_started,

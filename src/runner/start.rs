@@ -10,7 +10,8 @@ use crate::env_vars;
 use crate::error::{Error, io_reason};
 use crate::record::file_names::{Record, TempFile, file_name};
 use crate::record::meta::Meta;
-use crate::record::time::{MonotonicTime, WallTime, millis};
+use crate::record::pid::PidFileId;
+use crate::record::time::{MonotonicTime, millis};
 use crate::runner::command_text::{not_started, recorded_command};
 use crate::runner::heartbeat::HeartbeatScheduler;
 use crate::runner::interruption::Interruptions;
@@ -54,8 +55,8 @@ const RESULT_ROOM: usize = 256;
 pub(super) struct ActiveRun {
     pub(super) directory: Arc<MonitorDir>,
     pub(super) own: OwnRun,
-    /// When its pid file was written, by the files' clock.
-    pub(super) claimed_at: WallTime,
+    /// The pid file that it wrote.
+    pub(super) pid_file: PidFileId,
     pub(super) id: String,
     pub(super) began: MonotonicTime,
     pub(super) child: i32,
@@ -109,7 +110,7 @@ pub(super) fn start(directory: &MonitorDir, job: &Job, on_event: OnEvent<'_>) ->
     let (held, mut run) = begun.inspect_err(|_| remove_unpublished(&directory, &job.step, &id))?;
     run.fault = held.release().err().map(|error| not_started(job, &error));
     if run.fault.is_none() {
-        on_event(RunnerEvent::Started(info::current_pid()));
+        on_event(RunnerEvent::Started(run.pid_file.pid));
     }
     Ok(run)
 }
@@ -195,7 +196,7 @@ fn begin(
     let run = ActiveRun {
         directory: Arc::clone(directory),
         own,
-        claimed_at: key.written,
+        pid_file: key,
         id: id.to_owned(),
         began,
         child: held.pid(),

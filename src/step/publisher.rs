@@ -14,7 +14,7 @@ use crate::step::{breaker_file, history};
 use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::fs::preallocate::PreallocatedFile;
 use crate::sys::{clock, env};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// How a run ended.
 #[derive(Clone, Debug)]
@@ -43,7 +43,7 @@ impl Ending {
 }
 
 /// Room set aside for the last writes.
-pub(crate) type PreallocatedFiles = HashMap<Record, PreallocatedFile>;
+pub(crate) type PreallocatedFiles = BTreeMap<Record, PreallocatedFile>;
 
 /// Publishes the end of a run whose record this is: result, record, status, in this order. A SUCCESS still wins after an
 /// announcement; any other end is the announcer's. The breaker counts first, so that the record can say that it did.
