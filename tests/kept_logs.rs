@@ -198,9 +198,12 @@ fn a_run_that_cannot_be_started_leaves_the_log_of_the_run_before() {
         return eprintln!("skipped: there is no strace");
     }
     let place = Place::new();
-    for (fault, calls) in
-        [("EAGAIN", "clone,clone3,fork,vfork"), ("EMFILE", "pipe,pipe2"), ("ENOSPC", "fallocate,ftruncate,pwrite64")]
-    {
+    // The first pair of sockets is that of the signals, the second the one that holds COMMAND.
+    for (fault, calls) in [
+        ("EAGAIN", "clone,clone3,fork,vfork"),
+        ("EMFILE:when=2+", "socketpair"),
+        ("ENOSPC", "fallocate,ftruncate,pwrite64"),
+    ] {
         assert_eq!(place.dogwatch(["run", "s", "--", "sh", "-c", "echo precious; echo 4 > $DOGWATCH_RESULT"]).code, 0);
         let before = place.read("s.log");
         let inject = format!(

@@ -162,14 +162,12 @@ pub(crate) fn stop_this_process() {
 /// Has a write beyond the limit on file sizes fail (`EFBIG`), where its signal would end this process (setrlimit(2)). What
 /// is started from here gets the default back.
 pub(crate) fn survive_file_size_limit() {
-    // Fails for an unknown signal alone.
-    let _ignored = ignore(Signal::SIGXFSZ);
+    ignore(Signal::SIGXFSZ);
 }
 
 /// Lets this process write to a terminal in the background also where that would stop it (`stty tostop`, termios(3)).
 pub(crate) fn survive_terminal_output() {
-    // As above.
-    let _ignored = ignore(Signal::SIGTTOU);
+    ignore(Signal::SIGTTOU);
 }
 
 /// Reads a signal as kill(1) takes it: a name with or without SIG, in either case, or a number from 1 to 31.

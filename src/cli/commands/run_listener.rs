@@ -9,17 +9,16 @@ use crate::ops::event::Event;
 use crate::ops::run::RunOptions;
 use crate::ops::sandbox;
 use crate::sys::env;
-use crate::sys::process::daemonize::{Daemonized, detach};
-use crate::sys::process::spawn::Stream;
+use crate::sys::process::daemonize::detach;
 use crate::sys::stderr::StderrWriter;
 use std::fmt::Display;
-use std::io::{Read, Write};
+use std::io::{PipeReader, PipeWriter, Read, Write};
 
 /// Prints what a run reports while it goes on.
 pub(super) struct RunListener<'call> {
     step: &'call str,
     /// Where a detached run tells its caller that it has started; none once it was told.
-    caller: Option<Stream>,
+    caller: Option<PipeWriter>,
     /// Whether people read standard error.
     for_people: bool,
     /// What is printed while COMMAND runs must not wait for a reader.
@@ -61,10 +60,8 @@ pub(super) fn run_detached(options: &mut RunOptions, context: &Context) -> Resul
     // A detached run does not change its folder and needs the directory's whole name.
     options.directory = env::absolute(&options.directory);
     options.job.detached = true;
-    let told = match detach(options.job.inherit_stdin).map_err(|error| Error::io("cannot detach", error))? {
-        Daemonized::Caller(pipe) => read_told(pipe)?,
-        Daemonized::Worker(caller) => std::process::exit(i32::from(be_the_run(options, caller))),
-    };
+    let pipe = detach(options.job.inherit_stdin, |caller| be_the_run(options, caller));
+    let told = read_told(pipe.map_err(|error| Error::io("cannot detach", error))?)?;
     if let Some(warning) = sandbox::warning().filter(|_| told.0 == ExitCode::Success.code() && !context.out.quiet) {
         print_error(&format!("{}: {warning}", options.job.step));
     }
@@ -72,7 +69,7 @@ pub(super) fn run_detached(options: &mut RunOptions, context: &Context) -> Resul
 }
 
 /// The detached process: runs COMMAND to its end.
-fn be_the_run(options: &RunOptions, caller: Stream) -> u8 {
+fn be_the_run(options: &RunOptions, caller: PipeWriter) -> u8 {
     let mut listener = RunListener::new(options.job.step.as_str(), false);
     listener.caller = Some(caller);
     let (code, fault) = match options.run_with(&mut |event| listener.on_event(&event)) {
@@ -91,7 +88,7 @@ pub(super) fn refusal_code(error: &Error) -> u8 {
 }
 
 /// Tells the caller of a detached run what came of it: an exit code, and the pid or a sentence.
-fn tell(caller: Option<Stream>, code: u8, message: impl Display) {
+fn tell(caller: Option<PipeWriter>, code: u8, message: impl Display) {
     if let Some(mut caller) = caller {
         // A caller that has gone does not need it.
         let _gone = caller.write_all(format!("{code} {message}").as_bytes());
@@ -99,7 +96,7 @@ fn tell(caller: Option<Stream>, code: u8, message: impl Display) {
 }
 
 /// Reads what the detached process tells.
-fn read_told(mut pipe: Stream) -> Result<(u8, String), Error> {
+fn read_told(mut pipe: PipeReader) -> Result<(u8, String), Error> {
     let mut text = String::new();
     let message = pipe.read_to_string(&mut text).ok().and_then(|_| text.split_once(' '));
     let told = message.and_then(|(code, rest)| Some((code.parse().ok()?, rest.to_owned())));

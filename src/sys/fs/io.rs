@@ -11,7 +11,7 @@ pub(crate) const OPEN_FILES: &str = if cfg!(target_os = "linux") { "/proc/self/f
 ///
 /// # Errors
 /// As read(2).
-pub(crate) fn read_once(file: &mut File, bytes: &mut [u8]) -> io::Result<usize> {
+pub(crate) fn read_once(file: &mut impl Read, bytes: &mut [u8]) -> io::Result<usize> {
     loop {
         match file.read(bytes) {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}

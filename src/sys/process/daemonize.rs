@@ -6,14 +6,13 @@
 //! One of the files with unsafe code: fork has no safe form.
 
 use crate::sys::fs::io::OPEN_FILES;
-use crate::sys::process::spawn::{null_input, null_output, pipe_closed_on_exec};
+use crate::sys::process::spawn::{null_input, null_output};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, dup2_stderr, dup2_stdin, dup2_stdout, fork, setsid};
-use std::fs::File;
-use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io::{self, PipeReader, PipeWriter};
+use std::os::fd::AsRawFd;
 
-/// Goes on in a process of its own session; this one waits for its word.
+/// Does `work` in a process of its own session, which ends with the exit code that comes of it.
 ///
 /// The caller's process gets the reading end of a pipe. The new process gets the writing end, has no terminal, no
 /// inherited descriptors and `/dev/null` for its three standard ones; the standard input stays where `keep_stdin` says so.
@@ -21,15 +20,14 @@ use std::os::fd::{AsRawFd, OwnedFd};
 ///
 /// # Errors
 /// No process or descriptor to be had.
-pub(crate) fn detach(keep_stdin: bool) -> io::Result<Daemonized> {
-    let (word, tell) = pipe_closed_on_exec()?;
+pub(crate) fn detach(keep_stdin: bool, work: impl FnOnce(PipeWriter) -> u8) -> io::Result<PipeReader> {
+    let (word, tell) = io::pipe()?;
     // SAFETY: this process has one thread, so the child may go on as if nothing had happened.
     #[expect(unsafe_code, reason = "fork has no safe form")]
     if let ForkResult::Parent { child } = unsafe { fork() }? {
-        drop(tell);
         // The process in between ends at once; its exit says nothing.
         let _ended = waitpid(child, None);
-        return Ok(Daemonized::Caller(File::from(word)));
+        return Ok(word);
     }
     drop(word);
     setsid()?;
@@ -43,27 +41,18 @@ pub(crate) fn detach(keep_stdin: bool) -> io::Result<Daemonized> {
             libc::_exit(0)
         }
     }
-    let tell = close_inherited(tell)?;
+    close_inherited(&tell)?;
     if !keep_stdin {
         dup2_stdin(null_input()?)?;
     }
     dup2_stdout(null_output()?)?;
     dup2_stderr(null_output()?)?;
-    Ok(Daemonized::Worker(File::from(tell)))
-}
-
-/// The two sides of a detachment.
-#[derive(Debug)]
-pub(crate) enum Daemonized {
-    /// The process that was called; the other one's words can be read here.
-    Caller(File),
-    /// The process that goes on; its words go here.
-    Worker(File),
+    std::process::exit(i32::from(work(tell)))
 }
 
 /// Closes every descriptor beyond the three standard ones and `keep`: a caller's pipe that stays open here would keep
 /// its reader waiting for as long as the work goes on.
-pub(crate) fn close_inherited(keep: OwnedFd) -> io::Result<OwnedFd> {
+pub(crate) fn close_inherited(keep: &PipeWriter) -> io::Result<()> {
     let entries = std::fs::read_dir(OPEN_FILES)?;
     let numbers: Vec<i32> = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
     for number in numbers.into_iter().filter(|&number| number > 2 && number != keep.as_raw_fd()) {
@@ -74,5 +63,5 @@ pub(crate) fn close_inherited(keep: OwnedFd) -> io::Result<OwnedFd> {
             libc::close(number);
         }
     }
-    Ok(keep)
+    Ok(())
 }

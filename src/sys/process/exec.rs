@@ -5,6 +5,7 @@
 //! One of the files with unsafe code: exec has no safe form that does not allocate.
 
 use crate::sys::fs::metadata::head as read_prefix;
+use nix::unistd::{AccessFlags, access};
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
@@ -86,7 +87,7 @@ impl Prepared {
             match errno {
                 // A folder of PATH that may not be searched answers so too, and no program was found there: shells go on
                 // and say "not found", where execvp(3) would forbid.
-                libc::EACCES => forbidden |= !*searched || is_there(file),
+                libc::EACCES => forbidden |= !*searched || access(file.as_c_str(), AccessFlags::F_OK).is_ok(),
                 libc::ENOENT | libc::ENOTDIR => {}
                 other => return other,
             }
@@ -125,13 +126,6 @@ pub(crate) fn missing_interpreter(name: &OsStr, variables: &[(String, OsString)]
         let is_missing = !Path::new(OsStr::from_bytes(interpreter)).exists();
         is_missing.then(|| String::from_utf8_lossy(interpreter).into_owned())
     })
-}
-
-fn is_there(file: &std::ffi::CStr) -> bool {
-    // SAFETY: the path ends with a NUL; access(2) is async-signal-safe and writes nothing.
-    #[expect(unsafe_code, reason = "nix's access allocates between fork and exec")]
-    let answer = unsafe { libc::access(file.as_ptr(), libc::F_OK) };
-    answer == 0
 }
 
 fn exec_once(file: &std::ffi::CStr, arguments: &Pointers, environment: &Pointers) -> i32 {

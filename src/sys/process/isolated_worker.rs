@@ -11,21 +11,20 @@ use crate::sys::clock;
 use crate::sys::fs::io::read_once;
 use crate::sys::platform::machine;
 use crate::sys::process::daemonize::close_inherited;
-use crate::sys::process::spawn::{ExitStatus, null_input, pipe_closed_on_exec, wait_for_child};
+use crate::sys::process::spawn::{ExitStatus, null_input, wait_for_child};
 use crate::sys::signals::{Pending, Signal};
 use crate::sys::stdio;
 use crate::sys::watch::poll::ready;
 use nix::sys::signal::kill;
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, fork, setpgid};
-use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, PipeReader, PipeWriter, Write};
 use std::os::fd::AsFd;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 /// Where a worker tells how it gets on; set in a worker only.
-static STATUS_PIPE: OnceLock<File> = OnceLock::new();
+static STATUS_PIPE: OnceLock<PipeWriter> = OnceLock::new();
 
 /// Says, in a worker, that it rests for so long at most. In any other process nothing.
 pub(crate) fn report_idle(span: Duration) {
@@ -47,7 +46,7 @@ fn tell(word: &str) {
 /// A worker as its watcher sees it.
 pub(crate) struct Worker {
     pid: Pid,
-    streams: [Option<File>; 3],
+    streams: [Option<PipeReader>; 3],
     signals: Pending,
     word: Vec<u8>,
     answered: Vec<String>,
@@ -82,12 +81,12 @@ const KILLED: Duration = Duration::from_millis(200);
 /// # Errors
 /// No process or descriptor to be had.
 pub(crate) fn fork_worker(signals: &[Signal]) -> io::Result<Option<Worker>> {
-    let pipes = [pipe_closed_on_exec()?, pipe_closed_on_exec()?, pipe_closed_on_exec()?];
+    let pipes = [io::pipe()?, io::pipe()?, io::pipe()?];
     let began = clock::now();
     // SAFETY: this process has one thread, so the child may go on as if nothing had happened.
     #[expect(unsafe_code, reason = "fork has no safe form")]
     if let ForkResult::Parent { child } = unsafe { fork() }? {
-        let streams = pipes.map(|(read, _)| Some(File::from(read)));
+        let streams = pipes.map(|(read, _)| Some(read));
         let signals = Pending::catch(signals)?;
         let (word, answered) = (Vec::new(), Vec::new());
         return Ok(Some(Worker { pid: child, streams, signals, word, answered, began, next: None }));
@@ -99,9 +98,9 @@ pub(crate) fn fork_worker(signals: &[Signal]) -> io::Result<Option<Worker>> {
     dup2_stdin(null_input()?)?;
     dup2_stdout(out)?;
     dup2_stderr(error)?;
-    let word = close_inherited(word)?;
+    close_inherited(&word)?;
     // Set once: a worker splits no further.
-    let _first = STATUS_PIPE.set(File::from(word));
+    let _first = STATUS_PIPE.set(word);
     Ok(None)
 }
 

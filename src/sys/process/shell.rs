@@ -17,7 +17,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io;
+use std::io::{self, PipeReader};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -212,7 +212,7 @@ fn program(command: &ShellCommand<'_>, mark: &str) -> io::Result<(CommandSpec, O
     let (output, stream) = match command.purpose {
         ShellMode::Capture => {
             let (reader, writer) = io::pipe()?;
-            (Some(OutputReader::start(File::from(OwnedFd::from(reader)))?), OwnedFd::from(writer))
+            (Some(OutputReader::start(reader)?), OwnedFd::from(writer))
         }
         ShellMode::Inherit => (None, io::stderr().as_fd().try_clone_to_owned()?),
     };
@@ -237,7 +237,7 @@ struct OutputReader {
 }
 
 impl OutputReader {
-    fn start(mut pipe: File) -> io::Result<Self> {
+    fn start(mut pipe: PipeReader) -> io::Result<Self> {
         let kept = Arc::new(Mutex::new(Vec::new()));
         let (finished, done) = bounded(0);
         let shared = Arc::clone(&kept);

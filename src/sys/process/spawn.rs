@@ -9,12 +9,12 @@
 use crate::sys::platform::machine;
 use crate::sys::process::exec::Prepared;
 use nix::errno::Errno;
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, killpg, sigaction, sigprocmask};
-use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, fork, setsid};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, killpg, sigprocmask};
+use nix::unistd::{ForkResult, Pid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, fork, setsid};
 use std::ffi::{CString, OsString};
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 /// The greatest number of a signal.
@@ -46,8 +46,8 @@ pub(crate) struct CommandSpec {
 #[derive(Debug)]
 pub(crate) struct HeldChild {
     pid: i32,
-    go: OwnedFd,
-    failure: OwnedFd,
+    /// Takes the word to go on, and gives the error of an exec that has failed.
+    channel: UnixStream,
 }
 
 /// How a child ended.
@@ -82,8 +82,8 @@ impl HeldChild {
     /// No process or descriptor to be had, or a NUL in an argument.
     pub(crate) fn fork(program: &CommandSpec) -> io::Result<Self> {
         let mut prepared = Prepared::new(&program.command, &program.variables)?;
-        let (wait_for_go, go) = pipe_closed_on_exec()?;
-        let (failure, tell_failure) = pipe_closed_on_exec()?;
+        // std's sockets are close-on-exec from the start, so no other child can keep one of these ends open.
+        let (channel, end_of_child) = UnixStream::pair()?;
         let (parent, dispositions) = (Pid::this(), Dispositions::now());
         // Signals are kept out of the child until its handlers are gone: a handler of ours run there would write into
         // the parent's own pipe.
@@ -94,15 +94,15 @@ impl HeldChild {
         #[expect(unsafe_code, reason = "fork has no safe form")]
         let child = match unsafe { fork() } {
             Ok(ForkResult::Child) => {
-                drop_in_child(&go);
-                drop_in_child(&failure);
-                become_command(program, &mut prepared, parent, dispositions, &wait_for_go, &tell_failure)
+                // The child's copy: the end of file must be seen when the parent is gone.
+                drop(channel);
+                become_command(program, &mut prepared, parent, dispositions, &end_of_child)
             }
             Ok(ForkResult::Parent { child }) => Ok(child),
             Err(errno) => Err(errno),
         };
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
-        Ok(Self { pid: child?.as_raw(), go, failure })
+        Ok(Self { pid: child?.as_raw(), channel })
     }
 
     /// The child's pid, which is also its process group and session.
@@ -114,35 +114,16 @@ impl HeldChild {
     ///
     /// # Errors
     /// The exec's own error; the child has ended then and waits to be reaped.
-    pub(crate) fn release(self) -> io::Result<()> {
-        let mut go = File::from(self.go);
+    pub(crate) fn release(mut self) -> io::Result<()> {
         // A child that is gone (killed while held) closed its end: EPIPE, and the reaping tells the rest.
-        let _gone = go.write_all(b"g");
-        drop(go);
+        let _gone = self.channel.write_all(b"g");
         let mut answer = [0; 4];
-        match File::from(self.failure).read_exact(&mut answer) {
+        match self.channel.read_exact(&mut answer) {
             Ok(()) => Err(io::Error::from_raw_os_error(i32::from_ne_bytes(answer))),
-            // The exec has closed the child's end.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
+            // The exec has closed the child's end; or a kill, before the child had read the word.
+            Err(error) if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => Ok(()),
             Err(error) => Err(error),
         }
-    }
-}
-
-/// A pipe whose two ends are closed in every program that is started.
-pub(crate) fn pipe_closed_on_exec() -> io::Result<(OwnedFd, OwnedFd)> {
-    // std's pipes are close-on-exec from the start, so no other child can keep one of these ends open.
-    let (read, write) = std::io::pipe()?;
-    Ok((read.into(), write.into()))
-}
-
-/// Closes the child's copy of an end that the parent holds: the end of file must be seen when the parent is gone.
-fn drop_in_child(end: &OwnedFd) {
-    // SAFETY: the child owns its copy of the descriptor and never uses it again; close(2) is async-signal-safe. The
-    // value itself is never dropped in the child, which execs or exits without unwinding.
-    #[expect(unsafe_code, reason = "a borrowed descriptor is closed in the child only")]
-    unsafe {
-        libc::close(end.as_raw_fd());
     }
 }
 
@@ -151,10 +132,9 @@ fn become_command(
     prepared: &mut Prepared,
     parent: Pid,
     before: Dispositions,
-    wait_for_go: &OwnedFd,
-    tell_failure: &OwnedFd,
+    mut channel: &UnixStream,
 ) -> ! {
-    let set_up = || -> Result<(), Errno> {
+    let mut set_up = || -> Result<(), Errno> {
         // A session of its own is a process group of its own too, has no terminal to be stopped by, and marks the
         // run's processes, so that a waiter finds them after the wrapper was killed.
         setsid()?;
@@ -163,35 +143,20 @@ fn become_command(
         if nix::unistd::getppid() != parent {
             return Err(Errno::ESRCH);
         }
-        if let Some(file) = &program.stdin {
-            dup2_stdin(file)?;
-        }
-        if let Some(file) = &program.stdout {
-            dup2_stdout(file)?;
-        }
-        if let Some(file) = &program.stderr {
-            dup2_stderr(file)?;
-        }
-        if let Some(folder) = &program.folder {
-            nix::unistd::chdir(folder.as_c_str())?;
-        }
+        program.stdin.as_ref().map_or(Ok(()), dup2_stdin)?;
+        program.stdout.as_ref().map_or(Ok(()), dup2_stdout)?;
+        program.stderr.as_ref().map_or(Ok(()), dup2_stderr)?;
+        program.folder.as_deref().map_or(Ok(()), chdir)?;
         reset_signals(before, program.ignore_hangup);
         // Held: nothing of COMMAND runs until the start files stand. End of file means the wrapper is gone.
-        let mut word = [0_u8; 1];
-        loop {
-            match nix::unistd::read(wait_for_go.as_fd(), &mut word) {
-                Ok(1) => return Ok(()),
-                Err(Errno::EINTR) => {}
-                Ok(_) | Err(_) => return Err(Errno::ESRCH),
-            }
-        }
+        channel.read_exact(&mut [0]).map_err(|_| Errno::ESRCH)
     };
     let errno = match set_up() {
         Ok(()) => prepared.exec(),
         Err(errno) => errno as i32,
     };
     // The reader may have gone; then the exit status says the rest.
-    let _told = nix::unistd::write(tell_failure, &errno.to_ne_bytes());
+    let _told = channel.write_all(&errno.to_ne_bytes());
     // SAFETY: _exit(2) is async-signal-safe and runs no destructors or handlers of the parent's.
     #[expect(unsafe_code, reason = "a forked child must not unwind into the parent's frames")]
     unsafe {
@@ -203,14 +168,19 @@ fn become_command(
 fn reset_signals(before: Dispositions, ignore_hangup: bool) {
     // By number, so that the real-time ones are among them.
     for number in (1..=LAST_SIGNAL).filter(|number| (before.ignored | before.caught) & bit(*number) != 0) {
-        let handler = if ignore_hangup && number == libc::SIGHUP { libc::SIG_IGN } else { libc::SIG_DFL };
-        // SAFETY: default and ignore run no code of ours; signal(2) is async-signal-safe.
-        #[expect(unsafe_code, reason = "a disposition has no safe form")]
-        unsafe {
-            libc::signal(number, handler);
-        }
+        set_ignored(number, ignore_hangup && number == libc::SIGHUP);
     }
     let _cannot_fail = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
+}
+
+/// Ignores a signal from now on, or has it do what it does by default.
+fn set_ignored(number: i32, is_ignored: bool) {
+    let handler = if is_ignored { libc::SIG_IGN } else { libc::SIG_DFL };
+    // SAFETY: default and ignore run no code of ours; signal(2) is async-signal-safe.
+    #[expect(unsafe_code, reason = "a disposition has no safe form")]
+    unsafe {
+        libc::signal(number, handler);
+    }
 }
 
 /// What this process does on signals: a bit each, from signal 1 on.
@@ -269,17 +239,8 @@ pub(crate) fn group_exists(child: i32) -> bool {
 }
 
 /// Ignores a signal from now on.
-///
-/// # Errors
-/// As sigaction(2).
-pub(crate) fn ignore(signal: Signal) -> io::Result<()> {
-    let ignored = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
-    // SAFETY: ignoring runs no code of ours.
-    #[expect(unsafe_code, reason = "sigaction has no safe form")]
-    unsafe {
-        sigaction(signal, &ignored)?;
-    }
-    Ok(())
+pub(crate) fn ignore(signal: Signal) {
+    set_ignored(signal as i32, true);
 }
 
 /// Reaps every child that has ended, or only this one; with whether any of them is left.
