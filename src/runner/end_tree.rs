@@ -9,7 +9,7 @@ use crate::step::terminate::MARK;
 use crate::sys::env;
 use crate::sys::process::activity::{self, Activity};
 use crate::sys::process::spawn::{ExitStatus, group_exists, reap};
-use crate::sys::process::tree::{Children, Escalation, KillTarget, TreeKiller, Wrapper, end_unlisted, names};
+use crate::sys::process::tree::{Escalation, KillTarget, TreeKiller, Wrapper, end_unlisted, names};
 use std::time::Duration;
 
 /// How many times the tree is ended anew while the kernel still knows of a child.
@@ -78,25 +78,25 @@ pub(super) fn has_leftovers(run: &ActiveRun) -> bool {
 /// Ends it: the first signal, KILL after the grace, until the kernel says that no child is left.
 pub(super) fn end(run: &ActiveRun, mut escalation: Escalation) -> TreeEnd {
     let mut command = None;
-    let mut children = || {
+    let mut may_go_on = || {
         let (ended, left) = reap_all(run);
         command = command.or(ended);
-        if run.adopts && !left { Children::None } else { Children::Unknown }
+        !run.adopts || left
     };
     let mut survivors = Vec::new();
     for _ in 0..ROUNDS {
         let Some(killer) = killer(run) else { break };
-        survivors = killer.end(escalation, &mut children).survivors;
+        survivors = killer.end(escalation, &mut may_go_on).survivors;
         let may_be_unlisted = owns_children(run) || !run.other_children.is_empty();
-        if !survivors.is_empty() || !may_be_unlisted || children() == Children::None {
+        if !survivors.is_empty() || !may_be_unlisted || !may_go_on() {
             break;
         }
         // A child that no scan shows: procfs is not there, or hides it.
-        survivors = end_unlisted(&run.other_children, run.child, escalation, &mut children);
+        survivors = end_unlisted(&run.other_children, run.child, escalation, &mut may_go_on);
         escalation.grace = Duration::ZERO;
     }
     // COMMAND may have become a zombie after the kernel was last asked, and its end is wanted below.
-    let is_gone = children() == Children::None && owns_children(run);
+    let is_gone = !may_go_on() && owns_children(run);
     TreeEnd { command, survivors: names(&survivors, env::user()), is_gone }
 }
 

@@ -27,7 +27,7 @@ use crate::sys::fs::lock;
 use crate::sys::process::ProcessInfo;
 use crate::sys::process::diagnose;
 use crate::sys::process::table::ProcessTable;
-use crate::sys::process::tree::{self, Children, Escalation, KillReport, KillTarget, TreeKiller, Wrapper, names};
+use crate::sys::process::tree::{self, Escalation, KillReport, KillTarget, TreeKiller, Wrapper, names};
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
@@ -140,7 +140,7 @@ impl Terminator<'_> {
             drop(held);
             return self.after_wrapper();
         }
-        let report = killer.end(Escalation { grace, ..self.escalation }, &mut || Children::Unknown);
+        let report = killer.end(Escalation { grace, ..self.escalation }, &mut || true);
         let Some(fault) = fault(&report, self.snapshot) else { return self.finish(&report) };
         let refused = refused(self.why, &fault);
         if report.signalled { refused } else { self.take_back(announced, refused) }
@@ -362,7 +362,7 @@ pub(crate) fn end_after_outcome(
     let survivors = if end_by_term(wrapper, escalation.grace, &is_over) {
         Vec::new()
     } else {
-        killer.end(Escalation { grace: Duration::ZERO, ..escalation }, &mut || Children::Unknown).survivors
+        killer.end(Escalation { grace: Duration::ZERO, ..escalation }, &mut || true).survivors
     };
     let survivors = names(&survivors, target(snapshot).owner);
     let detail = survivors.as_deref().map_or_else(|| "it was ended".to_owned(), still_there);

@@ -8,7 +8,7 @@ use crate::sys::platform::process as machine;
 use crate::sys::process::exits::wait_for_exit;
 use crate::sys::process::info::current_pid;
 use crate::sys::process::tree::membership::{Members, TreeKiller};
-use crate::sys::process::tree::{Children, Escalation, KillReport};
+use crate::sys::process::tree::{Escalation, KillReport};
 use crate::sys::process::{Lookup, ProcessInfo};
 use nix::sys::signal::Signal;
 use std::cmp::Reverse;
@@ -30,15 +30,16 @@ const STOP_PAUSE: Duration = Duration::from_millis(1);
 const WATCHED: usize = 16;
 
 impl TreeKiller {
-    /// Ends it: the first signal, KILL after the grace; verified gone. `children` is asked again and again for whether the kernel says
-    /// that this process has no child any more, which is the proof where it is the wrapper.
-    pub(crate) fn end(mut self, escalation: Escalation, children: &mut dyn FnMut() -> Children) -> KillReport {
+    /// Ends it: the first signal, KILL after the grace; verified gone. `may_go_on` is asked again and again for whether the kernel
+    /// says that this process has a child left (wait(2), `ECHILD`). Where it is the wrapper and adopts orphans, no child is the
+    /// proof that no descendant is left either; where the children prove nothing it is always true.
+    pub(crate) fn end(mut self, escalation: Escalation, may_go_on: &mut dyn FnMut() -> bool) -> KillReport {
         let Escalation { signal, grace } = escalation;
         let deadline = clock::now().plus(grace);
         let asked = self.terminate(signal);
-        let mut left = self.await_exits(signal, asked, deadline, children);
+        let mut left = self.await_exits(signal, asked, deadline, may_go_on);
         if left.values().any(|member| member.may_signal) {
-            left = self.kill(clock::now().plus(KILL_LIMIT), children);
+            left = self.kill(clock::now().plus(KILL_LIMIT), may_go_on);
         }
         let survivors: Vec<i32> = left.into_keys().collect();
         let signalled = self.signalled;
@@ -128,10 +129,10 @@ impl TreeKiller {
         signal: Signal,
         mut asked: BTreeSet<(i32, u64)>,
         deadline: MonotonicTime,
-        children: &mut dyn FnMut() -> Children,
+        may_go_on: &mut dyn FnMut() -> bool,
     ) -> Members {
         loop {
-            if children() == Children::None {
+            if !may_go_on() {
                 return Members::new();
             }
             let members = self.settled();
@@ -147,10 +148,10 @@ impl TreeKiller {
     }
 
     /// KILL to all, as soon as each is seen, until nothing is left or `deadline`. What is left.
-    fn kill(&mut self, deadline: MonotonicTime, children: &mut dyn FnMut() -> Children) -> Members {
+    fn kill(&mut self, deadline: MonotonicTime, may_go_on: &mut dyn FnMut() -> bool) -> Members {
         self.stop();
         loop {
-            if children() == Children::None {
+            if !may_go_on() {
                 return Members::new();
             }
             let mut members = self.scan(&mut |tree, entry| tree.send(entry, Signal::SIGKILL));

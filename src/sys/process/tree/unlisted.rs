@@ -6,7 +6,7 @@
 
 use crate::sys::clock;
 use crate::sys::platform::process::for_each_own_child;
-use crate::sys::process::tree::{Children, Escalation, KILL_LIMIT};
+use crate::sys::process::tree::{Escalation, KILL_LIMIT};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, getpgid};
@@ -21,13 +21,13 @@ pub(crate) fn end_unlisted(
     others: &[i32],
     group: i32,
     escalation: Escalation,
-    children: &mut dyn FnMut() -> Children,
+    may_go_on: &mut dyn FnMut() -> bool,
 ) -> Vec<i32> {
     let kill_at = clock::now().plus(escalation.grace);
     let (mut told, mut refused) = (BTreeSet::new(), BTreeSet::new());
     let mut passes_with_kill = 0;
     loop {
-        if children() == Children::None {
+        if !may_go_on() {
             return Vec::new();
         }
         // Asking for all may take long, so each is signalled as soon as it is found.
@@ -43,7 +43,7 @@ pub(crate) fn end_unlisted(
                 }
             }
         };
-        for_each_own_child(group, &mut on_child, &mut || children() == Children::None);
+        for_each_own_child(group, &mut on_child, &mut || !may_go_on());
         passes_with_kill += u32::from(may_kill);
         let is_hopeless = left.iter().all(|pid| refused.contains(pid)) && (left.is_empty() || may_kill);
         if is_hopeless || passes_with_kill > 1 && clock::now() >= kill_at.plus(KILL_LIMIT) {
@@ -84,13 +84,8 @@ mod tests {
         assert!(pids.iter().all(|pid| own_children().contains(pid)), "{pids:?}");
         // Children of other tests run at the same time, so all but one of these are left alone.
         let others: Vec<i32> = own_children().into_iter().filter(|&pid| pid != pids[0]).collect();
-        let left = end_unlisted(&others, pids[0], Escalation::term(Duration::from_secs(5)), &mut || match sleepers[0]
-            .try_wait()
-            .unwrap()
-        {
-            Some(_) => Children::None,
-            None => Children::Unknown,
-        });
+        let escalation = Escalation::term(Duration::from_secs(5));
+        let left = end_unlisted(&others, pids[0], escalation, &mut || sleepers[0].try_wait().unwrap().is_none());
         assert!(left.is_empty(), "{left:?}");
         assert!(sleepers[1].try_wait().unwrap().is_none());
         sleepers[1].kill().unwrap();
