@@ -6,7 +6,7 @@
 use crate::sys::platform::process as machine;
 use crate::sys::platform::usage;
 use crate::sys::process::ProcessInfo;
-use crate::sys::process::info::{add_descendants, current_pid};
+use crate::sys::process::info::{current_pid, trees};
 use std::collections::BTreeMap;
 
 /// How much every process below this one has done, by number and start time.
@@ -18,13 +18,8 @@ pub(crate) struct Activity(BTreeMap<(i32, u64), Option<u64>>);
 pub(crate) fn below_myself(group: Option<i32>, own_children: bool) -> Activity {
     let there = machine::pids().into_iter().filter_map(|pid| Some((pid, machine::look(pid).found()?)));
     let all: BTreeMap<i32, ProcessInfo> = there.collect();
-    let in_group = |entry: &ProcessInfo| group.is_some_and(|group| entry.group == group || entry.session == group);
-    let mut below: BTreeMap<i32, ProcessInfo> = all
-        .values()
-        .filter(|entry| own_children && entry.parent == current_pid() || in_group(entry))
-        .map(|entry| (entry.pid, *entry))
-        .collect();
-    add_descendants(&all, &mut below, |_| true);
+    let is_root = |entry: &ProcessInfo| own_children && entry.parent == current_pid() || entry.is_in(group);
+    let below = trees(&all, is_root, |_| true);
     Activity(below.into_values().map(|entry| ((entry.pid, entry.started), usage::of(entry.pid))).collect())
 }
 

@@ -39,6 +39,13 @@ pub(crate) struct ProcessInfo {
     pub(crate) stopped: bool,
 }
 
+impl ProcessInfo {
+    /// Whether this is its group or its session.
+    pub(crate) fn is_in(&self, group: Option<i32>) -> bool {
+        group.is_some_and(|group| self.group == group || self.session == group)
+    }
+}
+
 /// What came of looking at one pid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lookup {

@@ -5,7 +5,8 @@
 
 use crate::sys::platform::process as machine;
 use crate::sys::process::ProcessInfo;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use crate::sys::process::info::trees;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -31,52 +32,34 @@ impl LazyProcessTable {
 /// One look at every process.
 #[derive(Debug)]
 pub(crate) struct ProcessTable {
-    /// Each with the CPU time that it has used.
-    all: HashMap<i32, (ProcessInfo, Duration)>,
-    children: HashMap<i32, Vec<i32>>,
-    groups: HashMap<i32, Vec<i32>>,
+    all: BTreeMap<i32, ProcessInfo>,
+    /// The CPU time that each has used.
+    used: BTreeMap<i32, Duration>,
 }
 
 impl ProcessTable {
     /// Looks.
     fn take() -> Self {
-        Self::of(machine::pids().into_iter().filter_map(|pid| Some((pid, machine::usage(pid)?))).collect())
+        Self::of(machine::pids().into_iter().filter_map(machine::usage))
     }
 
-    fn of(all: HashMap<i32, (ProcessInfo, Duration)>) -> Self {
-        let (mut children, mut groups) = (HashMap::<i32, Vec<i32>>::new(), HashMap::<i32, Vec<i32>>::new());
-        for (entry, _) in all.values().filter(|(entry, _)| !entry.kernel_thread) {
-            children.entry(entry.parent).or_default().push(entry.pid);
-            for group in [entry.group, entry.session] {
-                groups.entry(group).or_default().push(entry.pid);
-            }
-        }
-        Self { all, children, groups }
+    fn of(processes: impl Iterator<Item = (ProcessInfo, Duration)>) -> Self {
+        let (all, used) = processes.map(|(entry, used)| ((entry.pid, entry), (entry.pid, used))).unzip();
+        Self { all, used }
     }
 
     /// How much CPU time a wrapper, COMMAND's group and session, and all who descend from these have used together;
     /// `None` if the wrapper is not there.
     pub(crate) fn cpu_time(&self, wrapper: i32, group: Option<i32>) -> Option<Duration> {
-        Some(self.members(wrapper, group)?.into_values().fold(Duration::ZERO, Duration::saturating_add))
+        Some(self.members(wrapper, group)?.keys().filter_map(|pid| self.used.get(pid)).sum())
     }
 
-    /// Them, each with its CPU time.
-    fn members(&self, wrapper: i32, group: Option<i32>) -> Option<BTreeMap<i32, Duration>> {
-        let (root, _) = self.all.get(&wrapper)?;
+    fn members(&self, wrapper: i32, group: Option<i32>) -> Option<BTreeMap<i32, ProcessInfo>> {
+        let root = self.all.get(&wrapper)?;
         // Without a group of the run's own, the wrapper's where it leads one.
         let group = group.or((root.group == root.pid).then_some(root.group));
-        let mut open = vec![wrapper];
-        open.extend(group.and_then(|group| self.groups.get(&group)).into_iter().flatten());
-        let mut members = BTreeMap::new();
-        while let Some(pid) = open.pop() {
-            let Some((_, used)) = self.all.get(&pid).filter(|(entry, _)| entry.started >= root.started) else {
-                continue;
-            };
-            if members.insert(pid, *used).is_none() {
-                open.extend(self.children.get(&pid).into_iter().flatten());
-            }
-        }
-        Some(members)
+        let may_be = |entry: &ProcessInfo| entry.started >= root.started && !entry.kernel_thread;
+        Some(trees(&self.all, |entry| may_be(entry) && (entry.pid == wrapper || entry.is_in(group)), may_be))
     }
 }
 
@@ -85,25 +68,28 @@ mod tests {
     use super::*;
     use crate::sys::process::info::current_pid;
 
-    fn entry(pid: i32, parent: i32, group: i32, session: i32, started: u64) -> (i32, (ProcessInfo, Duration)) {
+    fn entry(pid: i32, parent: i32, group: i32, session: i32, started: u64) -> (ProcessInfo, Duration) {
         let entry = ProcessInfo { pid, parent, group, session, started, kernel_thread: false, stopped: false };
-        (pid, (entry, Duration::from_secs(started)))
+        (entry, Duration::from_secs(started))
     }
 
     #[test]
     fn a_runs_members_are_its_wrapper_its_group_and_session_and_their_descendants() {
-        let table = ProcessTable::of(HashMap::from([
-            entry(2, 1, 2, 2, 1),
-            entry(10, 2, 2, 2, 5),
-            entry(20, 10, 20, 20, 6),
-            // An orphan in the group, one in the session, and a child of that in a session of its own.
-            entry(21, 1, 20, 20, 7),
-            entry(22, 1, 22, 20, 7),
-            entry(23, 22, 23, 23, 8),
-            // Of another user, or older than the run.
-            entry(30, 2, 2, 2, 9),
-            entry(19, 10, 20, 20, 4),
-        ]));
+        let table = ProcessTable::of(
+            [
+                entry(2, 1, 2, 2, 1),
+                entry(10, 2, 2, 2, 5),
+                entry(20, 10, 20, 20, 6),
+                // An orphan in the group, one in the session, and a child of that in a session of its own.
+                entry(21, 1, 20, 20, 7),
+                entry(22, 1, 22, 20, 7),
+                entry(23, 22, 23, 23, 8),
+                // Of another user, or older than the run.
+                entry(30, 2, 2, 2, 9),
+                entry(19, 10, 20, 20, 4),
+            ]
+            .into_iter(),
+        );
         let of = |wrapper, group| table.members(wrapper, group).map(|members| members.into_keys().collect::<Vec<_>>());
         assert_eq!(of(10, Some(20)), Some(vec![10, 20, 21, 22, 23]));
         assert_eq!(of(10, None), Some(vec![10, 20]));

@@ -7,7 +7,7 @@
 
 use crate::error::Error;
 use crate::sys::platform::process as machine;
-use crate::sys::process::info::{add_descendants, current_pid, my_lineage};
+use crate::sys::process::info::{current_pid, my_lineage, trees};
 use crate::sys::process::tree::{KillTarget, Wrapper, claim, granularity, started_after};
 use crate::sys::process::{Environment, Lookup, ProcessInfo};
 use crate::sys::{clock, env};
@@ -134,8 +134,7 @@ impl TreeKiller {
     pub(super) fn scan(&mut self, on_sight: &mut dyn FnMut(&mut Self, &ProcessInfo)) -> Members {
         let group = self.trusted_group();
         let newest = machine::newest_pid();
-        let (mut all, mut own) = (BTreeMap::new(), BTreeMap::new());
-        let mut exited = BTreeSet::new();
+        let (mut all, mut own, mut exited) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
         let pids = machine::pids();
         let mut unreadable = !pids.contains(&current_pid());
         // The youngest first: they are the ones that may exit before they are read. A chain of forks whose numbers had begun
@@ -148,7 +147,7 @@ impl TreeKiller {
             all.insert(pid, entry);
             match self.belongs_at_sight(&entry, group) {
                 Some(true) => {
-                    own.insert(pid, entry);
+                    own.insert(pid);
                     on_sight(self, &entry);
                 }
                 Some(false) => {}
@@ -158,8 +157,7 @@ impl TreeKiller {
                 }
             }
         }
-        add_descendants(&all, &mut own, |child| self.inherits(child));
-        let members: Members = own
+        let members: Members = trees(&all, |entry| own.contains(&entry.pid), |child| self.inherits(child))
             .into_values()
             .map(|entry| (entry.pid, RunProcess { entry, may_signal: self.may_signal(&entry) }))
             .collect();
@@ -189,8 +187,7 @@ impl TreeKiller {
             return Some(true);
         }
         // Where orphans are adopted the group's own are children of the wrapper, or descend from one.
-        let in_group =
-            group.is_some_and(|group| entry.group == group || entry.session == group) && (is_child || !adopts);
+        let in_group = entry.is_in(group) && (is_child || !adopts);
         if in_group && self.group_is_proven {
             return Some(true);
         }
@@ -240,7 +237,7 @@ impl TreeKiller {
         let made = self.target.group.map(|group| (group, self.target.group_started));
         let (group, leader_started) = made.or(led)?;
         // A group or session that holds this process or an ancestor is the caller's own, not the run's.
-        if group <= 1 || self.protected.iter().any(|one| one.group == group || one.session == group) {
+        if group <= 1 || self.protected.iter().any(|one| one.is_in(Some(group))) {
             return None;
         }
         match machine::look(group) {
