@@ -13,7 +13,7 @@ use crate::sys::process::ProcessInfo;
 /// libproc tells no processor time and no state of another user's process, nor of one that is exiting: zero and unknown.
 pub(crate) fn glimpse(entry: &ProcessInfo) -> Option<TreeProcess> {
     let found = process::find(entry.pid).ok()?;
-    if found.started != entry.started {
+    if found.process.started != entry.started {
         return None;
     }
     let task = ffi::task(entry.pid).ok();

@@ -26,10 +26,7 @@ const MORE_MOUNTS: usize = 16;
 pub(crate) fn process(pid: i32) -> Result<proc_bsdinfo, Errno> {
     // Only with this argument are processes found that have begun to exit (xnu bsd/kern/proc_info.c, proc_pidinfo).
     let with_exiting = 1;
-    let found = info(pid, libc::PROC_PIDTBSDINFO, with_exiting)?;
-    // SAFETY: every byte was set, and the structure has integers only.
-    #[expect(unsafe_code, reason = "a structure filled by the kernel")]
-    Ok(unsafe { found.assume_init() })
+    info(pid, libc::PROC_PIDTBSDINFO, with_exiting)
 }
 
 /// Every mount: where it is, and whether its data are on this machine (`MNT_LOCAL`), as the kernel last knew it
@@ -82,21 +79,23 @@ pub(crate) fn usage(pid: i32) -> Result<libc::rusage_info_v2, Errno> {
 /// # Errors
 /// As [`process`]; `ESRCH` for a zombie too.
 pub(crate) fn task(pid: i32) -> Result<proc_taskinfo, Errno> {
-    let found = info(pid, libc::PROC_PIDTASKINFO, 0)?;
-    // SAFETY: as in `process`.
-    #[expect(unsafe_code, reason = "a structure filled by the kernel")]
-    Ok(unsafe { found.assume_init() })
+    info(pid, libc::PROC_PIDTASKINFO, 0)
 }
 
-/// A structure of libproc's, every byte of which was set.
-fn info<T>(pid: i32, flavor: c_int, argument: u64) -> Result<MaybeUninit<T>, Errno> {
+/// A structure of libproc's, which has integers only, under its own flavour.
+fn info<T>(pid: i32, flavor: c_int, argument: u64) -> Result<T, Errno> {
     let mut found = MaybeUninit::<T>::zeroed();
     let size = c_int::try_from(size_of::<T>()).map_err(|_| Errno::EOVERFLOW)?;
     // SAFETY: the buffer has `size` bytes, and the kernel writes no more than it is told.
     #[expect(unsafe_code, reason = "libproc has no safe form")]
     let written = unsafe { libc::proc_pidinfo(pid, flavor, argument, found.as_mut_ptr().cast(), size) };
     // Zero is libproc's word for an error (xnu libsyscall/wrappers/libproc/libproc.c).
-    if written == size { Ok(found) } else { Err(Errno::last()) }
+    if written != size {
+        return Err(Errno::last());
+    }
+    // SAFETY: every byte was set, and any value of these is one of an integer.
+    #[expect(unsafe_code, reason = "a structure filled by the kernel")]
+    Ok(unsafe { found.assume_init() })
 }
 
 /// How many nanoseconds one tick of this process's clock is.

@@ -6,6 +6,7 @@ pub(crate) use crate::sys::absent::{
 use crate::sys::macos::ffi;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::time::ClockId;
+use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -29,10 +30,8 @@ pub(crate) const WITH_SLEEP: ClockId = ClockId::from_raw(libc::CLOCK_MONOTONIC_R
 /// The id that the kernel drew at this boot (`kern.bootsessionuuid`, xnu `bsd/kern/kern_sysctl.c`).
 pub(crate) fn boot_id() -> Option<String> {
     let mut text = [0; 64];
-    let length = ffi::sysctl_by_name(c"kern.bootsessionuuid", &mut text).ok()?;
-    // The length counts the final NUL.
-    let text = text.get(..length)?.split(|&byte| byte == 0).next()?;
-    std::str::from_utf8(text).ok().map(str::to_owned)
+    ffi::sysctl_by_name(c"kern.bootsessionuuid", &mut text).ok()?;
+    CStr::from_bytes_until_nul(&text).ok()?.to_str().ok().map(str::to_owned)
 }
 
 /// Gives the disk space of a file's first `length` bytes back, as far as they are whole blocks; its size stays.

@@ -91,44 +91,38 @@ fn from_libproc(found: &libc::proc_bsdinfo) -> Info {
     for (to, from) in name.iter_mut().zip(from) {
         *to = from.to_ne_bytes()[0];
     }
-    Info {
+    let (status, group) = (found.pbi_status, found.pbi_pgid.cast_signed());
+    let stage = kinfo::stage(status, found.pbi_flags & PROC_FLAG_INEXIT != 0);
+    let process = ProcessInfo {
         pid: found.pbi_pid.cast_signed(),
         parent: found.pbi_ppid.cast_signed(),
-        group: found.pbi_pgid.cast_signed(),
-        user: found.pbi_ruid,
+        group,
+        session: group,
         started: kinfo::micros(found.pbi_start_tvsec, found.pbi_start_tvusec),
-        system: found.pbi_flags & PROC_FLAG_SYSTEM != 0,
-        status: found.pbi_status,
-        stage: kinfo::stage(found.pbi_status, found.pbi_flags & PROC_FLAG_INEXIT != 0),
-        name,
-    }
+        kernel_thread: found.pbi_flags & PROC_FLAG_SYSTEM != 0,
+        stopped: stage == Stage::Stopped,
+    };
+    Info { process, user: found.pbi_ruid, status, stage, name }
 }
 
 fn of_another_user(pid: i32) -> Option<Info> {
     let mut block = [0; kinfo::LENGTH];
     let length = ffi::sysctl(&[libc::CTL_KERN, libc::KERN_PROC, libc::KERN_PROC_PID, pid], &mut block).ok()?;
-    Info::from_kinfo(block.get(..length)?).filter(|found| found.pid == pid)
+    Info::from_kinfo(block.get(..length)?).filter(|found| found.process.pid == pid)
 }
 
 fn lookup(found: Result<Info, Errno>) -> Lookup {
     match found {
         Ok(Info { stage: Stage::Zombie, .. }) | Err(Errno::ESRCH) => Lookup::NotFound,
-        Ok(found) => Lookup::Found(entry(&found)),
+        Ok(found) => Lookup::Found(entry(found.process)),
         Err(_) => Lookup::Hidden,
     }
 }
 
-fn entry(found: &Info) -> ProcessInfo {
-    ProcessInfo {
-        pid: found.pid,
-        parent: found.parent,
-        group: found.group,
-        // Of one on its way out the kernel does not say it any more; its group is the nearest that is known.
-        session: getsid(Some(Pid::from_raw(found.pid))).map_or(found.group, Pid::as_raw),
-        started: found.started,
-        kernel_thread: found.system,
-        stopped: found.stage == Stage::Stopped,
-    }
+/// The same with its session. Of one on its way out the kernel does not say that any more; its group is the nearest that is
+/// known.
+fn entry(found: ProcessInfo) -> ProcessInfo {
+    ProcessInfo { session: getsid(Some(Pid::from_raw(found.pid))).map_or(found.group, Pid::as_raw), ..found }
 }
 
 /// The numbers of all processes, zombies included; in the order of their numbers.
@@ -141,7 +135,7 @@ pub(crate) fn pids() -> Vec<i32> {
 /// Every process that has ended and waits for its parent to look.
 pub(crate) fn zombies() -> Vec<ProcessInfo> {
     let found = ffi::pids().into_iter().filter_map(|pid| find(pid).ok());
-    found.filter(|found| found.stage == Stage::Zombie).map(|found| entry(&found)).collect()
+    found.filter(|found| found.stage == Stage::Zombie).map(|found| entry(found.process)).collect()
 }
 
 /// The real user of a process.

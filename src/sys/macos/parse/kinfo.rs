@@ -4,6 +4,7 @@
 //! `x/sys/unix/ztypes_darwin_arm64.go`, which is generated from the headers).
 
 use crate::record::evidence::ProcessState;
+use crate::sys::process::ProcessInfo;
 
 /// `P_SYSTEM`.
 const P_SYSTEM: i32 = 0x200;
@@ -24,15 +25,10 @@ pub(crate) const NAME: usize = 32;
 /// What the kernel says of one process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Info {
-    pub(crate) pid: i32,
-    pub(crate) parent: i32,
-    pub(crate) group: i32,
+    /// Who it is. Its session is not told here, and its group stands in the place of that.
+    pub(crate) process: ProcessInfo,
     /// Its real user.
     pub(crate) user: u32,
-    /// When it started, in microseconds since 1970.
-    pub(crate) started: u64,
-    /// Whether it belongs to the kernel.
-    pub(crate) system: bool,
     /// `p_stat`.
     pub(crate) status: u32,
     pub(crate) stage: Stage,
@@ -60,19 +56,20 @@ impl Info {
         let number = |at: usize| block.get(at..)?.first_chunk().copied().map(i32::from_ne_bytes);
         let seconds = i64::from_ne_bytes(*block.first_chunk()?);
         let (flags, status) = (number(32)?, u32::from(*block.get(36)?));
+        let stage = stage(status, flags & P_EXITING != 0);
+        let group = number(564)?;
         let mut name = [0; NAME];
         name[..17].copy_from_slice(block.get(243..260)?);
-        Some(Self {
+        let process = ProcessInfo {
             pid: number(40)?,
             parent: number(560)?,
-            group: number(564)?,
-            user: number(392)?.cast_unsigned(),
+            group,
+            session: group,
             started: micros(u64::try_from(seconds).ok()?, u64::try_from(number(8)?).ok()?),
-            system: flags & P_SYSTEM != 0,
-            status,
-            stage: stage(status, flags & P_EXITING != 0),
-            name,
-        })
+            kernel_thread: flags & P_SYSTEM != 0,
+            stopped: stage == Stage::Stopped,
+        };
+        Some(Self { process, user: number(392)?.cast_unsigned(), status, stage, name })
     }
 
     /// Its name without the NULs.
@@ -140,8 +137,10 @@ mod tests {
             (564, &4200_i32.to_ne_bytes()),
         ]);
         let found = Info::from_kinfo(&block).unwrap();
-        assert_eq!((found.pid, found.parent, found.group, found.user), (4242, 17, 4200, 501));
-        assert_eq!((found.started, found.system, found.stage), (1_700_000_000_123_456, false, Stage::Living));
+        let process = found.process;
+        assert_eq!((process.pid, process.parent, process.group, found.user), (4242, 17, 4200, 501));
+        let started = 1_700_000_000_123_456;
+        assert_eq!((process.started, process.kernel_thread, found.stage), (started, false, Stage::Living));
         assert_eq!(found.name(), b"launchd");
         assert_eq!(Info::from_kinfo(&block[1..]), None);
         assert_eq!(Info::from_kinfo(&[]), None);
