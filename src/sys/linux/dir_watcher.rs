@@ -2,7 +2,7 @@
 //!
 //! Heartbeats, log writes and reads raise no event here.
 
-use crate::sys::linux::inotify::{InotifyEvent, WatchFlags, Watches};
+use crate::sys::linux::inotify::{WatchFlags, Watches};
 use crate::sys::watch::{DirEvent, DirWatcher};
 use std::ffi::OsStr;
 use std::io;
@@ -44,14 +44,15 @@ impl DirWatcher for PlatformWatcher {
     }
 
     fn take(&mut self, tell: &mut dyn FnMut(DirEvent<'_>)) -> io::Result<()> {
-        self.watches.take(&mut |told| match told {
-            InotifyEvent::Lost => tell(DirEvent::Unknown),
-            InotifyEvent::Event(Some(file), ..) => {
-                file.file_name().into_iter().for_each(|name| tell(DirEvent::Entry(name)));
-            }
-            InotifyEvent::Event(None, _, Some(name)) => tell(DirEvent::Entry(OsStr::from_bytes(name.to_bytes()))),
+        let lost = self.watches.take(&mut |file, _, entry| match (file, entry) {
+            (Some(file), _) => file.file_name().into_iter().for_each(|name| tell(DirEvent::Entry(name))),
+            (None, Some(name)) => tell(DirEvent::Entry(OsStr::from_bytes(name.to_bytes()))),
             // Its own removal, renaming, or the end of its filesystem.
-            InotifyEvent::Event(None, _, None) => tell(DirEvent::Gone),
-        })
+            (None, None) => tell(DirEvent::Gone),
+        })?;
+        if lost {
+            tell(DirEvent::Unknown);
+        }
+        Ok(())
     }
 }

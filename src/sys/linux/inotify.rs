@@ -29,15 +29,6 @@ pub(crate) struct Watches<K> {
     set: BTreeMap<K, i32>,
 }
 
-/// What is told.
-#[derive(Debug)]
-pub(crate) enum InotifyEvent<'event, K> {
-    /// Something happened to what is watched under this key, or to the entry of that name in it.
-    Event(&'event K, ReadFlags, Option<&'event CStr>),
-    /// Events were lost.
-    Lost,
-}
-
 impl<K: Clone + Ord> Watches<K> {
     /// Without any watch yet.
     ///
@@ -68,33 +59,33 @@ impl<K: Clone + Ord> Watches<K> {
         self.instance.as_fd()
     }
 
-    /// Tells what has come, without waiting for more; the rest of a storm the next time, which poll(2) says at once.
+    /// Tells by the key to what something has happened, and by the name to which entry in it, without waiting for more; the
+    /// rest of a storm the next time, which poll(2) says at once. Whether events were lost.
     ///
     /// # Errors
     /// Nothing can be read any more.
-    pub(crate) fn take(&mut self, tell: &mut dyn FnMut(InotifyEvent<'_, K>)) -> io::Result<()> {
+    pub(crate) fn take(&mut self, tell: &mut dyn FnMut(&K, ReadFlags, Option<&CStr>)) -> io::Result<bool> {
+        let mut lost = false;
         let mut buffer = [MaybeUninit::uninit(); ROOM];
         let mut reader = Reader::new(&self.instance, &mut buffer);
         loop {
             let event = match reader.next() {
                 Ok(event) => event,
-                Err(Errno::AGAIN) => return Ok(()),
+                Err(Errno::AGAIN) => return Ok(lost),
                 Err(Errno::INTR) => continue,
                 Err(errno) => return Err(errno.into()),
             };
             let (watch, flags) = (event.wd(), event.events());
-            if flags.contains(ReadFlags::QUEUE_OVERFLOW) {
-                tell(InotifyEvent::Lost);
-            }
+            lost |= flags.contains(ReadFlags::QUEUE_OVERFLOW);
             for (key, _) in self.set.iter().filter(|(_, set)| **set == watch) {
-                tell(InotifyEvent::Event(key, flags, event.file_name()));
+                tell(key, flags, event.file_name());
             }
             if flags.contains(ReadFlags::IGNORED) {
                 // The kernel has taken it out; its number is not given again soon (inotify(7), BUGS).
                 self.set.retain(|_, set| *set != watch);
             }
             if reader.is_buffer_empty() {
-                return Ok(());
+                return Ok(lost);
             }
         }
     }
@@ -107,13 +98,10 @@ mod tests {
 
     fn told(watches: &mut Watches<u8>) -> Vec<(u8, ReadFlags, String)> {
         let mut all = Vec::new();
-        let mut take = |told: InotifyEvent<'_, u8>| match told {
-            InotifyEvent::Event(&key, flags, name) => {
-                all.push((key, flags, name.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()));
-            }
-            InotifyEvent::Lost => panic!("lost"),
+        let mut take = |key: &u8, flags, name: Option<&CStr>| {
+            all.push((*key, flags, name.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()));
         };
-        watches.take(&mut take).unwrap();
+        assert!(!watches.take(&mut take).unwrap());
         all
     }
 

@@ -3,7 +3,7 @@
 //! A log is written thousands of times a second or not for an hour. One event (`IN_ONESHOT`) wakes the reader, who looks
 //! and asks again when it likes: no wake-up while nothing is written, and never more than the reader asked for.
 
-use crate::sys::linux::inotify::{InotifyEvent, ReadFlags, WatchFlags, Watches};
+use crate::sys::linux::inotify::{ReadFlags, WatchFlags, Watches};
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
@@ -38,14 +38,13 @@ impl WriteWatcher {
 
     /// The numbers of those that have grown; whether that is all of them, because no notice was lost.
     pub(crate) fn take(&mut self, grown: &mut Vec<usize>) -> bool {
-        let mut whole = true;
-        let read = self.watches.take(&mut |told| match told {
-            InotifyEvent::Lost => whole = false,
+        let lost = self.watches.take(&mut |&number, flags, _| {
             // The end of the watch comes after its one event, and says nothing new.
-            InotifyEvent::Event(_, flags, _) if flags.contains(ReadFlags::IGNORED) => {}
-            InotifyEvent::Event(&number, ..) => grown.push(number),
+            if !flags.contains(ReadFlags::IGNORED) {
+                grown.push(number);
+            }
         });
-        whole && read.is_ok()
+        matches!(lost, Ok(false))
     }
 }
 
