@@ -10,41 +10,38 @@ use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-/// Filesystems on which every change raises an event here: `f_type` of statfs(2) and a name for people.
-const LOCAL: [(u32, &str); 18] = [
-    (0x0000_EF53, "ext4"),
-    (0x5846_5342, "xfs"),
-    (0x9123_683E, "btrfs"),
-    (0x0102_1994, "tmpfs"),
-    (0x8584_58F6, "ramfs"),
-    (0x2FC1_2FC1, "zfs"),
-    (0xF2F5_2010, "f2fs"),
-    (0xCA45_1A4E, "bcachefs"),
-    (0x794C_7630, "overlayfs"),
-    (0x0000_F15F, "ecryptfs"),
-    (0x3153_464A, "jfs"),
-    (0x5265_4973, "reiserfs"),
-    (0x5346_544E, "ntfs"),
-    (0x7366_746E, "ntfs3"),
-    (0x2011_BAB0, "exfat"),
-    (0x0000_4D44, "fat"),
-    (0x4244_5355, "ubifs"),
-    (0x4CF5_AD4E, "nilfs"),
-];
-
-/// Names for the commonest others, so that `-v` can say more than a number.
-const REMOTE: [(u32, &str); 11] = [
-    (0x0000_6969, "nfs"),
-    (0x0000_517B, "smb"),
-    (0xFE53_4D42, "smb2"),
-    (0xFF53_4D42, "cifs"),
-    (0x6573_5546, "fuse"),
-    (0x0102_1997, "9p"),
-    (0x00C3_6400, "ceph"),
-    (0x5346_414F, "afs"),
-    (0x0BD0_0BD0, "lustre"),
-    (0x4750_4653, "gpfs"),
-    (0x786F_4256, "vboxsf"),
+/// Filesystems by their `f_type` of statfs(2): whether every change on them raises an event here, and a name for people. Of
+/// the others only the commonest are here, so that `-v` can say more than a number.
+const KNOWN: [(u32, bool, &str); 29] = [
+    (0x0000_EF53, true, "ext4"),
+    (0x5846_5342, true, "xfs"),
+    (0x9123_683E, true, "btrfs"),
+    (0x0102_1994, true, "tmpfs"),
+    (0x8584_58F6, true, "ramfs"),
+    (0x2FC1_2FC1, true, "zfs"),
+    (0xF2F5_2010, true, "f2fs"),
+    (0xCA45_1A4E, true, "bcachefs"),
+    (0x794C_7630, true, "overlayfs"),
+    (0x0000_F15F, true, "ecryptfs"),
+    (0x3153_464A, true, "jfs"),
+    (0x5265_4973, true, "reiserfs"),
+    (0x5346_544E, true, "ntfs"),
+    (0x7366_746E, true, "ntfs3"),
+    (0x2011_BAB0, true, "exfat"),
+    (0x0000_4D44, true, "fat"),
+    (0x4244_5355, true, "ubifs"),
+    (0x4CF5_AD4E, true, "nilfs"),
+    (0x0000_6969, false, "nfs"),
+    (0x0000_517B, false, "smb"),
+    (0xFE53_4D42, false, "smb2"),
+    (0xFF53_4D42, false, "cifs"),
+    (0x6573_5546, false, "fuse"),
+    (0x0102_1997, false, "9p"),
+    (0x00C3_6400, false, "ceph"),
+    (0x5346_414F, false, "afs"),
+    (0x0BD0_0BD0, false, "lustre"),
+    (0x4750_4653, false, "gpfs"),
+    (0x786F_4256, false, "vboxsf"),
 ];
 
 /// Filesystems for which this kernel answers alone, by their names in `/proc/self/mountinfo`: a call on them never waits
@@ -111,11 +108,9 @@ pub(crate) fn refresh(file: &File) {
 
 /// What a filesystem's type says, as statfs(2) numbers them.
 fn by_number(number: u32) -> FsType {
-    let named =
-        |table: &[(u32, &str)]| table.iter().find(|(known, _)| *known == number).map(|(_, name)| (*name).to_owned());
-    match named(&LOCAL) {
-        Some(name) => FsType { local: true, name },
-        None => FsType { local: false, name: named(&REMOTE).unwrap_or_else(|| format!("filesystem type {number:#x}")) },
+    match KNOWN.into_iter().find(|(known, ..)| *known == number) {
+        Some((_, local, name)) => FsType { local, name: name.to_owned() },
+        None => FsType { local: false, name: format!("filesystem type {number:#x}") },
     }
 }
 
@@ -125,16 +120,14 @@ mod tests {
 
     #[test]
     fn network_and_unknown_filesystems_are_remote() {
-        for (number, _) in REMOTE {
-            assert!(!by_number(number).local, "{number:#x}");
-        }
+        assert!(!by_number(0x6969).local && !by_number(0x6573_5546).local);
         assert_eq!(by_number(0x1234), FsType { local: false, name: "filesystem type 0x1234".into() });
         assert!(by_number(0xEF53).local && by_number(0x0102_1994).local);
     }
 
     #[test]
-    fn no_number_is_in_both_tables_or_twice() {
-        let mut numbers: Vec<u32> = LOCAL.iter().chain(&REMOTE).map(|(number, _)| *number).collect();
+    fn no_number_is_there_twice() {
+        let mut numbers: Vec<u32> = KNOWN.iter().map(|(number, ..)| *number).collect();
         let count = numbers.len();
         numbers.sort_unstable();
         numbers.dedup();

@@ -4,9 +4,8 @@
 
 use crate::sys::env;
 use crate::sys::fs::probe::{Supplies, Supply};
-use crate::sys::linux::procfs;
+use crate::sys::linux::process;
 use std::fs::{self, DirEntry};
-use std::path::Path;
 
 /// What an inotify descriptor's link in `/proc/PID/fd` says.
 const INSTANCE: &str = "anon_inode:inotify";
@@ -21,26 +20,19 @@ pub(crate) fn supplies() -> Option<Supplies> {
     };
     let instances = limit("max_user_instances", "max_inotify_instances")?;
     let watches = limit("max_user_watches", "max_inotify_watches")?;
-    let me = env::user();
-    let is_own = |entry: &DirEntry| {
-        let is_process = entry.file_name().to_str().is_some_and(|name| name.parse::<u32>().is_ok());
-        is_process && owner(&entry.path()) == Some(me)
-    };
-    let own = fs::read_dir("/proc").ok()?.flatten().filter(is_own).map(|entry| of_process(&entry.path()));
+    let me = Some(env::user());
+    let own = process::pids().into_iter().filter(|&pid| process::user(pid) == me).map(of_process);
     let (used, watched) = own.fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
     Some(Supplies { instances: Supply { used, limit: instances }, watches: Supply { used: watched, limit: watches } })
 }
 
-fn owner(process: &Path) -> Option<u32> {
-    procfs::user(&fs::read_to_string(process.join("status")).ok()?)
-}
-
 /// One process's instances and watches; none where it may not be looked into, or is gone.
-fn of_process(process: &Path) -> (u64, u64) {
-    let Ok(descriptors) = fs::read_dir(process.join("fd")) else { return (0, 0) };
+fn of_process(pid: i32) -> (u64, u64) {
+    let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { return (0, 0) };
     let is_instance = |entry: &DirEntry| fs::read_link(entry.path()).is_ok_and(|link| link.as_os_str() == INSTANCE);
     descriptors.flatten().filter(is_instance).fold((0, 0), |(instances, watches), entry| {
-        let text = fs::read_to_string(process.join("fdinfo").join(entry.file_name())).unwrap_or_default();
+        let info = format!("/proc/{pid}/fdinfo/{}", entry.file_name().display());
+        let text = fs::read_to_string(info).unwrap_or_default();
         // A line a watch (proc_pid_fdinfo(5)).
         (instances + 1, watches + text.lines().filter(|line| line.starts_with("inotify ")).count() as u64)
     })
