@@ -28,6 +28,7 @@ use crate::sys::process::ProcessInfo;
 use crate::sys::process::diagnose;
 use crate::sys::process::table::ProcessTable;
 use crate::sys::process::tree::{self, Escalation, KillReport, KillTarget, TreeKiller, Wrapper, names};
+use std::error::Error as _;
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
@@ -103,7 +104,8 @@ pub(crate) fn terminate(
         }
         (Ok(announced), None, Ok(killer)) => terminator.by_signals(killer, wrapper, announced),
         (Ok(_) | Err(_), None, Err(refusal)) => refusal,
-        (Err(_), None, Ok(killer)) => terminator.unannounced(killer, wrapper),
+        // Not where another process only keeps the record locked.
+        (Err(error), None, Ok(killer)) if error.source().is_some() => terminator.unannounced(killer, wrapper),
         (Err(error), _, _) => not_recorded(format!("{why}; {error}")),
     };
     Termination { evidence, ..termination }
