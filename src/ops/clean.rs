@@ -123,6 +123,6 @@ fn take_away(reader: &mut SnapshotReader, files: &[String], trouble: &mut dyn Fn
     // What killed runs left unpublished.
     adopt_lock_file(&lock, directory, step, "");
     remove_stale_temp_files(directory, step, files);
-    lock.release();
+    drop(lock);
     Ok(())
 }

@@ -63,7 +63,7 @@ pub(crate) fn start(
         remove_unpublished(&directory, step, &id);
     }
     drop(recording);
-    lock.release();
+    drop(lock);
     written?;
     report(&directory, step)
 }

@@ -4,7 +4,6 @@ use crate::record::file_names::{Record, TempFile, file_name, record_lock};
 use crate::record::file_state::FileState;
 use crate::record::history::{HistoryEntry, LONGEST, encode, expected_ms, parse};
 use crate::record::step_name::StepName;
-use crate::sys::clock;
 use crate::sys::fs::lock::Lock;
 use crate::sys::fs::monitor_dir::MonitorDir;
 use std::io;
@@ -22,7 +21,7 @@ pub(crate) fn read(directory: &MonitorDir, step: &StepName) -> Vec<HistoryEntry>
 /// The same, after a process that has just recorded an end has added it: the status is out before the history is.
 pub(crate) fn read_after_writer(directory: &MonitorDir, step: &StepName) -> Vec<HistoryEntry> {
     let is_there = directory.stat(&record_lock(step)).is_ok_and(|file| file.is_there());
-    let held = is_there.then(|| Lock::take(&directory.file(&record_lock(step)), clock::now().plus(WRITER))).transpose();
+    let held = is_there.then(|| Lock::take(&directory.file(&record_lock(step)), WRITER)).transpose();
     let entries = read(directory, step);
     drop(held);
     entries

@@ -19,9 +19,9 @@ use crate::record::step_name::StepName;
 use crate::step::publisher::{Ending, Publisher, publish_end};
 use crate::step::snapshot::SnapshotReader;
 use crate::step::{breaker_file, history};
+use crate::sys::env;
 use crate::sys::fs::lock::Lock;
 use crate::sys::fs::monitor_dir::MonitorDir;
-use crate::sys::{clock, env};
 use std::time::Duration;
 
 /// How long the record lock is waited for; it is held for a few reads and renames.
@@ -129,7 +129,7 @@ fn add_to_history(directory: &MonitorDir, step: &StepName, snapshot: &Snapshot, 
 /// [`Error`].
 pub(crate) fn take_record_lock(directory: &MonitorDir, step: &StepName) -> Result<Option<Lock>, Error> {
     let name = record_lock(step);
-    let taken = Lock::take(&directory.file(&name), clock::now().plus(START_PATIENCE));
+    let taken = Lock::take(&directory.file(&name), START_PATIENCE);
     taken.map_err(|error| Error::io(format!("cannot make {}", directory.join(&name).display()), error))
 }
 

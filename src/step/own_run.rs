@@ -15,7 +15,6 @@ use crate::record::status::{self, ParsedStatus};
 use crate::record::step_name::StepName;
 use crate::step::outcome::{RunStatus, standing_meta};
 use crate::step::publisher::{Ending, PreallocatedFiles, Publisher, publish_end};
-use crate::sys::clock;
 use crate::sys::fs::lock::Lock;
 use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::process::tree::Escalation;
@@ -101,7 +100,7 @@ impl OwnRun {
 
     /// Writes again what is missing while the run goes on, unless another process is recording at this moment.
     pub(crate) fn restore(&mut self) {
-        if let Ok(Some(_held)) = Lock::try_take(&self.directory.file(&record_lock(&self.step))) {
+        if let Ok(Some(_held)) = Lock::take(&self.directory.file(&record_lock(&self.step)), Duration::ZERO) {
             self.restore_files();
         }
     }
@@ -147,7 +146,7 @@ impl OwnRun {
         self.lock.clear_note();
         drop(held);
         let troubles = self.restored_sentence().into_iter().chain(faults.iter().map(Error::to_string)).collect();
-        self.lock.release();
+        drop(self.lock);
         RecordedEnd { before, reason, troubles }
     }
 
@@ -157,7 +156,7 @@ impl OwnRun {
 
     /// `None` if another process keeps the lock, or the directory has none to give.
     fn lock_record(&self) -> Option<Lock> {
-        Lock::take(&self.directory.file(&record_lock(&self.step)), clock::now().plus(PATIENCE)).ok().flatten()
+        Lock::take(&self.directory.file(&record_lock(&self.step)), PATIENCE).ok().flatten()
     }
 
     fn restored_sentence(&self) -> Option<String> {
@@ -239,7 +238,7 @@ impl OwnRun {
         if self.lock.still_at(&file) {
             return true;
         }
-        match Lock::try_take(&file) {
+        match Lock::take(&file, Duration::ZERO) {
             Ok(Some(lock)) => {
                 // The id by which the next run finds what this one left unpublished.
                 let _unnoted = lock.note(self.meta.run_id.as_bytes());
@@ -339,7 +338,7 @@ mod tests {
             directory.publish_at(".t", "s.pid", pid.as_bytes(), Some(at)).unwrap();
             directory.publish(".t", "s.meta", &record.encode()).unwrap();
             directory.touch("s.heartbeat").unwrap();
-            let lock = Lock::try_take(&directory.file("s.lock")).unwrap().unwrap();
+            let lock = Lock::take(&directory.file("s.lock"), Duration::ZERO).unwrap().unwrap();
             let step = StepName::parse("s").unwrap();
             let run = OwnRun::new(Arc::clone(&directory), step, meta.clone(), PidFileId { pid: 7, written: at }, lock);
             assert_eq!(std::fs::read(folder.path().join("s.pid")).unwrap(), b"7\n");
@@ -351,7 +350,7 @@ mod tests {
                 (stands.run_id.as_str(), &run.restored),
                 ("own", &restored.iter().map(|&name| name.into()).collect())
             );
-            run.lock.release();
+            drop(run.lock);
         }
     }
 }

@@ -40,7 +40,7 @@ pub(crate) fn acquire_step_lock(reader: &mut SnapshotReader) -> Result<Lock, Err
     let began = clock::now();
     loop {
         let now = clock::now();
-        let taken = Lock::try_take(&directory.file(&name))
+        let taken = Lock::take(&directory.file(&name), Duration::ZERO)
             .map_err(|error| Error::io(format!("cannot lock {}", directory.join(&name).display()), error))?;
         match taken {
             Some(lock) => return Ok(lock),
@@ -163,7 +163,7 @@ pub(crate) fn remove_records(directory: &MonitorDir, step: &StepName, records: &
 /// Removes those of these files that a killed writer left for the step. The record lock keeps living writers out
 /// meanwhile.
 pub(crate) fn remove_stale_temp_files(directory: &MonitorDir, step: &StepName, names: &[String]) {
-    let Ok(Some(_held)) = Lock::take(&directory.file(&record_lock(step)), clock::now().plus(PATIENCE)) else { return };
+    let Ok(Some(_held)) = Lock::take(&directory.file(&record_lock(step)), PATIENCE) else { return };
     for name in names.iter().filter(|name| parse_temporary_name(name) == Some(step.as_str())) {
         // What cannot be removed does no harm: no reader takes it for a record.
         let _stays = directory.remove(name);

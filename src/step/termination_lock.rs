@@ -4,7 +4,6 @@
 use crate::record::file_names::{kill_command_lock, termination_lock};
 use crate::step::kill_command;
 use crate::step::snapshot::SnapshotReader;
-use crate::sys::clock;
 use crate::sys::fs::lock::Lock;
 use crate::sys::fs::monitor_dir::MonitorDir;
 use std::io;
@@ -22,7 +21,7 @@ impl TerminationLock {
     /// Waits `patience` for it; `None` if it was not to be had.
     fn take(reader: &SnapshotReader, name: String, patience: Duration) -> io::Result<Option<Self>> {
         let directory = Arc::clone(reader.directory());
-        let taken = Lock::take(&directory.file(&name), clock::now().plus(patience))?;
+        let taken = Lock::take(&directory.file(&name), patience)?;
         Ok(taken.map(|lock| Self { directory, name, _lock: lock }))
     }
 }

@@ -15,6 +15,7 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How often a lock file that was replaced between opening and locking is opened again before the lock counts as taken.
 const ATTEMPTS: usize = 8;
@@ -30,28 +31,18 @@ pub(crate) struct Lock {
 }
 
 impl Lock {
-    /// Tries once to take the lock; `None` if another process has it. Creates the file where it is missing.
+    /// Takes the lock, waiting so long for it at most; `None` if another process keeps it. Creates the file where it is
+    /// missing.
     ///
     /// # Errors
     /// As open(2) and flock(2).
-    pub(crate) fn try_take(path: &FileAt<'_>) -> io::Result<Option<Self>> {
-        Self::take_by(path, try_lock)
-    }
-
-    /// Takes the lock, waiting for it until `deadline`; `None` if it was not to be had.
-    ///
-    /// # Errors
-    /// As [`Lock::try_take`].
-    pub(crate) fn take(path: &FileAt<'_>, deadline: MonotonicTime) -> io::Result<Option<Self>> {
-        Self::take_by(path, |file| Ok(try_lock(file)? || lock_until(file, deadline)?))
-    }
-
-    /// `lock` tells whether it has locked the file.
-    fn take_by(path: &FileAt<'_>, lock: impl Fn(&Arc<File>) -> io::Result<bool>) -> io::Result<Option<Self>> {
+    pub(crate) fn take(path: &FileAt<'_>, patience: Duration) -> io::Result<Option<Self>> {
+        let deadline = clock::now().plus(patience);
         for _ in 0..ATTEMPTS {
             let (file, facts) = open_or_create(path)?;
             let file = Arc::new(file);
-            if !lock(&file)? {
+            let is_locked = try_lock(&file)? || !patience.is_zero() && lock_until(&file, deadline)?;
+            if !is_locked {
                 return Ok(None);
             }
             // A file that was removed or replaced since it was opened excludes no process: the next one locks another
@@ -66,11 +57,6 @@ impl Lock {
             }
         }
         Ok(None)
-    }
-
-    /// Gives the lock back before the value goes out of scope.
-    pub(crate) fn release(self) {
-        drop(self);
     }
 
     /// What the last holder noted in the file; at most 64 bytes of it.
@@ -197,16 +183,16 @@ mod tests {
         let file = folder.path().join("a.lock");
         let path = FileAt::by_path(file.as_path());
         assert_eq!(probe(&path).0, LockState::Unknown);
-        let lock = Lock::try_take(&path).unwrap().unwrap();
+        let lock = Lock::take(&path, Duration::ZERO).unwrap().unwrap();
         assert_eq!(probe(&path).0, LockState::Held);
-        lock.release();
+        drop(lock);
         assert_eq!(probe(&path).0, LockState::Free);
-        let lock = Lock::try_take(&path).unwrap().unwrap();
-        assert!(Lock::try_take(&path).unwrap().is_none());
-        assert!(Lock::take(&path, clock::now().plus(Duration::from_millis(3))).unwrap().is_none());
-        lock.release();
+        let lock = Lock::take(&path, Duration::ZERO).unwrap().unwrap();
+        assert!(Lock::take(&path, Duration::ZERO).unwrap().is_none());
+        assert!(Lock::take(&path, Duration::from_millis(3)).unwrap().is_none());
+        drop(lock);
         // Who came too late may have it for a moment.
-        assert!(Lock::take(&path, MonotonicTime::NEVER).unwrap().is_some());
+        assert!(Lock::take(&path, Duration::MAX).unwrap().is_some());
     }
 
     #[test]
@@ -215,10 +201,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a.lock");
         let mode = || std::fs::metadata(&file).unwrap().permissions().mode() & 0o777;
-        Lock::try_take(&FileAt::by_path(file.as_path())).unwrap().unwrap().release();
+        drop(Lock::take(&FileAt::by_path(file.as_path()), Duration::ZERO).unwrap().unwrap());
         assert_eq!(mode(), 0o600);
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
-        Lock::try_take(&FileAt::by_path(file.as_path())).unwrap().unwrap().release();
+        drop(Lock::take(&FileAt::by_path(file.as_path()), Duration::ZERO).unwrap().unwrap());
         assert_eq!(mode(), 0o600);
     }
 
@@ -228,7 +214,7 @@ mod tests {
         let file = folder.path().join("a.lock");
         let path = FileAt::by_path(file.as_path());
         for (before, note) in [("", "a longer one"), ("a longer one", "short"), ("short", "")] {
-            let lock = Lock::try_take(&path).unwrap().unwrap();
+            let lock = Lock::take(&path, Duration::ZERO).unwrap().unwrap();
             assert_eq!(lock.noted(), before.as_bytes());
             lock.note(note.as_bytes()).unwrap();
         }
@@ -244,11 +230,11 @@ mod tests {
         std::fs::hard_link(&victim, folder.path().join("c.lock")).unwrap();
         for name in ["a.lock", "b.lock", "c.lock"] {
             let path = FileAt::by_path(folder.path().join(name));
-            assert!(Lock::try_take(&path).is_err(), "{name}");
+            assert!(Lock::take(&path, Duration::ZERO).is_err(), "{name}");
             assert_eq!(probe(&path).0, LockState::Unknown, "{name}");
         }
         assert!(!folder.path().join("new").exists());
         assert_eq!(probe(&FileAt::by_path(folder.path())).0, LockState::Unknown);
-        assert!(Lock::try_take(&FileAt::by_path(folder.path())).is_err());
+        assert!(Lock::take(&FileAt::by_path(folder.path()), Duration::ZERO).is_err());
     }
 }

@@ -7,12 +7,12 @@
 use crate::error::{Error, io_reason};
 use crate::record::file_state::{FileFault, FileId, FileState};
 use crate::record::time::WallTime;
+use crate::sys::env;
 use crate::sys::fs::at::{self, FileAt, FileFacts};
 use crate::sys::fs::io::read_once;
 use crate::sys::fs::lock::Lock;
 use crate::sys::fs::private_dir::{CHOOSE_ANOTHER, check_private, make_private};
 use crate::sys::fs::remote::{self, RemoteFs};
-use crate::sys::{clock, env};
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag};
@@ -154,7 +154,7 @@ impl MonitorDir {
     /// It cannot be opened, or another process keeps it.
     pub(crate) fn lock(&self, name: &str, patience: Duration) -> Result<Lock, Error> {
         let shown = self.join(name);
-        Lock::take(&self.file(name), clock::now().plus(patience))
+        Lock::take(&self.file(name), patience)
             .map_err(|error| Error::io(format!("cannot lock {}", shown.display()), error))?
             .ok_or_else(|| Error::internal(format!("{} stays locked by another process; try again", shown.display())))
     }

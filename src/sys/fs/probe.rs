@@ -10,6 +10,7 @@ use crate::sys::{clock, env};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// One kernel limit and what is used of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +87,7 @@ impl ProbeFile {
     /// # Errors
     /// flock(2), for example a filesystem without locks.
     pub(crate) fn lock(&self) -> io::Result<Option<Lock>> {
-        Lock::try_take(&self.file)
+        Lock::take(&self.file, Duration::ZERO)
     }
 }
 
@@ -100,7 +101,6 @@ impl Drop for ProbeFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn a_probe_gets_its_event_and_leaves_nothing() {
