@@ -55,7 +55,7 @@ pub(crate) fn start(
     let written = files.write(&mut meta).and_then(|_written| {
         remove_previous_records(&directory, step)?;
         // Of the run before: this one has not beaten yet.
-        let heartbeat = directory.remove(&file_name(step, Record::Heartbeat));
+        let heartbeat = directory.file(&file_name(step, Record::Heartbeat)).remove();
         heartbeat.map_err(|error| files.cannot_write(Record::Heartbeat, error))?;
         files.publish(&[Record::Meta, Record::Pid])
     });

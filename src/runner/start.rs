@@ -286,9 +286,9 @@ fn open_files(directory: &MonitorDir, job: &Job, id: &str) -> Result<OutputFiles
 fn replace_log(directory: &MonitorDir, job: &Job, id: &str) -> Result<(), Error> {
     let name = file_name(&job.step, Record::Log);
     let replaced = if job.log == LogStreams::None {
-        directory.remove(&name)
+        directory.file(&name).remove()
     } else {
-        directory.rename(&TempFile::Start(Record::Log).of(&job.step, id), &name)
+        directory.file(&TempFile::Start(Record::Log).of(&job.step, id)).rename(&directory.file(&name))
     };
     replaced.map_err(|error| Error::io(format!("cannot replace {}", directory.join(&name).display()), error))
 }

@@ -131,7 +131,7 @@ fn beat(run: &mut ActiveRun, job: &Job, now: MonotonicTime, on_event: OnEvent<'_
     };
     if run.heartbeat.take_beat(now, size, active) {
         let name = file_name(&job.step, Record::Heartbeat);
-        if let Err(error) = run.directory.touch(&name) {
+        if let Err(error) = run.directory.file(&name).touch() {
             on_event(RunnerEvent::Warning(&format!(
                 "cannot beat {}: {}",
                 run.directory.join(&name).display(),

@@ -51,7 +51,7 @@ pub(crate) fn update(
         let file = file_name(name, Record::Breaker);
         let temporary = temporary_name(name, Record::Breaker, &env::unique());
         directory
-            .publish(&temporary, &file, &after.encode())
+            .publish(&temporary, &file, &after.encode(), None)
             .map_err(|error| Error::io(format!("cannot write {}", directory.join(&file).display()), error))?;
     }
     Ok(after)

@@ -47,6 +47,6 @@ pub(super) fn append(directory: &MonitorDir, step: &StepName, entry: HistoryEntr
     entries.push(entry);
     // Named after the run: what a killed writer leaves is removed with all that its run had not published.
     let temporary = TempFile::Start(Record::History).of(step, &run);
-    directory.remove(&temporary)?;
-    directory.publish(&temporary, &file_name(step, Record::History), &encode(&entries))
+    directory.file(&temporary).remove()?;
+    directory.publish(&temporary, &file_name(step, Record::History), &encode(&entries), None)
 }

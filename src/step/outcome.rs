@@ -53,7 +53,7 @@ pub(crate) fn record(reader: &mut SnapshotReader, run: Option<PidFileId>, ending
 pub(crate) fn remove_unpublished(directory: &MonitorDir, step: &StepName, run: &str) {
     for name in unpublished(step, run) {
         // What cannot be removed does no harm: no reader takes it for a record.
-        let _stays = directory.remove(&name);
+        let _stays = directory.file(&name).remove();
     }
 }
 

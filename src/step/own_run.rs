@@ -142,7 +142,7 @@ impl OwnRun {
         drop(publisher);
         // COMMAND's own copy of its result: it has been published, or was never there. With it everything that this run had
         // unpublished is published or removed.
-        let _stays = self.directory.remove(&TempFile::GIVEN.of(&self.step, &self.meta.run_id));
+        let _stays = self.directory.file(&TempFile::GIVEN.of(&self.step, &self.meta.run_id)).remove();
         self.lock.clear_note();
         drop(held);
         let troubles = self.restored_sentence().into_iter().chain(faults.iter().map(Error::to_string)).collect();
@@ -212,12 +212,13 @@ impl OwnRun {
         if has_others_end {
             for record in [Record::Status, Record::Result] {
                 // One that stays is reported by the end of this run.
-                let _stays = self.directory.remove(&file_name(&self.step, record));
+                let _stays = self.directory.file(&file_name(&self.step, record)).remove();
             }
         }
         self.restore_pid();
         let heartbeat = file_name(&self.step, Record::Heartbeat);
-        if matches!(self.directory.stat(&heartbeat), Ok(FileState::Missing)) && self.directory.touch(&heartbeat).is_ok()
+        if matches!(self.directory.stat(&heartbeat), Ok(FileState::Missing))
+            && self.directory.file(&heartbeat).touch().is_ok()
         {
             self.note_restored(Record::Heartbeat);
         }
@@ -335,9 +336,9 @@ mod tests {
             ("7\n", &older, vec!["s.meta"]),
             ("", &older, vec!["s.pid", "s.meta"]),
         ] {
-            directory.publish_at(".t", "s.pid", pid.as_bytes(), Some(at)).unwrap();
-            directory.publish(".t", "s.meta", &record.encode()).unwrap();
-            directory.touch("s.heartbeat").unwrap();
+            directory.publish(".t", "s.pid", pid.as_bytes(), Some(at)).unwrap();
+            directory.publish(".t", "s.meta", &record.encode(), None).unwrap();
+            directory.file("s.heartbeat").touch().unwrap();
             let lock = Lock::take(&directory.file("s.lock"), Duration::ZERO).unwrap().unwrap();
             let step = StepName::parse("s").unwrap();
             let run = OwnRun::new(Arc::clone(&directory), step, meta.clone(), PidFileId { pid: 7, written: at }, lock);

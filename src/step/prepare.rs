@@ -155,7 +155,7 @@ pub(crate) fn remove_previous_records(directory: &MonitorDir, step: &StepName) -
 pub(crate) fn remove_records(directory: &MonitorDir, step: &StepName, records: &[Record]) -> Result<(), Error> {
     records.iter().try_for_each(|&record| {
         let name = file_name(step, record);
-        let removed = directory.remove(&name);
+        let removed = directory.file(&name).remove();
         removed.map_err(|error| Error::io(format!("cannot remove {}", directory.join(&name).display()), error))
     })
 }
@@ -166,6 +166,6 @@ pub(crate) fn remove_stale_temp_files(directory: &MonitorDir, step: &StepName, n
     let Ok(Some(_held)) = Lock::take(&directory.file(&record_lock(step)), PATIENCE) else { return };
     for name in names.iter().filter(|name| parse_temporary_name(name) == Some(step.as_str())) {
         // What cannot be removed does no harm: no reader takes it for a record.
-        let _stays = directory.remove(name);
+        let _stays = directory.file(name).remove();
     }
 }

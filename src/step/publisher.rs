@@ -134,7 +134,7 @@ impl<'place> Publisher<'place> {
     pub(super) fn publish_at(&self, record: Record, content: &[u8], at: Option<WallTime>) -> Result<(), Error> {
         let name = file_name(self.step, record);
         let temporary = temporary_name(self.step, record, &env::unique());
-        let published = self.directory.publish_at(&temporary, &name, content, at);
+        let published = self.directory.publish(&temporary, &name, content, at);
         published.map_err(|error| Error::io(format!("cannot write {}", self.directory.join(&name).display()), error))
     }
 }

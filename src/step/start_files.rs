@@ -70,7 +70,10 @@ impl StartFiles<'_> {
     /// [`Error`].
     pub(crate) fn publish(&self, records: &[Record]) -> Result<(), Error> {
         records.iter().try_for_each(|&record| {
-            let published = self.directory.rename(&self.temporary(record), &file_name(self.step, record));
+            let published = self
+                .directory
+                .file(&self.temporary(record))
+                .rename(&self.directory.file(&file_name(self.step, record)));
             published.map_err(|error| self.cannot_write(record, error))
         })
     }

@@ -29,7 +29,7 @@ impl TerminationLock {
 impl Drop for TerminationLock {
     fn drop(&mut self) {
         // While it is held: who waits for it finds another file under the name, or none, and opens it anew.
-        let _stays = self.directory.remove(&self.name);
+        let _stays = self.directory.file(&self.name).remove();
     }
 }
 

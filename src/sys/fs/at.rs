@@ -107,7 +107,7 @@ impl<'a> FileAt<'a> {
         is_own && fchmodat(self.base, self.path.as_ref(), OWNER_ONLY, FchmodatFlags::FollowSymlink).is_ok()
     }
 
-    /// Renames it, over what is there.
+    /// Renames it, over what is there; its modification time stays.
     ///
     /// # Errors
     /// As rename(2).

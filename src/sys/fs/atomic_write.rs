@@ -15,7 +15,7 @@ pub(crate) fn write_into(folder: &Path, name: &str, content: &[u8]) -> Result<()
     let say = |error| Error::io(format!("cannot write {}", folder.join(name).display()), error);
     fs::create_dir_all(folder).map_err(say)?;
     let temporary = format!(".{name}.{}.tmp", env::unique());
-    MonitorDir::at(folder.to_path_buf()).publish(&temporary, name, content).map_err(say)
+    MonitorDir::at(folder.to_path_buf()).publish(&temporary, name, content, None).map_err(say)
 }
 
 /// Appends to a file of another program's, in one write; the file is created where it is missing.

@@ -164,14 +164,6 @@ impl MonitorDir {
         self.path.is_dir()
     }
 
-    /// Renames a file of the directory; its modification time stays.
-    ///
-    /// # Errors
-    /// As rename(2).
-    pub(crate) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.file(from).rename(&self.file(to))
-    }
-
     /// The names in the directory, none where it is not there.
     ///
     /// # Errors
@@ -272,19 +264,12 @@ impl MonitorDir {
         Ok(content)
     }
 
-    /// Publishes a whole file under `name`: written as `temporary`, then renamed.
+    /// Publishes a whole file under `name`: written as `temporary`, then renamed; with a modification time, where one is
+    /// given.
     ///
     /// # Errors
     /// As open(2), write(2) and rename(2); nothing half-written stays behind.
-    pub(crate) fn publish(&self, temporary: &str, name: &str, content: &[u8]) -> io::Result<()> {
-        self.publish_at(temporary, name, content, None)
-    }
-
-    /// As [`MonitorDir::publish`]; with a modification time, where one is given.
-    ///
-    /// # Errors
-    /// As there.
-    pub(crate) fn publish_at(
+    pub(crate) fn publish(
         &self,
         temporary: &str,
         name: &str,
@@ -302,22 +287,6 @@ impl MonitorDir {
             let _ignored = temporary.remove();
         }
         published
-    }
-
-    /// Removes a file; one that is not there is removed already.
-    ///
-    /// # Errors
-    /// As unlink(2).
-    pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
-        self.file(name).remove()
-    }
-
-    /// Sets a file's times to this moment, see [`FileAt::touch`].
-    ///
-    /// # Errors
-    /// As utimensat(2) and open(2).
-    pub(crate) fn touch(&self, name: &str) -> io::Result<()> {
-        self.file(name).touch()
     }
 }
 

@@ -54,7 +54,7 @@ impl PreallocatedFile {
         if own.mode & 0o600 != 0o600 {
             fchmod(&self.file, OWNER_ONLY)?;
         }
-        self.directory.rename(&self.temporary, name)?;
+        self.directory.file(&self.temporary).rename(&self.directory.file(name))?;
         self.temporary.clear();
         Ok(())
     }
@@ -64,7 +64,7 @@ impl Drop for PreallocatedFile {
     fn drop(&mut self) {
         if !self.temporary.is_empty() {
             // A temporary that was removed already is released.
-            let _gone = self.directory.remove(&self.temporary);
+            let _gone = self.directory.file(&self.temporary).remove();
         }
     }
 }

@@ -9,52 +9,38 @@
 use crate::sys::clock;
 use crate::sys::fs::at::{FileAt, FileFacts};
 use crate::sys::platform::fs_type;
+use std::cell::OnceCell;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// What is known of a directory's filesystem; shared by all who look at the directory.
+/// Whether a directory's filesystem is far, with by how many nanoseconds the clock that stamps its files is ahead of this
+/// machine's, once that was asked; `None` if it cannot be asked. Shared by all who look at the directory.
 #[derive(Debug, Default)]
-pub(crate) struct RemoteFs {
-    known: Mutex<Known>,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Known {
-    far: bool,
-    /// Whether the clock that stamps the files was asked.
-    asked: bool,
-    /// By how many nanoseconds that clock is ahead of this machine's; `None` if it cannot be asked.
-    ahead: Option<i64>,
-}
+pub(crate) struct RemoteFs(Mutex<(bool, OnceCell<Option<i64>>)>);
 
 impl RemoteFs {
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, (bool, OnceCell<Option<i64>>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes whether the directory is far; what its clock said belongs to the filesystem that was there before.
     pub(crate) fn note(&self, far: bool) {
-        *self.lock() = Known { far, ..Known::default() };
+        *self.lock() = (far, OnceCell::new());
     }
 
     pub(crate) fn is_far(&self) -> bool {
-        self.lock().far
+        self.lock().0
     }
 
     /// How far the filesystem's clock is ahead, probed once.
     pub(crate) fn ahead(&self, probe: impl FnOnce() -> io::Result<i64>) -> Option<i64> {
         // Held while the probe goes on: one is enough.
-        let mut known = self.lock();
-        if !known.far {
-            return Some(0);
-        }
-        if !known.asked {
-            (known.asked, known.ahead) = (true, probe().ok());
-        }
-        known.ahead
+        let known = self.lock();
+        let (far, ahead) = &*known;
+        if *far { *ahead.get_or_init(|| probe().ok()) } else { Some(0) }
     }
 }
 

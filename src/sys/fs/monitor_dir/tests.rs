@@ -13,18 +13,18 @@ fn temporary_dir() -> (tempfile::TempDir, MonitorDir) {
 #[test]
 fn a_published_file_is_whole_and_leaves_no_temporary() {
     let (_folder, directory) = temporary_dir();
-    directory.publish(".t", "a.status", b"SUCCESS\n").unwrap();
-    directory.publish(".t", "a.status", b"FAILED\n").unwrap();
+    directory.publish(".t", "a.status", b"SUCCESS\n", None).unwrap();
+    directory.publish(".t", "a.status", b"FAILED\n", None).unwrap();
     let FileState::Present { content, .. } = directory.read("a.status", 100).unwrap() else { panic!("no file") };
     assert_eq!(content, b"FAILED\n");
     assert_eq!(directory.names().unwrap(), ["a.status"]);
-    assert!(directory.publish("missing/.t", "a.status", b"x").is_err());
+    assert!(directory.publish("missing/.t", "a.status", b"x", None).is_err());
 }
 
 #[test]
 fn reads_are_bounded() {
     let (_folder, directory) = temporary_dir();
-    directory.publish(".t", "a.status", &[b'x'; 100]).unwrap();
+    directory.publish(".t", "a.status", &[b'x'; 100], None).unwrap();
     let FileState::Present { content, stamp } = directory.read("a.status", 10).unwrap() else { panic!("no file") };
     assert_eq!((content.len(), stamp.size), (10, 100));
 }
@@ -48,11 +48,11 @@ fn what_is_no_regular_file_is_named_and_never_waited_for() {
 #[test]
 fn a_touch_moves_the_time_forward_and_makes_what_is_missing() {
     let (_folder, directory) = temporary_dir();
-    directory.touch("a.heartbeat").unwrap();
+    directory.file("a.heartbeat").touch().unwrap();
     let before = directory.stat("a.heartbeat").unwrap();
     let FileState::Present { stamp: before, .. } = before else { panic!("no file") };
     loop {
-        directory.touch("a.heartbeat").unwrap();
+        directory.file("a.heartbeat").touch().unwrap();
         let FileState::Present { stamp, .. } = directory.stat("a.heartbeat").unwrap() else { panic!("no file") };
         assert!(stamp.modified >= before.modified);
         if stamp.modified > before.modified {
