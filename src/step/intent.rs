@@ -170,7 +170,7 @@ fn await_answer(
                 None => {}
             }
         }
-        wait_for_exit(&[(wrapper.pid, wrapper.started)], PAUSE);
+        wait_for_exit(&[(wrapper.pid, Some(wrapper.started))], PAUSE);
     }
     WrapperAnswer::Over
 }

@@ -11,15 +11,15 @@ use std::time::Duration;
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Sleeps until one of these processes ends, each a number with its raw start time, and so long at most; not at all where one
-/// has ended already.
-pub(crate) fn wait_for_exit(processes: &[(i32, u64)], mut longest: Duration) {
+/// has ended already. An own child's number means no other process, and needs no start time.
+pub(crate) fn wait_for_exit(processes: &[(i32, Option<u64>)], mut longest: Duration) {
     let Ok(mut exits) = ExitWatcher::new(processes.len()) else {
         return clock::sleep_until(clock::now().plus(longest.min(LOOK_AGAIN)));
     };
     for (number, &(pid, started)) in (0..).zip(processes) {
         match exits.watch(pid, number) {
             // After the watch: had the number come to mean another process before, the start time shows it.
-            Ok(WatchResult::Watching) if start_of(pid) == Some(started) => {}
+            Ok(WatchResult::Watching) if started.is_none() || start_of(pid) == started => {}
             Ok(WatchResult::Watching | WatchResult::AlreadyExited) => return,
             Err(_) => longest = longest.min(LOOK_AGAIN),
         }
@@ -40,7 +40,7 @@ mod tests {
         let mut children = [0, 1].map(|_| std::process::Command::new("sleep").arg("60").spawn().unwrap());
         let entries = children.each_ref().map(|child| {
             let pid = child.id().cast_signed();
-            (pid, start_of(pid).unwrap())
+            (pid, start_of(pid))
         });
         wait_for_exit(&entries, Duration::from_millis(2));
         assert!(clock::now() >= began.plus(Duration::from_millis(2)));
@@ -48,7 +48,7 @@ mod tests {
         wait_for_exit(&entries, Duration::from_secs(60));
         children[1].wait().unwrap();
         wait_for_exit(&entries, Duration::from_secs(60));
-        let another = (entries[0].0, entries[0].1 + 1);
+        let another = (entries[0].0, entries[0].1.map(|started| started + 1));
         wait_for_exit(&[another], Duration::from_secs(60));
         assert!(clock::now().since(began) < Duration::from_secs(30));
         children[0].kill().unwrap();
@@ -63,7 +63,7 @@ mod tests {
         assert!(!signal(pid, started + 1, Signal::SIGKILL).unwrap());
         assert!(signal(pid, started, Signal::SIGKILL).unwrap());
         while start_of(pid).is_some() {
-            wait_for_exit(&[(pid, started)], Duration::from_secs(20));
+            wait_for_exit(&[(pid, Some(started))], Duration::from_secs(20));
         }
         assert!(!signal(pid, started, Signal::SIGKILL).unwrap());
         child.wait().unwrap();

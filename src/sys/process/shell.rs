@@ -29,8 +29,6 @@ const MARK: &str = env_vars::COMMAND_ID;
 const FOLDER: &str = env_vars::COMMAND_FOLDER;
 /// How much of a command's output is kept: its end.
 const KEPT: usize = 4096;
-/// How soon a command that cannot be seen is asked for again.
-const REST: Duration = Duration::from_millis(10);
 /// How long the rest of the output is waited for once the command has ended.
 const DRAIN: Duration = Duration::from_millis(100);
 
@@ -166,7 +164,7 @@ fn attend(held: HeldChild, target: &KillTarget, command: &ShellCommand<'_>) -> i
         return Err(error);
     }
     while started.is_none() || start_of(pid) == started {
-        // Where processes cannot be seen (no procfs) the kernel is asked again and again.
+        // Where processes cannot be seen (no procfs) the kernel is asked each time.
         if started.is_none()
             && let Some(end) = reap(pid, false)
         {
@@ -179,10 +177,7 @@ fn attend(held: HeldChild, target: &KillTarget, command: &ShellCommand<'_>) -> i
             let _left = reap(pid, report.survivors.is_empty() && report.refusal.is_none());
             return Ok(ShellExit::OutOfTime);
         }
-        match started {
-            Some(started) => wait_for_exit(&[(pid, started)], command.deadline.since(now)),
-            None => clock::sleep_until(now.plus(REST).min(command.deadline)),
-        }
+        wait_for_exit(&[(pid, started)], command.deadline.since(now));
     }
     if command.purpose == ShellMode::Capture {
         // Not reaped yet, the command's pid still names its group. An empty group is no error.

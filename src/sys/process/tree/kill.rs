@@ -192,7 +192,6 @@ fn children_first(members: &Members) -> Vec<ProcessInfo> {
 /// Sleeps until the next scan, or until one of these exits. Not at all where one of them has exited already: what it left
 /// behind may be the next link of a chain.
 fn rest(members: &Members, deadline: MonotonicTime) {
-    let watched: Vec<(i32, u64)> =
-        members.values().map(|member| (member.entry.pid, member.entry.started)).take(WATCHED).collect();
-    wait_for_exit(&watched, RESCAN.min(deadline.since(clock::now())));
+    let watched = members.values().map(|member| (member.entry.pid, Some(member.entry.started))).take(WATCHED);
+    wait_for_exit(&watched.collect::<Vec<_>>(), RESCAN.min(deadline.since(clock::now())));
 }
