@@ -80,9 +80,7 @@ impl CallDeadline {
                 "the process that read {} was ended by {signal}",
                 self.directory.display()
             ))),
-            WorkerExit::Interrupted(signal) | WorkerExit::Signaled(signal) => {
-                Ok(report_interrupt(signal, &self.steps, context))
-            }
+            WorkerExit::Signaled(signal) => Ok(report_interrupt(signal, &self.steps, context)),
             WorkerExit::Unresponsive(answered) => self.report_unresponsive(&answered, context),
         }
     }

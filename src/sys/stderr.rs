@@ -18,26 +18,20 @@ const LAST_LINES: Duration = Duration::from_millis(500);
 /// Writes lines in the background. Dropped, it waits for the last ones, half a second at most.
 #[derive(Debug, Default)]
 pub(crate) struct StderrWriter {
-    thread: Option<Thread>,
+    /// Takes the lines; and what is closed when the thread has written everything.
+    thread: Option<(Sender<String>, Receiver<()>)>,
     dropped: usize,
-}
-
-#[derive(Debug)]
-struct Thread {
-    lines: Sender<String>,
-    /// Closed when the thread has written everything.
-    done: Receiver<()>,
 }
 
 impl StderrWriter {
     /// Writes a line as soon as it is taken; drops it where too many wait already.
     pub(crate) fn print(&mut self, line: String) {
         if self.thread.is_none() {
-            self.thread = Thread::start().ok();
+            self.thread = start().ok();
         }
-        let Some(thread) = &self.thread else { return };
+        let Some((lines, _)) = &self.thread else { return };
         let text = if self.dropped == 0 { line } else { format!("{} lines were dropped here\n{line}", self.dropped) };
-        match thread.lines.try_send(text) {
+        match lines.try_send(text) {
             Ok(()) => self.dropped = 0,
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.dropped += 1,
         }
@@ -47,26 +41,24 @@ impl StderrWriter {
 impl Drop for StderrWriter {
     /// Waits for the last lines to be taken, but not for long: what was not taken by then is lost with the process.
     fn drop(&mut self) {
-        if let Some(Thread { lines, done }) = self.thread.take() {
+        if let Some((lines, done)) = self.thread.take() {
             drop(lines);
             let _taken = done.recv_timeout(LAST_LINES);
         }
     }
 }
 
-impl Thread {
-    fn start() -> io::Result<Self> {
-        // Not by way of std's handle: its lock would be held while a write blocks, and a panic's message wait for it.
-        let mut out = File::from(io::stderr().as_fd().try_clone_to_owned()?);
-        let (lines, waiting) = bounded::<String>(QUEUE);
-        let (finished, done) = bounded(0);
-        std::thread::Builder::new().name("stderr".into()).spawn(move || {
-            for line in waiting {
-                // There is no other place to report a failure of standard error.
-                let _failed = out.write_all(format!("{line}\n").as_bytes());
-            }
-            drop(finished);
-        })?;
-        Ok(Self { lines, done })
-    }
+fn start() -> io::Result<(Sender<String>, Receiver<()>)> {
+    // Not by way of std's handle: its lock would be held while a write blocks, and a panic's message wait for it.
+    let mut out = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+    let (lines, waiting) = bounded::<String>(QUEUE);
+    let (finished, done) = bounded(0);
+    std::thread::Builder::new().name("stderr".into()).spawn(move || {
+        for line in waiting {
+            // There is no other place to report a failure of standard error.
+            let _failed = out.write_all(format!("{line}\n").as_bytes());
+        }
+        drop(finished);
+    })?;
+    Ok((lines, done))
 }

@@ -44,30 +44,24 @@ pub(crate) fn foreign_writers(folder: &Path, is_monitor_dir: bool) -> Option<For
     let resolved = metadata::resolved(folder).unwrap_or_else(|_| folder.to_path_buf());
     let upwards = resolved.ancestors().map_while(|folder| {
         let facts = FileAt::by_path(folder).facts().ok().filter(FileFacts::is_folder)?;
-        Some((folder.to_path_buf(), Permissions { owner: facts.stamp.owner, mode: facts.mode }))
+        Some((folder.to_path_buf(), facts.stamp.owner, facts.mode))
     });
     among(&upwards.collect::<Vec<_>>(), env::user(), is_monitor_dir)
 }
 
-/// Who may do what to a folder: its owner, and its permission bits with the sticky bit.
-#[derive(Clone, Copy, Debug)]
-struct Permissions {
-    owner: u32,
-    mode: u32,
-}
-
-/// The same for a folder and its ancestors, that folder first.
-fn among(upwards: &[(PathBuf, Permissions)], me: u32, is_monitor_dir: bool) -> Option<ForeignWriters> {
+/// The same for a folder and its ancestors, that folder first; each with its owner, and its permission bits with the sticky
+/// bit.
+fn among(upwards: &[(PathBuf, u32, u32)], me: u32, is_monitor_dir: bool) -> Option<ForeignWriters> {
     const ROOT: u32 = 0;
-    let (folder, permissions) = upwards.first()?;
+    let &(ref folder, owner, mode) = upwards.first()?;
     // Root's folders above the directory are for all users; the directory itself is for one.
-    if permissions.owner != me && (is_monitor_dir || permissions.owner != ROOT) {
-        return Some(ForeignWriters::Owner { folder: folder.clone(), owner: permissions.owner });
+    if owner != me && (is_monitor_dir || owner != ROOT) {
+        return Some(ForeignWriters::Owner { folder: folder.clone(), owner });
     }
     // A private folder of this user above keeps all others out, whatever the modes inside.
-    let closed = upwards.iter().any(|(_, above)| above.owner == me && (above.mode & 0o777) | 0o700 == 0o700);
-    let shared = permissions.mode & 0o022 != 0 && permissions.mode & 0o1000 == 0;
-    (shared && !closed).then(|| ForeignWriters::Mode { folder: folder.clone(), mode: permissions.mode })
+    let closed = upwards.iter().any(|(_, owner, mode)| *owner == me && (mode & 0o777) | 0o700 == 0o700);
+    let shared = mode & 0o022 != 0 && mode & 0o1000 == 0;
+    (shared && !closed).then(|| ForeignWriters::Mode { folder: folder.clone(), mode })
 }
 
 #[cfg(test)]
@@ -76,7 +70,7 @@ mod tests {
 
     #[test]
     fn a_directory_is_private_where_no_other_user_can_rename_in_it() {
-        let folder = |owner: u32, mode: u32| (PathBuf::from("/x"), Permissions { owner, mode });
+        let folder = |owner: u32, mode: u32| (PathBuf::from("/x"), owner, mode);
         for (folders, is_monitor_dir, expected) in [
             (vec![folder(7, 0o700)], true, None),
             (vec![folder(7, 0o755)], true, None),

@@ -60,12 +60,10 @@ pub(crate) struct Worker {
 pub(crate) enum WorkerExit {
     /// It has ended with this code, all it said was passed on.
     Exited(u8),
-    /// A signal ended it.
+    /// A signal ended it; or one asked this process to stop, and the worker, asked too, does not answer.
     Signaled(Signal),
     /// It does not answer; these names it had answered for.
     Unresponsive(Vec<String>),
-    /// A signal asked this process to stop, and the worker, asked too, does not answer.
-    Interrupted(Signal),
 }
 
 /// Where, after standard output and standard error, a [`Worker`] has the stream in which it says how it gets on.
@@ -192,7 +190,7 @@ impl Worker {
             let _reaped = waitpid(self.pid, None);
         }
         match interrupted {
-            Some((signal, _)) => WorkerExit::Interrupted(signal),
+            Some((signal, _)) => WorkerExit::Signaled(signal),
             None => WorkerExit::Unresponsive(self.answered),
         }
     }
