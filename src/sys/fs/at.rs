@@ -32,8 +32,8 @@ pub(crate) struct FileAt<'a> {
 pub(crate) struct FileFacts {
     /// What tells this version of the file from another.
     pub(crate) stamp: FileStamp,
-    /// The device that holds it; with the inode it identifies the file.
-    pub(crate) device: u64,
+    /// Which file it is, whatever its name is.
+    pub(crate) id: FileId,
     /// Permission bits.
     pub(crate) mode: u32,
     /// How many names it has.
@@ -89,6 +89,11 @@ impl<'a> FileAt<'a> {
     /// As stat(2).
     pub(crate) fn facts(&self) -> io::Result<FileFacts> {
         Ok(FileFacts::from(fstatat(self.base, self.path.as_ref(), AtFlags::empty())?))
+    }
+
+    /// Which file it is; `None` if there is none.
+    pub(crate) fn id(&self) -> Option<FileId> {
+        self.facts().ok().map(|facts| facts.id)
     }
 
     /// The user who owns the directory that it is in.
@@ -170,11 +175,6 @@ impl FileFacts {
         if facts.is_file() { Ok(facts) } else { Err(io::Error::other("it is no regular file")) }
     }
 
-    /// Which file it is, whatever its name is.
-    pub(crate) fn id(&self) -> FileId {
-        FileId { device: self.device, inode: self.stamp.inode }
-    }
-
     /// Whether it is a regular file.
     pub(crate) fn is_file(&self) -> bool {
         self.kind == SFlag::S_IFREG
@@ -214,7 +214,7 @@ impl From<FileStat> for FileFacts {
         };
         Self {
             stamp,
-            device: stat.st_dev as u64,
+            id: FileId { device: stat.st_dev as u64, inode: stat.st_ino },
             mode: u32::from(stat.st_mode) & 0o7777,
             links: u64::from(stat.st_nlink),
             kind: SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()),
@@ -242,7 +242,7 @@ mod tests {
         at("t").touch().unwrap();
         assert!(path("new/b").exists() && path("new/t").exists() && !path("old").exists());
         let open = FileFacts::of(at("b").open_to_read().unwrap()).unwrap();
-        assert!(at("b").facts().unwrap().id() == open.id() && at("t").facts().unwrap().id() != open.id());
+        assert!(at("b").id() == Some(open.id) && at("t").id() != Some(open.id));
         at("b").remove().unwrap();
         at("b").remove().unwrap();
         std::fs::remove_file(path("new/t")).unwrap();

@@ -47,8 +47,8 @@ impl Lock {
             }
             // A file that was removed or replaced since it was opened excludes no process: the next one locks another
             // file.
-            let id = facts.id();
-            if path.facts().is_ok_and(|named| named.id() == id) {
+            let id = facts.id;
+            if path.id() == Some(id) {
                 if facts.mode & 0o077 != 0 && facts.stamp.owner == env::user() {
                     // Created by an earlier version. What cannot be changed stays as it was.
                     let _unchanged = fchmod(&file, OWNER_ONLY);
@@ -90,7 +90,7 @@ impl Lock {
     /// Whether the file under this name is still the locked one, and one that its owner can open.
     pub(crate) fn still_at(&self, path: &FileAt<'_>) -> bool {
         path.facts().is_ok_and(|named| {
-            named.id() == self.id && (named.mode & 0o600 == 0o600 || fchmod(&self.file, OWNER_ONLY).is_ok())
+            named.id == self.id && (named.mode & 0o600 == 0o600 || fchmod(&self.file, OWNER_ONLY).is_ok())
         })
     }
 }
@@ -128,7 +128,7 @@ pub(crate) fn probe(path: &FileAt<'_>) -> (LockState, Option<FileId>) {
         Err(TryLockError::WouldBlock) => LockState::Held,
         Err(TryLockError::Error(_)) => LockState::Unknown,
     };
-    (state, Some(facts.id()))
+    (state, Some(facts.id))
 }
 
 fn open_or_create(path: &FileAt<'_>) -> io::Result<(File, FileFacts)> {

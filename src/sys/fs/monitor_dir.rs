@@ -185,10 +185,9 @@ impl MonitorDir {
     /// Which directory it is: the one held open, else the one that its path leads to now; `None` if none is there.
     pub(crate) fn id(&self) -> Option<FileId> {
         match &self.held {
-            Some(held) => FileFacts::of(held).ok(),
-            None => FileAt::by_path(self.path.as_path()).facts().ok(),
+            Some(held) => FileFacts::of(held).ok().map(|facts| facts.id),
+            None => FileAt::by_path(self.path.as_path()).id(),
         }
-        .map(|facts| facts.id())
     }
 
     /// Notes whether others write to it behind this kernel's back: whether looks have to get past caches.

@@ -43,7 +43,7 @@ impl LogFile {
         let append = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_EXCL;
         let append = path.open(append, Mode::from_bits_truncate(0o666))?;
         let file = path.open(OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK, Mode::empty())?;
-        if FileFacts::of(&append)?.id() == FileFacts::of(&file)?.id() {
+        if FileFacts::of(&append)?.id == FileFacts::of(&file)?.id {
             Ok(Self { append: Arc::new(append), file })
         } else {
             Err(io::Error::other("another process replaced it at once"))

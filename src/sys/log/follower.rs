@@ -108,7 +108,7 @@ impl Follower {
 
     /// How the name and the file that is read stand to each other.
     pub(crate) fn identity(&self) -> FileIdentity {
-        let there = FileAt::by_path(&self.path).facts().ok().map(|facts| facts.id());
+        let there = FileAt::by_path(&self.path).id();
         match &self.opened {
             Some(opened) if there != Some(opened.identity) => FileIdentity::Replaced,
             None if there.is_none() => FileIdentity::Missing,
@@ -180,7 +180,7 @@ impl Follower {
 
 impl Opened {
     fn new(file: File, far: bool) -> io::Result<Self> {
-        let (identity, before) = (FileFacts::of_regular(&file)?.id(), Vec::new());
+        let (identity, before) = (FileFacts::of_regular(&file)?.id, Vec::new());
         Ok(Self { file, identity, offset: 0, before, in_hole: false, compared: true, leaving: false, far })
     }
 
@@ -245,7 +245,7 @@ fn open(path: &Path) -> io::Result<Option<Opened>> {
 
 /// The file that has taken the name over and holds something.
 fn successor(path: &Path, current: FileId) -> io::Result<Option<Opened>> {
-    let has_taken = |there: FileFacts| there.is_file() && there.stamp.size > 0 && there.id() != current;
+    let has_taken = |there: FileFacts| there.is_file() && there.stamp.size > 0 && there.id != current;
     if !FileAt::by_path(path).facts().is_ok_and(has_taken) {
         return Ok(None);
     }

@@ -4,6 +4,7 @@
 use crate::sys::macos::write_watcher::WriteWatcher;
 use crate::sys::watch::notify_source::NotifySource;
 use crate::sys::watch::{DirEvent, DirWatcher};
+use nix::sys::event::EvFlags;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
@@ -40,7 +41,7 @@ impl DirWatcher for PlatformWatcher {
             self.followed.push(path.to_path_buf());
             self.followed.len() - 1
         });
-        self.writes.follow(number, path)
+        self.writes.follow(number, path, EvFlags::EV_CLEAR)
     }
 
     fn descriptor(&self) -> BorrowedFd<'_> {

@@ -43,10 +43,7 @@ pub(crate) fn look(pid: i32) -> Lookup {
 
 /// A process that has not ended, with the CPU time that it has used so far.
 pub(crate) fn usage(pid: i32) -> Option<(ProcessInfo, Duration)> {
-    match glance(pid) {
-        Lookup::Found(entry) => Some((entry, used(ffi::task(pid).ok().as_ref()))),
-        Lookup::NotFound | Lookup::Hidden => None,
-    }
+    glance(pid).found().map(|entry| (entry, used(ffi::task(pid).ok().as_ref())))
 }
 
 /// The CPU time in what libproc tells of a process's task; none where it tells nothing.

@@ -37,18 +37,15 @@ impl WriteWatcher {
     /// Asks for one notice of the next write to this file, or of its renaming or removal; returns whether it will come. Read the
     /// file afterwards: a write before this call raises no notice.
     pub(crate) fn arm(&mut self, number: usize, path: &Path) -> bool {
-        self.watch(number, path, EvFlags::EV_ONESHOT).is_ok()
+        self.follow(number, path, EvFlags::EV_ONESHOT).is_ok()
     }
 
-    /// Asks for a notice of every write to this file from now on, and of its renaming or removal.
+    /// Asks for notices of writes to this file from now on, and of its renaming or removal: of the next one by `EV_ONESHOT`,
+    /// of each by `EV_CLEAR`.
     ///
     /// # Errors
     /// No descriptor left, or no such file.
-    pub(crate) fn follow(&mut self, number: usize, path: &Path) -> io::Result<()> {
-        self.watch(number, path, EvFlags::EV_CLEAR)
-    }
-
-    fn watch(&mut self, number: usize, path: &Path, how: EvFlags) -> io::Result<()> {
+    pub(crate) fn follow(&mut self, number: usize, path: &Path, how: EvFlags) -> io::Result<()> {
         // Opened anew each time, since the name may have come to mean another file. O_EVTONLY does not keep the volume
         // from being unmounted (open(2)); O_NONBLOCK does not wait for a pipe's other end.
         let file = OpenOptions::new().read(true).custom_flags(libc::O_EVTONLY | libc::O_NONBLOCK).open(path)?;

@@ -74,7 +74,7 @@ impl Events {
 
     fn watch_once(directory: &Path, wanted: &Wanted, facility: Facility) -> io::Result<Self> {
         let watched = nearest(directory);
-        let identity = identity(&watched);
+        let identity = FileAt::by_path(watched.as_path()).id();
         let watcher: Box<dyn DirWatcher + Send> = match facility {
             Facility::Notify if cfg!(target_os = "linux") => Box::new(NotifySource::open(&watched)?),
             Facility::Native | Facility::Notify => Box::new(PlatformWatcher::open(&watched)?),
@@ -115,7 +115,7 @@ impl Events {
     /// Whether the watch still stands on the directory that has this path now, or on the nearest ancestor that is there.
     pub(crate) fn is_watching(&self, directory: &Path) -> bool {
         let nearest = nearest(directory);
-        self.watched == nearest && self.identity.is_some() && identity(&nearest) == self.identity
+        self.watched == nearest && self.identity.is_some() && FileAt::by_path(nearest).id() == self.identity
     }
 
     /// Watches one file for being written in place, which the directory's narrow mask does not show. Look at the file
@@ -135,10 +135,6 @@ impl Events {
 pub(crate) fn nearest(directory: &Path) -> PathBuf {
     let found = directory.ancestors().find(|folder| folder.is_dir());
     found.map_or_else(|| PathBuf::from("/"), Path::to_path_buf)
-}
-
-fn identity(path: &Path) -> Option<FileId> {
-    FileAt::by_path(path).facts().ok().map(|facts| facts.id())
 }
 
 #[cfg(test)]
