@@ -268,7 +268,7 @@ pub(crate) fn cpu_time_in(snapshot: &Snapshot, process_table: &ProcessTable) -> 
 /// It may not be ended from here: what comes of trying.
 fn open_killer(snapshot: &Snapshot, why: &str) -> Result<TreeKiller, Termination> {
     check_reachable(snapshot, why)?;
-    TreeKiller::open(target(snapshot)).map_err(|refusal| refused(why, &refusal.to_string()))
+    TreeKiller::open(target(snapshot)).map_err(|refusal| refused(why, &refusal))
 }
 
 /// Whether this process may look at the run's processes, let alone signal them, as far as the look tells.

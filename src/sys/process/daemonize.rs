@@ -8,7 +8,7 @@
 use crate::sys::fs::io::OPEN_FILES;
 use crate::sys::process::spawn::{null_input, null_output};
 use nix::sys::wait::waitpid;
-use nix::unistd::{ForkResult, dup2_stderr, dup2_stdin, dup2_stdout, fork, setsid};
+use nix::unistd::{ForkResult, close, dup2_stderr, dup2_stdin, dup2_stdout, fork, setsid};
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::AsRawFd;
 
@@ -56,12 +56,9 @@ pub(crate) fn close_inherited(keep: &PipeWriter) -> io::Result<()> {
     let entries = std::fs::read_dir(OPEN_FILES)?;
     let numbers: Vec<i32> = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
     for number in numbers.into_iter().filter(|&number| number > 2 && number != keep.as_raw_fd()) {
-        // SAFETY: these were inherited or belong to values that this process no longer uses. The one that listed the
-        // folder is closed already: EBADF says so.
-        #[expect(unsafe_code, reason = "descriptors without an owner here")]
-        unsafe {
-            libc::close(number);
-        }
+        // These were inherited or belong to values that this process no longer uses. The one that listed the folder is closed
+        // already: EBADF says so.
+        let _closed = close(number);
     }
     Ok(())
 }

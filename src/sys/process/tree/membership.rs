@@ -5,7 +5,6 @@
 //! while processes come and go: a process may exit between being listed and being read, and what it forked in between is
 //! in no list yet. A group's number proves nothing by itself: it may have come to mean another group.
 
-use crate::error::Error;
 use crate::sys::platform::process as machine;
 use crate::sys::process::info::{current_pid, my_lineage, trees};
 use crate::sys::process::tree::{KillTarget, Wrapper, claim, granularity, started_after};
@@ -71,7 +70,7 @@ impl TreeKiller {
     ///
     /// # Errors
     /// A sentence that says why the claimed process must not be signalled.
-    pub(crate) fn open(target: KillTarget) -> Result<Self, Error> {
+    pub(crate) fn open(target: KillTarget) -> Result<Self, String> {
         let protected = my_lineage();
         let root = claim(&target, &protected)?;
         Ok(Self {

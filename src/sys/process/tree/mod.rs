@@ -7,7 +7,6 @@ mod kill;
 mod membership;
 mod unlisted;
 
-use crate::error::Error;
 use crate::record::time::WallTime;
 use crate::sys::clock;
 use crate::sys::env;
@@ -92,7 +91,7 @@ impl Escalation {
 pub(crate) fn terminate(target: &KillTarget, escalation: Escalation) -> KillReport {
     match TreeKiller::open(target.clone()) {
         Ok(killer) => killer.end(escalation, &mut || true),
-        Err(refusal) => KillReport { refusal: Some(refusal.to_string()), ..KillReport::default() },
+        Err(refusal) => KillReport { refusal: Some(refusal), ..KillReport::default() },
     }
 }
 
@@ -108,9 +107,9 @@ pub(crate) fn names(pids: &[i32], owner: u32) -> Option<String> {
 }
 
 /// Checks the claim in `.pid`. No process at all is no refusal: what it left may still be there.
-fn claim(target: &KillTarget, protected: &[ProcessInfo]) -> Result<Option<ProcessInfo>, Error> {
+fn claim(target: &KillTarget, protected: &[ProcessInfo]) -> Result<Option<ProcessInfo>, String> {
     let Some(pid) = target.pid else { return Ok(None) };
-    let refuse = |why: &str| Err(Error::internal(format!("process {pid} {why}")));
+    let refuse = |why: &str| Err(format!("process {pid} {why}"));
     if pid <= 1 {
         return refuse("is never signalled: it is no run's own process");
     }
@@ -149,9 +148,7 @@ fn claim(target: &KillTarget, protected: &[ProcessInfo]) -> Result<Option<Proces
             ));
         }
         None => {
-            return Err(Error::internal(format!(
-                "the owner of process {pid} cannot be seen, and it was not signalled"
-            )));
+            return Err(format!("the owner of process {pid} cannot be seen, and it was not signalled"));
         }
     }
     if !env::is_root() && owner != env::user() {
