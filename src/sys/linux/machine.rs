@@ -71,8 +71,7 @@ pub(crate) fn signal_dispositions() -> Option<(u64, u64)> {
 /// `EOPNOTSUPP` where the filesystem cannot.
 pub(crate) fn punch(file: &File, length: u64) -> io::Result<()> {
     use rustix::fs::FallocateFlags;
-    rustix::fs::fallocate(file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, 0, length)?;
-    Ok(())
+    Ok(rustix::fs::fallocate(file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, 0, length)?)
 }
 
 /// Reserves disk space for a file's first `length` bytes, without changing what it reads as beyond its end.
@@ -80,6 +79,5 @@ pub(crate) fn punch(file: &File, length: u64) -> io::Result<()> {
 /// # Errors
 /// `ENOSPC` where there is none, `EOPNOTSUPP` where the filesystem cannot.
 pub(crate) fn reserve(file: &File, length: u64) -> io::Result<()> {
-    rustix::fs::fallocate(file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, length)?;
-    Ok(())
+    Ok(rustix::fs::fallocate(file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, length)?)
 }

@@ -43,8 +43,7 @@ pub(crate) fn punch(file: &File, length: u64) -> io::Result<()> {
     if whole == 0 {
         return Ok(());
     }
-    ffi::punch_hole(file, i64::try_from(whole).map_err(io::Error::other)?)?;
-    Ok(())
+    Ok(ffi::punch_hole(file, i64::try_from(whole).map_err(io::Error::other)?)?)
 }
 
 /// Reserves disk space for a file's first `length` bytes, without changing what it reads as beyond its end. It is kept

@@ -70,9 +70,7 @@ impl DirWatcher for NotifySource {
             Some(files) => files,
             none => none.insert(watcher(EventKindMask::MODIFY_DATA, &self.sender)?),
         };
-        // A file that replaced another under the name is another inode than the watched one.
-        let _not_watched = files.remove(path);
-        files.add(path)
+        files.set(path)
     }
 
     fn descriptor(&self) -> BorrowedFd<'_> {
@@ -109,7 +107,7 @@ fn open_within(limit: Duration, folder: &Path, sender: PollableSender<PathBuf>) 
     let folder = folder.to_path_buf();
     let (answer, opened) = bounded(1);
     std::thread::Builder::new().name("open".into()).spawn(move || {
-        let watch = watcher(mask, &sender).and_then(|mut watch| watch.add(&folder).map(|()| watch));
+        let watch = watcher(mask, &sender).and_then(|mut watch| watch.set(&folder).map(|()| watch));
         // A caller that has given up drops the watch with the channel.
         let _given_up = answer.send(watch);
     })?;
@@ -123,14 +121,14 @@ struct Watch {
 }
 
 impl Watch {
-    fn add(&mut self, path: &Path) -> io::Result<()> {
+    /// Watches what has this path now, instead of what had it before: a file that replaced another under the name is another
+    /// inode than the watched one.
+    fn set(&mut self, path: &Path) -> io::Result<()> {
         let Some(watcher) = &mut self.watcher else { return Ok(()) };
-        guarded(|| watcher.watch(path, RecursiveMode::NonRecursive))
-    }
-
-    fn remove(&mut self, path: &Path) -> io::Result<()> {
-        let Some(watcher) = &mut self.watcher else { return Ok(()) };
-        guarded(|| watcher.unwatch(path))
+        guarded(|| {
+            let _not_watched = watcher.unwatch(path);
+            watcher.watch(path, RecursiveMode::NonRecursive)
+        })
     }
 }
 
