@@ -9,12 +9,11 @@ use crate::record::time::MonotonicTime;
 use crate::sys::fs::io::read_once;
 use crate::sys::process::exits::wait_for_exit;
 use crate::sys::process::info::start_of;
-use crate::sys::process::spawn::{CommandSpec, ExitStatus, HeldChild, null_input, wait_for_child};
+use crate::sys::process::spawn::{CommandSpec, ExitStatus, HeldChild, null_input, signal_group, wait_for_child};
 use crate::sys::process::tree::{self, Escalation, KillTarget, Wrapper};
-use crate::sys::{clock, env, signals};
+use crate::sys::signals::{self, Signal};
+use crate::sys::{clock, env};
 use crossbeam_channel::{Receiver, bounded};
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, PipeReader};
@@ -181,7 +180,7 @@ fn attend(held: HeldChild, target: &KillTarget, command: &ShellCommand<'_>) -> i
     }
     if command.purpose == ShellMode::Capture {
         // Not reaped yet, the command's pid still names its group. An empty group is no error.
-        let _empty = killpg(Pid::from_raw(pid), Signal::SIGKILL);
+        signal_group(pid, Signal::SIGKILL);
     }
     Ok(reap(pid, true).unwrap_or(ShellExit::Unknown))
 }
@@ -322,7 +321,7 @@ mod tests {
                 std::thread::yield_now();
             }
             assert_eq!(matches!(machine::look(pid), Lookup::Found(_)), lives);
-            let _gone = nix::sys::signal::kill(Pid::from_raw(pid), Signal::SIGKILL);
+            let _gone = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL);
         }
     }
 
