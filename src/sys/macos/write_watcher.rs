@@ -128,7 +128,7 @@ mod tests {
         let path = folder.path().join("a.status");
         let mut status = File::create(&path).unwrap();
         let mut writes = WriteWatcher::new().unwrap();
-        writes.follow(0, &path).unwrap();
+        writes.follow(0, &path, EvFlags::EV_CLEAR).unwrap();
         for _ in 0..2 {
             status.write_all(b"SUC").unwrap();
             assert_eq!(ready([Some(writes.descriptor())], Duration::from_secs(20)), [true]);
@@ -137,7 +137,7 @@ mod tests {
         }
         std::fs::remove_file(&path).unwrap();
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        let _refused_or_watched = writes.follow(0, &path);
+        let _refused_or_watched = writes.follow(0, &path, EvFlags::EV_CLEAR);
     }
 
     #[test]
