@@ -5,8 +5,7 @@
 
 use crate::sys::platform::process as machine;
 use crate::sys::process::ProcessInfo;
-use crate::sys::process::info::trees;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -32,9 +31,11 @@ impl LazyProcessTable {
 /// One look at every process.
 #[derive(Debug)]
 pub(crate) struct ProcessTable {
-    all: BTreeMap<i32, ProcessInfo>,
-    /// The CPU time that each has used.
-    used: BTreeMap<i32, Duration>,
+    /// Each with the CPU time that it has used.
+    all: HashMap<i32, (ProcessInfo, Duration)>,
+    /// By parent, and by group and session: of thousands of runs none walks over all processes.
+    children: HashMap<i32, Vec<i32>>,
+    groups: HashMap<i32, Vec<i32>>,
 }
 
 impl ProcessTable {
@@ -44,22 +45,41 @@ impl ProcessTable {
     }
 
     fn of(processes: impl Iterator<Item = (ProcessInfo, Duration)>) -> Self {
-        let (all, used) = processes.map(|(entry, used)| ((entry.pid, entry), (entry.pid, used))).unzip();
-        Self { all, used }
+        let all: HashMap<i32, (ProcessInfo, Duration)> = processes.map(|process| (process.0.pid, process)).collect();
+        let (mut children, mut groups) = (HashMap::<i32, Vec<i32>>::new(), HashMap::<i32, Vec<i32>>::new());
+        for (entry, _) in all.values().filter(|(entry, _)| !entry.kernel_thread) {
+            children.entry(entry.parent).or_default().push(entry.pid);
+            groups.entry(entry.group).or_default().push(entry.pid);
+            if entry.session != entry.group {
+                groups.entry(entry.session).or_default().push(entry.pid);
+            }
+        }
+        Self { all, children, groups }
     }
 
     /// How much CPU time a wrapper, COMMAND's group and session, and all who descend from these have used together;
     /// `None` if the wrapper is not there.
     pub(crate) fn cpu_time(&self, wrapper: i32, group: Option<i32>) -> Option<Duration> {
-        Some(self.members(wrapper, group)?.keys().filter_map(|pid| self.used.get(pid)).sum())
+        Some(self.members(wrapper, group)?.into_values().fold(Duration::ZERO, Duration::saturating_add))
     }
 
-    fn members(&self, wrapper: i32, group: Option<i32>) -> Option<BTreeMap<i32, ProcessInfo>> {
-        let root = self.all.get(&wrapper)?;
+    /// Them, each with its CPU time.
+    fn members(&self, wrapper: i32, group: Option<i32>) -> Option<BTreeMap<i32, Duration>> {
+        let (root, _) = self.all.get(&wrapper)?;
         // Without a group of the run's own, the wrapper's where it leads one.
         let group = group.or((root.group == root.pid).then_some(root.group));
-        let may_be = |entry: &ProcessInfo| entry.started >= root.started && !entry.kernel_thread;
-        Some(trees(&self.all, |entry| may_be(entry) && (entry.pid == wrapper || entry.is_in(group)), may_be))
+        let mut open = vec![wrapper];
+        open.extend(group.and_then(|group| self.groups.get(&group)).into_iter().flatten());
+        let mut members = BTreeMap::new();
+        while let Some(pid) = open.pop() {
+            let Some((_, used)) = self.all.get(&pid).filter(|(entry, _)| entry.started >= root.started) else {
+                continue;
+            };
+            if members.insert(pid, *used).is_none() {
+                open.extend(self.children.get(&pid).into_iter().flatten());
+            }
+        }
+        Some(members)
     }
 }
 
