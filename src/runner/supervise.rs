@@ -44,9 +44,11 @@ pub(super) fn supervise(run: &mut ActiveRun, job: &Job, on_event: OnEvent<'_>) -
             return end(run, job, reason, on_event);
         }
         let next = run.heartbeat.due().min(run.output.due()).min(over_at).min(run.interruptions.end_at);
-        sleep(run, next);
+        // What is overdue already was not slept away: this loop was slow, as on a slow disk.
+        let planned = next.max(clock::now());
+        sleep(run, planned);
         let now = clock::now();
-        if was_paused(next, now) {
+        if was_paused(planned, now) {
             run.heartbeat.restart(now);
         }
     }
