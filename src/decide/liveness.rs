@@ -25,10 +25,7 @@ pub(super) fn assess_pid(snapshot: &Snapshot, seen_started: Option<u64>, seen_al
         return Liveness::Unknown;
     }
     if let Some(meta) = meta {
-        if has_published_its_end(snapshot, meta) {
-            return dead_if(true);
-        }
-        if has_rebooted_since(snapshot, meta) {
+        if has_published_its_end(snapshot, meta) || has_rebooted_since(snapshot, meta) {
             return dead_if(true);
         }
         if is_of_other_machine(snapshot, meta) {
@@ -87,12 +84,9 @@ pub(crate) fn is_of_other_machine(snapshot: &Snapshot, meta: &Meta) -> bool {
 fn has_rebooted_since(snapshot: &Snapshot, meta: &Meta) -> bool {
     let here = snapshot.here.as_ref();
     let is_own_lock = meta.lock_file.zip(snapshot.lock_file).is_some_and(|(own, there)| own.inode == there.inode);
+    let is_free = meta.locked && is_own_lock && snapshot.lock == LockState::Free;
     let is_own_machine = meta.host.as_ref() == Some(&here.host) && here.local_filesystem;
-    is_of_other_machine(snapshot, meta)
-        && is_own_machine
-        && meta.locked
-        && is_own_lock
-        && snapshot.lock == LockState::Free
+    is_of_other_machine(snapshot, meta) && is_own_machine && is_free
 }
 
 /// Whether its pid belongs to another PID namespace than the reader's.

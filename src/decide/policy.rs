@@ -25,8 +25,8 @@ pub(crate) const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// container or a virtual machine was paused. A busy machine is late by less.
 const PAUSED: Duration = Duration::from_secs(1);
 
-/// Whether a judge that meant to sleep until `planned` and goes on at `now` was paused in between. Nobody beats then, so the
-/// heartbeats that it looks at have the whole of their time again.
+/// Whether this process, which meant to sleep until `planned` and goes on at `now`, was paused meanwhile. The work was paused
+/// with it and could not beat, so its heartbeat gets the whole of its time again.
 pub(crate) fn was_paused(planned: MonotonicTime, now: MonotonicTime) -> bool {
     now > planned.plus(PAUSED)
 }

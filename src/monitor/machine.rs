@@ -242,7 +242,7 @@ impl<'call> Monitor<'call> {
             MonitorEvent::LogFolderChanged => self.mark_all(InspectionDepth::Read),
             MonitorEvent::Diagnosed(step, processes) => self.on_diagnosed(step, processes),
             MonitorEvent::Terminated(step, termination) => self.on_terminated(step, termination),
-            MonitorEvent::Paused => self.steps.iter_mut().for_each(|step| step.note_pause(now)),
+            MonitorEvent::Paused => self.steps.iter_mut().for_each(|step| step.tracker.note_pause(now)),
             MonitorEvent::Signal(signal) => self.end(Ok(WaitEnd::Interrupted(signal))),
         }
     }

@@ -42,7 +42,7 @@ pub(super) enum Phase {
 pub(super) struct StepState {
     /// Its name; `None` if only a log is waited for.
     name: Option<StepName>,
-    tracker: RunTracker,
+    pub(super) tracker: RunTracker,
     pub(super) assessment: Option<Assessment>,
     /// The last snapshot that named a run, where the present one names none.
     named: Option<Box<Snapshot>>,
@@ -129,11 +129,6 @@ impl StepState {
         }
         self.assessment = Some(assessment);
         Ok(())
-    }
-
-    /// Takes in that this process was paused until now.
-    pub(super) fn note_pause(&mut self, now: MonotonicTime) {
-        self.tracker.note_pause(now);
     }
 
     /// Keeps that no snapshot could be read, why, and what is known of the run's process.

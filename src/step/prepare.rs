@@ -123,8 +123,7 @@ pub(crate) fn finalize_previous_run(
             let stale =
                 Policy::resolve(&ThresholdOptions::ONCE, snapshot.run_meta()).ok().and_then(|policy| policy.stale);
             // A pid that is no number, or not yet, is a run's that has not beaten so far.
-            let claimed = snapshot.pid.stamp().map(|_| seen.began);
-            let alive_at = seen.heartbeat.map(|beat| beat.fresh).or(claimed);
+            let alive_at = seen.heartbeat.map(|beat| beat.fresh).or(snapshot.pid.stamp().map(|_| seen.began));
             let fresh = alive_at.zip(stale).is_some_and(|(at, stale)| snapshot.at < at.plus(stale));
             if fresh {
                 return Err(running(&step, key));

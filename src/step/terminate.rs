@@ -100,7 +100,10 @@ pub(crate) fn terminate(
         (Ok(Announced::Over), _, _) => Termination { recorded: true, ..Termination::default() },
         (Ok(announced), Some(command), _) => {
             let termination = terminator.by_command(command);
-            if termination.recorded { termination } else { terminator.take_back(announced, termination) }
+            if !termination.recorded {
+                terminator.take_back(announced);
+            }
+            termination
         }
         (Ok(announced), None, Ok(killer)) => terminator.by_signals(killer, wrapper, announced),
         (Ok(_) | Err(_), None, Err(refusal)) => refusal,
@@ -144,8 +147,10 @@ impl Terminator<'_> {
         }
         let report = killer.end(Escalation { grace, ..self.escalation }, &mut || true);
         let Some(fault) = fault(&report, self.snapshot) else { return self.finish(&report) };
-        let refused = refused(self.why, &fault);
-        if report.signalled { refused } else { self.take_back(announced, refused) }
+        if !report.signalled {
+            self.take_back(announced);
+        }
+        refused(self.why, &fault)
     }
 
     /// Has a run ended whose record cannot be written: its work may be what fills the disk. A wrapper that gets TERM records the
@@ -161,12 +166,11 @@ impl Terminator<'_> {
     }
 
     /// Takes back what this call announced and did not do: how the run ends later is not its work.
-    fn take_back(&mut self, announced: Announced, undone: Termination) -> Termination {
+    fn take_back(&mut self, announced: Announced) {
         if announced == Announced::First {
             // What cannot be taken back stands as an intent of which nothing came.
             let _stands = withdraw(self.reader, self.snapshot.pid_file_id(), self.intent);
         }
-        undone
     }
 
     /// Whether another terminator was faster.
