@@ -309,3 +309,46 @@ fn a_paused_machine_makes_no_healthy_run_hung() {
     place.write("s.status", "SUCCESS\n");
     waiter.end_at_all().said(0, "success", false);
 }
+
+/// The trace of a program of ours that a call of its own keeps for four seconds, as a disk that stands still or a pause would.
+fn kept_by(call: &str, place: &Place, line: &[&str]) -> (Running, impl Fn(&str) -> bool) {
+    let trace = place.file("trace");
+    let (traced, kept) = (format!("trace=%file,{call}"), format!("inject={call}:delay_exit=4000000"));
+    let prefix = ["strace", "-qq", "-o", trace.to_str().expect("a name"), "-e", &traced, "-e", &kept];
+    let process = Running::start(place.through(&prefix, line));
+    let call = format!("{call}(");
+    let found_later = move |file: &str| {
+        let trace = std::fs::read_to_string(&trace).unwrap_or_default();
+        trace.split_once(&call).is_some_and(|(_, later)| later.contains(&format!("{file}\", {{")))
+    };
+    (process, found_later)
+}
+
+#[test]
+fn a_pause_outside_of_any_sleep_makes_no_healthy_run_hung_either() {
+    if !support::servers::has("strace") {
+        return eprintln!("skipped: there is no strace");
+    }
+    // The run itself, between its COMMAND's start and its first look.
+    let place = Place::new();
+    let script = "until [ -e $DOGWATCH_DIR/go ]; do sleep 0.02; done";
+    let line = ["run", "s", "--heartbeat-on", "manual", "--stale", "2s", "--", "bash", "-c", script];
+    let (run, found_later) = kept_by("clone", &place, &line);
+    until("it looks at the heartbeat", || found_later("s.heartbeat"));
+    place.write("go", "");
+    let run = run.end_at_all();
+    assert_eq!((run.code, run.stderr.as_str()), (0, ""));
+    // A waiter, between its first look and its second.
+    let place = Place::new();
+    let work = Bystander::sleeping();
+    place.write("s.heartbeat", "");
+    place.write("s.pid", &format!("{}\n", work.pid()));
+    let (waiter, found_later) = kept_by("inotify_init1", &place, &["wait", "s", "--json", "--stale", "2s"]);
+    until("it looks at the heartbeat", || found_later("s.heartbeat"));
+    place.write("s.status", "SUC");
+    until("it has judged by that and looks again", || found_later("s.status"));
+    place.write("s.result", "{}");
+    place.write("s.status", "SUCCESS\n");
+    waiter.end_at_all().said(0, "success", false);
+    assert!(lives(work.pid()));
+}

@@ -97,11 +97,9 @@ impl CallDeadline {
         let log = log.map(|name| name.to_string_lossy().into_owned());
         let names: Vec<String> = self.steps.iter().map(StepName::to_string).chain(log).collect();
         let mut reported: HashSet<&String> = answered.iter().collect();
-        for name in &names {
-            if reported.insert(name) {
-                let detail = "its filesystem does not answer".to_owned();
-                context.out.print_report(&Report::unseen(name, &self.directory, detail));
-            }
+        for name in names.iter().filter(|name| reported.insert(name)) {
+            let detail = "its filesystem does not answer".to_owned();
+            context.out.print_report(&Report::unseen(name, &self.directory, detail));
         }
         if context.out.verbose > 0 {
             print_error(&format!("{shown} does not answer; the process that reads it was left behind"));

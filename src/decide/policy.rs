@@ -21,14 +21,33 @@ pub(crate) const GRACE: Duration = Duration::from_secs(5);
 /// How often a step is read where no events come, by default.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How much later than asked for a sleep ends where this process, and with it the work as a rule, was kept from running: a
-/// container or a virtual machine was paused. A busy machine is late by less.
+/// How much later than expected this process goes on where it, and with it the work as a rule, was kept from running: a
+/// container or a virtual machine was paused, or a disk stood still. A busy machine is late by less.
 const PAUSED: Duration = Duration::from_secs(1);
 
-/// Whether this process, which meant to sleep until `planned` and goes on at `now`, was paused meanwhile. The work was paused
-/// with it and could not beat, so its heartbeat gets the whole of its time again.
-pub(crate) fn was_paused(planned: MonotonicTime, now: MonotonicTime) -> bool {
-    now > planned.plus(PAUSED)
+/// Finds the pauses of this process, asleep or not. Each look asks it first: what was measured by looks starts anew after one,
+/// since the work was paused too and could neither beat nor start nor say how it ended.
+#[derive(Debug)]
+pub(crate) struct PauseDetector {
+    /// When this process looks again at the latest.
+    expected: MonotonicTime,
+}
+
+impl PauseDetector {
+    /// Of a process that runs at `now`.
+    pub(crate) fn new(now: MonotonicTime) -> Self {
+        Self { expected: now }
+    }
+
+    /// Takes in that this process sleeps until then at most.
+    pub(crate) fn sleeps_until(&mut self, planned: MonotonicTime) {
+        self.expected = planned;
+    }
+
+    /// Whether this process, which runs at `now`, was paused since it was asked last.
+    pub(crate) fn was_paused(&mut self, now: MonotonicTime) -> bool {
+        now > std::mem::replace(&mut self.expected, now).plus(PAUSED)
+    }
 }
 
 /// A threshold as its sources give it. Zero means none, as in timeout(1).

@@ -1,7 +1,6 @@
 //! The one thread of a wait: carries out the state machine's actions, and sleeps in one poll(2) for what it is told next.
 //! Called by `ops`.
 
-use crate::decide::policy::was_paused;
 use crate::decide::snapshot::LocalContext;
 use crate::error::{Error, io_reason};
 use crate::monitor::event::{MonitorAction, MonitorEvent, SourceStatus, Task};
@@ -232,11 +231,7 @@ impl<'call> Driver<'call> {
     fn sleep(&mut self, longest: Duration, monitor: &mut Monitor<'_>) {
         let longest = if self.terminations.has_answers() { Duration::ZERO } else { longest };
         let mut hand_in = |event: MonitorEvent<'_>| monitor.handle_event(event, clock::now());
-        let planned = clock::now().plus(longest);
         self.sources.wait(self.terminations.descriptor(), longest, &mut hand_in);
-        if was_paused(planned, clock::now()) {
-            hand_in(MonitorEvent::Paused);
-        }
         for (step, termination) in self.terminations.take() {
             hand_in(MonitorEvent::Terminated(step, termination));
         }

@@ -105,8 +105,6 @@ pub(super) enum MonitorEvent<'event> {
     Diagnosed(usize, Vec<TreeProcess>),
     /// What came of a termination.
     Terminated(usize, Termination),
-    /// This process was paused, and goes on.
-    Paused,
     /// A signal asked this process to end.
     Signal(Signal),
 }

@@ -7,6 +7,7 @@
 //! watch; then the watches are set, and every step is read once more (I2). How one step is inspected, and what follows, stands
 //! in `inspection`.
 
+use crate::decide::policy::PauseDetector;
 use crate::error::Error;
 use crate::monitor::event::{MonitorAction, MonitorEvent, SourceStatus};
 use crate::monitor::log_scan::LogScanner;
@@ -90,6 +91,7 @@ pub(super) struct Monitor<'call> {
     wheel: TimerWheel<TimerKind>,
     pub(super) started: MonotonicTime,
     pub(super) now: MonotonicTime,
+    pauses: PauseDetector,
     progress_due: bool,
     rewatch_due: bool,
     pub(super) unreported: usize,
@@ -116,6 +118,7 @@ impl<'call> Monitor<'call> {
             wheel: TimerWheel::new(0),
             started: now,
             now,
+            pauses: PauseDetector::new(now),
             progress_due: false,
             rewatch_due: false,
             unreported: steps.len(),
@@ -126,15 +129,24 @@ impl<'call> Monitor<'call> {
         }
     }
 
-    /// When [`Monitor::handle_timeout`] has something to do; `now` or earlier for at once.
+    /// When [`Monitor::handle_timeout`] has something to do; `now` or earlier for at once. The caller sleeps until then.
     pub(super) fn poll_timeout(&mut self) -> MonotonicTime {
         let tick = self.wheel.next_deadline();
-        tick.map_or(MonotonicTime::NEVER, |tick| self.started.plus(Duration::from_millis(tick)))
+        let at = tick.map_or(MonotonicTime::NEVER, |tick| self.started.plus(Duration::from_millis(tick)));
+        self.pauses.sleeps_until(at.max(self.now));
+        at
+    }
+
+    fn go_on(&mut self, now: MonotonicTime) {
+        self.now = now;
+        if self.pauses.was_paused(now) {
+            self.steps.iter_mut().for_each(|step| step.tracker.note_pause(now));
+        }
     }
 
     /// Takes in that time has passed: which steps are to be read.
     pub(super) fn handle_timeout(&mut self, now: MonotonicTime) {
-        self.now = now;
+        self.go_on(now);
         let mut due = Vec::new();
         self.wheel.advance(self.tick(now), &mut |kind| due.push(kind));
         for kind in due {
@@ -190,7 +202,7 @@ impl<'call> Monitor<'call> {
 
     /// Takes in what happened.
     pub(super) fn handle_event(&mut self, event: MonitorEvent<'_>, now: MonotonicTime) {
-        self.now = now;
+        self.go_on(now);
         match event {
             MonitorEvent::Armed(sources) => {
                 (self.sources, self.stage) = (sources, WaitStage::Watching);
@@ -242,7 +254,6 @@ impl<'call> Monitor<'call> {
             MonitorEvent::LogFolderChanged => self.mark_all(InspectionDepth::Read),
             MonitorEvent::Diagnosed(step, processes) => self.on_diagnosed(step, processes),
             MonitorEvent::Terminated(step, termination) => self.on_terminated(step, termination),
-            MonitorEvent::Paused => self.steps.iter_mut().for_each(|step| step.tracker.note_pause(now)),
             MonitorEvent::Signal(signal) => self.end(Ok(WaitEnd::Interrupted(signal))),
         }
     }

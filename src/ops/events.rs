@@ -89,31 +89,16 @@ impl KnownRuns {
             for entry in history::read(directory, &step) {
                 // A plain shell's run is known by what stands there; its line in the history came later.
                 if report.run_id.is_some() || first {
-                    self.add_ended_run(&report, entry);
+                    self.add(ended_run(&report, entry));
                 }
             }
-            self.add_present_run(report);
+            self.add(report);
         }
         Ok(std::mem::take(&mut self.new))
     }
 
-    fn add_ended_run(&mut self, report: &Report, entry: HistoryEntry) {
-        let is_present = report.run_id.as_ref() == Some(&entry.run_id);
-        let end = RunEvent {
-            run_id: Some(entry.run_id.clone()),
-            // The report may be of a later run, or be older than the entry.
-            time: report.ended_at.clone().filter(|_| is_present).or_else(|| entry.ended_at()),
-            outcome: Some(entry.outcome),
-            exit_code: entry.exit_code,
-            signal: entry.signal,
-            elapsed_ms: entry.elapsed_ms,
-            tags: if is_present { report.tags.clone() } else { Vec::new() },
-            ..RunEvent::new("end", &report.step)
-        };
-        self.add(entry.run_id, entry.started_at, true, end);
-    }
-
-    fn add_present_run(&mut self, report: Report) {
+    /// Adds the start of a run, and its end where it is over, each the first time that it is seen.
+    fn add(&mut self, report: Report) {
         let is_over = report.outcome.is_end() && !report.still_runs;
         // A plain shell's run has no id: its pid and when that was written, or when it said how it ended.
         let id = match (&report.run_id, report.pid) {
@@ -123,34 +108,45 @@ impl KnownRuns {
             // `run` has taken the step's lock and has not published its pid: the next look knows which run it is.
             (None, None) => return,
         };
-        let end = RunEvent {
-            run_id: report.run_id,
-            time: report.ended_at,
-            outcome: Some(report.outcome),
-            exit_code: report.exit_code,
-            signal: report.signal,
-            elapsed_ms: report.elapsed_ms,
-            tags: report.tags,
-            ..RunEvent::new("end", &report.step)
+        let event = |event, time| RunEvent {
+            schema: SCHEMA,
+            event,
+            step: report.step.clone(),
+            run_id: report.run_id.clone(),
+            time,
+            tags: report.tags.clone(),
+            ..RunEvent::default()
         };
-        self.add(id, report.started_at, is_over, end);
-    }
-
-    /// Adds the start of a run, and its end where it is over, each the first time that it is seen.
-    fn add(&mut self, id: String, started_at: Option<String>, is_over: bool, end: RunEvent) {
-        let run = (end.step.clone(), id);
+        let run = (report.step.clone(), id);
         if self.started.insert(run.clone()) {
-            let (run_id, tags) = (end.run_id.clone(), end.tags.clone());
-            self.new.push(RunEvent { run_id, time: started_at, tags, ..RunEvent::new("start", &end.step) });
+            self.new.push(event("start", report.started_at));
         }
         if is_over && self.ended.insert(run) {
-            self.new.push(end);
+            self.new.push(RunEvent {
+                outcome: Some(report.outcome),
+                exit_code: report.exit_code,
+                signal: report.signal,
+                elapsed_ms: report.elapsed_ms,
+                ..event("end", report.ended_at)
+            });
         }
     }
 }
 
-impl RunEvent {
-    fn new(event: &'static str, step: &str) -> Self {
-        Self { schema: SCHEMA, event, step: step.to_owned(), ..Self::default() }
+/// What the report of a run was that its step's history tells of; `report` says what the step's files say now.
+fn ended_run(report: &Report, entry: HistoryEntry) -> Report {
+    let is_present = report.run_id.as_ref() == Some(&entry.run_id);
+    Report {
+        // The report may be of a later run, or be older than the entry.
+        ended_at: report.ended_at.clone().filter(|_| is_present).or_else(|| entry.ended_at()),
+        tags: if is_present { report.tags.clone() } else { Vec::new() },
+        run_id: Some(entry.run_id),
+        started_at: entry.started_at,
+        outcome: entry.outcome,
+        exit_code: entry.exit_code,
+        signal: entry.signal,
+        elapsed_ms: entry.elapsed_ms,
+        still_runs: false,
+        ..report.clone()
     }
 }

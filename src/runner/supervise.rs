@@ -2,7 +2,7 @@
 //!
 //! One thread, so that reaping is never behind anything slow. It refuses to wait for a disk or a reader.
 
-use crate::decide::policy::{ran_for, silent_for, was_paused};
+use crate::decide::policy::{PauseDetector, ran_for, silent_for};
 use crate::error::io_reason;
 use crate::record::file_names::{Record, TempFile, file_name};
 use crate::record::outcome::Intent;
@@ -23,6 +23,7 @@ use crate::sys::watch::poll::ready;
 pub(super) fn supervise(run: &mut ActiveRun, job: &Job, on_event: OnEvent<'_>) -> TreeEnd {
     let over_at =
         job.max_timeout.filter(|limit| !limit.is_zero()).map_or(MonotonicTime::NEVER, |limit| run.began.plus(limit));
+    let mut pauses = PauseDetector::new(run.began);
     loop {
         // Also where a timer ended the sleep: after a stop (kill -STOP) the deadlines that have passed meanwhile come
         // together with the CONT that moves them. Signals before the reaping: a child that ends in between makes the
@@ -34,6 +35,9 @@ pub(super) fn supervise(run: &mut ActiveRun, job: &Job, on_event: OnEvent<'_>) -
             return tree;
         }
         let now = clock::now();
+        if pauses.was_paused(now) {
+            run.heartbeat.restart(now);
+        }
         tend(run, job, now, on_event);
         let end_for = if now >= run.interruptions.end_at {
             Some(interruption_reason(run))
@@ -44,13 +48,8 @@ pub(super) fn supervise(run: &mut ActiveRun, job: &Job, on_event: OnEvent<'_>) -
             return end(run, job, reason, on_event);
         }
         let next = run.heartbeat.due().min(run.output.due()).min(over_at).min(run.interruptions.end_at);
-        // What is overdue already was not slept away: this loop was slow, as on a slow disk.
-        let planned = next.max(clock::now());
-        sleep(run, planned);
-        let now = clock::now();
-        if was_paused(planned, now) {
-            run.heartbeat.restart(now);
-        }
+        pauses.sleeps_until(next.max(now));
+        sleep(run, next);
     }
 }
 

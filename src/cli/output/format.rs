@@ -28,8 +28,8 @@ pub(in crate::cli) fn result_line(report: &Report, styles: Styles) -> String {
         (Outcome::Running, Some(elapsed), heartbeat) => {
             let ages = [("heartbeat", heartbeat), ("output", report.output_age_ms)];
             let known = ages.into_iter().filter_map(|(what, age)| Some(format!("{what} {} ago", shown(age?))));
-            let known: Vec<String> = known.collect();
-            let ages = if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) };
+            let known = known.collect::<Vec<_>>().join(", ");
+            let ages = if known.is_empty() { known } else { format!(" ({known})") };
             format!(" for {}{ages}", shown(elapsed))
         }
         // It still runs.

@@ -48,10 +48,9 @@ impl ProgressDisplay {
             return;
         }
         let lines = lines(steps, more, size);
-        let erased = clear_sequence(&self.drawn, size.columns);
         let body: String = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
+        write(&format!("{}{body}", clear_sequence(&self.drawn, size.columns)));
         self.drawn = lines.iter().map(|line| width(line)).collect();
-        write(&format!("{erased}{body}"));
     }
 
     /// After Ctrl-Z and `fg` the shell's own lines stand below what was drawn, and moving up would erase those.
@@ -65,10 +64,8 @@ impl ProgressDisplay {
     pub(in crate::cli) fn erase(&mut self) {
         self.forget_after_stop();
         let drawn = std::mem::take(&mut self.drawn);
-        if !drawn.is_empty()
-            && stderr_is_in_foreground()
-            && let Some(size) = terminal::size(stderr())
-        {
+        let size = terminal::size(stderr()).filter(|_| !drawn.is_empty() && stderr_is_in_foreground());
+        if let Some(size) = size {
             write(&clear_sequence(&drawn, size.columns));
         }
     }

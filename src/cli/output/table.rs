@@ -36,14 +36,10 @@ pub(in crate::cli) fn table(steps: &[Row], styles: Styles, columns: Option<usize
     // However long a name is, the state stays visible.
     let longest = columns.map_or(usize::MAX, |columns| (columns / 3).max(8));
     let rows: Vec<Cells<'_>> = steps.iter().map(|step| cells(step, longest)).collect();
-    let mut widths: Vec<Option<usize>> = (0..HEADS.len())
-        .map(|column| Some(rows.iter().map(|row| width(&row[column])).max().unwrap_or(0).max(HEADS[column].len())))
-        .collect();
-    for column in [PROGRESS, ENDED] {
-        if rows.iter().all(|row| row[column] == NOTHING) {
-            widths[column] = None;
-        }
-    }
+    let widest = |column: usize| rows.iter().map(|row| width(&row[column])).max().unwrap_or(0).max(HEADS[column].len());
+    let is_empty = |column: usize| rows.iter().all(|row| row[column] == NOTHING);
+    let is_shown = |column| ![PROGRESS, ENDED].contains(&column) || !is_empty(column);
+    let mut widths: Vec<_> = (0..HEADS.len()).map(|column| is_shown(column).then(|| widest(column))).collect();
     for column in DISPENSABLE {
         let before_last: usize = widths[..HEADS.len() - 1].iter().flatten().map(|width| width + GAP).sum();
         if columns.is_none_or(|columns| before_last + LAST_LINE <= columns) {

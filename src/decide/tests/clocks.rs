@@ -2,14 +2,15 @@
 //!
 //! Every clock is an argument, so no test waits.
 
-use crate::decide::policy::{Policy, START_TIMEOUT, SettleTimes, Threshold, ThresholdOptions};
+use crate::decide::policy::{PauseDetector, Policy, START_TIMEOUT, SettleTimes, Threshold, ThresholdOptions};
 use crate::decide::snapshot::{Liveness, LocalContext, Process, ResultState, Snapshot, Status};
 use crate::decide::tests::looks::{GONE, local, moment, of_run, plain, snapshot, success, there, wall};
 use crate::decide::tracker::RunTracker;
-use crate::decide::verdict::{Verdict, evaluate};
-use crate::record::file_state::FileState;
+use crate::decide::verdict::{SETTLE_START, SETTLE_STATUS, Verdict, evaluate};
+use crate::record::file_state::{FileState, LockState};
 use crate::record::meta::{Meta, ParsedMeta};
 use crate::record::outcome::{Intent, Reason};
+use crate::record::status::ParsedStatus;
 use crate::record::time::MonotonicTime;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,6 +69,39 @@ fn after_a_pause_that_stopped_the_observer_too_a_heartbeat_has_the_whole_of_its_
         assert_eq!(is_hung(&verdict(&mut run, &look(559.9), 60.0)), !paused);
         assert!(is_hung(&verdict(&mut run, &look(560.1), 60.0)), "it has said nothing since");
     }
+}
+
+#[test]
+fn after_a_pause_whatever_is_waited_for_has_the_whole_of_its_time_again() {
+    let unfinished = there(101.0, ParsedStatus::Unfinished("SUC".into()));
+    let cases = [
+        // It has not started; it is dead and says nothing; it holds its lock and has no pid; its status has half a word.
+        (snapshot(101.0), START_TIMEOUT),
+        (Snapshot { process: GONE, ..plain(101.0) }, SettleTimes::CONTRACT.death),
+        (Snapshot { lock: LockState::Held, heartbeat: there(101.0, ()), ..snapshot(101.0) }, SETTLE_START),
+        (Snapshot { status: unfinished, ..plain(101.0) }, SETTLE_STATUS),
+    ];
+    for (look, patience) in cases {
+        let mut step = RunTracker::default();
+        assert_eq!(looks_again(&verdict(&mut step, &look, 60.0)), moment(101.0).plus(patience), "{look:?}");
+        step.note_pause(moment(500.0));
+        let later = Snapshot { at: moment(500.1), ..look };
+        assert_eq!(looks_again(&verdict(&mut step, &later, 600.0)), moment(500.0).plus(patience), "{later:?}");
+    }
+}
+
+#[test]
+fn a_process_was_paused_that_goes_on_over_a_second_later_than_it_had_planned() {
+    let mut pauses = PauseDetector::new(moment(1.0));
+    assert!(!pauses.was_paused(moment(1.9)) && !pauses.was_paused(moment(2.8)), "a second is long for a single look");
+    assert!(pauses.was_paused(moment(3.9)) && !pauses.was_paused(moment(4.0)));
+    pauses.sleeps_until(moment(60.0));
+    assert!(!pauses.was_paused(moment(10.0)), "something happened");
+    assert!(pauses.was_paused(moment(60.0)), "it had meant to go on at once");
+    pauses.sleeps_until(moment(70.0));
+    assert!(!pauses.was_paused(moment(71.0)));
+    pauses.sleeps_until(moment(80.0));
+    assert!(pauses.was_paused(moment(81.1)));
 }
 
 #[test]
