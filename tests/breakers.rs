@@ -62,6 +62,17 @@ fn what_is_no_record_is_said_and_kept() {
         assert!(ended.stderr.contains("b.breaker") && ended.stderr.contains("remove it"), "{ended:?}");
     }
     assert_eq!(place.read("b.breaker"), "{ not mine");
+    // It hides none of the others, before it or after, and keeps none from being closed.
+    for name in ["a", "c"] {
+        assert_eq!(breaker(&place, &["record", name, "failed"]).code, 0);
+    }
+    for (word, failures) in [("show", 1), ("reset", 0)] {
+        let ended = breaker(&place, &[word]);
+        let others = ["a", "c"].map(|name| format!("{name}: closed, {failures} of 3 failures in a row\n"));
+        assert_eq!((ended.code, ended.stdout.as_str()), (125, others.concat().as_str()), "{ended:?}");
+        assert!(ended.stderr.contains("b.breaker") && ended.stderr.lines().count() == 1, "{ended:?}");
+    }
+    assert_eq!(place.read("b.breaker"), "{ not mine");
 }
 
 #[test]

@@ -15,26 +15,25 @@ use crate::sys::fs::monitor_dir::MonitorDir;
 use crate::sys::{clock, env};
 use std::path::Path;
 
+/// Breakers, each or why it cannot be told: one that cannot be read hides no other.
+type Statuses = Vec<Result<BreakerStatus, Error>>;
+
 /// The breakers of a directory, or the one that is named.
 ///
 /// # Errors
-/// `ErrorKind::Internal` where a record cannot be read.
-pub(crate) fn show(
-    directory: &Path,
-    name: Option<&StepName>,
-    max_consecutive: u32,
-) -> Result<Vec<BreakerStatus>, Error> {
+/// `ErrorKind::Internal` where the directory cannot be read.
+pub(crate) fn show(directory: &Path, name: Option<&StepName>, max_consecutive: u32) -> Result<Statuses, Error> {
     let directory = open(directory)?;
     let status = |name| Ok(BreakerStatus::of(&breaker_file::read(&directory, name)?, name, max_consecutive));
-    named_or_with(&directory, name, Record::Breaker)?.iter().map(status).collect()
+    Ok(named_or_with(&directory, name, Record::Breaker)?.iter().map(status).collect())
 }
 
 /// Closes a circuit; every one of the directory where none is named.
 ///
 /// # Errors
-/// `ErrorKind::NotStarted` where there is neither such a breaker nor such a step, `ErrorKind::Internal` where a record cannot be
-/// written.
-pub(crate) fn reset(directory: &Path, name: Option<&StepName>) -> Result<Vec<BreakerStatus>, Error> {
+/// `ErrorKind::NotStarted` where there is neither such a breaker nor such a step, `ErrorKind::Internal` where the directory
+/// cannot be read.
+pub(crate) fn reset(directory: &Path, name: Option<&StepName>) -> Result<Statuses, Error> {
     let directory = open(directory)?;
     if let Some(name) = name {
         check_known(&directory, name)?;
@@ -43,7 +42,7 @@ pub(crate) fn reset(directory: &Path, name: Option<&StepName>) -> Result<Vec<Bre
         let record = breaker_file::update(&directory, name, closed)?;
         Ok(BreakerStatus::of(&record, name, MAX_CONSECUTIVE))
     };
-    named_or_with(&directory, name, Record::Breaker)?.iter().map(change).collect()
+    Ok(named_or_with(&directory, name, Record::Breaker)?.iter().map(change).collect())
 }
 
 /// Counts one success or failure.

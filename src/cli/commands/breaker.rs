@@ -73,19 +73,21 @@ impl Subcommand for BreakerArgs {
             BreakerAction::Show { name } => breaker::show(&directory, name.as_ref(), limit)?,
             BreakerAction::Reset { name } => breaker::reset(&directory, name.as_ref())?,
             BreakerAction::Record { name, outcome } => {
-                vec![breaker::record(&directory, &name, outcome == Counted::Success, limit)?]
+                vec![breaker::record(&directory, &name, outcome == Counted::Success, limit)]
             }
         };
         if breakers.is_empty() && !out.quiet {
             print_error(&format!("there is no circuit breaker in {}: no run has failed there", directory.display()));
         }
+        let mut code = ExitCode::Success.code();
         for breaker in &breakers {
-            if out.json {
-                out.print_json(breaker);
-            } else if !out.quiet {
-                out.print_line(&format::breaker_line(breaker));
+            match breaker {
+                Err(error) => code = out.error(error),
+                Ok(breaker) if out.json => out.print_json(breaker),
+                Ok(breaker) if !out.quiet => out.print_line(&format::breaker_line(breaker)),
+                Ok(_) => {}
             }
         }
-        Ok(ExitCode::Success.code())
+        Ok(code)
     }
 }
