@@ -25,8 +25,8 @@ pub(crate) const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// container or a virtual machine was paused, or a disk stood still. A busy machine is late by less.
 const PAUSED: Duration = Duration::from_secs(1);
 
-/// Finds the pauses of this process, asleep or not. Each look asks it first: what was measured by looks starts anew after one,
-/// since the work was paused too and could neither beat nor start nor say how it ended.
+/// Finds the pauses of this process, asleep or not. Each look asks it first: heartbeats have their whole time again after one,
+/// and so have steps that have not started, since the work was paused too.
 #[derive(Debug)]
 pub(crate) struct PauseDetector {
     /// When this process looks again at the latest.

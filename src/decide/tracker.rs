@@ -152,15 +152,13 @@ impl RunTracker {
         self.replaced
     }
 
-    /// Takes in that this process goes on at `now` after a pause ([`crate::decide::policy::PauseDetector`]): whatever it waits
-    /// for has the whole of its time again.
+    /// Takes in that this process goes on at `now` after a pause ([`crate::decide::policy::PauseDetector`]): a heartbeat and a
+    /// start have the whole of their time again. What settles within seconds does not: on a machine so busy that each look is
+    /// late nothing would ever settle.
     pub(crate) fn note_pause(&mut self, now: MonotonicTime) {
         self.absent_since = self.absent_since.map(|_| now);
         if let Some(run) = &mut self.run {
             run.stopped = run.stopped.max(Some(now));
-            run.dead_since = run.dead_since.map(|_| now);
-            run.starting_since = run.starting_since.map(|_| now);
-            run.status = run.status.map(|(stamp, _)| (stamp, now));
         }
     }
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 /// How long a half-written status may stand unchanged.
 pub(crate) const SETTLE_STATUS: Duration = Duration::from_secs(2);
 /// How long a held lock without a pid counts as a run that is starting.
-pub(crate) const SETTLE_START: Duration = Duration::from_secs(5);
+const SETTLE_START: Duration = Duration::from_secs(5);
 
 /// Whether a run is just starting, as far as a held lock without a pid is believed to say that.
 pub(crate) fn is_starting(liveness: Liveness, now: MonotonicTime) -> bool {
