@@ -7,7 +7,7 @@ mod support;
 use serde_json::{Value, json};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use support::screen::Screen;
 use support::{Bystander, Ended, Place, Running, kill, lives, until};
 
@@ -197,9 +197,13 @@ fn make_go(place: &Place) {
     nix::unistd::mkfifo(&place.file("go"), nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
 }
 
+fn beaten(place: &Place) -> SystemTime {
+    std::fs::metadata(place.file("s.heartbeat")).expect("a heartbeat").modified().expect("its time")
+}
+
 /// Waits until a waiter with this staleness has had reason to look at a heartbeat twice since the stop.
 fn stays_stale(place: &Place, limit: Duration) {
-    let heartbeat = std::fs::metadata(place.file("s.heartbeat")).expect("a heartbeat").modified().expect("its time");
+    let heartbeat = beaten(place);
     until("the heartbeat is stale", || heartbeat.elapsed().is_ok_and(|age| age > limit * 2));
 }
 
@@ -286,11 +290,7 @@ fn a_paused_machine_makes_no_healthy_run_hung() {
     let stale = Duration::from_secs(2);
     // By the run itself, whose COMMAND beats when it likes.
     let place = Place::new();
-    let script = "echo ready; until [ -e $DOGWATCH_DIR/go ]; do sleep 0.02; done";
-    let limits = ["--heartbeat-on", "manual", "--stale", "2s"];
-    let line = ["run", "s"].into_iter().chain(limits).chain(["--", "bash", "-c", script]);
-    let mut run = place.start(line);
-    until("COMMAND is ready", || std::fs::read_to_string(place.file("s.log")).is_ok_and(|log| log == "ready\n"));
+    let mut run = silent_run(&place, "2s");
     pause(&place, &mut run, stale);
     assert!(!run.has_ended());
     place.write("go", "");
@@ -351,4 +351,59 @@ fn a_pause_outside_of_any_sleep_makes_no_healthy_run_hung_either() {
     place.write("s.status", "SUCCESS\n");
     waiter.end_at_all().said(0, "success", false);
     assert!(lives(work.pid()));
+}
+
+/// Starts a run whose COMMAND beats when it likes, until there is a file `go`.
+fn silent_run(place: &Place, stale: &str) -> Running {
+    let script = "echo ready; until [ -e $DOGWATCH_DIR/go ]; do sleep 0.02; done";
+    let run = place.start(["run", "s", "--heartbeat-on", "manual", "--stale", stale, "--", "bash", "-c", script]);
+    until("COMMAND is ready", || std::fs::read_to_string(place.file("s.log")).is_ok_and(|log| log == "ready\n"));
+    run
+}
+
+#[test]
+fn who_comes_after_a_pause_or_a_stop_finds_a_heartbeat_of_its_end() {
+    let stale = Duration::from_secs(2);
+    for is_stop in [false, true] {
+        let place = Place::new();
+        let mut run = silent_run(&place, "2s");
+        let before = beaten(&place);
+        if is_stop {
+            kill("STOP", run.pid());
+            stays_stale(&place, stale);
+            kill("CONT", run.pid());
+        } else {
+            pause(&place, &mut run, stale);
+        }
+        until("it says that it goes on", || run.has_ended() || beaten(&place) > before);
+        let check = place.dogwatch(["check", "s", "--json", "--stale", "2s"]);
+        assert_eq!((check.code, &check.json()["outcome"]), (75, &json!("running")), "{check:?}");
+        place.write("go", "");
+        assert_eq!(run.end_at_all().code, 0);
+    }
+}
+
+#[test]
+fn a_pause_that_is_over_before_the_heartbeat_is_stale_counts_as_well() {
+    // It takes 3.2 of 4 seconds, and the work has but the rest of them.
+    let (pausing, stale) = (Duration::from_millis(1600), Duration::from_millis(2500));
+    let place = Place::new();
+    let mut run = silent_run(&place, "4s");
+    let before = beaten(&place);
+    pause(&place, &mut run, pausing);
+    until("it says that it goes on", || run.has_ended() || beaten(&place) > before);
+    place.write("go", "");
+    assert_eq!(run.end_at_all().code, 0);
+    let place = Place::new();
+    let work = Bystander::sleeping();
+    place.write("s.heartbeat", "");
+    place.write("s.pid", &format!("{}\n", work.pid()));
+    let mut waiter = place.start(["wait", "s", "--json", "--stale", "4s"]);
+    until("the waiter watches", || waiter.has_events());
+    pause(&place, &mut waiter, pausing);
+    stays_stale(&place, stale);
+    assert!(!waiter.has_ended() && lives(work.pid()));
+    place.write("s.result", "{}");
+    place.write("s.status", "SUCCESS\n");
+    waiter.end_at_all().said(0, "success", false);
 }

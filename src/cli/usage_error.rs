@@ -111,11 +111,7 @@ const COMMAND_HINTS: &[(&[&str], &str)] = &[
 
 /// The same for flags: the commands, what is typed, and what does that here.
 const FLAG_HINTS: &[(&[&str], &[&str], &str)] = &[
-    (
-        &["wait", "recover"],
-        &["--timeout", "-t", "--wait-timeout"],
-        "use --for D to bound this call and leave the work running, or --max-timeout D to end work that takes longer",
-    ),
+    (&["wait", "recover"], &["--timeout", "-t", "--wait-timeout"], "use --for D, or --max-timeout D to end the work"),
     (&["run"], &["--timeout", "-t"], "use --max-timeout D to end work that takes longer"),
     (&["run"], &["--background", "--bg", "-b"], "use -d to leave the work running and return"),
     (&["run"], &["--name", "-n"], "the name comes first, as in: dogwatch run STEP -- COMMAND"),

@@ -25,6 +25,12 @@ pub(crate) const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// container or a virtual machine was paused, or a disk stood still. A busy machine is late by less.
 const PAUSED: Duration = Duration::from_secs(1);
 
+/// How often a waiter reads every step, or compared where it runs steadily, whatever the events say: the bound on the damage of a
+/// lost one.
+pub(crate) const SAFETY_RESCAN: Duration = Duration::from_secs(15);
+/// How often a heartbeat is looked at before it is stale: a pause shows only where this process had meant to wake.
+pub(crate) const LOOKS: u32 = 4;
+
 /// Finds the pauses of this process, asleep or not. Each look asks it first: heartbeats have their whole time again after one,
 /// and so have steps that have not started, since the work was paused too.
 #[derive(Debug)]

@@ -1,12 +1,13 @@
 //! The one thread of a wait: carries out the state machine's actions, and sleeps in one poll(2) for what it is told next.
 //! Called by `ops`.
 
+use crate::decide::policy::SAFETY_RESCAN;
 use crate::decide::snapshot::LocalContext;
 use crate::error::{Error, io_reason};
 use crate::monitor::event::{MonitorAction, MonitorEvent, SourceStatus, Task};
 use crate::monitor::event_sources::EventSources;
 use crate::monitor::log_scan::LogWatch;
-use crate::monitor::machine::{Monitor, SAFETY_RESCAN};
+use crate::monitor::machine::Monitor;
 use crate::monitor::options::{LogOptions, MonitorOptions, WaitEnd, WaitEvent};
 use crate::monitor::terminations::TerminationPool;
 use crate::record::file_names::{Record, file_name};

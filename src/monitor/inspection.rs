@@ -2,7 +2,7 @@
 //! verdict: keep watching, have the run ended, or report. Called by `machine` for one step at a time; each part ends with an
 //! action whose event calls the next.
 
-use crate::decide::policy::{MAX_TIMEOUT, SettleTimes};
+use crate::decide::policy::{LOOKS, MAX_TIMEOUT, SAFETY_RESCAN, SettleTimes};
 use crate::decide::snapshot::{Process, Snapshot};
 use crate::decide::verdict::Verdict;
 use crate::error::Error;
@@ -167,7 +167,10 @@ impl Monitor<'_> {
         state.followed.retain(|known| files.contains(known));
         let unfollowed: Vec<Record> =
             files.iter().filter(|file| !state.followed.contains(file)).map(|(record, _)| *record).collect();
-        let mut next = recheck_at;
+        // So often that a pause shows, where the rescan comes seldomer.
+        let often = state.assessment.as_ref().and_then(|last| Some(last.policy.stale? / LOOKS));
+        let often = often.filter(|often| *often < SAFETY_RESCAN).map(|often| self.now.plus(often));
+        let mut next = recheck_at.min(often.unwrap_or(MonotonicTime::NEVER));
         if poll_fast || state.lock_outlives_process() {
             next = next.min(self.now.plus(state.next_backoff()));
         }

@@ -7,7 +7,7 @@
 //! watch; then the watches are set, and every step is read once more (I2). How one step is inspected, and what follows, stands
 //! in `inspection`.
 
-use crate::decide::policy::PauseDetector;
+use crate::decide::policy::{PauseDetector, SAFETY_RESCAN};
 use crate::error::Error;
 use crate::monitor::event::{MonitorAction, MonitorEvent, SourceStatus};
 use crate::monitor::log_scan::LogScanner;
@@ -22,9 +22,6 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::Path;
 use std::time::Duration;
 
-/// How often every step is read, or compared where it runs steadily, whatever the events say: the bound on the damage of a
-/// lost one.
-pub(super) const SAFETY_RESCAN: Duration = Duration::from_secs(15);
 /// How often progress is shown.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 /// How many steps are shown.

@@ -2,6 +2,7 @@
 //!
 //! Missed beats are not repeated: a process that was stopped for a minute beats once, not six times.
 
+use crate::decide::policy::LOOKS;
 use crate::record::time::{MonotonicTime, WallTime};
 use crate::runner::HeartbeatOn;
 use std::time::Duration;
@@ -12,6 +13,8 @@ pub(super) struct HeartbeatScheduler {
     on: HeartbeatOn,
     interval: Duration,
     next: MonotonicTime,
+    /// Whether the next beat is due whatever it is on: others go by the file, and know of no pause.
+    resumed: bool,
     last_size: u64,
     stale: Option<Duration>,
     seen: Option<WallTime>,
@@ -22,23 +25,25 @@ impl HeartbeatScheduler {
     /// The rhythm of a run whose first heartbeat was written at `now`.
     pub(super) fn new(on: HeartbeatOn, interval: Duration, stale: Option<Duration>, now: MonotonicTime) -> Self {
         let stale = stale.filter(|stale| !stale.is_zero());
-        Self { on, interval, next: now.plus(interval), last_size: 0, stale, seen: None, fresh: now }
+        // Where nothing else is due so often, so that a pause shows.
+        let manual = stale.filter(|_| on == HeartbeatOn::Manual);
+        let interval = manual.map_or(interval, |stale| interval.min(stale / LOOKS));
+        Self { on, interval, next: now.plus(interval), resumed: false, last_size: 0, stale, seen: None, fresh: now }
     }
 
     /// Goes on after a stop or a pause: a beat is due, and the heartbeat's age counts from now.
     pub(super) fn restart(&mut self, now: MonotonicTime) {
-        (self.next, self.fresh) = (now, now);
+        (self.next, self.fresh, self.resumed) = (now, now, true);
     }
 
     /// When to look again.
     pub(super) fn due(&self) -> MonotonicTime {
         let stale_at = self.stale.map_or(MonotonicTime::NEVER, |stale| self.fresh.plus(stale));
         match self.on {
-            // These beat by the clock, so their staleness is looked at with each beat; only a manual one has no beat
-            // of ours and is looked at when its threshold is reached.
+            // It beats by the clock, so its staleness is looked at with each beat.
             HeartbeatOn::Process => self.next,
-            HeartbeatOn::Output | HeartbeatOn::Activity => self.next.min(stale_at),
-            HeartbeatOn::Manual => stale_at,
+            HeartbeatOn::Manual if self.stale.is_none() => MonotonicTime::NEVER,
+            HeartbeatOn::Output | HeartbeatOn::Activity | HeartbeatOn::Manual => self.next.min(stale_at),
         }
     }
 
@@ -56,12 +61,13 @@ impl HeartbeatScheduler {
         self.next = now.plus(self.interval);
         let grew = log_size != self.last_size;
         self.last_size = log_size;
-        match self.on {
-            HeartbeatOn::Process => true,
-            HeartbeatOn::Output => grew,
-            HeartbeatOn::Activity => grew || active,
-            HeartbeatOn::Manual => false,
-        }
+        std::mem::take(&mut self.resumed)
+            || match self.on {
+                HeartbeatOn::Process => true,
+                HeartbeatOn::Output => grew,
+                HeartbeatOn::Activity => grew || active,
+                HeartbeatOn::Manual => false,
+            }
     }
 
     /// Takes in that the heartbeat was last modified at `modified`. Its age counts by observed change: if another process
@@ -136,15 +142,27 @@ mod tests {
     }
 
     #[test]
-    fn a_manual_heartbeat_is_looked_at_when_its_threshold_is_reached_and_counts_from_its_change() {
-        let mut heartbeat = HeartbeatScheduler::new(HeartbeatOn::Manual, 10 * SECOND, Some(30 * SECOND), at(0));
+    fn a_manual_heartbeat_is_looked_at_often_enough_and_counts_from_its_change() {
+        let mut heartbeat = HeartbeatScheduler::new(HeartbeatOn::Manual, 10 * SECOND, Some(28 * SECOND), at(0));
         assert!(!is_stale(&mut heartbeat, at(0), Some(wall(0))));
-        assert_eq!(heartbeat.due(), at(30));
-        assert!(!is_stale(&mut heartbeat, at(30), Some(wall(25))));
+        assert_eq!(heartbeat.due(), at(7), "a pause before the threshold shows");
+        assert!(!heartbeat.take_beat(at(27), 9, true));
+        assert_eq!(heartbeat.due(), at(28));
+        assert!(!is_stale(&mut heartbeat, at(28), Some(wall(27))) && !heartbeat.take_beat(at(50), 9, true));
         assert_eq!(heartbeat.due(), at(55));
-        assert!(!is_stale(&mut heartbeat, at(54), Some(wall(25))));
-        assert!(is_stale(&mut heartbeat, at(55), Some(wall(25))));
-        assert_eq!(heartbeat.age(at(55)), 30 * SECOND);
+        assert!(!is_stale(&mut heartbeat, at(54), Some(wall(27))));
+        assert!(is_stale(&mut heartbeat, at(55), Some(wall(27))));
+        assert_eq!(heartbeat.age(at(55)), 28 * SECOND);
+    }
+
+    #[test]
+    fn after_a_stop_whatever_beats_sends_one_heartbeat_at_once() {
+        for on in [HeartbeatOn::Process, HeartbeatOn::Output, HeartbeatOn::Activity, HeartbeatOn::Manual] {
+            let mut heartbeat = HeartbeatScheduler::new(on, 10 * SECOND, Some(30 * SECOND), at(0));
+            heartbeat.restart(at(5));
+            assert!(heartbeat.take_beat(at(5), 0, false) && !heartbeat.take_beat(at(6), 0, false), "{on:?}");
+            assert_eq!(heartbeat.take_beat(at(15), 0, false), on == HeartbeatOn::Process, "once only");
+        }
     }
 
     #[test]

@@ -37,8 +37,7 @@ pub(in crate::cli) fn table(steps: &[Row], styles: Styles, columns: Option<usize
     let longest = columns.map_or(usize::MAX, |columns| (columns / 3).max(8));
     let rows: Vec<Cells<'_>> = steps.iter().map(|step| cells(step, longest)).collect();
     let widest = |column: usize| rows.iter().map(|row| width(&row[column])).max().unwrap_or(0).max(HEADS[column].len());
-    let is_empty = |column: usize| rows.iter().all(|row| row[column] == NOTHING);
-    let is_shown = |column| ![PROGRESS, ENDED].contains(&column) || !is_empty(column);
+    let is_shown = |at: usize| ![PROGRESS, ENDED].contains(&at) || rows.iter().any(|row| row[at] != NOTHING);
     let mut widths: Vec<_> = (0..HEADS.len()).map(|column| is_shown(column).then(|| widest(column))).collect();
     for column in DISPENSABLE {
         let before_last: usize = widths[..HEADS.len() - 1].iter().flatten().map(|width| width + GAP).sum();

@@ -1,8 +1,9 @@
 //! The driver of the simulation: carries out the machine's actions in the simulated world, and jumps to the next thing that
 //! happens where the real driver sleeps.
 
+use crate::decide::policy::SAFETY_RESCAN;
 use crate::monitor::event::{MonitorAction, MonitorEvent, SourceStatus, Task};
-use crate::monitor::machine::{Monitor, SAFETY_RESCAN};
+use crate::monitor::machine::Monitor;
 use crate::monitor::options::WaitEnd;
 use crate::monitor::tests::script::{MILLISECOND, SECOND};
 use crate::monitor::tests::simulated::{Notice, State};
