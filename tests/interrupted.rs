@@ -285,6 +285,21 @@ fn pause(place: &Place, process: &mut Running, limit: Duration) {
     until("it sleeps again", || process.has_ended() || sleeps(process.pid()) > before);
 }
 
+/// Work of a plain shell's step that has just beaten.
+fn plain_step(place: &Place) -> Bystander {
+    let work = Bystander::sleeping();
+    place.write("s.heartbeat", "");
+    place.write("s.pid", &format!("{}\n", work.pid()));
+    work
+}
+
+/// Has the step say that it succeeded; the waiter tells so, and has ended nothing.
+fn succeeds(place: &Place, waiter: Running) {
+    place.write("s.result", "{}");
+    place.write("s.status", "SUCCESS\n");
+    waiter.end_at_all().said(0, "success", false);
+}
+
 #[test]
 fn a_paused_machine_makes_no_healthy_run_hung() {
     let stale = Duration::from_secs(2);
@@ -298,16 +313,12 @@ fn a_paused_machine_makes_no_healthy_run_hung() {
     assert_eq!(run.code, 0, "{run:?}");
     // By a waiter, of work that knows nothing of this program.
     let place = Place::new();
-    let work = Bystander::sleeping();
-    place.write("s.heartbeat", "");
-    place.write("s.pid", &format!("{}\n", work.pid()));
+    let work = plain_step(&place);
     let mut waiter = place.start(["wait", "s", "--json", "--stale", "2s"]);
     until("the waiter watches", || waiter.has_events());
     pause(&place, &mut waiter, stale);
     assert!(!waiter.has_ended() && lives(work.pid()));
-    place.write("s.result", "{}");
-    place.write("s.status", "SUCCESS\n");
-    waiter.end_at_all().said(0, "success", false);
+    succeeds(&place, waiter);
 }
 
 /// The trace of a program of ours that a call of its own keeps for four seconds, as a disk that stands still or a pause would.
@@ -340,16 +351,12 @@ fn a_pause_outside_of_any_sleep_makes_no_healthy_run_hung_either() {
     assert_eq!((run.code, run.stderr.as_str()), (0, ""));
     // A waiter, between its first look and its second.
     let place = Place::new();
-    let work = Bystander::sleeping();
-    place.write("s.heartbeat", "");
-    place.write("s.pid", &format!("{}\n", work.pid()));
+    let work = plain_step(&place);
     let (waiter, found_later) = kept_by("inotify_init1", &place, &["wait", "s", "--json", "--stale", "2s"]);
     until("it looks at the heartbeat", || found_later("s.heartbeat"));
     place.write("s.status", "SUC");
     until("it has judged by that and looks again", || found_later("s.status"));
-    place.write("s.result", "{}");
-    place.write("s.status", "SUCCESS\n");
-    waiter.end_at_all().said(0, "success", false);
+    succeeds(&place, waiter);
     assert!(lives(work.pid()));
 }
 
@@ -395,15 +402,11 @@ fn a_pause_that_is_over_before_the_heartbeat_is_stale_counts_as_well() {
     place.write("go", "");
     assert_eq!(run.end_at_all().code, 0);
     let place = Place::new();
-    let work = Bystander::sleeping();
-    place.write("s.heartbeat", "");
-    place.write("s.pid", &format!("{}\n", work.pid()));
+    let work = plain_step(&place);
     let mut waiter = place.start(["wait", "s", "--json", "--stale", "4s"]);
     until("the waiter watches", || waiter.has_events());
     pause(&place, &mut waiter, pausing);
     stays_stale(&place, stale);
     assert!(!waiter.has_ended() && lives(work.pid()));
-    place.write("s.result", "{}");
-    place.write("s.status", "SUCCESS\n");
-    waiter.end_at_all().said(0, "success", false);
+    succeeds(&place, waiter);
 }

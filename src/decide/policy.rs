@@ -25,10 +25,11 @@ pub(crate) const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// container or a virtual machine was paused, or a disk stood still. A busy machine is late by less.
 const PAUSED: Duration = Duration::from_secs(1);
 
-/// How often a waiter reads every step, or compared where it runs steadily, whatever the events say: the bound on the damage of a
-/// lost one.
+/// How often a waiter reads every step, whatever the events say; one that runs steadily it only compares. That bounds the damage
+/// of a lost event.
 pub(crate) const SAFETY_RESCAN: Duration = Duration::from_secs(15);
-/// How often a heartbeat is looked at before it is stale: a pause shows only where this process had meant to wake.
+/// How often a heartbeat is looked at before it is stale. A pause shows only by a wake-up that comes late, so each look before the
+/// threshold is one by which a pause can be seen.
 pub(crate) const LOOKS: u32 = 4;
 
 /// Finds the pauses of this process, asleep or not. Each look asks it first: heartbeats have their whole time again after one,

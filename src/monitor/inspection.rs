@@ -167,7 +167,7 @@ impl Monitor<'_> {
         state.followed.retain(|known| files.contains(known));
         let unfollowed: Vec<Record> =
             files.iter().filter(|file| !state.followed.contains(file)).map(|(record, _)| *record).collect();
-        // So often that a pause shows, where the rescan comes seldomer.
+        // A pause shows only by a look that comes late. Where the threshold is short, the rescan does not look often enough.
         let often = state.assessment.as_ref().and_then(|last| Some(last.policy.stale? / LOOKS));
         let often = often.filter(|often| *often < SAFETY_RESCAN).map(|often| self.now.plus(often));
         let mut next = recheck_at.min(often.unwrap_or(MonotonicTime::NEVER));

@@ -134,6 +134,7 @@ impl<'call> Monitor<'call> {
         at
     }
 
+    /// Takes in that it is `now`, and that this process was paused until then where nothing came in time.
     fn go_on(&mut self, now: MonotonicTime) {
         self.now = now;
         if self.pauses.was_paused(now) {

@@ -13,7 +13,7 @@ pub(super) struct HeartbeatScheduler {
     on: HeartbeatOn,
     interval: Duration,
     next: MonotonicTime,
-    /// Whether the next beat is due whatever it is on: others go by the file, and know of no pause.
+    /// Whether the next beat is sent whatever COMMAND did: after a stop or a pause other processes see only the file's age.
     resumed: bool,
     last_size: u64,
     stale: Option<Duration>,
@@ -25,7 +25,7 @@ impl HeartbeatScheduler {
     /// The rhythm of a run whose first heartbeat was written at `now`.
     pub(super) fn new(on: HeartbeatOn, interval: Duration, stale: Option<Duration>, now: MonotonicTime) -> Self {
         let stale = stale.filter(|stale| !stale.is_zero());
-        // Where nothing else is due so often, so that a pause shows.
+        // `run` sends no manual heartbeats, and looks at them so often that a pause shows (`LOOKS`).
         let manual = stale.filter(|_| on == HeartbeatOn::Manual);
         let interval = manual.map_or(interval, |stale| interval.min(stale / LOOKS));
         Self { on, interval, next: now.plus(interval), resumed: false, last_size: 0, stale, seen: None, fresh: now }

@@ -102,8 +102,8 @@ fn open<'check>(path: &Path, named: PathBuf, project: &'check Path) -> Result<Ve
         if error.kind() != std::io::ErrorKind::NotFound {
             return Failure::new(format!("cannot read {}: {}", file.display(), io_reason(&error)));
         }
-        // A rebuild empties the folder. It is offered only where the folder looks like an environment; another one may hold
-        // files that somebody needs.
+        // A rebuild empties the folder, so it is offered only where the folder looks like an environment: any other folder
+        // may hold the user's own files.
         let has_begun = ["bin", "lib"].iter().all(|part| metadata::is_there(&folder.join(part)));
         let cause = if has_begun { "making it was interrupted" } else { "it is another kind of folder" };
         Failure::new(format!("{shown} holds no {}, so no Python takes it for an environment", cfg::NAME))
