@@ -2,11 +2,9 @@
 //! tells what became of everything, a failure fixed, a server stopped. What all of it prints is counted: an agent pays for
 //! each byte.
 
-mod support;
-
+use crate::support::{Ended, Place, until};
 use serde_json::Value;
 use std::cell::RefCell;
-use support::{Ended, Place, until};
 
 /// The most that a whole day may print, standard error included.
 const MAX_BYTES: usize = 6 * 1024;

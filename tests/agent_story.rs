@@ -3,11 +3,9 @@
 //!
 //! Every step of it is a call that an agent makes.
 
-mod support;
-
+use crate::support::{Place, kill, lives, until};
 use serde_json::json;
 use std::time::{Duration, Instant};
-use support::{Place, kill, lives, until};
 
 #[test]
 fn work_outlives_its_waiters_and_the_fourth_failure_does_not_start() {

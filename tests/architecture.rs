@@ -3,15 +3,10 @@
 //! The source is parsed by `syn`, and a path is followed through imports and re-exports to the file that defines what it
 //! names. Each rule is a function of files and their texts; below, each is fed with violations.
 
-#[path = "support/sources.rs"]
-mod sources;
-#[path = "support/tree.rs"]
-mod tree;
-
-use sources::Sources;
+use crate::sources::Sources;
+use crate::tree::{finds, read, report, tracked, walk};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use tree::{finds, read, report, tracked, walk};
 
 /// The layers and their heights: a file may use its own layer, and any that is strictly lower.
 const LAYERS: [(&str, u8); 16] = [

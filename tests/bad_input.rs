@@ -3,13 +3,11 @@
 //! Each error must be one sentence, and come at once whatever file type stands under a record's name. A broken pid file
 //! must lead to no signal: such cases run in a PID namespace of their own.
 
-mod support;
-
+use crate::support::{Ended, Place, binary, in_parallel, is_refused, own_namespace, until};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use support::{Ended, Place, binary, in_parallel, is_refused, own_namespace, until};
 
 fn run(command: &mut Command) -> Ended {
     Ended::of(&command.output().expect("dogwatch runs"))
@@ -53,7 +51,7 @@ fn as_user(user: u32) -> [String; 4] {
 /// The binary where every user can reach it: a target folder may lie in a home that is closed.
 fn reachable_binary(folder: &Path) -> PathBuf {
     let copy = folder.join("dogwatch");
-    // By another program: see `support::executable`.
+    // By another program: see `crate::support::executable`.
     assert!(Command::new("cp").arg(binary()).arg(&copy).status().is_ok_and(|status| status.success()));
     std::fs::set_permissions(folder, PermissionsExt::from_mode(0o755)).expect("an open folder");
     copy

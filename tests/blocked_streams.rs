@@ -3,15 +3,13 @@
 
 #![cfg(target_os = "linux")]
 
-mod support;
-
+use crate::support::{Place, kill, until};
 use serde_json::json;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
-use support::{Place, kill, until};
 
 /// A pipe that is full, and its reading end.
 fn full_pipe() -> (std::io::PipeReader, OwnedFd) {
@@ -220,7 +218,8 @@ fn a_signal_ends_what_prints_where_nobody_reads() {
         reader.read_exact(&mut room).expect("it is read");
         let mut child = command.stdout(stdout).stderr(Stdio::null()).spawn().expect("it starts");
         if line.starts_with("wait") {
-            let waits = || support::open_files(child.id().cast_signed()).iter().any(|file| file.contains("inotify"));
+            let waits =
+                || crate::support::open_files(child.id().cast_signed()).iter().any(|file| file.contains("inotify"));
             until("it waits for events", waits);
             place.write("go", "");
         }
@@ -239,5 +238,5 @@ fn a_signal_ends_what_prints_where_nobody_reads() {
         let ended = status.code().or(status.signal().map(|signal| 128 + signal));
         assert_eq!(ended, Some(code), "{line}: {status:?}");
     }
-    assert!(support::lives(busy), "the work was left alone");
+    assert!(crate::support::lives(busy), "the work was left alone");
 }

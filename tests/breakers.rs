@@ -2,10 +2,8 @@
 //!
 //! The counts come from several writers at once.
 
-mod support;
-
+use crate::support::{Ended, Place, in_parallel};
 use serde_json::json;
-use support::{Ended, Place, in_parallel};
 
 fn breaker(place: &Place, words: &[&str]) -> Ended {
     place.dogwatch(["breaker"].iter().chain(words))

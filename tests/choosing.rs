@@ -1,11 +1,9 @@
 //! Which steps a command means that was given no names, what a misspelt one is answered, and how much an answer costs.
 
-mod support;
-
+use crate::support::{Ended, Place, Running, lives, until};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
-use support::{Ended, Place, Running, lives, until};
 
 fn steps(ended: &Ended) -> Vec<String> {
     let mut steps: Vec<String> =
@@ -61,7 +59,7 @@ fn a_wait_inside_a_run_or_a_script_waits_for_the_others() {
     }
     // With no other step there is nothing to wait for.
     let place = Place::new();
-    let binary = support::binary();
+    let binary = crate::support::binary();
     let alone = place.dogwatch(["run", "alone", "--", binary.to_str().expect("text"), "wait"]);
     assert_eq!(alone.code, 5, "{alone:?}");
     assert!(place.read("alone.log").contains("no other step has started"), "{alone:?}");
@@ -144,8 +142,8 @@ fn a_misspelt_name_is_answered_at_once_and_waited_for_all_the_same() {
 fn an_interrupted_wait_for_what_is_not_there_says_of_no_work_that_it_goes_on() {
     let place = Place::new();
     let absent = place.start_undisturbed(["wait", "s"]);
-    until("it catches the signal", || support::catches(absent.pid(), nix::sys::signal::Signal::SIGTERM));
-    support::kill("TERM", absent.pid());
+    until("it catches the signal", || crate::support::catches(absent.pid(), nix::sys::signal::Signal::SIGTERM));
+    crate::support::kill("TERM", absent.pid());
     let ended = absent.end_at_all();
     let line = "dogwatch: interrupted; the work is left alone, wait again with: dogwatch wait s\n";
     assert_eq!((ended.code, ended.stderr.as_str()), (143, line));

@@ -2,10 +2,8 @@
 //!
 //! Each test checks the directory itself, not what the command prints.
 
-mod support;
-
+use crate::support::{Place, kill, lives, until};
 use std::time::Duration;
-use support::{Place, kill, lives, until};
 
 fn files(place: &Place) -> Vec<String> {
     place.snapshot().into_iter().map(|(name, _, _)| name).filter(|name| !name.starts_with('.')).collect()

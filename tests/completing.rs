@@ -2,11 +2,9 @@
 //!
 //! A shell that is missing, or tmux, is named, and its part passes.
 
-mod support;
-
+use crate::support::screen::Screen;
+use crate::support::{Ended, Place};
 use std::process::Command;
-use support::screen::Screen;
-use support::{Ended, Place};
 
 /// The shells: how one starts without its user's files, and how it loads completions.
 const SHELLS: [(&str, &str, &str); 3] = [
@@ -26,7 +24,7 @@ fn shell(place: &Place, (name, start, load): (&str, &str, &str)) -> Option<Scree
         return None;
     }
     // `dogwatch` is called by its name. fish asks where it may keep things.
-    let folder = support::binary().parent().expect("its folder").display().to_string();
+    let folder = crate::support::binary().parent().expect("its folder").display().to_string();
     let home = place.path().display();
     let screen =
         Screen::start(place, 100, &format!("export PATH='{folder}':\"$PATH\" HOME='{home}'; exec env {start}"))?;

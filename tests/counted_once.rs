@@ -1,9 +1,7 @@
 //! A run counts once for its breaker, however many others were counted since and whoever looks again.
 
-mod support;
-
+use crate::support::{Place, Shell, until};
 use serde_json::json;
-use support::{Place, Shell, until};
 
 fn failures(place: &Place) -> u64 {
     let breaker: serde_json::Value = serde_json::from_str(&place.read("shared.breaker")).expect("a breaker");

@@ -1,9 +1,7 @@
 //! Which directory is the default one, and what is said about it.
 
-mod support;
-
+use crate::support::{Ended, Place, binary, folder};
 use std::process::Command;
-use support::{Ended, Place, binary, folder};
 
 /// `dogwatch` in a folder, with no directory named.
 fn in_folder(place: &std::path::Path, words: &[&str]) -> Command {

@@ -1,12 +1,10 @@
 //! What leaves this repository for registries and coding agents: it agrees with the program, and with Cargo.toml.
 
-mod support;
-
+use crate::support::{Place, binary};
 use serde_json::Value;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use support::{Place, binary};
 
 const REPOSITORY: &str = env!("CARGO_PKG_REPOSITORY");
 

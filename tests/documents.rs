@@ -2,10 +2,8 @@
 //!
 //! Pages and scripts are checked by the real shells and man(1), if those are installed.
 
-mod support;
-
+use crate::support::Place;
 use std::process::Command;
-use support::Place;
 
 /// The names of all commands, as help lists them.
 fn commands(place: &Place) -> Vec<String> {

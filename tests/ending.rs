@@ -2,10 +2,8 @@
 //!
 //! Every party is asked: wrapper, waiters and files.
 
-mod support;
-
+use crate::support::{Place, Shell, in_parallel, is_refused, kill, lives, until};
 use serde_json::json;
-use support::{Place, Shell, in_parallel, is_refused, kill, lives, until};
 
 #[test]
 fn work_that_answers_term_with_success_has_succeeded() {

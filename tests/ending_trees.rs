@@ -3,19 +3,17 @@
 
 #![cfg(target_os = "linux")]
 
-mod support;
-
+use crate::support::{Bystander, Ended, Place, Running, Shell, kill, lives, marked, started, unique, until};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
-use support::{Bystander, Ended, Place, Running, Shell, kill, lives, marked, started, unique, until};
 
 /// Runs a script in the place's folder; `$DOGWATCH` is the program.
 fn script(place: &Place, text: &str) -> Ended {
     let plain = place.command::<_, &str>([]);
     let mut command = Command::new("bash");
-    command.args(["-c", text]).env("DOGWATCH", support::binary()).current_dir(place.path());
+    command.args(["-c", text]).env("DOGWATCH", crate::support::binary()).current_dir(place.path());
     for (name, value) in plain.get_envs() {
         match value {
             Some(value) => command.env(name, value),
@@ -58,7 +56,7 @@ fn a_kill_and_a_stopped_wrappers_end_spare_the_older_child_too() {
         let place = Place::new();
         let text = "sleep 300 > /dev/null 2>&1 & echo $! > older; exec \"$DOGWATCH\" run s -- sh -c 'sleep 300 & echo $! > inner; wait'";
         let mut command = Command::new("bash");
-        command.args(["-c", text]).env("DOGWATCH", support::binary()).env("DOGWATCH_DIR", place.path());
+        command.args(["-c", text]).env("DOGWATCH", crate::support::binary()).env("DOGWATCH_DIR", place.path());
         command.current_dir(place.path());
         let running = Running::start(command);
         let (older, inner) = (number(&place, "older"), number(&place, "inner"));
@@ -83,7 +81,7 @@ fn turning_root(place: &Place) -> Option<PathBuf> {
     let made = Command::new("sh")
         .args(["-c", "cp \"$(command -v setpriv)\" \"$1\" && chmod 4755 \"$1\" && chmod 777 . && cp \"$2\" dogwatch"])
         .arg("sh")
-        .args([&program, &support::binary()])
+        .args([&program, &crate::support::binary()])
         .current_dir(place.path())
         .status();
     made.is_ok_and(|made| made.success()).then_some(program)
@@ -346,7 +344,7 @@ fn a_library_run_reaps_no_other_child_and_a_refused_terminator_leaves_no_intent(
 /// Rounds of each ending below an init that reaps nothing: no process of this program's own is left there as a zombie.
 #[test]
 fn under_an_init_that_reaps_nothing_no_call_leaves_a_zombie() {
-    let Some(namespace) = support::own_namespace() else { return };
+    let Some(namespace) = crate::support::own_namespace() else { return };
     let place = Place::new();
     let rounds = std::env::var("DOGWATCH_TEST_ROUNDS").unwrap_or_else(|_| "3".to_owned());
     // The init is bash stopped in a read: it waits for no child of others.
@@ -371,7 +369,7 @@ fn under_an_init_that_reaps_nothing_no_call_leaves_a_zombie() {
     let init = "import os,sys\npid=os.fork()\nif pid==0: os.execvp('bash',['bash','inner.sh'])\nos.waitpid(pid,0)";
     let mut command = Command::new(namespace[0]);
     command.args(&namespace[1..]).args(["python3", "-c", init]).current_dir(place.path());
-    command.env("DOGWATCH", support::binary()).env("DOGWATCH_DIR", place.path());
+    command.env("DOGWATCH", crate::support::binary()).env("DOGWATCH_DIR", place.path());
     // A hundred rounds take longer than any test is waited for.
     let ended = Ended::of(&command.stdin(std::process::Stdio::null()).output().expect("it runs"));
     let rounds: usize = rounds.parse().expect("a number");

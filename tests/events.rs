@@ -1,11 +1,9 @@
 //! `dogwatch events`: each start and each end of a run, once and as it comes.
 
-mod support;
-
+use crate::support::{Place, kill, lives, until};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Lines};
 use std::process::{Child, ChildStdout, Stdio};
-use support::{Place, kill, lives, until};
 
 /// A stream of events.
 struct Stream {
@@ -112,7 +110,8 @@ fn names_and_tags_choose_and_a_slice_ends_with_0() {
 fn a_plain_shells_run_is_told_too_and_once() {
     let place = Place::new();
     let mut stream = Stream::start(&place, &[]);
-    let mut shell = support::Shell::start(&place, "echo $$ > p.pid; read line < go; echo FAILED > p.status", &[]);
+    let mut shell =
+        crate::support::Shell::start(&place, "echo $$ > p.pid; read line < go; echo FAILED > p.status", &[]);
     let start = stream.next("p");
     assert_eq!((&start["event"], &start["run_id"]), (&json!("start"), &Value::Null), "{start}");
     place.write("p.status", "FAILED\n");

@@ -5,13 +5,11 @@
 
 #![cfg(target_os = "linux")]
 
-mod support;
-
+use crate::support::{Ended, Place, Running, Shell, kill, lives, marked, until};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
 use std::process::Command;
-use support::{Ended, Place, Running, Shell, kill, lives, marked, until};
 
 fn wait(place: &Place, more: &[&str]) -> (Ended, Value) {
     let ended = place.start(["wait", "s", "--json"].iter().chain(more)).end_at_all();

@@ -2,12 +2,12 @@
 //!
 //! The exit code of `run` is compared with what `wait` says of the same run.
 
-mod support;
-
+use crate::support::{
+    APART, DEADLY, Ended, Place, Running, in_parallel, kill, lives, marked, shows_marks, unique, until,
+};
 use serde_json::{Value, json};
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
-use support::{APART, DEADLY, Ended, Place, Running, in_parallel, kill, lives, marked, shows_marks, unique, until};
 
 /// `run FLAGS… STEP -- sh -c SCRIPT`, to its end.
 fn run(place: &Place, step: &str, flags: &[&str], script: &str) -> Ended {

@@ -1,14 +1,12 @@
 //! Which run a wait follows, and as what it reports it: by its process where its files go away, beside an earlier run's files,
 //! and next to a step that has failed.
 
-mod support;
-
+use crate::support::servers::{Tmpfs, has};
+use crate::support::{Ended, Place, Running, Shell, until};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
-use support::servers::{Tmpfs, has};
-use support::{Ended, Place, Running, Shell, until};
 
 /// Far below the 15 s of the safety rescan, far above what an event or a poll takes.
 const TOLD: Duration = Duration::from_secs(8);

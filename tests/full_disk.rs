@@ -5,11 +5,9 @@
 
 #![cfg(target_os = "linux")]
 
-mod support;
-
+use crate::support::Place;
+use crate::support::servers::{Ext4, Tmpfs, has};
 use serde_json::{Value, json};
-use support::Place;
-use support::servers::{Ext4, Tmpfs, has};
 
 /// Fills the directory's disk to the brim, with bytes or with names.
 const FILL: &str = "dd if=/dev/zero of=$DOGWATCH_DIR/filler bs=1k 2> /dev/null; echo x > $DOGWATCH_DIR/one && exit 66";
@@ -71,8 +69,8 @@ fn changed_meanwhile(place: &Place, prefix: &[&str], what: &str, change: impl Fn
     let elsewhere = Place::new();
     let mut command = place.through(prefix, ["run", "s", "--no-breaker", "--", "sh", "-c", WAITS]);
     command.env("ELSEWHERE", elsewhere.path());
-    let run = support::Running::start(command);
-    support::until("the command has begun", || elsewhere.file("begun").exists());
+    let run = crate::support::Running::start(command);
+    crate::support::until("the command has begun", || elsewhere.file("begun").exists());
     change();
     elsewhere.write("go", "");
     let run = run.end_at_all();
@@ -120,7 +118,7 @@ fn a_directory_that_turns_read_only_is_said_and_commands_code_stays() {
         let prefix = ["strace", "-qq", "-o", "/dev/null", "-e", &inject];
         let run =
             place.through(&prefix, ["run", "s", "--no-breaker", "--", "sh", "-c", "exit 7"]).output().expect("runs");
-        let run = support::Ended::of(&run);
+        let run = crate::support::Ended::of(&run);
         assert_eq!(run.code, 7, "{fault}: {run:?}");
         assert!(run.stderr.to_lowercase().contains(what), "{fault}: {run:?}");
         assert!(!place.file("s.status").exists() && !place.file("s.result").exists(), "{fault}");
@@ -140,21 +138,21 @@ fn work_that_fills_the_disk_can_be_ended() {
         let Some(_disk) = Tmpfs::over(place.path(), "size=64k") else { return };
         let mut command = place.command(["run", "s", "--no-breaker", "--", "sh", "-c", &script]);
         command.env("ELSEWHERE", elsewhere.path());
-        let run = support::Running::start(command);
-        support::until("the disk is full", || elsewhere.file("begun").exists());
+        let run = crate::support::Running::start(command);
+        crate::support::until("the disk is full", || elsewhere.file("begun").exists());
         let child = meta(&place)["child_pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).expect("a pid");
         place.start(end).end_at_all();
-        assert!(!support::lives(child), "{end:?}");
+        assert!(!crate::support::lives(child), "{end:?}");
         run.end_at_all();
         assert_eq!(place.read("s.status"), "FAILED\n", "{end:?}");
     }
     // A plain shell's: nobody has reserved anything for its end.
     let place = Place::new();
     let Some(_disk) = Tmpfs::over(place.path(), "size=64k") else { return };
-    let shell = support::Shell::start(&place, "exec sleep 300", &[]);
+    let shell = crate::support::Shell::start(&place, "exec sleep 300", &[]);
     place.write("s.pid", &format!("{}\n", shell.pid()));
     let full = std::process::Command::new("sh").args(["-c", FILL]).env("DOGWATCH_DIR", place.path()).output();
     assert!(full.is_ok());
     let killed = place.dogwatch(["kill", "s", "--grace", "1s"]);
-    assert!(!support::lives(shell.pid()), "{killed:?}");
+    assert!(!crate::support::lives(shell.pid()), "{killed:?}");
 }

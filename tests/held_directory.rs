@@ -2,17 +2,15 @@
 
 #![cfg(target_os = "linux")]
 
-mod support;
-
+use crate::support::servers::has;
+use crate::support::{Ended, Place, until};
 use serde_json::json;
 use std::fs;
 use std::process::Command;
-use support::servers::has;
-use support::{Ended, Place, until};
 
 #[test]
 fn a_directory_that_is_renamed_or_whose_link_leads_elsewhere_gets_the_end_of_its_run() {
-    let outer = support::folder();
+    let outer = crate::support::folder();
     let at = |name: &str| outer.path().join(name);
     fs::create_dir_all(at("real/mon")).expect("a folder");
     fs::create_dir_all(at("other")).expect("a folder");
@@ -39,7 +37,7 @@ fn a_directory_that_is_renamed_or_whose_link_leads_elsewhere_gets_the_end_of_its
 
 #[test]
 fn a_directory_that_is_gone_is_said_and_not_made_again() {
-    let outer = support::folder();
+    let outer = crate::support::folder();
     let gone = outer.path().join("mon");
     let place = Place::new();
     let mut command = place.command(["run", "s", "--", "sh", "-c", "rm -rf \"$DOGWATCH_DIR\"; exit 4"]);
@@ -54,7 +52,7 @@ fn a_cleaner_of_temporary_files_leaves_a_running_step_alone() {
     if !has("systemd-tmpfiles") {
         return eprintln!("skipped: there is no systemd-tmpfiles");
     }
-    let base = support::folder();
+    let base = crate::support::folder();
     let configuration = base.path().join("clean.conf");
     let cleaned = base.path().join("tmp");
     fs::create_dir_all(cleaned.join("user/mon")).expect("a folder");

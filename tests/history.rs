@@ -1,9 +1,7 @@
 //! What is kept of ended runs: `STEP.history`, `dogwatch history`, and the time that a run is expected to take.
 
-mod support;
-
+use crate::support::{Place, in_parallel, is_refused, kill, lives, until};
 use serde_json::{Value, json};
-use support::{Place, in_parallel, is_refused, kill, lives, until};
 
 fn lines(place: &Place, step: &str) -> Vec<Value> {
     let text = place.read(&format!("{step}.history"));
@@ -56,7 +54,7 @@ fn each_run_leaves_one_line_whoever_recorded_its_end() {
 #[test]
 fn the_end_of_a_plain_shells_run_is_added_by_the_first_that_sees_it_and_only_once() {
     let place = Place::new();
-    let mut shell = support::Shell::start(&place, "echo $$ > s.pid; echo FAILED > s.status", &[]);
+    let mut shell = crate::support::Shell::start(&place, "echo $$ > s.pid; echo FAILED > s.status", &[]);
     until("it has ended", || place.file("s.status").exists() && !lives(shell.pid()));
     shell.kill();
     in_parallel(8, 8, |_| assert_eq!(place.dogwatch(["wait", "s"]).code, 1));

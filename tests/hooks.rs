@@ -1,11 +1,9 @@
 //! What a coding agent's hooks are answered: in the agent's form, briefly, and not at all where there is nothing to say.
 
-mod support;
-
+use crate::support::{Ended, Place, kill, lives, until};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::process::Stdio;
-use support::{Ended, Place, kill, lives, until};
 
 /// Calls a hook with this input and these variables.
 fn call(place: &Place, event: &str, input: &str, variables: &[(&str, &str)]) -> Ended {

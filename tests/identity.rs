@@ -3,14 +3,12 @@
 
 #![cfg_attr(not(target_os = "linux"), allow(unused_imports, reason = "many of these tests need namespaces"))]
 
-mod support;
-
+use crate::support::{Bystander, Ended, Place, kill, lives, until};
 use serde_json::Value;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
-use support::{Bystander, Ended, Place, kill, lives, until};
 
 /// COMMAND that notes a TERM and goes on for a long time.
 const WORK: &str = "trap 'echo TERM > \"$0.term\"; exit 9' TERM; sleep 300 & wait";
@@ -32,7 +30,7 @@ fn support_folder(place: &Place) -> PathBuf {
 }
 
 fn copy(place: &Place, how: &str) -> tempfile::TempDir {
-    let folder = support::folder();
+    let folder = crate::support::folder();
     let status = Command::new("sh")
         .args(["-c", &format!("cp {how} \"$1\"/s.* \"$2\"/"), "sh"])
         .args([place.path(), folder.path()])
@@ -45,7 +43,7 @@ fn copy(place: &Place, how: &str) -> tempfile::TempDir {
 fn at(place: &Place, directory: &Path, arguments: &[&str]) -> Ended {
     let mut command = place.command(arguments);
     command.env("DOGWATCH_DIR", directory);
-    support::Running::start(command).end_at_all()
+    crate::support::Running::start(command).end_at_all()
 }
 
 fn content(directory: &Path) -> Vec<(String, Vec<u8>)> {
@@ -169,7 +167,7 @@ fn apart(place: &Place, flags: &[&str], script: &str) -> Option<Ended> {
     }
     let mut command = place.command::<_, &str>([]);
     let mut apart = Command::new("unshare");
-    apart.args(flags).args(["sh", "-c", script]).env("DOGWATCH", support::binary());
+    apart.args(flags).args(["sh", "-c", script]).env("DOGWATCH", crate::support::binary());
     for (name, value) in command.current_dir(place.path()).get_envs() {
         match value {
             Some(value) => apart.env(name, value),
@@ -177,7 +175,7 @@ fn apart(place: &Place, flags: &[&str], script: &str) -> Option<Ended> {
         };
     }
     Some(
-        support::Running::start({
+        crate::support::Running::start({
             apart.current_dir(place.path());
             apart
         })
@@ -202,7 +200,7 @@ fn another_mount_of_the_directory_never_ends_the_run_and_a_bind_mount_is_the_sam
     "#;
     // The layers may not lie in one another.
     let inner = script.replace("beside/", "\"$OUT\"/");
-    let out = support::folder();
+    let out = crate::support::folder();
     let inner =
         inner.replace("$PWD/", "").replace("out 2>&1", "\"$OUT\"/out 2>&1").replace(" out\n", " \"$OUT\"/out\n");
     let inner = format!("OUT={}\n{inner}", out.path().display());

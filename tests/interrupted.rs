@@ -2,14 +2,12 @@
 
 #![cfg(target_os = "linux")]
 
-mod support;
-
+use crate::support::screen::Screen;
+use crate::support::{Bystander, Ended, Place, Running, kill, lives, until};
 use serde_json::{Value, json};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
-use support::screen::Screen;
-use support::{Bystander, Ended, Place, Running, kill, lives, until};
 
 /// Starts a run of a shell script with all signals at their defaults, and waits for its first line of output.
 fn ready(place: &Place, more: &[&str], script: &str) -> Running {
@@ -337,7 +335,7 @@ fn kept_by(call: &str, place: &Place, line: &[&str]) -> (Running, impl Fn(&str) 
 
 #[test]
 fn a_pause_outside_of_any_sleep_makes_no_healthy_run_hung_either() {
-    if !support::servers::has("strace") {
+    if !crate::support::servers::has("strace") {
         return eprintln!("skipped: there is no strace");
     }
     // The run itself, between its COMMAND's start and its first look.

@@ -2,14 +2,12 @@
 
 #![cfg(target_os = "linux")]
 
-mod support;
-
+use crate::support::servers::Tmpfs;
+use crate::support::{Ended, Place, Running, until};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::process::Stdio;
-use support::servers::Tmpfs;
-use support::{Ended, Place, Running, until};
 
 /// A run with a small bound, in its own folder; COMMAND goes on when `go` is there.
 fn bounded(place: &Place, script: &str) -> Running {
@@ -188,13 +186,13 @@ fn whatever_a_record_holds_it_stays_short_enough_to_be_read() {
     }
     let before = place.snapshot();
     let refused = tagged(&[tags, vec!["one-more".to_owned()]].concat());
-    support::is_refused(&refused, 2, &["64 tags", "65"]);
+    crate::support::is_refused(&refused, 2, &["64 tags", "65"]);
     assert_eq!(place.snapshot(), before);
 }
 
 #[test]
 fn a_run_that_cannot_be_started_leaves_the_log_of_the_run_before() {
-    if !support::servers::has("strace") {
+    if !crate::support::servers::has("strace") {
         return eprintln!("skipped: there is no strace");
     }
     let place = Place::new();

@@ -1,11 +1,9 @@
 //! What COMMAND gave as its result, kept as it is: also of a run that failed, and nothing made up where it gave none.
 
-mod support;
-
+use crate::support::{Ended, Place, until};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::process::Stdio;
-use support::{Ended, Place, until};
 
 #[test]
 fn the_result_of_a_failed_run_is_kept() {
@@ -115,7 +113,7 @@ fn a_program_that_cannot_run_is_told_with_its_reason() {
         ("crlf", "#!/bin/sh\r\necho hi\r\n", "/bin/sh\\r"),
         ("env", "#!/usr/bin/env no-such-program\n", ""),
     ] {
-        support::executable(&place.file(name), script);
+        crate::support::executable(&place.file(name), script);
         let path = place.file(name);
         let run = place.dogwatch(["run", "s", "--no-breaker", "--", path.to_str().expect("text")]);
         assert_eq!(run.code, 127, "{name}: {run:?}");

@@ -2,11 +2,9 @@
 //!
 //! Each test checks the files, the processes and what the command was given, not only the answer.
 
-mod support;
-
+use crate::support::{APART, Ended, Place, Shell, kill, lives, marked, until};
 use serde_json::{Value, json};
 use std::time::Duration;
-use support::{APART, Ended, Place, Shell, kill, lives, marked, until};
 
 /// Waits with this kill command for a step that is over its time at once.
 fn wait(place: &Place, command: &str) -> Ended {

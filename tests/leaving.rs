@@ -5,11 +5,9 @@
 
 #![cfg(target_os = "linux")]
 
-mod support;
-
+use crate::support::{Ended, Place, Running, until};
 use std::path::PathBuf;
 use std::process::{Child, Command};
-use support::{Ended, Place, Running, until};
 
 /// A PID namespace whose first process is `sleep`.
 struct Container {
@@ -20,7 +18,7 @@ struct Container {
 impl Container {
     /// Nothing, and a word on why, where this user may make none.
     fn new() -> Option<Self> {
-        let prefix = support::own_namespace()?;
+        let prefix = crate::support::own_namespace()?;
         let unshare = Command::new(prefix[0]).args(&prefix[1..]).args(["sleep", "600"]).spawn().expect("it starts");
         let children = format!("/proc/{0}/task/{0}/children", unshare.id());
         let first = || std::fs::read_to_string(&children).unwrap_or_default().trim().to_owned();
@@ -74,7 +72,7 @@ impl Drop for Container {
 /// Whether what `nsenter` has started watches a directory.
 fn watches(nsenter: &Running) -> bool {
     let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", nsenter.pid())).unwrap_or_default();
-    let of = |pid: &str| pid.parse().map(support::open_files).unwrap_or_default();
+    let of = |pid: &str| pid.parse().map(crate::support::open_files).unwrap_or_default();
     children.split_whitespace().any(|pid| of(pid).iter().any(|what| what.contains("inotify")))
 }
 

@@ -4,20 +4,18 @@
 
 #![cfg(target_os = "linux")]
 
-mod support;
-
+use crate::support::{Place, in_parallel, lives, until};
 use serde_json::json;
 use std::process::Command;
 use std::time::{Duration, Instant};
-use support::{Place, in_parallel, lives, until};
 
 /// Runs a bash script as a step, with its directory as the current folder.
-fn bash(place: &Place, step: &str, more: &[&str], script: &str) -> support::Ended {
+fn bash(place: &Place, step: &str, more: &[&str], script: &str) -> crate::support::Ended {
     let mut arguments = vec!["run", step, "--no-breaker"];
     arguments.extend(more);
     arguments.extend(["--", "bash", "-c", script]);
     let output = place.through(&["env"], arguments).output().expect("it runs");
-    support::Ended::of(&output)
+    crate::support::Ended::of(&output)
 }
 
 fn detail(place: &Place, step: &str) -> String {
@@ -121,13 +119,13 @@ fn what_reads_no_pipe_of_commands_is_ended_at_once_and_counted() {
 fn a_drain_that_is_interrupted_ends_at_once_with_commands_own_end() {
     let place = Place::new();
     let script = "exec > >(cat > out; : > at-end; exec sleep 300); echo END; exit 5";
-    let mut run = support::Running::start(place.through(
+    let mut run = crate::support::Running::start(place.through(
         &["env", "--default-signal=INT,TERM"],
         ["run", "s", "--no-breaker", "--grace", "300s", "--", "bash", "-c", script],
     ));
     until("the reader has read all", || place.file("at-end").exists());
     assert!(!run.has_ended());
-    support::kill("TERM", run.pid());
+    crate::support::kill("TERM", run.pid());
     let run = run.end_at_all();
     assert_eq!(run.code, 5, "{run:?}");
     assert_eq!(place.wait_json("s", &[])["exit_code"], json!(5));

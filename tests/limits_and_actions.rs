@@ -2,10 +2,8 @@
 //!
 //! A limit counts from the start that the run recorded, so a test moves that start instead of waiting for half an hour.
 
-mod support;
-
+use crate::support::{Place, lives, until};
 use serde_json::{Value, json};
-use support::{Place, lives, until};
 
 /// Makes a run look as if it had begun so many seconds earlier.
 fn move_start(place: &Place, step: &str, seconds: i64) {
@@ -56,7 +54,7 @@ fn a_limit_from_a_flag_the_environment_or_the_run_itself_holds_all_the_same() {
         } else if source == "environment" {
             wait.env("DOGWATCH_MAX_TIMEOUT", "30m");
         }
-        let ended = support::Running::start(wait).end_at_all();
+        let ended = crate::support::Running::start(wait).end_at_all();
         ended.said(124, "timeout", true);
         assert_eq!(ended.json()["action"], "retry", "{ended:?}");
         assert!(!lives(pid), "{source}");
@@ -81,7 +79,7 @@ fn what_is_over_its_limit_and_still_runs_is_said_to_run() {
     assert_eq!(told.code, 124, "{told:?}");
     assert!(told.stdout.starts_with("s: overdue for 31m") && told.stdout.contains(sentence), "{told:?}");
     let mut list = place.command(["list"]);
-    let listed = support::Ended::of(&list.env("DOGWATCH_MAX_TIMEOUT", "30m").output().expect("it runs"));
+    let listed = crate::support::Ended::of(&list.env("DOGWATCH_MAX_TIMEOUT", "30m").output().expect("it runs"));
     assert!(listed.stdout.contains("overdue") && !listed.stdout.contains("timeout"), "{listed:?}");
     assert!(lives(pid), "nothing was done to it");
 }
@@ -134,7 +132,7 @@ fn a_hung_run_is_to_be_fixed_and_one_that_died_or_ran_out_of_time_started_again(
     late.said(124, "timeout", true);
     assert_eq!(place.wait_json("late", &[])["action"], "retry");
     let pid = place.detach("died", "sleep 300");
-    support::kill("KILL", pid);
+    crate::support::kill("KILL", pid);
     until("it is dead", || !lives(pid));
     // Nobody has recorded it yet.
     assert_eq!(
@@ -160,7 +158,7 @@ fn what_a_person_stopped_is_not_started_again_by_a_loop_that_follows_the_advice(
     assert_eq!(line.matches("stopped on request").count(), 1, "{line}");
     let run = place.start_undisturbed(["run", "i", "--", "sleep", "300"]);
     until("it has started", || place.file("i.pid").exists() && place.file("i.log").exists());
-    support::kill("INT", run.pid());
+    crate::support::kill("INT", run.pid());
     run.end_at_all();
     assert_eq!(place.wait_json("i", &[])["action"], "stop", "interrupted");
 }
@@ -234,7 +232,7 @@ fn the_evidence_of_a_hung_run_leaves_its_wrapper_out_and_a_plain_shell_in() {
     let evidence = said["evidence"].as_array().expect("what its processes did");
     assert_eq!(evidence.len(), 2, "the shell and its sleep: {said}");
     assert!(evidence.iter().all(|process| process["pid"] != said["pid"]), "{said}");
-    let mut shell = support::Shell::start(&place, "echo $$ > p.pid; touch p.heartbeat; sleep 300", &[]);
+    let mut shell = crate::support::Shell::start(&place, "echo $$ > p.pid; touch p.heartbeat; sleep 300", &[]);
     until("it has started", || place.file("p.heartbeat").exists());
     let ended = place.start(["wait", "p", "--stale", "300ms", "--json"]).end_at_all();
     let said = ended.json();

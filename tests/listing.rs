@@ -2,13 +2,11 @@
 //!
 //! Nothing here measures time; `scripts/bench` does.
 
-mod support;
-
+use crate::support::servers::has;
+use crate::support::{Ended, Place, Shell, kill, until};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
-use support::servers::has;
-use support::{Ended, Place, Shell, kill, until};
 
 fn row(ended: &Ended, step: &str) -> Vec<String> {
     let line = ended.stdout.lines().find(|line| line.split_whitespace().next() == Some(step));

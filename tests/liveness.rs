@@ -2,12 +2,10 @@
 //!
 //! Work that is quiet but busy, or idle but writes output, must be left alone.
 
-mod support;
-
+use crate::support::{Ended, Place, in_parallel, until};
 use serde_json::json;
 use std::fs::File;
 use std::time::{Duration, Instant};
-use support::{Ended, Place, in_parallel, until};
 
 /// A run that beats on activity, ten times a second, and is hung after so long without.
 fn active(place: &Place, step: &str, script: &str, stale: &str) -> Ended {
@@ -15,7 +13,7 @@ fn active(place: &Place, step: &str, script: &str, stale: &str) -> Ended {
     let more = ["--grace", "0.3", "--", "sh", "-c", script];
     let mut command = place.command(line.iter().chain(&more));
     command.current_dir(place.path());
-    support::Running::start(command).end_at_all()
+    crate::support::Running::start(command).end_at_all()
 }
 
 #[test]

@@ -2,13 +2,11 @@
 //!
 //! What a terminal shows is tested in tests/terminal.rs.
 
-mod support;
-
+use crate::support::{Place, Running, kill, until};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
-use support::{Place, Running, kill, until};
 
 fn append(place: &Place, name: &str, bytes: &[u8]) {
     let mut file = fs::OpenOptions::new().create(true).append(true).open(place.file(name)).expect("the log");
@@ -105,7 +103,7 @@ fn following_ends_when_nobody_reads_any_more_and_when_it_is_interrupted() {
     // Before it waits for the step the signal ends it as any other program.
     let status = child.wait().expect("it ends");
     assert!(status.code() == Some(143) || status.signal() == Some(15), "{status:?}");
-    assert!(support::lives(pid));
+    assert!(crate::support::lives(pid));
 }
 
 #[test]

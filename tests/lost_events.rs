@@ -5,14 +5,12 @@
 
 #![cfg(target_os = "linux")]
 
-mod support;
-
+use crate::support::servers::{Tmpfs, has};
+use crate::support::{Ended, Place, Running, Shell, kill, until};
 use serde_json::json;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
-use support::servers::{Tmpfs, has};
-use support::{Ended, Place, Running, Shell, kill, until};
 
 /// Far below the 15 s of the safety rescan, far above what an event or a poll takes.
 const TOLD: Duration = Duration::from_secs(8);
@@ -107,7 +105,7 @@ fn a_facility_that_fails_is_polled_for_and_said_in_one_line() {
         return eprintln!("skipped: there is no strace");
     }
     let place = Place::new();
-    support::in_parallel(6, 3, |number| {
+    crate::support::in_parallel(6, 3, |number| {
         // How a file is followed that is written in place: by a watch of its own, the second one.
         let (fault, line, empty) = [
             ("inject=inotify_init1:error=EMFILE", "backend poll: inotify is not to be had (too many open files", false),
@@ -128,7 +126,7 @@ fn a_facility_that_fails_is_polled_for_and_said_in_one_line() {
         // The empty status is a write in progress for 2 s: the wait has to have begun by then.
         if empty {
             let trace = wait.pid();
-            until("it looks", || wait.has_ended() || support::lives(trace));
+            until("it looks", || wait.has_ended() || crate::support::lives(trace));
         } else {
             let slice = place.dogwatch(["wait", "s", "--for", "700ms", "--dir", folder.to_str().expect("a name")]);
             assert_eq!(slice.code, 75, "{fault}: {slice:?}");

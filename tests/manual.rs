@@ -1,8 +1,6 @@
 //! What teaches the program: manual pages, and the agents' page, every command of which is run.
 
-mod support;
-
-use support::{Ended, Place};
+use crate::support::{Ended, Place};
 
 #[test]
 fn there_is_a_page_for_each_command_and_each_has_its_example_and_exit_codes() {
@@ -67,10 +65,10 @@ fn every_command_of_the_agents_page_works_as_it_stands_there() {
     assert!(head[3].starts_with("allowed-tools: ") && head[4] == "---", "{head:?}");
     // What the examples run.
     for (name, script) in [("make", "echo made"), ("serve", "echo listening on :8080; exec sleep 300")] {
-        support::executable(&place.file(name), &format!("#!/bin/sh\n{script}\n"));
+        crate::support::executable(&place.file(name), &format!("#!/bin/sh\n{script}\n"));
     }
     let run = |line: &str| {
-        let (words, binary) = (format!("exec {line}"), support::binary());
+        let (words, binary) = (format!("exec {line}"), crate::support::binary());
         let mut shell = place.through(&["sh", "-c", &words], [""; 0]);
         let folder = place.path().display();
         let dogwatch = binary.parent().expect("its folder").display();

@@ -1,13 +1,11 @@
 //! Waiting for a line of a log: found whatever happens to the file, reported once, and never at the cost of the work. What
 //! matters is tested with events and by polling.
 
-mod support;
-
+use crate::support::{Dice, Ended, Place, Running, Shell, any_moment_within, event_backend, in_parallel, lives, until};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::Write;
 use std::time::{Duration, Instant};
-use support::{Dice, Ended, Place, Running, Shell, any_moment_within, event_backend, in_parallel, lives, until};
 
 /// A step that lives until its place goes, and logs what is appended to its log by the test.
 fn living(place: &Place, step: &str) -> i32 {
@@ -194,8 +192,8 @@ fn an_interrupted_search_is_not_answered_with_a_wait_for_the_end() {
     let place = Place::new();
     living(&place, "s");
     let search = place.start_undisturbed(["wait", "s", "--marker", "never"]);
-    until("it catches Ctrl-C", || support::catches(search.pid(), nix::sys::signal::Signal::SIGINT));
-    support::kill("INT", search.pid());
+    until("it catches Ctrl-C", || crate::support::catches(search.pid(), nix::sys::signal::Signal::SIGINT));
+    crate::support::kill("INT", search.pid());
     let ended = search.end_at_all();
     assert!(
         ended.code == 130 && ended.stderr.contains("the same call") && !ended.stderr.contains("wait s"),

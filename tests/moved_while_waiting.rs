@@ -2,14 +2,12 @@
 
 #![cfg(target_os = "linux")]
 
-mod support;
-
+use crate::support::servers::Tmpfs;
+use crate::support::{Ended, Place, Running, until};
 use serde_json::json;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use support::servers::Tmpfs;
-use support::{Ended, Place, Running, until};
 
 /// COMMAND: ends with a code of its own, once it is told to.
 const WORK: &str = "until [ -e $GO ]; do sleep 0.02; done; exit $1";
@@ -26,7 +24,7 @@ fn told(outer: &Path, given: &str, change: impl FnOnce(), code: i32) -> Vec<Ende
         place.command(["--dir", dir, "run", "-d", "s", "--no-breaker", "--", "sh", "-c", WORK, "sh", &number]);
     assert!(run.env("GO", place.file("go")).output().expect("it runs").status.success());
     let waiters: Vec<Running> =
-        [&["--backend", support::event_backend()][..], &["--backend", "poll", "--poll-interval", "50ms"]]
+        [&["--backend", crate::support::event_backend()][..], &["--backend", "poll", "--poll-interval", "50ms"]]
             .iter()
             .map(|backend| place.start(["--dir", dir, "wait", "s", "--json=full"].iter().chain(*backend)))
             .collect();
@@ -59,7 +57,7 @@ fn waiters_tell_the_end_of_a_run_whose_directory_was_moved_meanwhile() {
         ("fifth", "mkdir deep; mv fifth deep/er; mv deep deeper"),
     ] {
         for (code, exit, outcome) in [(0, 0, "success"), (3, 1, "failed")] {
-            let outer = support::folder();
+            let outer = crate::support::folder();
             fs::create_dir_all(outer.path().join("other")).expect("a folder");
             fs::create_dir_all(outer.path().join("real")).expect("a folder");
             std::os::unix::fs::symlink("real", outer.path().join("link")).expect("a link");
@@ -74,7 +72,7 @@ fn waiters_tell_the_end_of_a_run_whose_directory_was_moved_meanwhile() {
 #[test]
 fn waiters_tell_of_a_run_whose_directory_was_removed_that_it_died_and_make_nothing_anew() {
     for (given, change, is_there) in [("mon", "rm -r mon", false), ("mon", "rm -r mon; mkdir mon", true)] {
-        let outer = support::folder();
+        let outer = crate::support::folder();
         for ended in told(outer.path(), given, || shell(outer.path(), change), 0) {
             ended.said(4, "died", false);
         }
@@ -87,7 +85,7 @@ fn waiters_tell_of_a_run_whose_directory_was_removed_that_it_died_and_make_nothi
 
 #[test]
 fn waiters_tell_the_end_of_a_run_whose_filesystem_was_detached_meanwhile() {
-    let outer = support::folder();
+    let outer = crate::support::folder();
     fs::create_dir(outer.path().join("mon")).expect("a folder");
     let Some(mounted) = Tmpfs::over(&outer.path().join("mon"), "size=1m") else { return };
     for ended in told(outer.path(), "mon", || drop(mounted), 3) {

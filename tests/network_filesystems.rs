@@ -5,12 +5,10 @@
 
 #![cfg(target_os = "linux")]
 
-mod support;
-
+use crate::support::servers::{Kind, Mount};
+use crate::support::{Bystander, Place, Running, until};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
-use support::servers::{Kind, Mount};
-use support::{Bystander, Place, Running, until};
 
 /// Far below the 20 s for which sshfs believes what it knows and the 15 s of the safety rescan; far above a poll.
 const POLLED: Duration = Duration::from_secs(8);
@@ -81,7 +79,7 @@ fn an_answer_that_cannot_be_written_is_lost_there_too() {
         for (target, code) in [("/dev/full", 125), ("/dev/null", 0)] {
             let caller = ["sh", "-c", "out=$1; shift; exec \"$@\" >\"$out\"", "sh", target];
             let mut call = place.through(&caller, arguments(&mount, &["wait", "s"], &[]));
-            let ended = support::Ended::of(&call.output().expect("a shell"));
+            let ended = crate::support::Ended::of(&call.output().expect("a shell"));
             assert_eq!(ended.code, code, "{kind:?} {target}: {ended:?}");
         }
     }
@@ -179,7 +177,7 @@ fn a_server_that_does_not_answer_holds_no_wait_beyond_its_limits() {
     assert!(report["detail"].as_str().is_some_and(|detail| detail.contains("does not answer")), "{report}");
     let ended = sliced.end_at_all();
     assert_eq!((ended.code, &ended.json()["outcome"]), (75, &json!("running")), "{ended:?}");
-    support::kill("INT", interrupted.pid());
+    crate::support::kill("INT", interrupted.pid());
     let ended = interrupted.end_at_all();
     assert_eq!(ended.code, 130, "{ended:?}");
     let ended = bounded.end_at_all();

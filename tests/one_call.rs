@@ -3,12 +3,10 @@
 //! COMMAND notes its run id when it starts and gives it as its result, so that an answer told as another run's is seen.
 //! `ONE_CALL_ROUNDS` sets how many rounds are raced.
 
-mod support;
-
+use crate::support::{Dice, Ended, Place, Running, any_moment_within, in_parallel, kill, lives, until};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
-use support::{Dice, Ended, Place, Running, any_moment_within, in_parallel, kill, lives, until};
 
 /// Notes its start, works until `go` is there, and gives its run id as its result.
 const WORK: &str = "echo $DOGWATCH_RUN_ID >> $DOGWATCH_DIR/$DOGWATCH_STEP-starts

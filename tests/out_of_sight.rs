@@ -3,11 +3,9 @@
 
 #![cfg(target_os = "linux")]
 
-mod support;
-
+use crate::support::{Ended, Place, Running};
 use serde_json::Value;
 use std::process::Command;
-use support::{Ended, Place, Running};
 
 /// What a script prints in namespaces of its own whose /proc shows a user only their own processes. `$owner` and `$other`
 /// begin a command of two ordinary users; `./dogwatch` is the program, and `$DOGWATCH_DIR` a directory that both may read.
@@ -27,7 +25,7 @@ fn hidden(place: &Place, script: &str) -> Option<Ended> {
     "#;
     let mut command = Command::new("unshare");
     command.args(["--mount", "--pid", "--fork", "sh", "-c", &format!("{prepare}\n{script}")]);
-    command.env("DOGWATCH", support::binary()).current_dir(place.path());
+    command.env("DOGWATCH", crate::support::binary()).current_dir(place.path());
     let ended = Running::start(command).end_at_all();
     if ended.code == 99 {
         eprintln!("skipped: no /proc can be mounted here that hides processes");

@@ -2,12 +2,10 @@
 //!
 //! Each test asks `wait`, not only the files.
 
-mod support;
-
+use crate::support::{Ended, Place, Shell, in_parallel, lives, until};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::process::Stdio;
-use support::{Ended, Place, Shell, in_parallel, lives, until};
 
 /// A process to start steps for; gone with the test.
 fn process(place: &Place) -> Shell {
@@ -171,7 +169,7 @@ fn of_many_who_say_different_things_at_once_one_is_heard() {
 #[test]
 fn work_that_goes_on_after_its_outcome_is_refused_a_next_run_and_ended_by_kill() {
     let place = Place::new();
-    let program = support::binary();
+    let program = crate::support::binary();
     let says = [
         ("told", "exit 3", format!("{} succeed told", program.display())),
         ("echoed", "", "echo FAILED > \"$DOGWATCH_DIR/echoed.status\"".to_owned()),

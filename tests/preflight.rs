@@ -1,14 +1,12 @@
 //! `preflight` against services that answer well, badly, slowly or never, commands that hang, fixes that help and fixes
 //! that do not, unusable directories. Every service is a listener of the test on the loopback address.
 
-mod support;
-
+use crate::support::project::{Project, fails_with, text, verdicts};
+use crate::support::{APART, kill, marked, unique, until};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
-use support::project::{Project, fails_with, text, verdicts};
-use support::{APART, kill, marked, unique, until};
 
 /// A server on the loopback address that answers by path; its port. Connections that get no answer are held.
 fn server() -> u16 {
@@ -295,7 +293,7 @@ fn what_cannot_be_imported_is_named_with_the_interpreter_that_tried() {
     let modules = ["--python-import", "json.decoder", "--python-import", "mine", "--python-import", "nowhere"];
     let mut command = project.command(&["preflight", "--json"]);
     let output = command.args(modules).env_remove("PYTHONDONTWRITEBYTECODE").output();
-    let ended = support::Ended::of(&output.expect("dogwatch runs"));
+    let ended = crate::support::Ended::of(&output.expect("dogwatch runs"));
     let (code, found) = (ended.code, ended.lines());
     assert_eq!((code, verdicts(&found)), (1, vec!["passed", "passed", "failed"]), "{found:?}");
     fails_with(&found[2], &["No module named 'nowhere'", "python3 is /"]);

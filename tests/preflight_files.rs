@@ -1,10 +1,8 @@
 //! `preflight.toml`: its errors with their places, an empty one, none at all, the one that `--init` writes, and `run` that
 //! does not start. With an invalid file no check runs: every such file here would leave a mark behind.
 
-mod support;
-
-use support::project::{Project, fails_with, text, verdicts};
-use support::until;
+use crate::support::project::{Project, fails_with, text, verdicts};
+use crate::support::until;
 
 #[test]
 fn a_file_with_a_fault_is_refused_in_one_sentence_with_its_place() {
@@ -132,7 +130,7 @@ fn a_file_is_written_for_the_project_and_never_over_another() {
     let init = |arguments: &[&str]| {
         let mut command = project.command(&[&["preflight", "--init"], arguments].concat());
         command.env("DATABASE_URL", "postgres://me:secret@127.0.0.1:1/x").env("OTHER_URL", "https://example.org");
-        support::Ended::of(&command.output().expect("dogwatch runs"))
+        crate::support::Ended::of(&command.output().expect("dogwatch runs"))
     };
     let ended = init(&[]);
     assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{ended:?}");
@@ -194,6 +192,6 @@ fn a_run_behind_its_preflight_still_hears_signals() {
     command.arg(plain.get_program()).args(plain.get_args()).current_dir(project.path());
     let mut child = command.env("DOGWATCH_DIR", project.place.path()).spawn().expect("dogwatch starts");
     until("the work runs", || project.file("up").exists());
-    support::kill("TERM", child.id().cast_signed());
+    crate::support::kill("TERM", child.id().cast_signed());
     assert_eq!(child.wait().expect("its end").code(), Some(9));
 }

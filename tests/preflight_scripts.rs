@@ -3,12 +3,10 @@
 //!
 //! Needs python3 with venv; nothing is downloaded but by the tests that say so.
 
-mod support;
-
+use crate::support::project::{Project, fails_with, text};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use support::project::{Project, fails_with, text};
 
 /// Runs a shell line; its standard output, where it succeeds.
 fn sh(folder: &Path, line: &str) -> Option<String> {
@@ -31,7 +29,7 @@ fn project() -> Option<Project> {
     let bin = venv(&project).join("bin");
     for name in ["one", "three", "two"] {
         let text = format!("#!{}/python\nprint('started')\n", bin.display());
-        support::executable(&bin.join(name), &text);
+        crate::support::executable(&bin.join(name), &text);
     }
     let found = check(&project);
     assert!(found["verdict"] == "passed" && text(&found, "detail").starts_with("3 scripts"), "{found}");

@@ -3,11 +3,9 @@
 
 #![cfg(target_os = "linux")]
 
-mod support;
-
+use crate::support::project::Project;
 use regex_lite::Regex;
 use std::process::{Command, Stdio};
-use support::project::Project;
 
 /// A fenced block of the README: its language and its lines.
 struct Block {
@@ -46,9 +44,9 @@ fn project() -> Project {
     ];
     std::fs::create_dir(project.file("bin")).expect("a folder");
     for (name, script) in programs {
-        support::executable(&project.file(name), &format!("#!/bin/bash\n{script}\n"));
+        crate::support::executable(&project.file(name), &format!("#!/bin/bash\n{script}\n"));
     }
-    std::os::unix::fs::symlink(support::binary(), project.file("bin/dogwatch")).expect("a link");
+    std::os::unix::fs::symlink(crate::support::binary(), project.file("bin/dogwatch")).expect("a link");
     project
 }
 

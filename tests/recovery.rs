@@ -2,11 +2,11 @@
 //!
 //! Every party is asked, and the processes are looked for.
 
-mod support;
-
+use crate::support::{
+    APART, Dice, Place, Shell, any_moment_within, in_parallel, kill, lives, marked, shows_marks, until,
+};
 use serde_json::{Value, json};
 use std::time::Duration;
-use support::{APART, Dice, Place, Shell, any_moment_within, in_parallel, kill, lives, marked, shows_marks, until};
 
 fn recover(place: &Place, step: &str, more: &[&str]) -> (i32, Value) {
     let ended = place.start(["recover", step, "--json"].iter().chain(more)).end_at_all();

@@ -3,17 +3,15 @@
 
 #![cfg(target_os = "linux")]
 
-mod support;
-
+use crate::support::{Bystander, Ended, Place, Running, Shell, kill, lives, marked, until};
 use serde_json::Value;
 use std::process::Command;
 use std::time::Duration;
-use support::{Bystander, Ended, Place, Running, Shell, kill, lives, marked, until};
 
 /// Runs a script in the place's folder behind `prefix`; `$DOGWATCH` is the program.
 fn script(place: &Place, prefix: &[&str], text: &str) -> Ended {
     let mut command = place.through(&[prefix, &["bash", "-c", text]].concat(), [""; 0]);
-    command.env("DOGWATCH", support::binary()).current_dir(place.path());
+    command.env("DOGWATCH", crate::support::binary()).current_dir(place.path());
     Running::start(command).end_at_all()
 }
 
@@ -80,7 +78,7 @@ fn a_refused_kill_leaves_the_runs_own_end_as_it_is_and_counted() {
     // COMMAND that asks for its own run's end over and over, by every command: its exit code is what is told.
     let inner =
         r#""$0" kill t --grace 0.2 > asked 2>&1; "$0" recover t --max-timeout 0.01 --grace 0.2 >> asked 2>&1; exit 7"#;
-    let binary = support::binary();
+    let binary = crate::support::binary();
     let mut command = place.command(["run", "t", "--", "sh", "-c", inner, binary.to_str().expect("a path")]);
     command.current_dir(place.path());
     let ended = Running::start(command).end_at_all();
@@ -133,7 +131,7 @@ fn an_interrupted_recover_and_an_interrupted_run_leave_nothing_stopped() {
     // A run that ends its own tree, and is told to end meanwhile.
     for signal in ["INT", "TERM", "HUP"] {
         let place = Place::new();
-        let value = support::unique();
+        let value = crate::support::unique();
         let body = work.replace("echo $$ > s.pid; touch s.heartbeat", "echo > ready");
         let mut command = place.command(["run", "s", "--max-timeout", "3s", "--grace", "1s", "--", "sh", "-c", &body]);
         command.env("TEST_MARK", &value).current_dir(place.path());

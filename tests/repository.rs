@@ -2,11 +2,8 @@
 //!
 //! Each rule is a function of names and texts; below, each is fed with violations.
 
-#[path = "support/tree.rs"]
-mod tree;
-
+use crate::tree::{finds, read, report, root, tracked};
 use std::process::Command;
-use tree::{finds, read, report, root, tracked};
 
 #[test]
 fn the_top_level_holds_what_it_may() {
@@ -19,6 +16,11 @@ fn every_dependency_says_what_it_is_for_and_where_it_is_used() {
     let original = root().join("Cargo.toml.orig").exists();
     let manifest = read(if original { "Cargo.toml.orig" } else { "Cargo.toml" });
     report(unexplained(&manifest, |path| root().join(path).exists()));
+}
+
+#[test]
+fn every_file_of_tests_is_run() {
+    report(unnamed(&tracked(), &read("tests/main.rs"), &read("Cargo.toml")));
 }
 
 #[test]
@@ -89,6 +91,16 @@ fn unexplained(manifest: &str, exists: impl Fn(&str) -> bool) -> Vec<String> {
     faults
 }
 
+fn unnamed(files: &[String], main: &str, manifest: &str) -> Vec<String> {
+    let themes = files.iter().filter_map(|file| file.strip_prefix("tests/")?.strip_suffix(".rs"));
+    let runs = |theme: &str| {
+        let program = format!("[[test]]\nname = \"{theme}\"\n");
+        theme == "main" || main.lines().any(|line| line == format!("mod {theme};")) || manifest.contains(&program)
+    };
+    let unnamed = themes.filter(|theme| !theme.contains('/') && !runs(theme));
+    unnamed.map(|theme| format!("tests/{theme}.rs:1: nothing runs it: add `mod {theme};` to tests/main.rs")).collect()
+}
+
 fn differing(readme: &str, help: &str) -> Vec<String> {
     let code = |word: &str| word.parse::<u8>().ok();
     let row = |line: &str| {
@@ -134,6 +146,13 @@ fn lines(text: &str, holds: impl Fn(&str) -> bool) -> impl Iterator<Item = usize
 }
 
 // --- the rules are broken on purpose ---
+
+#[test]
+fn a_file_of_tests_that_nothing_names_is_found() {
+    let files = ["src/a.rs", "tests/main.rs", "tests/a.rs", "tests/b.rs", "tests/c.rs", "tests/support/d.rs"];
+    let manifest = "autotests = false\n[[test]]\nname = \"b\"\n";
+    finds(&unnamed(&files.map(str::to_owned), "mod support;\nmod a;\n", manifest), &["tests/c.rs:1: "]);
+}
 
 #[test]
 fn what_is_no_part_of_the_top_level_is_found() {

@@ -2,12 +2,10 @@
 //!
 //! What `run` says is compared with what `wait` and the files say.
 
-mod support;
-
+use crate::support::{Place, Running, is_refused, kill, lives, until};
 use serde_json::{Value, json};
 use std::ffi::OsStr;
 use std::time::Duration;
-use support::{Place, Running, is_refused, kill, lives, until};
 
 #[test]
 fn a_run_over_its_own_limits_ends_itself_with_nobody_waiting() {
@@ -219,7 +217,7 @@ fn beat_is_a_sign_of_life_from_inside_and_outside() {
     let before = place.snapshot();
     assert_eq!(place.dogwatch(["beat", "s"]).code, 0);
     assert_ne!(place.snapshot(), before);
-    let inside = format!("{} beat", support::binary().display());
+    let inside = format!("{} beat", crate::support::binary().display());
     let run = place.dogwatch(["run", "in", "--heartbeat-on", "manual", "--", "sh", "-c", &inside]);
     assert_eq!(run.code, 0, "{run:?} {}", place.read("in.log"));
     assert_eq!(place.dogwatch(["beat"]).code, 2, "outside a run the step has to be named");
@@ -231,7 +229,7 @@ struct SmallGroup(std::path::PathBuf);
 impl SmallGroup {
     fn new() -> Option<Self> {
         for (base, limit) in [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")] {
-            let group = Self(std::path::Path::new(base).join(format!("dogwatch-test-{}", support::unique())));
+            let group = Self(std::path::Path::new(base).join(format!("dogwatch-test-{}", crate::support::unique())));
             let is_made = std::path::Path::new(base).join("cgroup.procs").exists()
                 && std::fs::create_dir(&group.0).is_ok()
                 && group.0.join(limit).exists()
@@ -298,7 +296,7 @@ fn a_command_that_is_killed_for_memory_is_told_so() {
     // tail(1) keeps the last lines, and this one never ends.
     let enter = format!("echo $$ > {}/cgroup.procs; exec \"$@\"", group.0.display());
     let mut run = place.through(&["sh", "-c", &enter, "sh"], ["run", "s", "--", "tail", "/dev/zero"]);
-    let ended = support::Ended::of(&run.output().expect("a shell"));
+    let ended = crate::support::Ended::of(&run.output().expect("a shell"));
     assert_eq!(ended.code, 137, "{ended:?}");
     let report = place.wait_json("s", &[]);
     assert_eq!((&report["outcome"], &report["signal"]), (&json!("failed"), &json!("SIGKILL")), "{report}");
@@ -307,7 +305,7 @@ fn a_command_that_is_killed_for_memory_is_told_so() {
     for (step, code, word) in [("c", 3, Some("a process was killed for using too much memory")), ("d", 0, None)] {
         let work = format!("tail /dev/zero; exit {code}");
         let mut run = place.through(&["sh", "-c", &enter, "sh"], ["run", step, "--", "sh", "-c", &work]);
-        let ended = support::Ended::of(&run.output().expect("a shell"));
+        let ended = crate::support::Ended::of(&run.output().expect("a shell"));
         assert_eq!(ended.code, code, "{ended:?}");
         let report = place.wait_json(step, &[]);
         let detail = report["detail"].as_str();
@@ -319,7 +317,7 @@ fn a_command_that_is_killed_for_memory_is_told_so() {
     }
     // One that is killed by somebody is not.
     let mut run = place.through(&["sh", "-c", &enter, "sh"], ["run", "k", "--", "sh", "-c", "kill -9 $$"]);
-    assert_eq!(support::Ended::of(&run.output().expect("a shell")).code, 137);
+    assert_eq!(crate::support::Ended::of(&run.output().expect("a shell")).code, 137);
     assert_eq!(place.wait_json("k", &[])["detail"], Value::Null);
 }
 

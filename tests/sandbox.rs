@@ -2,11 +2,9 @@
 
 #![cfg(target_os = "linux")]
 
-mod support;
-
+use crate::support::{Ended, Place, own_namespace};
 use std::path::Path;
 use std::process::Command;
-use support::{Ended, Place, own_namespace};
 
 /// bwrap as coding agents call it: everything read-only but `place`, and a PID namespace that dies with the call. `None`, and a
 /// line that says so, where this user cannot use it.
@@ -87,7 +85,7 @@ fn where_the_default_directory_is_read_only_the_sentence_names_the_variable() {
     let place = Place::new();
     let Some(prefix) = bwrap(place.path(), &["--proc", "/proc"]) else { return };
     let mut command = Command::new(&prefix[0]);
-    command.args(&prefix[1..]).arg(support::binary()).args(["run", "work", "--", "true"]);
+    command.args(&prefix[1..]).arg(crate::support::binary()).args(["run", "work", "--", "true"]);
     for variable in ["DOGWATCH_DIR", "XDG_RUNTIME_DIR", "TMPDIR"] {
         command.env_remove(variable);
     }

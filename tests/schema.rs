@@ -1,13 +1,11 @@
 //! What is printed and written fits the JSON Schema that `dogwatch schema` prints, key by key.
 
-mod support;
-
+use crate::support::{Ended, Place, kill, lives, until};
 use jsonschema::Validator;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::Stdio;
-use support::{Ended, Place, kill, lives, until};
 
 /// The schema of each object, by its name, and how often something was held to it.
 struct Schemas {
@@ -172,7 +170,7 @@ fn errors(schemas: &mut Schemas) {
 }
 
 fn preflight(schemas: &mut Schemas) {
-    let folder = support::folder();
+    let folder = crate::support::folder();
     let mut call = |name: &str, words: &[&str]| {
         let output = schemas.place.command(words).current_dir(folder.path()).output().expect("dogwatch runs");
         for line in Ended::of(&output).lines() {
@@ -251,5 +249,5 @@ fn the_whole_schema_takes_what_is_printed_and_nothing_else() {
     answer["outcome"] = json!("well");
     assert!(!whole.is_valid(&answer), "{answer}");
     let refused = place.dogwatch(["schema", "evnt"]);
-    support::is_refused(&refused, 2, &["'evnt'", "'event'", "dogwatch"]);
+    crate::support::is_refused(&refused, 2, &["'evnt'", "'event'", "dogwatch"]);
 }

@@ -1,10 +1,8 @@
 //! What a terminal shows in the end, by a real terminal emulator: live lines and tables at several widths, with wide
 //! characters, while it is resized. It takes tmux; where that is missing the tests say so and pass.
 
-mod support;
-
-use support::screen::Screen;
-use support::{Place, until};
+use crate::support::screen::Screen;
+use crate::support::{Place, until};
 
 const WIDE: &str = "\u{6f22}\u{5b57}\u{304b}\u{306a} \u{1f980}\u{1f680} gr\u{fc}n \u{2764}\u{fe0f} ";
 const LONG: &str = "a-step-with-a-name-that-is-longer-than-a-narrow-terminal-has-columns";

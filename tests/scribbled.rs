@@ -2,9 +2,6 @@
 //!
 //! Nothing may be signalled: the pids in these files are random.
 
-#[path = "support/scribble.rs"]
-mod scribble;
-
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -15,7 +12,7 @@ fn a_wait_over_a_directory_written_at_random_ends_in_time_and_invents_no_success
     let bytes = proptest::collection::vec(any::<u8>(), 0..400);
     TestRunner::new(config)
         .run(&bytes, |bytes| {
-            scribble::scribble(&bytes);
+            crate::scribble::scribble(&bytes);
             Ok(())
         })
         .unwrap();

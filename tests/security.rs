@@ -2,11 +2,9 @@
 //!
 //! Each test checks the files and processes that must not have been touched, not only the exit code.
 
-mod support;
-
+use crate::support::Place;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use support::Place;
 
 /// Every name that a run of step `s`, its waiters and its breaker write.
 const NAMES: [&str; 12] = [
@@ -101,7 +99,7 @@ fn a_directory_that_others_can_write_is_named_in_a_warning_and_used_all_the_same
     for (mode, warns) in [(0o700, false), (0o755, false), (0o775, true), (0o777, true), (0o1777, false)] {
         let place = Place::new();
         // Nothing closed above it, or it would keep everybody out.
-        let folder = Path::new("/tmp").join(format!("dogwatch-test-{}-{mode:o}", support::unique()));
+        let folder = Path::new("/tmp").join(format!("dogwatch-test-{}-{mode:o}", crate::support::unique()));
         std::fs::create_dir(&folder).expect("a folder");
         std::fs::set_permissions(&folder, PermissionsExt::from_mode(mode)).expect("its mode");
         let shown = folder.to_str().expect("a path");

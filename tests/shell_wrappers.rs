@@ -4,15 +4,13 @@
 //! s for a status, 1 s for a result), or below the 15 s of the safety rescan, so that a lost event shows. Waits that
 //! must not end are bounded by `--for`.
 
-mod support;
-
+use crate::support::{Dice, Ended, Place, Running, Shell, any_moment_within, in_parallel, until};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::sync::Barrier;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use support::{Dice, Ended, Place, Running, Shell, any_moment_within, in_parallel, until};
 
 /// Less than the safety rescan's 15 s: what ends sooner was told by an event.
 const EVENTFUL: Duration = Duration::from_secs(10);

@@ -3,15 +3,13 @@
 //! Each test checks that the processes which must live do live. Nothing here signals a process that the test did not
 //! start; cases in which a faulty program could signal pid 1 run in a PID namespace of their own.
 
-mod support;
-
+#[cfg(target_os = "linux")]
+use crate::support::started;
+use crate::support::{Bystander, Ended, Place, Shell, lives, own_namespace, until};
 use serde_json::{Value, json};
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 use std::time::Duration;
-#[cfg(target_os = "linux")]
-use support::started;
-use support::{Bystander, Ended, Place, Shell, lives, own_namespace, until};
 
 fn wait(place: &Place, more: &[&str]) -> (Ended, Value) {
     let ended = place.start(["wait", "s", "--json"].iter().chain(more)).end_at_all();
@@ -106,7 +104,7 @@ fn in_namespace(place: &Place, script: &str) -> Option<Ended> {
     let namespace = own_namespace()?;
     let mut command = Command::new(namespace[0]);
     command.args(&namespace[1..]).args(["sh", "-c", &format!("{REUSE}\n{script}")]);
-    command.env("DOGWATCH", support::binary()).env("DOGWATCH_DIR", place.path());
+    command.env("DOGWATCH", crate::support::binary()).env("DOGWATCH_DIR", place.path());
     Some(Ended::of(&command.current_dir(place.path()).output().expect("a shell")))
 }
 
@@ -215,7 +213,7 @@ fn a_run_inside_a_namespace_is_told_apart_by_its_record_and_its_lock_and_never_s
     let Some(namespace) = own_namespace() else { return };
     let place = Place::new();
     let mut inside = place.through(&namespace, ["run", "s", "--", "sleep", "300"]);
-    let inside = support::Running::start({
+    let inside = crate::support::Running::start({
         inside.env("TEST_MARK", "inside");
         inside
     });

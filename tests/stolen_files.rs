@@ -1,20 +1,18 @@
 //! Files of a running step that are taken away, replaced, cut or locked up: the run's end is told right all the same.
 //!
-//! `cargo test --test stolen_files`. Every file and every pair of files of a running step is treated in each way, while
-//! a waiter watches. COMMAND's own end is what `run`, the waiter and a later reader have to tell.
+//! Every file and every pair of files of a running step is treated in each way, while a waiter watches. COMMAND's own end is
+//! what `run`, the waiter and a later reader have to tell.
 
 #![cfg(target_os = "linux")]
 
-mod support;
-
+use crate::support::servers::has;
+use crate::support::thief::{self, THEFTS, Theft, files, record_name};
+use crate::support::{Ended, Place, Running, in_parallel, kill, lives, until};
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
-use support::servers::has;
-use support::thief::{self, THEFTS, Theft, files, record_name};
-use support::{Ended, Place, Running, in_parallel, kill, lives, until};
 
 /// COMMAND: says that it runs, waits for the thief to be done, and ends as it was told.
 const WORK: &str =
@@ -28,7 +26,7 @@ fn start_here<const N: usize>(place: &Place, arguments: [&str; N]) -> Running {
 /// One life of a step whose files are stolen while it runs.
 fn life(theft: Theft, pick: &[usize], code: i32) {
     let place = Place::new();
-    let elsewhere = support::folder();
+    let elsewhere = crate::support::folder();
     // The run before ended otherwise, so that a record of its own would be told wrong.
     let before = if code == 0 { "echo 1 > $DOGWATCH_RESULT; exit 9" } else { "echo 1 > $DOGWATCH_RESULT" };
     place.dogwatch(["run", "s", "--no-breaker", "--", "sh", "-c", before]);

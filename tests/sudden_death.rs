@@ -2,16 +2,14 @@
 //!
 //! Processes that must be gone are looked for by a variable in their environment.
 
-mod support;
-
+use crate::support::{
+    APART, Dice, Ended, Place, Running, Shell, any_moment_within, in_parallel, marked, shows_marks, unique, until,
+};
 use serde_json::{Value, json};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use support::{
-    APART, Dice, Ended, Place, Running, Shell, any_moment_within, in_parallel, marked, shows_marks, unique, until,
-};
 
 /// Far below the 15 s of the safety rescan, by which a death would be found that no notice told of; far above what a
 /// loaded machine takes. How long it really takes is printed (`--nocapture`).
@@ -183,12 +181,12 @@ fn an_interrupted_wait_leaves_the_work_alone_and_the_next_one_goes_on() {
         let shell = Shell::start(&place, script, &[]);
         until("the step has started", || place.file("s.heartbeat").exists());
         let interrupted = place.start_undisturbed(["wait", "s"]);
-        until("the signal is caught", || support::catches(interrupted.pid(), signal));
+        until("the signal is caught", || crate::support::catches(interrupted.pid(), signal));
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(interrupted.pid()), signal).expect("a signal");
         let ended = interrupted.end_at_all();
         assert_eq!((ended.code, ended.stdout.as_str()), (code, ""), "{ended:?}");
         assert!(ended.stderr.contains("dogwatch wait s"), "{ended:?}");
-        assert!(support::lives(shell.pid()) && !place.file("s.status").exists());
+        assert!(crate::support::lives(shell.pid()) && !place.file("s.status").exists());
         let next = waiting(&place, &[]);
         place.write("go", "");
         next.end_at_all().said(0, "success", false);
@@ -198,7 +196,7 @@ fn an_interrupted_wait_leaves_the_work_alone_and_the_next_one_goes_on() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_signal_ends_a_wait_that_is_just_getting_ready_for_it() {
-    if !support::servers::has("strace") {
+    if !crate::support::servers::has("strace") {
         return eprintln!("skipped: there is no strace");
     }
     let place = Place::new();

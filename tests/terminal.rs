@@ -2,11 +2,9 @@
 //!
 //! A real pseudo-terminal, by util-linux's script(1); where that is missing the tests say so and pass.
 
-mod support;
-
+use crate::support::{Place, lives, until};
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
-use support::{Place, lives, until};
 
 /// A shell command on a terminal of its own, and all that the terminal was sent.
 struct Session {
@@ -194,7 +192,7 @@ fn colours_follow_what_the_user_has_set() {
     ] {
         let mut command = place.command(["list", "--color", color]);
         command.env_remove("NO_COLOR").envs(settings.split(' ').filter_map(|setting| setting.split_once('=')));
-        let ended = support::Ended::of(&command.output().expect("dogwatch runs"));
+        let ended = crate::support::Ended::of(&command.output().expect("dogwatch runs"));
         assert_eq!(green(&ended.stdout), colored, "{settings} {color}: {ended:?}");
     }
     for (prefix, colored) in [

@@ -5,12 +5,10 @@
 
 #![cfg(target_os = "linux")]
 
-mod support;
-
+use crate::support::servers::has;
+use crate::support::{Ended, Place, Running, in_parallel, until};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
-use support::servers::has;
-use support::{Ended, Place, Running, in_parallel, until};
 
 /// The calls by which the wrapper changes what others see, and those that stand between. strace counts each on its own. A
 /// kill comes on the way into a call: what a call has done shows at the next.

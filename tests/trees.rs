@@ -4,17 +4,15 @@
 //! user, in the same session and with the same names, must live on, and so must, in every second round, two older siblings:
 //! children that the shell had before it became the wrapper by exec.
 //!
-//! More rounds: `DOGWATCH_TEST_ROUNDS=100 cargo test --test trees`, as root and as another user.
+//! More rounds: `DOGWATCH_TEST_ROUNDS=100 cargo test --test program -- trees::`, as root and as another user.
 //!
 //! On Linux only: half of the tree is setsid(1)'s, and on macOS the wrapper does not adopt the orphans.
 
 #![cfg(target_os = "linux")]
 
-mod support;
-
+use crate::support::{Bystander, Place, Running, kill, lives, marked, unique, until};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use support::{Bystander, Place, Running, kill, lives, marked, unique, until};
 
 /// The grace that every end here gets.
 const GRACE: Duration = Duration::from_secs(1);

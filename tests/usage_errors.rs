@@ -1,12 +1,10 @@
 //! Invalid arguments, the help that leads on, errors as JSON, and results that cannot be written.
 
-mod support;
-
+use crate::support::{Ended, Place, is_refused, until};
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::process::Command;
-use support::{Ended, Place, is_refused, until};
 
 fn run(command: &mut Command) -> Ended {
     Ended::of(&command.output().expect("dogwatch runs"))
@@ -260,8 +258,8 @@ fn the_advised_command_works_in_a_directory_with_blanks() {
     let shown = folder.to_string_lossy().into_owned();
     assert_eq!(place.dogwatch(["--dir", &shown, "run", "-d", "s", "--", "sleep", "300"]).code, 0);
     let wait = place.start_undisturbed(["--dir", &shown, "wait", "s"]);
-    until("it catches Ctrl-C", || support::catches(wait.pid(), nix::sys::signal::Signal::SIGINT));
-    support::kill("INT", wait.pid());
+    until("it catches Ctrl-C", || crate::support::catches(wait.pid(), nix::sys::signal::Signal::SIGINT));
+    crate::support::kill("INT", wait.pid());
     let ended = wait.end_at_all();
     let advised = ended.stderr.trim_end().rsplit_once(": ").map(|(_, line)| line.to_owned());
     let advised = advised.unwrap_or_else(|| panic!("{ended:?}"));

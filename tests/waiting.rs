@@ -2,12 +2,10 @@
 //!
 //! There is no fixed sleep: each change is made once the wait before it is known to be armed.
 
-mod support;
-
+use crate::support::{Dice, Place, Shell, any_moment_within, until};
 use serde_json::json;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
-use support::{Dice, Place, Shell, any_moment_within, until};
 
 /// Starts a living plain-shell step that does nothing.
 fn living(place: &Place, step: &str) -> Shell {
@@ -89,9 +87,9 @@ fn nothing_of_a_wait_that_has_watched_is_left_and_its_readers_see_its_end() {
     let _living = living(&place, "s");
     for word in ["FAILED\n", "SUCCESS\n"] {
         let mut command = place.command(["wait", "s"]);
-        let mark = support::unique();
+        let mark = crate::support::unique();
         command.env("TEST_MARK", &mark);
-        let wait = support::Running::start(command);
+        let wait = crate::support::Running::start(command);
         until("it watches", || wait.has_events());
         place.write("s.result", "1");
         place.write(".s", word);
@@ -99,7 +97,7 @@ fn nothing_of_a_wait_that_has_watched_is_left_and_its_readers_see_its_end() {
         // Both its streams are read to their ends: whoever takes its watches over must hold neither.
         let ended = wait.end_at_all();
         assert_eq!(ended.stdout.lines().count(), 1, "{ended:?}");
-        until("who took its watches over has gone", || support::marked(&format!("TEST_MARK={mark}")).is_empty());
+        until("who took its watches over has gone", || crate::support::marked(&format!("TEST_MARK={mark}")).is_empty());
         std::fs::remove_file(place.file("s.status")).unwrap();
     }
 }
@@ -114,7 +112,7 @@ fn a_thousand_steps_are_each_told_of_at_once_even_where_few_files_may_be_open() 
     }
     let limited = ["sh", "-c", "ulimit -Sn 100; exec \"$@\"", "sh"];
     let wait = place.through(&limited, ["wait", "-q"].into_iter().chain(steps.iter().map(String::as_str)));
-    let wait = support::Running::start(wait);
+    let wait = crate::support::Running::start(wait);
     // On Linux each process takes a descriptor; on macOS one takes them all.
     until("it watches them all", || {
         wait.has_events() && (cfg!(not(target_os = "linux")) || wait.open_files().len() > 1000)

@@ -2,12 +2,7 @@
 //!
 //! There is no fixed sleep: a test waits for a fact, and if the fact does not come it fails with everything it knows.
 
-#![allow(
-    dead_code,
-    unreachable_pub,
-    unused_imports,
-    reason = "each test file is a program of its own and uses its own part"
-)]
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "each program of tests uses its own part")]
 
 mod forged;
 #[cfg_attr(not(target_os = "macos"), path = "linux.rs")]
