@@ -110,6 +110,10 @@ fn the_command_tells_of_one_step_or_of_all() {
     run(&place, "a", "exit 0");
     run(&place, "longer-name", "exit 3");
     run(&place, "longer-name", "kill -9 $$");
+    // What only looks like a history, of whatever kind, is none, and keeps no other from being told.
+    std::fs::create_dir(place.file("folder.history")).expect("a folder");
+    place.write("empty.history", "");
+    place.write("garbled.history", "{\n\u{0}");
     let all = place.dogwatch(["history", "--json"]).lines();
     let steps: Vec<&str> = all.iter().filter_map(|line| line["step"].as_str()).collect();
     assert_eq!(steps, ["a", "longer-name", "longer-name"]);

@@ -26,16 +26,17 @@ pub(crate) struct EndedRun {
 ///
 /// # Errors
 /// `ErrorKind::NotStarted` where there is no such step, `ErrorKind::Internal` where the directory cannot be read.
-pub(crate) fn history(directory: &Path, step: Option<&StepName>) -> Result<Vec<EndedRun>, Error> {
+pub(crate) fn history(directory: &Path, named: Option<&StepName>) -> Result<Vec<EndedRun>, Error> {
     let directory = open(directory)?;
     let mut ended = Vec::new();
-    for step in named_or_with(&directory, step, Record::History)? {
+    for step in named_or_with(&directory, named, Record::History)? {
         let runs = history::read_after_writer(&directory, &step);
-        if runs.is_empty() && !is_known(&directory, &step) {
+        // What else has such a name, a directory for one, spoils no answer of all.
+        if runs.is_empty() && named.is_some() && !is_known(&directory, &step) {
             return Err(Error::not_started(absence(&directory, &step)));
         }
-        let named = |run| EndedRun { schema: crate::record::SCHEMA, step: step.as_str().to_owned(), run };
-        ended.extend(runs.into_iter().map(named));
+        let of_step = |run| EndedRun { schema: crate::record::SCHEMA, step: step.as_str().to_owned(), run };
+        ended.extend(runs.into_iter().map(of_step));
     }
     Ok(ended)
 }

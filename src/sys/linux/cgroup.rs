@@ -8,7 +8,7 @@ use std::path::PathBuf;
 /// The count, where it can be read: of the unified hierarchy (cgroup v2, `memory.events`), else of the memory controller's
 /// own (cgroup v1, `memory.oom_control`).
 pub(crate) fn kills() -> Option<u64> {
-    let groups = procfs_read::text("/proc/self/cgroup")?;
+    let groups = procfs_read::text_record("/proc/self/cgroup")?;
     let mounts = procfs_read::text("/proc/self/mountinfo")?;
     counters(&groups, &mounts).iter().find_map(|file| count(&procfs_read::text_record(file)?))
 }

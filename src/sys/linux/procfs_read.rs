@@ -30,8 +30,8 @@ pub(crate) fn text(path: impl AsRef<Path>) -> Option<String> {
     whole(path).ok().map(|content| String::from_utf8_lossy(&content).into_owned())
 }
 
-/// A file that holds one short record, such as a process's `stat`: it comes with the first read whole, and nothing after it
-/// (`single_open` in `fs/seq_file.c`).
+/// A file that holds one record, such as a process's `stat`: a read that leaves room has given it whole (`single_open` in
+/// `fs/seq_file.c`).
 ///
 /// # Errors
 /// As [`whole`].
@@ -40,6 +40,9 @@ pub(crate) fn record(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
     let mut text = vec![0; ROOM];
     let length = read_once(&mut file, &mut text)?;
     text.truncate(length);
+    if length == ROOM {
+        file.take(LONGEST).read_to_end(&mut text)?;
+    }
     Ok(text)
 }
 
@@ -59,6 +62,9 @@ mod tests {
         for read in [|path: &str| whole(path), |path: &str| record(path)] {
             assert_eq!(read("/proc/self/none").unwrap_err().kind(), io::ErrorKind::NotFound);
         }
+        let long = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&long, "line\n".repeat(ROOM)).unwrap();
+        assert_eq!(record(long.path()).unwrap(), std::fs::read(long.path()).unwrap(), "more than is read at once");
         let fields = |text: Vec<u8>| text.split(|&byte| byte == b' ').count();
         assert_eq!(fields(record("/proc/1/stat").unwrap()), fields(std::fs::read("/proc/1/stat").unwrap()));
     }

@@ -84,7 +84,7 @@ impl HeldChild {
         let mut prepared = Prepared::new(&program.command, &program.variables)?;
         // std's sockets are close-on-exec from the start, so no other child can keep one of these ends open.
         let (channel, end_of_child) = UnixStream::pair()?;
-        let (parent, dispositions) = (Pid::this(), Dispositions::now());
+        let parent = Pid::this();
         // Signals are kept out of the child until its handlers are gone: a handler of ours run there would write into
         // the parent's own pipe.
         let mut before = SigSet::empty();
@@ -96,7 +96,7 @@ impl HeldChild {
             Ok(ForkResult::Child) => {
                 // The child's copy: the end of file must be seen when the parent is gone.
                 drop(channel);
-                become_command(program, &mut prepared, parent, dispositions, &end_of_child)
+                become_command(program, &mut prepared, parent, &end_of_child)
             }
             Ok(ForkResult::Parent { child }) => Ok(child),
             Err(errno) => Err(errno),
@@ -127,13 +127,7 @@ impl HeldChild {
     }
 }
 
-fn become_command(
-    program: &CommandSpec,
-    prepared: &mut Prepared,
-    parent: Pid,
-    before: Dispositions,
-    mut channel: &UnixStream,
-) -> ! {
+fn become_command(program: &CommandSpec, prepared: &mut Prepared, parent: Pid, mut channel: &UnixStream) -> ! {
     let mut set_up = || -> Result<(), Errno> {
         // A session of its own is a process group of its own too, has no terminal to be stopped by, and marks the
         // run's processes, so that a waiter finds them after the wrapper was killed.
@@ -147,7 +141,7 @@ fn become_command(
         program.stdout.as_ref().map_or(Ok(()), dup2_stdout)?;
         program.stderr.as_ref().map_or(Ok(()), dup2_stderr)?;
         program.folder.as_deref().map_or(Ok(()), chdir)?;
-        reset_signals(before, program.ignore_hangup);
+        reset_signals(program.ignore_hangup);
         // Held: nothing of COMMAND runs until the start files stand. End of file means the wrapper is gone.
         channel.read_exact(&mut [0]).map_err(|_| Errno::ESRCH)
     };
@@ -165,9 +159,9 @@ fn become_command(
 }
 
 /// Default dispositions for every signal, none blocked. Called in the child.
-fn reset_signals(before: Dispositions, ignore_hangup: bool) {
+fn reset_signals(ignore_hangup: bool) {
     // By number, so that the real-time ones are among them.
-    for number in (1..=LAST_SIGNAL).filter(|number| (before.ignored | before.caught) & bit(*number) != 0) {
+    for number in 1..=LAST_SIGNAL {
         set_ignored(number, ignore_hangup && number == libc::SIGHUP);
     }
     let _cannot_fail = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
