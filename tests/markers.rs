@@ -301,6 +301,9 @@ fn a_run_that_ends_before_a_line_matched_counts_as_it_ended() {
     let ended = wait(&place, &["p", "--marker", "ready"]);
     ended.said(1, "failed", false);
     assert_eq!(ended.json()["detail"], "ended (success) before a line matched");
+    place.dogwatch(["run", "q", "--log", "none", "--", "echo", "ready"]);
+    let ended = wait(&place, &["q", "--marker", "ready"]);
+    assert_eq!(ended.json()["detail"], "ended (success, exit code 0) and kept no log in which a line could match");
     let breaker = place.dogwatch(["breaker", "show", "p", "--json"]).json();
     assert_eq!(breaker["consecutive_failures"], 0, "{breaker}");
     // Without a marker a fail marker that did not match changes nothing.

@@ -32,7 +32,7 @@ fn let_go(place: &Place, step: &str) {
     place.write(&format!("{step}-go"), "");
 }
 
-fn ended(place: &Place, step: &str) -> bool {
+fn ended_step(place: &Place, step: &str) -> bool {
     place.file(&format!("{step}.status")).exists()
 }
 
@@ -72,7 +72,7 @@ fn an_end_between_two_calls_is_told_by_the_next_which_starts_nothing_and_says_so
     let place = Place::new();
     assert_eq!(call(&place, "s", "50ms").code, 75);
     let_go(&place, "s");
-    until("it has ended", || ended(&place, "s"));
+    until("it has ended", || ended_step(&place, "s"));
     let next = call(&place, "s", "30s");
     assert_eq!((next.code, starts(&place, "s").len()), (0, 1), "{next:?}");
     assert!(next.stderr.contains("started nothing"), "{next:?}");
@@ -98,7 +98,7 @@ fn it_joins_a_run_that_was_started_otherwise_and_owes_its_end_from_then_on() {
     assert_eq!(call(&place, "s", "50ms").code, 75);
     assert_eq!((place.pid("s"), starts(&place, "s").len()), (pid, 1));
     let_go(&place, "s");
-    until("it has ended", || ended(&place, "s"));
+    until("it has ended", || ended_step(&place, "s"));
     let next = call(&place, "s", "30s");
     assert_eq!((next.code, starts(&place, "s").len()), (0, 1), "{next:?}");
     // An end that no such line waited for is none that it owes.
@@ -113,6 +113,23 @@ fn a_run_that_is_there_with_another_command_is_named() {
     place.detach("s", "sleep 300");
     let ended = call(&place, "s", "50ms");
     assert_eq!((ended.code, ended.stderr.contains("sleep 300")), (75, true), "{ended:?}");
+    let says =
+        |ended: &Ended, command: &str| ended.json()["detail"].as_str().is_some_and(|told| told.contains(command));
+    assert!(says(&ended, "sleep 300"), "whoever reads JSON alone has to know: {ended:?}");
+    // So is one that has ended, and one that is joined by --attach. The same command is not remarked on.
+    assert_eq!(call(&place, "t", "50ms").code, 75);
+    let_go(&place, "t");
+    until("it has ended", || ended_step(&place, "t"));
+    let answer = place.dogwatch(["run", "t", "--for", "30s", "--json", "-q", "--", "sh", "-c", "exit 1"]);
+    assert_eq!((answer.code, says(&answer, WORK), answer.stderr.as_str()), (0, true, ""), "{answer:?}");
+    place.detach("u", WORK);
+    let joined =
+        [WORK, "exit 1"].map(|script| place.start(["run", "u", "--attach", "--json", "--", "sh", "-c", script]));
+    until("both wait", || joined.iter().all(Running::has_events));
+    let_go(&place, "u");
+    let [same, other] = joined.map(Running::end_at_all);
+    assert_eq!((same.code, says(&same, WORK), same.stderr.as_str()), (0, false, ""), "{same:?}");
+    assert_eq!((other.code, says(&other, WORK), other.stderr.contains("another one")), (0, true, true), "{other:?}");
 }
 
 #[test]
@@ -142,7 +159,7 @@ fn the_work_outlives_its_caller_and_an_unwritable_answer_is_not_told() {
     caller.end();
     assert!(lives(pid));
     let_go(&place, "s");
-    until("it has ended", || ended(&place, "s"));
+    until("it has ended", || ended_step(&place, "s"));
     if cfg!(target_os = "linux") {
         let full = std::fs::File::options().write(true).open("/dev/full").expect("a full device");
         let mut command = line(&place, "s", "30s");
@@ -216,7 +233,7 @@ fn eight_callers_that_race_and_are_killed_at_random_start_once_and_every_end_is_
                 kill("KILL", caller.pid());
             }
             let_go(&place, &step);
-            until("it has ended", || ended(&place, &step));
+            until("it has ended", || ended_step(&place, &step));
         }
         let second = at_random(&mut dice, callers, false);
         known.extend(answers(&second).iter().filter_map(told));

@@ -92,7 +92,9 @@ pub(super) fn without_marker(answer: StepResult, state: &StepState) -> StepResul
         Some((None, Some(signal))) => format!(", {signal}"),
         Some((None, None)) | None => String::new(),
     };
-    let sentence = format!("ended ({}{how}) before a line matched", answer.outcome.as_str());
+    let has_log = state.scanner.as_ref().is_some_and(|scanner| scanner.exists);
+    let what = if has_log { "before a line matched" } else { "and kept no log in which a line could match" };
+    let sentence = format!("ended ({}{how}) {what}", answer.outcome.as_str());
     let detail = detail_of([sentence].into_iter().chain(answer.detail));
     StepResult { outcome: Outcome::Failed, detail, ..answer }
 }

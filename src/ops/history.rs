@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::ops::{absence, named_or_with, open};
+use crate::record::SCHEMA;
 use crate::record::file_names::{Record, file_name};
 use crate::record::history::HistoryEntry;
 use crate::record::step_name::StepName;
@@ -35,8 +36,7 @@ pub(crate) fn history(directory: &Path, named: Option<&StepName>) -> Result<Vec<
         if runs.is_empty() && named.is_some() && !is_known(&directory, &step) {
             return Err(Error::not_started(absence(&directory, &step)));
         }
-        let of_step = |run| EndedRun { schema: crate::record::SCHEMA, step: step.as_str().to_owned(), run };
-        ended.extend(runs.into_iter().map(of_step));
+        ended.extend(runs.into_iter().map(|run| EndedRun { schema: SCHEMA, step: step.to_string(), run }));
     }
     Ok(ended)
 }

@@ -254,7 +254,7 @@ fn result(told: &StepResult, snapshot: Option<&Snapshot>) -> (Option<Box<RawValu
 }
 
 /// A command line of bounded length: a report is read by people and by models, and arguments may take megabytes.
-fn shortened(command: &[String]) -> Vec<String> {
+pub(crate) fn shortened(command: &[String]) -> Vec<String> {
     let mut left = COMMAND_BYTES;
     let mut words = Vec::new();
     for word in command {

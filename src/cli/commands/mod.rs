@@ -156,7 +156,7 @@ pub(super) static ALL: [SubcommandEntry; 22] = [
 
 /// The help of the program itself.
 pub(super) const MAIN_HELP: Help = Help {
-    examples: &["dogwatch run build -- cargo build &", "dogwatch wait build && echo go"],
+    examples: &["dogwatch run -d build -- cargo build", "dogwatch wait build && echo go"],
     notes: "The files of all steps are in one directory; `dogwatch dir` prints it.",
     exit_codes: &ExitCode::ALL,
     meanings: &[],

@@ -9,6 +9,7 @@ use super::{Context, Error, ExitCode};
 use crate::cli::deadline::CallDeadline;
 use crate::cli::output::print_error;
 use crate::ops::one_call::{CallStart, call_start, mark_told, owe};
+use crate::ops::report::shortened;
 use crate::ops::run::RunOptions;
 use crate::ops::wait::WaitOptions;
 use crate::record::outcome::Outcome;
@@ -34,6 +35,7 @@ pub(super) fn exec(
     let deadline = clock::now().plus(at_most);
     stdio::set_deadline(deadline);
     options.job.owes_end = true;
+    let mut policy = ExitPolicy::default();
     for _ in 0..ATTEMPTS {
         match call_start(&options.directory, &options.job.step)? {
             CallStart::Free => {
@@ -50,13 +52,13 @@ pub(super) fn exec(
                 }
             }
             CallStart::Running(command) => {
-                note_other_command(&options, &command, "this call joined it", context);
+                policy = policy_for(&options, &command, "this call joined it", context);
                 break;
             }
             CallStart::Untold(command) => {
                 let sentence = "the run ended before this call, which started nothing; call again to start it anew";
                 note(&options, sentence, context);
-                note_other_command(&options, &command, "call again to start this one", context);
+                policy = policy_for(&options, &command, "call again to start this one", context);
                 break;
             }
         }
@@ -66,20 +68,20 @@ pub(super) fn exec(
         .at_most(deadline.since(clock::now()))
         .start_timeout(GONE);
     wait.directory.clone_from(&options.directory);
-    CallDeadline::of_wait(&wait).run_within(context, || wait_and_mark(&options, &wait, context))
+    CallDeadline::of_wait(&wait).run_within(context, || wait_and_mark(&options, &wait, policy, context))
 }
 
 /// Waits and prints; notes that the end was told once it was written, or that it is owed.
-fn wait_and_mark(options: &RunOptions, wait: &WaitOptions, context: &Context) -> Result<u8, Error> {
-    let (code, reports) = wait_and_print(wait, ExitPolicy::default(), context)?;
+fn wait_and_mark(run: &RunOptions, wait: &WaitOptions, policy: ExitPolicy, context: &Context) -> Result<u8, Error> {
+    let (code, reports) = wait_and_print(wait, policy, context)?;
     for report in &reports {
         let marked = match (report.outcome, &report.run_id) {
-            (Outcome::Running, _) => owe(&options.directory, &options.job.step),
-            (_, Some(run)) if context.out.is_written() => mark_told(&options.directory, &options.job.step, run),
+            (Outcome::Running, _) => owe(&run.directory, &run.job.step),
+            (_, Some(id)) if context.out.is_written() => mark_told(&run.directory, &run.job.step, id),
             (_, _) => Ok(()),
         };
         if let Err(error) = marked {
-            note(options, &error.to_string(), context);
+            note(run, &error.to_string(), context);
         }
     }
     Ok(code)
@@ -91,9 +93,14 @@ fn note(options: &RunOptions, sentence: &str, context: &Context) {
     }
 }
 
-fn note_other_command(options: &RunOptions, command: &[String], what: &str, context: &Context) {
+/// How the end of a run with this command is told to a caller who asked for another one: on standard error, and in JSON, whose
+/// reader may see nothing else.
+pub(super) fn policy_for(options: &RunOptions, command: &[String], what: &str, context: &Context) -> ExitPolicy {
     let own: Vec<String> = options.job.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    if !command.is_empty() && command != own {
-        note(options, &format!("its command is another one: {}; {what}", command.join(" ")), context);
+    if command.is_empty() || command == own || command == shortened(&own) {
+        return ExitPolicy::default();
     }
+    let sentence = format!("its command is another one: {}; {what}", shortened(command).join(" "));
+    note(options, &sentence, context);
+    ExitPolicy { remark: Some(sentence).filter(|_| context.out.json), ..ExitPolicy::default() }
 }

@@ -162,9 +162,8 @@ impl Subcommand for RunArgs {
                 Ok(ran.exit_code)
             }
             Err(error) if self.attach && self.is_running(refusal_code(&error), &options) => {
-                let policy = ExitPolicy { propagate: true, ..ExitPolicy::default() };
-                let wait = base_options(self.thresholds(), self.grace, context)?.step(self.step);
-                wait_and_print(&wait, policy, context).map(|(code, _reports)| code)
+                let wait = base_options(self.thresholds(), self.grace, context)?.step(self.step.clone());
+                wait_and_print(&wait, self.joined(&options, context), context).map(|(code, _reports)| code)
             }
             Err(error) => Err(error),
         }
@@ -238,6 +237,12 @@ impl RunArgs {
         CheckOptions::new(&options.directory).check_step(&self.step)
     }
 
+    /// How the end of the run that is there is told.
+    fn joined(&self, options: &RunOptions, context: &Context) -> ExitPolicy {
+        let command = self.report(options).ok().and_then(|report| report.command).unwrap_or_default();
+        ExitPolicy { propagate: true, ..one_call::policy_for(options, &command, "this call joined it", context) }
+    }
+
     /// Runs COMMAND in a process of its own, and prints its pid or the report.
     fn exec_detached(&self, mut options: RunOptions, context: &Context) -> Result<u8, Error> {
         let (mut code, mut rest) = run_detached(&mut options, context)?;
@@ -246,6 +251,7 @@ impl RunArgs {
             && self.is_running(code, &options)
             && let Some(pid) = self.report(&options).ok().and_then(|report| report.pid)
         {
+            self.joined(&options, context);
             (code, rest) = (ExitCode::Success.code(), pid.to_string());
         } else if code == ExitCode::Running.code() {
             code = ExitCode::InternalError.code();

@@ -16,7 +16,7 @@ use crate::ops::event::Event;
 use crate::ops::report::Report;
 use crate::ops::select::MeantSteps;
 use crate::ops::wait::{WaitOptions, wait};
-use crate::record::outcome::Outcome;
+use crate::record::outcome::{Outcome, detail_of};
 use crate::record::units;
 use crate::sys::process::isolated_worker;
 use crate::sys::signals::{self, Signal};
@@ -220,6 +220,9 @@ pub(super) struct ExitPolicy {
     // The group of the marker that is printed alone. It stands beside --marker in the help, and is copied from there.
     #[arg(skip)]
     pub(super) capture: Option<String>,
+    // What the answer says besides.
+    #[arg(skip)]
+    pub(super) remark: Option<String>,
 }
 
 /// Waits, also where the filesystem may not answer; the exit code.
@@ -303,8 +306,9 @@ impl Printer<'_> {
         print_error(line);
     }
 
-    fn print_answer(&mut self, report: Report) {
+    fn print_answer(&mut self, mut report: Report) {
         self.live.erase();
+        report.detail = detail_of(self.policy.remark.clone().into_iter().chain(report.detail));
         if self.policy.result {
             let result = report.result.as_ref().map(|result| result.get());
             self.print_only(result, &report);

@@ -263,27 +263,21 @@ impl MonitorDir {
         Ok(content)
     }
 
-    /// Publishes a whole file under `name`: written as `temporary`, then renamed; with a modification time, where one is
+    /// Publishes a whole file under `name`: written as `temp`, then renamed; with a modification time, where one is
     /// given.
     ///
     /// # Errors
     /// As open(2), write(2) and rename(2); nothing half-written stays behind.
-    pub(crate) fn publish(
-        &self,
-        temporary: &str,
-        name: &str,
-        content: &[u8],
-        modified: Option<WallTime>,
-    ) -> io::Result<()> {
-        let temporary = self.file(temporary);
-        let written = temporary.create_new().and_then(|mut file| {
+    pub(crate) fn publish(&self, temp: &str, name: &str, content: &[u8], modified: Option<WallTime>) -> io::Result<()> {
+        let temp = self.file(temp);
+        let written = temp.create_new().and_then(|mut file| {
             file.write_all(content)?;
             modified.map_or(Ok(()), |at| at::set_modified(&file, at))
         });
-        let published = written.and_then(|()| temporary.rename(&self.file(name)));
+        let published = written.and_then(|()| temp.rename(&self.file(name)));
         if published.is_err() {
             // The first error is the one to tell; a temporary that was never made has nothing to remove.
-            let _ignored = temporary.remove();
+            let _ignored = temp.remove();
         }
         published
     }
