@@ -74,9 +74,9 @@ fn by_pip(project: &Project, own_pip: bool) -> Option<PathBuf> {
     let folder = project.file("one");
     std::fs::create_dir(&folder).expect("a folder");
     std::fs::write(folder.join("requirements.txt"), "pyflakes\npycodestyle\n").expect("a list");
-    let flag = if own_pip { "" } else { "--without-pip" };
+    let (flag, pip) =
+        if own_pip { ("", ".venv/bin/python -m pip") } else { ("--without-pip", "pip --python .venv/bin/python") };
     must(&folder, &format!("python3 -m venv {flag} .venv"));
-    let pip = if own_pip { ".venv/bin/python -m pip" } else { "pip --python .venv/bin/python" };
     if !works(&folder, &format!("{pip} install -q -r requirements.txt")) {
         eprintln!("skipped: PyPI is not reached");
         return None;
@@ -163,16 +163,11 @@ fn an_environment_whose_python_is_another_or_gone_is_found_and_mended_by_the_giv
     };
     // What a file says that was written by another Python than the one there now.
     must(&folder, "sed -i.old 's/^version = .*/version = 3.1.4/' .venv/pyvenv.cfg");
-    let words = ["pyvenv.cfg says 3.1.4", "Python changed from 3.1.4 to ", "python3 -m venv --clear .venv"];
-    fails_with(&check(&project, &folder), &words);
-    must(&folder, "mv .venv/pyvenv.cfg.old .venv/pyvenv.cfg");
+    mended(&["pyvenv.cfg says 3.1.4", "Python changed from 3.1.4 to ", "python3 -m venv --clear .venv"]);
     must(&folder, "sed -i.old 's/^version = \\(3[.][0-9]*\\).*/version = \\1.99/' .venv/pyvenv.cfg");
     passes(&project, &folder);
-    must(&folder, "cp -a .venv/bin sound");
     must(&folder, "for link in .venv/bin/python*; do ln -sfn /gone/bin/python3 $link; done");
-    let words = ["leads to /gone/bin/python3, which is not there", "was removed, moved or replaced"];
-    fails_with(&check(&project, &folder), &words);
-    must(&folder, "cp -a --remove-destination sound/python* .venv/bin");
+    mended(&["leads to /gone/bin/python3, which is not there", "was removed, moved or replaced"]);
     must(&folder, "sed -i.old 's#^home = .*#home = /gone/bin#' .venv/pyvenv.cfg");
     fails_with(&check(&project, &folder), &["home in pyvenv.cfg names /gone/bin"]);
     must(&folder, "rm .venv/bin/python*");

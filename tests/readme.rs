@@ -177,19 +177,6 @@ fn the_table_of_commands_names_every_command_and_no_other() {
 }
 
 #[test]
-fn the_two_commands_of_a_checkout_are_named_and_ci_runs_the_one_that_tests() {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let readme = std::fs::read_to_string(root.join("README.md")).expect("README.md");
-    let named: Vec<bool> =
-        ["scripts/demo", "scripts/test"].iter().map(|name| readme.contains(&format!("`{name}`"))).collect();
-    assert_eq!(named, [true, true]);
-    // A packaged crate has neither scripts nor CI.
-    if let Ok(run) = std::fs::read_to_string(root.join(".ci/run")) {
-        assert!(run.lines().any(|line| line == "scripts/test"), "{run}");
-    }
-}
-
-#[test]
 fn the_contributors_map_names_every_room_and_functions_that_exist() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     // A packaged crate has no dotted folders.

@@ -137,9 +137,9 @@ fn a_run_that_attaches_waits_for_the_one_that_is_there_and_ends_as_it_does() {
 }
 
 #[test]
-fn whoever_ends_a_run_first_of_four_all_say_the_same_a_hundred_times() {
+fn whoever_ends_a_run_first_of_four_all_say_the_same_three_hundred_times() {
     let place = Place::new();
-    in_parallel(100, 4, |number| {
+    in_parallel(300, 4, |number| {
         let mut dice = Dice::new(number as u64 + 5);
         let step = format!("r{number}");
         let limit = format!("0.{:03}", 60 + dice.below(60));

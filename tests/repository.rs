@@ -24,6 +24,18 @@ fn every_file_of_tests_is_run() {
 }
 
 #[test]
+fn the_two_commands_of_a_checkout_are_in_the_readme_and_ci_runs_the_one_that_tests() {
+    let readme = read("README.md");
+    for command in ["`scripts/demo`", "`scripts/test`"] {
+        assert!(readme.contains(command), "README.md names no {command}");
+    }
+    // A packaged crate has no CI.
+    if root().join(".ci/run").exists() {
+        assert!(read(".ci/run").lines().any(|line| line == "scripts/test"));
+    }
+}
+
+#[test]
 fn the_readmes_exit_codes_are_those_of_the_program() {
     let help = Command::new(env!("CARGO_BIN_EXE_dogwatch")).arg("--help").output().expect("dogwatch runs");
     report(differing(&read("README.md"), &String::from_utf8_lossy(&help.stdout)));
