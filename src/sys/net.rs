@@ -76,12 +76,12 @@ fn resolve(host: &str, port: u16, deadline: MonotonicTime) -> Result<Vec<SocketA
 ///
 /// # Errors
 /// [`NetError`]; never later than the deadline.
-pub(crate) fn status(stream: &TcpStream, authority: &str, target: &str, until: MonotonicTime) -> Result<u16, NetError> {
+pub(crate) fn status(stream: &TcpStream, host: &str, target: &str, deadline: MonotonicTime) -> Result<u16, NetError> {
     let request = format!(
-        "GET {target} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: dogwatch/{}\r\nAccept: */*\r\nConnection: close\r\n\r\n",
+        "GET {target} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: dogwatch/{}\r\nAccept: */*\r\nConnection: close\r\n\r\n",
         env!("CARGO_PKG_VERSION")
     );
-    let mut stream = TimedStream { stream, deadline: until };
+    let mut stream = TimedStream { stream, deadline };
     stream.write_all(request.as_bytes()).map_err(fault)?;
     // Bounded as a whole, so that no answer is read for ever.
     let mut answer = BufReader::new(stream).take(LONGEST_HEAD);

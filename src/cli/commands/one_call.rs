@@ -20,6 +20,8 @@ use std::time::Duration;
 const ATTEMPTS: usize = 8;
 /// How long a run that was started or joined may have no files: where `clean` deleted it, the answer is that it is not there.
 const GONE: Duration = Duration::from_secs(5);
+/// What is said of a run that is there with another command.
+pub(super) const JOINED: &str = "this call joined it";
 
 /// Starts or joins, waits and prints; the exit code.
 ///
@@ -52,13 +54,13 @@ pub(super) fn exec(
                 }
             }
             CallStart::Running(command) => {
-                policy = policy_for(&options, &command, "this call joined it", context);
+                policy = note_other(&options, &command, JOINED, context);
                 break;
             }
             CallStart::Untold(command) => {
                 let sentence = "the run ended before this call, which started nothing; call again to start it anew";
                 note(&options, sentence, context);
-                policy = policy_for(&options, &command, "call again to start this one", context);
+                policy = note_other(&options, &command, "call again to start this one", context);
                 break;
             }
         }
@@ -93,9 +95,9 @@ fn note(options: &RunOptions, sentence: &str, context: &Context) {
     }
 }
 
-/// How the end of a run with this command is told to a caller who asked for another one: on standard error, and in JSON, whose
-/// reader may see nothing else.
-pub(super) fn policy_for(options: &RunOptions, command: &[String], what: &str, context: &Context) -> ExitPolicy {
+/// Notes where the run that is told of has another command than the caller asked for; returns how its end is printed then: in
+/// JSON it says so too, since whoever reads that may see nothing else.
+pub(super) fn note_other(options: &RunOptions, command: &[String], what: &str, context: &Context) -> ExitPolicy {
     let own: Vec<String> = options.job.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     if command.is_empty() || command == own || command == shortened(&own) {
         return ExitPolicy::default();

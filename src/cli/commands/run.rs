@@ -2,6 +2,7 @@
 
 use super::breaker::breaker_name;
 use super::completions::steps;
+use super::one_call::{JOINED, note_other};
 use super::run_listener::{RunListener, refusal_code, run_detached};
 use super::thresholds::ThresholdArgs;
 use super::wait::{ExitPolicy, base_options, wait_and_print};
@@ -162,8 +163,10 @@ impl Subcommand for RunArgs {
                 Ok(ran.exit_code)
             }
             Err(error) if self.attach && self.is_running(refusal_code(&error), &options) => {
-                let wait = base_options(self.thresholds(), self.grace, context)?.step(self.step.clone());
-                wait_and_print(&wait, self.joined(&options, context), context).map(|(code, _reports)| code)
+                let command = self.report(&options).ok().and_then(|report| report.command).unwrap_or_default();
+                let policy = ExitPolicy { propagate: true, ..note_other(&options, &command, JOINED, context) };
+                let wait = base_options(self.thresholds(), self.grace, context)?.step(self.step);
+                wait_and_print(&wait, policy, context).map(|(code, _reports)| code)
             }
             Err(error) => Err(error),
         }
@@ -237,21 +240,15 @@ impl RunArgs {
         CheckOptions::new(&options.directory).check_step(&self.step)
     }
 
-    /// How the end of the run that is there is told.
-    fn joined(&self, options: &RunOptions, context: &Context) -> ExitPolicy {
-        let command = self.report(options).ok().and_then(|report| report.command).unwrap_or_default();
-        ExitPolicy { propagate: true, ..one_call::policy_for(options, &command, "this call joined it", context) }
-    }
-
     /// Runs COMMAND in a process of its own, and prints its pid or the report.
     fn exec_detached(&self, mut options: RunOptions, context: &Context) -> Result<u8, Error> {
         let (mut code, mut rest) = run_detached(&mut options, context)?;
         // A run that is there runs detached from this caller as well: its pid is all that was asked for.
         if self.attach
             && self.is_running(code, &options)
-            && let Some(pid) = self.report(&options).ok().and_then(|report| report.pid)
+            && let Ok(Report { pid: Some(pid), command, .. }) = self.report(&options)
         {
-            self.joined(&options, context);
+            note_other(&options, &command.unwrap_or_default(), JOINED, context);
             (code, rest) = (ExitCode::Success.code(), pid.to_string());
         } else if code == ExitCode::Running.code() {
             code = ExitCode::InternalError.code();
