@@ -346,8 +346,7 @@ fn disturb(place: &Place, dice: &mut Dice, log: &str) {
         1 => drop(fs::File::create(&path).expect("cut")),
         // Replaced in one step.
         2 => {
-            // Longer than what comes last: a file that was cut and has grown beyond what was read of it does not show it.
-            fs::write(&aside, "replaced in one step\n").expect("written");
+            fs::write(&aside, "replaced\n").expect("written");
             fs::rename(&aside, &path).expect("replaced");
         }
         _ => {}

@@ -62,8 +62,9 @@ struct Opened {
     in_hole: bool,
     /// Whether `before` was compared since the last end.
     compared: bool,
-    /// Whether a successor has been seen, so that the next end is the last one.
-    leaving: bool,
+    /// The successor, once one was seen: the next end is the last one then. It is held open, since it may be rotated away in
+    /// its turn before that end is met.
+    next: Option<Box<Opened>>,
     /// Whether its filesystem answers from what it once knew unless it is asked.
     far: bool,
 }
@@ -156,17 +157,14 @@ impl Follower {
                     return Ok(Chunk::Restarted);
                 }
                 opened.compared = false;
-                match successor(&self.path, opened.identity)? {
-                    // It was seen before this end was met, so this end is the old file's last.
-                    Some(next) if opened.leaving => {
-                        self.opened = Some(next);
-                        return Ok(Chunk::Restarted);
-                    }
-                    Some(_) => opened.leaving = true,
-                    None => {
-                        opened.leaving = false;
-                        return Ok(Chunk::Eof);
-                    }
+                // It was seen before this end was met, so this end is the old file's last.
+                if let Some(next) = opened.next.take() {
+                    self.opened = Some(*next);
+                    return Ok(Chunk::Restarted);
+                }
+                opened.next = successor(&self.path, opened.identity)?.map(Box::new);
+                if opened.next.is_none() {
+                    return Ok(Chunk::Eof);
                 }
                 continue;
             }
@@ -181,7 +179,7 @@ impl Follower {
 impl Opened {
     fn new(file: File, far: bool) -> io::Result<Self> {
         let (identity, before) = (FileFacts::of_regular(&file)?.id, Vec::new());
-        Ok(Self { file, identity, offset: 0, before, in_hole: false, compared: true, leaving: false, far })
+        Ok(Self { file, identity, offset: 0, before, in_hole: false, compared: true, next: None, far })
     }
 
     /// Moves past what was read; where in it the log goes on after a hole.
@@ -315,6 +313,22 @@ mod tests {
         append(&path, "5\n");
         assert_eq!(rest(&mut follower), "4\n|5\n");
         assert_eq!(follower.identity(), FileIdentity::Current);
+    }
+
+    #[test]
+    fn a_successor_that_is_rotated_away_before_it_is_read_is_read_all_the_same() {
+        let (folder, path) = place();
+        append(&path, "1\n");
+        let mut follower = Follower::new(path.clone());
+        assert_eq!(rest(&mut follower), "1\n");
+        fs::rename(&path, folder.path().join("a.log.1")).unwrap();
+        append(&path, "2\n");
+        // As between two reads of one call.
+        let opened = follower.opened.as_mut().unwrap();
+        opened.next = successor(&path, opened.identity).unwrap().map(Box::new);
+        fs::rename(&path, folder.path().join("a.log.2")).unwrap();
+        append(&path, "3\n");
+        assert_eq!(rest(&mut follower), "|2\n|3\n");
     }
 
     #[test]
