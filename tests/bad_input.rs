@@ -111,7 +111,7 @@ fn what_this_user_may_not_read_is_no_end_and_a_living_run_is_not_said_to_have_en
     };
     for line in ["wait ended", "wait living", "check ended", "kill living", "kill ended"] {
         let file = if line.contains("ended") { "ended.status" } else { "living.pid" };
-        is_refused(&call(line), 125, &[file, "permission denied"]);
+        is_refused(&call(line), 125, &[file, "permission denied", "chmod +r"]);
     }
     let listed = call("list");
     assert!(!listed.stdout.contains("failed") && listed.stderr.contains("ended.status"), "{listed:?}");

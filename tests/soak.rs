@@ -190,11 +190,16 @@ impl Life<'_> {
     /// Holds what is told of the end against what came to pass; the outcome.
     fn end(&self, grounds: &Grounds, step: &str, waiters: Vec<Running>, context: &str) -> String {
         let (place, token) = (&grounds.place, self.token);
-        let context = format!("{context}: run {:?}", self.run);
+        let context = format!("{context}: {token}, run {:?}", self.run);
         let forget = || {
             // What nothing names any more may live elsewhere for as long as its heartbeat is fresh: no run starts beside it.
             if !self.is_known() {
                 let _gone = std::fs::remove_file(place.file(&format!("{step}.heartbeat")));
+                // An empty pid file is a plain shell's that is about to write it, as far as anybody can tell.
+                let pid = place.file(&format!("{step}.pid"));
+                if pid.metadata().is_ok_and(|file| file.len() == 0) {
+                    std::fs::remove_file(pid).expect("a file of the run's");
+                }
                 support::end_marked(&format!("SOAK_TOKEN={token}"));
             }
         };
@@ -208,13 +213,15 @@ impl Life<'_> {
             );
             drop(waiters);
             forget();
-            let again = place.dogwatch(["run", step, "--no-breaker", "--heartbeat-interval", "50ms", "--", "true"]);
+            let run = || place.dogwatch(["run", step, "--no-breaker", "--heartbeat-interval", "50ms", "--", "true"]);
+            let again = self.answer(place, step, &context, run);
             assert_eq!(again.code, 0, "{again:?}: {context}");
             return "unstarted".to_owned();
         }
-        let last = asked(place, ["recover", step, "--json", "--start-timeout", "5s"]).end();
-        let outcome = last.json()["outcome"].as_str().expect("an outcome").to_owned();
+        let recover = || asked(place, ["recover", step, "--json", "--start-timeout", "5s"]).end();
+        let last = self.answer(place, step, &context, recover);
         let context = format!("{context}, last {last:?}");
+        let outcome = last.json()["outcome"].as_str().unwrap_or_else(|| panic!("no outcome: {context}")).to_owned();
         self.is_told(&last, &outcome, step, &context, place);
         // All say the same. One that came before the run may have heard of the end of the run before.
         for mut waiter in waiters {
@@ -236,6 +243,19 @@ impl Life<'_> {
         forget();
         thief::keep(place, step, &grounds.old.path().join(step));
         outcome
+    }
+
+    /// What is answered. Where the thief left no file that may be read and tells of the end, the answer is to let it be read:
+    /// that is done then.
+    fn answer(&self, place: &Place, step: &str, context: &str, ask: impl Fn() -> Ended) -> Ended {
+        let answer = ask();
+        let said = format!("{}{}", answer.stdout, answer.stderr);
+        if answer.code != 125 || !said.contains("permission denied; call as the user who owns it, or chmod +r it") {
+            return answer;
+        }
+        assert!(self.loot.denies() && !self.is_known(), "{answer:?}: {context}");
+        thief::give_back(place, step);
+        ask()
     }
 
     fn is_told(&self, last: &Ended, outcome: &str, step: &str, context: &str, place: &Place) {
@@ -414,6 +434,7 @@ fn leaves_nothing(place: &Place) {
         .filter_map(|(name, ..)| Some(name.strip_suffix(".lock").filter(|step| !step.starts_with('.'))?.to_owned()))
         .collect();
     for step in &steps {
+        thief::give_back(place, step);
         let lock = std::fs::File::open(place.file(&format!("{step}.lock"))).expect("a lock file");
         assert!(lock.try_lock().is_ok(), "{step}.lock is held although nothing runs");
     }

@@ -190,7 +190,8 @@ impl Snapshot {
             || self.run_meta().is_some_and(|meta| meta.reason.is_some());
         match self.faults().find(|(_, fault)| **fault == FileFault::Denied) {
             Some((record, fault)) if !is_told => {
-                Err(Error::internal(format!("{} {fault}; call as the user who owns it", file_name(step, record))))
+                let file = file_name(step, record);
+                Err(Error::internal(format!("{file} {fault}; call as the user who owns it, or chmod +r it")))
             }
             _ => Ok(()),
         }

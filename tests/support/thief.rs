@@ -82,6 +82,13 @@ pub fn keep(place: &Place, step: &str, folder: &Path) {
     }
 }
 
+/// Lets the owner read each of a step's files again.
+pub fn give_back(place: &Place, step: &str) {
+    for name in files(place, step) {
+        fs::set_permissions(place.file(&name), fs::Permissions::from_mode(0o644)).expect("the owner's permission");
+    }
+}
+
 /// What was stolen, and how.
 #[derive(Debug)]
 pub struct Loot(pub Vec<(Theft, String)>);
@@ -101,6 +108,11 @@ impl Loot {
     /// Whether another run's content stands in one of them.
     pub fn forges(&self) -> bool {
         self.0.iter().any(|(theft, _)| matches!(theft, Theft::OlderCopy | Theft::OlderContent))
+    }
+
+    /// Whether one of them may not be read any more.
+    pub fn denies(&self) -> bool {
+        self.0.iter().any(|(theft, _)| *theft == Theft::NoPermission)
     }
 
     /// Whether this record is among them, published or not.
