@@ -175,10 +175,10 @@ struct Life<'token> {
 }
 
 impl Life<'_> {
-    /// Whether the wrapper could not record the end. One whose record was replaced by another's is ended by `kill` as a
-    /// plain shell is, by KILL where it takes longer than the grace.
+    /// Whether the wrapper could not record the end. One whose record was stolen and that has not written it again yet is
+    /// ended by `kill` as a plain shell is, by KILL where it takes longer than the grace.
     fn is_wrapper_killed(&self) -> bool {
-        let by_kill = self.blow == Blow::Asked && self.loot.forges() && self.run.code == 137;
+        let by_kill = self.blow == Blow::Asked && !self.loot.0.is_empty() && self.run.code == 137;
         self.struck && (self.blow == Blow::Wrapper || by_kill)
     }
 
