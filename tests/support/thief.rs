@@ -4,7 +4,7 @@
 
 use super::{Dice, Place};
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -35,7 +35,7 @@ impl Theft {
             Self::Unlink => fs::remove_file(file),
             Self::Rename => fs::rename(file, elsewhere.join("stolen")),
             Self::OlderCopy => copy(old, &spare).and_then(|()| fs::rename(&spare, file)),
-            Self::OlderContent => copy(old, file),
+            Self::OlderContent => overwrite(old, file, &mut fs::File::options()),
             Self::NoPermission => fs::set_permissions(file, fs::Permissions::from_mode(0o000)),
             Self::Truncate => fs::File::options().write(true).truncate(true).open(file).map(drop),
         }
@@ -67,8 +67,16 @@ pub fn record_name(name: &str, step: &str) -> String {
 /// # Errors
 /// As open(2) and write(2).
 pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    fs::write(to, fs::read(from)?)?;
-    fs::File::options().write(true).open(to)?.set_modified(fs::metadata(from)?.modified()?)
+    overwrite(from, to, fs::File::options().create(true))
+}
+
+/// Writes a file's content and modification time into another, which `options` opens once: what becomes of its name
+/// meanwhile, the theft is done or is not.
+fn overwrite(from: &Path, to: &Path, options: &mut fs::OpenOptions) -> io::Result<()> {
+    let (content, modified) = (fs::read(from)?, fs::metadata(from)?.modified()?);
+    let mut file = options.write(true).truncate(true).open(to)?;
+    file.write_all(&content)?;
+    file.set_modified(modified)
 }
 
 /// Keeps copies of a step's files in a folder, for a thief to put in the place of a later run's: those that he left readable.
