@@ -175,10 +175,11 @@ struct Life<'token> {
 }
 
 impl Life<'_> {
-    /// Whether the wrapper could not record the end. One whose record was stolen and that has not written it again yet is
+    /// Whether the wrapper could not record the end. One whose pid or record was stolen and not yet written again is
     /// ended by `kill` as a plain shell is, by KILL where it takes longer than the grace.
     fn is_wrapper_killed(&self) -> bool {
-        let by_kill = self.blow == Blow::Asked && !self.loot.0.is_empty() && self.run.code == 137;
+        let is_hidden = self.loot.forges() || self.loot.hides_wrapper();
+        let by_kill = self.blow == Blow::Asked && is_hidden && self.run.code == 137;
         self.struck && (self.blow == Blow::Wrapper || by_kill)
     }
 
@@ -245,8 +246,7 @@ impl Life<'_> {
         outcome
     }
 
-    /// What is answered. Where the thief left no file that may be read and tells of the end, the answer is to let it be read:
-    /// that is done then.
+    /// Asks, and once more where the thief left nothing readable that tells of the end, after doing what the answer says.
     fn answer(&self, place: &Place, step: &str, context: &str, ask: impl Fn() -> Ended) -> Ended {
         let answer = ask();
         let said = format!("{}{}", answer.stdout, answer.stderr);

@@ -123,6 +123,11 @@ impl Loot {
         self.0.iter().any(|(theft, _)| *theft == Theft::NoPermission)
     }
 
+    /// Whether the pid or the record is among them, by which others know the wrapper.
+    pub fn hides_wrapper(&self) -> bool {
+        self.0.iter().any(|(_, name)| name.split('.').any(|part| matches!(part, "pid" | "meta")))
+    }
+
     /// Whether this record is among them, published or not.
     pub fn has(&self, record: &str, step: &str) -> bool {
         self.0.iter().any(|(_, name)| record_name(name, step) == record)

@@ -95,8 +95,8 @@ fn note(options: &RunOptions, sentence: &str, context: &Context) {
     }
 }
 
-/// Notes where the run that is told of has another command than the caller asked for; returns how its end is printed then: in
-/// JSON it says so too, since whoever reads that may see nothing else.
+/// Notes on standard error that the run has another command than the caller asked for, where that is so. The policy that is
+/// returned prints the same in JSON, for callers that read only that.
 pub(super) fn note_other(options: &RunOptions, command: &[String], what: &str, context: &Context) -> ExitPolicy {
     let own: Vec<String> = options.job.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     if command.is_empty() || command == own || command == shortened(&own) {
